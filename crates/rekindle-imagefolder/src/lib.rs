@@ -1,0 +1,1 @@
+//! Image folders as training data: scan, decode, augment, split, batch.

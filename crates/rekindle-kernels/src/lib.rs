@@ -1,0 +1,1 @@
+//! CPU convolution and friends for ResNets.

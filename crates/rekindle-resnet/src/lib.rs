@@ -1,0 +1,1 @@
+//! torchvision's ten ResNets for Burn, with weights in and out.

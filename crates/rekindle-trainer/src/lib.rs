@@ -1,0 +1,1 @@
+//! The training loop: recipes, schedules, checkpoints, run directories, reports.

@@ -1,0 +1,1 @@
+//! What is transferred and how: frozen stages, discriminative rates, feature caches.

@@ -1,0 +1,6 @@
+//! Transfer learning for Rust, on top of Burn.
+
+pub use rekindle_imagefolder as imagefolder;
+pub use rekindle_resnet as resnet;
+pub use rekindle_trainer as trainer;
+pub use rekindle_transfer as transfer;
