@@ -1,0 +1,182 @@
+//! Which epoch was the best, and when to stop waiting for a better one.
+
+use serde::{Deserialize, Serialize};
+
+/// The figure on the validation set that decides which epoch is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Monitor {
+    /// Share of right answers; higher is better.
+    #[default]
+    Accuracy,
+    /// Mean loss; lower is better.
+    Loss,
+}
+
+impl Monitor {
+    /// Whether `value` beats `best` by more than `min_delta`. A value that isn't a number never
+    /// does.
+    pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
+        match self {
+            Self::Accuracy => value > best + min_delta,
+            Self::Loss => value < best - min_delta,
+        }
+    }
+
+    /// The word for it in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Loss => "loss",
+        }
+    }
+}
+
+/// Stop when the monitored figure hasn't improved for some epochs (Prechelt, "Early Stopping — But
+/// When?", 1998).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EarlyStopping {
+    /// The figure to watch.
+    #[serde(default)]
+    pub monitor: Monitor,
+    /// Epochs in a row without improvement after which training stops, at least 1.
+    pub patience: usize,
+    /// An improvement counts only if it is larger than this, at least 0.
+    #[serde(default)]
+    pub min_delta: f64,
+}
+
+impl EarlyStopping {
+    /// Watches the validation accuracy for `patience` epochs.
+    pub fn new(patience: usize) -> Self {
+        Self {
+            monitor: Monitor::Accuracy,
+            patience,
+            min_delta: 0.0,
+        }
+    }
+}
+
+/// The best epoch so far; belongs into a checkpoint, so that a resumed run remembers it.
+///
+/// ```
+/// use rekindle_trainer::{BestEpoch, EarlyStopping};
+///
+/// let stopping = EarlyStopping::new(2);
+/// let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
+/// assert!(best.observe(1, 0.90));
+/// assert!(!best.observe(2, 0.90));
+/// assert!(!best.should_stop(&stopping));
+/// assert!(!best.observe(3, 0.88));
+/// assert!(best.should_stop(&stopping));
+/// assert_eq!(best.epoch(), Some(1));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestEpoch {
+    monitor: Monitor,
+    min_delta: f64,
+    best: Option<(usize, f64)>,
+    epochs_since: usize,
+}
+
+impl BestEpoch {
+    /// No epoch seen yet. `min_delta` is 0 where every improvement counts.
+    pub fn new(monitor: Monitor, min_delta: f64) -> Self {
+        Self {
+            monitor,
+            min_delta,
+            best: None,
+            epochs_since: 0,
+        }
+    }
+
+    /// Takes an epoch's figure and says whether it is the new best. Equal isn't better: the first
+    /// of several equal epochs stays the best, as in the PyTorch tutorial.
+    pub fn observe(&mut self, epoch: usize, value: f64) -> bool {
+        let improved = match self.best {
+            None => !value.is_nan(),
+            Some((_, best)) => self.monitor.improves(value, best, self.min_delta),
+        };
+        if improved {
+            self.best = Some((epoch, value));
+            self.epochs_since = 0;
+        } else {
+            self.epochs_since += 1;
+        }
+        improved
+    }
+
+    /// Whether the patience is used up.
+    pub fn should_stop(&self, stopping: &EarlyStopping) -> bool {
+        self.epochs_since >= stopping.patience.max(1)
+    }
+
+    /// The best epoch's number, as handed to [`observe`](Self::observe).
+    pub fn epoch(&self) -> Option<usize> {
+        self.best.map(|(epoch, _)| epoch)
+    }
+
+    /// The best epoch's figure.
+    pub fn value(&self) -> Option<f64> {
+        self.best.map(|(_, value)| value)
+    }
+
+    /// Epochs observed since the best one.
+    pub fn epochs_since(&self) -> usize {
+        self.epochs_since
+    }
+
+    /// The figure being watched.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_loss_must_fall_by_more_than_min_delta() {
+        let mut best = BestEpoch::new(Monitor::Loss, 0.1);
+        let improved: Vec<bool> = [1.0, 0.95, 0.85, 0.80, 0.74]
+            .iter()
+            .enumerate()
+            .map(|(epoch, &loss)| best.observe(epoch + 1, loss))
+            .collect();
+        assert_eq!(improved, [true, false, true, false, true]);
+        assert_eq!((best.epoch(), best.value()), (Some(5), Some(0.74)));
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_uses_up_patience_and_is_never_best() {
+        let stopping = EarlyStopping {
+            monitor: Monitor::Loss,
+            patience: 2,
+            min_delta: 0.0,
+        };
+        let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
+        assert!(!best.observe(1, f64::NAN));
+        assert!(best.observe(2, 3.0));
+        assert!(!best.observe(3, f64::NAN));
+        assert!(!best.should_stop(&stopping));
+        assert!(!best.observe(4, f64::NAN));
+        assert!(best.should_stop(&stopping));
+        assert_eq!(best.value(), Some(3.0));
+    }
+
+    #[test]
+    fn a_restored_state_waits_only_for_the_rest_of_its_patience() {
+        let stopping = EarlyStopping::new(3);
+        let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
+        best.observe(1, 0.9);
+        best.observe(2, 0.8);
+        let stored = serde_json::to_string(&best).unwrap();
+        let mut best: BestEpoch = serde_json::from_str(&stored).unwrap();
+        best.observe(3, 0.8);
+        assert!(!best.should_stop(&stopping));
+        best.observe(4, 0.9);
+        assert!(best.should_stop(&stopping));
+    }
+}

@@ -1,0 +1,175 @@
+//! What can go wrong while training, as one enum.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of this crate; every message says what was found, what was expected, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainerError {
+    /// A schedule's parameter lies outside its range.
+    #[error("learning-rate schedule: {field} is {found}, but must be {expected}")]
+    InvalidSchedule {
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// The range that it must lie in.
+        expected: &'static str,
+    },
+
+    /// Predictions and labels don't fit each other, so no metric can be computed from them.
+    #[error("cannot compute metrics: {found}; expected {expected}")]
+    InvalidPredictions {
+        /// What was handed in.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
+
+    /// The folder exists but holds no `run.json`.
+    #[error("{} is not a run directory: {reason}. Give the folder that a training run printed as \"run directory\"", path.display())]
+    NotARunDirectory {
+        /// The folder asked for.
+        path: PathBuf,
+        /// What is missing or unreadable.
+        reason: String,
+    },
+
+    /// A new run was to be written where there already is something.
+    #[error("{} exists already and isn't empty; resume that run, or choose another path for the new one", path.display())]
+    RunDirectoryExists {
+        /// The path asked for.
+        path: PathBuf,
+    },
+
+    /// Another process trains in this run directory.
+    #[error("{} is in use by {}; wait for it to finish or stop it first (the lock goes away with the process)", path.display(), process(*pid))]
+    LockedByAnotherProcess {
+        /// The run directory.
+        path: PathBuf,
+        /// The process that holds the lock, where the platform lets us read it.
+        pid: Option<u32>,
+    },
+
+    /// The run directory was written by a newer version of this library.
+    #[error("{} has format version {found}, this rekindle reads up to {supported}; use the newer version that wrote it (run.json says which: {written_by})", path.display())]
+    NewerFormat {
+        /// The file that holds the version.
+        path: PathBuf,
+        /// The version found.
+        found: u64,
+        /// The newest version that this library reads.
+        supported: u64,
+        /// The version of rekindle that wrote the file.
+        written_by: String,
+    },
+
+    /// A file of the run directory can't be understood.
+    #[error("{} is damaged: {reason}", path.display())]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+
+    /// The run has no intact checkpoint to continue from.
+    #[error("{} holds no complete checkpoint; the run stopped before its first one was saved, so start it again", path.display())]
+    NoCheckpoint {
+        /// The run directory.
+        path: PathBuf,
+    },
+
+    /// No space left for a file.
+    #[error("no space left on the disk while writing {}; free some space, then resume the run: what was saved before is intact", path.display())]
+    DiskFull {
+        /// The file being written.
+        path: PathBuf,
+    },
+
+    /// The place can't be written to.
+    #[error("cannot write {}: {source}; choose a place that this user may write to", path.display())]
+    NotWritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+
+    /// Any other failure of the file system.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+
+    /// The function that fills a file or checkpoint failed.
+    #[error("cannot write {}: {source}", path.display())]
+    Writer {
+        /// The file or folder that was to be written; it is unchanged.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// Ctrl-C can't be caught.
+    #[error(
+        "cannot listen for Ctrl-C: {reason}; training works, but interrupting it won't save a checkpoint"
+    )]
+    NoInterruptHandler {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl TrainerError {
+    /// Sorts an operating-system error by what the user can do about it.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                if action != "read" && action != "open" =>
+            {
+                Self::NotWritable { path, source }
+            }
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// The same for an error that a caller's writing function returned: a full disk is recognised
+    /// wherever it hides in the chain of causes.
+    pub(crate) fn writer(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let path = path.to_path_buf();
+        match kind_in_chain(&*source) {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Self::DiskFull { path }
+            }
+            _ => Self::Writer { path, source },
+        }
+    }
+}
+
+fn kind_in_chain(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}

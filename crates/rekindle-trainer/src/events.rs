@@ -1,0 +1,306 @@
+//! What a run tells its observers while it goes on.
+//!
+//! The loop emits [`Event`]s; progress bar, log file and report are [`Observer`]s of them. Epochs
+//! and batches count from 1, as people count; sizes are numbers of images.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::early_stopping::Monitor;
+
+/// Something that happened in a run. In JSON the field `event` names the kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The run begins, or continues after `resumed_after_epoch`.
+    RunStarted(RunSummary),
+    /// A file of the data set was left out.
+    SkippedFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be used.
+        reason: String,
+    },
+    /// Work around the epochs begins: reading weights, caching features.
+    PhaseStarted {
+        /// What is being done, as "caching features".
+        name: String,
+        /// Items to go through, where that is known.
+        items: Option<usize>,
+    },
+    /// Such work goes on.
+    PhaseAdvanced {
+        /// Items done so far.
+        done: usize,
+    },
+    /// Such work is done.
+    PhaseEnded {
+        /// The name it began with.
+        name: String,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// Other parameters than before are trained from here on.
+    StageStarted(StageSummary),
+    /// An epoch begins.
+    EpochStarted {
+        /// Its number.
+        epoch: usize,
+        /// Epochs of the whole run.
+        epochs: usize,
+        /// Batches of this epoch.
+        batches: usize,
+        /// Images of this epoch.
+        images: usize,
+    },
+    /// A training batch is done.
+    BatchEnded {
+        /// The epoch it belongs to.
+        epoch: usize,
+        /// Its number in the epoch.
+        batch: usize,
+        /// Images in it.
+        images: usize,
+        /// Its mean loss.
+        loss: f64,
+        /// Learning rate of the last parameter group, the head's.
+        learning_rate: f64,
+    },
+    /// The pass over the validation images begins.
+    ValidationStarted {
+        /// The epoch it belongs to.
+        epoch: usize,
+        /// Batches of the pass.
+        batches: usize,
+        /// Images of the pass.
+        images: usize,
+    },
+    /// A validation batch is done.
+    ValidationBatchEnded {
+        /// The epoch it belongs to.
+        epoch: usize,
+        /// Its number in the pass.
+        batch: usize,
+        /// Images in it.
+        images: usize,
+    },
+    /// The pass over the validation images is done.
+    Validated {
+        /// The epoch it belongs to.
+        epoch: usize,
+        /// Mean loss.
+        loss: f64,
+        /// Share of right answers, 0 to 1.
+        accuracy: f64,
+    },
+    /// This epoch is the best so far.
+    BestImproved {
+        /// The epoch.
+        epoch: usize,
+        /// The figure that decides.
+        monitor: Monitor,
+        /// Its value.
+        value: f64,
+        /// The best value before, where there was one.
+        previous: Option<f64>,
+    },
+    /// An epoch, validation included, is done.
+    EpochEnded {
+        /// Its figures.
+        #[serde(flatten)]
+        metrics: EpochMetrics,
+    },
+    /// A checkpoint is on the disk.
+    CheckpointSaved {
+        /// Epochs done.
+        epoch: usize,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// Something that the user should know but that doesn't stop the run.
+    Warning {
+        /// One sentence.
+        message: String,
+    },
+    /// The run is over.
+    RunEnded(RunOutcome),
+}
+
+/// What a run is about to do.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// What to call the run, as "ants and bees".
+    pub title: String,
+    /// The strategy's name, as "fine-tuning".
+    pub strategy: String,
+    /// The network's name, as "resnet18".
+    pub architecture: String,
+    /// Where the weights come from, as a file's name or "scratch".
+    pub weights: String,
+    /// The class names, in the order of the logits.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub train_images: usize,
+    /// Validation images.
+    pub valid_images: usize,
+    /// Parameters of the network.
+    pub parameters: usize,
+    /// Parameters that training moves (in the first stage).
+    pub trainable_parameters: usize,
+    /// Epochs of the whole run.
+    pub epochs: usize,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// The device's name.
+    pub device: String,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The run directory, where there is one.
+    pub directory: Option<PathBuf>,
+    /// Epochs that were done before, in a resumed run.
+    pub resumed_after_epoch: Option<usize>,
+}
+
+/// What one stage of a strategy trains: one for feature extraction, several for gradual unfreezing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageSummary {
+    /// What to call it, as "head only".
+    pub name: String,
+    /// Its first epoch.
+    pub first_epoch: usize,
+    /// Its last epoch.
+    pub last_epoch: usize,
+    /// The network's parts in order, each trainable or frozen.
+    pub parts: Vec<PartSummary>,
+}
+
+/// One part of the network in a stage.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PartSummary {
+    /// Its name, as "layer4".
+    pub name: String,
+    /// Its parameters.
+    pub parameters: usize,
+    /// How many of them training moves.
+    pub trainable: usize,
+    /// Its base learning rate, where it is trained.
+    pub learning_rate: Option<f64>,
+}
+
+/// The figures of one epoch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// The epoch's number.
+    pub epoch: usize,
+    /// Epochs of the whole run.
+    pub epochs: usize,
+    /// Mean loss over the training images, as they passed by.
+    pub train_loss: f64,
+    /// Share of right answers on the training images, as they passed by, 0 to 1.
+    pub train_accuracy: f64,
+    /// Mean loss over the validation images, where there are any.
+    pub valid_loss: Option<f64>,
+    /// Share of right answers on the validation images, 0 to 1.
+    pub valid_accuracy: Option<f64>,
+    /// Learning rate of the last parameter group, the head's, at the epoch's last step.
+    pub learning_rate: f64,
+    /// Seconds of the training pass.
+    pub train_seconds: f64,
+    /// Seconds of the validation pass.
+    pub valid_seconds: f64,
+    /// Training images a second.
+    pub images_per_second: f64,
+    /// Whether this epoch is the best so far.
+    pub best: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOutcome {
+    /// Why it ended.
+    pub reason: EndReason,
+    /// Epochs done, earlier parts of a resumed run included.
+    pub epochs: usize,
+    /// The best epoch.
+    pub best_epoch: Option<usize>,
+    /// Its accuracy on the validation images, 0 to 1.
+    pub best_accuracy: Option<f64>,
+    /// The last epoch's.
+    pub last_accuracy: Option<f64>,
+    /// Seconds from the start to here.
+    pub seconds: f64,
+    /// The file with the best weights, where one was written.
+    pub best_weights: Option<PathBuf>,
+    /// The run directory, where there is one.
+    pub directory: Option<PathBuf>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// All epochs are done.
+    Finished,
+    /// The monitored figure stopped improving.
+    EarlyStopping,
+    /// The user asked for it.
+    Interrupted,
+    /// The loss is no longer a number.
+    Diverged,
+}
+
+/// Somebody who wants to know. Observers must not fail: one that writes files keeps its error and
+/// gives it out when asked.
+pub trait Observer {
+    /// Called for every event, in order, from the thread that trains.
+    fn on_event(&mut self, event: &Event);
+}
+
+/// Every event, kept in memory: for tests and for the report.
+impl Observer for Vec<Event> {
+    fn on_event(&mut self, event: &Event) {
+        self.push(event.clone());
+    }
+}
+
+/// Several observers as one.
+impl Observer for Vec<Box<dyn Observer>> {
+    fn on_event(&mut self, event: &Event) {
+        for observer in self {
+            observer.on_event(event);
+        }
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn on_event(&mut self, event: &Event) {
+        (**self).on_event(event);
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Box<O> {
+    fn on_event(&mut self, event: &Event) {
+        (**self).on_event(event);
+    }
+}
+
+impl RunSummary {
+    /// Parameters that training leaves alone.
+    pub fn frozen_parameters(&self) -> usize {
+        self.parameters.saturating_sub(self.trainable_parameters)
+    }
+}
+
+impl StageSummary {
+    /// Parameters of all parts.
+    pub fn parameters(&self) -> usize {
+        self.parts.iter().map(|part| part.parameters).sum()
+    }
+
+    /// Parameters that this stage moves.
+    pub fn trainable_parameters(&self) -> usize {
+        self.parts.iter().map(|part| part.trainable).sum()
+    }
+}
