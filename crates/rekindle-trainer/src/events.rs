@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::early_stopping::Monitor;
 
@@ -64,6 +64,7 @@ pub enum Event {
         /// Images in it.
         images: usize,
         /// Its mean loss.
+        #[serde(deserialize_with = "nan_from_null")]
         loss: f64,
         /// Learning rate of the last parameter group, the head's.
         learning_rate: f64,
@@ -91,8 +92,10 @@ pub enum Event {
         /// The epoch it belongs to.
         epoch: usize,
         /// Mean loss.
+        #[serde(deserialize_with = "nan_from_null")]
         loss: f64,
         /// Share of right answers, 0 to 1.
+        #[serde(deserialize_with = "nan_from_null")]
         accuracy: f64,
     },
     /// This epoch is the best so far.
@@ -197,8 +200,10 @@ pub struct EpochMetrics {
     /// Epochs of the whole run.
     pub epochs: usize,
     /// Mean loss over the training images, as they passed by.
+    #[serde(deserialize_with = "nan_from_null")]
     pub train_loss: f64,
     /// Share of right answers on the training images, as they passed by, 0 to 1.
+    #[serde(deserialize_with = "nan_from_null")]
     pub train_accuracy: f64,
     /// Mean loss over the validation images, where there are any.
     pub valid_loss: Option<f64>,
@@ -211,6 +216,7 @@ pub struct EpochMetrics {
     /// Seconds of the validation pass.
     pub valid_seconds: f64,
     /// Training images a second.
+    #[serde(deserialize_with = "nan_from_null")]
     pub images_per_second: f64,
     /// Whether this epoch is the best so far.
     pub best: bool,
@@ -303,4 +309,10 @@ impl StageSummary {
     pub fn trainable_parameters(&self) -> usize {
         self.parts.iter().map(|part| part.trainable).sum()
     }
+}
+
+/// JSON has no NaN and no infinity; they are written as null, and a run that diverged must still be
+/// readable.
+fn nan_from_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

@@ -1,0 +1,193 @@
+use crate::early_stopping::Monitor;
+use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
+use crate::text;
+
+/// Tells a run in lines of text.
+#[derive(Debug, Default)]
+pub(crate) struct Narration {
+    epochs: usize,
+    skipped: usize,
+    best: Option<(usize, Monitor)>,
+}
+
+/// Skipped files told one by one; the others are only counted.
+const SKIPPED_SHOWN: usize = 5;
+
+impl Narration {
+    /// The lines that tell `event`; none for most.
+    pub(crate) fn lines(&mut self, event: &Event) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !matches!(event, Event::SkippedFile { .. }) {
+            lines.extend(self.unlisted_skipped());
+        }
+        match event {
+            Event::RunStarted(run) => {
+                self.epochs = run.epochs;
+                lines.extend(run_started(run));
+            }
+            Event::SkippedFile { path, reason } => {
+                self.skipped += 1;
+                if self.skipped <= SKIPPED_SHOWN {
+                    let path = text::printable(&path.to_string_lossy());
+                    lines.push(format!("skipped {path}: {}", text::printable(reason)));
+                }
+            }
+            Event::PhaseEnded { name, seconds } => {
+                lines.push(format!("{name}: done in {}", text::duration(*seconds)));
+            }
+            Event::StageStarted(stage) => lines.push(stage_started(stage)),
+            Event::BestImproved { epoch, monitor, .. } => self.best = Some((*epoch, *monitor)),
+            Event::EpochEnded { metrics } => lines.push(epoch_ended(metrics)),
+            Event::Warning { message } => {
+                lines.push(format!("warning: {}", text::printable(message)));
+            }
+            Event::RunEnded(outcome) => lines.extend(self.run_ended(outcome)),
+            _ => {}
+        }
+        lines
+    }
+
+    fn unlisted_skipped(&mut self) -> Option<String> {
+        let unlisted = self.skipped.saturating_sub(SKIPPED_SHOWN);
+        self.skipped = 0;
+        (unlisted > 0).then(|| format!("skipped {} more files", text::count(unlisted)))
+    }
+
+    fn run_ended(&self, outcome: &RunOutcome) -> Vec<String> {
+        let took = text::duration(outcome.seconds);
+        let epochs = outcome.epochs;
+        let mut lines = vec![match outcome.reason {
+            EndReason::Finished => format!("finished {epochs} epochs in {took}"),
+            EndReason::EarlyStopping => {
+                let since = self.best.map_or_else(String::new, |(epoch, monitor)| {
+                    format!(": {} hasn't improved since epoch {epoch}", monitor.name())
+                });
+                format!("stopped early after {epochs} epochs and {took}{since}")
+            }
+            EndReason::Interrupted => {
+                let of = match self.epochs {
+                    0 => String::new(),
+                    all => format!(" of {all}"),
+                };
+                format!("interrupted after {epochs}{of} epochs and {took}")
+            }
+            EndReason::Diverged => format!(
+                "stopped after {epochs} epochs and {took}: the loss is no longer a number; try a \
+                 lower learning rate or gradient clipping"
+            ),
+        }];
+        let last = outcome.last_accuracy.map_or_else(String::new, |last| {
+            format!("; last {}", text::percent(last))
+        });
+        if let (Some(best), Some(epoch)) = (outcome.best_accuracy, outcome.best_epoch) {
+            lines.push(format!(
+                "  best accuracy  {} at epoch {epoch}{last}",
+                text::percent(best)
+            ));
+        }
+        if let Some(weights) = &outcome.best_weights {
+            lines.push(format!("  best weights   {}", weights.display()));
+        }
+        if let Some(directory) = &outcome.directory {
+            let hint = match outcome.reason {
+                EndReason::Interrupted => " (resume it to go on)",
+                _ => "",
+            };
+            lines.push(format!("  run directory  {}{hint}", directory.display()));
+        }
+        lines
+    }
+}
+
+fn run_started(run: &RunSummary) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {} with {}, weights {}",
+        text::printable(&run.title),
+        run.strategy,
+        run.architecture,
+        text::printable(&run.weights)
+    )];
+    lines.push(format!("  classes        {}", class_list(&run.classes)));
+    lines.push(format!(
+        "  images         {} for training, {} for validation, {} a batch",
+        text::count(run.train_images),
+        text::count(run.valid_images),
+        text::count(run.batch_size)
+    ));
+    lines.push(format!(
+        "  parameters     {}: {} trained, {} frozen",
+        text::count(run.parameters),
+        text::count(run.trainable_parameters),
+        text::count(run.frozen_parameters())
+    ));
+    lines.push(format!(
+        "  device         {}, seed {}",
+        run.device, run.seed
+    ));
+    if let Some(directory) = &run.directory {
+        lines.push(format!("  run directory  {}", directory.display()));
+    }
+    match run.resumed_after_epoch {
+        Some(done) => lines.push(format!(
+            "  epochs         {}, resumed after epoch {done}",
+            run.epochs
+        )),
+        None => lines.push(format!("  epochs         {}", run.epochs)),
+    }
+    lines
+}
+
+fn class_list(classes: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let names: Vec<String> = classes
+        .iter()
+        .take(SHOWN)
+        .map(|name| text::printable(name))
+        .collect();
+    let more = match classes.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}: {}{more}", classes.len(), names.join(", "))
+}
+
+fn stage_started(stage: &StageSummary) -> String {
+    let trained: Vec<&str> = stage
+        .parts
+        .iter()
+        .filter(|part| part.trainable > 0)
+        .map(|part| part.name.as_str())
+        .collect();
+    format!(
+        "epochs {} to {}, {}: trains {} of {} parameters ({})",
+        stage.first_epoch,
+        stage.last_epoch,
+        stage.name,
+        text::count(stage.trainable_parameters()),
+        text::count(stage.parameters()),
+        trained.join(", ")
+    )
+}
+
+fn epoch_ended(metrics: &EpochMetrics) -> String {
+    let width = metrics.epochs.to_string().len();
+    let valid = match (metrics.valid_loss, metrics.valid_accuracy) {
+        (Some(loss), Some(accuracy)) => format!(
+            " | valid loss {:>6} accuracy {:>7}",
+            text::loss(loss),
+            text::percent(accuracy)
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "epoch {:>width$}/{} | train loss {:>6} accuracy {:>7}{valid} | lr {:<7} | {} at {:.1} img/s{}",
+        metrics.epoch,
+        metrics.epochs,
+        text::loss(metrics.train_loss),
+        text::percent(metrics.train_accuracy),
+        text::rate(metrics.learning_rate),
+        text::duration(metrics.train_seconds + metrics.valid_seconds),
+        metrics.images_per_second,
+        if metrics.best { " | best so far" } else { "" },
+    )
+}

@@ -1,0 +1,361 @@
+//! A run as a folder: what was asked, what happened, and all that is needed to go on.
+//!
+//! ```text
+//! runs/2026-01-31-ants-bees-7f3a/
+//! ├── run.json            what was asked: RunRecord
+//! ├── classes.json        what the logits mean: ClassesRecord
+//! ├── metrics.jsonl       one event a line, appended
+//! ├── checkpoints/        epoch-0007/: the last and the best
+//! ├── best.safetensors    the best weights
+//! ├── report.html         for people
+//! └── lock                one process at a time
+//! ```
+//!
+//! A process may be killed at any moment: every file is either appended to line by line or written
+//! under a temporary name, synced and renamed.
+
+mod atomic;
+mod checkpoint;
+mod lock;
+mod metrics_log;
+mod record;
+
+pub use atomic::{WriteError, atomic_replace, atomic_write};
+pub use checkpoint::{Checkpoint, Position};
+pub use record::{ClassesRecord, FORMAT, RunRecord, WeightsRecord};
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::BuildHasher;
+use std::path::{Path, PathBuf};
+
+use crate::error::TrainerError;
+use crate::events::Event;
+use lock::RunLock;
+use metrics_log::MetricsLog;
+
+/// A run directory to read from. Reading needs no lock, also while the run goes on.
+#[derive(Debug, Clone)]
+pub struct RunDirectory {
+    path: PathBuf,
+    record: RunRecord,
+}
+
+/// A run directory to write to; holds its lock.
+///
+/// ```
+/// use rekindle_trainer::{Position, RunDirectory, RunRecord, ClassesRecord};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("run");
+/// let classes = ClassesRecord::new(vec!["ants".into(), "bees".into()], Default::default());
+/// let run = RunDirectory::create(&path, &RunRecord::new("ants and bees"), &classes)?;
+/// run.save_checkpoint(Position::after_epoch(1), Some(1), |folder| {
+///     std::fs::write(folder.join("model.safetensors"), b"...")?;
+///     Ok(())
+/// })?;
+/// drop(run);
+///
+/// let run = RunDirectory::resume(&path)?;
+/// let checkpoint = run.directory().latest_checkpoint()?.expect("saved above");
+/// assert_eq!(checkpoint.position(), Position::after_epoch(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RunWriter {
+    directory: RunDirectory,
+    log: MetricsLog,
+    _lock: RunLock,
+}
+
+impl RunDirectory {
+    /// Begins a run at `path`, which must not exist or be empty; parents are created.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::RunDirectoryExists`], [`TrainerError::LockedByAnotherProcess`], and those of
+    /// the file system.
+    pub fn create(
+        path: impl AsRef<Path>,
+        record: &RunRecord,
+        classes: &ClassesRecord,
+    ) -> Result<RunWriter, TrainerError> {
+        let path = path.as_ref();
+        fs::create_dir_all(path).map_err(|error| TrainerError::io("create", path, error))?;
+        refuse_foreign_files(path)?;
+        let lock = RunLock::acquire(path)?;
+        // Another process may have created its run between the look and the lock.
+        refuse_foreign_files(path)?;
+        Checkpoint::sweep(path)?;
+        record::write_json(&path.join("classes.json"), classes)?;
+        // Last: a folder with a run.json is a run directory.
+        record::write_json(&path.join("run.json"), record)?;
+        RunWriter::new(
+            Self {
+                path: path.to_path_buf(),
+                record: record.clone(),
+            },
+            lock,
+        )
+    }
+
+    /// Begins a run in a new folder of `parent`, named after the day, the record's title and four
+    /// digits that make it unique, as `2026-01-31-ants-bees-7f3a`.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_under(
+        parent: impl AsRef<Path>,
+        record: &RunRecord,
+        classes: &ClassesRecord,
+    ) -> Result<RunWriter, TrainerError> {
+        let parent = parent.as_ref();
+        let mut attempts = 0;
+        loop {
+            let digits = RandomState::new().hash_one(attempts) & 0xffff;
+            let name = format!("{}-{}-{digits:04x}", record::today(), slug(&record.title));
+            match Self::create(parent.join(name), record, classes) {
+                Err(
+                    TrainerError::RunDirectoryExists { .. }
+                    | TrainerError::LockedByAnotherProcess { .. },
+                ) if attempts < 64 => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens a run to read from.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::NotARunDirectory`], [`TrainerError::NewerFormat`],
+    /// [`TrainerError::DamagedFile`], and those of the file system.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TrainerError> {
+        let path = path.as_ref();
+        let not_a_run = |reason: &str| TrainerError::NotARunDirectory {
+            path: path.to_path_buf(),
+            reason: reason.into(),
+        };
+        if !path.exists() {
+            return Err(not_a_run("there is no such folder"));
+        }
+        if !path.is_dir() {
+            return Err(not_a_run("it is a file"));
+        }
+        let record = record::read_json(&path.join("run.json"))?
+            .ok_or_else(|| not_a_run("it has no run.json"))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            record,
+        })
+    }
+
+    /// Opens a run to go on with it: takes the lock, sweeps away what a killed process left half
+    /// written, and cuts a torn line off `metrics.jsonl`. Then load
+    /// [`latest_checkpoint`](Self::latest_checkpoint) and
+    /// [`rewind`](RunWriter::rewind) to its position.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`TrainerError::LockedByAnotherProcess`].
+    pub fn resume(path: impl AsRef<Path>) -> Result<RunWriter, TrainerError> {
+        let directory = Self::open(path)?;
+        let lock = RunLock::acquire(&directory.path)?;
+        Checkpoint::sweep(&directory.path)?;
+        Checkpoint::sweep(&directory.checkpoints_path())?;
+        RunWriter::new(directory, lock)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was asked.
+    pub fn record(&self) -> &RunRecord {
+        &self.record
+    }
+
+    /// What the logits mean.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::NotARunDirectory`] without `classes.json`, [`TrainerError::DamagedFile`],
+    /// and those of the file system.
+    pub fn classes(&self) -> Result<ClassesRecord, TrainerError> {
+        record::read_json(&self.path.join("classes.json"))?.ok_or_else(|| {
+            TrainerError::NotARunDirectory {
+                path: self.path.clone(),
+                reason: "it has no classes.json".into(),
+            }
+        })
+    }
+
+    /// What happened so far. A torn last line is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::DamagedFile`] names the line that isn't an event.
+    pub fn events(&self) -> Result<Vec<Event>, TrainerError> {
+        metrics_log::read(&self.metrics_path())
+    }
+
+    /// All complete checkpoints, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; incomplete checkpoints are left out.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, TrainerError> {
+        Checkpoint::list(&self.checkpoints_path())
+    }
+
+    /// The complete checkpoint that is furthest on.
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpoints`](Self::checkpoints).
+    pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, TrainerError> {
+        Ok(self.checkpoints()?.pop())
+    }
+
+    /// The checkpoint of the epoch that the latest one calls the best.
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpoints`](Self::checkpoints).
+    pub fn best_checkpoint(&self) -> Result<Option<Checkpoint>, TrainerError> {
+        let checkpoints = self.checkpoints()?;
+        let best = checkpoints.last().and_then(Checkpoint::best_epoch);
+        Ok(checkpoints
+            .into_iter()
+            .find(|checkpoint| Some(checkpoint.position()) == best.map(Position::after_epoch)))
+    }
+
+    /// Where the best weights are, or will be. Replace the file with [`atomic_replace`].
+    pub fn best_weights_path(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// Where the report is, or will be.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// Where the events are.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    fn checkpoints_path(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+impl RunWriter {
+    fn new(directory: RunDirectory, lock: RunLock) -> Result<Self, TrainerError> {
+        let folder = directory.checkpoints_path();
+        fs::create_dir_all(&folder).map_err(|error| TrainerError::io("create", &folder, error))?;
+        let log = MetricsLog::open(&directory.metrics_path())?;
+        Ok(Self {
+            directory,
+            log,
+            _lock: lock,
+        })
+    }
+
+    /// The directory, to read from.
+    pub fn directory(&self) -> &RunDirectory {
+        &self.directory
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Appends an event to `metrics.jsonl`. Events that only move a progress bar are left out, and
+    /// the end of an epoch waits until the disk has it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::DiskFull`] and those of the file system; the file then ends with the event
+    /// before.
+    pub fn log(&mut self, event: &Event) -> Result<(), TrainerError> {
+        match event {
+            Event::PhaseAdvanced { .. } | Event::ValidationBatchEnded { .. } => Ok(()),
+            Event::EpochEnded { .. } | Event::RunEnded(_) => {
+                self.log.append(event)?;
+                self.log.sync()
+            }
+            _ => self.log.append(event),
+        }
+    }
+
+    /// Saves a checkpoint, then removes all but this one and the best. `write` puts whatever files
+    /// it likes into the folder that it is given.
+    ///
+    /// `best_epoch` is the best epoch so far; its own checkpoint is the one saved at
+    /// [`Position::after_epoch`] of that number.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::DiskFull`], [`TrainerError::Writer`] with what `write` returned, and those
+    /// of the file system. The checkpoints before are then still there.
+    pub fn save_checkpoint(
+        &self,
+        position: Position,
+        best_epoch: Option<usize>,
+        write: impl FnOnce(&Path) -> Result<(), WriteError>,
+    ) -> Result<Checkpoint, TrainerError> {
+        let folder = self.directory.checkpoints_path();
+        let saved = Checkpoint::save(&folder, position, best_epoch, write)?;
+        let best = best_epoch.map(Position::after_epoch);
+        let checkpoints = self.directory.checkpoints()?;
+        let mut keep = vec![saved.path()];
+        keep.extend(
+            checkpoints
+                .iter()
+                .filter(|checkpoint| Some(checkpoint.position()) == best)
+                .map(Checkpoint::path),
+        );
+        Checkpoint::prune(&folder, &keep)?;
+        Ok(saved)
+    }
+
+    /// Drops from `metrics.jsonl` what happened after `position`, because it will happen again.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; the file is then as it was.
+    pub fn rewind(&mut self, position: Position) -> Result<(), TrainerError> {
+        self.log.rewind(position)
+    }
+}
+
+/// Whatever isn't left over from a creation that was killed before `run.json` belongs to somebody.
+fn refuse_foreign_files(path: &Path) -> Result<(), TrainerError> {
+    let failed = |error| TrainerError::io("read", path, error);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if name != "lock" && name != "classes.json" && !atomic::is_temporary(&name) {
+            return Err(TrainerError::RunDirectoryExists {
+                path: path.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A title as part of a file name: lower-case letters and digits with single hyphens between.
+fn slug(title: &str) -> String {
+    let words: Vec<String> = title
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let slug: String = words.join("-").chars().take(40).collect();
+    match slug.trim_end_matches('-') {
+        "" => "run".into(),
+        slug => slug.into(),
+    }
+}

@@ -1,0 +1,150 @@
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::atomic::atomic_write;
+use crate::error::TrainerError;
+
+/// Version of the run directory's layout. Readers refuse newer ones.
+pub const FORMAT: u64 = 1;
+
+/// What was asked of a run: the content of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of the layout, [`FORMAT`].
+    pub format: u64,
+    /// Version of rekindle that wrote the run.
+    pub rekindle: String,
+    /// Start of the run, RFC 3339 in UTC, as `2026-01-31T09:30:00Z`.
+    pub created: String,
+    /// What to call the run.
+    pub title: String,
+    /// Where the images come from and how many there are.
+    pub data: Value,
+    /// Where the weights come from; none when training from scratch.
+    pub weights: Option<WeightsRecord>,
+    /// The network's name, as `resnet18`.
+    pub architecture: String,
+    /// What is transferred and how, as the strategy serialises itself.
+    pub strategy: Value,
+    /// Optimiser, schedule, augmentation, epochs and so on, as the recipe serialises itself.
+    pub recipe: Value,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The device's name.
+    pub device: String,
+}
+
+/// The weights that a run began with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsRecord {
+    /// File or catalogue entry.
+    pub source: String,
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What the logits mean: the content of `classes.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassesRecord {
+    /// Version of the layout, [`FORMAT`].
+    pub format: u64,
+    /// Class names, in the order of the logits.
+    pub classes: Vec<String>,
+    /// How a picture becomes the network's input.
+    pub preprocessing: Value,
+}
+
+impl RunRecord {
+    /// A record with the format, version and time filled in; set the other fields.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self {
+            format: FORMAT,
+            rekindle: env!("CARGO_PKG_VERSION").into(),
+            created: now(),
+            title: title.into(),
+            data: Value::Null,
+            weights: None,
+            architecture: String::new(),
+            strategy: Value::Null,
+            recipe: Value::Null,
+            seed: 0,
+            device: String::new(),
+        }
+    }
+}
+
+impl ClassesRecord {
+    /// Names in the order of the logits, and preprocessing as it serialises itself.
+    pub fn new(classes: Vec<String>, preprocessing: Value) -> Self {
+        Self {
+            format: FORMAT,
+            classes,
+            preprocessing,
+        }
+    }
+}
+
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), TrainerError> {
+    atomic_write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")?;
+        Ok(())
+    })
+}
+
+/// Reads a JSON file, whose field `format` is looked at before all others, so that a newer layout
+/// is called newer rather than damaged. `None` where there is no such file.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TrainerError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(TrainerError::io("read", path, error)),
+    };
+    let damaged = |error: serde_json::Error| TrainerError::DamagedFile {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    };
+    let value: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    match value.get("format").and_then(Value::as_u64) {
+        Some(found) if found > FORMAT => Err(TrainerError::NewerFormat {
+            path: path.to_path_buf(),
+            found,
+            supported: FORMAT,
+            written_by: value
+                .get("rekindle")
+                .and_then(Value::as_str)
+                .unwrap_or("unknown")
+                .into(),
+        }),
+        _ => serde_json::from_value(value).map(Some).map_err(damaged),
+    }
+}
+
+/// The present as RFC 3339 in UTC, to the second.
+pub(super) fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    format!(
+        "{}T{:02}:{:02}:{:02}Z",
+        today(),
+        now.hour(),
+        now.minute(),
+        now.second()
+    )
+}
+
+/// The date in UTC, as `2026-01-31`.
+pub(super) fn today() -> String {
+    let now = OffsetDateTime::now_utc();
+    format!(
+        "{:04}-{:02}-{:02}",
+        now.year(),
+        u8::from(now.month()),
+        now.day()
+    )
+}
