@@ -1,1 +1,41 @@
-//! CPU convolution and friends for ResNets.
+//! CPU convolution and friends for ResNets, in pure Rust.
+//!
+//! Feature maps stay in one blocked layout ([`Activation`]) from the first convolution to the pooling; weights are packed
+//! once ([`PackedConv2d`]) with BatchNorm folded in, and bias, residual sum and ReLU happen in the registers that hold the
+//! sums. Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
+//! AArch64); [`Isa::detect`] picks at run time. Threads are rayon's, and results do not depend on their number.
+//!
+//! ```
+//! use rekindle_kernels::{Conv2dParams, Isa, PackedConv2d, PackedLinear, global_average_pool, max_pool};
+//!
+//! let isa = Isa::detect();
+//! let stem = PackedConv2d::new(isa, &Conv2dParams::new(3, 64, 7, 2), &vec![0.01; 64 * 3 * 49], None)?;
+//! let head = PackedLinear::new(isa, [10, 64], &vec![0.1; 640], None)?;
+//! let pictures = vec![0.5; 2 * 3 * 32 * 32];
+//! let x = stem.forward_nchw(&pictures, [2, 3, 32, 32], true)?;
+//! let x = max_pool(isa, &x, 3, 2, 1)?;
+//! let logits = head.forward(&global_average_pool(&x)?, 2)?;
+//! assert_eq!(logits.len(), 20);
+//! # Ok::<(), rekindle_kernels::KernelError>(())
+//! ```
+
+mod activation;
+mod buffer;
+mod conv;
+mod direct;
+mod dispatch;
+mod error;
+mod isa;
+mod linear;
+mod pool;
+mod simd;
+mod tile;
+mod winograd;
+
+pub use activation::Activation;
+pub use buffer::{LANES, release_buffers};
+pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
+pub use error::KernelError;
+pub use isa::Isa;
+pub use linear::PackedLinear;
+pub use pool::{global_average_pool, max_pool};

@@ -1,0 +1,466 @@
+//! Convolution as an implicit matrix product on blocked activations.
+//!
+//! Work is cut into bands of output rows whose input fits into the second-level cache. Within a band the loops go over
+//! panels of output channels, then chunks of the sum, then pixels: a chunk of a panel's weights stays in the first-level
+//! cache while the band streams past it.
+
+use crate::activation::Activation;
+use crate::buffer::{LANES, Line, SendPtr, with_scratch};
+use crate::conv::{Conv2dParams, packed_bias};
+use crate::dispatch::Kernels;
+use crate::isa::Isa;
+use crate::tile::{Tile, pieces};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Input of a task at most, half of a usual second-level cache.
+const BAND_BYTES: usize = 384 << 10;
+/// Terms of the sum that are added before moving to the next pixels.
+const CHUNK: usize = 256;
+/// Input channels up to which a strided convolution reads planes instead of blocks of sixteen channels.
+const PLANAR_CHANNELS: usize = 4;
+
+/// Weights packed for the direct algorithm.
+#[derive(Clone, Debug)]
+pub(crate) struct Direct {
+    params: Conv2dParams,
+    weights: Vec<Line>,
+    bias: Vec<Line>,
+    panels: Vec<Panel>,
+    /// Segments are `kernel[1]` neighbouring pixels of one channel, not sixteen channels of one pixel.
+    planar: bool,
+}
+
+/// Output channels that are computed together, and the input channels they depend on.
+#[derive(Clone, Debug)]
+struct Panel {
+    first_block: usize,
+    blocks: usize,
+    /// Blocks of input channels, or channels where planar.
+    inputs: Range<usize>,
+    /// First line of its weights.
+    weights: usize,
+}
+
+/// Where input values come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Blocked(&'a Activation),
+    /// Row-major `[batch, channels, height, width]`.
+    Planar(&'a [f32]),
+}
+
+impl Direct {
+    pub fn pack(
+        isa: Isa,
+        params: &Conv2dParams,
+        weight: &[f32],
+        scale_shift: Option<(&[f32], &[f32])>,
+    ) -> Self {
+        let planar =
+            params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS;
+        let panels = panels(params, Kernels::of(isa).nr, planar);
+        let mut weights = Vec::new();
+        for panel in &panels {
+            pack_panel(
+                params,
+                panel,
+                planar,
+                weight,
+                scale_shift.map(|s| s.0),
+                &mut weights,
+            );
+        }
+        Self {
+            params: *params,
+            weights,
+            bias: packed_bias(params.out_channels, scale_shift),
+            panels,
+            planar,
+        }
+    }
+
+    pub fn is_planar(&self) -> bool {
+        self.planar
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
+    }
+
+    /// Shapes have been checked; `out` is fully written.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        source: Source<'_>,
+        [n, _, height, width]: [usize; 4],
+        residual: Option<&Activation>,
+        relu: bool,
+        out: &mut Activation,
+    ) {
+        let [_, _, oh, ow] = out.shape();
+        let kernels = Kernels::of(isa);
+        // A 1x1 convolution does not see rows, so that all pixels of a picture are one row, cut into register tiles.
+        let flat =
+            self.params.kernel == [1, 1] && self.params.stride == 1 && self.params.padding == 0;
+        let units = if flat {
+            (oh * ow).div_ceil(kernels.mr)
+        } else {
+            oh
+        };
+        let job = Job {
+            conv: self,
+            kernels,
+            source,
+            height,
+            width,
+            oh,
+            ow,
+            units,
+            flat,
+            residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
+            relu,
+            out: out.send_ptr(),
+        };
+        job.run(n);
+    }
+}
+
+/// Cuts the output channels into panels. Panels of a grouped convolution do not straddle more groups than they must.
+fn panels(params: &Conv2dParams, nr: usize, planar: bool) -> Vec<Panel> {
+    let (in_group, out_group) = (
+        params.in_channels / params.groups,
+        params.out_channels / params.groups,
+    );
+    let nr = if params.groups > 1 && !out_group.is_multiple_of(nr * LANES) {
+        1
+    } else {
+        nr
+    };
+    let blocks = params.out_channels.div_ceil(LANES);
+    let mut weights = 0;
+    let panel = |first_block: usize| {
+        let blocks = nr.min(blocks - first_block);
+        let first = first_block * LANES;
+        let last = ((first_block + blocks) * LANES).min(params.out_channels) - 1;
+        let channels = first / out_group * in_group..(last / out_group + 1) * in_group;
+        let inputs = if planar {
+            channels
+        } else {
+            channels.start / LANES..channels.end.div_ceil(LANES)
+        };
+        let panel = Panel {
+            first_block,
+            blocks,
+            inputs,
+            weights,
+        };
+        let per_input = if planar { 1 } else { LANES };
+        let taps = params.kernel[0] * params.kernel[1];
+        weights += panel.inputs.len() * per_input * taps * blocks;
+        panel
+    };
+    (0..blocks).step_by(nr).map(panel).collect()
+}
+
+/// Appends `[inputs, kernel height, kernel width, 16 (1 where planar), channels of the panel]`.
+fn pack_panel(
+    params: &Conv2dParams,
+    panel: &Panel,
+    planar: bool,
+    weight: &[f32],
+    scale: Option<&[f32]>,
+    out: &mut Vec<Line>,
+) {
+    let [kh, kw] = params.kernel;
+    let (in_group, out_group) = (
+        params.in_channels / params.groups,
+        params.out_channels / params.groups,
+    );
+    let value = |oc: usize, ic: usize, tap: usize| {
+        if oc >= params.out_channels || ic >= params.in_channels || ic / in_group != oc / out_group
+        {
+            return 0.0;
+        }
+        let scale = scale.map_or(1.0, |s| s[oc]);
+        scale * weight[(oc * in_group + ic % in_group) * kh * kw + tap]
+    };
+    let lanes = if planar { 1 } else { LANES };
+    for input in panel.inputs.clone() {
+        for tap in 0..kh * kw {
+            for lane in 0..lanes {
+                for block in 0..panel.blocks {
+                    let first = (panel.first_block + block) * LANES;
+                    let ic = input * lanes + lane;
+                    out.push(Line(std::array::from_fn(|o| value(first + o, ic, tap))));
+                }
+            }
+        }
+    }
+}
+
+/// One forward pass.
+struct Job<'a> {
+    conv: &'a Direct,
+    kernels: &'static Kernels,
+    source: Source<'a>,
+    height: usize,
+    width: usize,
+    oh: usize,
+    ow: usize,
+    /// Output rows, or register tiles where flat.
+    units: usize,
+    flat: bool,
+    residual: *const f32,
+    relu: bool,
+    out: SendPtr,
+}
+
+// SAFETY: `residual` is only read, and outlives the pass by the borrow in `Direct::forward`.
+unsafe impl Sync for Job<'_> {}
+
+/// The part of the input that a task reads, as the micro-kernel sees it.
+struct View {
+    /// Value of the first picture that output unit 0 starts at; virtual where the view holds only a band.
+    base: *const f32,
+    /// Values between pictures, blocks of channels (channels where planar), rows and pixels.
+    picture: usize,
+    plane: usize,
+    row: usize,
+    pixel: usize,
+}
+
+impl Job<'_> {
+    fn run(&self, n: usize) {
+        let threads = rayon::current_num_threads();
+        let (inputs, panels) = (self.inputs(), self.conv.panels.len());
+        let picture_bytes = inputs * self.height * self.width * self.pixel_values() * 4;
+        let bands = picture_bytes
+            .div_ceil(BAND_BYTES)
+            .max((2 * threads).div_ceil(n.max(1)))
+            .clamp(1, self.units);
+        let group = if bands > 1 {
+            1
+        } else {
+            (BAND_BYTES / picture_bytes.max(1)).clamp(1, (n / (2 * threads)).max(1))
+        };
+        let groups = n.div_ceil(group);
+        let splits = (2 * threads)
+            .div_ceil((groups * bands).max(1))
+            .clamp(1, panels);
+        (0..groups * bands * splits)
+            .into_par_iter()
+            .for_each(|task| {
+                let (split, rest) = (task % splits, task / splits);
+                let (band, first) = (rest % bands, rest / bands * group);
+                self.task(
+                    first..(first + group).min(n),
+                    band * self.units / bands..(band + 1) * self.units / bands,
+                    split * panels / splits..(split + 1) * panels / splits,
+                );
+            });
+    }
+
+    /// Blocks of input channels, or channels where planar.
+    fn inputs(&self) -> usize {
+        let channels = self.conv.params.in_channels;
+        if self.conv.planar {
+            channels
+        } else {
+            channels.div_ceil(LANES)
+        }
+    }
+
+    fn pixel_values(&self) -> usize {
+        if self.conv.planar { 1 } else { LANES }
+    }
+
+    fn task(&self, pictures: Range<usize>, units: Range<usize>, panels: Range<usize>) {
+        match self.source {
+            Source::Blocked(x) if self.conv.params.padding == 0 && !self.conv.planar => {
+                let plane = self.height * self.width * LANES;
+                let picture = plane * self.inputs();
+                let view = View {
+                    base: x.as_ptr().wrapping_add(pictures.start * picture),
+                    picture,
+                    plane,
+                    row: self.width * LANES,
+                    pixel: LANES,
+                };
+                self.compute(&view, pictures, units, panels);
+            }
+            _ => {
+                let Conv2dParams {
+                    kernel: [kh, _],
+                    stride,
+                    padding,
+                    ..
+                } = self.conv.params;
+                let rows = (units.len() - 1) * stride + kh;
+                let pixel = self.pixel_values();
+                let row = (self.width + 2 * padding) * pixel;
+                let (plane, inputs) = (rows * row, self.inputs());
+                let view = |base: *const f32| View {
+                    base,
+                    picture: plane * inputs,
+                    plane,
+                    row,
+                    pixel,
+                };
+                let values = plane * inputs * pictures.len();
+                with_scratch(values.div_ceil(LANES), |scratch| {
+                    let values = scratch.as_mut_ptr().cast::<f32>();
+                    let top = (units.start * stride) as isize - padding as isize;
+                    for (i, n) in pictures.clone().enumerate() {
+                        for c in 0..inputs {
+                            let at = (i * inputs + c) * plane;
+                            // SAFETY: the scratch holds `plane` values from there on.
+                            let plane =
+                                unsafe { std::slice::from_raw_parts_mut(values.add(at), plane) };
+                            self.copy_plane(n, c, top, rows, plane);
+                        }
+                    }
+                    // Unit 0 is above the band, unless the band is the first.
+                    let base = values.wrapping_sub(units.start * stride * row);
+                    self.compute(&view(base), pictures, units, panels);
+                });
+            }
+        }
+    }
+
+    /// Copies `rows` input rows from row `top` on into `out`, with zeros where they lie in the padding.
+    fn copy_plane(&self, n: usize, c: usize, top: isize, rows: usize, out: &mut [f32]) {
+        let pixel = self.pixel_values();
+        let margin = self.conv.params.padding * pixel;
+        let (row, used) = (out.len() / rows, self.width * pixel);
+        for (i, out) in out.chunks_exact_mut(row).enumerate() {
+            let y = top + i as isize;
+            if y < 0 || y >= self.height as isize {
+                out.fill(0.0);
+                continue;
+            }
+            out[..margin].fill(0.0);
+            out[margin + used..].fill(0.0);
+            let out = &mut out[margin..margin + used];
+            let y = y as usize;
+            match self.source {
+                Source::Planar(x) => {
+                    let channels = self.conv.params.in_channels;
+                    let at = ((n * channels + c) * self.height + y) * self.width;
+                    out.copy_from_slice(&x[at..at + self.width]);
+                }
+                Source::Blocked(x) if self.conv.planar => {
+                    let at = ((n * x.blocks() + c / LANES) * self.height + y) * self.width;
+                    for (value, line) in out.iter_mut().zip(&x.lines()[at..at + self.width]) {
+                        *value = line.0[c % LANES];
+                    }
+                }
+                Source::Blocked(x) => {
+                    let at = ((n * x.blocks() + c) * self.height + y) * self.width;
+                    // SAFETY: a line is sixteen values without padding between them, and the row lies in the plane.
+                    let lines =
+                        unsafe { std::slice::from_raw_parts(x.as_ptr().add(at * LANES), used) };
+                    out.copy_from_slice(lines);
+                }
+            }
+        }
+    }
+
+    fn compute(
+        &self,
+        view: &View,
+        pictures: Range<usize>,
+        units: Range<usize>,
+        panels: Range<usize>,
+    ) {
+        let Conv2dParams {
+            kernel: [kh, kw],
+            stride,
+            out_channels,
+            ..
+        } = self.conv.params;
+        let (offsets, segment_len, per_input) = self.segments(view);
+        let chunk = (CHUNK / (per_input * segment_len)).max(1);
+        let out_plane = self.oh * self.ow * LANES;
+        let out_picture = out_channels.div_ceil(LANES) * out_plane;
+        debug_assert!(offsets.len() * segment_len == self.inputs() * kh * kw * view.pixel);
+        for panel in &self.conv.panels[panels] {
+            for start in panel.inputs.clone().step_by(chunk) {
+                let end = (start + chunk).min(panel.inputs.end);
+                let skipped = (start - panel.inputs.start) * per_input * segment_len * panel.blocks;
+                let last = end == panel.inputs.end;
+                let tile = Tile {
+                    a: view.base,
+                    w: self.conv.weights[panel.weights + skipped..].as_ptr().cast(),
+                    offsets: offsets[start * per_input..].as_ptr(),
+                    segments: (end - start) * per_input,
+                    segment_len,
+                    out: self.out.get(),
+                    block_stride: out_plane,
+                    residual: std::ptr::null(),
+                    bias: self.conv.bias[panel.first_block..].as_ptr().cast(),
+                    accumulate: start != panel.inputs.start,
+                    relu: self.relu && last,
+                };
+                for (i, n) in pictures.clone().enumerate() {
+                    let out = n * out_picture + panel.first_block * out_plane;
+                    for unit in units.clone() {
+                        let (y, from, len) = self.unit(unit);
+                        for (x, pixels) in pieces(len, self.kernels.mr) {
+                            let x = from + x;
+                            let at = out + (y * self.ow + x) * LANES;
+                            let input =
+                                i * view.picture + y * stride * view.row + x * stride * view.pixel;
+                            let tile = Tile {
+                                a: tile.a.wrapping_add(input),
+                                out: tile.out.wrapping_add(at),
+                                residual: if last && !self.residual.is_null() {
+                                    self.residual.wrapping_add(at)
+                                } else {
+                                    std::ptr::null()
+                                },
+                                ..tile
+                            };
+                            // SAFETY: shapes were checked at the border; the view covers the window of every output
+                            // pixel of the band, weights, offsets and bias cover the panel, and no other task has
+                            // this panel of these pixels.
+                            unsafe {
+                                self.kernels.tile(pixels, panel.blocks, stride * view.pixel)(&tile);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Row, first pixel and pixels of a unit of work.
+    fn unit(&self, unit: usize) -> (usize, usize, usize) {
+        if self.flat {
+            let pixels = self.oh * self.ow;
+            let (from, to) = (unit * pixels / self.units, (unit + 1) * pixels / self.units);
+            (0, from, to - from)
+        } else {
+            (unit, 0, self.ow)
+        }
+    }
+
+    /// Offsets of all segments, values in one, and segments of an input block.
+    fn segments(&self, view: &View) -> (Vec<isize>, usize, usize) {
+        let [kh, kw] = self.conv.params.kernel;
+        let taps = if self.conv.planar { 1 } else { kw };
+        let mut offsets = Vec::with_capacity(self.inputs() * kh * taps);
+        for input in 0..self.inputs() {
+            for ky in 0..kh {
+                for kx in 0..taps {
+                    offsets.push((input * view.plane + ky * view.row + kx * view.pixel) as isize);
+                }
+            }
+        }
+        (
+            offsets,
+            if self.conv.planar { kw } else { LANES },
+            kh * taps,
+        )
+    }
+}

@@ -1,0 +1,125 @@
+//! The fully connected layer.
+
+use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::conv::packed_bias;
+use crate::dispatch::Kernels;
+use crate::error::{KernelError, check_isa, check_len};
+use crate::isa::Isa;
+use crate::tile::{Tile, pieces};
+use rayon::prelude::*;
+
+/// A linear layer's weights, packed once.
+#[derive(Clone, Debug)]
+pub struct PackedLinear {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    /// `[panel, input, channels of the panel]`.
+    weights: Vec<Line>,
+    bias: Vec<Line>,
+}
+
+impl PackedLinear {
+    /// Packs `weight` (row-major `[outputs, inputs]`, PyTorch's order) and `bias` (`[outputs]`).
+    pub fn new(
+        isa: Isa,
+        [outputs, inputs]: [usize; 2],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<Self, KernelError> {
+        check_isa(isa)?;
+        if inputs == 0 || outputs == 0 {
+            return Err(KernelError::InvalidLayer(format!(
+                "a linear layer needs at least one input and output, found {inputs} and {outputs}"
+            )));
+        }
+        check_len(
+            "the linear layer's weight",
+            weight.len(),
+            &[outputs, inputs],
+        )?;
+        if let Some(bias) = bias {
+            check_len("the linear layer's bias", bias.len(), &[outputs])?;
+        }
+        let (nr, blocks) = (Kernels::of(isa).nr, outputs.div_ceil(LANES));
+        let mut weights = Vec::with_capacity(inputs.next_multiple_of(LANES) * blocks);
+        for first in (0..blocks).step_by(nr) {
+            for i in 0..inputs.next_multiple_of(LANES) {
+                for block in first..(first + nr).min(blocks) {
+                    weights.push(Line(std::array::from_fn(|lane| {
+                        let o = block * LANES + lane;
+                        if o < outputs && i < inputs {
+                            weight[o * inputs + i]
+                        } else {
+                            0.0
+                        }
+                    })));
+                }
+            }
+        }
+        Ok(Self {
+            isa,
+            inputs,
+            outputs,
+            weights,
+            bias: packed_bias(outputs, bias.map(|b| (b, b))),
+        })
+    }
+
+    /// `x weightᵀ + bias` for row-major `x` `[batch, inputs]`; the result is `[batch, outputs]`.
+    pub fn forward(&self, x: &[f32], batch: usize) -> Result<Vec<f32>, KernelError> {
+        check_len("the linear layer's input", x.len(), &[batch, self.inputs])?;
+        let (ins, outs) = (self.inputs.div_ceil(LANES), self.bias.len());
+        let mut input = Buffer::new(ins * batch);
+        let mut output = Buffer::new(outs * batch);
+        for (i, line) in input.lines_mut().iter_mut().enumerate() {
+            let (block, row) = (i / batch, i % batch);
+            line.0 = std::array::from_fn(|lane| {
+                let i = block * LANES + lane;
+                if i < self.inputs {
+                    x[row * self.inputs + i]
+                } else {
+                    0.0
+                }
+            });
+        }
+        self.multiply(&input, &mut output, batch);
+        let mut out = vec![0.0; batch * self.outputs];
+        for (row, values) in out.chunks_mut(self.outputs).enumerate() {
+            for (block, values) in values.chunks_mut(LANES).enumerate() {
+                values.copy_from_slice(&output.lines()[block * batch + row].0[..values.len()]);
+            }
+        }
+        Ok(out)
+    }
+
+    fn multiply(&self, input: &Buffer, output: &mut Buffer, batch: usize) {
+        let kernels = Kernels::of(self.isa);
+        let (ins, outs) = (self.inputs.div_ceil(LANES), self.bias.len());
+        let plane = batch * LANES;
+        let offsets: Vec<isize> = (0..ins).map(|c| (c * plane) as isize).collect();
+        let shared = SendPtr::new(output.as_mut_ptr());
+        (0..outs.div_ceil(kernels.nr))
+            .into_par_iter()
+            .for_each(|panel| {
+                let first = panel * kernels.nr;
+                for (row, rows) in pieces(batch, kernels.mr) {
+                    let tile = Tile {
+                        a: input.as_ptr().wrapping_add(row * LANES),
+                        w: self.weights[first * ins * LANES..].as_ptr().cast(),
+                        offsets: offsets.as_ptr(),
+                        segments: ins,
+                        segment_len: LANES,
+                        out: shared.get().wrapping_add(first * plane + row * LANES),
+                        block_stride: plane,
+                        residual: std::ptr::null(),
+                        bias: self.bias[first..].as_ptr().cast(),
+                        accumulate: false,
+                        relu: false,
+                    };
+                    // SAFETY: input, output, weights and bias cover the panel and rows, and each task has its own panel.
+                    unsafe { kernels.tile(rows, kernels.nr.min(outs - first), LANES)(&tile) };
+                }
+            });
+    }
+}

@@ -1,0 +1,131 @@
+//! Pooling.
+
+use crate::activation::Activation;
+use crate::buffer::{LANES, SendPtr};
+use crate::conv::window_output;
+use crate::dispatch::Kernels;
+use crate::error::{KernelError, check_isa};
+use crate::isa::Isa;
+use crate::simd::Simd;
+use rayon::prelude::*;
+
+/// The largest value of each `kernel` x `kernel` window; padding counts as minus infinity.
+///
+/// ResNets use a window of 3, stride 2 and padding 1 after the stem. Padding is at most half the window, as in PyTorch.
+pub fn max_pool(
+    isa: Isa,
+    x: &Activation,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Result<Activation, KernelError> {
+    check_isa(isa)?;
+    check_window(kernel, stride, padding)?;
+    let [n, c, h, w] = x.shape();
+    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let mut out = Activation::uninit([n, c, oh, ow]);
+    let shared = out.send_ptr();
+    let kernels = Kernels::of(isa);
+    (0..n * x.blocks()).into_par_iter().for_each(|plane| {
+        for y in 0..oh {
+            let first = (y * stride) as isize - padding as isize;
+            let rows = first.max(0) as usize..(first + kernel as isize).min(h as isize) as usize;
+            let row = PoolRow {
+                input: x
+                    .as_ptr()
+                    .wrapping_add((plane * h + rows.start) * w * LANES),
+                rows: rows.len(),
+                width: w,
+                out: SendPtr::get(shared).wrapping_add((plane * oh + y) * ow * LANES),
+                out_width: ow,
+                kernel,
+                stride,
+                padding,
+            };
+            // SAFETY: the window lies in the plane, and each task writes its own plane.
+            unsafe { (kernels.pool_row)(&row) };
+        }
+    });
+    Ok(out)
+}
+
+pub(crate) fn check_window(
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Result<(), KernelError> {
+    if kernel > 0 && stride > 0 && padding <= kernel / 2 {
+        return Ok(());
+    }
+    Err(KernelError::InvalidLayer(format!(
+        "pooling needs a window and stride of at least 1 and padding of at most half the window, found window \
+         {kernel}, stride {stride}, padding {padding}"
+    )))
+}
+
+/// The mean of each channel: row-major `[batch, channels]`.
+pub fn global_average_pool(x: &Activation) -> Result<Vec<f32>, KernelError> {
+    let [n, c, h, w] = x.shape();
+    if h * w == 0 {
+        return Err(KernelError::WindowTooLarge {
+            kernel: [1, 1],
+            padding: 0,
+            found: [h, w],
+        });
+    }
+    let mut out = vec![0.0; n * c];
+    if c == 0 {
+        return Ok(out);
+    }
+    let (pixels, blocks, scale) = (h * w, x.blocks(), 1.0 / (h * w) as f32);
+    out.par_chunks_mut(c).enumerate().for_each(|(i, row)| {
+        for (block, means) in row.chunks_mut(LANES).enumerate() {
+            let lines = &x.lines()[(i * blocks + block) * pixels..][..pixels];
+            let mut sum = [0.0f32; LANES];
+            for line in lines {
+                for (s, v) in sum.iter_mut().zip(line.0) {
+                    *s += v;
+                }
+            }
+            for (mean, s) in means.iter_mut().zip(sum) {
+                *mean = s * scale;
+            }
+        }
+    });
+    Ok(out)
+}
+
+/// One row of pooled pixels of sixteen channels.
+pub(crate) struct PoolRow {
+    /// First pixel of the first input row inside the picture.
+    pub input: *const f32,
+    /// Input rows inside the picture.
+    pub rows: usize,
+    pub width: usize,
+    pub out: *mut f32,
+    pub out_width: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; the pointers valid as described.
+#[inline(always)]
+pub(crate) unsafe fn pool_row<S: Simd>(t: &PoolRow) {
+    // SAFETY: columns are clipped to the row; everything else is the contract above.
+    unsafe {
+        for ox in 0..t.out_width {
+            let first = (ox * t.stride) as isize - t.padding as isize;
+            let columns =
+                first.max(0) as usize..(first + t.kernel as isize).min(t.width as isize) as usize;
+            let mut best = S::splat(f32::NEG_INFINITY);
+            for y in 0..t.rows {
+                for x in columns.clone() {
+                    best = S::max(best, S::load(t.input.add((y * t.width + x) * LANES)));
+                }
+            }
+            S::store(t.out.add(ox * LANES), best);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The transforms of Winograd's minimal filtering F(4x4, 3x3).
+//!
+//! Interpolation points 0, ±√½, ±√2 and infinity. They are better conditioned than the usual 0, ±1, ±2: the powers stay
+//! closer to one, so less is lost when the transform of the products is undone. Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks" (2016); on the choice of points, Barabasz et al., "Error Analysis and Improving the
+//! Accuracy of Winograd Convolution for Deep Neural Networks" (2020).
+
+use crate::buffer::{LANES, Line};
+use crate::simd::Simd;
+
+/// Output pixels of a tile along one axis.
+pub(crate) const OUT: usize = 4;
+/// Input pixels of a tile along one axis.
+pub(crate) const IN: usize = 6;
+/// Products of a tile.
+pub(crate) const POSITIONS: usize = IN * IN;
+
+/// The points are ±A and ±B, with A² B² = 1.
+const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
+const B: f64 = std::f64::consts::SQRT_2;
+
+/// `G g Gᵀ` of one 3x3 filter, in f64: it is done once, and its rounding would stay in every product.
+pub(crate) fn weight_tile(filter: &[f64; 9]) -> [f64; POSITIONS] {
+    let point = |p: f64, scale: f64| [1.0 / scale, p / scale, p * p / scale];
+    let (sa, sb) = (2.0 * A * A * (A * A - B * B), 2.0 * B * B * (B * B - A * A));
+    let g = [
+        [1.0, 0.0, 0.0],
+        point(A, sa),
+        point(-A, sa),
+        point(B, sb),
+        point(-B, sb),
+        [0.0, 0.0, 1.0],
+    ];
+    let mut out = [0.0; POSITIONS];
+    for (i, gi) in g.iter().enumerate() {
+        for (j, gj) in g.iter().enumerate() {
+            for y in 0..3 {
+                for x in 0..3 {
+                    out[i * IN + j] += gi[y] * filter[y * 3 + x] * gj[x];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Transforms one input tile of sixteen channels.
+pub(crate) struct InputTile {
+    /// The plane `[height, width, 16]`.
+    pub plane: *const f32,
+    pub height: usize,
+    pub width: usize,
+    /// Upper left pixel of the tile, possibly in the padding.
+    pub y: isize,
+    pub x: isize,
+    /// Where position 0 goes.
+    pub out: *mut f32,
+    /// Values between two positions.
+    pub position_stride: usize,
+}
+
+/// `Bᵀ d` for one row or column.
+#[inline(always)]
+unsafe fn input_1d<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let sum = S::splat((-A * A - B * B) as f32);
+        let (na2, nb2) = (S::splat((-A * A) as f32), S::splat((-B * B) as f32));
+        let (a, b) = (S::splat(A as f32), S::splat(B as f32));
+        let (even_a, odd_a) = (S::fma(nb2, d[2], d[4]), S::mul(a, S::fma(nb2, d[1], d[3])));
+        let (even_b, odd_b) = (S::fma(na2, d[2], d[4]), S::mul(b, S::fma(na2, d[1], d[3])));
+        [
+            S::fma(sum, d[2], S::add(d[0], d[4])),
+            S::add(even_a, odd_a),
+            S::sub(even_a, odd_a),
+            S::add(even_b, odd_b),
+            S::sub(even_b, odd_b),
+            S::fma(sum, d[3], S::add(d[1], d[5])),
+        ]
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; `plane` and `out` valid as described.
+#[inline(always)]
+pub(crate) unsafe fn input_tile<S: Simd>(t: &InputTile) {
+    // SAFETY: pixels outside the plane are never loaded, everything else is the contract above.
+    unsafe {
+        let mut half = [[S::zero(); IN]; IN];
+        let (h, w) = (t.height as isize, t.width as isize);
+        let inside = t.y >= 0 && t.x >= 0 && t.y + IN as isize <= h && t.x + IN as isize <= w;
+        for j in 0..IN {
+            let mut column = [S::zero(); IN];
+            if inside {
+                let first = t
+                    .plane
+                    .offset((t.y * w + t.x + j as isize) * LANES as isize);
+                for (i, v) in column.iter_mut().enumerate() {
+                    *v = S::load(first.add(i * t.width * LANES));
+                }
+            } else {
+                let x = t.x + j as isize;
+                for (i, v) in column.iter_mut().enumerate() {
+                    let y = t.y + i as isize;
+                    let valid = x >= 0 && x < w && y >= 0 && y < h;
+                    let zero: *const f32 = (&raw const ZERO).cast();
+                    let at = t.plane.wrapping_offset((y * w + x) * LANES as isize);
+                    *v = S::load(if valid { at } else { zero });
+                }
+            }
+            let column = input_1d::<S>(column);
+            for i in 0..IN {
+                half[i][j] = column[i];
+            }
+        }
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, v) in input_1d::<S>(row).into_iter().enumerate() {
+                S::store(t.out.add((i * IN + j) * t.position_stride), v);
+            }
+        }
+    }
+}
+
+static ZERO: Line = Line::ZERO;
+
+/// Turns the products of one tile into output pixels of sixteen channels.
+pub(crate) struct OutputTile {
+    /// Position 0 of the products.
+    pub products: *const f32,
+    /// Values between two positions.
+    pub position_stride: usize,
+    /// Sixteen values.
+    pub bias: *const f32,
+    /// Upper left pixel of the tile in the output plane.
+    pub out: *mut f32,
+    /// The same pixel of what is added, or null.
+    pub residual: *const f32,
+    /// Values between two rows of the plane.
+    pub row_stride: usize,
+    /// Pixels of the tile that lie inside the picture.
+    pub rows: usize,
+    pub columns: usize,
+    pub relu: bool,
+}
+
+/// `Aᵀ m` for one row or column.
+#[inline(always)]
+unsafe fn output_1d<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+        let s = |x: f64| S::splat(x as f32);
+        [
+            S::add(m[0], S::add(sum_a, sum_b)),
+            S::fma(s(A), dif_a, S::mul(s(B), dif_b)),
+            S::fma(s(A * A), sum_a, S::mul(s(B * B), sum_b)),
+            S::fma(s(A * A * A), dif_a, S::fma(s(B * B * B), dif_b, m[5])),
+        ]
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; the pointers valid as described.
+#[inline(always)]
+pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
+    // SAFETY: rows and columns bound what is written, everything else is the contract above.
+    unsafe {
+        let mut half = [[S::zero(); IN]; OUT];
+        for j in 0..IN {
+            let mut column = [S::zero(); IN];
+            for (i, v) in column.iter_mut().enumerate() {
+                *v = S::load(t.products.add((i * IN + j) * t.position_stride));
+            }
+            let column = output_1d::<S>(column);
+            for i in 0..OUT {
+                half[i][j] = column[i];
+            }
+        }
+        let bias = S::load(t.bias);
+        for (i, row) in half.into_iter().enumerate().take(t.rows) {
+            for (j, v) in output_1d::<S>(row).into_iter().enumerate().take(t.columns) {
+                let at = i * t.row_stride + j * LANES;
+                let mut v = S::add(v, bias);
+                if !t.residual.is_null() {
+                    v = S::add(v, S::load(t.residual.add(at)));
+                }
+                if t.relu {
+                    v = S::max(S::zero(), v);
+                }
+                S::store(t.out.add(at), v);
+            }
+        }
+    }
+}
