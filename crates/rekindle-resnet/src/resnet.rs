@@ -1,0 +1,195 @@
+//! One struct for torchvision's ten ResNets and for narrow ones of the same code.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
+
+use crate::block::{BlockShape, conv2d};
+use crate::{BatchNorm, Block, BlockKind};
+
+/// Names of the parts that a forward pass goes through before the head, in order.
+pub const STAGES: [&str; 5] = ["stem", "layer1", "layer2", "layer3", "layer4"];
+
+/// What a ResNet is built of.
+///
+/// [`Architecture::config`](crate::Architecture::config) gives torchvision's ten; smaller
+/// [`stem_width`](Self::stem_width)s give the same networks in narrow.
+#[derive(Config, Debug, PartialEq)]
+pub struct ResNetConfig {
+    /// The residual block.
+    pub block: BlockKind,
+    /// Blocks in each of the four stages.
+    pub layers: [usize; 4],
+    /// Number of classes of the head; 0 builds none.
+    #[config(default = 1000)]
+    pub num_classes: usize,
+    /// Channels of the input: 3 for RGB.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// Channels after the stem; the stages have 1, 2, 4 and 8 times as many planes.
+    #[config(default = 64)]
+    pub stem_width: usize,
+    /// Groups of the 3x3 convolution in a bottleneck (ResNeXt's cardinality).
+    #[config(default = 1)]
+    pub groups: usize,
+    /// Channels of one group at 64 planes (64; ResNeXt 4 or 8; Wide ResNet 128).
+    #[config(default = 64)]
+    pub width_per_group: usize,
+}
+
+impl ResNetConfig {
+    /// A network with fresh weights, initialised as torchvision does, on `device`.
+    pub fn init(&self, device: &Device) -> ResNet {
+        let mut in_channels = self.stem_width;
+        let mut stage = |index: usize| {
+            let planes = self.stem_width << index;
+            let blocks = (0..self.layers[index])
+                .map(|position| {
+                    let shape = BlockShape {
+                        in_channels,
+                        planes,
+                        width: planes * self.width_per_group / 64 * self.groups,
+                        stride: if position == 0 && index > 0 { 2 } else { 1 },
+                        groups: self.groups,
+                    };
+                    in_channels = planes * self.block.expansion();
+                    Block::new(self.block, shape, device)
+                })
+                .collect();
+            blocks
+        };
+        ResNet {
+            layer1: stage(0),
+            layer2: stage(1),
+            layer3: stage(2),
+            layer4: stage(3),
+            conv1: conv2d([self.in_channels, self.stem_width], 7, 2, 1, device),
+            bn1: BatchNorm::new(self.stem_width, device),
+            fc: head(self.num_features(), self.num_classes, device),
+        }
+    }
+
+    /// Length of the pooled feature vector: 512 or 2048 in torchvision's networks.
+    pub fn num_features(&self) -> usize {
+        (self.stem_width << 3) * self.block.expansion()
+    }
+}
+
+/// A residual network (He et al. 2016, <https://arxiv.org/abs/1512.03385>), torchvision's v1.5.
+///
+/// Field names are torchvision's, so a parameter's path is its key in a state dict. Cloning shares the
+/// running statistics of batch normalisation, as everywhere in Burn.
+#[derive(Module, Debug)]
+pub struct ResNet {
+    /// 7x7 convolution of the stem, stride 2.
+    pub conv1: Conv2d,
+    /// After `conv1`.
+    pub bn1: BatchNorm,
+    /// First stage, stride 4 of the input.
+    pub layer1: Vec<Block>,
+    /// Second stage, stride 8.
+    pub layer2: Vec<Block>,
+    /// Third stage, stride 16.
+    pub layer3: Vec<Block>,
+    /// Fourth stage, stride 32.
+    pub layer4: Vec<Block>,
+    /// The classifier; none after `reset_classifier(0)`.
+    pub fc: Option<Linear>,
+}
+
+impl ResNet {
+    /// Images `[batch, channels, height, width]` to logits `[batch, classes]`; to pooled features
+    /// `[batch, num_features]` where there is no classifier.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward_head(self.forward_features(images))
+    }
+
+    /// Images `[batch, channels, height, width]` to the last stage's activations
+    /// `[batch, num_features, height / 32, width / 32]`.
+    pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        (0..STAGES.len()).fold(images, |x, stage| self.forward_stage(stage, x))
+    }
+
+    /// The activations after each of [`STAGES`], in that order.
+    pub fn forward_intermediates(&self, images: Tensor<4>) -> [Tensor<4>; STAGES.len()] {
+        let mut x = images;
+        std::array::from_fn(|stage| {
+            x = self.forward_stage(stage, x.clone());
+            x.clone()
+        })
+    }
+
+    /// One of [`STAGES`] by its index: 0 is the stem with its max pooling, 1 to 4 are the layers. Any
+    /// other index returns its input.
+    pub fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
+        let blocks = match stage {
+            0 => return self.forward_stem(x),
+            1 => &self.layer1,
+            2 => &self.layer2,
+            3 => &self.layer3,
+            4 => &self.layer4,
+            _ => return x,
+        };
+        blocks.iter().fold(x, |x, block| block.forward(x))
+    }
+
+    fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = relu(self.bn1.forward(self.conv1.forward(images)));
+        max_pool2d(
+            x,
+            MaxPoolOptions::new([3, 3])
+                .with_stride([2, 2])
+                .with_padding([1, 1]),
+        )
+    }
+
+    /// Activations `[batch, num_features, height, width]` to logits `[batch, classes]` (or to pooled
+    /// features where there is no classifier).
+    pub fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        let pooled = self.pool(features);
+        match &self.fc {
+            Some(fc) => fc.forward(pooled),
+            None => pooled,
+        }
+    }
+
+    /// Global average pooling: `[batch, channels, height, width]` to `[batch, channels]`.
+    pub fn pool(&self, features: Tensor<4>) -> Tensor<2> {
+        features.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2)
+    }
+
+    /// Length of the pooled feature vector.
+    pub fn num_features(&self) -> usize {
+        match self.layer4.last() {
+            Some(Block::Basic(block)) => block.bn2.weight.dims()[0],
+            Some(Block::Bottleneck(block)) => block.bn3.weight.dims()[0],
+            None => self.bn1.weight.dims()[0],
+        }
+    }
+
+    /// Number of classes; 0 without a classifier.
+    pub fn num_classes(&self) -> usize {
+        self.fc.as_ref().map_or(0, |fc| fc.weight.dims()[1])
+    }
+
+    /// Replaces the classifier by a fresh one for `num_classes`; 0 takes it away.
+    pub fn reset_classifier(self, num_classes: usize) -> Self {
+        let device = self.device();
+        let fc = head(self.num_features(), num_classes, &device);
+        Self { fc, ..self }
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> Device {
+        self.conv1.weight.lazy_device()
+    }
+}
+
+fn head(num_features: usize, num_classes: usize, device: &Device) -> Option<Linear> {
+    (num_classes > 0).then(|| LinearConfig::new(num_features, num_classes).init(device))
+}
