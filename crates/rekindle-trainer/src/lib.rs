@@ -7,6 +7,7 @@ mod interrupt;
 pub mod metrics;
 mod narration;
 mod progress;
+pub mod report;
 pub mod run_directory;
 mod schedule;
 mod text;

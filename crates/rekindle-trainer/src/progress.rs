@@ -119,6 +119,9 @@ struct Pass {
 /// Weight of what was shown before in the smoothed loss; one batch alone jumps about.
 const SMOOTHING: f64 = 0.9;
 
+/// A rate over less than this says nothing.
+const MEASURABLE: Duration = Duration::from_millis(200);
+
 impl Bar {
     fn before_lines(&mut self, event: &Event) {
         if matches!(
@@ -216,10 +219,11 @@ impl Bar {
         if let Some(loss) = self.loss {
             parts.push(format!("loss {}", text::loss(loss)));
         }
-        let rate = pass.done as f64 / pass.began.elapsed().as_secs_f64().max(1e-9);
-        parts.push(format!("{rate:.1} img/s"));
-        if pass.images > 0 && rate > 0.0 {
+        let elapsed = pass.began.elapsed();
+        if elapsed >= MEASURABLE && pass.done > 0 {
+            let rate = pass.done as f64 / elapsed.as_secs_f64();
             let left = pass.images.saturating_sub(pass.done) as f64 / rate;
+            parts.push(format!("{rate:.1} img/s"));
             parts.push(format!("{} left", text::rough_duration(left)));
         }
         if let Some(left) = self.run_left() {

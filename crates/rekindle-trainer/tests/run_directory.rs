@@ -224,8 +224,10 @@ fn rewinding_drops_what_will_happen_again() {
 fn a_loss_that_is_no_number_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(&folder.path().join("run"));
-    let mut metrics = EpochMetrics::default();
-    metrics.train_loss = f64::NAN;
+    let metrics = EpochMetrics {
+        train_loss: f64::NAN,
+        ..Default::default()
+    };
     run.log(&Event::EpochEnded { metrics }).unwrap();
     let events = run.directory().events().unwrap();
     let Event::EpochEnded { metrics } = &events[0] else {
@@ -387,9 +389,11 @@ fn saved_positions(run: &RunWriter) -> Vec<(usize, usize)> {
 }
 
 fn epoch(epoch: usize) -> Event {
-    let mut metrics = EpochMetrics::default();
-    metrics.epoch = epoch;
-    metrics.valid_accuracy = Some(0.9);
+    let metrics = EpochMetrics {
+        epoch,
+        valid_accuracy: Some(0.9),
+        ..Default::default()
+    };
     Event::EpochEnded { metrics }
 }
 

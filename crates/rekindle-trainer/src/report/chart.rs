@@ -1,0 +1,230 @@
+//! Curves over epochs.
+
+use super::axis::Axis;
+use super::html::{Attribute, Html, at, class};
+
+/// A chart with epochs to the right.
+pub(super) struct Chart<'a> {
+    /// What is drawn, with its unit.
+    pub(super) title: &'a str,
+    pub(super) scale: Scale,
+    /// How a value reads on the axis and in tooltips.
+    pub(super) format: fn(f64) -> String,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// How values become heights.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+/// One line.
+pub(super) struct Curve {
+    pub(super) name: String,
+    /// Which run it belongs to; decides the colour.
+    pub(super) series: usize,
+    /// Dashed and thinner: the training set's.
+    pub(super) secondary: bool,
+    /// Epoch and value.
+    pub(super) points: Vec<(usize, f64)>,
+    /// The epoch to mark.
+    pub(super) marked: Option<usize>,
+}
+
+const WIDTH: f64 = 520.0;
+const HEIGHT: f64 = 290.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 44.0;
+
+/// With more epochs than this a dot for each would only thicken the line.
+const DOTS: usize = 40;
+
+/// Pixels that a curve is drawn before another one of the same points has its turn.
+const DASH: usize = 12;
+
+impl Chart<'_> {
+    /// Draws the chart as a figure; nothing where there is nothing to draw.
+    pub(super) fn draw(&self, html: &mut Html) {
+        let values: Vec<f64> = self.points().map(|(_, value)| value).collect();
+        let Some(first) = self.points().map(|(epoch, _)| epoch).min() else {
+            return;
+        };
+        let last = self.points().map(|(epoch, _)| epoch).max().unwrap_or(first);
+        let x = Axis::whole(first, last, 8, LEFT, WIDTH - RIGHT);
+        let y = match self.scale {
+            Scale::Linear => Axis::linear(&values, 5, HEIGHT - BOTTOM, TOP),
+            Scale::Logarithmic => Axis::logarithmic(&values, HEIGHT - BOTTOM, TOP),
+        };
+        html.node("figure", &[], |html| {
+            html.leaf("figcaption", &[], self.title);
+            html.node("svg", &canvas(WIDTH, HEIGHT, self.title), |html| {
+                self.grid(html, &x, &y);
+                for curve in &self.curves {
+                    self.curve(html, curve, &x, &y, last - first);
+                }
+            });
+        });
+    }
+
+    fn points(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let points = self.curves.iter().flat_map(|curve| &curve.points);
+        points.copied().filter(|(_, value)| value.is_finite())
+    }
+
+    /// The curve's place among those with the same points, and their number. Such curves are drawn
+    /// in turns, so that each one shows.
+    fn among_equals(&self, curve: &Curve) -> (usize, usize) {
+        let equal: Vec<usize> = self
+            .curves
+            .iter()
+            .filter(|other| other.secondary == curve.secondary && other.points == curve.points)
+            .map(|other| other.series)
+            .collect();
+        let place = equal.iter().position(|&series| series == curve.series);
+        (place.unwrap_or(0), equal.len())
+    }
+
+    fn grid(&self, html: &mut Html, x: &Axis, y: &Axis) {
+        for (tick, pixel) in y.marks() {
+            html.void("line", &line("grid", LEFT, pixel, WIDTH - RIGHT, pixel));
+            label(
+                html,
+                "tick end",
+                LEFT - 8.0,
+                pixel + 4.0,
+                &(self.format)(tick),
+            );
+        }
+        let foot = HEIGHT - BOTTOM;
+        for (tick, pixel) in x.marks() {
+            html.void("line", &line("axis", pixel, foot, pixel, foot + 4.0));
+            label(html, "tick middle", pixel, foot + 18.0, &format!("{tick}"));
+        }
+        html.void("line", &line("axis", LEFT, foot, WIDTH - RIGHT, foot));
+        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        label(html, "axis-name middle", middle, HEIGHT - 6.0, "epoch");
+    }
+
+    fn curve(&self, html: &mut Html, curve: &Curve, x: &Axis, y: &Axis, span: usize) {
+        let places: Vec<_> = curve
+            .points
+            .iter()
+            .map(|&(epoch, value)| (epoch, value, x.pixel(epoch as f64), y.pixel(value)))
+            .collect();
+        let mut path = String::new();
+        let mut pen_down = false;
+        for place in &places {
+            match *place {
+                (_, _, Some(px), Some(py)) => {
+                    let command = if pen_down { 'L' } else { 'M' };
+                    path.push_str(&format!("{command}{px:.1} {py:.1}"));
+                    pen_down = true;
+                }
+                // Where the loss is no number the line is broken.
+                _ => pen_down = false,
+            }
+        }
+        let style = if curve.secondary {
+            "curve secondary"
+        } else {
+            "curve"
+        };
+        let mut attributes = vec![
+            class(format!("{style} {}", series(curve.series))),
+            at("d", path),
+        ];
+        let (place, equal) = self.among_equals(curve);
+        if equal > 1 && !curve.secondary {
+            let dashes = format!(
+                "stroke-dasharray:{DASH} {};stroke-dashoffset:{};stroke-linecap:butt",
+                DASH * (equal - 1),
+                DASH * (equal - place)
+            );
+            attributes.push(at("style", dashes));
+        }
+        html.void("path", &attributes);
+        if curve.secondary && span > 0 {
+            return;
+        }
+        for (epoch, value, px, py) in places {
+            let (Some(px), Some(py)) = (px, py) else {
+                continue;
+            };
+            let marked = curve.marked == Some(epoch);
+            if !marked && (span > DOTS || equal > 1) {
+                continue;
+            }
+            let (radius, dot) = if marked {
+                (5.0, "dot best")
+            } else {
+                (2.2, "dot")
+            };
+            let attributes = [
+                class(format!("{dot} {}", series(curve.series))),
+                at("cx", px),
+                at("cy", py),
+                at("r", radius),
+            ];
+            html.node("circle", &attributes, |html| {
+                let best = if marked { " (best epoch)" } else { "" };
+                let text = format!(
+                    "{}, epoch {epoch}{best}: {}",
+                    curve.name,
+                    (self.format)(value)
+                );
+                html.leaf("title", &[], &text);
+            });
+        }
+    }
+}
+
+/// The colour class of the n-th run.
+pub(super) fn series(index: usize) -> String {
+    format!("s{}", index % 6 + 1)
+}
+
+/// Attributes of a drawing that grows with the page.
+pub(super) fn canvas(width: f64, height: f64, title: &str) -> [Attribute; 3] {
+    [
+        at("viewBox", format!("0 0 {width} {height}")),
+        at("role", "img"),
+        at("aria-label", title),
+    ]
+}
+
+/// Attributes of a straight line.
+pub(super) fn line(name: &'static str, x1: f64, y1: f64, x2: f64, y2: f64) -> [Attribute; 5] {
+    [
+        class(name),
+        at("x1", x1),
+        at("y1", y1),
+        at("x2", x2),
+        at("y2", y2),
+    ]
+}
+
+/// Attributes of a rectangle.
+pub(super) fn rectangle(
+    name: impl super::html::Value,
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+) -> [Attribute; 5] {
+    [
+        class(name),
+        at("x", x),
+        at("y", y),
+        at("width", width.max(0.0)),
+        at("height", height.max(0.0)),
+    ]
+}
+
+/// Text in a drawing.
+pub(super) fn label(html: &mut Html, name: &'static str, x: f64, y: f64, text: &str) {
+    html.leaf("text", &[class(name), at("x", x), at("y", y)], text);
+}

@@ -1,0 +1,144 @@
+//! The reliability diagram as a picture.
+
+use super::axis::Axis;
+use super::chart::{canvas, label, line, rectangle};
+use super::confusion::WithWidth;
+use super::html::{Html, at, class};
+use crate::metrics::Calibration;
+use crate::text;
+
+const LEFT: f64 = 62.0;
+const TOP: f64 = 10.0;
+const SIDE: f64 = 230.0;
+const HISTOGRAM: f64 = 46.0;
+
+/// Space between the diagram and the histogram below, which share the numbers between them.
+const BETWEEN: f64 = 30.0;
+
+const WIDTH: f64 = LEFT + SIDE + 14.0;
+const HEIGHT: f64 = TOP + SIDE + BETWEEN + HISTOGRAM + 24.0;
+
+pub(super) fn draw(html: &mut Html, calibration: &Calibration) {
+    let x = Axis::share(0.2, LEFT, LEFT + SIDE);
+    let y = Axis::share(0.2, TOP + SIDE, TOP);
+    html.node("figure", &[class("square")], |html| {
+        let caption = format!(
+            "Reliability (expected calibration error {})",
+            text::percent(calibration.ece)
+        );
+        html.leaf("figcaption", &[], &caption);
+        let attributes = canvas(WIDTH, HEIGHT, &caption).to_vec_with_width(WIDTH);
+        html.node("svg", &attributes, |html| {
+            grid(html, &x, &y);
+            bars(html, calibration, &x, &y);
+            html.void("line", &line("ideal", LEFT, TOP + SIDE, LEFT + SIDE, TOP));
+            html.void(
+                "line",
+                &line("axis", LEFT, TOP + SIDE, LEFT + SIDE, TOP + SIDE),
+            );
+            histogram(html, calibration, &x);
+        });
+        html.leaf("p", &[class("note")], &verdict(calibration));
+    });
+}
+
+fn grid(html: &mut Html, x: &Axis, y: &Axis) {
+    for (tick, pixel) in y.marks() {
+        html.void("line", &line("grid", LEFT, pixel, LEFT + SIDE, pixel));
+        label(html, "tick end", LEFT - 8.0, pixel + 4.0, &share(tick));
+    }
+    for (tick, pixel) in x.marks() {
+        label(html, "tick middle", pixel, TOP + SIDE + 17.0, &share(tick));
+    }
+    let turned = format!("translate(14 {:.1}) rotate(-90)", TOP + SIDE / 2.0);
+    html.leaf(
+        "text",
+        &[class("axis-name middle"), at("transform", turned)],
+        "accuracy (%)",
+    );
+    label(
+        html,
+        "axis-name middle",
+        LEFT + SIDE / 2.0,
+        HEIGHT - 5.0,
+        "confidence (%)",
+    );
+}
+
+fn bars(html: &mut Html, calibration: &Calibration, x: &Axis, y: &Axis) {
+    for bin in calibration.bins.iter().filter(|bin| bin.samples > 0) {
+        let (Some(left), Some(right)) = (x.pixel(bin.lower), x.pixel(bin.upper)) else {
+            continue;
+        };
+        let (Some(accuracy), Some(confidence)) = (y.pixel(bin.accuracy), y.pixel(bin.confidence))
+        else {
+            continue;
+        };
+        let width = right - left - 2.0;
+        html.node("g", &[], |html| {
+            let title = format!(
+                "{} images, mean confidence {}, accuracy {}",
+                bin.samples,
+                text::percent(bin.confidence),
+                text::percent(bin.accuracy)
+            );
+            html.leaf("title", &[], &title);
+            let height = TOP + SIDE - accuracy;
+            html.void(
+                "rect",
+                &rectangle("cell right solid", left + 1.0, accuracy, width, height),
+            );
+            let middle = (left + right) / 2.0;
+            html.void("line", &line("gap", middle, accuracy, middle, confidence));
+            html.void(
+                "line",
+                &line("claim", left + 2.5, confidence, right - 2.5, confidence),
+            );
+        });
+    }
+}
+
+fn histogram(html: &mut Html, calibration: &Calibration, x: &Axis) {
+    let most = calibration.bins.iter().map(|bin| bin.samples).max();
+    let most = most.unwrap_or(0).max(1) as f64;
+    let foot = TOP + SIDE + BETWEEN + HISTOGRAM;
+    for bin in calibration.bins.iter().filter(|bin| bin.samples > 0) {
+        let (Some(left), Some(right)) = (x.pixel(bin.lower), x.pixel(bin.upper)) else {
+            continue;
+        };
+        let height = (HISTOGRAM - 14.0) * bin.samples as f64 / most;
+        html.void(
+            "rect",
+            &rectangle(
+                "cell count",
+                left + 1.0,
+                foot - height,
+                right - left - 2.0,
+                height,
+            ),
+        );
+        label(
+            html,
+            "tick middle small",
+            (left + right) / 2.0,
+            foot - height - 3.0,
+            &bin.samples.to_string(),
+        );
+    }
+    html.void("line", &line("axis", LEFT, foot, LEFT + SIDE, foot));
+    label(html, "tick end", LEFT - 8.0, foot - 8.0, "images");
+}
+
+fn verdict(calibration: &Calibration) -> String {
+    let offset = text::percent(calibration.overconfidence.abs());
+    let leaning = match calibration.overconfidence {
+        o if o.abs() < 0.005 => "On average the confidence matches the accuracy.".into(),
+        o if o > 0.0 => format!("On average {offset} more confident than right."),
+        _ => format!("On average {offset} less confident than right."),
+    };
+    format!("{leaning} Bars: accuracy, orange lines: mean confidence; they should meet.")
+}
+
+fn share(value: f64) -> String {
+    format!("{:.0}", 100.0 * value)
+}
