@@ -1,5 +1,7 @@
 //! Transfer learning for Rust, on top of Burn.
 
+pub mod drawings;
+
 pub use rekindle_imagefolder as imagefolder;
 pub use rekindle_resnet as resnet;
 pub use rekindle_trainer as trainer;
