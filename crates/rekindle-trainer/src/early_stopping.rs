@@ -75,6 +75,7 @@ impl EarlyStopping {
 pub struct BestEpoch {
     monitor: Monitor,
     min_delta: f64,
+    #[serde(with = "exact")]
     best: Option<(usize, f64)>,
     epochs_since: usize,
 }
@@ -132,6 +133,28 @@ impl BestEpoch {
     }
 }
 
+/// The figure as text: readers of JSON numbers may be off by the last bit, and then an equal epoch
+/// of a resumed run would count as better.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        best: &Option<(usize, f64)>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = best.map(|(epoch, value)| (epoch, value.to_string()));
+        text.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<(usize, f64)>, D::Error> {
+        let text: Option<(usize, String)> = Deserialize::deserialize(deserializer)?;
+        text.map(|(epoch, value)| Ok((epoch, value.parse().map_err(D::Error::custom)?)))
+            .transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -178,5 +201,16 @@ mod tests {
         assert!(!best.should_stop(&stopping));
         best.observe(4, 0.9);
         assert!(best.should_stop(&stopping));
+    }
+
+    #[test]
+    fn a_restored_best_is_not_beaten_by_its_equal() {
+        for value in [0.6 - 0.2, 1.0 / 3.0, 144.0 / 153.0, 5e-324] {
+            let mut best = BestEpoch::new(Monitor::Accuracy, 0.0);
+            best.observe(1, value);
+            let stored = serde_json::to_string(&best).unwrap();
+            let mut best: BestEpoch = serde_json::from_str(&stored).unwrap();
+            assert!(!best.observe(2, value), "{value}");
+        }
     }
 }

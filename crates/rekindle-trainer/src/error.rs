@@ -117,6 +117,64 @@ pub enum TrainerError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A recipe that can't be followed.
+    #[error("recipe: {field} is {found}, but must be {expected}")]
+    InvalidRecipe {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+
+    /// A data set with nothing to learn from.
+    #[error("{what}: {found}; {advice}")]
+    UnusableData {
+        /// Which data.
+        what: String,
+        /// What is wrong with it.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+
+    /// The loss became NaN or infinite.
+    #[error(
+        "the loss became {loss} in batch {batch} of epoch {epoch} ({files}); lower the learning rate, or clip the gradient"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch, from 1.
+        batch: usize,
+        /// The loss.
+        loss: f64,
+        /// The batch's pictures.
+        files: String,
+    },
+
+    /// An optimiser state that can't be saved or read.
+    #[error("optimiser state {}: {reason}", path.display())]
+    OptimizerState {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+
+    /// The pictures.
+    #[error(transparent)]
+    Images(#[from] rekindle_imagefolder::Error),
+
+    /// The model and its weights.
+    #[error(transparent)]
+    Model(#[from] rekindle_resnet::Error),
+
+    /// The transfer.
+    #[error(transparent)]
+    Transfer(#[from] rekindle_transfer::TransferError),
+
     /// Ctrl-C can't be caught.
     #[error(
         "cannot listen for Ctrl-C: {reason}; training works, but interrupting it won't save a checkpoint"

@@ -23,8 +23,9 @@ impl Axis {
             high.abs().max(1.0) * 0.1
         };
         let step = round_step(span / count.max(1) as f64);
-        let first = (low / step).floor();
-        let last = ((high / step).ceil()).max(first + 1.0);
+        // 0.7 - 0.3 lies a bit below 0.4, but needs no tick at 0.3.
+        let first = (low / step + 1e-9).floor();
+        let last = (high / step - 1e-9).ceil().max(first + 1.0);
         let ticks: Vec<f64> = (0..=(last - first) as usize)
             .map(|index| (first + index as f64) * step)
             .collect();
@@ -102,9 +103,8 @@ impl Axis {
     pub(super) fn pixel(&self, value: f64) -> Option<f64> {
         let place = |v: f64| if self.logarithmic { v.log10() } else { v };
         let share = (place(value) - place(self.low)) / (place(self.high) - place(self.low));
-        share
-            .is_finite()
-            .then(|| self.from + share * (self.to - self.from))
+        let pixel = self.from + share * (self.to - self.from);
+        pixel.is_finite().then_some(pixel)
     }
 
     /// Ticks with their pixels.

@@ -1,0 +1,151 @@
+//! Everything that decides a training run but the data, the weights and the strategy.
+
+use std::path::PathBuf;
+
+use rekindle_imagefolder::Mix;
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::Optimizer;
+use crate::{EarlyStopping, Monitor, Schedule, TrainerError};
+
+/// How to train: plain data, printed into `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recipe {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// The optimiser, with its momentum and weight decay.
+    pub optimizer: Optimizer,
+    /// Base learning rate; the head's, and each stage's times the strategy's factor.
+    pub learning_rate: f64,
+    /// How the rate moves.
+    pub schedule: Schedule,
+    /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// Largest Euclidean norm of all gradients together; larger ones are scaled down to it.
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients are averaged before a step of the optimiser.
+    pub accumulate: usize,
+    /// When to stop before the last epoch.
+    pub early_stopping: Option<EarlyStopping>,
+    /// What makes a model the best.
+    pub monitor: Monitor,
+    /// Mixing the images of a batch.
+    pub mix: Option<Mix>,
+    /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones.
+    pub balance_classes: bool,
+    /// Where activations of stages that stay frozen are kept.
+    pub cache: Cache,
+    /// Views an image that are kept: the plain picture, and `views - 1` random augmentations of it.
+    pub views: usize,
+    /// Threads that decode and augment.
+    pub workers: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// Where activations of a frozen prefix are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cache {
+    /// Nowhere: every epoch runs the frozen stages on freshly augmented images.
+    #[default]
+    Off,
+    /// In memory, for this run.
+    Memory,
+    /// In a folder, for later runs as well.
+    Disk(PathBuf),
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self::tutorial()
+    }
+}
+
+impl Recipe {
+    /// The recipe of PyTorch's transfer-learning tutorial: 25 epochs of SGD with momentum 0.9 at 0.001 on
+    /// batches of four, a tenth of the rate after every seventh epoch.
+    pub fn tutorial() -> Self {
+        Self {
+            epochs: 25,
+            batch_size: 4,
+            optimizer: Optimizer::Sgd {
+                momentum: 0.9,
+                nesterov: false,
+                weight_decay: 0.0,
+            },
+            learning_rate: 1e-3,
+            schedule: Schedule::tutorial(),
+            label_smoothing: 0.0,
+            clip_norm: None,
+            accumulate: 1,
+            early_stopping: None,
+            monitor: Monitor::Accuracy,
+            mix: None,
+            balance_classes: false,
+            cache: Cache::Off,
+            views: 1,
+            workers: 2,
+            seed: 0,
+        }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`] and [`TrainerError::InvalidSchedule`] name the first field that is
+    /// out of its range.
+    pub fn validate(&self) -> Result<(), TrainerError> {
+        require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
+        require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")?;
+        require(self.accumulate > 0, "accumulate", self.accumulate, "at least 1")?;
+        require(self.views > 0, "views", self.views, "at least 1")?;
+        require(
+            self.learning_rate.is_finite() && self.learning_rate > 0.0,
+            "learning_rate",
+            self.learning_rate,
+            "a finite number above 0",
+        )?;
+        require(
+            (0.0..1.0).contains(&self.label_smoothing),
+            "label_smoothing",
+            self.label_smoothing,
+            "at least 0 and below 1",
+        )?;
+        if let Some(norm) = self.clip_norm {
+            require(norm.is_finite() && norm > 0.0, "clip_norm", norm, "a finite number above 0")?;
+        }
+        if let Some(mix) = &self.mix {
+            mix.validate()?;
+            require(
+                self.cache == Cache::Off,
+                "mix",
+                "set together with a cache",
+                "unset: kept activations can't be mixed",
+            )?;
+        }
+        self.optimizer.validate()?;
+        self.schedule.validate()
+    }
+}
+
+/// One condition of a recipe.
+pub(crate) fn require(
+    holds: bool,
+    field: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<(), TrainerError> {
+    if holds {
+        return Ok(());
+    }
+    Err(TrainerError::InvalidRecipe {
+        field,
+        found: found.to_string(),
+        expected,
+    })
+}
