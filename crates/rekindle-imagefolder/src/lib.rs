@@ -1,1 +1,60 @@
 //! Image folders as training data: scan, decode, augment, split, batch.
+//!
+//! [`ImageFolder`] finds the files with torchvision's semantics, [`ImageDataset`] decodes them and
+//! runs a [`Pipeline`] of transforms that agree with torchvision on Pillow, and [`Loader`] makes
+//! batches ahead with worker threads. Every random draw is a function of (seed, epoch, index,
+//! view): a run is the same whatever the number of workers, and can be resumed anywhere.
+//!
+//! ```no_run
+//! use rekindle_imagefolder::{
+//!     IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline,
+//! };
+//!
+//! # fn main() -> Result<(), rekindle_imagefolder::Error> {
+//! let (train, val) = ImageFolder::open("photos")?.split(0.2, 42)?;
+//! let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+//! let loader = Loader::new(ImageDataset::new(&train, pipeline)?)
+//!     .batch_size(32)
+//!     .workers(2)
+//!     .shuffle(42)
+//!     .on_bad_file(OnBadFile::Skip);
+//! for batch in loader.epoch(0) {
+//!     let batch = batch?; // batch.to_device(&device) makes tensors of it
+//!     println!("{} images of {} validation images", batch.len(), val.len());
+//! }
+//! for bad in loader.skipped() {
+//!     eprintln!("left out: {}", bad.reason);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod batch;
+mod cache;
+mod dataset;
+mod decode;
+mod error;
+mod folder;
+mod jpeg;
+mod loader;
+mod mix;
+mod plan;
+mod prefetch;
+pub mod rng;
+mod sampler;
+mod split;
+mod transform;
+
+pub use batch::{HostBatch, ImageBatch, Skipped};
+pub use dataset::{ImageDataset, ImageItem};
+pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
+pub use error::Error;
+pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
+pub use loader::{Epoch, Loader};
+pub use mix::Mix;
+pub use sampler::{Sampler, class_weights};
+pub use transform::{
+    AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline,
+    Transform,
+};

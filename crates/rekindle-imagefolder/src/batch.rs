@@ -1,0 +1,88 @@
+//! A batch in the computer's memory, and on a device.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// Images that share a size, in the computer's memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostBatch {
+    /// Normalised values, `[n, 3, height, width]`.
+    pub images: Vec<f32>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// One class per image; -1 without.
+    pub labels: Vec<i64>,
+    /// Each image's position in the dataset.
+    pub indices: Vec<usize>,
+    /// Target probabilities `[n, classes]`, where images were mixed.
+    pub soft_targets: Option<Vec<f32>>,
+    /// Weight of each image, where the dataset has weights.
+    pub weights: Option<Vec<f32>>,
+    /// The batch's number in its epoch, from zero.
+    pub number: usize,
+    /// Images that were left out of this batch because their files are bad.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A file that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Position in the dataset.
+    pub index: usize,
+    /// The file.
+    pub path: PathBuf,
+    /// The reason, for people; names the file.
+    pub reason: String,
+}
+
+/// A batch as a network takes it.
+#[derive(Debug, Clone)]
+pub struct ImageBatch {
+    /// `[n, 3, height, width]`.
+    pub images: Tensor<4>,
+    /// Classes `[n]`; -1 without.
+    pub targets: Tensor<1, Int>,
+    /// Each image's position in the dataset.
+    pub indices: Vec<usize>,
+    /// Target probabilities `[n, classes]`, where images were mixed.
+    pub soft_targets: Option<Tensor<2>>,
+    /// Weights `[n]`, where the dataset has them.
+    pub weights: Option<Tensor<1>>,
+}
+
+impl HostBatch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// Moves the batch to a device; the images' buffer is handed over, not copied.
+    #[allow(clippy::wrong_self_convention)] // by value, to hand the buffer over
+    pub fn to_device(self, device: &Device) -> ImageBatch {
+        let n = self.len();
+        let images = TensorData::new(self.images, [n, 3, self.height, self.width]);
+        let soft_targets = self.soft_targets.map(|probabilities| {
+            let classes = probabilities.len() / n.max(1);
+            Tensor::from_data(TensorData::new(probabilities, [n, classes]), device)
+        });
+        let weights = self
+            .weights
+            .map(|weights| Tensor::from_data(TensorData::new(weights, [n]), device));
+        ImageBatch {
+            images: Tensor::from_data(images, device),
+            targets: Tensor::<1, Int>::from_data(TensorData::new(self.labels, [n]), device),
+            indices: self.indices,
+            soft_targets,
+            weights,
+        }
+    }
+}

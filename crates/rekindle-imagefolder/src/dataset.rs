@@ -1,0 +1,388 @@
+//! Images, their labels and their pipeline as one thing that can be indexed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::data::dataset::{Dataset, DatasetError};
+use image::RgbImage;
+
+use crate::cache::DecodedCache;
+use crate::decode::{DecodeOptions, decode_file};
+use crate::error::Error;
+use crate::folder::ImageFolder;
+use crate::rng::SampleRng;
+use crate::sampler::class_weights;
+use crate::transform::{FloatImage, Pipeline};
+
+/// Makes the image of an index; see [`ImageDataset::from_fn`].
+type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
+
+/// Where the pixels come from.
+#[derive(Clone)]
+enum Source {
+    Files(Vec<PathBuf>),
+    Memory(Vec<Arc<RgbImage>>),
+    Drawn(Draw),
+}
+
+/// Labelled images and the pipeline they go through.
+///
+/// ```no_run
+/// # fn main() -> Result<(), rekindle_imagefolder::Error> {
+/// use rekindle_imagefolder::{IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Pipeline};
+///
+/// let folder = ImageFolder::open("hymenoptera/train")?;
+/// let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+/// let dataset = ImageDataset::new(&folder, pipeline)?.cache_bytes(200 << 20);
+/// let image = dataset.render(0, 42, 0, 0)?; // index, seed, epoch, view
+/// assert_eq!((image.height, image.width), (224, 224));
+/// # Ok(())
+/// # }
+/// ```
+pub struct ImageDataset {
+    source: Source,
+    labels: Vec<Option<usize>>,
+    classes: Vec<String>,
+    weights: Option<Vec<f32>>,
+    pipeline: Pipeline,
+    decode: DecodeOptions,
+    cache: Option<DecodedCache>,
+    seed: u64,
+    epoch: AtomicU64,
+}
+
+/// What [`Dataset::get`] gives.
+#[derive(Debug, Clone)]
+pub struct ImageItem {
+    /// The transformed image, `[3, height, width]`.
+    pub image: FloatImage,
+    /// The class; `None` without classes.
+    pub label: Option<usize>,
+    /// Position in the dataset.
+    pub index: usize,
+}
+
+impl ImageDataset {
+    /// The images of a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`].
+    pub fn new(folder: &ImageFolder, pipeline: Pipeline) -> Result<Self, Error> {
+        let paths = folder
+            .samples()
+            .iter()
+            .map(|sample| sample.path.clone())
+            .collect();
+        let labels = folder.samples().iter().map(|sample| sample.label).collect();
+        Self::build(
+            Source::Files(paths),
+            labels,
+            folder.classes().to_vec(),
+            pipeline,
+        )
+    }
+
+    /// Images that are in memory already, such as drawn ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`]; [`Error::InvalidOption`] where the numbers of images and labels
+    /// differ or a label is beyond the classes.
+    pub fn from_images(
+        images: Vec<RgbImage>,
+        labels: Vec<Option<usize>>,
+        classes: Vec<String>,
+        pipeline: Pipeline,
+    ) -> Result<Self, Error> {
+        if images.len() != labels.len() {
+            return Err(Error::InvalidOption {
+                option: "labels",
+                reason: format!("{} labels for {} images", labels.len(), images.len()),
+            });
+        }
+        let images = images.into_iter().map(Arc::new).collect();
+        Self::build(Source::Memory(images), labels, classes, pipeline)
+    }
+
+    /// Images that `draw` makes when they are needed, one for each label. It must give the same
+    /// image for the same index.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_images`](Self::from_images).
+    pub fn from_fn(
+        labels: Vec<Option<usize>>,
+        classes: Vec<String>,
+        pipeline: Pipeline,
+        draw: impl Fn(usize) -> Result<RgbImage, Error> + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        Self::build(Source::Drawn(Arc::new(draw)), labels, classes, pipeline)
+    }
+
+    fn build(
+        source: Source,
+        labels: Vec<Option<usize>>,
+        classes: Vec<String>,
+        pipeline: Pipeline,
+    ) -> Result<Self, Error> {
+        pipeline.validate()?;
+        if let Some(label) = labels
+            .iter()
+            .flatten()
+            .find(|label| **label >= classes.len())
+        {
+            return Err(Error::InvalidOption {
+                option: "labels",
+                reason: format!("label {label} with {} classes", classes.len()),
+            });
+        }
+        Ok(Self {
+            source,
+            labels,
+            classes,
+            weights: None,
+            pipeline,
+            decode: DecodeOptions::default(),
+            cache: None,
+            seed: 0,
+            epoch: AtomicU64::new(0),
+        })
+    }
+
+    /// How files are decoded.
+    pub fn decode_options(mut self, options: DecodeOptions) -> Self {
+        self.decode = options;
+        self
+    }
+
+    /// Keeps decoded images in memory, up to so many bytes (default: 0). An image takes three
+    /// bytes per pixel of its file: 244 photographs of 500 x 375 about 137 MB.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache = (bytes > 0).then(|| DecodedCache::new(bytes));
+        self
+    }
+
+    /// Gives each image a weight, which batches carry along.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] where the numbers of images and weights differ, or a weight is
+    /// negative or not finite.
+    pub fn with_weights(mut self, weights: Vec<f32>) -> Result<Self, Error> {
+        let wrong = |reason| {
+            Err(Error::InvalidOption {
+                option: "weights",
+                reason,
+            })
+        };
+        if weights.len() != self.labels.len() {
+            return wrong(format!(
+                "{} weights for {} images",
+                weights.len(),
+                self.labels.len()
+            ));
+        }
+        if let Some(weight) = weights.iter().find(|w| !w.is_finite() || **w < 0.0) {
+            return wrong(format!("{weight} is not a finite number of at least 0"));
+        }
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// The seed of [`Dataset::get`]'s augmentation; a [`Loader`](crate::Loader) has its own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The epoch of [`Dataset::get`]'s augmentation.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The same images through another pipeline. The cache starts empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTransform`].
+    pub fn with_pipeline(&self, pipeline: Pipeline) -> Result<Self, Error> {
+        pipeline.validate()?;
+        Ok(Self {
+            source: self.source.clone(),
+            labels: self.labels.clone(),
+            classes: self.classes.clone(),
+            weights: self.weights.clone(),
+            pipeline,
+            decode: self.decode,
+            cache: self.cache.as_ref().map(DecodedCache::emptied),
+            seed: self.seed,
+            epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The class names, in label order.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The labels, in order.
+    pub fn labels(&self) -> &[Option<usize>] {
+        &self.labels
+    }
+
+    /// Per-image weights, where they were given.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
+    }
+
+    /// Images per class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for label in self.labels.iter().flatten() {
+            counts[*label] += 1;
+        }
+        counts
+    }
+
+    /// Loss weights that make up for unequal class sizes; see [`class_weights`].
+    pub fn class_weights(&self) -> Vec<f32> {
+        class_weights(&self.class_counts())
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The file of an image; `None` for images that never were files, and beyond the end.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Files(paths) => paths.get(index).map(PathBuf::as_path),
+            Source::Memory(_) | Source::Drawn(_) => None,
+        }
+    }
+
+    /// Bytes of decoded images that are held at the moment.
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.as_ref().map_or(0, DecodedCache::bytes)
+    }
+
+    /// The decoded image, before any transform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode_file`].
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, Error> {
+        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(index)) {
+            return Ok(image);
+        }
+        let image = match &self.source {
+            Source::Memory(images) => return Ok(Arc::clone(&images[index])),
+            Source::Files(paths) => Arc::new(decode_file(&paths[index], &self.decode)?),
+            Source::Drawn(draw) => Arc::new(draw(index)?),
+        };
+        if let Some(cache) = &self.cache {
+            cache.offer(index, &image);
+        }
+        Ok(image)
+    }
+
+    /// The image through the pipeline. The result is a function of the arguments alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`decoded`](Self::decoded).
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn render(
+        &self,
+        index: usize,
+        seed: u64,
+        epoch: u64,
+        view: u64,
+    ) -> Result<FloatImage, Error> {
+        let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
+        Ok(self.pipeline.apply(self.decoded(index)?.as_ref(), &mut rng))
+    }
+
+    /// As [`render`](Self::render), without normalisation: what to show to people.
+    ///
+    /// # Errors
+    ///
+    /// As [`decoded`](Self::decoded).
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn render_pixels(
+        &self,
+        index: usize,
+        seed: u64,
+        epoch: u64,
+        view: u64,
+    ) -> Result<RgbImage, Error> {
+        let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
+        Ok(self
+            .pipeline
+            .apply_to_pixels(self.decoded(index)?.as_ref(), &mut rng))
+    }
+
+    /// As [`render`](Self::render), straight into a batch's buffer.
+    pub(crate) fn render_into(
+        &self,
+        index: usize,
+        rng: &mut SampleRng,
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        self.pipeline
+            .apply_into(self.decoded(index)?.as_ref(), rng, out)
+    }
+}
+
+impl Dataset<ImageItem> for ImageDataset {
+    fn get(&self, index: usize) -> Result<ImageItem, DatasetError> {
+        assert!(index < self.len(), "image {index} of {}", self.len());
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let image = self
+            .render(index, self.seed, epoch, 0)
+            .map_err(DatasetError::new)?;
+        Ok(ImageItem {
+            image,
+            label: self.labels[index],
+            index,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+}
+
+impl fmt::Debug for ImageDataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageDataset")
+            .field("images", &self.len())
+            .field("classes", &self.classes)
+            .field("pipeline", &self.pipeline)
+            .finish_non_exhaustive()
+    }
+}

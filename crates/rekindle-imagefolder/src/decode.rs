@@ -1,0 +1,197 @@
+//! From a file to 8-bit RGB pixels, whatever the file turns out to be.
+
+use std::fs;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, panic_message};
+use crate::jpeg;
+
+/// How files are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DecodeOptions {
+    /// Turn the image as its EXIF orientation says (default: true, so that a photograph stands as
+    /// every viewer shows it). torchvision's default loader leaves images as they are stored; set
+    /// this to false to get its pixels.
+    pub apply_orientation: bool,
+    /// The largest accepted `width * height` (default: 178,956,970, where Pillow too refuses).
+    /// Decoding needs about three bytes per pixel, a progressive JPEG nine.
+    pub max_pixels: u64,
+    /// Refuse JPEGs with damaged entropy-coded data (default: false; as in Pillow and browsers,
+    /// what can be decoded is taken). A truncated file is always refused.
+    pub strict: bool,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self {
+            apply_orientation: true,
+            max_pixels: 178_956_970,
+            strict: false,
+        }
+    }
+}
+
+/// What a run does about a file that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadFile {
+    /// The error ends the epoch.
+    #[default]
+    Fail,
+    /// The image is left out of its batch and listed with its reason.
+    Skip,
+}
+
+/// Decodes a file into RGB, as Pillow's `convert("RGB")` would: grey is repeated, alpha is dropped
+/// without blending, CMYK is multiplied out, 16-bit channels keep their high byte. The format is
+/// told from the content, never from the name.
+///
+/// # Errors
+///
+/// Those of [`Error::is_bad_file`]. A panic inside a decoder is contained.
+pub fn decode_file(path: &Path, options: &DecodeOptions) -> Result<RgbImage, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    decode_bytes(path, &bytes, options)
+}
+
+/// Decodes a file's content; `path` serves the error messages.
+///
+/// # Errors
+///
+/// As [`decode_file`].
+pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, Error> {
+    if bytes.is_empty() {
+        return Err(Error::EmptyFile {
+            path: path.to_path_buf(),
+        });
+    }
+    match catch_unwind(AssertUnwindSafe(|| decode_known(path, bytes, options))) {
+        Ok(result) => result,
+        Err(payload) => Err(Error::DecoderPanicked {
+            path: path.to_path_buf(),
+            message: panic_message(payload),
+        }),
+    }
+}
+
+fn decode_known(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, Error> {
+    let format = image::guess_format(bytes).map_err(|_| Error::NotAnImage {
+        path: path.to_path_buf(),
+        start: bytes[..bytes.len().min(8)].to_vec(),
+    })?;
+    let (mut rgb, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(path, bytes, options)?,
+        format => decode_with_image(path, bytes, format, options)?,
+    };
+    if options.apply_orientation && orientation != Orientation::NoTransforms {
+        let mut turned = DynamicImage::ImageRgb8(rgb);
+        turned.apply_orientation(orientation);
+        rgb = turned.into_rgb8();
+    }
+    Ok(rgb)
+}
+
+/// Every format but JPEG.
+fn decode_with_image(
+    path: &Path,
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<(RgbImage, Orientation), Error> {
+    let failed = |error| decoding_error(path, bytes, error);
+    let mut limits = Limits::default();
+    // Sixteen bytes a pixel is the widest format (four channels of f32).
+    limits.max_alloc = Some(options.max_pixels.saturating_mul(16));
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, u64::from(width), u64::from(height), options)?;
+    // A damaged EXIF block says nothing about the pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    Ok((to_rgb8(image), orientation))
+}
+
+/// Refuses images beyond the limit and those without any pixel.
+pub(crate) fn check_size(
+    path: &Path,
+    width: u64,
+    height: u64,
+    options: &DecodeOptions,
+) -> Result<(), Error> {
+    if width == 0 || height == 0 {
+        return Err(Error::Undecodable {
+            path: path.to_path_buf(),
+            reason: format!("the header claims {width} x {height} pixels"),
+        });
+    }
+    if width.saturating_mul(height) > options.max_pixels {
+        let max_pixels = options.max_pixels;
+        return Err(Error::TooLarge {
+            path: path.to_path_buf(),
+            width,
+            height,
+            max_pixels,
+        });
+    }
+    Ok(())
+}
+
+fn to_rgb8(image: DynamicImage) -> RgbImage {
+    let (width, height) = (image.width(), image.height());
+    // Pillow takes the high byte of 16-bit channels, `image` rounds.
+    let high = |value: u16| (value >> 8) as u8;
+    let pixels: Vec<u8> = match image {
+        DynamicImage::ImageLuma16(grey) => {
+            grey.as_raw().iter().flat_map(|v| [high(*v); 3]).collect()
+        }
+        DynamicImage::ImageLumaA16(grey) => grey
+            .as_raw()
+            .chunks_exact(2)
+            .flat_map(|p| [high(p[0]); 3])
+            .collect(),
+        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|v| high(*v)).collect(),
+        DynamicImage::ImageRgba16(rgba) => rgba
+            .as_raw()
+            .chunks_exact(4)
+            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
+            .collect(),
+        other => return other.into_rgb8(),
+    };
+    // The buffer has three bytes for each pixel by construction.
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+fn decoding_error(path: &Path, bytes: &[u8], error: ImageError) -> Error {
+    let path = path.to_path_buf();
+    let reason = error.to_string();
+    let ended = matches!(&error, ImageError::IoError(source)
+        if source.kind() == std::io::ErrorKind::UnexpectedEof);
+    let says_so = [
+        "unexpected end",
+        "unexpected eof",
+        "failed to fill whole buffer",
+        "truncated",
+    ]
+    .iter()
+    .any(|sign| reason.to_lowercase().contains(sign));
+    if ended || says_so {
+        return Error::Truncated {
+            path,
+            bytes: bytes.len() as u64,
+            reason,
+        };
+    }
+    Error::Undecodable { path, reason }
+}

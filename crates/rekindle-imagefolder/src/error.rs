@@ -1,0 +1,216 @@
+//! What can go wrong with a folder of images, said so that a user can act on it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Any failure of this crate.
+///
+/// Errors about one file ([`Error::is_bad_file`]) can be skipped with
+/// [`OnBadFile::Skip`](crate::OnBadFile::Skip); the others are about the request itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The path does not exist or is not a folder.
+    #[error("{path}: no such folder; give the folder that holds one sub-folder per class")]
+    FolderNotFound {
+        /// The path that was asked for.
+        path: PathBuf,
+    },
+    /// The folder has no sub-folders, so there are no classes.
+    #[error(
+        "{path}: found {images} images but no class folders; expected one sub-folder per class \
+         (use ImageFolder::flat for images without labels)"
+    )]
+    NoClasses {
+        /// The folder.
+        path: PathBuf,
+        /// Images that lie directly in it.
+        images: usize,
+    },
+    /// Some class folders hold no image with a known extension.
+    #[error(
+        "{path}: no images in the class folders {classes:?}; expected files ending in {extensions:?} \
+         (remove the folders or scan with ScanOptions::allow_empty)"
+    )]
+    EmptyClass {
+        /// The folder.
+        path: PathBuf,
+        /// The names of the empty classes.
+        classes: Vec<String>,
+        /// The extensions that are taken.
+        extensions: Vec<String>,
+    },
+    /// Not a single image in the folder.
+    #[error("{path}: no images found; expected files ending in {extensions:?}")]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// The extensions that are taken.
+        extensions: Vec<String>,
+    },
+    /// A folder holds classes that the given class list does not know.
+    #[error(
+        "{path}: has the classes {unknown:?} that are not among the expected {expected:?}; \
+         training and validation folders need the same class names"
+    )]
+    UnknownClasses {
+        /// The folder.
+        path: PathBuf,
+        /// The folder's classes without a counterpart.
+        unknown: Vec<String>,
+        /// The list that was given, in label order.
+        expected: Vec<String>,
+    },
+    /// A dataset's root has no folder with that role.
+    #[error("{path}: found neither of the folders {expected:?}; split it with ImageFolder::split")]
+    NoSplit {
+        /// The root.
+        path: PathBuf,
+        /// The names that were looked for.
+        expected: Vec<String>,
+    },
+    /// A folder or file could not be read.
+    #[error("{path}: cannot read: {source}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("{path}: cannot write: {reason}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The file has no bytes.
+    #[error("{path}: the file is empty (0 bytes); remove it or fetch it again")]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file ends before the image does.
+    #[error("{path}: the image is truncated after {bytes} bytes ({reason}); fetch it again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The file's size.
+        bytes: u64,
+        /// What the decoder missed.
+        reason: String,
+    },
+    /// The content is no image format that is compiled in.
+    #[error(
+        "{path}: the content is no known image format (first bytes {start:02x?}); \
+         expected JPEG, PNG, BMP, PNM, TIFF, WebP or GIF"
+    )]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// The first bytes, at most eight.
+        start: Vec<u8>,
+    },
+    /// The decoder refused the content.
+    #[error("{path}: cannot decode: {reason}")]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// The header claims more pixels than the limit.
+    #[error(
+        "{path}: {width} x {height} pixels are more than the limit of {max_pixels}; \
+         scale the image down or raise DecodeOptions::max_pixels"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Claimed width.
+        width: u64,
+        /// Claimed height.
+        height: u64,
+        /// [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
+        max_pixels: u64,
+    },
+    /// A decoder panicked on this file; the panic was contained.
+    #[error("{path}: the decoder panicked ({message}); the file is most likely damaged")]
+    DecoderPanicked {
+        /// The file.
+        path: PathBuf,
+        /// The panic's message.
+        message: String,
+    },
+    /// A transform's numbers make no sense, or it stands in the wrong place.
+    #[error("transform {position} ({name}): {reason}")]
+    InvalidTransform {
+        /// Position in the pipeline, from zero.
+        position: usize,
+        /// The transform's name.
+        name: &'static str,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
+    /// The pipeline leaves images of different sizes, which cannot share a batch.
+    #[error(
+        "the pipeline does not fix the size of its images, so they cannot share a batch; \
+         add CenterCrop, RandomResizedCrop or ResizeExact"
+    )]
+    VariableSize,
+    /// An option's value makes no sense.
+    #[error("{option}: {reason}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// What was found and what is expected.
+        reason: String,
+    },
+    /// Something panicked while a batch was made.
+    #[error("making batch {batch} panicked: {message}")]
+    WorkerPanicked {
+        /// The batch's number in its epoch.
+        batch: usize,
+        /// The panic's message.
+        message: String,
+    },
+    /// A worker thread could not be started.
+    #[error("cannot start a worker thread: {source}; use fewer workers, or 0")]
+    WorkerNotStarted {
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the error is about one image file, so that a run can go on without it.
+    pub fn is_bad_file(&self) -> bool {
+        self.bad_file().is_some()
+    }
+
+    /// The file that the error is about, where it is about one image file.
+    pub fn bad_file(&self) -> Option<&Path> {
+        match self {
+            Error::Read { path, .. }
+            | Error::EmptyFile { path }
+            | Error::Truncated { path, .. }
+            | Error::NotAnImage { path, .. }
+            | Error::Undecodable { path, .. }
+            | Error::TooLarge { path, .. }
+            | Error::DecoderPanicked { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// The text of a caught panic.
+pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => match payload.downcast::<&'static str>() {
+            Ok(text) => (*text).to_string(),
+            Err(_) => "no message".to_string(),
+        },
+    }
+}

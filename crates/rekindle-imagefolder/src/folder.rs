@@ -1,0 +1,449 @@
+//! A folder of images: which files belong to it, and which class each has.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The extensions that torchvision's `ImageFolder` takes, in lower case and without the dot.
+pub const EXTENSIONS: [&str; 9] = [
+    "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
+];
+
+/// One image file of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The file.
+    pub path: PathBuf,
+    /// Index into [`ImageFolder::classes`]; `None` in a folder without classes.
+    pub label: Option<usize>,
+}
+
+/// A file or folder that the scan left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+/// How a folder is scanned.
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// Accept class folders without images (default: they are an error, as in torchvision).
+    pub allow_empty: bool,
+    /// Take names that begin with a dot (default: no, since those are leftovers such as
+    /// `.ipynb_checkpoints` and `._photo.jpg`; torchvision takes them).
+    pub hidden: bool,
+    /// The class names in label order (default: the folder's sub-folders, sorted). Sub-folders
+    /// beyond the list are an error, missing ones are empty classes and always accepted.
+    pub classes: Option<Vec<String>>,
+    /// Accepted extensions without the dot; upper and lower case are the same.
+    pub extensions: Vec<String>,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self {
+            allow_empty: false,
+            hidden: false,
+            classes: None,
+            extensions: EXTENSIONS.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The images below a folder, with torchvision's meaning: one sub-folder per class, classes
+/// sorted by name, files at any depth below their class, sorted by folder and then by name.
+///
+/// ```no_run
+/// # fn main() -> Result<(), rekindle_imagefolder::Error> {
+/// use rekindle_imagefolder::ImageFolder;
+///
+/// let train = ImageFolder::open("hymenoptera/train")?;
+/// assert_eq!(train.classes(), ["ants", "bees"]);
+/// for left_out in train.ignored() {
+///     eprintln!("{}: {}", left_out.path.display(), left_out.reason);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFolder {
+    root: PathBuf,
+    classes: Vec<String>,
+    samples: Vec<Sample>,
+    ignored: Vec<Ignored>,
+}
+
+impl ImageFolder {
+    /// Scans a folder that has one sub-folder per class.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FolderNotFound`], [`Error::NoClasses`], [`Error::EmptyClass`], [`Error::Read`].
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(root, &ScanOptions::default())
+    }
+
+    /// Scans as [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::UnknownClasses`] where the options name the classes.
+    pub fn open_with(root: impl AsRef<Path>, options: &ScanOptions) -> Result<Self, Error> {
+        let root = existing_folder(root.as_ref())?;
+        let mut scan = Scan::new(options);
+        let found = scan.class_folders(&root)?;
+        if found.is_empty() && options.classes.is_none() {
+            let images = Self::flat_with(&root, options).map_or(0, |flat| flat.len());
+            return Err(Error::NoClasses { path: root, images });
+        }
+        let classes = match &options.classes {
+            None => found.keys().cloned().collect(),
+            Some(given) => {
+                let unknown: Vec<String> = found
+                    .keys()
+                    .filter(|name| !given.contains(name))
+                    .cloned()
+                    .collect();
+                if !unknown.is_empty() {
+                    return Err(Error::UnknownClasses {
+                        path: root,
+                        unknown,
+                        expected: given.clone(),
+                    });
+                }
+                given.clone()
+            }
+        };
+
+        let mut samples = Vec::new();
+        let mut empty = Vec::new();
+        for (label, name) in classes.iter().enumerate() {
+            let files = match found.get(name) {
+                Some(folder) => scan.images_below(folder)?,
+                None => Vec::new(),
+            };
+            if files.is_empty() {
+                empty.push(name.clone());
+            }
+            samples.extend(files.into_iter().map(|path| Sample {
+                path,
+                label: Some(label),
+            }));
+        }
+        if samples.is_empty() {
+            return Err(Error::NoImages {
+                path: root,
+                extensions: options.extensions.clone(),
+            });
+        }
+        if !empty.is_empty() && !options.allow_empty && options.classes.is_none() {
+            return Err(Error::EmptyClass {
+                path: root,
+                classes: empty,
+                extensions: options.extensions.clone(),
+            });
+        }
+        Ok(Self {
+            root,
+            classes,
+            samples,
+            ignored: scan.ignored,
+        })
+    }
+
+    /// Scans a folder without classes: every image at any depth, in sorted order, no labels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FolderNotFound`], [`Error::NoImages`], [`Error::Read`].
+    pub fn flat(root: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::flat_with(root, &ScanOptions::default())
+    }
+
+    /// Scans as [`flat`](Self::flat), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`flat`](Self::flat).
+    pub fn flat_with(root: impl AsRef<Path>, options: &ScanOptions) -> Result<Self, Error> {
+        let root = existing_folder(root.as_ref())?;
+        let mut scan = Scan::new(options);
+        let files = scan.images_below(&root)?;
+        if files.is_empty() {
+            return Err(Error::NoImages {
+                path: root,
+                extensions: options.extensions.clone(),
+            });
+        }
+        let samples = files
+            .into_iter()
+            .map(|path| Sample { path, label: None })
+            .collect();
+        Ok(Self {
+            root,
+            classes: Vec::new(),
+            samples,
+            ignored: scan.ignored,
+        })
+    }
+
+    /// With classes where sub-folders hold images (images beside them are then listed in
+    /// [`ignored`](Self::ignored)), otherwise flat. Empty classes are accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`flat`](Self::flat).
+    pub fn open_any(root: impl AsRef<Path>) -> Result<Self, Error> {
+        let flat = Self::flat(root.as_ref())?;
+        if flat
+            .samples
+            .iter()
+            .all(|sample| sample.path.parent() == Some(root.as_ref()))
+        {
+            return Ok(flat);
+        }
+        let options = ScanOptions {
+            allow_empty: true,
+            ..ScanOptions::default()
+        };
+        Self::open_with(root, &options)
+    }
+
+    /// The two folders of a dataset: `train`, and the first of `val`, `valid`, `validation` and
+    /// `test` that exists. Validation gets the training folder's class list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSplit`] where one of them is missing, and those of [`open_with`](Self::open_with).
+    pub fn open_train_val(root: impl AsRef<Path>) -> Result<(Self, Self), Error> {
+        let root = existing_folder(root.as_ref())?;
+        let find = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| root.join(name))
+                .find(|path| path.is_dir())
+                .ok_or_else(|| Error::NoSplit {
+                    path: root.clone(),
+                    expected: names.iter().map(ToString::to_string).collect(),
+                })
+        };
+        let train = Self::open(find(&["train", "training"])?)?;
+        let options = ScanOptions {
+            classes: Some(train.classes.clone()),
+            ..ScanOptions::default()
+        };
+        let val = Self::open_with(find(&["val", "valid", "validation", "test"])?, &options)?;
+        Ok((train, val))
+    }
+
+    /// A list of files made elsewhere. Labels must be below the number of classes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] for a label beyond the classes.
+    pub fn from_samples(
+        root: impl Into<PathBuf>,
+        classes: Vec<String>,
+        samples: Vec<Sample>,
+    ) -> Result<Self, Error> {
+        for sample in &samples {
+            if let Some(label) = sample.label
+                && label >= classes.len()
+            {
+                return Err(Error::InvalidOption {
+                    option: "label",
+                    reason: format!(
+                        "{}: label {label} with {} classes",
+                        sample.path.display(),
+                        classes.len()
+                    ),
+                });
+            }
+        }
+        Ok(Self {
+            root: root.into(),
+            classes,
+            samples,
+            ignored: Vec::new(),
+        })
+    }
+
+    /// The folder that was scanned.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The class names; a label is an index into them. Empty for a flat folder.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The images, in torchvision's order.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// Files and folders that were left out, each with its reason.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Images per class, in label order.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for label in self.samples.iter().filter_map(|sample| sample.label) {
+            counts[label] += 1;
+        }
+        counts
+    }
+
+    /// The samples at `indices`, in that order, with the same classes. Indices beyond the end are
+    /// left out.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        Self {
+            root: self.root.clone(),
+            classes: self.classes.clone(),
+            samples: indices
+                .iter()
+                .filter_map(|i| self.samples.get(*i))
+                .cloned()
+                .collect(),
+            ignored: Vec::new(),
+        }
+    }
+}
+
+fn existing_folder(path: &Path) -> Result<PathBuf, Error> {
+    if path.is_dir() {
+        Ok(path.to_path_buf())
+    } else {
+        Err(Error::FolderNotFound {
+            path: path.to_path_buf(),
+        })
+    }
+}
+
+/// One walk over a folder.
+struct Scan<'a> {
+    options: &'a ScanOptions,
+    ignored: Vec<Ignored>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(options: &'a ScanOptions) -> Self {
+        Self {
+            options,
+            ignored: Vec::new(),
+        }
+    }
+
+    /// The direct sub-folders by name, sorted by code point as Python sorts them.
+    fn class_folders(&mut self, root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let mut folders = BTreeMap::new();
+        for (name, path) in entries(root)? {
+            if !path.is_dir() {
+                self.ignore(path, "a file beside the class folders");
+            } else if self.is_hidden(&name) {
+                self.ignore(path, "a hidden folder");
+            } else {
+                folders.insert(name.to_string_lossy().into_owned(), path);
+            }
+        }
+        Ok(folders)
+    }
+
+    /// Every image below `folder`, sorted by its folder's whole path and then by its name.
+    fn images_below(&mut self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut by_folder = BTreeMap::new();
+        self.walk(folder, &mut Vec::new(), &mut by_folder)?;
+        Ok(by_folder.into_values().flatten().collect())
+    }
+
+    fn walk(
+        &mut self,
+        folder: &Path,
+        above: &mut Vec<PathBuf>,
+        by_folder: &mut BTreeMap<Vec<u8>, Vec<PathBuf>>,
+    ) -> Result<(), Error> {
+        let real = fs::canonicalize(folder).map_err(|source| Error::Read {
+            path: folder.to_path_buf(),
+            source,
+        })?;
+        // A link to a folder that is being walked would lead round in a circle for ever.
+        if above.contains(&real) {
+            self.ignore(folder.to_path_buf(), "a link back to a folder above it");
+            return Ok(());
+        }
+        above.push(real);
+        let mut files = Vec::new();
+        for (name, path) in entries(folder)? {
+            if self.is_hidden(&name) {
+                self.ignore(path, "a hidden name");
+            } else if path.is_dir() {
+                self.walk(&path, above, by_folder)?;
+            } else if self.has_extension(&path) {
+                files.push(path);
+            } else {
+                self.ignore(path, "not an image extension");
+            }
+        }
+        above.pop();
+        by_folder.insert(folder.as_os_str().as_encoded_bytes().to_vec(), files);
+        Ok(())
+    }
+
+    fn has_extension(&self, path: &Path) -> bool {
+        let Some(extension) = path.extension() else {
+            return false;
+        };
+        let extension = extension.to_string_lossy();
+        self.options
+            .extensions
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    }
+
+    fn is_hidden(&self, name: &OsString) -> bool {
+        !self.options.hidden && name.as_encoded_bytes().starts_with(b".")
+    }
+
+    fn ignore(&mut self, path: PathBuf, reason: &str) {
+        self.ignored.push(Ignored {
+            path,
+            reason: reason.to_string(),
+        });
+    }
+}
+
+/// The entries of a folder, sorted by the bytes of their names (UTF-8 sorts as code points do).
+fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, Error> {
+    let failed = |source| Error::Read {
+        path: folder.to_path_buf(),
+        source,
+    };
+    let mut entries = fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| entry.map(|entry| (entry.file_name(), entry.path())))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    entries.sort_by(|a, b| a.0.as_encoded_bytes().cmp(b.0.as_encoded_bytes()));
+    Ok(entries)
+}

@@ -1,0 +1,150 @@
+//! Against Pillow's pixels in `shared/reference/preprocess.safetensors`.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use image::RgbImage;
+use rekindle_imagefolder::rng::{SampleRng, Stream};
+use rekindle_imagefolder::{DecodeOptions, Pipeline, Transform, decode_file};
+use safetensors::SafeTensors;
+
+fn shared() -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
+    if path.is_dir() {
+        return Some(path);
+    }
+    println!("skipped: {} is absent", path.display());
+    None
+}
+
+/// The pictures by file and by what was done.
+fn reference(shared: &std::path::Path) -> BTreeMap<String, BTreeMap<String, RgbImage>> {
+    let bytes = std::fs::read(shared.join("reference/preprocess.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut files: BTreeMap<String, BTreeMap<String, RgbImage>> = BTreeMap::new();
+    for (name, tensor) in tensors.tensors() {
+        let (file, what) = name.split_once('|').unwrap();
+        let (height, width) = (tensor.shape()[0] as u32, tensor.shape()[1] as u32);
+        let picture = RgbImage::from_raw(width, height, tensor.data().to_vec()).unwrap();
+        files
+            .entry(file.to_string())
+            .or_default()
+            .insert(what.to_string(), picture);
+    }
+    files
+}
+
+/// Does to `decoded` what the key says.
+fn redo(decoded: &RgbImage, what: &str) -> RgbImage {
+    let mut rng = SampleRng::keyed(0, Stream::User, &[]);
+    let number = |text: &str, key: &str| -> u32 {
+        let rest = &text[text.find(key).unwrap() + key.len()..];
+        rest.chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .unwrap()
+    };
+    if what.starts_with("resize") {
+        return Pipeline::new([
+            Transform::Resize {
+                size: number(what, "resize"),
+                interpolation: Default::default(),
+            },
+            Transform::CenterCrop {
+                size: number(what, "center"),
+            },
+        ])
+        .apply_to_pixels(decoded, &mut rng);
+    }
+    let (top, left) = (number(what, "top"), number(what, "left"));
+    let (height, width) = (number(what, "height"), number(what, "width"));
+    // The crop first, as its own image: nothing outside may be seen. RandomResizedCrop itself is
+    // forced to this box by a range of one area and one ratio on an image of the box's size.
+    let part = image::imageops::crop_imm(decoded, left, top, width, height).to_image();
+    let size = number(what, "_to");
+    let ratio = f64::from(width) / f64::from(height);
+    Pipeline::new([Transform::RandomResizedCrop {
+        size,
+        scale: (1.0, 1.0),
+        ratio: (ratio, ratio),
+        interpolation: Default::default(),
+    }])
+    .apply_to_pixels(&part, &mut rng)
+}
+
+struct Difference {
+    most: u8,
+    mean: f64,
+}
+
+fn difference(a: &RgbImage, b: &RgbImage) -> Difference {
+    assert_eq!(a.dimensions(), b.dimensions());
+    let distances = a
+        .as_raw()
+        .iter()
+        .zip(b.as_raw())
+        .map(|(a, b)| a.abs_diff(*b));
+    let most = distances.clone().max().unwrap();
+    let mean = distances.map(f64::from).sum::<f64>() / a.as_raw().len() as f64;
+    Difference { most, mean }
+}
+
+#[test]
+fn resizing_pillows_own_pixels_agrees_within_one_grey_level() {
+    let Some(shared) = shared() else { return };
+    let mut checked = 0;
+    let (mut most, mut worst_mean) = (0, 0.0_f64);
+    for (file, pictures) in reference(&shared) {
+        let Some(decoded) = pictures.get("decoded") else {
+            continue;
+        };
+        for (what, expected) in pictures.iter().filter(|(what, _)| *what != "decoded") {
+            let d = difference(&redo(decoded, what), expected);
+            println!("{file} {what}: at most {}, mean {:.5}", d.most, d.mean);
+            assert!(
+                d.most <= 1 && d.mean <= 0.2,
+                "{file} {what}: {} {}",
+                d.most,
+                d.mean
+            );
+            most = most.max(d.most);
+            worst_mean = worst_mean.max(d.mean);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 12);
+    println!("resize: at most {most} grey levels, mean at worst {worst_mean:.5}");
+}
+
+#[test]
+fn our_decoder_and_resize_stay_near_pillows() {
+    let Some(shared) = shared() else { return };
+    let data = shared.join("data/hymenoptera");
+    let (mut decoder_most, mut decoder_mean) = (0, 0.0_f64);
+    let (mut most, mut worst_mean, mut checked) = (0, 0.0_f64, 0);
+    for (file, pictures) in reference(&shared) {
+        let ours = decode_file(&data.join(&file), &DecodeOptions::default()).unwrap();
+        for (what, expected) in &pictures {
+            if what == "decoded" {
+                let d = difference(&ours, expected);
+                println!("{file} decoded: at most {}, mean {:.4}", d.most, d.mean);
+                decoder_most = decoder_most.max(d.most);
+                decoder_mean = decoder_mean.max(d.mean);
+                continue;
+            }
+            let d = difference(&redo(&ours, what), expected);
+            println!("{file} {what}: at most {}, mean {:.4}", d.most, d.mean);
+            most = most.max(d.most);
+            worst_mean = worst_mean.max(d.mean);
+            checked += 1;
+        }
+    }
+    println!("decoder alone: at most {decoder_most}, mean at worst {decoder_mean:.4}");
+    println!(
+        "decoder and resize: at most {most}, mean at worst {worst_mean:.4}, {checked} pictures"
+    );
+    assert!(checked >= 40);
+    assert!(most <= 12 && worst_mean <= 1.0);
+}
