@@ -79,7 +79,7 @@ fn it_tells_the_result_first() {
         .find(|node| node.attribute("class") == Some("lead"))
         .unwrap();
     assert_eq!(
-        text_of(lead),
+        text_of(lead).replace('\u{a0}', " "),
         "Bees recognises 90.0 % of 10 validation images, trained in 1 min 30 s. That is 30.0 \
          percentage points more than from scratch (60.0 %)."
     );

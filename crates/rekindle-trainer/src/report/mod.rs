@@ -5,6 +5,7 @@
 
 mod axis;
 mod chart;
+mod comparison;
 mod confusion;
 mod data;
 mod html;
