@@ -1,5 +1,9 @@
 //! Numbers and foreign strings as people read them; shared by the progress output and the report.
 
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
 /// A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -83,6 +87,22 @@ pub(crate) fn printable(text: &str) -> String {
             shown.chars().collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// Writes a path whose name may be no Unicode; what isn't becomes a replacement character. Such a
+/// file in the data must not keep a run from being recorded.
+pub(crate) fn lossy_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The same for a path that may be absent.
+pub(crate) fn lossy_path_option<S: Serializer>(
+    path: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    path.as_ref()
+        .map(|path| path.to_string_lossy())
+        .serialize(serializer)
 }
 
 #[cfg(test)]

@@ -128,6 +128,16 @@ fn a_curve_is_broken_where_the_loss_is_no_number() {
 }
 
 #[test]
+fn a_thousand_classes_make_a_page_that_can_be_opened() {
+    let html = report("bees", 1000).to_html();
+    parse(&html);
+    assert!(html.contains("1,000 classes is too large to draw"));
+    assert!(html.len() < 3_000_000, "{} bytes", html.len());
+    let largest_drawn = report("bees", 200).to_html();
+    assert!(largest_drawn.len() < 3_000_000, "{}", largest_drawn.len());
+}
+
+#[test]
 fn an_empty_report_is_a_page_too() {
     let html = Report::new("").to_html();
     assert!(text_of(parse(&html).root_element()).contains("Nothing has been trained yet."));

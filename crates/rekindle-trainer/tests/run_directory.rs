@@ -236,6 +236,22 @@ fn a_loss_that_is_no_number_can_be_read_back() {
     assert!(metrics.train_loss.is_nan());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_name_that_is_no_unicode_is_logged() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = create(&folder.path().join("run"));
+    let path = std::ffi::OsStr::from_bytes(b"ants/\xff.jpg").into();
+    let reason = "not an image".into();
+    run.log(&Event::SkippedFile { path, reason }).unwrap();
+    let events = run.directory().events().unwrap();
+    let Event::SkippedFile { path, .. } = &events[0] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(path, Path::new("ants/\u{fffd}.jpg"));
+}
+
 #[test]
 fn a_second_writer_is_told_who_holds_the_lock() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,8 +7,10 @@ use crate::text;
 
 /// With more classes than this a cell is too small for a number...
 const NUMBERED: usize = 16;
-/// ... and with more than this a row is too low for a name.
+/// ... with more than this a row is too low for a name...
 const NAMED: usize = 40;
+/// ... and with more than this nothing could be seen.
+const DRAWN: usize = 200;
 
 const NAME_LENGTH: usize = 18;
 
@@ -16,6 +18,14 @@ pub(super) fn draw(html: &mut Html, matrix: &ConfusionMatrix, classes: &[String]
     let count = matrix.classes();
     if count == 0 {
         return;
+    }
+    if count > DRAWN {
+        let why = format!(
+            "The confusion matrix of {} classes is too large to draw; the most frequent mistakes \
+             are listed below.",
+            text::count(count)
+        );
+        return html.leaf("p", &[class("note")], &why);
     }
     let name = |class: usize| classes.get(class).map_or("?", String::as_str);
     let cell = (300.0 / count as f64).clamp(4.0, 92.0);
@@ -40,6 +50,9 @@ pub(super) fn draw(html: &mut Html, matrix: &ConfusionMatrix, classes: &[String]
         html.leaf("figcaption", &[], "Confusion matrix (images)");
         let attributes = canvas(width, height, "Confusion matrix").to_vec_with_width(width);
         html.node("svg", &attributes, |html| {
+            if count > NUMBERED {
+                html.void("rect", &rectangle("cell empty", left, top, size, size));
+            }
             label(
                 html,
                 "axis-name middle",
@@ -102,16 +115,14 @@ fn row<'a>(
         // A root, so that a few mistakes among many right answers are still seen.
         let strength = 0.9 * share.sqrt();
         let gap = if cell > 12.0 { 1.0 } else { 0.25 };
-        html.void(
-            "rect",
-            &rectangle(
-                "cell empty",
-                x + gap,
-                y + gap,
-                cell - 2.0 * gap,
-                cell - 2.0 * gap,
-            ),
-        );
+        let inner = cell - 2.0 * gap;
+        if matrix.classes() <= NUMBERED {
+            let empty = rectangle("cell empty", x + gap, y + gap, inner, inner);
+            html.void("rect", &empty);
+        }
+        if found == 0 {
+            continue;
+        }
         html.node("g", &[], |html| {
             let title = format!(
                 "{} images of {} taken for {} ({} of its row)",
@@ -121,11 +132,10 @@ fn row<'a>(
                 text::percent(share)
             );
             html.leaf("title", &[], &title);
-            let mut attributes: Vec<_> =
-                rectangle(kind, x + gap, y + gap, cell - 2.0 * gap, cell - 2.0 * gap).into();
+            let mut attributes: Vec<_> = rectangle(kind, x + gap, y + gap, inner, inner).into();
             attributes.push(at("fill-opacity", strength));
             html.void("rect", &attributes);
-            if matrix.classes() <= NUMBERED && found > 0 {
+            if matrix.classes() <= NUMBERED {
                 let shade = if strength > 0.6 {
                     "cell-number middle strong"
                 } else {
