@@ -113,7 +113,12 @@ fn row<'a>(
             "cell wrong"
         };
         // A root, so that a few mistakes among many right answers are still seen.
-        let strength = 0.9 * share.sqrt();
+        let least = if matrix.classes() > NUMBERED {
+            0.4
+        } else {
+            0.0
+        };
+        let strength = least + (0.9 - least) * share.sqrt();
         let gap = if cell > 12.0 { 1.0 } else { 0.25 };
         let inner = cell - 2.0 * gap;
         if matrix.classes() <= NUMBERED {

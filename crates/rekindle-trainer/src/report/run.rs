@@ -187,17 +187,13 @@ fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     }
     let name = |class: usize| classes.get(class).map_or("?", String::as_str);
     html.leaf("h3", &[], "Most frequent mistakes");
-    html.node("ol", &[class("mistakes")], |html| {
+    html.node("ul", &[class("mistakes")], |html| {
         for (truth, predicted, count) in worst {
             html.node("li", &[], |html| {
+                html.text(&format!("{count} × "));
                 html.leaf("b", &[], name(truth));
                 html.text(" taken for ");
                 html.leaf("b", &[], name(predicted));
-                let times = if count == 1 { "once" } else { "times" };
-                html.text(&match count {
-                    1 => format!(" {times}"),
-                    _ => format!(" {count} {times}"),
-                });
             });
         }
     });
