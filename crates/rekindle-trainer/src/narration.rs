@@ -1,3 +1,6 @@
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use crate::early_stopping::Monitor;
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::text;
@@ -6,7 +9,10 @@ use crate::text;
 #[derive(Debug, Default)]
 pub(crate) struct Narration {
     epochs: usize,
+    /// Skipped files since the last other event, and all of this run: one that is met again in
+    /// every epoch is told once.
     skipped: usize,
+    skipped_before: HashSet<PathBuf>,
     best: Option<(usize, Monitor)>,
 }
 
@@ -25,6 +31,7 @@ impl Narration {
                 self.epochs = run.epochs;
                 lines.extend(run_started(run));
             }
+            Event::SkippedFile { path, .. } if !self.skipped_before.insert(path.clone()) => {}
             Event::SkippedFile { path, reason } => {
                 self.skipped += 1;
                 if self.skipped <= SKIPPED_SHOWN {

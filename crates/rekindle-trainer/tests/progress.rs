@@ -48,6 +48,17 @@ fn many_skipped_files_are_counted() {
 }
 
 #[test]
+fn a_file_skipped_in_every_epoch_is_told_once() {
+    let skipped = Event::SkippedFile {
+        path: "bees/0.jpg".into(),
+        reason: "empty file".into(),
+    };
+    let between = Event::PhaseAdvanced { done: 1 };
+    let told = told(&[skipped.clone(), between, skipped]);
+    assert_eq!(told, "skipped bees/0.jpg: empty file\n");
+}
+
+#[test]
 fn an_interrupted_run_says_how_to_go_on() {
     let outcome = RunOutcome {
         reason: EndReason::Interrupted,
