@@ -134,7 +134,8 @@ impl Bar {
 
     fn print(&self, line: &str) {
         match &self.shown {
-            Some(bar) => bar.println(line),
+            // `println` of a bar would be lost where the bar has no terminal to draw on.
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
         }
     }
