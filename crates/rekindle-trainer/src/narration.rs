@@ -180,14 +180,14 @@ fn epoch_ended(metrics: &EpochMetrics) -> String {
     let width = metrics.epochs.to_string().len();
     let valid = match (metrics.valid_loss, metrics.valid_accuracy) {
         (Some(loss), Some(accuracy)) => format!(
-            " | valid loss {:>6} accuracy {:>7}",
+            " | valid loss {:>6} acc {:>7}",
             text::loss(loss),
             text::percent(accuracy)
         ),
         _ => String::new(),
     };
     format!(
-        "epoch {:>width$}/{} | train loss {:>6} accuracy {:>7}{valid} | lr {:<7} | {} at {:.1} img/s{}",
+        "epoch {:>width$}/{} | train loss {:>6} acc {:>7}{valid} | lr {:<6} | {}, {:.1} img/s{}",
         metrics.epoch,
         metrics.epochs,
         text::loss(metrics.train_loss),
@@ -195,6 +195,6 @@ fn epoch_ended(metrics: &EpochMetrics) -> String {
         text::rate(metrics.learning_rate),
         text::duration(metrics.train_seconds + metrics.valid_seconds),
         metrics.images_per_second,
-        if metrics.best { " | best so far" } else { "" },
+        if metrics.best { " | best" } else { "" },
     )
 }

@@ -19,8 +19,8 @@ ants and bees: fine-tuning with resnet18, weights resnet18.pth
 skipped ants/broken\\u{1b}.gif: not an image
 caching features: done in 2.50 s
 epochs 1 to 2, head only: trains 1,026 of 11,177,538 parameters (fc)
-epoch  1/10 | train loss  0.651 accuracy  50.0 % | valid loss  0.251 accuracy  94.1 % | lr 0.001   | 12.0 s at 20.3 img/s | best so far
-epoch  2/10 | train loss    NaN accuracy  50.0 % | lr 0.001   | 12.0 s at 20.3 img/s
+epoch  1/10 | train loss  0.651 acc  50.0 % | valid loss  0.251 acc  94.1 % | lr 0.001  | 12.0 s, 20.3 img/s | best
+epoch  2/10 | train loss    NaN acc  50.0 % | lr 0.001  | 12.0 s, 20.3 img/s
 stopped early after 2 epochs and 1 min 01 s: accuracy hasn't improved since epoch 1
   best accuracy  94.1 % at epoch 1; last 90.0 %
   run directory  runs/one
