@@ -1,0 +1,88 @@
+//! Which format a file is in, told from its contents.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::{Format, pickle_scan};
+use crate::Error;
+use crate::content::is_html;
+
+/// Reads the beginning of a file and names its format. The extension plays no part: checkpoints
+/// are renamed often, and `.pt`, `.pth` and `.bin` say nothing.
+pub(super) fn detect(path: &Path) -> Result<Format, Error> {
+    let mut file = File::open(path).map_err(Error::read(path))?;
+    let mut head = Vec::with_capacity(HEAD);
+    file.by_ref()
+        .take(HEAD as u64)
+        .read_to_end(&mut head)
+        .map_err(Error::read(path))?;
+
+    if head.is_empty() {
+        return Err(Error::EmptyFile {
+            path: path.to_path_buf(),
+        });
+    }
+    if is_html(&head) {
+        return Err(Error::HtmlInsteadOfWeights {
+            path: path.to_path_buf(),
+        });
+    }
+    if let Some(format) = by_magic(&head) {
+        return Ok(format);
+    }
+    // A pickle of protocol 0 has no magic: it is one if it reads as one to its end.
+    if let Some(global) = pickle_scan::foreign_global_in(&mut head.as_slice()) {
+        return Err(Error::ForeignCode {
+            path: path.to_path_buf(),
+            global,
+        });
+    }
+    Err(Error::UnknownFormat {
+        path: path.to_path_buf(),
+        found: describe(&head),
+    })
+}
+
+const HEAD: usize = 1024;
+const LEGACY_MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
+fn by_magic(head: &[u8]) -> Option<Format> {
+    if head.starts_with(b"PK\x03\x04") {
+        return Some(Format::PytorchZip);
+    }
+    if head.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
+        return Some(Format::Burnpack);
+    }
+    if head.first() == Some(&0x80) {
+        return Some(if head.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
+            Format::PytorchLegacy
+        } else {
+            Format::PytorchPickle
+        });
+    }
+    is_safetensors(head).then_some(Format::Safetensors)
+}
+
+/// Eight bytes of header length, then a JSON object. A length beyond the end of the file is for the
+/// reader to complain about, as a cut file.
+fn is_safetensors(head: &[u8]) -> bool {
+    let Some(json) = head.get(8..) else {
+        return false;
+    };
+    match json.trim_ascii_start().strip_prefix(b"{") {
+        None => false,
+        Some(rest) => matches!(rest.trim_ascii_start().first(), None | Some(b'"' | b'}')),
+    }
+}
+
+/// The first bytes, as text where they are text.
+fn describe(head: &[u8]) -> String {
+    let start = &head[..head.len().min(16)];
+    if start.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+        format!("{:?}", String::from_utf8_lossy(start))
+    } else {
+        let bytes: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("the bytes {}", bytes.join(" "))
+    }
+}

@@ -1,0 +1,80 @@
+//! What a file of weights says about itself beside its tensors.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use super::Checkpoint;
+use crate::{Error, Preprocess};
+
+/// The facts without which weights are not usable, kept in the metadata of the file.
+///
+/// ```
+/// use rekindle_resnet::{Preprocess, weights::ModelInfo};
+///
+/// let info = ModelInfo {
+///     architecture: Some("resnet18".into()),
+///     classes: Some(vec!["ants".into(), "bees".into()]),
+///     preprocess: Some(Preprocess::IMAGENET),
+///     ..ModelInfo::default()
+/// };
+/// assert_eq!(info.to_metadata()["classes"], r#"["ants","bees"]"#);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelInfo {
+    /// torchvision's name, such as `resnet18`, or a description of a narrower one.
+    pub architecture: Option<String>,
+    /// Class names in the order of the logits.
+    pub classes: Option<Vec<String>>,
+    /// What pictures go through before the network sees them.
+    pub preprocess: Option<Preprocess>,
+    /// Where the weights come from: source weights, data, recipe. Free text or JSON.
+    pub provenance: Option<String>,
+}
+
+impl ModelInfo {
+    /// As entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
+    /// `provenance`; and `format` = `pt`, which Python readers look for.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let entries = [
+            ("format", Some("pt".to_string())),
+            ("architecture", self.architecture.clone()),
+            ("classes", self.classes.as_ref().map(|value| json(serde_json::to_string(value)))),
+            ("preprocess", self.preprocess.as_ref().map(|value| json(serde_json::to_string(value)))),
+            ("provenance", self.provenance.clone()),
+        ];
+        entries
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_string(), value?)))
+            .collect()
+    }
+}
+
+impl Checkpoint {
+    /// What the file says about itself; entries that are absent are `None`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] if `classes` or `preprocess` is there and not valid.
+    pub fn info(&self) -> Result<ModelInfo, Error> {
+        Ok(ModelInfo {
+            architecture: self.metadata.get("architecture").cloned(),
+            classes: self.json_entry("classes")?,
+            preprocess: self.json_entry("preprocess")?,
+            provenance: self.metadata.get("provenance").cloned(),
+        })
+    }
+
+    fn json_entry<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, Error> {
+        self.metadata
+            .get(key)
+            .map(|text| {
+                serde_json::from_str(text).map_err(|error| Error::InvalidMetadata {
+                    path: self.path.clone(),
+                    key,
+                    detail: error.to_string(),
+                })
+            })
+            .transpose()
+    }
+}
