@@ -194,9 +194,7 @@ impl PackedConv2d {
         let packed = match algorithm {
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, params, weight, scale_shift)),
             Algorithm::Winograd if !Winograd::takes(params) => {
-                return Err(KernelError::InvalidLayer(format!(
-                    "Winograd's algorithm needs a 3x3 filter of stride 1, padding up to 2 and one group, found {params:?}"
-                )));
+                return Err(Winograd::refuses(params));
             }
             Algorithm::Winograd => {
                 Packed::Winograd(Winograd::pack(isa, params, weight, scale_shift))

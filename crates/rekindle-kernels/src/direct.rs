@@ -33,11 +33,11 @@ pub(crate) struct Direct {
 
 /// Output channels that are computed together, and the input channels they depend on.
 #[derive(Clone, Debug)]
-struct Panel {
-    first_block: usize,
-    blocks: usize,
+pub(crate) struct Panel {
+    pub first_block: usize,
+    pub blocks: usize,
     /// Blocks of input channels, or channels where planar.
-    inputs: Range<usize>,
+    pub inputs: Range<usize>,
     /// First line of its weights.
     weights: usize,
 }
@@ -57,20 +57,13 @@ impl Direct {
         weight: &[f32],
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Self {
-        let planar =
-            params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS;
+        let planar = is_planar(params);
         let panels = panels(params, Kernels::of(isa).nr, planar);
-        let mut weights = Vec::new();
-        for panel in &panels {
-            pack_panel(
-                params,
-                panel,
-                planar,
-                weight,
-                scale_shift.map(|s| s.0),
-                &mut weights,
-            );
-        }
+        let scale = scale_shift.map(|s| s.0);
+        let packed = panels
+            .par_iter()
+            .map(|panel| pack_panel(params, panel, planar, weight, scale));
+        let weights = packed.collect::<Vec<_>>().concat();
         Self {
             params: *params,
             weights,
@@ -93,16 +86,56 @@ impl Direct {
         &self,
         isa: Isa,
         source: Source<'_>,
-        [n, _, height, width]: [usize; 4],
+        shape: [usize; 4],
         residual: Option<&Activation>,
         relu: bool,
         out: &mut Activation,
     ) {
         let [_, _, oh, ow] = out.shape();
+        let padding = self.params.padding as isize;
+        let frame = Frame {
+            top: padding,
+            left: padding,
+            size: [oh, ow],
+            out_width: ow,
+            out_plane: oh * ow,
+            origin: [0, 0],
+            step: 1,
+        };
+        self.forward_into(isa, source, shape, residual, relu, out, frame);
+    }
+
+    /// As [`forward`](Self::forward), for the output pixels that `frame` tells.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_into(
+        &self,
+        isa: Isa,
+        source: Source<'_>,
+        [n, _, height, width]: [usize; 4],
+        residual: Option<&Activation>,
+        relu: bool,
+        out: &mut Activation,
+        frame: Frame,
+    ) {
+        let [oh, ow] = frame.size;
+        if oh == 0 || ow == 0 {
+            return;
+        }
         let kernels = Kernels::of(isa);
+        let Conv2dParams {
+            kernel: [kh, kw],
+            stride,
+            ..
+        } = self.params;
+        let fits = |start: isize, out: usize, kernel: usize, len: usize| {
+            start == 0 && (out - 1) * stride + kernel <= len
+        };
+        let inside = fits(frame.top, oh, kh, height) && fits(frame.left, ow, kw, width);
         // A 1x1 convolution does not see rows, so that all pixels of a picture are one row, cut into register tiles.
-        let flat =
-            self.params.kernel == [1, 1] && self.params.stride == 1 && self.params.padding == 0;
+        let flat = [kh, kw, stride, frame.step] == [1; 4]
+            && [height, width] == frame.size
+            && inside
+            && frame.out_width == ow;
         let units = if flat {
             (oh * ow).div_ceil(kernels.mr)
         } else {
@@ -114,10 +147,10 @@ impl Direct {
             source,
             height,
             width,
-            oh,
-            ow,
+            frame,
             units,
             flat,
+            in_place: inside && !self.planar && matches!(source, Source::Blocked(_)),
             residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
             relu,
             out: out.send_ptr(),
@@ -126,8 +159,29 @@ impl Direct {
     }
 }
 
+/// Which output pixels are computed, and where they go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// Rows and columns of padding before the first input pixel; negative to skip pixels.
+    pub top: isize,
+    pub left: isize,
+    /// Height and width of what is computed.
+    pub size: [usize; 2],
+    /// Pixels in a row and a plane of the output.
+    pub out_width: usize,
+    pub out_plane: usize,
+    /// Row and column in the output of the first pixel, and pixels from one to the next in both directions.
+    pub origin: [usize; 2],
+    pub step: usize,
+}
+
+/// Whether the input is read as planes: few channels would leave most of sixteen lanes empty.
+pub(crate) fn is_planar(params: &Conv2dParams) -> bool {
+    params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS
+}
+
 /// Cuts the output channels into panels. Panels of a grouped convolution do not straddle more groups than they must.
-fn panels(params: &Conv2dParams, nr: usize, planar: bool) -> Vec<Panel> {
+pub(crate) fn panels(params: &Conv2dParams, nr: usize, planar: bool) -> Vec<Panel> {
     let (in_group, out_group) = (
         params.in_channels / params.groups,
         params.out_channels / params.groups,
@@ -163,15 +217,14 @@ fn panels(params: &Conv2dParams, nr: usize, planar: bool) -> Vec<Panel> {
     (0..blocks).step_by(nr).map(panel).collect()
 }
 
-/// Appends `[inputs, kernel height, kernel width, 16 (1 where planar), channels of the panel]`.
+/// `[inputs, kernel height, kernel width, 16 (1 where planar), channels of the panel]`.
 fn pack_panel(
     params: &Conv2dParams,
     panel: &Panel,
     planar: bool,
     weight: &[f32],
     scale: Option<&[f32]>,
-    out: &mut Vec<Line>,
-) {
+) -> Vec<Line> {
     let [kh, kw] = params.kernel;
     let (in_group, out_group) = (
         params.in_channels / params.groups,
@@ -186,6 +239,7 @@ fn pack_panel(
         scale * weight[(oc * in_group + ic % in_group) * kh * kw + tap]
     };
     let lanes = if planar { 1 } else { LANES };
+    let mut out = Vec::with_capacity(panel.inputs.len() * kh * kw * lanes * panel.blocks);
     for input in panel.inputs.clone() {
         for tap in 0..kh * kw {
             for lane in 0..lanes {
@@ -197,6 +251,7 @@ fn pack_panel(
             }
         }
     }
+    out
 }
 
 /// One forward pass.
@@ -206,11 +261,12 @@ struct Job<'a> {
     source: Source<'a>,
     height: usize,
     width: usize,
-    oh: usize,
-    ow: usize,
+    frame: Frame,
     /// Output rows, or register tiles where flat.
     units: usize,
     flat: bool,
+    /// All windows lie inside the input, which can be read where it is.
+    in_place: bool,
     residual: *const f32,
     relu: bool,
     out: SendPtr,
@@ -277,7 +333,7 @@ impl Job<'_> {
 
     fn task(&self, pictures: Range<usize>, units: Range<usize>, panels: Range<usize>) {
         match self.source {
-            Source::Blocked(x) if self.conv.params.padding == 0 && !self.conv.planar => {
+            Source::Blocked(x) if self.in_place => {
                 let plane = self.height * self.width * LANES;
                 let picture = plane * self.inputs();
                 let view = View {
@@ -291,14 +347,13 @@ impl Job<'_> {
             }
             _ => {
                 let Conv2dParams {
-                    kernel: [kh, _],
+                    kernel: [kh, kw],
                     stride,
-                    padding,
                     ..
                 } = self.conv.params;
                 let rows = (units.len() - 1) * stride + kh;
                 let pixel = self.pixel_values();
-                let row = (self.width + 2 * padding) * pixel;
+                let row = ((self.frame.size[1] - 1) * stride + kw) * pixel;
                 let (plane, inputs) = (rows * row, self.inputs());
                 let view = |base: *const f32| View {
                     base,
@@ -310,7 +365,7 @@ impl Job<'_> {
                 let values = plane * inputs * pictures.len();
                 with_scratch(values.div_ceil(LANES), |scratch| {
                     let values = scratch.as_mut_ptr().cast::<f32>();
-                    let top = (units.start * stride) as isize - padding as isize;
+                    let top = (units.start * stride) as isize - self.frame.top;
                     for (i, n) in pictures.clone().enumerate() {
                         for c in 0..inputs {
                             let at = (i * inputs + c) * plane;
@@ -331,35 +386,42 @@ impl Job<'_> {
     /// Copies `rows` input rows from row `top` on into `out`, with zeros where they lie in the padding.
     fn copy_plane(&self, n: usize, c: usize, top: isize, rows: usize, out: &mut [f32]) {
         let pixel = self.pixel_values();
-        let margin = self.conv.params.padding * pixel;
-        let (row, used) = (out.len() / rows, self.width * pixel);
+        let row = out.len() / rows;
+        let columns = (row / pixel) as isize;
+        // Input columns `from..to` are there, `before` columns of zeros come first.
+        let from = (-self.frame.left).clamp(0, self.width as isize);
+        let to = (columns - self.frame.left).clamp(from, self.width as isize);
+        let before = (from + self.frame.left).clamp(0, columns) as usize * pixel;
+        let (from, to) = (from as usize, to as usize);
+        let used = (to - from) * pixel;
         for (i, out) in out.chunks_exact_mut(row).enumerate() {
             let y = top + i as isize;
             if y < 0 || y >= self.height as isize {
                 out.fill(0.0);
                 continue;
             }
-            out[..margin].fill(0.0);
-            out[margin + used..].fill(0.0);
-            let out = &mut out[margin..margin + used];
+            out[..before].fill(0.0);
+            out[before + used..].fill(0.0);
+            let out = &mut out[before..before + used];
             let y = y as usize;
             match self.source {
                 Source::Planar(x) => {
                     let channels = self.conv.params.in_channels;
                     let at = ((n * channels + c) * self.height + y) * self.width;
-                    out.copy_from_slice(&x[at..at + self.width]);
+                    out.copy_from_slice(&x[at + from..at + to]);
                 }
                 Source::Blocked(x) if self.conv.planar => {
                     let at = ((n * x.blocks() + c / LANES) * self.height + y) * self.width;
-                    for (value, line) in out.iter_mut().zip(&x.lines()[at..at + self.width]) {
+                    for (value, line) in out.iter_mut().zip(&x.lines()[at + from..at + to]) {
                         *value = line.0[c % LANES];
                     }
                 }
                 Source::Blocked(x) => {
                     let at = ((n * x.blocks() + c) * self.height + y) * self.width;
                     // SAFETY: a line is sixteen values without padding between them, and the row lies in the plane.
-                    let lines =
-                        unsafe { std::slice::from_raw_parts(x.as_ptr().add(at * LANES), used) };
+                    let lines = unsafe {
+                        std::slice::from_raw_parts(x.as_ptr().add((at + from) * LANES), used)
+                    };
                     out.copy_from_slice(lines);
                 }
             }
@@ -381,7 +443,13 @@ impl Job<'_> {
         } = self.conv.params;
         let (offsets, segment_len, per_input) = self.segments(view);
         let chunk = (CHUNK / (per_input * segment_len)).max(1);
-        let out_plane = self.oh * self.ow * LANES;
+        let Frame {
+            out_width,
+            origin,
+            step,
+            ..
+        } = self.frame;
+        let out_plane = self.frame.out_plane * LANES;
         let out_picture = out_channels.div_ceil(LANES) * out_plane;
         debug_assert!(offsets.len() * segment_len == self.inputs() * kh * kw * view.pixel);
         for panel in &self.conv.panels[panels] {
@@ -397,10 +465,12 @@ impl Job<'_> {
                     segment_len,
                     out: self.out.get(),
                     block_stride: out_plane,
+                    pixel_stride: step * LANES,
                     residual: std::ptr::null(),
                     bias: self.conv.bias[panel.first_block..].as_ptr().cast(),
                     accumulate: start != panel.inputs.start,
                     relu: self.relu && last,
+                    fetch_next: self.conv.params.kernel == [1, 1],
                 };
                 for (i, n) in pictures.clone().enumerate() {
                     let out = n * out_picture + panel.first_block * out_plane;
@@ -408,7 +478,8 @@ impl Job<'_> {
                         let (y, from, len) = self.unit(unit);
                         for (x, pixels) in pieces(len, self.kernels.mr) {
                             let x = from + x;
-                            let at = out + (y * self.ow + x) * LANES;
+                            let (row, column) = (origin[0] + y * step, origin[1] + x * step);
+                            let at = out + (row * out_width + column) * LANES;
                             let input =
                                 i * view.picture + y * stride * view.row + x * stride * view.pixel;
                             let tile = Tile {
@@ -437,11 +508,11 @@ impl Job<'_> {
     /// Row, first pixel and pixels of a unit of work.
     fn unit(&self, unit: usize) -> (usize, usize, usize) {
         if self.flat {
-            let pixels = self.oh * self.ow;
+            let pixels = self.frame.size[0] * self.frame.size[1];
             let (from, to) = (unit * pixels / self.units, (unit + 1) * pixels / self.units);
             (0, from, to - from)
         } else {
-            (unit, 0, self.ow)
+            (unit, 0, self.frame.size[1])
         }
     }
 

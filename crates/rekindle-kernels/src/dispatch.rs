@@ -1,10 +1,15 @@
 //! Compiles every kernel once for each instruction set and picks at run time.
 
 use crate::Isa;
-use crate::pool::{PoolRow, pool_row};
+use crate::elementwise::{Affine, Moments, NormGradient, affine, moments, norm_gradient};
+use crate::outer::{Outer, OuterFn, outer};
+use crate::pool::{PoolGradient, PoolRow, pool_gradient, pool_row};
 use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
-use crate::winograd::transform::{InputTile, OutputTile, input_tile, output_tile};
+use crate::winograd::transform::{
+    FilterTile, GradientTile, InputTile, OutputTile, WeightTile, filter_tile, gradient_tile,
+    input_tile, output_tile, weight_tile,
+};
 
 /// The kernels of one instruction set.
 pub(crate) struct Kernels {
@@ -13,9 +18,20 @@ pub(crate) struct Kernels {
     /// Most blocks of output channels of a register tile.
     pub nr: usize,
     tile: fn(usize, usize, usize) -> TileFn,
+    /// Neighbouring input values, and blocks of output channels, of a register tile of weight gradients.
+    pub outer_rows: usize,
+    pub outer_blocks: usize,
+    outer: fn(usize) -> OuterFn,
+    pub winograd_weight: unsafe fn(&WeightTile<'_>),
     pub winograd_input: unsafe fn(&InputTile),
     pub winograd_output: unsafe fn(&OutputTile),
+    pub winograd_gradient: unsafe fn(&GradientTile),
+    pub winograd_filter: unsafe fn(&mut FilterTile<'_>),
     pub pool_row: unsafe fn(&PoolRow),
+    pub pool_gradient: unsafe fn(&PoolGradient),
+    pub moments: unsafe fn(&mut Moments<'_>),
+    pub affine: unsafe fn(&mut Affine<'_>),
+    pub norm_gradient: unsafe fn(&mut NormGradient<'_>),
 }
 
 impl Kernels {
@@ -33,10 +49,16 @@ impl Kernels {
     pub fn tile(&self, pixels: usize, blocks: usize, stride: usize) -> TileFn {
         (self.tile)(pixels, blocks, stride)
     }
+
+    /// The micro-kernel of weight gradients for `outer_rows` x `blocks`.
+    pub fn outer(&self, blocks: usize) -> OuterFn {
+        (self.outer)(blocks)
+    }
 }
 
 macro_rules! kernels {
-    ($isa:ident, $simd:ty, $(#[$feature:meta])?, mr: $mr:literal [$($m:literal)*], nr: $nr:literal [$($n:literal)*]) => {
+    ($isa:ident, $simd:ty, $(#[$feature:meta])?, mr: $mr:literal [$($m:literal)*], nr: $nr:literal [$($n:literal)*],
+        outer: $r:literal) => {
         mod $isa {
             use super::*;
 
@@ -44,15 +66,40 @@ macro_rules! kernels {
                 mr: $mr,
                 nr: $nr,
                 tile: select,
+                outer_rows: $r,
+                outer_blocks: $nr,
+                outer: select_outer,
+                winograd_weight,
                 winograd_input,
                 winograd_output,
+                winograd_gradient,
+                winograd_filter,
                 pool_row: pool,
+                pool_gradient: pool_back,
+                moments: sums,
+                affine: scale_shift,
+                norm_gradient: norm_back,
             };
 
-            kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, Tile, $simd, $(#[$feature])?);
-            kernels!(@entry winograd_input, input_tile, InputTile, $simd, $(#[$feature])?);
-            kernels!(@entry winograd_output, output_tile, OutputTile, $simd, $(#[$feature])?);
-            kernels!(@entry pool, pool_row, PoolRow, $simd, $(#[$feature])?);
+            kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, &Tile, $simd, $(#[$feature])?);
+            kernels!(@entry outer_entry<R, NR>, outer, &Outer, $simd, $(#[$feature])?);
+            kernels!(@entry winograd_weight, weight_tile, &WeightTile<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry winograd_gradient, gradient_tile, &GradientTile, $simd, $(#[$feature])?);
+            kernels!(@entry winograd_filter, filter_tile, &mut FilterTile<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry pool_back, pool_gradient, &PoolGradient, $simd, $(#[$feature])?);
+            kernels!(@entry sums, moments, &mut Moments<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry scale_shift, affine, &mut Affine<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry norm_back, norm_gradient, &mut NormGradient<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry winograd_input, input_tile, &InputTile, $simd, $(#[$feature])?);
+            kernels!(@entry winograd_output, output_tile, &OutputTile, $simd, $(#[$feature])?);
+            kernels!(@entry pool, pool_row, &PoolRow, $simd, $(#[$feature])?);
+
+            fn select_outer(blocks: usize) -> OuterFn {
+                match blocks {
+                    $($n => outer_entry::<$r, $n> as OuterFn,)*
+                    _ => unreachable!("a register tile holds at most {:?} blocks", [$($n),*]),
+                }
+            }
 
             fn select(pixels: usize, blocks: usize, stride: usize) -> TileFn {
                 kernels!(@blocks blocks, pixels, stride, [$($n)*], [$($m)*])
@@ -63,7 +110,7 @@ macro_rules! kernels {
         /// # Safety
         /// The machine has the instruction set, and the pointers in `args` are valid.
         $(#[$feature])?
-        unsafe fn $name $(<$(const $g: usize),*>)? (args: &$args) {
+        unsafe fn $name $(<$(const $g: usize),*>)? (args: $args) {
             // SAFETY: the caller's promise is the callee's.
             unsafe { $generic::<$simd $($(, $g)*)?>(args) }
         }
@@ -93,15 +140,15 @@ macro_rules! kernels {
 // Of 32 registers 28 hold sums, two weights, one the broadcast input.
 #[cfg(target_arch = "x86_64")]
 kernels!(avx512, simd::Avx512, #[target_feature(enable = "avx512f")],
-    mr: 14 [1 2 3 4 5 6 7 8 9 10 11 12 13 14], nr: 2 [1 2]);
+    mr: 14 [1 2 3 4 5 6 7 8 9 10 11 12 13 14], nr: 2 [1 2], outer: 8);
 
 // Of 16 registers 12 hold sums (a block is two registers wide), two weights, one the broadcast input.
 #[cfg(target_arch = "x86_64")]
 kernels!(avx2, simd::Avx2, #[target_feature(enable = "avx2,fma")],
-    mr: 6 [1 2 3 4 5 6], nr: 1 [1]);
+    mr: 6 [1 2 3 4 5 6], nr: 1 [1], outer: 4);
 
 // A block is four registers wide: 24 of AArch64's 32 registers hold sums, 8 of SSE2's 16.
 #[cfg(not(target_arch = "x86_64"))]
-kernels!(portable, simd::Portable, , mr: 6 [1 2 3 4 5 6], nr: 1 [1]);
+kernels!(portable, simd::Portable, , mr: 6 [1 2 3 4 5 6], nr: 1 [1], outer: 4);
 #[cfg(target_arch = "x86_64")]
-kernels!(portable, simd::Portable, , mr: 2 [1 2], nr: 1 [1]);
+kernels!(portable, simd::Portable, , mr: 2 [1 2], nr: 1 [1], outer: 2);

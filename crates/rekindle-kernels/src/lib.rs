@@ -20,22 +20,32 @@
 //! ```
 
 mod activation;
+mod batch_norm;
 mod buffer;
 mod conv;
 mod direct;
 mod dispatch;
+mod elementwise;
 mod error;
+mod input_gradient;
 mod isa;
 mod linear;
+mod linear_gradient;
+mod outer;
 mod pool;
 mod simd;
 mod tile;
+mod weight_gradient;
 mod winograd;
 
 pub use activation::Activation;
+pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
 pub use buffer::{LANES, release_buffers};
 pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
 pub use error::KernelError;
+pub use input_gradient::PackedInputGradient;
 pub use isa::Isa;
 pub use linear::PackedLinear;
-pub use pool::{global_average_pool, max_pool};
+pub use linear_gradient::{LinearGradients, linear_gradients};
+pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
+pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};

@@ -112,10 +112,12 @@ impl PackedLinear {
                         segment_len: LANES,
                         out: shared.get().wrapping_add(first * plane + row * LANES),
                         block_stride: plane,
+                        pixel_stride: LANES,
                         residual: std::ptr::null(),
                         bias: self.bias[first..].as_ptr().cast(),
                         accumulate: false,
                         relu: false,
+                        fetch_next: false,
                     };
                     // SAFETY: input, output, weights and bias cover the panel and rows, and each task has its own panel.
                     unsafe { kernels.tile(rows, kernels.nr.min(outs - first), LANES)(&tile) };

@@ -1,10 +1,10 @@
 //! Pooling.
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, SendPtr};
+use crate::buffer::{LANES, Line, SendPtr};
 use crate::conv::window_output;
 use crate::dispatch::Kernels;
-use crate::error::{KernelError, check_isa};
+use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::simd::Simd;
 use rayon::prelude::*;
@@ -61,6 +61,73 @@ pub(crate) fn check_window(
         "pooling needs a window and stride of at least 1 and padding of at most half the window, found window \
          {kernel}, stride {stride}, padding {padding}"
     )))
+}
+
+/// The gradient by the input of [`max_pool`], for its input `x`, its output `y` and the gradient `dy` by that output.
+///
+/// A window's gradient goes to the first of its largest values, as in PyTorch.
+pub fn max_pool_gradient(
+    isa: Isa,
+    x: &Activation,
+    y: &Activation,
+    dy: &Activation,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Result<Activation, KernelError> {
+    check_isa(isa)?;
+    check_window(kernel, stride, padding)?;
+    let [n, c, h, w] = x.shape();
+    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    y.check_shape("the pooled activation", [n, c, oh, ow])?;
+    dy.check_shape("the gradient", [n, c, oh, ow])?;
+    let mut dx = Activation::uninit(x.shape());
+    let planes = dx.lines_mut().par_chunks_mut(h * w);
+    planes.enumerate().for_each(|(plane, dx)| {
+        dx.fill(Line::ZERO);
+        let gradient = PoolGradient {
+            x: x.as_ptr().wrapping_add(plane * h * w * LANES),
+            y: y.as_ptr().wrapping_add(plane * oh * ow * LANES),
+            dy: dy.as_ptr().wrapping_add(plane * oh * ow * LANES),
+            dx: dx.as_mut_ptr().cast(),
+            size: [h, w],
+            out_size: [oh, ow],
+            kernel,
+            stride,
+            padding,
+        };
+        // SAFETY: all pointers are to whole planes of the shapes that were checked.
+        unsafe { (Kernels::of(isa).pool_gradient)(&gradient) };
+    });
+    Ok(dx)
+}
+
+/// The gradient by the input of [`global_average_pool`]: `dy` (`[batch, channels]`) spread evenly over `shape`.
+pub fn global_average_pool_gradient(
+    dy: &[f32],
+    shape: [usize; 4],
+) -> Result<Activation, KernelError> {
+    let [n, c, h, w] = shape;
+    check_len("the gradient", dy.len(), &[n, c])?;
+    let mut dx = Activation::uninit(shape);
+    let (pixels, blocks) = (h * w, c.div_ceil(LANES));
+    if pixels == 0 || c == 0 {
+        return Ok(dx);
+    }
+    let scale = 1.0 / pixels as f32;
+    dx.lines_mut()
+        .par_chunks_mut(pixels)
+        .enumerate()
+        .for_each(|(plane, lines)| {
+            let (n, first) = (plane / blocks, plane % blocks * LANES);
+            let values = &dy[n * c + first..n * c + c.min(first + LANES)];
+            let mut line = Line::ZERO;
+            for (value, dy) in line.0.iter_mut().zip(values) {
+                *value = dy * scale;
+            }
+            lines.fill(line);
+        });
+    Ok(dx)
 }
 
 /// The mean of each channel: row-major `[batch, channels]`.
@@ -126,6 +193,51 @@ pub(crate) unsafe fn pool_row<S: Simd>(t: &PoolRow) {
                 }
             }
             S::store(t.out.add(ox * LANES), best);
+        }
+    }
+}
+
+/// One plane of pooling's gradient, sixteen channels.
+pub(crate) struct PoolGradient {
+    pub x: *const f32,
+    pub y: *const f32,
+    pub dy: *const f32,
+    /// Zero at first.
+    pub dx: *mut f32,
+    pub size: [usize; 2],
+    pub out_size: [usize; 2],
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; the pointers valid for their planes.
+#[inline(always)]
+pub(crate) unsafe fn pool_gradient<S: Simd>(t: &PoolGradient) {
+    let [h, w] = t.size;
+    let window = |o: usize, len: usize| {
+        let first = (o * t.stride) as isize - t.padding as isize;
+        first.max(0) as usize..(first + t.kernel as isize).min(len as isize) as usize
+    };
+    // SAFETY: windows are clipped to the plane; everything else is the contract above.
+    unsafe {
+        for oy in 0..t.out_size[0] {
+            for ox in 0..t.out_size[1] {
+                let at = (oy * t.out_size[1] + ox) * LANES;
+                let best = S::load(t.y.add(at));
+                let mut left = S::load(t.dy.add(at));
+                for y in window(oy, h) {
+                    for x in window(ox, w) {
+                        let at = (y * w + x) * LANES;
+                        let taken = S::keep_equal(left, S::load(t.x.add(at)), best);
+                        let dx = t.dx.add(at);
+                        S::store(dx, S::add(S::load(dx), taken));
+                        // All or nothing: the first of equal values takes the whole gradient.
+                        left = S::sub(left, taken);
+                    }
+                }
+            }
         }
     }
 }

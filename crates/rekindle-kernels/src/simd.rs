@@ -20,8 +20,13 @@ pub(crate) trait Simd: Copy {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Fetches a line that will be needed soon; any address will do.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
     /// `x` where `gate > 0`, else zero.
     unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V;
+    /// `x` where `a == b`, else zero.
+    unsafe fn keep_equal(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +87,10 @@ impl Simd for Portable {
     unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V {
         std::array::from_fn(|i| if gate[i] > 0.0 { x[i] } else { 0.0 })
     }
+    #[inline(always)]
+    unsafe fn keep_equal(x: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] == b[i] { x[i] } else { 0.0 })
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -99,6 +108,11 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx512 {
         type V = __m512;
+
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
@@ -143,6 +157,10 @@ mod x86 {
                 _mm512_maskz_mov_ps(positive, x)
             }
         }
+        #[inline(always)]
+        unsafe fn keep_equal(x: __m512, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), x) }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -152,6 +170,11 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx2 {
         type V = [__m256; 2];
+
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {
@@ -204,6 +227,15 @@ mod x86 {
                 [
                     _mm256_and_ps(x[0], _mm256_cmp_ps::<_CMP_GT_OQ>(gate[0], zero)),
                     _mm256_and_ps(x[1], _mm256_cmp_ps::<_CMP_GT_OQ>(gate[1], zero)),
+                ]
+            }
+        }
+        #[inline(always)]
+        unsafe fn keep_equal(x: Self::V, a: Self::V, b: Self::V) -> Self::V {
+            unsafe {
+                [
+                    _mm256_and_ps(x[0], _mm256_cmp_ps::<_CMP_EQ_OQ>(a[0], b[0])),
+                    _mm256_and_ps(x[1], _mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1])),
                 ]
             }
         }

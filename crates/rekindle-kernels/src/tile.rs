@@ -25,6 +25,8 @@ pub(crate) struct Tile {
     pub out: *mut f32,
     /// Values between two blocks of output channels, in `out` and `residual`.
     pub block_stride: usize,
+    /// Values between two output pixels, in `out` and `residual`.
+    pub pixel_stride: usize,
     /// Same layout as `out`, or null.
     pub residual: *const f32,
     /// Starting values by output channel, or null for zero.
@@ -32,6 +34,8 @@ pub(crate) struct Tile {
     /// Start from what `out` holds instead of `bias`.
     pub accumulate: bool,
     pub relu: bool,
+    /// Fetch the pixels after these, which the next call will read.
+    pub fetch_next: bool,
 }
 
 /// A compiled micro-kernel. Pointers of the tile must be valid for all it touches.
@@ -57,10 +61,20 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
     // SAFETY: by the contract above.
     unsafe {
         let mut acc = [[S::zero(); NR]; MR];
+        // The processor does not see these far ahead of the long sum, and would wait for each line at its end.
+        unrolled!(p < MR, {
+            for j in 0..NR {
+                let at = j * t.block_stride + p * t.pixel_stride;
+                S::prefetch(t.out.wrapping_add(at));
+                if !t.residual.is_null() {
+                    S::prefetch(t.residual.wrapping_add(at));
+                }
+            }
+        });
         if t.accumulate {
             unrolled!(p < MR, {
                 for j in 0..NR {
-                    acc[p][j] = S::load(t.out.add(j * t.block_stride + p * LANES));
+                    acc[p][j] = S::load(t.out.add(j * t.block_stride + p * t.pixel_stride));
                 }
             });
         } else if !t.bias.is_null() {
@@ -72,6 +86,11 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
         let mut w = t.w;
         for s in 0..t.segments {
             let mut a = t.a.offset(*t.offsets.add(s));
+            if t.fetch_next {
+                unrolled!(p < MR, {
+                    S::prefetch(a.wrapping_add((MR + p) * STRIDE));
+                });
+            }
             for _ in 0..t.segment_len {
                 let mut wv = [S::zero(); NR];
                 for (j, v) in wv.iter_mut().enumerate() {
@@ -90,7 +109,7 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
         if !t.residual.is_null() {
             unrolled!(p < MR, {
                 for j in 0..NR {
-                    let r = S::load(t.residual.add(j * t.block_stride + p * LANES));
+                    let r = S::load(t.residual.add(j * t.block_stride + p * t.pixel_stride));
                     acc[p][j] = S::add(acc[p][j], r);
                 }
             });
@@ -105,7 +124,10 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
         }
         unrolled!(p < MR, {
             for j in 0..NR {
-                S::store(t.out.add(j * t.block_stride + p * LANES), acc[p][j]);
+                S::store(
+                    t.out.add(j * t.block_stride + p * t.pixel_stride),
+                    acc[p][j],
+                );
             }
         });
     }

@@ -5,16 +5,18 @@
 //! multiplications where the plain sum has 144.
 
 pub(crate) mod transform;
+pub(crate) mod weight_gradient;
 
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
+use crate::error::KernelError;
 use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
 use rayon::prelude::*;
 use std::ops::Range;
-use transform::{InputTile, OUT, OutputTile, POSITIONS, weight_tile};
+use transform::{InputTile, OUT, OutputTile, POSITIONS, WeightTile};
 
 /// Input channels that are summed before moving to the next tiles.
 const CHUNK: usize = 256;
@@ -41,13 +43,20 @@ impl Winograd {
         params.kernel == [3, 3] && params.stride == 1 && params.groups == 1 && params.padding <= 2
     }
 
+    pub fn refuses(params: &Conv2dParams) -> KernelError {
+        KernelError::InvalidLayer(format!(
+            "Winograd's algorithm needs a 3x3 filter of stride 1, padding up to 2 and one group, found {params:?}"
+        ))
+    }
+
     pub fn pack(
         isa: Isa,
         params: &Conv2dParams,
         weight: &[f32],
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Self {
-        let nr = Kernels::of(isa).nr;
+        let kernels = Kernels::of(isa);
+        let nr = kernels.nr;
         let (ic, oc) = (params.in_channels, params.out_channels);
         let (in_lines, out_blocks) = (ic.next_multiple_of(LANES), oc.div_ceil(LANES));
         let per_position = in_lines * out_blocks;
@@ -56,18 +65,26 @@ impl Winograd {
         (0..out_blocks).into_par_iter().for_each(|block| {
             let (panel, j) = (block / nr, block % nr);
             let width = nr.min(out_blocks - panel * nr);
-            for lane in 0..LANES.min(oc - block * LANES) {
-                let o = block * LANES + lane;
-                let scale = f64::from(scale_shift.map_or(1.0, |(scale, _)| scale[o]));
-                for i in 0..ic {
-                    let filter = &weight[(o * ic + i) * 9..][..9];
-                    let filter = std::array::from_fn(|k| scale * f64::from(filter[k]));
-                    for (position, value) in weight_tile(&filter).into_iter().enumerate() {
-                        let line = position * per_position + panel * nr * in_lines + i * width + j;
-                        // SAFETY: each block has its own lines, all inside `weights`.
-                        unsafe { *shared.get().add(line * LANES + lane) = value as f32 };
+            let scale: [f32; LANES] = std::array::from_fn(|lane| match scale_shift {
+                Some((scale, _)) => scale.get(block * LANES + lane).copied().unwrap_or(0.0),
+                None => 1.0,
+            });
+            let mut filters = [Line::ZERO; 9];
+            for i in 0..ic {
+                for (lane, scale) in scale.iter().enumerate().take(oc - block * LANES) {
+                    let filter = &weight[((block * LANES + lane) * ic + i) * 9..][..9];
+                    for (line, value) in filters.iter_mut().zip(filter) {
+                        line.0[lane] = scale * value;
                     }
                 }
+                let line = panel * nr * in_lines + i * width + j;
+                let tile = WeightTile {
+                    filters: &filters,
+                    out: shared.get().wrapping_add(line * LANES),
+                    position_stride: per_position * LANES,
+                };
+                // SAFETY: each block has its own lines, all inside `weights`.
+                unsafe { (kernels.winograd_weight)(&tile) };
             }
         });
         Self {
@@ -98,7 +115,7 @@ impl Winograd {
             kernels: Kernels::of(isa),
             x,
             out_size: [oh, ow],
-            tiles: [down, across],
+            tiling: Tiling { down, across },
             residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
             relu,
             out: out.send_ptr(),
@@ -113,14 +130,70 @@ impl Winograd {
     }
 }
 
+/// Tiles of a picture.
+#[derive(Clone, Copy)]
+struct Tiling {
+    down: usize,
+    across: usize,
+}
+
+impl Tiling {
+    /// Picture, row and column of a tile.
+    fn locate(self, tile: usize) -> (usize, usize, usize) {
+        let Self { down, across } = self;
+        (tile / (down * across), tile / across % down, tile % across)
+    }
+}
+
+/// Values of a position, one line more than needed: strides of a power of two would fall into the same cache sets.
+fn position_values(blocks: usize, tiles: usize) -> usize {
+    (blocks * tiles + 1) * LANES
+}
+
+fn position_lines(blocks: usize, tiles: usize) -> usize {
+    POSITIONS * position_values(blocks, tiles) / LANES
+}
+
+/// Writes `tiles` of the block's transformed input.
+fn transform_input(
+    kernels: &Kernels,
+    x: &Activation,
+    params: &Conv2dParams,
+    tiling: Tiling,
+    block: &Block,
+    tiles: Range<usize>,
+) {
+    let [_, _, h, w] = x.shape();
+    let (blocks, padding) = (x.blocks(), params.padding as isize);
+    for c in 0..blocks {
+        for t in tiles.clone() {
+            let (n, ty, tx) = tiling.locate(block.first + t);
+            let plane = (n * blocks + c) * h * w * LANES;
+            let tile = InputTile {
+                plane: x.as_ptr().wrapping_add(plane),
+                height: h,
+                width: w,
+                y: (ty * OUT) as isize - padding,
+                x: (tx * OUT) as isize - padding,
+                out: block
+                    .input
+                    .get()
+                    .wrapping_add((c * block.count + t) * LANES),
+                position_stride: position_values(blocks, block.count),
+            };
+            // SAFETY: the plane lies in `x`, the tile's slot in the block's memory, and no other task has it.
+            unsafe { (kernels.winograd_input)(&tile) };
+        }
+    }
+}
+
 /// One forward pass.
 struct Job<'a> {
     conv: &'a Winograd,
     kernels: &'static Kernels,
     x: &'a Activation,
     out_size: [usize; 2],
-    /// Tiles of a picture, down and across.
-    tiles: [usize; 2],
+    tiling: Tiling,
     residual: *const f32,
     relu: bool,
     out: SendPtr,
@@ -149,15 +222,6 @@ impl Job<'_> {
         self.conv.bias.len()
     }
 
-    /// Values of a position, one line more than needed: strides of a power of two would fall into the same cache sets.
-    fn position(blocks: usize, tiles: usize) -> usize {
-        (blocks * tiles + 1) * LANES
-    }
-
-    fn lines(blocks: usize, tiles: usize) -> usize {
-        POSITIONS * Self::position(blocks, tiles) / LANES
-    }
-
     /// Each task takes some tiles through all three steps in memory of its own.
     fn private_blocks(&self, tiles: usize, threads: usize) {
         let (ins, outs) = (self.in_blocks(), self.out_blocks());
@@ -171,7 +235,7 @@ impl Job<'_> {
         (0..tasks).into_par_iter().for_each(|task| {
             let (first, end) = (task * tiles / tasks, (task + 1) * tiles / tasks);
             let count = end - first;
-            let (a, b) = (Self::lines(ins, count), Self::lines(outs, count));
+            let (a, b) = (position_lines(ins, count), position_lines(outs, count));
             with_scratch(a + b, |scratch| {
                 let (input, products) = scratch.split_at_mut(a);
                 let block = Block {
@@ -194,8 +258,8 @@ impl Job<'_> {
         let (ins, outs) = (self.in_blocks(), self.out_blocks());
         let blocks = tiles.div_ceil(SHARED_TILES);
         let most = tiles.div_ceil(blocks.max(1));
-        let mut input = Buffer::new(Self::lines(ins, most));
-        let mut products = Buffer::new(Self::lines(outs, most));
+        let mut input = Buffer::new(position_lines(ins, most));
+        let mut products = Buffer::new(position_lines(outs, most));
         let (input, products) = (
             SendPtr::new(input.as_mut_ptr()),
             SendPtr::new(products.as_mut_ptr()),
@@ -229,35 +293,15 @@ impl Job<'_> {
         self.out_blocks().div_ceil(self.conv.nr)
     }
 
-    /// Picture, row and column of a tile.
-    fn locate(&self, tile: usize) -> (usize, usize, usize) {
-        let [down, across] = self.tiles;
-        (tile / (down * across), tile / across % down, tile % across)
-    }
-
     fn transform_input(&self, block: &Block, tiles: Range<usize>) {
-        let [_, _, h, w] = self.x.shape();
-        let (blocks, padding) = (self.in_blocks(), self.conv.params.padding as isize);
-        for c in 0..blocks {
-            for t in tiles.clone() {
-                let (n, ty, tx) = self.locate(block.first + t);
-                let plane = (n * blocks + c) * h * w * LANES;
-                let tile = InputTile {
-                    plane: self.x.as_ptr().wrapping_add(plane),
-                    height: h,
-                    width: w,
-                    y: (ty * OUT) as isize - padding,
-                    x: (tx * OUT) as isize - padding,
-                    out: block
-                        .input
-                        .get()
-                        .wrapping_add((c * block.count + t) * LANES),
-                    position_stride: Self::position(blocks, block.count),
-                };
-                // SAFETY: the plane lies in `x`, the tile's slot in the block's memory, and no other task has it.
-                unsafe { (self.kernels.winograd_input)(&tile) };
-            }
-        }
+        transform_input(
+            self.kernels,
+            self.x,
+            &self.conv.params,
+            self.tiling,
+            block,
+            tiles,
+        );
     }
 
     fn multiply(&self, block: &Block, position: usize, panels: Range<usize>) {
@@ -267,11 +311,11 @@ impl Job<'_> {
         let input = block
             .input
             .get()
-            .wrapping_add(position * Self::position(ins, block.count));
+            .wrapping_add(position * position_values(ins, block.count));
         let products = block
             .products
             .get()
-            .wrapping_add(position * Self::position(outs, block.count));
+            .wrapping_add(position * position_values(outs, block.count));
         let weights = &self.conv.weights[position * ins * LANES * outs..];
         for panel in panels {
             let first = panel * nr;
@@ -288,10 +332,12 @@ impl Job<'_> {
                         segment_len: LANES,
                         out: products.wrapping_add((first * block.count + t) * LANES),
                         block_stride: plane,
+                        pixel_stride: LANES,
                         residual: std::ptr::null(),
                         bias: std::ptr::null(),
                         accumulate: start > 0,
                         relu: false,
+                        fetch_next: false,
                     };
                     // SAFETY: all pointers lie in the block's memory and the packed weights, and no other task has
                     // this panel at this position.
@@ -305,7 +351,7 @@ impl Job<'_> {
         let ([oh, ow], outs) = (self.out_size, self.out_blocks());
         for c in 0..outs {
             for t in tiles.clone() {
-                let (n, ty, tx) = self.locate(block.first + t);
+                let (n, ty, tx) = self.tiling.locate(block.first + t);
                 let (y, x) = (ty * OUT, tx * OUT);
                 let at = (((n * outs + c) * oh + y) * ow + x) * LANES;
                 let products = block
@@ -314,7 +360,7 @@ impl Job<'_> {
                     .wrapping_add((c * block.count + t) * LANES);
                 let tile = OutputTile {
                     products,
-                    position_stride: Self::position(outs, block.count),
+                    position_stride: position_values(outs, block.count),
                     bias: self.conv.bias[c..].as_ptr().cast(),
                     out: self.out.get().wrapping_add(at),
                     residual: if self.residual.is_null() {

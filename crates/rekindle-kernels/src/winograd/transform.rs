@@ -19,29 +19,50 @@ pub(crate) const POSITIONS: usize = IN * IN;
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
 
-/// `G g Gᵀ` of one 3x3 filter, in f64: it is done once, and its rounding would stay in every product.
-pub(crate) fn weight_tile(filter: &[f64; 9]) -> [f64; POSITIONS] {
-    let point = |p: f64, scale: f64| [1.0 / scale, p / scale, p * p / scale];
-    let (sa, sb) = (2.0 * A * A * (A * A - B * B), 2.0 * B * B * (B * B - A * A));
-    let g = [
-        [1.0, 0.0, 0.0],
-        point(A, sa),
-        point(-A, sa),
-        point(B, sb),
-        point(-B, sb),
-        [0.0, 0.0, 1.0],
-    ];
-    let mut out = [0.0; POSITIONS];
-    for (i, gi) in g.iter().enumerate() {
-        for (j, gj) in g.iter().enumerate() {
-            for y in 0..3 {
-                for x in 0..3 {
-                    out[i * IN + j] += gi[y] * filter[y * 3 + x] * gj[x];
-                }
+/// Reciprocals of the products of each point's distances to the others.
+const SCALE_A: f64 = 1.0 / (2.0 * A * A * (A * A - B * B));
+const SCALE_B: f64 = 1.0 / (2.0 * B * B * (B * B - A * A));
+
+/// Transforms the 3x3 filters of sixteen output channels.
+pub(crate) struct WeightTile<'a> {
+    pub filters: &'a [Line; 9],
+    /// Where position 0 goes.
+    pub out: *mut f32,
+    /// Values between two positions.
+    pub position_stride: usize,
+}
+
+/// `G g` for one row or column.
+#[inline(always)]
+unsafe fn weight_1d<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let s = |x: f64| S::splat(x as f32);
+        let pair = |p: f64, scale: f64| {
+            let even = S::fma(s(p * p * scale), g[2], S::mul(s(scale), g[0]));
+            let odd = S::mul(s(p * scale), g[1]);
+            [S::add(even, odd), S::sub(even, odd)]
+        };
+        let ([a, na], [b, nb]) = (pair(A, SCALE_A), pair(B, SCALE_B));
+        [g[0], a, na, b, nb, g[2]]
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; `out` valid as described.
+#[inline(always)]
+pub(crate) unsafe fn weight_tile<S: Simd>(t: &WeightTile<'_>) {
+    // SAFETY: by the contract above.
+    unsafe {
+        let load = |i: usize| S::load(t.filters[i].0.as_ptr());
+        let columns = [0, 1, 2].map(|x| weight_1d::<S>([load(x), load(3 + x), load(6 + x)]));
+        for i in 0..IN {
+            let row = weight_1d::<S>([columns[0][i], columns[1][i], columns[2][i]]);
+            for (j, v) in row.into_iter().enumerate() {
+                S::store(t.out.add((i * IN + j) * t.position_stride), v);
             }
         }
     }
-    out
 }
 
 /// Transforms one input tile of sixteen channels.
@@ -86,6 +107,9 @@ unsafe fn input_1d<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
 pub(crate) unsafe fn input_tile<S: Simd>(t: &InputTile) {
     // SAFETY: pixels outside the plane are never loaded, everything else is the contract above.
     unsafe {
+        for position in 0..POSITIONS {
+            S::prefetch(t.out.wrapping_add(position * t.position_stride + LANES));
+        }
         let mut half = [[S::zero(); IN]; IN];
         let (h, w) = (t.height as isize, t.width as isize);
         let inside = t.y >= 0 && t.x >= 0 && t.y + IN as isize <= h && t.x + IN as isize <= w;
@@ -166,6 +190,12 @@ unsafe fn output_1d<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
 pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
     // SAFETY: rows and columns bound what is written, everything else is the contract above.
     unsafe {
+        for position in 0..POSITIONS {
+            S::prefetch(
+                t.products
+                    .wrapping_add(position * t.position_stride + 2 * LANES),
+            );
+        }
         let mut half = [[S::zero(); IN]; OUT];
         for j in 0..IN {
             let mut column = [S::zero(); IN];
@@ -189,6 +219,121 @@ pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
                     v = S::max(S::zero(), v);
                 }
                 S::store(t.out.add(at), v);
+            }
+        }
+    }
+}
+
+/// Transforms one 4x4 tile of the gradient by the output, sixteen channels: the adjoint of [`output_tile`].
+pub(crate) struct GradientTile {
+    /// Upper left pixel of the tile.
+    pub dy: *const f32,
+    /// Values between two rows of the plane.
+    pub row_stride: usize,
+    /// Pixels of the tile that lie inside the picture.
+    pub rows: usize,
+    pub columns: usize,
+    /// Where position 0 goes.
+    pub out: *mut f32,
+    /// Values between two positions.
+    pub position_stride: usize,
+}
+
+/// `A y` for one row or column.
+#[inline(always)]
+unsafe fn gradient_1d<S: Simd>(y: [S::V; OUT]) -> [S::V; IN] {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let s = |x: f64| S::splat(x as f32);
+        let pair = |p: f64| {
+            let even = S::fma(s(p * p), y[2], y[0]);
+            let odd = S::fma(s(p * p * p), y[3], S::mul(s(p), y[1]));
+            [S::add(even, odd), S::sub(even, odd)]
+        };
+        let ([a, na], [b, nb]) = (pair(A), pair(B));
+        [y[0], a, na, b, nb, y[3]]
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; the pointers valid as described.
+#[inline(always)]
+pub(crate) unsafe fn gradient_tile<S: Simd>(t: &GradientTile) {
+    // SAFETY: rows and columns bound what is read, everything else is the contract above.
+    unsafe {
+        for position in 0..POSITIONS {
+            S::prefetch(t.out.wrapping_add(position * t.position_stride + LANES));
+        }
+        let mut half = [[S::zero(); OUT]; IN];
+        for j in 0..OUT {
+            let mut column = [S::zero(); OUT];
+            for (i, v) in column.iter_mut().enumerate() {
+                let inside = i < t.rows && j < t.columns;
+                let zero: *const f32 = (&raw const ZERO).cast();
+                let at = t.dy.wrapping_add(i * t.row_stride + j * LANES);
+                *v = S::load(if inside { at } else { zero });
+            }
+            let column = gradient_1d::<S>(column);
+            for i in 0..IN {
+                half[i][j] = column[i];
+            }
+        }
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, v) in gradient_1d::<S>(row).into_iter().enumerate() {
+                S::store(t.out.add((i * IN + j) * t.position_stride), v);
+            }
+        }
+    }
+}
+
+/// Turns sums of products into the gradient by the filters of sixteen output channels: the adjoint of [`weight_tile`].
+pub(crate) struct FilterTile<'a> {
+    /// Position 0 of the sums.
+    pub sums: *const f32,
+    /// Values between two positions.
+    pub position_stride: usize,
+    pub filters: &'a mut [Line; 9],
+}
+
+/// `Gᵀ m` for one row or column.
+#[inline(always)]
+unsafe fn filter_1d<S: Simd>(m: [S::V; IN]) -> [S::V; 3] {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let s = |x: f64| S::splat(x as f32);
+        let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+        let both = |a: f64, va: S::V, b: f64, vb: S::V| {
+            S::fma(s(a * SCALE_A), va, S::mul(s(b * SCALE_B), vb))
+        };
+        [
+            S::add(m[0], both(1.0, sum_a, 1.0, sum_b)),
+            both(A, dif_a, B, dif_b),
+            S::add(m[5], both(A * A, sum_a, B * B, sum_b)),
+        ]
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; `sums` valid as described.
+#[inline(always)]
+pub(crate) unsafe fn filter_tile<S: Simd>(t: &mut FilterTile<'_>) {
+    // SAFETY: by the contract above.
+    unsafe {
+        let mut half = [[S::zero(); IN]; 3];
+        for j in 0..IN {
+            let mut column = [S::zero(); IN];
+            for (i, v) in column.iter_mut().enumerate() {
+                *v = S::load(t.sums.add((i * IN + j) * t.position_stride));
+            }
+            let column = filter_1d::<S>(column);
+            for i in 0..3 {
+                half[i][j] = column[i];
+            }
+        }
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, v) in filter_1d::<S>(row).into_iter().enumerate() {
+                S::store(t.filters[i * 3 + j].0.as_mut_ptr(), v);
             }
         }
     }

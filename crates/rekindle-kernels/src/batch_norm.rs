@@ -1,0 +1,306 @@
+//! BatchNorm in training: statistics, normalisation fused with residual sum and ReLU, and the gradients of all of it.
+//!
+//! Ioffe and Szegedy, "Batch Normalization" (2015).
+
+use crate::activation::Activation;
+use crate::buffer::{LANES, Line, SendPtr};
+use crate::dispatch::Kernels;
+use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
+use crate::error::{KernelError, check_isa, check_len};
+use crate::isa::Isa;
+use rayon::prelude::*;
+
+/// Pixels that are summed in f32 before the sum goes into an f64.
+const RUN: usize = 256;
+
+/// Mean and variance of each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// One value a channel.
+    pub mean: Vec<f32>,
+    /// One value a channel, divided by the number of values (not that number less one).
+    pub var: Vec<f32>,
+    /// Values each was computed from, or `None` for fixed statistics, through which no gradient flows.
+    pub count: Option<usize>,
+}
+
+impl Statistics {
+    /// Over batch, height and width of `x`.
+    pub fn of_batch(isa: Isa, x: &Activation) -> Result<Self, KernelError> {
+        check_isa(isa)?;
+        let [n, c, h, w] = x.shape();
+        let count = n * h * w;
+        if count == 0 {
+            return Err(KernelError::InvalidLayer(
+                "BatchNorm needs at least one value a channel, found an empty batch".into(),
+            ));
+        }
+        // The first pixel of each channel stands in for the mean.
+        let shift: Vec<Line> = (0..x.blocks()).map(|b| x.lines()[b * h * w]).collect();
+        let planes = sums_by_plane(x.shape(), x.blocks(), |plane, first, count, sums| {
+            let mut moments = Moments {
+                x: x.as_ptr().wrapping_add(first * LANES),
+                count,
+                shift: &shift[plane % shift.len()],
+                sums,
+            };
+            // SAFETY: the run lies in the plane, and the instruction set has been checked.
+            unsafe { (Kernels::of(isa).moments)(&mut moments) };
+        });
+        let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
+        for channel in 0..c {
+            let (sum, square) = planes.channel(channel);
+            let offset = sum / count as f64;
+            mean.push((f64::from(shift[channel / LANES].0[channel % LANES]) + offset) as f32);
+            var.push((square / count as f64 - offset * offset).max(0.0) as f32);
+        }
+        Ok(Self {
+            mean,
+            var,
+            count: Some(count),
+        })
+    }
+
+    /// The running statistics of a layer in evaluation mode.
+    pub fn fixed(mean: Vec<f32>, var: Vec<f32>) -> Self {
+        Self {
+            mean,
+            var,
+            count: None,
+        }
+    }
+}
+
+/// A BatchNorm layer's parameters, one value a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// Factor after normalisation, PyTorch's `weight`.
+    pub gamma: &'a [f32],
+    /// Summand after normalisation, PyTorch's `bias`.
+    pub beta: &'a [f32],
+    /// Added to the variance; PyTorch's default is `1e-5`.
+    pub eps: f32,
+}
+
+/// The ReLU that followed a BatchNorm.
+#[derive(Clone, Copy, Debug)]
+pub enum Gate<'a> {
+    /// None followed.
+    None,
+    /// One followed at once, without a residual sum; its gate is computed again.
+    Relu,
+    /// One followed the residual sum, and this is its output.
+    Output(&'a Activation),
+}
+
+/// What flows back through a BatchNorm.
+#[derive(Clone, Debug)]
+pub struct BatchNormGradients {
+    /// By the layer's input.
+    pub x: Activation,
+    /// By the residual, where [`BatchNorm::backward`] was asked for it.
+    pub residual: Option<Activation>,
+    /// By gamma.
+    pub gamma: Vec<f32>,
+    /// By beta.
+    pub beta: Vec<f32>,
+}
+
+impl BatchNorm<'_> {
+    /// `relu(gamma * (x - mean) / sqrt(var + eps) + beta + residual)`, without what is not asked for.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        x: &Activation,
+        statistics: &Statistics,
+        residual: Option<&Activation>,
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        self.check(isa, x, statistics)?;
+        if let Some(residual) = residual {
+            residual.check_shape("the residual", x.shape())?;
+        }
+        let [scale, shift, _] = self.lines(statistics);
+        let mut y = Activation::uninit(x.shape());
+        let out = y.send_ptr();
+        for_each_plane(x, |plane, first, count| {
+            let block = plane % scale.len();
+            let mut affine = Affine {
+                x: x.as_ptr().wrapping_add(first * LANES),
+                residual: residual
+                    .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(first * LANES)),
+                y: SendPtr::get(out).wrapping_add(first * LANES),
+                count,
+                scale: &scale[block],
+                shift: &shift[block],
+                relu,
+            };
+            // SAFETY: all three have one shape, and each task has its own plane.
+            unsafe { (Kernels::of(isa).affine)(&mut affine) };
+        });
+        Ok(y)
+    }
+
+    /// Gradients for `dy`, the gradient by the output of [`forward`](Self::forward).
+    ///
+    /// `x` and `statistics` are those of the forward pass. The memory of `dy` becomes that of the gradient by `x`.
+    pub fn backward(
+        &self,
+        isa: Isa,
+        x: &Activation,
+        statistics: &Statistics,
+        gate: Gate<'_>,
+        mut dy: Activation,
+        want_residual: bool,
+    ) -> Result<BatchNormGradients, KernelError> {
+        self.check(isa, x, statistics)?;
+        dy.check_shape("the gradient", x.shape())?;
+        if let Gate::Output(y) = gate {
+            y.check_shape("the output", x.shape())?;
+        }
+        let [scale, shift, mean] = self.lines(statistics);
+        let output = match gate {
+            Gate::Output(y) => y.as_ptr(),
+            _ => std::ptr::null(),
+        };
+        let shared = [dy.send_ptr(), SendPtr::new(output.cast_mut())];
+        let input = |plane: usize, first: usize, count: usize, pass: NormPass<'_>| {
+            let (block, at) = (plane % scale.len(), first * LANES);
+            let mut gradient = NormGradient {
+                x: x.as_ptr().wrapping_add(at),
+                dy: SendPtr::get(shared[0]).wrapping_add(at),
+                gate: match gate {
+                    Gate::None => GatePtr::Open,
+                    Gate::Relu => GatePtr::Recompute,
+                    Gate::Output(_) => GatePtr::Output(SendPtr::get(shared[1]).wrapping_add(at)),
+                },
+                count,
+                scale: &scale[block],
+                shift: &shift[block],
+                mean: &mean[block],
+                pass,
+            };
+            // SAFETY: all tensors have one shape, and each task has its own plane.
+            unsafe { (Kernels::of(isa).norm_gradient)(&mut gradient) };
+        };
+        let planes = sums_by_plane(x.shape(), x.blocks(), |plane, first, count, sums| {
+            input(plane, first, count, NormPass::Sums(sums));
+        });
+        let channels = self.gamma.len();
+        let (mut gamma, mut beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+        let mut c = vec![[Line::ZERO; 3]; x.blocks()];
+        for channel in 0..channels {
+            let (sum, product) = planes.channel(channel);
+            let rstd = self.rstd(statistics, channel);
+            gamma.push((product * rstd) as f32);
+            beta.push(sum as f32);
+            let scale = f64::from(self.gamma[channel]) * rstd;
+            let (c, lane) = (&mut c[channel / LANES], channel % LANES);
+            c[0].0[lane] = scale as f32;
+            if let Some(count) = statistics.count {
+                c[1].0[lane] = (-scale * rstd * rstd * product / count as f64) as f32;
+                c[2].0[lane] = (-scale * sum / count as f64) as f32;
+            }
+        }
+        let mut residual = want_residual.then(|| Activation::uninit(x.shape()));
+        let gated = residual.as_mut().map(Activation::send_ptr);
+        for_each_plane(x, |plane, first, count| {
+            let at = first * LANES;
+            let pass = NormPass::Apply {
+                c: &c[plane % c.len()],
+                dx: SendPtr::get(shared[0]).wrapping_add(at),
+                gated: gated.map_or(std::ptr::null_mut(), |g| g.get().wrapping_add(at)),
+            };
+            input(plane, first, count, pass);
+        });
+        Ok(BatchNormGradients {
+            x: dy,
+            residual,
+            gamma,
+            beta,
+        })
+    }
+
+    fn check(&self, isa: Isa, x: &Activation, statistics: &Statistics) -> Result<(), KernelError> {
+        check_isa(isa)?;
+        let channels = [x.shape()[1]];
+        check_len("gamma", self.gamma.len(), &channels)?;
+        check_len("beta", self.beta.len(), &channels)?;
+        check_len("the mean", statistics.mean.len(), &channels)?;
+        check_len("the variance", statistics.var.len(), &channels)
+    }
+
+    fn rstd(&self, statistics: &Statistics, channel: usize) -> f64 {
+        1.0 / (f64::from(statistics.var[channel]) + f64::from(self.eps)).sqrt()
+    }
+
+    /// Scale, shift and mean in whole lines, zero past the last channel.
+    fn lines(&self, statistics: &Statistics) -> [Vec<Line>; 3] {
+        let mut lines = [(); 3].map(|()| vec![Line::ZERO; self.gamma.len().div_ceil(LANES)]);
+        for channel in 0..self.gamma.len() {
+            let scale = f64::from(self.gamma[channel]) * self.rstd(statistics, channel);
+            let mean = statistics.mean[channel];
+            let shift = f64::from(self.beta[channel]) - f64::from(mean) * scale;
+            for (lines, value) in lines.iter_mut().zip([scale as f32, shift as f32, mean]) {
+                lines[channel / LANES].0[channel % LANES] = value;
+            }
+        }
+        lines
+    }
+}
+
+/// Two sums of sixteen channels for each plane.
+struct PlaneSums {
+    sums: Vec<[[f64; LANES]; 2]>,
+    blocks: usize,
+}
+
+impl PlaneSums {
+    /// Over all pictures, in order, so that the number of threads changes nothing.
+    fn channel(&self, channel: usize) -> (f64, f64) {
+        let (block, lane) = (channel / LANES, channel % LANES);
+        let planes = self.sums.iter().skip(block).step_by(self.blocks);
+        planes.fold((0.0, 0.0), |(a, b), sums| {
+            (a + sums[0][lane], b + sums[1][lane])
+        })
+    }
+}
+
+/// Calls `run(plane, first line, lines, sums)` for short runs of pixels and adds their sums up in f64.
+fn sums_by_plane(
+    [n, _, h, w]: [usize; 4],
+    blocks: usize,
+    run: impl Fn(usize, usize, usize, &mut [Line; 2]) + Sync,
+) -> PlaneSums {
+    let pixels = h * w;
+    let plane = |plane: usize| {
+        let mut totals = [[0.0; LANES]; 2];
+        for from in (0..pixels).step_by(RUN) {
+            let mut sums = [Line::ZERO; 2];
+            run(
+                plane,
+                plane * pixels + from,
+                RUN.min(pixels - from),
+                &mut sums,
+            );
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (total, sum) in totals.iter_mut().zip(sums.0) {
+                    *total += f64::from(sum);
+                }
+            }
+        }
+        totals
+    };
+    PlaneSums {
+        sums: (0..n * blocks).into_par_iter().map(plane).collect(),
+        blocks,
+    }
+}
+
+/// Calls `run(plane, first line, lines)` for every plane.
+fn for_each_plane(x: &Activation, run: impl Fn(usize, usize, usize) + Sync) {
+    let [n, _, h, w] = x.shape();
+    (0..n * x.blocks())
+        .into_par_iter()
+        .for_each(|plane| run(plane, plane * h * w, h * w));
+}

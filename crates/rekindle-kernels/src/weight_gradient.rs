@@ -1,0 +1,389 @@
+//! The gradient of a convolution by its weight.
+
+use crate::activation::Activation;
+use crate::buffer::{Buffer, LANES, SendPtr};
+use crate::conv::{Algorithm, Conv2dParams};
+use crate::direct::{Panel, Source, is_planar, panels};
+use crate::dispatch::Kernels;
+use crate::error::{KernelError, check_isa, check_len};
+use crate::isa::Isa;
+use crate::outer::Outer;
+use crate::winograd::{self, Winograd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Input and gradient that a band of pixels holds, about.
+const BAND_BYTES: usize = 256 << 10;
+/// Blocks of input and of output channels that share a band.
+const GROUP: usize = 8;
+/// Pieces of work to cut into, so that many threads find some.
+const TASKS: usize = 16;
+
+/// The gradient by the weight, `[out, in / groups, height, width]`, for the forward pass's input `x` and the gradient `dy`
+/// by its output.
+pub fn weight_gradient(
+    isa: Isa,
+    params: &Conv2dParams,
+    x: &Activation,
+    dy: &Activation,
+) -> Result<Vec<f32>, KernelError> {
+    weight_gradient_by(isa, params, x, dy, Algorithm::choose(params))
+}
+
+/// As [`weight_gradient`], by the algorithm that is asked for.
+pub fn weight_gradient_by(
+    isa: Isa,
+    params: &Conv2dParams,
+    x: &Activation,
+    dy: &Activation,
+    algorithm: Algorithm,
+) -> Result<Vec<f32>, KernelError> {
+    check(isa, params, x.shape(), dy)?;
+    match algorithm {
+        Algorithm::Direct => Ok(direct(isa, params, Source::Blocked(x), x.shape(), dy)),
+        Algorithm::Winograd if Winograd::takes(params) => Ok(
+            winograd::weight_gradient::weight_gradient(isa, params, x, dy),
+        ),
+        Algorithm::Winograd => Err(Winograd::refuses(params)),
+    }
+}
+
+/// As [`weight_gradient`] for an input in row-major `[batch, channels, height, width]`: the stem's.
+pub fn weight_gradient_nchw(
+    isa: Isa,
+    params: &Conv2dParams,
+    x: &[f32],
+    shape: [usize; 4],
+    dy: &Activation,
+) -> Result<Vec<f32>, KernelError> {
+    check_len("the picture batch", x.len(), &shape)?;
+    if !is_planar(params) {
+        return weight_gradient(isa, params, &Activation::from_nchw(x, shape)?, dy);
+    }
+    check(isa, params, shape, dy)?;
+    Ok(direct(isa, params, Source::Planar(x), shape, dy))
+}
+
+fn check(
+    isa: Isa,
+    params: &Conv2dParams,
+    [n, c, h, w]: [usize; 4],
+    dy: &Activation,
+) -> Result<(), KernelError> {
+    check_isa(isa)?;
+    params.check()?;
+    if c != params.in_channels {
+        return Err(KernelError::WrongChannels {
+            found: c,
+            expected: params.in_channels,
+        });
+    }
+    let [oh, ow] = params.output_size([h, w])?;
+    dy.check_shape("the gradient", [n, params.out_channels, oh, ow])
+}
+
+fn direct(
+    isa: Isa,
+    params: &Conv2dParams,
+    source: Source<'_>,
+    shape: [usize; 4],
+    dy: &Activation,
+) -> Vec<f32> {
+    if dy.lines().is_empty() {
+        return vec![0.0; params.weight_shape().iter().product()];
+    }
+    let kernels = Kernels::of(isa);
+    let planar = is_planar(params);
+    let [kh, kw] = params.kernel;
+    // Rows of the sums at one tap: sixteen channels of a pixel, or neighbouring pixels of one channel.
+    let (taps, rows) = if planar {
+        (kh, kw.next_multiple_of(kernels.outer_rows))
+    } else {
+        (kh * kw, LANES)
+    };
+    let mut lines = 0;
+    let panels: Vec<(Panel, usize)> = panels(params, kernels.outer_blocks, planar)
+        .into_iter()
+        .map(|panel| {
+            let first = lines;
+            lines += panel.inputs.len() * taps * rows * panel.blocks;
+            (panel, first)
+        })
+        .collect();
+    let input = Padded::new(params, source, shape, planar, rows);
+    let job = Job {
+        params,
+        kernels,
+        input: &input,
+        dy,
+        panels: &panels,
+        planar,
+        taps,
+        rows,
+    };
+    let sums = job.run(lines);
+    job.unpack(&sums, lines)
+}
+
+/// The input with its padding written out, so that no window needs a look at borders.
+struct Padded {
+    /// Owns what `base` points into, unless that is the input itself.
+    _buffer: Option<Buffer>,
+    base: SendPtr,
+    /// Values between pictures, blocks of channels (channels where planar), rows and pixels.
+    picture: usize,
+    plane: usize,
+    row: usize,
+    pixel: usize,
+}
+
+impl Padded {
+    fn new(
+        params: &Conv2dParams,
+        source: Source<'_>,
+        [n, c, h, w]: [usize; 4],
+        planar: bool,
+        rows: usize,
+    ) -> Self {
+        let p = params.padding;
+        let (inputs, pixel) = if planar {
+            (c, 1)
+        } else {
+            (c.div_ceil(LANES), LANES)
+        };
+        let (height, width) = (h + 2 * p, w + 2 * p);
+        let row = width * pixel;
+        let mut padded = Self {
+            _buffer: None,
+            base: SendPtr::new(std::ptr::null_mut()),
+            picture: inputs * height * row,
+            plane: height * row,
+            row,
+            pixel,
+        };
+        if let (Source::Blocked(x), 0, false) = (source, p, planar) {
+            padded.base = SendPtr::new(x.as_ptr().cast_mut());
+            return padded;
+        }
+        // Rows of a register tile past the filter's width read on behind the last pixel.
+        let mut buffer = Buffer::zeroed((n * padded.picture + rows).div_ceil(LANES));
+        padded.base = SendPtr::new(buffer.as_mut_ptr());
+        (0..n * inputs).into_par_iter().for_each(|plane| {
+            let (n, c) = (plane / inputs, plane % inputs);
+            for y in 0..h {
+                let at = plane * padded.plane + (y + p) * row + p * pixel;
+                // SAFETY: the row lies in the buffer, and no other task has this plane.
+                let out =
+                    unsafe { std::slice::from_raw_parts_mut(padded.base.get().add(at), w * pixel) };
+                match source {
+                    Source::Planar(x) => {
+                        out.copy_from_slice(&x[(plane * h + y) * w..][..w]);
+                    }
+                    Source::Blocked(x) => {
+                        let block = if planar { c / LANES } else { c };
+                        let lines = &x.lines()[((n * x.blocks() + block) * h + y) * w..][..w];
+                        for (out, line) in out.chunks_exact_mut(pixel).zip(lines) {
+                            if planar {
+                                out[0] = line.0[c % LANES];
+                            } else {
+                                out.copy_from_slice(&line.0);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        padded._buffer = Some(buffer);
+        padded
+    }
+}
+
+struct Job<'a> {
+    params: &'a Conv2dParams,
+    kernels: &'static Kernels,
+    input: &'a Padded,
+    dy: &'a Activation,
+    /// Each with the first line of its sums: `[input, tap, row, channels of the panel]`.
+    panels: &'a [(Panel, usize)],
+    planar: bool,
+    taps: usize,
+    rows: usize,
+}
+
+/// Output pixels that are summed in one go.
+struct Band {
+    pictures: Range<usize>,
+    y: Range<usize>,
+    x: Range<usize>,
+}
+
+impl Job<'_> {
+    /// Partial sums `[part, lines]`. How many parts there are depends on the shapes only, never on the threads.
+    fn run(&self, lines: usize) -> Parts {
+        let n = self.dy.shape()[0];
+        let per_group = (GROUP / self.kernels.outer_blocks).max(1);
+        let groups: Vec<(&[(Panel, usize)], Range<usize>)> = self
+            .panels
+            .chunks(per_group)
+            .flat_map(|panels| {
+                let first = panels
+                    .iter()
+                    .map(|(p, _)| p.inputs.start)
+                    .min()
+                    .unwrap_or(0);
+                let last = panels.iter().map(|(p, _)| p.inputs.end).max().unwrap_or(0);
+                let starts = (first..last).step_by(GROUP);
+                starts.map(move |start| (panels, start..(start + GROUP).min(last)))
+            })
+            .collect();
+        let parts = TASKS.div_ceil(groups.len()).clamp(1, n);
+        let mut sums = Buffer::new(parts * lines);
+        let out = SendPtr::new(sums.as_mut_ptr());
+        (0..parts * groups.len()).into_par_iter().for_each(|task| {
+            let (part, (panels, inputs)) = (task % parts, &groups[task / parts]);
+            let pictures = part * n / parts..(part + 1) * n / parts;
+            let out = SendPtr::new(out.get().wrapping_add(part * lines * LANES));
+            for (i, band) in self.bands(pictures).into_iter().enumerate() {
+                for (panel, first) in *panels {
+                    let from = inputs.start.max(panel.inputs.start);
+                    for input in from..inputs.end.min(panel.inputs.end) {
+                        self.sum(panel, *first, input, &band, i > 0, out);
+                    }
+                }
+            }
+        });
+        Parts { sums, parts }
+    }
+
+    fn bands(&self, pictures: Range<usize>) -> Vec<Band> {
+        let [_, _, oh, ow] = self.dy.shape();
+        let pixels = (BAND_BYTES / (2 * GROUP * LANES * 4)).max(1);
+        // A 1x1 convolution does not see rows: a picture is one long row.
+        let flat =
+            self.params.kernel == [1, 1] && self.params.stride == 1 && self.params.padding == 0;
+        let (height, width) = if flat { (1, oh * ow) } else { (oh, ow) };
+        let mut bands = Vec::new();
+        if height * width <= pixels {
+            let step = pixels / (height * width);
+            for first in pictures.clone().step_by(step) {
+                bands.push(Band {
+                    pictures: first..(first + step).min(pictures.end),
+                    y: 0..height,
+                    x: 0..width,
+                });
+            }
+            return bands;
+        }
+        let rows = (pixels / width).max(1);
+        let columns = if rows > 1 {
+            width
+        } else {
+            pixels.max(width.min(2 * LANES))
+        };
+        for n in pictures {
+            for y in (0..height).step_by(rows) {
+                for x in (0..width).step_by(columns) {
+                    bands.push(Band {
+                        pictures: n..n + 1,
+                        y: y..(y + rows).min(height),
+                        x: x..(x + columns).min(width),
+                    });
+                }
+            }
+        }
+        bands
+    }
+
+    fn sum(
+        &self,
+        panel: &Panel,
+        first: usize,
+        input: usize,
+        band: &Band,
+        accumulate: bool,
+        out: SendPtr,
+    ) {
+        let [_, _, oh, ow] = self.dy.shape();
+        let stride = self.params.stride;
+        let view = self.input;
+        let a = view.base.get().wrapping_add(
+            band.pictures.start * view.picture
+                + input * view.plane
+                + band.y.start * stride * view.row
+                + band.x.start * stride * view.pixel,
+        );
+        let block = (band.pictures.start * self.dy.blocks() + panel.first_block) * oh * ow;
+        let b = self
+            .dy
+            .as_ptr()
+            .wrapping_add((block + band.y.start * ow + band.x.start) * LANES);
+        let sums = first + (input - panel.inputs.start) * self.taps * self.rows * panel.blocks;
+        let kernel = self.kernels.outer(panel.blocks);
+        for tap in 0..self.taps {
+            let (ky, kx) = if self.planar {
+                (tap, 0)
+            } else {
+                (tap / self.params.kernel[1], tap % self.params.kernel[1])
+            };
+            for r in (0..self.rows).step_by(self.kernels.outer_rows) {
+                let line = sums + (tap * self.rows + r) * panel.blocks;
+                let outer = Outer {
+                    a: a.wrapping_add(ky * view.row + kx * view.pixel + r),
+                    a_pixel: stride * view.pixel,
+                    a_row: stride * view.row,
+                    a_picture: view.picture,
+                    b,
+                    b_block: oh * ow * LANES,
+                    b_row: ow * LANES,
+                    b_picture: self.dy.blocks() * oh * ow * LANES,
+                    count: band.x.len(),
+                    rows: band.y.len(),
+                    pictures: band.pictures.len(),
+                    out: out.get().wrapping_add(line * LANES),
+                    out_stride: panel.blocks * LANES,
+                    accumulate,
+                };
+                // SAFETY: the padded input covers the windows of all pixels of the band, and each task has its own
+                // panels, inputs and part of the sums.
+                unsafe { kernel(&outer) };
+            }
+        }
+    }
+
+    /// Adds the parts up and puts the values where PyTorch has them.
+    fn unpack(&self, sums: &Parts, lines: usize) -> Vec<f32> {
+        let [_, in_group, kh, kw] = self.params.weight_shape();
+        let out_group = self.params.out_channels / self.params.groups;
+        let filter = in_group * kh * kw;
+        let mut out = vec![0.0; self.params.out_channels * filter];
+        let per_panel = self.panels[0].0.blocks * LANES * filter;
+        out.par_chunks_mut(per_panel)
+            .zip(self.panels)
+            .for_each(|(out, (panel, first))| {
+                for (o, out) in out.chunks_mut(filter).enumerate() {
+                    let channel = panel.first_block * LANES + o;
+                    for (at, value) in out.iter_mut().enumerate() {
+                        let (i, tap) = (at / (kh * kw), at % (kh * kw));
+                        let i = channel / out_group * in_group + i;
+                        let (input, tap, row) = if self.planar {
+                            (i, tap / kw, tap % kw)
+                        } else {
+                            (i / LANES, tap, i % LANES)
+                        };
+                        let input = input - panel.inputs.start;
+                        let row = (input * self.taps + tap) * self.rows + row;
+                        let line = first + row * panel.blocks + o / LANES;
+                        *value = (0..sums.parts)
+                            .map(|part| sums.sums.lines()[part * lines + line].0[o % LANES])
+                            .sum();
+                    }
+                }
+            });
+        out
+    }
+}
+
+struct Parts {
+    sums: Buffer,
+    parts: usize,
+}

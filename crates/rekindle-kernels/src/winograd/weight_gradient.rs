@@ -1,0 +1,176 @@
+//! The gradient by the weight of a 3x3 convolution, as the adjoint of Winograd's algorithm.
+//!
+//! What the forward pass computes is linear in the transformed filters, so its adjoint transforms the gradient's tiles the
+//! other way, sums products over tiles at each of the 36 positions, and transforms the sums back into filters: again 36
+//! multiplications where the plain sum has 144.
+
+use super::transform::{FilterTile, GradientTile, OUT, POSITIONS};
+use super::{Block, SHARED_TILES, Tiling, position_lines, position_values, transform_input};
+use crate::activation::Activation;
+use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::conv::Conv2dParams;
+use crate::dispatch::Kernels;
+use crate::isa::Isa;
+use crate::outer::Outer;
+use crate::tile::pieces;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Shapes have been checked.
+pub(crate) fn weight_gradient(
+    isa: Isa,
+    params: &Conv2dParams,
+    x: &Activation,
+    dy: &Activation,
+) -> Vec<f32> {
+    let [n, _, oh, ow] = dy.shape();
+    let tiling = Tiling {
+        down: oh.div_ceil(OUT),
+        across: ow.div_ceil(OUT),
+    };
+    let tiles = n * tiling.down * tiling.across;
+    if tiles == 0 {
+        return vec![0.0; params.weight_shape().iter().product()];
+    }
+    let job = Job {
+        params,
+        kernels: Kernels::of(isa),
+        x,
+        dy,
+        tiling,
+    };
+    let most = tiles.div_ceil(tiles.div_ceil(SHARED_TILES));
+    let mut input = Buffer::new(position_lines(x.blocks(), most));
+    let mut gradient = Buffer::new(position_lines(dy.blocks(), most));
+    let mut sums = Buffer::new(POSITIONS * x.blocks() * LANES * dy.blocks());
+    let (input, gradient) = (
+        SendPtr::new(input.as_mut_ptr()),
+        SendPtr::new(gradient.as_mut_ptr()),
+    );
+    let out = SendPtr::new(sums.as_mut_ptr());
+    for (first, count) in pieces(tiles, SHARED_TILES) {
+        let block = Block {
+            first,
+            count,
+            input,
+            products: gradient,
+        };
+        let parts = (4 * rayon::current_num_threads()).min(count);
+        (0..2 * parts).into_par_iter().for_each(|i| {
+            let range = i / 2 * count / parts..(i / 2 + 1) * count / parts;
+            if i % 2 == 0 {
+                transform_input(job.kernels, x, params, tiling, &block, range);
+            } else {
+                job.transform_gradient(&block, range);
+            }
+        });
+        (0..2 * POSITIONS).into_par_iter().for_each(|i| {
+            let (half, blocks) = (i % 2, x.blocks());
+            let inputs = half * blocks / 2..(half + 1) * blocks / 2;
+            job.multiply(&block, i / 2, inputs, out);
+        });
+    }
+    job.filters(&sums)
+}
+
+struct Job<'a> {
+    params: &'a Conv2dParams,
+    kernels: &'static Kernels,
+    x: &'a Activation,
+    dy: &'a Activation,
+    tiling: Tiling,
+}
+
+impl Job<'_> {
+    fn transform_gradient(&self, block: &Block, tiles: Range<usize>) {
+        let ([_, _, oh, ow], outs) = (self.dy.shape(), self.dy.blocks());
+        for c in 0..outs {
+            for t in tiles.clone() {
+                let (n, ty, tx) = self.tiling.locate(block.first + t);
+                let (y, x) = (ty * OUT, tx * OUT);
+                let at = (((n * outs + c) * oh + y) * ow + x) * LANES;
+                let tile = GradientTile {
+                    dy: self.dy.as_ptr().wrapping_add(at),
+                    row_stride: ow * LANES,
+                    rows: OUT.min(oh - y),
+                    columns: OUT.min(ow - x),
+                    out: block
+                        .products
+                        .get()
+                        .wrapping_add((c * block.count + t) * LANES),
+                    position_stride: position_values(outs, block.count),
+                };
+                // SAFETY: the pixels lie in `dy`, the slot in the block's memory, and no other task has it.
+                unsafe { (self.kernels.winograd_gradient)(&tile) };
+            }
+        }
+    }
+
+    /// Sums `[position, input channel, output channel]` over the block's tiles.
+    fn multiply(&self, block: &Block, position: usize, inputs: Range<usize>, sums: SendPtr) {
+        let (ins, outs) = (self.x.blocks(), self.dy.blocks());
+        let plane = block.count * LANES;
+        let a = block
+            .input
+            .get()
+            .wrapping_add(position * position_values(ins, block.count));
+        let b = block
+            .products
+            .get()
+            .wrapping_add(position * position_values(outs, block.count));
+        let (nr, rows) = (self.kernels.outer_blocks, self.kernels.outer_rows);
+        for first in (0..outs).step_by(nr) {
+            let blocks = nr.min(outs - first);
+            for c in inputs.clone() {
+                for r in (0..LANES).step_by(rows) {
+                    let row = (position * ins + c) * LANES + r;
+                    let outer = Outer {
+                        a: a.wrapping_add(c * plane + r),
+                        a_pixel: LANES,
+                        a_row: 0,
+                        a_picture: 0,
+                        b: b.wrapping_add(first * plane),
+                        b_block: plane,
+                        b_row: 0,
+                        b_picture: 0,
+                        count: block.count,
+                        rows: 1,
+                        pictures: 1,
+                        out: sums.get().wrapping_add((row * outs + first) * LANES),
+                        out_stride: outs * LANES,
+                        accumulate: block.first > 0,
+                    };
+                    // SAFETY: all pointers lie in the block's memory and the sums, and no other task has these
+                    // inputs at this position.
+                    unsafe { self.kernels.outer(blocks)(&outer) };
+                }
+            }
+        }
+    }
+
+    fn filters(&self, sums: &Buffer) -> Vec<f32> {
+        let (ins, outs) = (self.x.blocks(), self.dy.blocks());
+        let ic = self.params.in_channels;
+        let mut out = vec![0.0; self.params.out_channels * ic * 9];
+        out.par_chunks_mut(LANES * ic * 9)
+            .enumerate()
+            .for_each(|(block, out)| {
+                let mut filters = [Line::ZERO; 9];
+                for i in 0..ic {
+                    let mut tile = FilterTile {
+                        sums: sums.as_ptr().wrapping_add((i * outs + block) * LANES),
+                        position_stride: ins * LANES * outs * LANES,
+                        filters: &mut filters,
+                    };
+                    // SAFETY: all 36 positions of this channel and block lie in the sums.
+                    unsafe { (self.kernels.winograd_filter)(&mut tile) };
+                    for (lane, out) in out.chunks_mut(ic * 9).enumerate() {
+                        for (value, line) in out[i * 9..][..9].iter_mut().zip(&filters) {
+                            *value = line.0[lane];
+                        }
+                    }
+                }
+            });
+        out
+    }
+}
