@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rekindle_trainer::events::EpochMetrics;
 use rekindle_trainer::{
     ClassesRecord, Event, Position, RunDirectory, RunRecord, RunWriter, TrainerError,
-    atomic_replace, atomic_write,
+    atomic_replace,
 };
 
 #[test]
@@ -137,33 +137,6 @@ fn a_full_disk_is_called_a_full_disk() {
     assert!(matches!(error, TrainerError::DiskFull { .. }), "{error}");
     assert_eq!(fs::read(&best).unwrap(), b"old");
     assert_eq!(saved_positions(&run), [(1, 0)]);
-}
-
-#[test]
-fn an_atomic_write_that_fails_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("best.safetensors");
-    atomic_write(&path, |file| Ok(file.write_all(b"old")?)).unwrap();
-    let failed = atomic_write(&path, |file| {
-        file.write_all(b"new")?;
-        Err(io::Error::other("cable pulled").into())
-    });
-    assert!(failed.unwrap_err().to_string().contains("cable pulled"));
-    assert_eq!(fs::read(&path).unwrap(), b"old");
-    assert_eq!(names(folder.path()), ["best.safetensors"]);
-    atomic_write(&path, |file| Ok(file.write_all(b"new")?)).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"new");
-}
-
-#[test]
-fn the_temporary_path_keeps_the_extension() {
-    let folder = tempfile::tempdir().unwrap();
-    atomic_replace(folder.path().join("best.safetensors"), |temporary| {
-        assert_eq!(temporary.extension().unwrap(), "safetensors");
-        assert_eq!(temporary.parent(), Some(folder.path()));
-        Ok(fs::write(temporary, "x")?)
-    })
-    .unwrap();
 }
 
 #[test]

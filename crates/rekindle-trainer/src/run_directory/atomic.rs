@@ -103,3 +103,36 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_atomic_write_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("best.safetensors");
+        atomic_write(&path, |file| Ok(file.write_all(b"old")?)).unwrap();
+        let failed = atomic_write(&path, |file| {
+            file.write_all(b"new")?;
+            Err(io::Error::other("cable pulled").into())
+        });
+        assert!(failed.unwrap_err().to_string().contains("cable pulled"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        atomic_write(&path, |file| Ok(file.write_all(b"new")?)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn the_temporary_path_keeps_the_extension() {
+        let folder = tempfile::tempdir().unwrap();
+        atomic_replace(folder.path().join("best.safetensors"), |temporary| {
+            assert_eq!(temporary.extension().unwrap(), "safetensors");
+            assert_eq!(temporary.parent(), Some(folder.path()));
+            Ok(fs::write(temporary, "x")?)
+        })
+        .unwrap();
+    }
+}
