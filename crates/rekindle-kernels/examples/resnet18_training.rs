@@ -9,6 +9,7 @@ use rekindle_kernels::{
     max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn main() -> Result<(), KernelError> {
@@ -210,9 +211,9 @@ struct Block {
 }
 
 struct BlockSaved {
-    x: Activation,
+    x: Arc<Activation>,
     first: (Activation, Saved),
-    second: (Activation, Saved),
+    second: (Arc<Activation>, Saved),
     downsample: Option<Saved>,
 }
 
@@ -254,8 +255,8 @@ impl Network {
         let shape = [n, 3, 224, 224];
         let pictures = Input::Pictures(pictures, shape);
         let (stem, stem_saved) = self.stem.forward(pictures, None, true, times)?;
-        let mut x = times.run("max pool", || max_pool(isa, &stem, 3, 2, 1))?;
-        let pooled = x.clone();
+        let mut x = Arc::new(times.run("max pool", || max_pool(isa, &stem, 3, 2, 1))?);
+        let pooled = Arc::clone(&x);
         let mut saved = Vec::new();
         for block in &self.blocks {
             let first = block.first.forward(Input::Blocked(&x), None, true, times)?;
@@ -267,15 +268,15 @@ impl Network {
                 None => (None, None),
             };
             let identity = identity.as_ref().unwrap_or(&x);
-            let second =
+            let (y, second) =
                 block
                     .second
                     .forward(Input::Blocked(&first.0), Some(identity), true, times)?;
-            let y = second.0.clone();
+            let y = Arc::new(y);
             saved.push(BlockSaved {
-                x: std::mem::replace(&mut x, y),
+                x: std::mem::replace(&mut x, Arc::clone(&y)),
                 first,
-                second,
+                second: (y, second),
                 downsample,
             });
         }

@@ -5,6 +5,7 @@ use crate::buffer::LANES;
 use crate::direct::{Direct, Source};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::weights::Filters;
 use crate::winograd::Winograd;
 
 /// The numbers that describe a two-dimensional convolution.
@@ -191,13 +192,26 @@ impl PackedConv2d {
             check_len("the scale", scale.len(), &[params.out_channels])?;
             check_len("the shift", shift.len(), &[params.out_channels])?;
         }
+        let taps: Vec<usize> = (0..params.kernel[0] * params.kernel[1]).collect();
+        let filters = Filters::new(params, weight, &taps);
+        Self::pack(isa, params, filters, scale_shift, algorithm)
+    }
+
+    /// Everything but the algorithm has been checked.
+    pub(crate) fn pack(
+        isa: Isa,
+        params: &Conv2dParams,
+        filters: Filters<'_>,
+        scale_shift: Option<(&[f32], &[f32])>,
+        algorithm: Algorithm,
+    ) -> Result<Self, KernelError> {
         let packed = match algorithm {
-            Algorithm::Direct => Packed::Direct(Direct::pack(isa, params, weight, scale_shift)),
+            Algorithm::Direct => Packed::Direct(Direct::pack(isa, params, filters, scale_shift)),
             Algorithm::Winograd if !Winograd::takes(params) => {
                 return Err(Winograd::refuses(params));
             }
             Algorithm::Winograd => {
-                Packed::Winograd(Winograd::pack(isa, params, weight, scale_shift))
+                Packed::Winograd(Winograd::pack(isa, params, filters, scale_shift))
             }
         };
         Ok(Self {

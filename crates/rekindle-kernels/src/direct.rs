@@ -5,11 +5,12 @@
 //! cache while the band streams past it.
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line, SendPtr, with_scratch};
+use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
+use crate::weights::{Filters, Layout};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -17,29 +18,13 @@ use std::ops::Range;
 const BAND_BYTES: usize = 384 << 10;
 /// Terms of the sum that are added before moving to the next pixels.
 const CHUNK: usize = 256;
-/// Input channels up to which a strided convolution reads planes instead of blocks of sixteen channels.
-const PLANAR_CHANNELS: usize = 4;
-
 /// Weights packed for the direct algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct Direct {
     params: Conv2dParams,
-    weights: Vec<Line>,
+    layout: Layout,
+    weights: Buffer,
     bias: Vec<Line>,
-    panels: Vec<Panel>,
-    /// Segments are `kernel[1]` neighbouring pixels of one channel, not sixteen channels of one pixel.
-    planar: bool,
-}
-
-/// Output channels that are computed together, and the input channels they depend on.
-#[derive(Clone, Debug)]
-pub(crate) struct Panel {
-    pub first_block: usize,
-    pub blocks: usize,
-    /// Blocks of input channels, or channels where planar.
-    pub inputs: Range<usize>,
-    /// First line of its weights.
-    weights: usize,
 }
 
 /// Where input values come from.
@@ -54,31 +39,24 @@ impl Direct {
     pub fn pack(
         isa: Isa,
         params: &Conv2dParams,
-        weight: &[f32],
+        filters: Filters<'_>,
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Self {
-        let planar = is_planar(params);
-        let panels = panels(params, Kernels::of(isa).nr, planar);
-        let scale = scale_shift.map(|s| s.0);
-        let packed = panels
-            .par_iter()
-            .map(|panel| pack_panel(params, panel, planar, weight, scale));
-        let weights = packed.collect::<Vec<_>>().concat();
+        let layout = Layout::new(params, Kernels::of(isa).nr, 1);
         Self {
             params: *params,
-            weights,
+            weights: layout.pack(filters, scale_shift.map(|s| s.0)),
+            layout,
             bias: packed_bias(params.out_channels, scale_shift),
-            panels,
-            planar,
         }
     }
 
     pub fn is_planar(&self) -> bool {
-        self.planar
+        self.layout.planar
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
+        size_of_val(self.weights.lines()) + size_of_val(self.bias.as_slice())
     }
 
     /// Shapes have been checked; `out` is fully written.
@@ -150,7 +128,7 @@ impl Direct {
             frame,
             units,
             flat,
-            in_place: inside && !self.planar && matches!(source, Source::Blocked(_)),
+            in_place: inside && !self.layout.planar && matches!(source, Source::Blocked(_)),
             residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
             relu,
             out: out.send_ptr(),
@@ -173,85 +151,6 @@ pub(crate) struct Frame {
     /// Row and column in the output of the first pixel, and pixels from one to the next in both directions.
     pub origin: [usize; 2],
     pub step: usize,
-}
-
-/// Whether the input is read as planes: few channels would leave most of sixteen lanes empty.
-pub(crate) fn is_planar(params: &Conv2dParams) -> bool {
-    params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS
-}
-
-/// Cuts the output channels into panels. Panels of a grouped convolution do not straddle more groups than they must.
-pub(crate) fn panels(params: &Conv2dParams, nr: usize, planar: bool) -> Vec<Panel> {
-    let (in_group, out_group) = (
-        params.in_channels / params.groups,
-        params.out_channels / params.groups,
-    );
-    let nr = if params.groups > 1 && !out_group.is_multiple_of(nr * LANES) {
-        1
-    } else {
-        nr
-    };
-    let blocks = params.out_channels.div_ceil(LANES);
-    let mut weights = 0;
-    let panel = |first_block: usize| {
-        let blocks = nr.min(blocks - first_block);
-        let first = first_block * LANES;
-        let last = ((first_block + blocks) * LANES).min(params.out_channels) - 1;
-        let channels = first / out_group * in_group..(last / out_group + 1) * in_group;
-        let inputs = if planar {
-            channels
-        } else {
-            channels.start / LANES..channels.end.div_ceil(LANES)
-        };
-        let panel = Panel {
-            first_block,
-            blocks,
-            inputs,
-            weights,
-        };
-        let per_input = if planar { 1 } else { LANES };
-        let taps = params.kernel[0] * params.kernel[1];
-        weights += panel.inputs.len() * per_input * taps * blocks;
-        panel
-    };
-    (0..blocks).step_by(nr).map(panel).collect()
-}
-
-/// `[inputs, kernel height, kernel width, 16 (1 where planar), channels of the panel]`.
-fn pack_panel(
-    params: &Conv2dParams,
-    panel: &Panel,
-    planar: bool,
-    weight: &[f32],
-    scale: Option<&[f32]>,
-) -> Vec<Line> {
-    let [kh, kw] = params.kernel;
-    let (in_group, out_group) = (
-        params.in_channels / params.groups,
-        params.out_channels / params.groups,
-    );
-    let value = |oc: usize, ic: usize, tap: usize| {
-        if oc >= params.out_channels || ic >= params.in_channels || ic / in_group != oc / out_group
-        {
-            return 0.0;
-        }
-        let scale = scale.map_or(1.0, |s| s[oc]);
-        scale * weight[(oc * in_group + ic % in_group) * kh * kw + tap]
-    };
-    let lanes = if planar { 1 } else { LANES };
-    let mut out = Vec::with_capacity(panel.inputs.len() * kh * kw * lanes * panel.blocks);
-    for input in panel.inputs.clone() {
-        for tap in 0..kh * kw {
-            for lane in 0..lanes {
-                for block in 0..panel.blocks {
-                    let first = (panel.first_block + block) * LANES;
-                    let ic = input * lanes + lane;
-                    out.push(Line(std::array::from_fn(|o| value(first + o, ic, tap))));
-                }
-            }
-        }
-    }
-    out
 }
 
 /// One forward pass.
@@ -289,7 +188,7 @@ struct View {
 impl Job<'_> {
     fn run(&self, n: usize) {
         let threads = rayon::current_num_threads();
-        let (inputs, panels) = (self.inputs(), self.conv.panels.len());
+        let (inputs, panels) = (self.inputs(), self.conv.layout.panels.len());
         let picture_bytes = inputs * self.height * self.width * self.pixel_values() * 4;
         let bands = picture_bytes
             .div_ceil(BAND_BYTES)
@@ -320,7 +219,7 @@ impl Job<'_> {
     /// Blocks of input channels, or channels where planar.
     fn inputs(&self) -> usize {
         let channels = self.conv.params.in_channels;
-        if self.conv.planar {
+        if self.conv.layout.planar {
             channels
         } else {
             channels.div_ceil(LANES)
@@ -328,7 +227,7 @@ impl Job<'_> {
     }
 
     fn pixel_values(&self) -> usize {
-        if self.conv.planar { 1 } else { LANES }
+        if self.conv.layout.planar { 1 } else { LANES }
     }
 
     fn task(&self, pictures: Range<usize>, units: Range<usize>, panels: Range<usize>) {
@@ -410,7 +309,7 @@ impl Job<'_> {
                     let at = ((n * channels + c) * self.height + y) * self.width;
                     out.copy_from_slice(&x[at + from..at + to]);
                 }
-                Source::Blocked(x) if self.conv.planar => {
+                Source::Blocked(x) if self.conv.layout.planar => {
                     let at = ((n * x.blocks() + c / LANES) * self.height + y) * self.width;
                     for (value, line) in out.iter_mut().zip(&x.lines()[at + from..at + to]) {
                         *value = line.0[c % LANES];
@@ -452,14 +351,16 @@ impl Job<'_> {
         let out_plane = self.frame.out_plane * LANES;
         let out_picture = out_channels.div_ceil(LANES) * out_plane;
         debug_assert!(offsets.len() * segment_len == self.inputs() * kh * kw * view.pixel);
-        for panel in &self.conv.panels[panels] {
+        for panel in &self.conv.layout.panels[panels] {
             for start in panel.inputs.clone().step_by(chunk) {
                 let end = (start + chunk).min(panel.inputs.end);
                 let skipped = (start - panel.inputs.start) * per_input * segment_len * panel.blocks;
                 let last = end == panel.inputs.end;
                 let tile = Tile {
                     a: view.base,
-                    w: self.conv.weights[panel.weights + skipped..].as_ptr().cast(),
+                    w: self.conv.weights.lines()[panel.first_line + skipped..]
+                        .as_ptr()
+                        .cast(),
                     offsets: offsets[start * per_input..].as_ptr(),
                     segments: (end - start) * per_input,
                     segment_len,
@@ -519,7 +420,7 @@ impl Job<'_> {
     /// Offsets of all segments, values in one, and segments of an input block.
     fn segments(&self, view: &View) -> (Vec<isize>, usize, usize) {
         let [kh, kw] = self.conv.params.kernel;
-        let taps = if self.conv.planar { 1 } else { kw };
+        let taps = if self.conv.layout.planar { 1 } else { kw };
         let mut offsets = Vec::with_capacity(self.inputs() * kh * taps);
         for input in 0..self.inputs() {
             for ky in 0..kh {
@@ -530,7 +431,7 @@ impl Job<'_> {
         }
         (
             offsets,
-            if self.conv.planar { kw } else { LANES },
+            if self.conv.layout.planar { kw } else { LANES },
             kh * taps,
         )
     }

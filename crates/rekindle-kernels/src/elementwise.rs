@@ -21,17 +21,13 @@ pub(crate) unsafe fn moments<S: Simd>(t: &mut Moments<'_>) {
     unsafe {
         let shift = S::load(t.shift.0.as_ptr());
         let (mut sum, mut square) = ([S::zero(); 2], [S::zero(); 2]);
-        let mut add = |p: usize, k: usize| {
-            let x = S::sub(S::load(t.x.add(p * LANES)), shift);
-            sum[k] = S::add(sum[k], x);
-            square[k] = S::fma(x, x, square[k]);
-        };
-        for p in 0..t.count / 2 {
-            add(2 * p, 0);
-            add(2 * p + 1, 1);
-        }
-        if t.count % 2 == 1 {
-            add(t.count - 1, 0);
+        // Two chains of additions, so that one does not wait for the other.
+        for pair in 0..t.count.div_ceil(2) {
+            for k in 0..2.min(t.count - 2 * pair) {
+                let x = S::sub(S::load(t.x.add((2 * pair + k) * LANES)), shift);
+                sum[k] = S::add(sum[k], x);
+                square[k] = S::fma(x, x, square[k]);
+            }
         }
         S::store(t.sums[0].0.as_mut_ptr(), S::add(sum[0], sum[1]));
         S::store(t.sums[1].0.as_mut_ptr(), S::add(square[0], square[1]));
@@ -103,47 +99,60 @@ pub(crate) enum NormPass<'a> {
     },
 }
 
+/// The gated gradient of one pixel, `x` being the layer's input there.
+///
+/// # Safety
+/// As [`norm_gradient`].
+#[inline(always)]
+unsafe fn gated<S: Simd>(
+    t: &NormGradient<'_>,
+    i: usize,
+    x: S::V,
+    scale: S::V,
+    shift: S::V,
+) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let g = S::load(t.dy.add(i));
+        match t.gate {
+            GatePtr::Open => g,
+            GatePtr::Recompute => S::keep_positive(g, S::fma(x, scale, shift)),
+            GatePtr::Output(y) => S::keep_positive(g, S::load(y.add(i))),
+        }
+    }
+}
+
 /// # Safety
 /// The instruction set of `S` must be there; the pointers valid for `count` lines.
 #[inline(always)]
 pub(crate) unsafe fn norm_gradient<S: Simd>(t: &mut NormGradient<'_>) {
     // SAFETY: by the contract above; `dx` may be `dy`, each line is read before it is written.
     unsafe {
-        let load = |l: &Line| S::load(l.0.as_ptr());
-        let (scale, shift, mean) = (load(t.scale), load(t.shift), load(t.mean));
-        let (x, dy, gate) = (t.x, t.dy, t.gate);
-        let gated_at = |i: usize, x: S::V| {
-            let g = S::load(dy.add(i));
-            match gate {
-                GatePtr::Open => g,
-                GatePtr::Recompute => S::keep_positive(g, S::fma(x, scale, shift)),
-                GatePtr::Output(y) => S::keep_positive(g, S::load(y.add(i))),
-            }
-        };
-        match &mut t.pass {
-            NormPass::Sums(sums) => {
-                let (mut sum, mut product) = (S::zero(), S::zero());
-                for i in (0..t.count).map(|p| p * LANES) {
-                    let x = S::load(x.add(i));
-                    let g = gated_at(i, x);
-                    sum = S::add(sum, g);
-                    product = S::fma(g, S::sub(x, mean), product);
+        let (scale, shift) = (S::load(t.scale.0.as_ptr()), S::load(t.shift.0.as_ptr()));
+        let mean = S::load(t.mean.0.as_ptr());
+        let mut sums = [S::zero(); 2];
+        if let NormPass::Apply { c, dx, gated: out } = t.pass {
+            let (c0, c1) = (S::load(c[0].0.as_ptr()), S::load(c[1].0.as_ptr()));
+            let c2 = S::load(c[2].0.as_ptr());
+            for i in (0..t.count).map(|p| p * LANES) {
+                let x = S::load(t.x.add(i));
+                let g = gated::<S>(t, i, x, scale, shift);
+                if !out.is_null() {
+                    S::store(out.add(i), g);
                 }
-                S::store(sums[0].0.as_mut_ptr(), sum);
-                S::store(sums[1].0.as_mut_ptr(), product);
+                S::store(dx.add(i), S::fma(g, c0, S::fma(S::sub(x, mean), c1, c2)));
             }
-            NormPass::Apply { c, dx, gated } => {
-                let c = [load(&c[0]), load(&c[1]), load(&c[2])];
-                for i in (0..t.count).map(|p| p * LANES) {
-                    let x = S::load(x.add(i));
-                    let g = gated_at(i, x);
-                    if !gated.is_null() {
-                        S::store(gated.add(i), g);
-                    }
-                    let centred = S::fma(S::sub(x, mean), c[1], c[2]);
-                    S::store(dx.add(i), S::fma(g, c[0], centred));
-                }
-            }
+            return;
+        }
+        for i in (0..t.count).map(|p| p * LANES) {
+            let x = S::load(t.x.add(i));
+            let g = gated::<S>(t, i, x, scale, shift);
+            sums[0] = S::add(sums[0], g);
+            sums[1] = S::fma(g, S::sub(x, mean), sums[1]);
+        }
+        if let NormPass::Sums(out) = &mut t.pass {
+            S::store(out[0].0.as_mut_ptr(), sums[0]);
+            S::store(out[1].0.as_mut_ptr(), sums[1]);
         }
     }
 }

@@ -1,12 +1,11 @@
 //! The gradient of a convolution by its input.
 
 use crate::activation::Activation;
-use crate::buffer::LANES;
 use crate::conv::{Algorithm, Conv2dParams, PackedConv2d};
 use crate::direct::{Direct, Frame, Source};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
-use rayon::prelude::*;
+use crate::weights::Filters;
 
 /// A convolution's weights, packed for the gradient by its input.
 ///
@@ -61,11 +60,9 @@ impl PackedInputGradient {
         };
         let packed = if params.stride == 1 {
             let taps: Vec<usize> = (0..k * k).rev().collect();
-            let turned = swap_channels(params, weight, &taps);
+            let turned = Filters::swapped(params, weight, &taps);
             let algorithm = algorithm.unwrap_or_else(|| Algorithm::choose(&swapped));
-            Packed::Whole(PackedConv2d::with_algorithm(
-                isa, &swapped, &turned, None, algorithm,
-            )?)
+            Packed::Whole(PackedConv2d::pack(isa, &swapped, turned, None, algorithm)?)
         } else {
             let parities = [[0, 0], [0, 1], [1, 0], [1, 1]];
             let pack = |parity: [usize; 2]| {
@@ -79,8 +76,8 @@ impl PackedInputGradient {
                     padding: 0,
                     ..swapped
                 };
-                let weight = swap_channels(params, weight, &taps);
-                (!taps.is_empty()).then(|| (parity, Direct::pack(isa, &part, &weight, None)))
+                let filters = Filters::swapped(params, weight, &taps);
+                (!taps.is_empty()).then(|| (parity, Direct::pack(isa, &part, filters, None)))
             };
             Packed::Parities(parities.into_iter().filter_map(pack).collect())
         };
@@ -164,35 +161,4 @@ impl Axis {
     fn padding(&self, kernel: usize) -> isize {
         self.taps(kernel).len() as isize - 1 - self.shift
     }
-}
-
-/// `[in, out / groups, taps]` from `[out, in / groups, all taps]`, with the taps that are named, in that order.
-fn swap_channels(params: &Conv2dParams, weight: &[f32], taps: &[usize]) -> Vec<f32> {
-    let all = params.kernel[0] * params.kernel[1];
-    let (in_group, out_group) = (
-        params.in_channels / params.groups,
-        params.out_channels / params.groups,
-    );
-    let row = out_group * taps.len();
-    let mut out = vec![0.0; params.in_channels * row];
-    if row == 0 {
-        return out;
-    }
-    // Sixteen rows together read whole cache lines of the weight.
-    out.par_chunks_mut(row * LANES)
-        .enumerate()
-        .for_each(|(chunk, rows)| {
-            for o in 0..out_group {
-                for (i, row) in rows.chunks_mut(row).enumerate() {
-                    let i = chunk * LANES + i;
-                    let o_all = i / in_group * out_group + o;
-                    let filter = &weight[(o_all * in_group + i % in_group) * all..][..all];
-                    let target = &mut row[o * taps.len()..(o + 1) * taps.len()];
-                    for (value, &tap) in target.iter_mut().zip(taps) {
-                        *value = filter[tap];
-                    }
-                }
-            }
-        });
-    out
 }

@@ -36,6 +36,7 @@ mod pool;
 mod simd;
 mod tile;
 mod weight_gradient;
+mod weights;
 mod winograd;
 
 pub use activation::Activation;

@@ -100,6 +100,7 @@ fn weight_gradient(
                     pictures: 1,
                     out: out.get().wrapping_add((r * blocks + first) * LANES),
                     out_stride: blocks * LANES,
+                    out_block: LANES,
                     accumulate: false,
                 };
                 // SAFETY: `a`, `b` and the sums cover all rows and blocks, and each task has its own rows.

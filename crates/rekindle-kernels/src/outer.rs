@@ -26,6 +26,8 @@ pub(crate) struct Outer {
     pub out: *mut f32,
     /// Values between `out[r, 0]` and `out[r + 1, 0]`.
     pub out_stride: usize,
+    /// Values between two blocks of channels of `out`.
+    pub out_block: usize,
     pub accumulate: bool,
 }
 
@@ -42,7 +44,7 @@ pub(crate) unsafe fn outer<S: Simd, const R: usize, const NR: usize>(t: &Outer) 
         if t.accumulate {
             for (r, acc) in acc.iter_mut().enumerate() {
                 for (j, acc) in acc.iter_mut().enumerate() {
-                    *acc = S::load(t.out.add(r * t.out_stride + j * LANES));
+                    *acc = S::load(t.out.add(r * t.out_stride + j * t.out_block));
                 }
             }
         }
@@ -68,7 +70,7 @@ pub(crate) unsafe fn outer<S: Simd, const R: usize, const NR: usize>(t: &Outer) 
         }
         for (r, acc) in acc.iter().enumerate() {
             for (j, &acc) in acc.iter().enumerate() {
-                S::store(t.out.add(r * t.out_stride + j * LANES), acc);
+                S::store(t.out.add(r * t.out_stride + j * t.out_block), acc);
             }
         }
     }

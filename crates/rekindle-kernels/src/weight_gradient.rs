@@ -3,11 +3,12 @@
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, SendPtr};
 use crate::conv::{Algorithm, Conv2dParams};
-use crate::direct::{Panel, Source, is_planar, panels};
+use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::outer::Outer;
+use crate::weights::{Layout, Panel, is_planar};
 use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -93,36 +94,17 @@ fn direct(
         return vec![0.0; params.weight_shape().iter().product()];
     }
     let kernels = Kernels::of(isa);
-    let planar = is_planar(params);
-    let [kh, kw] = params.kernel;
-    // Rows of the sums at one tap: sixteen channels of a pixel, or neighbouring pixels of one channel.
-    let (taps, rows) = if planar {
-        (kh, kw.next_multiple_of(kernels.outer_rows))
-    } else {
-        (kh * kw, LANES)
-    };
-    let mut lines = 0;
-    let panels: Vec<(Panel, usize)> = panels(params, kernels.outer_blocks, planar)
-        .into_iter()
-        .map(|panel| {
-            let first = lines;
-            lines += panel.inputs.len() * taps * rows * panel.blocks;
-            (panel, first)
-        })
-        .collect();
-    let input = Padded::new(params, source, shape, planar, rows);
+    let layout = Layout::new(params, kernels.outer_blocks, kernels.outer_rows);
+    let input = Padded::new(params, source, shape, layout.planar, layout.rows);
     let job = Job {
         params,
         kernels,
         input: &input,
         dy,
-        panels: &panels,
-        planar,
-        taps,
-        rows,
+        layout: &layout,
     };
-    let sums = job.run(lines);
-    job.unpack(&sums, lines)
+    let (sums, parts) = job.run();
+    layout.unpack(sums.lines(), parts)
 }
 
 /// The input with its padding written out, so that no window needs a look at borders.
@@ -203,11 +185,7 @@ struct Job<'a> {
     kernels: &'static Kernels,
     input: &'a Padded,
     dy: &'a Activation,
-    /// Each with the first line of its sums: `[input, tap, row, channels of the panel]`.
-    panels: &'a [(Panel, usize)],
-    planar: bool,
-    taps: usize,
-    rows: usize,
+    layout: &'a Layout,
 }
 
 /// Output pixels that are summed in one go.
@@ -219,19 +197,17 @@ struct Band {
 
 impl Job<'_> {
     /// Partial sums `[part, lines]`. How many parts there are depends on the shapes only, never on the threads.
-    fn run(&self, lines: usize) -> Parts {
+    fn run(&self) -> (Buffer, usize) {
+        let lines = self.layout.lines;
         let n = self.dy.shape()[0];
         let per_group = (GROUP / self.kernels.outer_blocks).max(1);
-        let groups: Vec<(&[(Panel, usize)], Range<usize>)> = self
+        let groups: Vec<(&[Panel], Range<usize>)> = self
+            .layout
             .panels
             .chunks(per_group)
             .flat_map(|panels| {
-                let first = panels
-                    .iter()
-                    .map(|(p, _)| p.inputs.start)
-                    .min()
-                    .unwrap_or(0);
-                let last = panels.iter().map(|(p, _)| p.inputs.end).max().unwrap_or(0);
+                let first = panels.iter().map(|p| p.inputs.start).min().unwrap_or(0);
+                let last = panels.iter().map(|p| p.inputs.end).max().unwrap_or(0);
                 let starts = (first..last).step_by(GROUP);
                 starts.map(move |start| (panels, start..(start + GROUP).min(last)))
             })
@@ -244,15 +220,15 @@ impl Job<'_> {
             let pictures = part * n / parts..(part + 1) * n / parts;
             let out = SendPtr::new(out.get().wrapping_add(part * lines * LANES));
             for (i, band) in self.bands(pictures).into_iter().enumerate() {
-                for (panel, first) in *panels {
+                for panel in *panels {
                     let from = inputs.start.max(panel.inputs.start);
                     for input in from..inputs.end.min(panel.inputs.end) {
-                        self.sum(panel, *first, input, &band, i > 0, out);
+                        self.sum(panel, input, &band, i > 0, out);
                     }
                 }
             }
         });
-        Parts { sums, parts }
+        (sums, parts)
     }
 
     fn bands(&self, pictures: Range<usize>) -> Vec<Band> {
@@ -294,15 +270,7 @@ impl Job<'_> {
         bands
     }
 
-    fn sum(
-        &self,
-        panel: &Panel,
-        first: usize,
-        input: usize,
-        band: &Band,
-        accumulate: bool,
-        out: SendPtr,
-    ) {
+    fn sum(&self, panel: &Panel, input: usize, band: &Band, accumulate: bool, out: SendPtr) {
         let [_, _, oh, ow] = self.dy.shape();
         let stride = self.params.stride;
         let view = self.input;
@@ -317,16 +285,19 @@ impl Job<'_> {
             .dy
             .as_ptr()
             .wrapping_add((block + band.y.start * ow + band.x.start) * LANES);
-        let sums = first + (input - panel.inputs.start) * self.taps * self.rows * panel.blocks;
+        let Layout {
+            planar, taps, rows, ..
+        } = *self.layout;
+        let sums = panel.first_line + (input - panel.inputs.start) * taps * rows * panel.blocks;
         let kernel = self.kernels.outer(panel.blocks);
-        for tap in 0..self.taps {
-            let (ky, kx) = if self.planar {
+        for tap in 0..taps {
+            let (ky, kx) = if planar {
                 (tap, 0)
             } else {
                 (tap / self.params.kernel[1], tap % self.params.kernel[1])
             };
-            for r in (0..self.rows).step_by(self.kernels.outer_rows) {
-                let line = sums + (tap * self.rows + r) * panel.blocks;
+            for r in (0..rows).step_by(self.kernels.outer_rows) {
+                let line = sums + (tap * rows + r) * panel.blocks;
                 let outer = Outer {
                     a: a.wrapping_add(ky * view.row + kx * view.pixel + r),
                     a_pixel: stride * view.pixel,
@@ -341,6 +312,7 @@ impl Job<'_> {
                     pictures: band.pictures.len(),
                     out: out.get().wrapping_add(line * LANES),
                     out_stride: panel.blocks * LANES,
+                    out_block: LANES,
                     accumulate,
                 };
                 // SAFETY: the padded input covers the windows of all pixels of the band, and each task has its own
@@ -349,41 +321,4 @@ impl Job<'_> {
             }
         }
     }
-
-    /// Adds the parts up and puts the values where PyTorch has them.
-    fn unpack(&self, sums: &Parts, lines: usize) -> Vec<f32> {
-        let [_, in_group, kh, kw] = self.params.weight_shape();
-        let out_group = self.params.out_channels / self.params.groups;
-        let filter = in_group * kh * kw;
-        let mut out = vec![0.0; self.params.out_channels * filter];
-        let per_panel = self.panels[0].0.blocks * LANES * filter;
-        out.par_chunks_mut(per_panel)
-            .zip(self.panels)
-            .for_each(|(out, (panel, first))| {
-                for (o, out) in out.chunks_mut(filter).enumerate() {
-                    let channel = panel.first_block * LANES + o;
-                    for (at, value) in out.iter_mut().enumerate() {
-                        let (i, tap) = (at / (kh * kw), at % (kh * kw));
-                        let i = channel / out_group * in_group + i;
-                        let (input, tap, row) = if self.planar {
-                            (i, tap / kw, tap % kw)
-                        } else {
-                            (i / LANES, tap, i % LANES)
-                        };
-                        let input = input - panel.inputs.start;
-                        let row = (input * self.taps + tap) * self.rows + row;
-                        let line = first + row * panel.blocks + o / LANES;
-                        *value = (0..sums.parts)
-                            .map(|part| sums.sums.lines()[part * lines + line].0[o % LANES])
-                            .sum();
-                    }
-                }
-            });
-        out
-    }
-}
-
-struct Parts {
-    sums: Buffer,
-    parts: usize,
 }

@@ -14,6 +14,7 @@ use crate::dispatch::Kernels;
 use crate::error::KernelError;
 use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
+use crate::weights::Filters;
 use rayon::prelude::*;
 use std::ops::Range;
 use transform::{InputTile, OUT, OutputTile, POSITIONS, WeightTile};
@@ -32,7 +33,7 @@ const SHARED_TILES: usize = 256;
 pub(crate) struct Winograd {
     params: Conv2dParams,
     /// `[position, panel, input channel, channels of the panel]`.
-    weights: Vec<Line>,
+    weights: Buffer,
     bias: Vec<Line>,
     /// Blocks of output channels in a panel; the last panel may have fewer.
     nr: usize,
@@ -52,36 +53,37 @@ impl Winograd {
     pub fn pack(
         isa: Isa,
         params: &Conv2dParams,
-        weight: &[f32],
+        filters: Filters<'_>,
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Self {
         let kernels = Kernels::of(isa);
         let nr = kernels.nr;
         let (ic, oc) = (params.in_channels, params.out_channels);
         let (in_lines, out_blocks) = (ic.next_multiple_of(LANES), oc.div_ceil(LANES));
-        let per_position = in_lines * out_blocks;
-        let mut weights = vec![Line::ZERO; POSITIONS * per_position];
-        let shared = SendPtr::new(weights.as_mut_ptr().cast());
+        let position = position_values(out_blocks, in_lines);
+        let mut weights = Buffer::new(position_lines(out_blocks, in_lines));
+        let shared = SendPtr::new(weights.as_mut_ptr());
         (0..out_blocks).into_par_iter().for_each(|block| {
             let (panel, j) = (block / nr, block % nr);
             let width = nr.min(out_blocks - panel * nr);
-            let scale: [f32; LANES] = std::array::from_fn(|lane| match scale_shift {
-                Some((scale, _)) => scale.get(block * LANES + lane).copied().unwrap_or(0.0),
-                None => 1.0,
-            });
-            let mut filters = [Line::ZERO; 9];
-            for i in 0..ic {
-                for (lane, scale) in scale.iter().enumerate().take(oc - block * LANES) {
-                    let filter = &weight[((block * LANES + lane) * ic + i) * 9..][..9];
-                    for (line, value) in filters.iter_mut().zip(filter) {
-                        line.0[lane] = scale * value;
+            let channels = block * LANES..oc.min((block + 1) * LANES);
+            let mut taps = [Line::ZERO; 9];
+            for i in 0..in_lines {
+                if i < ic {
+                    for (lane, o) in channels.clone().enumerate() {
+                        let scale = scale_shift.map_or(1.0, |(scale, _)| scale[o]);
+                        for (line, value) in taps.iter_mut().zip(filters.filter(0, o, i)) {
+                            line.0[lane] = scale * value;
+                        }
                     }
+                } else {
+                    taps = [Line::ZERO; 9];
                 }
                 let line = panel * nr * in_lines + i * width + j;
                 let tile = WeightTile {
-                    filters: &filters,
+                    filters: &taps,
                     out: shared.get().wrapping_add(line * LANES),
-                    position_stride: per_position * LANES,
+                    position_stride: position,
                 };
                 // SAFETY: each block has its own lines, all inside `weights`.
                 unsafe { (kernels.winograd_weight)(&tile) };
@@ -96,7 +98,7 @@ impl Winograd {
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
+        size_of_val(self.weights.lines()) + size_of_val(self.bias.as_slice())
     }
 
     /// Shapes have been checked; `out` is fully written.
@@ -316,7 +318,8 @@ impl Job<'_> {
             .products
             .get()
             .wrapping_add(position * position_values(outs, block.count));
-        let weights = &self.conv.weights[position * ins * LANES * outs..];
+        let per_position = position_values(outs, ins * LANES) / LANES;
+        let weights = &self.conv.weights.lines()[position * per_position..];
         for panel in panels {
             let first = panel * nr;
             let width = nr.min(outs - first);

@@ -23,6 +23,21 @@ const B: f64 = std::f64::consts::SQRT_2;
 const SCALE_A: f64 = 1.0 / (2.0 * A * A * (A * A - B * B));
 const SCALE_B: f64 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
+// Functions, not closures: a closure has no instruction set, and where it is not inlined every operation is a call.
+
+#[inline(always)]
+unsafe fn constant<S: Simd>(x: f64) -> S::V {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe { S::splat(x as f32) }
+}
+
+/// `a * x + b * y`.
+#[inline(always)]
+unsafe fn both<S: Simd>(a: f64, x: S::V, b: f64, y: S::V) -> S::V {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe { S::fma(constant::<S>(a), x, S::mul(constant::<S>(b), y)) }
+}
+
 /// Transforms the 3x3 filters of sixteen output channels.
 pub(crate) struct WeightTile<'a> {
     pub filters: &'a [Line; 9],
@@ -37,14 +52,22 @@ pub(crate) struct WeightTile<'a> {
 unsafe fn weight_1d<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
     // SAFETY: the caller has enabled the instruction set.
     unsafe {
-        let s = |x: f64| S::splat(x as f32);
-        let pair = |p: f64, scale: f64| {
-            let even = S::fma(s(p * p * scale), g[2], S::mul(s(scale), g[0]));
-            let odd = S::mul(s(p * scale), g[1]);
-            [S::add(even, odd), S::sub(even, odd)]
-        };
-        let ([a, na], [b, nb]) = (pair(A, SCALE_A), pair(B, SCALE_B));
-        [g[0], a, na, b, nb, g[2]]
+        let (even_a, odd_a) = (
+            both::<S>(SCALE_A, g[0], A * A * SCALE_A, g[2]),
+            S::mul(constant::<S>(A * SCALE_A), g[1]),
+        );
+        let (even_b, odd_b) = (
+            both::<S>(SCALE_B, g[0], B * B * SCALE_B, g[2]),
+            S::mul(constant::<S>(B * SCALE_B), g[1]),
+        );
+        [
+            g[0],
+            S::add(even_a, odd_a),
+            S::sub(even_a, odd_a),
+            S::add(even_b, odd_b),
+            S::sub(even_b, odd_b),
+            g[2],
+        ]
     }
 }
 
@@ -54,8 +77,15 @@ unsafe fn weight_1d<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
 pub(crate) unsafe fn weight_tile<S: Simd>(t: &WeightTile<'_>) {
     // SAFETY: by the contract above.
     unsafe {
-        let load = |i: usize| S::load(t.filters[i].0.as_ptr());
-        let columns = [0, 1, 2].map(|x| weight_1d::<S>([load(x), load(3 + x), load(6 + x)]));
+        let mut g = [S::zero(); 9];
+        for (g, line) in g.iter_mut().zip(t.filters) {
+            *g = S::load(line.0.as_ptr());
+        }
+        let columns = [
+            weight_1d::<S>([g[0], g[3], g[6]]),
+            weight_1d::<S>([g[1], g[4], g[7]]),
+            weight_1d::<S>([g[2], g[5], g[8]]),
+        ];
         for i in 0..IN {
             let row = weight_1d::<S>([columns[0][i], columns[1][i], columns[2][i]]);
             for (j, v) in row.into_iter().enumerate() {
@@ -174,12 +204,11 @@ unsafe fn output_1d<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
     unsafe {
         let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
         let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        let s = |x: f64| S::splat(x as f32);
         [
             S::add(m[0], S::add(sum_a, sum_b)),
-            S::fma(s(A), dif_a, S::mul(s(B), dif_b)),
-            S::fma(s(A * A), sum_a, S::mul(s(B * B), sum_b)),
-            S::fma(s(A * A * A), dif_a, S::fma(s(B * B * B), dif_b, m[5])),
+            both::<S>(A, dif_a, B, dif_b),
+            both::<S>(A * A, sum_a, B * B, sum_b),
+            S::add(m[5], both::<S>(A * A * A, dif_a, B * B * B, dif_b)),
         ]
     }
 }
@@ -244,14 +273,22 @@ pub(crate) struct GradientTile {
 unsafe fn gradient_1d<S: Simd>(y: [S::V; OUT]) -> [S::V; IN] {
     // SAFETY: the caller has enabled the instruction set.
     unsafe {
-        let s = |x: f64| S::splat(x as f32);
-        let pair = |p: f64| {
-            let even = S::fma(s(p * p), y[2], y[0]);
-            let odd = S::fma(s(p * p * p), y[3], S::mul(s(p), y[1]));
-            [S::add(even, odd), S::sub(even, odd)]
-        };
-        let ([a, na], [b, nb]) = (pair(A), pair(B));
-        [y[0], a, na, b, nb, y[3]]
+        let (even_a, odd_a) = (
+            S::fma(constant::<S>(A * A), y[2], y[0]),
+            both::<S>(A, y[1], A * A * A, y[3]),
+        );
+        let (even_b, odd_b) = (
+            S::fma(constant::<S>(B * B), y[2], y[0]),
+            both::<S>(B, y[1], B * B * B, y[3]),
+        );
+        [
+            y[0],
+            S::add(even_a, odd_a),
+            S::sub(even_a, odd_a),
+            S::add(even_b, odd_b),
+            S::sub(even_b, odd_b),
+            y[3],
+        ]
     }
 }
 
@@ -300,16 +337,15 @@ pub(crate) struct FilterTile<'a> {
 unsafe fn filter_1d<S: Simd>(m: [S::V; IN]) -> [S::V; 3] {
     // SAFETY: the caller has enabled the instruction set.
     unsafe {
-        let s = |x: f64| S::splat(x as f32);
         let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
         let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        let both = |a: f64, va: S::V, b: f64, vb: S::V| {
-            S::fma(s(a * SCALE_A), va, S::mul(s(b * SCALE_B), vb))
-        };
         [
-            S::add(m[0], both(1.0, sum_a, 1.0, sum_b)),
-            both(A, dif_a, B, dif_b),
-            S::add(m[5], both(A * A, sum_a, B * B, sum_b)),
+            S::add(m[0], both::<S>(SCALE_A, sum_a, SCALE_B, sum_b)),
+            both::<S>(A * SCALE_A, dif_a, B * SCALE_B, dif_b),
+            S::add(
+                m[5],
+                both::<S>(A * A * SCALE_A, sum_a, B * B * SCALE_B, sum_b),
+            ),
         ]
     }
 }
@@ -320,6 +356,12 @@ unsafe fn filter_1d<S: Simd>(m: [S::V; IN]) -> [S::V; 3] {
 pub(crate) unsafe fn filter_tile<S: Simd>(t: &mut FilterTile<'_>) {
     // SAFETY: by the contract above.
     unsafe {
+        for position in 0..POSITIONS {
+            S::prefetch(
+                t.sums
+                    .wrapping_add(position * t.position_stride + 2 * LANES),
+            );
+        }
         let mut half = [[S::zero(); IN]; 3];
         for j in 0..IN {
             let mut column = [S::zero(); IN];

@@ -42,7 +42,7 @@ pub(crate) fn weight_gradient(
     let most = tiles.div_ceil(tiles.div_ceil(SHARED_TILES));
     let mut input = Buffer::new(position_lines(x.blocks(), most));
     let mut gradient = Buffer::new(position_lines(dy.blocks(), most));
-    let mut sums = Buffer::new(POSITIONS * x.blocks() * LANES * dy.blocks());
+    let mut sums = Buffer::new(position_lines(dy.blocks(), x.blocks() * LANES));
     let (input, gradient) = (
         SendPtr::new(input.as_mut_ptr()),
         SendPtr::new(gradient.as_mut_ptr()),
@@ -106,7 +106,7 @@ impl Job<'_> {
         }
     }
 
-    /// Sums `[position, input channel, output channel]` over the block's tiles.
+    /// Sums `[position, block of output channels, input channel, 16]` over the block's tiles.
     fn multiply(&self, block: &Block, position: usize, inputs: Range<usize>, sums: SendPtr) {
         let (ins, outs) = (self.x.blocks(), self.dy.blocks());
         let plane = block.count * LANES;
@@ -118,12 +118,15 @@ impl Job<'_> {
             .products
             .get()
             .wrapping_add(position * position_values(outs, block.count));
+        let sums = sums
+            .get()
+            .wrapping_add(position * position_values(outs, ins * LANES));
         let (nr, rows) = (self.kernels.outer_blocks, self.kernels.outer_rows);
         for first in (0..outs).step_by(nr) {
             let blocks = nr.min(outs - first);
             for c in inputs.clone() {
                 for r in (0..LANES).step_by(rows) {
-                    let row = (position * ins + c) * LANES + r;
+                    let row = (first * ins + c) * LANES + r;
                     let outer = Outer {
                         a: a.wrapping_add(c * plane + r),
                         a_pixel: LANES,
@@ -136,8 +139,9 @@ impl Job<'_> {
                         count: block.count,
                         rows: 1,
                         pictures: 1,
-                        out: sums.get().wrapping_add((row * outs + first) * LANES),
-                        out_stride: outs * LANES,
+                        out: sums.wrapping_add(row * LANES),
+                        out_stride: LANES,
+                        out_block: ins * LANES * LANES,
                         accumulate: block.first > 0,
                     };
                     // SAFETY: all pointers lie in the block's memory and the sums, and no other task has these
@@ -158,8 +162,10 @@ impl Job<'_> {
                 let mut filters = [Line::ZERO; 9];
                 for i in 0..ic {
                     let mut tile = FilterTile {
-                        sums: sums.as_ptr().wrapping_add((i * outs + block) * LANES),
-                        position_stride: ins * LANES * outs * LANES,
+                        sums: sums
+                            .as_ptr()
+                            .wrapping_add((block * ins * LANES + i) * LANES),
+                        position_stride: position_values(outs, ins * LANES),
                         filters: &mut filters,
                     };
                     // SAFETY: all 36 positions of this channel and block lie in the sums.
