@@ -20,7 +20,7 @@ pub struct PackedInputGradient {
 
 #[derive(Clone, Debug)]
 enum Packed {
-    Whole(PackedConv2d),
+    Whole(Box<PackedConv2d>),
     /// Row and column parity of each.
     Parities(Vec<([usize; 2], Direct)>),
 }
@@ -62,7 +62,8 @@ impl PackedInputGradient {
             let taps: Vec<usize> = (0..k * k).rev().collect();
             let turned = Filters::swapped(params, weight, &taps);
             let algorithm = algorithm.unwrap_or_else(|| Algorithm::choose(&swapped));
-            Packed::Whole(PackedConv2d::pack(isa, &swapped, turned, None, algorithm)?)
+            let conv = PackedConv2d::pack(isa, &swapped, turned, None, algorithm)?;
+            Packed::Whole(Box::new(conv))
         } else {
             let parities = [[0, 0], [0, 1], [1, 0], [1, 1]];
             let pack = |parity: [usize; 2]| {

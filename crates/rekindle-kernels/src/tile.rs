@@ -4,6 +4,9 @@
 //! 1x1, 3x3 and 7x7 convolutions, the products of Winograd's algorithm and the linear layer: what differs is only
 //! where the input values lie, which comes as a list of segments.
 
+// Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
+#![allow(clippy::needless_range_loop)]
+
 use crate::buffer::LANES;
 use crate::simd::Simd;
 
