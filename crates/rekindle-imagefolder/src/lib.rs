@@ -36,6 +36,7 @@ mod dataset;
 mod decode;
 mod error;
 mod folder;
+pub mod grid;
 mod jpeg;
 mod loader;
 mod mix;
@@ -45,6 +46,7 @@ pub mod rng;
 mod sampler;
 mod split;
 mod transform;
+mod verify;
 
 pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use dataset::{ImageDataset, ImageItem};
@@ -58,3 +60,9 @@ pub use transform::{
     AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline,
     Transform,
 };
+pub use verify::{BadFile, Duplicate, DuplicateFile, Report, verify};
+
+/// Compiles the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

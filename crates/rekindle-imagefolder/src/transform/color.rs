@@ -232,11 +232,11 @@ mod tests {
         assert_eq!(hsv_from_rgb([255, 0, 0]), [0, 255, 255]);
         assert_eq!(hsv_from_rgb([0, 255, 0]), [85, 255, 255]);
         assert_eq!(hsv_from_rgb([0, 0, 255]), [170, 255, 255]);
-        // 255 hue steps leave at most a few grey levels of rounding.
+        // A sixth of the circle has 42.5 hue steps, so one step is up to 6 grey levels.
         for rgb in [[12, 200, 99], [250, 3, 120], [77, 78, 79], [0, 0, 0]] {
             let back = rgb_from_hsv(hsv_from_rgb(rgb));
             for (a, b) in rgb.iter().zip(back) {
-                assert!(a.abs_diff(b) <= 4, "{rgb:?} became {back:?}");
+                assert!(a.abs_diff(b) <= 6, "{rgb:?} became {back:?}");
             }
         }
     }
@@ -289,11 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn equalize_flattens_a_ramp_squeezed_into_half_the_range() {
+    fn equalize_is_pillows_table_on_a_ramp() {
         let mut image = RgbImage::from_fn(128, 20, |x, _| image::Rgb([x as u8; 3]));
         equalize(&mut image);
-        assert_eq!(image.get_pixel(0, 0).0[0], 1);
-        assert!(image.get_pixel(127, 0).0[0] >= 250);
-        assert!(image.get_pixel(64, 0).0[0].abs_diff(129) <= 2);
+        // Pillow's integers: step = (128 * 20 - 20) / 255 = 9, table[v] = (9 / 2 + 20 v) / 9.
+        for (v, expected) in [(0, 0), (1, 2), (64, 142), (114, 253), (127, 255)] {
+            assert_eq!(image.get_pixel(v, 3).0, [expected; 3]);
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! Against Pillow's pixels in `shared/reference/preprocess.safetensors`.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use image::RgbImage;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
-use rekindle_imagefolder::{DecodeOptions, Pipeline, Transform, decode_file};
+use rekindle_imagefolder::{
+    DecodeOptions, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, Pipeline,
+    Transform, decode_file, verify,
+};
 use safetensors::SafeTensors;
 
 fn shared() -> Option<PathBuf> {
@@ -39,7 +42,7 @@ fn reference(shared: &std::path::Path) -> BTreeMap<String, BTreeMap<String, RgbI
 fn redo(decoded: &RgbImage, what: &str) -> RgbImage {
     let mut rng = SampleRng::keyed(0, Stream::User, &[]);
     let number = |text: &str, key: &str| -> u32 {
-        let rest = &text[text.find(key).unwrap() + key.len()..];
+        let rest = &text[text.rfind(key).unwrap() + key.len()..];
         rest.chars()
             .take_while(char::is_ascii_digit)
             .collect::<String>()
@@ -147,4 +150,66 @@ fn our_decoder_and_resize_stay_near_pillows() {
     );
     assert!(checked >= 40);
     assert!(most <= 12 && worst_mean <= 1.0);
+}
+
+#[test]
+fn hymenoptera_has_the_tutorials_images() {
+    let Some(shared) = shared() else { return };
+    let (train, val) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    assert_eq!(train.classes(), ["ants", "bees"]);
+    assert_eq!(
+        (train.class_counts(), val.class_counts()),
+        (vec![123, 121], vec![70, 83])
+    );
+    let gif = train
+        .ignored()
+        .iter()
+        .filter(|i| i.path.extension().is_some_and(|e| e == "gif"));
+    assert_eq!(gif.count(), 1);
+    let options = DecodeOptions {
+        strict: true,
+        ..DecodeOptions::default()
+    };
+    let report = verify(&[("train", &train), ("val", &val)], &options, |_, _| {});
+    assert_eq!(report.checked, 397);
+    assert_eq!(report.bad, []);
+    println!(
+        "{} groups of equal images, {} across the splits",
+        report.duplicates.len(),
+        report.leaks().count()
+    );
+}
+
+/// Images per second of the tutorial's training pipeline: `cargo test --test it throughput --
+/// --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    let Some(shared) = shared() else { return };
+    let (train, _) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    let start = Instant::now();
+    for sample in train.samples() {
+        decode_file(&sample.path, &DecodeOptions::default()).unwrap();
+    }
+    println!(
+        "decoding alone: {:.0} images/s",
+        train.len() as f64 / start.elapsed().as_secs_f64()
+    );
+    let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+    for (workers, cache) in [(0, 0), (1, 0), (2, 0), (0, 1 << 30), (2, 1 << 30)] {
+        let dataset = ImageDataset::new(&train, pipeline.clone())
+            .unwrap()
+            .cache_bytes(cache);
+        let loader = Loader::new(dataset)
+            .batch_size(4)
+            .workers(workers)
+            .shuffle(0);
+        // The first epoch fills the cache and the page cache.
+        for epoch in 0..3 {
+            let start = Instant::now();
+            let images: usize = loader.epoch(epoch).map(|batch| batch.unwrap().len()).sum();
+            let rate = images as f64 / start.elapsed().as_secs_f64();
+            println!("{workers} workers, cache {cache}, epoch {epoch}: {rate:.0} images/s");
+        }
+    }
 }

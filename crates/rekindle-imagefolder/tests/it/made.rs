@@ -1,0 +1,169 @@
+//! Files made for the tests.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+
+/// A picture whose pixels all differ from their neighbours'.
+pub fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([
+            (x * 7 + salt * 31) as u8,
+            (y * 5 + salt) as u8,
+            ((x + y) * 3 + salt * 11) as u8,
+        ])
+    })
+}
+
+pub fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+pub fn write(path: impl AsRef<Path>, bytes: &[u8]) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+pub fn write_png(path: impl AsRef<Path>, salt: u32) {
+    write(path, &encode(picture(12, 9, salt), ImageFormat::Png));
+}
+
+/// A JPEG with an EXIF block that holds this orientation.
+pub fn jpeg_with_orientation(image: &RgbImage, orientation: u8) -> Vec<u8> {
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend_from_slice(&[orientation, 0, 0, 0, 0, 0, 0, 0]);
+    let mut segment = vec![0xff, 0xe1];
+    segment.extend_from_slice(&(exif.len() as u16 + 2).to_be_bytes());
+    segment.extend_from_slice(&exif);
+    let mut jpeg = encode(image.clone(), ImageFormat::Jpeg);
+    jpeg.splice(2..2, segment);
+    jpeg
+}
+
+/// A JPEG of one colour with any number of components, written by hand: quantisation by one, four
+/// bits for each size of a DC difference, one bit for "no AC coefficients".
+pub fn flat_jpeg(components: &[u8], blocks: u16, adobe_transform: Option<u8>) -> Vec<u8> {
+    let mut jpeg = vec![0xff, 0xd8];
+    if let Some(transform) = adobe_transform {
+        jpeg.extend_from_slice(&[0xff, 0xee, 0, 14]);
+        jpeg.extend_from_slice(b"Adobe\0\x64\0\0\0\0");
+        jpeg.push(transform);
+    }
+    jpeg.extend_from_slice(&[0xff, 0xdb, 0, 67, 0]);
+    jpeg.extend_from_slice(&[1; 64]);
+    let n = components.len() as u8;
+    jpeg.extend_from_slice(&[0xff, 0xc0, 0, 8 + 3 * n, 8]);
+    jpeg.extend_from_slice(&(8 * blocks).to_be_bytes());
+    jpeg.extend_from_slice(&(8 * blocks).to_be_bytes());
+    jpeg.push(n);
+    for id in 1..=n {
+        jpeg.extend_from_slice(&[id, 0x11, 0]);
+    }
+    jpeg.extend_from_slice(&[
+        0xff,
+        0xc4,
+        0,
+        19 + 12,
+        0x00,
+        0,
+        0,
+        0,
+        12,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]);
+    jpeg.extend_from_slice(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    jpeg.extend_from_slice(&[
+        0xff,
+        0xc4,
+        0,
+        19 + 1,
+        0x10,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]);
+    jpeg.extend_from_slice(&[0xff, 0xda, 0, 6 + 2 * n, n]);
+    for id in 1..=n {
+        jpeg.extend_from_slice(&[id, 0x00]);
+    }
+    jpeg.extend_from_slice(&[0, 63, 0]);
+
+    let mut bits = String::new();
+    for block in 0..u32::from(blocks) * u32::from(blocks) {
+        for value in components {
+            let dc = if block == 0 {
+                8 * (i32::from(*value) - 128)
+            } else {
+                0
+            };
+            let size = 32 - dc.unsigned_abs().leading_zeros();
+            bits += &format!("{size:04b}");
+            if size > 0 {
+                let coded = if dc > 0 { dc } else { dc + (1 << size) - 1 };
+                bits += &format!("{coded:0width$b}", width = size as usize);
+            }
+            bits.push('0');
+        }
+    }
+    while !bits.len().is_multiple_of(8) {
+        bits.push('1');
+    }
+    for byte in bits.as_bytes().chunks(8) {
+        let byte = u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap();
+        jpeg.push(byte);
+        if byte == 0xff {
+            jpeg.push(0);
+        }
+    }
+    jpeg.extend_from_slice(&[0xff, 0xd9]);
+    jpeg
+}
+
+/// A PNG whose header claims this size, with a right checksum and little data.
+pub fn png_claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut png = encode(picture(4, 4, 0), ImageFormat::Png);
+    png[16..20].copy_from_slice(&width.to_be_bytes());
+    png[20..24].copy_from_slice(&height.to_be_bytes());
+    let mut crc = !0u32;
+    for byte in &png[12..29] {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
+        }
+    }
+    png[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    png
+}

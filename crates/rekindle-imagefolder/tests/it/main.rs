@@ -1,0 +1,10 @@
+//! One test program for the whole crate, so that Burn is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod decode;
+mod folder;
+mod loader;
+mod made;
+mod reference;
+mod transforms;
+mod verify;
