@@ -116,15 +116,17 @@ pub enum Algorithm {
     /// The plain sum, as an implicit matrix product. Takes any convolution.
     Direct,
     /// Winograd's F(4x4, 3x3): a quarter of the multiplications, four times the memory for weights, and a rounding
-    /// error of about 1e-6 of the largest output instead of 1e-7. Takes 3x3 filters of stride 1 in one group.
+    /// error of about 1e-6 of the largest output instead of 1e-7. Takes 3x3 filters of stride 1 in one group, and as
+    /// F(3x3, 4x4) the stem's 7x7 filter of stride 2.
     Winograd,
 }
 
 impl Algorithm {
     /// What is faster for `params`.
     pub fn choose(params: &Conv2dParams) -> Self {
-        let wide = params.in_channels >= LANES && params.out_channels >= LANES;
-        if wide && Winograd::takes(params) {
+        // Narrow layers would transform mostly zeros.
+        let wide = params.in_channels >= LANES || params.stride == 2;
+        if wide && params.out_channels >= LANES && Winograd::takes(params) {
             Self::Winograd
         } else {
             Self::Direct
@@ -242,7 +244,16 @@ impl PackedConv2d {
                     &mut out,
                 );
             }
-            Packed::Winograd(c) => c.forward(self.isa, x, residual, relu, &mut out),
+            Packed::Winograd(c) => {
+                c.forward(
+                    self.isa,
+                    Source::Blocked(x),
+                    x.shape(),
+                    residual,
+                    relu,
+                    &mut out,
+                );
+            }
         }
         Ok(out)
     }
@@ -259,6 +270,11 @@ impl PackedConv2d {
         check_len("the picture batch", x.len(), &shape)?;
         match &self.packed {
             Packed::Direct(c) if c.is_planar() => {
+                let (mut out, _) = self.output(shape, None)?;
+                c.forward(self.isa, Source::Planar(x), shape, None, relu, &mut out);
+                Ok(out)
+            }
+            Packed::Winograd(c) if c.is_planar() => {
                 let (mut out, _) = self.output(shape, None)?;
                 c.forward(self.isa, Source::Planar(x), shape, None, relu, &mut out);
                 Ok(out)

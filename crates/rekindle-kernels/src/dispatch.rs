@@ -6,9 +6,9 @@ use crate::outer::{Outer, OuterFn, outer};
 use crate::pool::{PoolGradient, PoolRow, pool_gradient, pool_row};
 use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
+use crate::winograd::adjoint::{FilterTile, GradientTile, filter_tile, gradient_tile};
 use crate::winograd::transform::{
-    FilterTile, GradientTile, InputTile, OutputTile, WeightTile, filter_tile, gradient_tile,
-    input_tile, output_tile, weight_tile,
+    InputTile, OutputTile, WeightTile, input_tile, output_tile, weight_tile,
 };
 
 /// The kernels of one instruction set.
@@ -22,9 +22,11 @@ pub(crate) struct Kernels {
     pub outer_rows: usize,
     pub outer_blocks: usize,
     outer: fn(usize) -> OuterFn,
-    pub winograd_weight: unsafe fn(&WeightTile<'_>),
+    /// For filters of 3x3, and of 4x4.
+    pub winograd_weight: [unsafe fn(&WeightTile<'_>); 2],
     pub winograd_input: unsafe fn(&InputTile),
-    pub winograd_output: unsafe fn(&OutputTile),
+    /// For filters of 3x3, and of 4x4.
+    pub winograd_output: [unsafe fn(&OutputTile); 2],
     pub winograd_gradient: unsafe fn(&GradientTile),
     pub winograd_filter: unsafe fn(&mut FilterTile<'_>),
     pub pool_row: unsafe fn(&PoolRow),
@@ -69,9 +71,9 @@ macro_rules! kernels {
                 outer_rows: $r,
                 outer_blocks: $nr,
                 outer: select_outer,
-                winograd_weight,
+                winograd_weight: [weight_entry::<3>, weight_entry::<4>],
                 winograd_input,
-                winograd_output,
+                winograd_output: [output_entry::<4>, output_entry::<3>],
                 winograd_gradient,
                 winograd_filter,
                 pool_row: pool,
@@ -83,7 +85,7 @@ macro_rules! kernels {
 
             kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, &Tile, $simd, $(#[$feature])?);
             kernels!(@entry outer_entry<R, NR>, outer, &Outer, $simd, $(#[$feature])?);
-            kernels!(@entry winograd_weight, weight_tile, &WeightTile<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry weight_entry<R>, weight_tile, &WeightTile<'_>, $simd, $(#[$feature])?);
             kernels!(@entry winograd_gradient, gradient_tile, &GradientTile, $simd, $(#[$feature])?);
             kernels!(@entry winograd_filter, filter_tile, &mut FilterTile<'_>, $simd, $(#[$feature])?);
             kernels!(@entry pool_back, pool_gradient, &PoolGradient, $simd, $(#[$feature])?);
@@ -91,7 +93,7 @@ macro_rules! kernels {
             kernels!(@entry scale_shift, affine, &mut Affine<'_>, $simd, $(#[$feature])?);
             kernels!(@entry norm_back, norm_gradient, &mut NormGradient<'_>, $simd, $(#[$feature])?);
             kernels!(@entry winograd_input, input_tile, &InputTile, $simd, $(#[$feature])?);
-            kernels!(@entry winograd_output, output_tile, &OutputTile, $simd, $(#[$feature])?);
+            kernels!(@entry output_entry<M>, output_tile, &OutputTile, $simd, $(#[$feature])?);
             kernels!(@entry pool, pool_row, &PoolRow, $simd, $(#[$feature])?);
 
             fn select_outer(blocks: usize) -> OuterFn {

@@ -28,7 +28,11 @@ pub fn weight_gradient(
     x: &Activation,
     dy: &Activation,
 ) -> Result<Vec<f32>, KernelError> {
-    weight_gradient_by(isa, params, x, dy, Algorithm::choose(params))
+    let algorithm = match Algorithm::choose(params) {
+        Algorithm::Winograd if !Winograd::takes_gradient(params) => Algorithm::Direct,
+        algorithm => algorithm,
+    };
+    weight_gradient_by(isa, params, x, dy, algorithm)
 }
 
 /// As [`weight_gradient`], by the algorithm that is asked for.
@@ -42,7 +46,7 @@ pub fn weight_gradient_by(
     check(isa, params, x.shape(), dy)?;
     match algorithm {
         Algorithm::Direct => Ok(direct(isa, params, Source::Blocked(x), x.shape(), dy)),
-        Algorithm::Winograd if Winograd::takes(params) => Ok(
+        Algorithm::Winograd if Winograd::takes_gradient(params) => Ok(
             winograd::weight_gradient::weight_gradient(isa, params, x, dy),
         ),
         Algorithm::Winograd => Err(Winograd::refuses(params)),

@@ -1,14 +1,18 @@
-//! The transforms of Winograd's minimal filtering F(4x4, 3x3).
+//! The transforms of Winograd's minimal filtering F(4x4, 3x3) and F(3x3, 4x4).
+//!
+//! Both have tiles of 6x6 and the same interpolation points, and so the same transform of the input.
 //!
 //! Interpolation points 0, ±√½, ±√2 and infinity. They are better conditioned than the usual 0, ±1, ±2: the powers stay
 //! closer to one, so less is lost when the transform of the products is undone. Lavin and Gray, "Fast Algorithms for
 //! Convolutional Neural Networks" (2016); on the choice of points, Barabasz et al., "Error Analysis and Improving the
 //! Accuracy of Winograd Convolution for Deep Neural Networks" (2020).
 
+#![allow(clippy::needless_range_loop)]
+
 use crate::buffer::{LANES, Line};
 use crate::simd::Simd;
 
-/// Output pixels of a tile along one axis.
+/// Output pixels of a tile along one axis, for a filter of 3x3; for one of 4x4 it is one less.
 pub(crate) const OUT: usize = 4;
 /// Input pixels of a tile along one axis.
 pub(crate) const IN: usize = 6;
@@ -16,57 +20,58 @@ pub(crate) const IN: usize = 6;
 pub(crate) const POSITIONS: usize = IN * IN;
 
 /// The points are ±A and ±B, with A² B² = 1.
-const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
-const B: f64 = std::f64::consts::SQRT_2;
+pub(super) const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
+pub(super) const B: f64 = std::f64::consts::SQRT_2;
 
 /// Reciprocals of the products of each point's distances to the others.
-const SCALE_A: f64 = 1.0 / (2.0 * A * A * (A * A - B * B));
-const SCALE_B: f64 = 1.0 / (2.0 * B * B * (B * B - A * A));
+pub(super) const SCALE_A: f64 = 1.0 / (2.0 * A * A * (A * A - B * B));
+pub(super) const SCALE_B: f64 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
 // Functions, not closures: a closure has no instruction set, and where it is not inlined every operation is a call.
 
 #[inline(always)]
-unsafe fn constant<S: Simd>(x: f64) -> S::V {
+pub(super) unsafe fn constant<S: Simd>(x: f64) -> S::V {
     // SAFETY: the caller has enabled the instruction set.
     unsafe { S::splat(x as f32) }
 }
 
 /// `a * x + b * y`.
 #[inline(always)]
-unsafe fn both<S: Simd>(a: f64, x: S::V, b: f64, y: S::V) -> S::V {
+pub(super) unsafe fn both<S: Simd>(a: f64, x: S::V, b: f64, y: S::V) -> S::V {
     // SAFETY: the caller has enabled the instruction set.
     unsafe { S::fma(constant::<S>(a), x, S::mul(constant::<S>(b), y)) }
 }
 
-/// Transforms the 3x3 filters of sixteen output channels.
+/// Transforms square filters of sixteen output channels.
 pub(crate) struct WeightTile<'a> {
-    pub filters: &'a [Line; 9],
+    /// One line for each tap.
+    pub filters: &'a [Line],
     /// Where position 0 goes.
     pub out: *mut f32,
     /// Values between two positions.
     pub position_stride: usize,
 }
 
-/// `G g` for one row or column.
+/// `G g` for one row or column of `R` taps.
 #[inline(always)]
-unsafe fn weight_1d<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
+unsafe fn weight_1d<S: Simd, const R: usize>(g: [S::V; R]) -> [S::V; IN] {
     // SAFETY: the caller has enabled the instruction set.
     unsafe {
-        let (even_a, odd_a) = (
-            both::<S>(SCALE_A, g[0], A * A * SCALE_A, g[2]),
-            S::mul(constant::<S>(A * SCALE_A), g[1]),
-        );
-        let (even_b, odd_b) = (
-            both::<S>(SCALE_B, g[0], B * B * SCALE_B, g[2]),
-            S::mul(constant::<S>(B * SCALE_B), g[1]),
-        );
+        let even_a = both::<S>(SCALE_A, g[0], A * A * SCALE_A, g[2]);
+        let even_b = both::<S>(SCALE_B, g[0], B * B * SCALE_B, g[2]);
+        let mut odd_a = S::mul(constant::<S>(A * SCALE_A), g[1]);
+        let mut odd_b = S::mul(constant::<S>(B * SCALE_B), g[1]);
+        if R == 4 {
+            odd_a = S::fma(constant::<S>(A * A * A * SCALE_A), g[R - 1], odd_a);
+            odd_b = S::fma(constant::<S>(B * B * B * SCALE_B), g[R - 1], odd_b);
+        }
         [
             g[0],
             S::add(even_a, odd_a),
             S::sub(even_a, odd_a),
             S::add(even_b, odd_b),
             S::sub(even_b, odd_b),
-            g[2],
+            g[R - 1],
         ]
     }
 }
@@ -74,21 +79,22 @@ unsafe fn weight_1d<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
 /// # Safety
 /// The instruction set of `S` must be there; `out` valid as described.
 #[inline(always)]
-pub(crate) unsafe fn weight_tile<S: Simd>(t: &WeightTile<'_>) {
+pub(crate) unsafe fn weight_tile<S: Simd, const R: usize>(t: &WeightTile<'_>) {
     // SAFETY: by the contract above.
     unsafe {
-        let mut g = [S::zero(); 9];
-        for (g, line) in g.iter_mut().zip(t.filters) {
-            *g = S::load(line.0.as_ptr());
+        let mut half = [[S::zero(); R]; IN];
+        for x in 0..R {
+            let mut column = [S::zero(); R];
+            for (y, v) in column.iter_mut().enumerate() {
+                *v = S::load(t.filters[y * R + x].0.as_ptr());
+            }
+            let column = weight_1d::<S, R>(column);
+            for i in 0..IN {
+                half[i][x] = column[i];
+            }
         }
-        let columns = [
-            weight_1d::<S>([g[0], g[3], g[6]]),
-            weight_1d::<S>([g[1], g[4], g[7]]),
-            weight_1d::<S>([g[2], g[5], g[8]]),
-        ];
-        for i in 0..IN {
-            let row = weight_1d::<S>([columns[0][i], columns[1][i], columns[2][i]]);
-            for (j, v) in row.into_iter().enumerate() {
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, v) in weight_1d::<S, R>(row).into_iter().enumerate() {
                 S::store(t.out.add((i * IN + j) * t.position_stride), v);
             }
         }
@@ -175,7 +181,7 @@ pub(crate) unsafe fn input_tile<S: Simd>(t: &InputTile) {
     }
 }
 
-static ZERO: Line = Line::ZERO;
+pub(super) static ZERO: Line = Line::ZERO;
 
 /// Turns the products of one tile into output pixels of sixteen channels.
 pub(crate) struct OutputTile {
@@ -197,26 +203,29 @@ pub(crate) struct OutputTile {
     pub relu: bool,
 }
 
-/// `Aᵀ m` for one row or column.
+/// `Aᵀ m` for one row or column, `M` output pixels.
 #[inline(always)]
-unsafe fn output_1d<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
+unsafe fn output_1d<S: Simd, const M: usize>(m: [S::V; IN]) -> [S::V; M] {
     // SAFETY: the caller has enabled the instruction set.
     unsafe {
         let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
         let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        [
-            S::add(m[0], S::add(sum_a, sum_b)),
-            both::<S>(A, dif_a, B, dif_b),
-            both::<S>(A * A, sum_a, B * B, sum_b),
-            S::add(m[5], both::<S>(A * A * A, dif_a, B * B * B, dif_b)),
-        ]
+        let mut y = [S::zero(); M];
+        y[0] = S::add(m[0], S::add(sum_a, sum_b));
+        y[1] = both::<S>(A, dif_a, B, dif_b);
+        y[2] = both::<S>(A * A, sum_a, B * B, sum_b);
+        if M == 4 {
+            y[M - 1] = both::<S>(A * A * A, dif_a, B * B * B, dif_b);
+        }
+        y[M - 1] = S::add(m[5], y[M - 1]);
+        y
     }
 }
 
 /// # Safety
 /// The instruction set of `S` must be there; the pointers valid as described.
 #[inline(always)]
-pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
+pub(crate) unsafe fn output_tile<S: Simd, const M: usize>(t: &OutputTile) {
     // SAFETY: rows and columns bound what is written, everything else is the contract above.
     unsafe {
         for position in 0..POSITIONS {
@@ -225,20 +234,24 @@ pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
                     .wrapping_add(position * t.position_stride + 2 * LANES),
             );
         }
-        let mut half = [[S::zero(); IN]; OUT];
+        let mut half = [[S::zero(); IN]; M];
         for j in 0..IN {
             let mut column = [S::zero(); IN];
             for (i, v) in column.iter_mut().enumerate() {
                 *v = S::load(t.products.add((i * IN + j) * t.position_stride));
             }
-            let column = output_1d::<S>(column);
-            for i in 0..OUT {
+            let column = output_1d::<S, M>(column);
+            for i in 0..M {
                 half[i][j] = column[i];
             }
         }
         let bias = S::load(t.bias);
         for (i, row) in half.into_iter().enumerate().take(t.rows) {
-            for (j, v) in output_1d::<S>(row).into_iter().enumerate().take(t.columns) {
+            for (j, v) in output_1d::<S, M>(row)
+                .into_iter()
+                .enumerate()
+                .take(t.columns)
+            {
                 let at = i * t.row_stride + j * LANES;
                 let mut v = S::add(v, bias);
                 if !t.residual.is_null() {
@@ -248,134 +261,6 @@ pub(crate) unsafe fn output_tile<S: Simd>(t: &OutputTile) {
                     v = S::max(S::zero(), v);
                 }
                 S::store(t.out.add(at), v);
-            }
-        }
-    }
-}
-
-/// Transforms one 4x4 tile of the gradient by the output, sixteen channels: the adjoint of [`output_tile`].
-pub(crate) struct GradientTile {
-    /// Upper left pixel of the tile.
-    pub dy: *const f32,
-    /// Values between two rows of the plane.
-    pub row_stride: usize,
-    /// Pixels of the tile that lie inside the picture.
-    pub rows: usize,
-    pub columns: usize,
-    /// Where position 0 goes.
-    pub out: *mut f32,
-    /// Values between two positions.
-    pub position_stride: usize,
-}
-
-/// `A y` for one row or column.
-#[inline(always)]
-unsafe fn gradient_1d<S: Simd>(y: [S::V; OUT]) -> [S::V; IN] {
-    // SAFETY: the caller has enabled the instruction set.
-    unsafe {
-        let (even_a, odd_a) = (
-            S::fma(constant::<S>(A * A), y[2], y[0]),
-            both::<S>(A, y[1], A * A * A, y[3]),
-        );
-        let (even_b, odd_b) = (
-            S::fma(constant::<S>(B * B), y[2], y[0]),
-            both::<S>(B, y[1], B * B * B, y[3]),
-        );
-        [
-            y[0],
-            S::add(even_a, odd_a),
-            S::sub(even_a, odd_a),
-            S::add(even_b, odd_b),
-            S::sub(even_b, odd_b),
-            y[3],
-        ]
-    }
-}
-
-/// # Safety
-/// The instruction set of `S` must be there; the pointers valid as described.
-#[inline(always)]
-pub(crate) unsafe fn gradient_tile<S: Simd>(t: &GradientTile) {
-    // SAFETY: rows and columns bound what is read, everything else is the contract above.
-    unsafe {
-        for position in 0..POSITIONS {
-            S::prefetch(t.out.wrapping_add(position * t.position_stride + LANES));
-        }
-        let mut half = [[S::zero(); OUT]; IN];
-        for j in 0..OUT {
-            let mut column = [S::zero(); OUT];
-            for (i, v) in column.iter_mut().enumerate() {
-                let inside = i < t.rows && j < t.columns;
-                let zero: *const f32 = (&raw const ZERO).cast();
-                let at = t.dy.wrapping_add(i * t.row_stride + j * LANES);
-                *v = S::load(if inside { at } else { zero });
-            }
-            let column = gradient_1d::<S>(column);
-            for i in 0..IN {
-                half[i][j] = column[i];
-            }
-        }
-        for (i, row) in half.into_iter().enumerate() {
-            for (j, v) in gradient_1d::<S>(row).into_iter().enumerate() {
-                S::store(t.out.add((i * IN + j) * t.position_stride), v);
-            }
-        }
-    }
-}
-
-/// Turns sums of products into the gradient by the filters of sixteen output channels: the adjoint of [`weight_tile`].
-pub(crate) struct FilterTile<'a> {
-    /// Position 0 of the sums.
-    pub sums: *const f32,
-    /// Values between two positions.
-    pub position_stride: usize,
-    pub filters: &'a mut [Line; 9],
-}
-
-/// `Gᵀ m` for one row or column.
-#[inline(always)]
-unsafe fn filter_1d<S: Simd>(m: [S::V; IN]) -> [S::V; 3] {
-    // SAFETY: the caller has enabled the instruction set.
-    unsafe {
-        let (sum_a, dif_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        let (sum_b, dif_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        [
-            S::add(m[0], both::<S>(SCALE_A, sum_a, SCALE_B, sum_b)),
-            both::<S>(A * SCALE_A, dif_a, B * SCALE_B, dif_b),
-            S::add(
-                m[5],
-                both::<S>(A * A * SCALE_A, sum_a, B * B * SCALE_B, sum_b),
-            ),
-        ]
-    }
-}
-
-/// # Safety
-/// The instruction set of `S` must be there; `sums` valid as described.
-#[inline(always)]
-pub(crate) unsafe fn filter_tile<S: Simd>(t: &mut FilterTile<'_>) {
-    // SAFETY: by the contract above.
-    unsafe {
-        for position in 0..POSITIONS {
-            S::prefetch(
-                t.sums
-                    .wrapping_add(position * t.position_stride + 2 * LANES),
-            );
-        }
-        let mut half = [[S::zero(); IN]; 3];
-        for j in 0..IN {
-            let mut column = [S::zero(); IN];
-            for (i, v) in column.iter_mut().enumerate() {
-                *v = S::load(t.sums.add((i * IN + j) * t.position_stride));
-            }
-            let column = filter_1d::<S>(column);
-            for i in 0..3 {
-                half[i][j] = column[i];
-            }
-        }
-        for (i, row) in half.into_iter().enumerate() {
-            for (j, v) in filter_1d::<S>(row).into_iter().enumerate() {
-                S::store(t.filters[i * 3 + j].0.as_mut_ptr(), v);
             }
         }
     }

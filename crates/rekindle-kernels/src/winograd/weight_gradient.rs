@@ -4,8 +4,10 @@
 //! other way, sums products over tiles at each of the 36 positions, and transforms the sums back into filters: again 36
 //! multiplications where the plain sum has 144.
 
-use super::transform::{FilterTile, GradientTile, OUT, POSITIONS};
-use super::{Block, SHARED_TILES, Tiling, position_lines, position_values, transform_input};
+use super::adjoint::{FilterTile, GradientTile};
+use super::forward::SHARED_TILES;
+use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
+use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, Line, SendPtr};
 use crate::conv::Conv2dParams;
@@ -24,10 +26,7 @@ pub(crate) fn weight_gradient(
     dy: &Activation,
 ) -> Vec<f32> {
     let [n, _, oh, ow] = dy.shape();
-    let tiling = Tiling {
-        down: oh.div_ceil(OUT),
-        across: ow.div_ceil(OUT),
-    };
+    let tiling = Tiling::new([oh, ow], OUT, params.padding);
     let tiles = n * tiling.down * tiling.across;
     if tiles == 0 {
         return vec![0.0; params.weight_shape().iter().product()];
@@ -59,7 +58,7 @@ pub(crate) fn weight_gradient(
         (0..2 * parts).into_par_iter().for_each(|i| {
             let range = i / 2 * count / parts..(i / 2 + 1) * count / parts;
             if i % 2 == 0 {
-                transform_input(job.kernels, x, params, tiling, &block, range);
+                transform_input(job.kernels, x, tiling, &block, range);
             } else {
                 job.transform_gradient(&block, range);
             }
