@@ -49,7 +49,7 @@ pub(super) fn stag_beetle(canvas: &mut Canvas, coat: &Coat, draws: &mut Draws) {
     ];
     let mut body = Body::new(segments, draws);
     body.legs = six_legs(thorax, draws.around(0.75, 0.1), 0.06, draws);
-    let jaw = draws.around(0.42, 0.15);
+    let jaw = draws.around(0.52, 0.12);
     for side in [-1.0, 1.0] {
         let (root, heading) = body.frame(0.48, side * 0.14);
         let elbow = step(root, heading + side * 0.75, jaw * 0.6);

@@ -138,21 +138,20 @@ fn photograph(picture: &Pixmap, draws: &mut Draws) -> RgbImage {
 
 /// Mean over a square window of `2 radius + 1` pixels, cut at the edges.
 fn blur_plane(plane: &[f32], radius: usize) -> Vec<f32> {
+    transposed_row_means(&transposed_row_means(plane, radius), radius)
+}
+
+/// Means along the rows, stored as columns, so that a second call does the columns.
+fn transposed_row_means(plane: &[f32], radius: usize) -> Vec<f32> {
     let side = PICTURE_SIZE as usize;
-    let pass = |source: &[f32], index: &dyn Fn(usize, usize) -> usize| {
-        let mut blurred = vec![0.0; source.len()];
-        for line in 0..side {
-            for at in 0..side {
-                let window = at.saturating_sub(radius)..=(at + radius).min(side - 1);
-                let count = window.clone().count() as f32;
-                let sum: f32 = window.map(|other| source[index(line, other)]).sum();
-                blurred[index(line, at)] = sum / count;
-            }
+    let mut means = vec![0.0; plane.len()];
+    for (line, row) in plane.chunks_exact(side).enumerate() {
+        for at in 0..side {
+            let window = &row[at.saturating_sub(radius)..(at + radius + 1).min(side)];
+            means[at * side + line] = window.iter().sum::<f32>() / window.len() as f32;
         }
-        blurred
-    };
-    let rows = pass(plane, &|line, at| line * side + at);
-    pass(&rows, &|line, at| at * side + line)
+    }
+    means
 }
 
 /// A colour of things that lie about, at random distance from `ground`.
@@ -163,4 +162,32 @@ pub(super) fn litter_colour(ground: Colour, draws: &mut Draws) -> Colour {
         draws.between(0.1, 0.95),
     );
     ground.mix(other, draws.between(0.25, 0.9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blur_is_the_mean_of_the_window_that_lies_in_the_picture() {
+        let side = PICTURE_SIZE as usize;
+        let mut draws = Draws::new(&[1]);
+        let plane: Vec<f32> = (0..side * side).map(|_| draws.unit()).collect();
+        let blurred = blur_plane(&plane, 2);
+        for (x, y) in [(0, 0), (1, 50), (40, 95), (30, 60)] {
+            let rows = y.max(2) - 2..(y + 3).min(side);
+            let window: Vec<f32> = rows
+                .flat_map(|row| {
+                    (x.max(2) - 2..(x + 3).min(side)).map(move |column| row * side + column)
+                })
+                .map(|index| plane[index])
+                .collect();
+            let mean = window.iter().sum::<f32>() / window.len() as f32;
+            let found = blurred[y * side + x];
+            assert!(
+                (found - mean).abs() < 1e-5,
+                "({x}, {y}): {found}, expected {mean}"
+            );
+        }
+    }
 }
