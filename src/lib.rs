@@ -1,5 +1,6 @@
 //! Transfer learning for Rust, on top of Burn.
 
+pub mod device;
 pub mod drawings;
 
 pub use rekindle_imagefolder as imagefolder;

@@ -73,14 +73,20 @@ mod tests {
 
     #[test]
     fn hard_labels_give_the_mean_negative_log_likelihood() {
-        let targets = Targets { labels: vec![2, 1], ..Targets::default() };
+        let targets = Targets {
+            labels: vec![2, 1],
+            ..Targets::default()
+        };
         let expected = -(log_softmax_of(ROWS[0], 2) + log_softmax_of(ROWS[1], 1)) / 2.0;
         assert!((f64::from(loss(LOGITS, &targets, 0.0)) - expected).abs() < 1e-6);
     }
 
     #[test]
     fn smoothing_mixes_in_the_mean_over_all_classes() {
-        let targets = Targets { labels: vec![2, 1], ..Targets::default() };
+        let targets = Targets {
+            labels: vec![2, 1],
+            ..Targets::default()
+        };
         let row = |logits, class| {
             let all: f64 = (0..3).map(|c| log_softmax_of(logits, c)).sum::<f64>() / 3.0;
             -(0.9 * log_softmax_of(logits, class) + 0.1 * all)

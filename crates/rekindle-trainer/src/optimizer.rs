@@ -74,8 +74,8 @@ impl Optimizer {
                     }));
                 }
                 if weight_decay > 0.0 {
-                    config = config
-                        .with_weight_decay(Some(WeightDecayConfig::new(weight_decay as f32)));
+                    config =
+                        config.with_weight_decay(Some(WeightDecayConfig::new(weight_decay as f32)));
                 }
                 config.init()
             }
@@ -101,7 +101,11 @@ impl RateGroups {
         };
         backbone.visit(&mut collector);
         Self {
-            stages: collector.ids.into_iter().map(ParamGroup::from_ids).collect(),
+            stages: collector
+                .ids
+                .into_iter()
+                .map(ParamGroup::from_ids)
+                .collect(),
         }
     }
 

@@ -101,8 +101,18 @@ impl Recipe {
     /// out of its range.
     pub fn validate(&self) -> Result<(), TrainerError> {
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
-        require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")?;
-        require(self.accumulate > 0, "accumulate", self.accumulate, "at least 1")?;
+        require(
+            self.batch_size > 0,
+            "batch_size",
+            self.batch_size,
+            "at least 1",
+        )?;
+        require(
+            self.accumulate > 0,
+            "accumulate",
+            self.accumulate,
+            "at least 1",
+        )?;
         require(self.views > 0, "views", self.views, "at least 1")?;
         require(
             self.learning_rate.is_finite() && self.learning_rate > 0.0,
@@ -117,7 +127,12 @@ impl Recipe {
             "at least 0 and below 1",
         )?;
         if let Some(norm) = self.clip_norm {
-            require(norm.is_finite() && norm > 0.0, "clip_norm", norm, "a finite number above 0")?;
+            require(
+                norm.is_finite() && norm > 0.0,
+                "clip_norm",
+                norm,
+                "a finite number above 0",
+            )?;
         }
         if let Some(mix) = &self.mix {
             mix.validate()?;

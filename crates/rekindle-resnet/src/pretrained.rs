@@ -1,0 +1,303 @@
+//! A network together with what makes it usable: preprocessing, class names, origin.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::weights::{self, CheckOptions, Checkpoint, ModelInfo, TensorOut};
+use crate::{Architecture, BlockKind, Error, Preprocess, ResNet, ResNetConfig, catalogue, state_dict};
+
+/// A network read from a file, with all that the file says about it.
+#[derive(Clone, Debug)]
+pub struct Pretrained {
+    /// The network with its own head, if the file has one.
+    pub model: ResNet,
+    /// What the network is built of, read off the tensors' shapes.
+    pub config: ResNetConfig,
+    /// torchvision's name, or a description of a network that is none of its ten.
+    pub architecture: String,
+    /// What a picture goes through before the network sees it.
+    pub preprocess: Preprocess,
+    /// Class names in the order of the logits, where the file knows them.
+    pub classes: Option<Vec<String>>,
+    /// Where the weights came from.
+    pub path: PathBuf,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Pretrained {
+    /// Reads a checkpoint in any of the known formats; nothing but the file is needed.
+    ///
+    /// The architecture is inferred from names and shapes. Preprocessing comes from the file's metadata,
+    /// else from the catalogue if the file has the name of one of torchvision's, else it is
+    /// [`Preprocess::IMAGENET`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`weights::read`], [`Error::Mismatch`] for tensors that are no ResNet's, and
+    /// [`Error::NotFinite`] for NaN or infinity inside.
+    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let checkpoint = weights::read(path)?;
+        let info = checkpoint.info()?;
+        let config = ResNetConfig::infer(&checkpoint);
+        let model = config
+            .init(device)
+            .load(&checkpoint, CheckOptions::default())?;
+        let architecture = Architecture::ALL
+            .into_iter()
+            .find(|architecture| architecture.config().is_same_trunk(&config))
+            .map_or_else(|| config.describe(), |found| found.name().to_string());
+        Ok(Self {
+            model,
+            config,
+            architecture,
+            preprocess: info
+                .preprocess
+                .or_else(|| catalogue_preprocess(path))
+                .unwrap_or_default(),
+            classes: info.classes,
+            path: path.to_path_buf(),
+            sha256: sha256(path)?,
+        })
+    }
+}
+
+fn catalogue_preprocess(path: &Path) -> Option<Preprocess> {
+    let name = path.file_name()?.to_str()?;
+    catalogue::entries()
+        .iter()
+        .find(|entry| entry.file == name)
+        .map(|entry| entry.preprocess.clone())
+}
+
+fn sha256(path: &Path) -> Result<String, Error> {
+    let mut hasher = HashWriter(Sha256::new());
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut hasher))
+        .map_err(|source| Error::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+    let digest = hasher.0.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ResNet {
+    /// Takes over a checkpoint's tensors.
+    ///
+    /// A stem for another number of channels than the file's gets the file's weights summed over the
+    /// channels (for one channel) or repeated and scaled by the ratio of the counts (for others), so that
+    /// a grey picture, or the same picture in more channels, gives the same activations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] with every tensor that is missing, extra or of another shape, and what reading
+    /// a tensor can fail with.
+    pub fn load(self, checkpoint: &Checkpoint, options: CheckOptions) -> Result<Self, Error> {
+        let mut expected = state_dict::shapes(&self);
+        let channels = adapt_expected_stem(&mut expected, checkpoint);
+        weights::check(checkpoint, &expected, options)?;
+        let mut failure = None;
+        let model = state_dict::assign(self, |name| {
+            if failure.is_some() || !checkpoint.tensors.contains_key(name) {
+                return None;
+            }
+            if options.ignore_head && name.starts_with("fc.") {
+                return None;
+            }
+            match checkpoint.read_f32(name) {
+                Ok(values) if name == STEM => Some(adapt_stem(values, channels)),
+                Ok(values) => Some(values),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(model),
+        }
+    }
+
+    /// Writes the network as safetensors under torchvision's names: PyTorch's
+    /// `load_state_dict(strict=True)` takes it, and [`Pretrained::open`] needs nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn save(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+        weights::write_safetensors(path, self.tensors_out(TensorOut::f32), &info.to_metadata())
+    }
+
+    /// As [`save`](Self::save) in half the space: weights rounded to 16-bit floats.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn save_f16(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+        weights::write_safetensors(path, self.tensors_out(TensorOut::f16), &info.to_metadata())
+    }
+
+    /// As [`save`](Self::save), in Burn's own format.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn save_burnpack(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+        weights::write_burnpack(path, self.tensors_out(TensorOut::f32), &info.to_metadata())
+    }
+
+    fn tensors_out(&self, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -> Vec<TensorOut> {
+        named_tensors(state_dict::collect(self), encode)
+    }
+}
+
+/// A state dict as tensors to write, with the counter of batches that PyTorch keeps beside every running
+/// variance.
+pub fn named_tensors(
+    tensors: std::collections::BTreeMap<String, state_dict::HostTensor>,
+    encode: fn(String, Vec<usize>, &[f32]) -> TensorOut,
+) -> Vec<TensorOut> {
+    let mut out = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        if let Some(layer) = name.strip_suffix("running_var") {
+            let counter = format!("{layer}num_batches_tracked");
+            out.push(TensorOut::i64(counter, Vec::new(), &[0]));
+        }
+        out.push(encode(name, tensor.shape, &tensor.values));
+    }
+    out
+}
+
+const STEM: &str = "conv1.weight";
+
+/// Channels of the stem in the file and in the model.
+#[derive(Clone, Copy, PartialEq)]
+struct StemChannels {
+    file: usize,
+    model: usize,
+}
+
+/// Lets a stem for other channels pass the check, where all else about it fits.
+fn adapt_expected_stem(
+    expected: &mut [(String, Vec<usize>)],
+    checkpoint: &Checkpoint,
+) -> StemChannels {
+    let stem = expected.iter_mut().find(|(name, _)| name == STEM);
+    let (Some((_, shape)), Some(found)) = (stem, checkpoint.shape(STEM)) else {
+        return StemChannels { file: 3, model: 3 };
+    };
+    let model = shape[1];
+    if found.len() != 4 || found[1] == 0 {
+        return StemChannels { file: model, model };
+    }
+    shape[1] = found[1];
+    StemChannels {
+        file: found[1],
+        model,
+    }
+}
+
+/// `[out, file, 7, 7]` to `[out, model, 7, 7]`, row-major: summed for one channel, else repeated in turn
+/// and scaled by `file / model` (as timm adapts a stem).
+fn adapt_stem(values: Vec<f32>, channels: StemChannels) -> Vec<f32> {
+    let StemChannels { file, model } = channels;
+    if file == model {
+        return values;
+    }
+    const KERNEL: usize = 7 * 7;
+    let filters = values.chunks_exact(file * KERNEL);
+    let mut adapted = Vec::with_capacity(filters.len() * model * KERNEL);
+    for filter in filters {
+        if model == 1 {
+            adapted.extend((0..KERNEL).map(|at| {
+                filter[at..].iter().step_by(KERNEL).sum::<f32>()
+            }));
+        } else {
+            let scale = file as f32 / model as f32;
+            for channel in 0..model {
+                let from = channel % file * KERNEL;
+                adapted.extend(filter[from..from + KERNEL].iter().map(|w| w * scale));
+            }
+        }
+    }
+    adapted
+}
+
+impl ResNetConfig {
+    /// Reads the network's dimensions off a checkpoint's shapes.
+    ///
+    /// What is missing is taken as ResNet-18 has it: loading then says what doesn't fit.
+    pub fn infer(checkpoint: &Checkpoint) -> Self {
+        let extent = |name: &str, axis: usize| {
+            checkpoint
+                .shape(name)
+                .and_then(|shape| shape.get(axis).copied())
+                .filter(|extent| *extent > 0)
+        };
+        let stem_width = extent(STEM, 0).unwrap_or(64);
+        let is_bottleneck = checkpoint.shape("layer1.0.conv3.weight").is_some();
+        let (block, groups, width_per_group) = if is_bottleneck {
+            let width = extent("layer1.0.conv2.weight", 0).unwrap_or(stem_width);
+            let per_group = extent("layer1.0.conv2.weight", 1).unwrap_or(width);
+            let groups = (width / per_group).max(1);
+            let width_per_group = width * 64 / (stem_width * groups);
+            (BlockKind::Bottleneck, groups, width_per_group.max(1))
+        } else {
+            (BlockKind::Basic, 1, 64)
+        };
+        let layers = std::array::from_fn(|stage| {
+            let blocks = (0..)
+                .take_while(|block| {
+                    let name = format!("layer{}.{block}.conv1.weight", stage + 1);
+                    checkpoint.shape(&name).is_some()
+                })
+                .count();
+            blocks.max(1)
+        });
+        ResNetConfig::new(block, layers)
+            .with_num_classes(extent("fc.weight", 0).unwrap_or(0))
+            .with_in_channels(extent(STEM, 1).unwrap_or(3))
+            .with_stem_width(stem_width)
+            .with_groups(groups)
+            .with_width_per_group(width_per_group)
+    }
+
+    /// Whether two networks differ at most in their head and their input's channels.
+    pub fn is_same_trunk(&self, other: &Self) -> bool {
+        let trunk = |config: &Self| Self {
+            num_classes: 0,
+            in_channels: 3,
+            ..config.clone()
+        };
+        trunk(self) == trunk(other)
+    }
+
+    fn describe(&self) -> String {
+        let [a, b, c, d] = self.layers;
+        let block = match self.block {
+            BlockKind::Basic => "basic",
+            BlockKind::Bottleneck => "bottleneck",
+        };
+        format!("resnet_{block}_{a}_{b}_{c}_{d}_width{}", self.stem_width)
+    }
+}

@@ -1,0 +1,155 @@
+//! ResNet-18 with real weights against PyTorch's activations, and weights that go out and come back.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use burn::prelude::*;
+use rekindle_resnet::weights::{self, CheckOptions, ModelInfo};
+use rekindle_resnet::{Architecture, Error, Preprocess, Pretrained, STAGES, state_dict};
+
+#[test]
+fn activations_are_pytorchs() {
+    let (Some(weights), Some(reference)) = (
+        common::shared("data/weights/resnet18-standin.pth"),
+        common::shared("reference/resnet18_eval.safetensors"),
+    ) else {
+        return;
+    };
+    let device = Device::flex();
+    let pretrained = Pretrained::open(weights, &device).unwrap();
+    assert_eq!(pretrained.architecture, "resnet18");
+    let reference = common::Reference::open(&reference);
+    let model = pretrained.model;
+    let intermediates = model.forward_intermediates(reference.tensor("input", &device));
+    let last = intermediates[4].clone();
+    for (stage, activations) in STAGES.iter().zip(intermediates) {
+        let error = reference.relative_error(stage, activations);
+        println!("{stage}: relative error {error:.1e}");
+        assert!(error < 1e-4, "{stage}: {error:e}");
+    }
+    let features = reference.relative_error("features", model.pool(last.clone()));
+    let logits = reference.relative_error("logits", model.forward_head(last));
+    println!("features {features:.1e}, logits {logits:.1e}");
+    assert!(features < 1e-4 && logits < 1e-4);
+}
+
+#[test]
+fn weights_go_out_and_come_back_bit_for_bit() {
+    let device = Device::flex();
+    let config = Architecture::ResNet18
+        .config()
+        .with_stem_width(8)
+        .with_num_classes(5);
+    let model = config.init(&device);
+    let info = ModelInfo {
+        classes: Some((0..5).map(|class| format!("class {class}")).collect()),
+        preprocess: Some(Preprocess {
+            crop: 64,
+            ..Preprocess::IMAGENET
+        }),
+        ..ModelInfo::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let safetensors = folder.path().join("model.safetensors");
+    let burnpack = folder.path().join("model.bpk");
+    model.save(&safetensors, &info).unwrap();
+    model.save_burnpack(&burnpack, &info).unwrap();
+    for path in [safetensors, burnpack] {
+        let back = Pretrained::open(&path, &device).unwrap();
+        assert_eq!(back.config, config, "{}", path.display());
+        assert_eq!(back.classes, info.classes);
+        assert_eq!(back.preprocess.crop, 64);
+        assert_eq!(state_dict::collect(&back.model), state_dict::collect(&model));
+    }
+}
+
+#[test]
+fn another_architecture_is_one_error_that_lists_what_differs() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let narrow = Architecture::ResNet18.config().with_stem_width(8);
+    narrow.init(&device).save(&path, &ModelInfo::default()).unwrap();
+    let checkpoint = weights::read(&path).unwrap();
+    let wider = Architecture::ResNet34.config().with_stem_width(8);
+    let error = wider
+        .init(&device)
+        .load(&checkpoint, CheckOptions::default())
+        .unwrap_err();
+    assert!(matches!(error, Error::Mismatch(_)), "{error}");
+    assert!(error.to_string().contains("layer3.5.conv2.weight"), "{error}");
+}
+
+#[test]
+fn a_grey_stem_sums_the_weights_over_the_channels() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let config = Architecture::ResNet18.config().with_stem_width(8);
+    let rgb = config.init(&device);
+    rgb.save(&path, &ModelInfo::default()).unwrap();
+    let checkpoint = weights::read(&path).unwrap();
+
+    let image = Tensor::<4>::random([1, 1, 32, 32], burn::tensor::Distribution::Default, &device);
+    let expected = rgb.forward(image.clone().repeat_dim(1, 3));
+    for channels in [1, 2, 6] {
+        let other = config
+            .clone()
+            .with_in_channels(channels)
+            .init(&device)
+            .load(&checkpoint, CheckOptions::default())
+            .unwrap();
+        let found = other.forward(image.clone().repeat_dim(1, channels));
+        let [found, expected] = [found, expected.clone()]
+            .map(|logits| logits.into_data().iter::<f32>().collect::<Vec<_>>());
+        let error = common::relative_error(&found, &expected);
+        // Two channels keep red and green: scaled, but not the same filter.
+        if channels != 2 {
+            assert!(error < 1e-5, "{channels} channels: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_new_classifier_has_the_classes_asked_for() {
+    let device = Device::flex();
+    let model = Architecture::ResNet50
+        .config()
+        .with_stem_width(8)
+        .init(&device);
+    assert_eq!((model.num_features(), model.num_classes()), (256, 1000));
+    let model = model.reset_classifier(3);
+    let images = Tensor::<4>::zeros([2, 3, 32, 32], &device);
+    assert_eq!(model.forward(images.clone()).dims(), [2, 3]);
+    let bare = model.reset_classifier(0);
+    assert_eq!(bare.forward(images).dims(), [2, 256]);
+    assert_eq!(bare.num_classes(), 0);
+}
+
+#[cfg(feature = "kernels")]
+#[test]
+fn packed_activations_are_pytorchs() {
+    use rekindle_resnet::PackedResNet;
+
+    let (Some(weights), Some(reference)) = (
+        common::shared("data/weights/resnet18-standin.pth"),
+        common::shared("reference/resnet18_eval.safetensors"),
+    ) else {
+        return;
+    };
+    let device = Device::flex();
+    let model = Pretrained::open(weights, &device).unwrap().model;
+    let reference = common::Reference::open(&reference);
+    let input = reference.tensor::<4>("input", &device);
+    for (index, stage) in STAGES.iter().enumerate().take(4) {
+        let packed = PackedResNet::new(&model, index + 1).unwrap();
+        let error = reference.relative_error(stage, packed.forward(input.clone()).unwrap());
+        println!("packed {stage}: relative error {error:.1e}");
+        assert!(error < 1e-4, "{stage}: {error:e}");
+    }
+    let packed = PackedResNet::new(&model, STAGES.len()).unwrap();
+    let features = packed.forward(input).unwrap().flatten::<2>(1, 3);
+    let error = reference.relative_error("features", features);
+    println!("packed features: relative error {error:.1e}");
+    assert!(error < 1e-4);
+}

@@ -1,0 +1,148 @@
+//! Saving and restoring a learner.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rekindle_resnet::state_dict::{self, HostTensor};
+use rekindle_resnet::weights::{self, TensorOut, write_safetensors};
+use rekindle_transfer::{Backbone, Classifier};
+use serde::{Deserialize, Serialize};
+
+use crate::events::EpochMetrics;
+use crate::learner::Learner;
+use crate::optimizer::Optimizer;
+use crate::run_directory::WriteError;
+use crate::{BestEpoch, TrainerError};
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.bpk";
+const STATE: &str = "state.json";
+
+/// Where a run stands beside its weights: what the loop needs to go on as if it had never stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LoopState {
+    pub best: BestEpoch,
+    pub history: Vec<EpochMetrics>,
+    /// Of the epoch that is under way.
+    pub partial: Partial,
+    pub seconds_train: f64,
+    pub seconds_total: f64,
+}
+
+/// Sums over the training batches of an epoch so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Partial {
+    pub loss: f64,
+    pub correct: usize,
+    pub images: usize,
+    pub seconds: f64,
+}
+
+/// A state dict under the names of [`Classifier`]: `backbone.` and `head.` in front.
+pub(crate) type Weights = BTreeMap<String, HostTensor>;
+
+/// Every tensor of a classifier, on the host.
+pub(crate) fn weights_of<B: Backbone>(classifier: &Classifier<B>) -> Weights {
+    state_dict::collect(classifier)
+}
+
+/// The classifier with these weights.
+pub(crate) fn with_weights<B: Backbone>(
+    classifier: Classifier<B>,
+    weights: &Weights,
+) -> Classifier<B> {
+    state_dict::assign(classifier, |name| {
+        weights.get(name).map(|tensor| tensor.values.clone())
+    })
+}
+
+/// The names of a plain network: `backbone.layer1.0.conv1.weight` as `layer1.0.conv1.weight`,
+/// `head.weight` as `fc.weight`.
+pub(crate) fn plain_names<B: Backbone>(classifier: &Classifier<B>, weights: Weights) -> Weights {
+    let head = classifier.backbone.head_name();
+    weights
+        .into_iter()
+        .map(|(name, tensor)| {
+            let plain = match name.strip_prefix("backbone.") {
+                Some(rest) => rest.to_string(),
+                None => name.replacen("head", head, 1),
+            };
+            (plain, tensor)
+        })
+        .collect()
+}
+
+/// Writes a learner's weights, its optimiser's state and the loop's into `folder`.
+pub(crate) fn save<B: Backbone + 'static>(
+    folder: &Path,
+    learner: &Learner<B>,
+    state: &LoopState,
+) -> Result<(), WriteError> {
+    let tensors = weights_of(learner.classifier())
+        .into_iter()
+        .map(|(name, tensor)| TensorOut::f32(name, tensor.shape, &tensor.values))
+        .collect();
+    write_safetensors(folder.join(MODEL), tensors, &BTreeMap::new())?;
+    learner
+        .optimizer()
+        .save(folder.join(OPTIMIZER))
+        .map_err(|error| error.to_string())?;
+    std::fs::write(folder.join(STATE), serde_json::to_vec_pretty(state)?)?;
+    Ok(())
+}
+
+/// Brings a learner and the loop to where [`save`] was called.
+pub(crate) fn restore<B: Backbone + 'static>(
+    folder: &Path,
+    learner: &mut Learner<B>,
+    optimizer: &Optimizer,
+) -> Result<LoopState, TrainerError> {
+    let path = folder.join(STATE);
+    let text = std::fs::read(&path).map_err(|error| TrainerError::io("read", &path, error))?;
+    let state = serde_json::from_slice(&text).map_err(|error| TrainerError::DamagedFile {
+        path,
+        reason: error.to_string(),
+    })?;
+    let weights = read_weights(&folder.join(MODEL))?;
+    learner.set_classifier(with_weights(learner.classifier().clone(), &weights));
+    let path = folder.join(OPTIMIZER);
+    let saved = optimizer
+        .init()
+        .load(&path)
+        .map_err(|error| TrainerError::OptimizerState {
+            path,
+            reason: error.to_string(),
+        })?;
+    learner.set_optimizer(saved);
+    Ok(state)
+}
+
+/// Every tensor of a safetensors file, under its own names.
+fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
+    let checkpoint = weights::read(path)?;
+    let mut found = Weights::new();
+    for tensor in checkpoint.tensors.values() {
+        let values = HostTensor {
+            shape: tensor.shape().to_vec(),
+            values: tensor.read_f32()?,
+        };
+        found.insert(tensor.name_in_file().to_string(), values);
+    }
+    Ok(found)
+}
+
+/// Weights saved under a plain network's names, back under those of a [`Classifier`].
+pub(crate) fn read_plain<B: Backbone>(
+    path: &Path,
+    classifier: &Classifier<B>,
+) -> Result<Weights, TrainerError> {
+    let head = format!("{}.", classifier.backbone.head_name());
+    let weights = read_weights(path)?.into_iter().map(|(name, tensor)| {
+        let full = match name.strip_prefix(&head) {
+            Some(rest) => format!("head.{rest}"),
+            None => format!("backbone.{name}"),
+        };
+        (full, tensor)
+    });
+    Ok(weights.collect())
+}

@@ -1,0 +1,191 @@
+//! Where batches come from: freshly decoded images, or kept activations.
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use rekindle_imagefolder::{HostBatch, ImageDataset, Loader, Skipped};
+
+use crate::TrainerError;
+use crate::loss::Targets;
+
+/// Images, or activations behind a frozen prefix, on their way into a classifier.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[n, channels, height, width]`, on a device without autodiff.
+    pub x: Tensor<4>,
+    /// The stage that `x` goes into: 0 for images.
+    pub start: usize,
+    /// What the images are.
+    pub targets: Targets,
+    /// Positions in the data set.
+    pub indices: Vec<usize>,
+    /// Files that were left out because they are bad.
+    pub skipped: Vec<Skipped>,
+}
+
+/// One batch after the other, once through the data.
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<Batch, TrainerError>> + 'a>;
+
+/// A source of batches for training or validation.
+pub enum Feed {
+    /// Decoded and augmented anew in every epoch.
+    Images(Loader),
+    /// Activations that are computed already.
+    Activations(ActivationFeed),
+}
+
+impl Feed {
+    /// Batches an epoch.
+    pub fn batches(&self) -> usize {
+        match self {
+            Feed::Images(loader) => loader.batches(),
+            Feed::Activations(feed) => feed.images().div_ceil(feed.batch_size),
+        }
+    }
+
+    /// Images an epoch.
+    pub fn images(&self) -> usize {
+        match self {
+            Feed::Images(loader) => loader.dataset().len(),
+            Feed::Activations(feed) => feed.images(),
+        }
+    }
+
+    /// The images' data set.
+    pub fn dataset(&self) -> &Arc<ImageDataset> {
+        match self {
+            Feed::Images(loader) => loader.dataset(),
+            Feed::Activations(feed) => feed.loader.dataset(),
+        }
+    }
+
+    /// The batches of an epoch, counted from 0, on `device` (without autodiff).
+    pub fn epoch(&self, epoch: usize, device: &Device) -> Batches<'_> {
+        self.epoch_from(epoch, 0, device)
+    }
+
+    /// As [`epoch`](Self::epoch), from batch `first` on: to go on where a run was interrupted.
+    pub fn epoch_from(&self, epoch: usize, first: usize, device: &Device) -> Batches<'_> {
+        let device = device.clone().without_autodiff();
+        match self {
+            Feed::Images(loader) => Box::new(
+                loader
+                    .epoch_from(epoch as u64, first)
+                    .map(move |batch| image_batch(batch?, &device)),
+            ),
+            Feed::Activations(feed) => feed.epoch(epoch, first, device),
+        }
+    }
+}
+
+fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError> {
+    let shape = [batch.len(), 3, batch.height, batch.width];
+    let labels = batch
+        .labels
+        .iter()
+        .map(|label| usize::try_from(*label).unwrap_or(0))
+        .collect();
+    Ok(Batch {
+        x: Tensor::from_data(TensorData::new(batch.images, shape), device),
+        start: 0,
+        targets: Targets {
+            labels,
+            soft: batch.soft_targets,
+            weights: batch.weights,
+        },
+        indices: batch.indices,
+        skipped: batch.skipped,
+    })
+}
+
+/// Activations of every usable image, in as many views as were kept.
+#[derive(Clone, Debug)]
+pub struct Activations {
+    /// `[channels, height, width]` of one image's activations.
+    pub shape: [usize; 3],
+    /// The stage that they go into.
+    pub start: usize,
+    /// Views of each image.
+    pub views: usize,
+    /// For each image of the data set, its activations, view after view; none for a bad file.
+    pub rows: Vec<Option<Vec<f32>>>,
+}
+
+/// Batches of kept activations, in the order that a loader would have taken the images.
+pub struct ActivationFeed {
+    activations: Activations,
+    loader: Loader,
+    batch_size: usize,
+}
+
+impl ActivationFeed {
+    /// Batches of `batch_size` in the order of `loader`; in epoch `e` every image shows its view
+    /// `e` modulo the number of views.
+    pub fn new(activations: Activations, loader: Loader, batch_size: usize) -> Self {
+        Self {
+            activations,
+            loader,
+            batch_size,
+        }
+    }
+
+    /// The activations.
+    pub fn activations(&self) -> &Activations {
+        &self.activations
+    }
+
+    fn images(&self) -> usize {
+        self.activations.rows.iter().flatten().count()
+    }
+
+    fn epoch(&self, epoch: usize, first: usize, device: Device) -> Batches<'_> {
+        let order = match self.loader.order(epoch as u64) {
+            Ok(order) => order,
+            Err(error) => return Box::new(std::iter::once(Err(error.into()))),
+        };
+        let usable: Vec<usize> = order
+            .into_iter()
+            .filter(|index| self.activations.rows[*index].is_some())
+            .collect();
+        let view = epoch % self.activations.views;
+        let chunks: Vec<Vec<usize>> = usable.chunks(self.batch_size).map(<[_]>::to_vec).collect();
+        Box::new(
+            chunks
+                .into_iter()
+                .skip(first)
+                .map(move |indices| Ok(self.batch(indices, view, &device))),
+        )
+    }
+
+    fn batch(&self, indices: Vec<usize>, view: usize, device: &Device) -> Batch {
+        let Activations { shape, start, .. } = self.activations;
+        let length: usize = shape.iter().product();
+        let mut values = Vec::with_capacity(indices.len() * length);
+        for row in indices
+            .iter()
+            .filter_map(|index| self.activations.rows[*index].as_ref())
+        {
+            values.extend_from_slice(&row[view * length..(view + 1) * length]);
+        }
+        let dataset = self.loader.dataset();
+        let [channels, height, width] = shape;
+        let data = TensorData::new(values, [indices.len(), channels, height, width]);
+        Batch {
+            x: Tensor::from_data(data, device),
+            start,
+            targets: Targets {
+                labels: indices
+                    .iter()
+                    .map(|index| dataset.labels()[*index].unwrap_or(0))
+                    .collect(),
+                soft: None,
+                weights: dataset
+                    .weights()
+                    .map(|weights| indices.iter().map(|index| weights[*index]).collect()),
+            },
+            indices,
+            skipped: Vec::new(),
+        }
+    }
+}

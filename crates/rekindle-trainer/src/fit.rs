@@ -1,0 +1,624 @@
+//! The loop over epochs.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::prelude::*;
+use rekindle_imagefolder::{Loader, OnBadFile};
+use rekindle_resnet::named_tensors;
+use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
+use rekindle_transfer::tuning::stage_parameters;
+use rekindle_transfer::{Backbone, Classifier, Plan};
+
+use crate::activations::{FrozenPart, Views};
+use crate::checkpoint::{self, LoopState, Partial, Weights};
+use crate::data::eval_pipeline;
+use crate::events::{
+    EndReason, EpochMetrics, Event, PartSummary, RunOutcome, RunSummary, StageSummary,
+};
+use crate::feed::{ActivationFeed, Batch, Feed};
+use crate::learner::{Learner, Predictions};
+use crate::recipe::Cache;
+use crate::run_directory::{Checkpoint, Position, RunWriter};
+use crate::trainer::{Fitted, Trainer};
+use crate::{BestEpoch, Monitor, Observer, TrainerError};
+
+/// Time that must lie between two checkpoints: epochs on kept activations take milliseconds.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Images that go through the network together in validation.
+const VALIDATION_BATCH: usize = 32;
+
+/// Trains, from the beginning or from a checkpoint.
+pub(crate) fn run<B: Backbone + 'static>(
+    trainer: Trainer<'_, B>,
+    writer: Option<RunWriter>,
+    from: Option<Checkpoint>,
+) -> Result<Fitted<B>, TrainerError> {
+    let mut run = Run::prepare(trainer, writer)?;
+    if let Some(checkpoint) = from {
+        run.restore(&checkpoint)?;
+    }
+    let reason = match run.epochs() {
+        Ok(reason) => reason,
+        Err(error) => {
+            if matches!(error, TrainerError::Diverged { .. }) {
+                run.end(EndReason::Diverged)?;
+            }
+            return Err(error);
+        }
+    };
+    run.finish(reason)
+}
+
+struct Run<'a, B: Backbone> {
+    trainer: Trainer<'a, B>,
+    writer: Option<RunWriter>,
+    learner: Learner<B>,
+    train: Rc<Feed>,
+    val: Feed,
+    info: ModelInfo,
+    state: LoopState,
+    position: Position,
+    best_weights: Option<Weights>,
+    best_predictions: Predictions,
+    is_best_written: bool,
+    class_weights: Option<Vec<f32>>,
+    clock: Clock,
+}
+
+/// When this process began, and when it last saved.
+struct Clock {
+    started: Instant,
+    before: f64,
+    saved: Instant,
+}
+
+impl Clock {
+    fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl<'a, B: Backbone + 'static> Run<'a, B> {
+    fn prepare(
+        mut trainer: Trainer<'a, B>,
+        writer: Option<RunWriter>,
+    ) -> Result<Self, TrainerError> {
+        let clock = Clock {
+            started: Instant::now(),
+            before: 0.0,
+            saved: Instant::now(),
+        };
+        let plan = trainer
+            .strategy
+            .plan(trainer.classifier.backbone.stage_names(), 0)?;
+        announce(&mut trainer, &plan, writer.as_ref());
+        let (train, val, seconds_train) = feeds(&mut trainer)?;
+        let class_weights = trainer
+            .recipe
+            .balance_classes
+            .then(|| trainer.data.train.class_weights());
+        let classifier = trainer.classifier.clone();
+        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device);
+        Ok(Self {
+            info: trainer.model_info(),
+            state: LoopState {
+                best: BestEpoch::new(trainer.recipe.monitor, 0.0),
+                history: Vec::new(),
+                partial: Partial::default(),
+                seconds_train,
+                seconds_total: 0.0,
+            },
+            trainer,
+            writer,
+            learner,
+            train: Rc::new(train),
+            val,
+            position: Position::default(),
+            best_weights: None,
+            best_predictions: Predictions::default(),
+            is_best_written: true,
+            class_weights,
+            clock,
+        })
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainerError> {
+        self.position = checkpoint.position();
+        let plan = self.plan(self.position.epochs)?;
+        self.learner.follow(plan);
+        let optimizer = self.trainer.recipe.optimizer.clone();
+        self.state = checkpoint::restore(checkpoint.path(), &mut self.learner, &optimizer)?;
+        self.clock.before = self.state.seconds_total;
+        let best = match &self.writer {
+            Some(writer) => writer.directory().best_weights_path(),
+            None => return Ok(()),
+        };
+        if self.state.best.epoch().is_some() && best.exists() {
+            let weights = checkpoint::read_plain(&best, self.learner.classifier())?;
+            let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
+            let predictor = crate::Predictor::new(&classifier);
+            let batches = self.val.epoch(0, &self.trainer.device);
+            self.best_predictions = predictor.predict(batches, |_| ())?;
+            self.best_weights = Some(weights);
+        }
+        Ok(())
+    }
+
+    fn epochs(&mut self) -> Result<EndReason, TrainerError> {
+        while self.position.epochs < self.trainer.recipe.epochs {
+            let plan = self.plan(self.position.epochs)?;
+            self.start_stage(&plan)?;
+            self.learner.follow(plan);
+            if self.train_epoch()? {
+                self.save()?;
+                return Ok(EndReason::Interrupted);
+            }
+            self.validate()?;
+            self.position = Position::after_epoch(self.position.epochs + 1);
+            if self.clock.saved.elapsed() >= CHECKPOINT_INTERVAL {
+                self.save()?;
+            }
+            let stopping = &self.trainer.recipe.early_stopping;
+            if stopping
+                .as_ref()
+                .is_some_and(|rule| self.state.best.should_stop(rule))
+            {
+                return Ok(EndReason::EarlyStopping);
+            }
+            if self.trainer.interrupt.requested() {
+                self.save()?;
+                return Ok(EndReason::Interrupted);
+            }
+        }
+        Ok(EndReason::Finished)
+    }
+
+    /// One pass over the training images; true where it was interrupted.
+    fn train_epoch(&mut self) -> Result<bool, TrainerError> {
+        let epoch = self.position.epochs;
+        let (batches, images) = (self.train.batches(), self.train.images());
+        self.emit(Event::EpochStarted {
+            epoch: epoch + 1,
+            epochs: self.trainer.recipe.epochs,
+            batches,
+            images,
+        })?;
+        let begun = Instant::now();
+        let before = self.state.partial.seconds;
+        let feed = Rc::clone(&self.train);
+        let interrupted = self.train_batches(&feed, begun, before)?;
+        self.state.partial.seconds = before + begun.elapsed().as_secs_f64();
+        if !interrupted {
+            let rate = self.rate(batches.saturating_sub(1));
+            self.learner.flush(rate);
+        }
+        Ok(interrupted)
+    }
+
+    fn train_batches(
+        &mut self,
+        feed: &Feed,
+        begun: Instant,
+        before: f64,
+    ) -> Result<bool, TrainerError> {
+        let epoch = self.position.epochs;
+        let device = self.trainer.device.clone();
+        for batch in feed.epoch_from(epoch, self.position.batches, &device) {
+            let mut batch = batch?;
+            self.balance(&mut batch);
+            for skipped in &batch.skipped {
+                self.emit(Event::SkippedFile {
+                    path: skipped.path.clone(),
+                    reason: skipped.reason.clone(),
+                })?;
+            }
+            let rate = self.rate(self.position.batches);
+            self.position.batches += 1;
+            if batch.indices.is_empty() {
+                continue;
+            }
+            let outcome = self.learner.train_batch(&batch, rate)?;
+            if !outcome.loss.is_finite() {
+                return Err(TrainerError::Diverged {
+                    epoch: epoch + 1,
+                    batch: self.position.batches,
+                    loss: outcome.loss,
+                    files: files(feed, &batch.indices),
+                });
+            }
+            let partial = &mut self.state.partial;
+            partial.loss += outcome.loss * outcome.images as f64;
+            partial.correct += outcome.correct;
+            partial.images += outcome.images;
+            partial.seconds = before + begun.elapsed().as_secs_f64();
+            self.emit(Event::BatchEnded {
+                epoch: epoch + 1,
+                batch: self.position.batches,
+                images: outcome.images,
+                loss: outcome.loss,
+                learning_rate: rate,
+            })?;
+            let is_between_steps = self.position.batches % self.trainer.recipe.accumulate == 0;
+            if self.trainer.interrupt.requested()
+                && is_between_steps
+                && self.position.batches < feed.batches()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Weighs each image by its class, where the recipe asks for it.
+    fn balance(&self, batch: &mut Batch) {
+        if let Some(by_class) = &self.class_weights {
+            let targets = &mut batch.targets;
+            let own = targets.weights.take();
+            let weight = |(position, label): (usize, &usize)| {
+                by_class[*label] * own.as_ref().map_or(1.0, |own| own[position])
+            };
+            targets.weights = Some(targets.labels.iter().enumerate().map(weight).collect());
+        }
+    }
+
+    fn validate(&mut self) -> Result<(), TrainerError> {
+        let epoch = self.position.epochs + 1;
+        let begun = Instant::now();
+        let images = self.val.images();
+        self.emit(Event::ValidationStarted {
+            epoch,
+            batches: self.val.batches(),
+            images,
+        })?;
+        let predictor = self.learner.predictor();
+        let observers = &mut self.trainer.observers;
+        let mut number = 0;
+        let predictions = predictor.predict(self.val.epoch(0, &self.trainer.device), |count| {
+            number += 1;
+            let event = Event::ValidationBatchEnded {
+                epoch,
+                batch: number,
+                images: count,
+            };
+            for observer in observers.iter_mut() {
+                observer.on_event(&event);
+            }
+        })?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let (loss, accuracy) = (predictions.loss, predictions.accuracy());
+        self.emit(Event::Validated {
+            epoch,
+            loss,
+            accuracy,
+        })?;
+        let is_best = self.observe(epoch, predictions)?;
+        self.end_epoch(epoch, (loss, accuracy), seconds, is_best)
+    }
+
+    /// Keeps the weights of a new best epoch.
+    fn observe(&mut self, epoch: usize, predictions: Predictions) -> Result<bool, TrainerError> {
+        let monitor = self.trainer.recipe.monitor;
+        let value = match monitor {
+            Monitor::Accuracy => predictions.accuracy(),
+            Monitor::Loss => predictions.loss,
+        };
+        let previous = self.state.best.value();
+        if !self.state.best.observe(epoch, value) {
+            return Ok(false);
+        }
+        self.best_weights = Some(checkpoint::weights_of(self.learner.classifier()));
+        self.best_predictions = predictions;
+        self.is_best_written = false;
+        self.emit(Event::BestImproved {
+            epoch,
+            monitor,
+            value,
+            previous,
+        })?;
+        Ok(true)
+    }
+
+    fn end_epoch(
+        &mut self,
+        epoch: usize,
+        (loss, accuracy): (f64, f64),
+        valid_seconds: f64,
+        best: bool,
+    ) -> Result<(), TrainerError> {
+        let partial = std::mem::take(&mut self.state.partial);
+        self.state.seconds_train += partial.seconds;
+        let images = partial.images.max(1) as f64;
+        let last_batch = self.train.batches().saturating_sub(1);
+        let metrics = EpochMetrics {
+            epoch,
+            epochs: self.trainer.recipe.epochs,
+            train_loss: partial.loss / images,
+            train_accuracy: partial.correct as f64 / images,
+            valid_loss: Some(loss),
+            valid_accuracy: Some(accuracy),
+            learning_rate: self.rate(last_batch),
+            train_seconds: partial.seconds,
+            valid_seconds,
+            images_per_second: partial.images as f64 / partial.seconds.max(1e-9),
+            best,
+        };
+        self.state.history.push(metrics.clone());
+        self.emit(Event::EpochEnded { metrics })
+    }
+
+    /// Writes a checkpoint, and the best weights where they are newer than the file.
+    fn save(&mut self) -> Result<(), TrainerError> {
+        self.state.seconds_total = self.clock.seconds();
+        self.clock.saved = Instant::now();
+        self.write_best()?;
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
+        let (learner, state) = (&self.learner, &self.state);
+        let saved = writer.save_checkpoint(self.position, state.best.epoch(), |folder| {
+            checkpoint::save(folder, learner, state)
+        })?;
+        let path = saved.path().to_path_buf();
+        self.emit(Event::CheckpointSaved {
+            epoch: self.position.epochs,
+            path,
+        })
+    }
+
+    fn write_best(&mut self) -> Result<(), TrainerError> {
+        if let (Some(writer), Some(weights), false) =
+            (&self.writer, &self.best_weights, self.is_best_written)
+        {
+            let path = writer.directory().best_weights_path();
+            write_weights(&path, self.learner.classifier(), weights, &self.info)?;
+            self.is_best_written = true;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, reason: EndReason) -> Result<Fitted<B>, TrainerError> {
+        if reason != EndReason::Interrupted {
+            self.save()?;
+        }
+        let outcome = self.end(reason)?;
+        let weights = match self.best_weights {
+            Some(weights) => weights,
+            None => checkpoint::weights_of(self.learner.classifier()),
+        };
+        let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
+        Ok(Fitted {
+            classifier,
+            history: self.state.history,
+            predictions: self.best_predictions,
+            seconds_train: self.state.seconds_train,
+            seconds_total: outcome.seconds,
+            outcome,
+            best_weights: weights,
+            info: self.info,
+            writer: self.writer,
+        })
+    }
+
+    fn end(&mut self, reason: EndReason) -> Result<RunOutcome, TrainerError> {
+        let accuracy = |metrics: Option<&EpochMetrics>| metrics.and_then(|m| m.valid_accuracy);
+        let history = &self.state.history;
+        let best_epoch = self.state.best.epoch();
+        let outcome = RunOutcome {
+            reason,
+            epochs: history.len(),
+            best_epoch,
+            best_accuracy: accuracy(best_epoch.and_then(|epoch| history.get(epoch - 1))),
+            last_accuracy: accuracy(history.last()),
+            seconds: self.clock.seconds(),
+            best_weights: self
+                .writer
+                .as_ref()
+                .map(|writer| writer.directory().best_weights_path()),
+            directory: self
+                .writer
+                .as_ref()
+                .map(|writer| writer.path().to_path_buf()),
+        };
+        self.emit(Event::RunEnded(outcome.clone()))?;
+        Ok(outcome)
+    }
+
+    fn plan(&self, epoch: usize) -> Result<Plan, TrainerError> {
+        let stages = self.learner.classifier().backbone.stage_names();
+        Ok(self.trainer.strategy.plan(stages, epoch)?)
+    }
+
+    fn rate(&self, batch: usize) -> f64 {
+        let recipe = &self.trainer.recipe;
+        let batches = self.train.batches().max(1);
+        let step = self.position.epochs * batches + batch;
+        recipe.learning_rate * recipe.schedule.factor(step, batches, recipe.epochs)
+    }
+
+    /// Says what is frozen and what learns, where that differs from the epoch before.
+    fn start_stage(&mut self, plan: &Plan) -> Result<(), TrainerError> {
+        let epoch = self.position.epochs;
+        if epoch > 0 && self.plan(epoch - 1)? == *plan {
+            return Ok(());
+        }
+        let epochs = self.trainer.recipe.epochs;
+        let mut last = epoch;
+        while last + 1 < epochs && self.plan(last + 1)? == *plan {
+            last += 1;
+        }
+        let summary = stage_summary(&self.trainer, plan, epoch + 1, last + 1);
+        self.emit(Event::StageStarted(summary))
+    }
+
+    fn emit(&mut self, event: Event) -> Result<(), TrainerError> {
+        emit(&mut self.trainer, &event);
+        match &mut self.writer {
+            Some(writer) => writer.log(&event),
+            None => Ok(()),
+        }
+    }
+}
+
+fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
+    for observer in &mut trainer.observers {
+        observer.on_event(event);
+    }
+}
+
+fn announce<B: Backbone + 'static>(
+    trainer: &mut Trainer<'_, B>,
+    plan: &Plan,
+    writer: Option<&RunWriter>,
+) {
+    let parts = stage_parameters(&trainer.classifier, plan);
+    let summary = RunSummary {
+        title: trainer.title.clone(),
+        strategy: trainer.strategy.name().to_string(),
+        architecture: trainer.source.architecture.clone(),
+        weights: trainer.source.weights.clone(),
+        classes: trainer.data.classes.clone(),
+        train_images: trainer.data.train.len(),
+        valid_images: trainer.data.val.len(),
+        parameters: parts.iter().map(|part| part.parameters).sum(),
+        trainable_parameters: parts
+            .iter()
+            .filter(|part| part.is_trained)
+            .map(|part| part.parameters)
+            .sum(),
+        epochs: trainer.recipe.epochs,
+        batch_size: trainer.recipe.batch_size,
+        device: format!("{:?}", trainer.device),
+        seed: trainer.recipe.seed,
+        directory: writer.map(|writer| writer.path().to_path_buf()),
+        resumed_after_epoch: None,
+    };
+    emit(trainer, &Event::RunStarted(summary));
+}
+
+fn stage_summary<B: Backbone + 'static>(
+    trainer: &Trainer<'_, B>,
+    plan: &Plan,
+    first_epoch: usize,
+    last_epoch: usize,
+) -> StageSummary {
+    let rate = trainer.recipe.learning_rate;
+    let parts = stage_parameters(&trainer.classifier, plan)
+        .into_iter()
+        .enumerate()
+        .map(|(index, part)| PartSummary {
+            name: part.stage,
+            parameters: part.parameters,
+            trainable: if part.is_trained { part.parameters } else { 0 },
+            learning_rate: part
+                .is_trained
+                .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(1.0)),
+        })
+        .collect();
+    StageSummary {
+        name: trainer.strategy.name().to_string(),
+        first_epoch,
+        last_epoch,
+        parts,
+    }
+}
+
+/// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
+/// them; and the seconds that computing the training activations took.
+fn feeds<B: Backbone + 'static>(
+    trainer: &mut Trainer<'_, B>,
+) -> Result<(Feed, Feed, f64), TrainerError> {
+    let recipe = trainer.recipe.clone();
+    let data = trainer.data.clone();
+    let mut train_loader = Loader::new(Arc::clone(&data.train))
+        .batch_size(recipe.batch_size)
+        .workers(recipe.workers)
+        .shuffle(recipe.seed)
+        .on_bad_file(OnBadFile::Skip);
+    if let Some(mix) = recipe.mix {
+        train_loader = train_loader.mix(mix);
+    }
+    let val_loader = Loader::new(Arc::clone(&data.val))
+        .batch_size(VALIDATION_BATCH)
+        .workers(recipe.workers)
+        .on_bad_file(OnBadFile::Skip);
+    let names = trainer.classifier.backbone.stage_names();
+    let frozen = trainer.strategy.always_frozen(names, recipe.epochs)?;
+    if recipe.cache == Cache::Off || frozen == 0 {
+        return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
+    }
+
+    let prefix = trainer.classifier.valid().backbone.frozen_prefix(frozen);
+    let part = FrozenPart {
+        prefix: &*prefix,
+        stages: frozen,
+        cut: names[frozen - 1].to_string(),
+        weights: trainer.source.sha256.clone(),
+        device: trainer.device.clone(),
+    };
+    let mut keep = |dataset, count: usize, phase: &str| {
+        let views = Views {
+            dataset,
+            plain: eval_pipeline(&data.preprocess),
+            count,
+            seed: recipe.seed,
+            workers: recipe.workers,
+        };
+        let begun = Instant::now();
+        let name = phase.to_string();
+        let items = Some(views.dataset.len() * count);
+        emit(
+            trainer,
+            &Event::PhaseStarted {
+                name: name.clone(),
+                items,
+            },
+        );
+        let mut done = 0;
+        let activations = part.activations(&views, &recipe.cache, |count| {
+            done += count;
+            emit(trainer, &Event::PhaseAdvanced { done });
+        })?;
+        let seconds = begun.elapsed().as_secs_f64();
+        emit(trainer, &Event::PhaseEnded { name, seconds });
+        Ok::<_, TrainerError>((activations, seconds))
+    };
+    let (train, seconds) = keep(&data.train, recipe.views, "features of the training images")?;
+    let (val, _) = keep(&data.val, 1, "features of the validation images")?;
+    Ok((
+        Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size)),
+        Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH)),
+        seconds,
+    ))
+}
+
+/// Writes a classifier's weights under the names of a plain network.
+pub(crate) fn write_weights<B: Backbone>(
+    path: &Path,
+    classifier: &Classifier<B>,
+    weights: &Weights,
+    info: &ModelInfo,
+) -> Result<(), rekindle_resnet::Error> {
+    let plain = checkpoint::plain_names(classifier, weights.clone());
+    write_safetensors(
+        path,
+        named_tensors(plain, TensorOut::f32),
+        &info.to_metadata(),
+    )
+}
+
+/// The files of a batch, for an error message.
+fn files(feed: &Feed, indices: &[usize]) -> String {
+    let dataset = feed.dataset();
+    let names: Vec<String> = indices
+        .iter()
+        .map(|index| match dataset.path(*index) {
+            Some(path) => path.display().to_string(),
+            None => format!("image {index}"),
+        })
+        .collect();
+    names.join(", ")
+}

@@ -1,0 +1,327 @@
+//! One classifier, one optimiser: a step of training, and predictions.
+
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
+
+use crate::feed::{Batch, Batches};
+use crate::loss::{Targets, cross_entropy};
+use crate::optimizer::{Optimizer, RateGroups, clip_norm};
+use crate::{Recipe, TrainerError};
+
+/// Trains a classifier batch by batch.
+///
+/// Stages that the [`Plan`] freezes run without gradients, in the backbone's fastest way; the graph of the
+/// backward pass begins behind them.
+pub struct Learner<B: Backbone> {
+    classifier: Classifier<B>,
+    optimizer: ModuleOptimizer,
+    plan: Plan,
+    prefix: Box<dyn FrozenPrefix>,
+    groups: RateGroups,
+    accumulator: GradientsAccumulator<Classifier<B>>,
+    accumulated: usize,
+    settings: Settings,
+}
+
+struct Settings {
+    label_smoothing: f64,
+    clip_norm: Option<f64>,
+    accumulate: usize,
+}
+
+/// What one batch of training gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOutcome {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Images whose class had the largest logit.
+    pub correct: usize,
+    /// Images in the batch.
+    pub images: usize,
+}
+
+impl<B: Backbone + 'static> Learner<B> {
+    /// A learner for `classifier`, moved to `device` with autodiff, under `plan`.
+    pub fn new(classifier: Classifier<B>, plan: Plan, recipe: &Recipe, device: &Device) -> Self {
+        let device = device.clone().autodiff();
+        let classifier = tuning::apply(classifier.to_device(&device).train(), &plan);
+        Self {
+            prefix: classifier.backbone.frozen_prefix(plan.frozen_stages),
+            groups: RateGroups::new(&classifier),
+            optimizer: recipe.optimizer.init(),
+            accumulator: GradientsAccumulator::new(),
+            accumulated: 0,
+            settings: Settings {
+                label_smoothing: recipe.label_smoothing,
+                clip_norm: recipe.clip_norm,
+                accumulate: recipe.accumulate,
+            },
+            classifier,
+            plan,
+        }
+    }
+
+    /// Freezes and thaws as `plan` says; nothing happens where it already holds.
+    pub fn follow(&mut self, plan: Plan) {
+        if plan.frozen_stages != self.plan.frozen_stages {
+            self.classifier = tuning::apply(self.classifier.clone(), &plan);
+            self.prefix = self.classifier.backbone.frozen_prefix(plan.frozen_stages);
+        }
+        self.plan = plan;
+    }
+
+    /// The classifier, on a device with autodiff.
+    pub fn classifier(&self) -> &Classifier<B> {
+        &self.classifier
+    }
+
+    /// Replaces the classifier's weights, such as by those of a checkpoint.
+    pub fn set_classifier(&mut self, classifier: Classifier<B>) {
+        self.classifier = tuning::apply(classifier, &self.plan);
+        self.prefix = self
+            .classifier
+            .backbone
+            .frozen_prefix(self.plan.frozen_stages);
+    }
+
+    /// The plan that holds.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The optimiser with its state.
+    pub fn optimizer(&self) -> &ModuleOptimizer {
+        &self.optimizer
+    }
+
+    /// Takes over an optimiser with a saved state.
+    pub fn set_optimizer(&mut self, optimizer: ModuleOptimizer) {
+        self.optimizer = optimizer;
+    }
+
+    /// A fresh optimiser of a kind, its state empty.
+    pub fn reset_optimizer(&mut self, kind: &Optimizer) {
+        self.optimizer = kind.init();
+    }
+
+    /// Logits `[n, classes]` of a batch with the graph of a backward pass behind the frozen part.
+    ///
+    /// # Errors
+    ///
+    /// Images that don't fit the network.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
+        let (start, x) = self.behind_frozen(batch)?;
+        Ok(self.classifier.forward_from(start, x))
+    }
+
+    /// Loss and gradients of one batch, without a step.
+    ///
+    /// # Errors
+    ///
+    /// As [`logits`](Self::logits).
+    pub fn gradients(&self, batch: &Batch) -> Result<(StepOutcome, GradientsParams), TrainerError> {
+        let logits = self.logits(batch)?;
+        let outcome_logits = logits.clone().detach();
+        let loss = cross_entropy(logits, &batch.targets, self.settings.label_smoothing);
+        let grads = loss
+            .clone()
+            .div_scalar(self.settings.accumulate as f64)
+            .backward();
+        let grads = GradientsParams::from_grads(grads, &self.classifier);
+        let outcome = StepOutcome {
+            loss: f64::from(loss.into_scalar::<f32>()),
+            correct: count_correct(&host(outcome_logits), &batch.targets),
+            images: batch.indices.len(),
+        };
+        Ok((outcome, grads))
+    }
+
+    /// One batch of training at `learning_rate`; the optimiser steps when enough batches are accumulated.
+    /// Nothing moves where the loss is no number.
+    ///
+    /// # Errors
+    ///
+    /// As [`logits`](Self::logits).
+    pub fn train_batch(
+        &mut self,
+        batch: &Batch,
+        learning_rate: f64,
+    ) -> Result<StepOutcome, TrainerError> {
+        let (outcome, grads) = self.gradients(batch)?;
+        if !outcome.loss.is_finite() {
+            return Ok(outcome);
+        }
+        if self.settings.accumulate == 1 {
+            self.step(grads, learning_rate);
+            return Ok(outcome);
+        }
+        self.accumulator.accumulate(&self.classifier, grads);
+        self.accumulated += 1;
+        if self.accumulated == self.settings.accumulate {
+            self.flush(learning_rate);
+        }
+        Ok(outcome)
+    }
+
+    /// Steps with whatever gradients are accumulated: at the end of an epoch.
+    pub fn flush(&mut self, learning_rate: f64) {
+        if self.accumulated > 0 {
+            self.accumulated = 0;
+            let grads = self.accumulator.grads();
+            self.step(grads, learning_rate);
+        }
+    }
+
+    fn step(&mut self, mut grads: GradientsParams, learning_rate: f64) {
+        if let Some(max_norm) = self.settings.clip_norm {
+            clip_norm(&self.classifier, &mut grads, max_norm);
+        }
+        let rates = self.groups.learning_rate(learning_rate, &self.plan);
+        self.classifier = self.optimizer.step(rates, self.classifier.clone(), grads);
+    }
+
+    fn behind_frozen(&self, batch: &Batch) -> Result<(usize, Tensor<4>), TrainerError> {
+        let frozen = self.plan.frozen_stages;
+        let x = batch.x.clone();
+        if batch.start >= frozen {
+            return Ok((batch.start, Tensor::from_inner(x)));
+        }
+        let x = if batch.start == 0 {
+            self.prefix.forward(x)?
+        } else {
+            let backbone = self.classifier.backbone.valid();
+            backbone.forward_stages(batch.start, frozen, x)
+        };
+        Ok((frozen, Tensor::from_inner(x)))
+    }
+
+    /// The classifier as it stands, ready to predict.
+    pub fn predictor(&self) -> Predictor<B> {
+        Predictor::new(&self.classifier)
+    }
+}
+
+/// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
+pub struct Predictor<B: Backbone> {
+    classifier: Classifier<B>,
+    whole: Box<dyn FrozenPrefix>,
+}
+
+/// What a classifier says of a set of images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// Number of classes.
+    pub classes: usize,
+    /// Probabilities `[n, classes]`, row-major.
+    pub probabilities: Vec<f32>,
+    /// The true class of each.
+    pub labels: Vec<usize>,
+    /// Positions in the data set.
+    pub indices: Vec<usize>,
+    /// Mean cross entropy.
+    pub loss: f64,
+}
+
+impl<B: Backbone> Predictor<B> {
+    /// Prepares `classifier` as it stands.
+    pub fn new(classifier: &Classifier<B>) -> Self {
+        let classifier = classifier.valid();
+        let stages = classifier.backbone.stage_names().len();
+        Self {
+            whole: classifier.backbone.frozen_prefix(stages),
+            classifier,
+        }
+    }
+
+    /// Logits `[n, classes]` of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Images that don't fit the network.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
+        let x = batch.x.clone();
+        if batch.start > 0 {
+            return Ok(self.classifier.forward_from(batch.start, x));
+        }
+        let stages = self.classifier.backbone.stage_names().len();
+        Ok(self.classifier.forward_from(stages, self.whole.forward(x)?))
+    }
+
+    /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.
+    ///
+    /// # Errors
+    ///
+    /// The first error that a batch brings.
+    pub fn predict(
+        &self,
+        batches: Batches<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Predictions, TrainerError> {
+        let mut found = Predictions {
+            classes: self.classifier.num_classes(),
+            ..Predictions::default()
+        };
+        let mut total = 0.0;
+        for batch in batches {
+            let batch = batch?;
+            let count = batch.indices.len();
+            if count == 0 {
+                continue;
+            }
+            let logits = self.logits(&batch)?;
+            let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
+            total += f64::from(loss.into_scalar::<f32>()) * count as f64;
+            found.probabilities.extend(host(softmax(logits, 1)));
+            found.labels.extend(batch.targets.labels);
+            found.indices.extend(batch.indices);
+            progress(count);
+        }
+        found.loss = total / found.labels.len().max(1) as f64;
+        Ok(found)
+    }
+}
+
+impl Predictions {
+    /// The most probable class of each image and its probability.
+    pub fn top(&self) -> Vec<(usize, f32)> {
+        self.probabilities
+            .chunks_exact(self.classes.max(1))
+            .map(largest)
+            .collect()
+    }
+
+    /// Share of images whose most probable class is the true one; NaN without images.
+    pub fn accuracy(&self) -> f64 {
+        let top = self.top();
+        let correct = top
+            .iter()
+            .zip(&self.labels)
+            .filter(|(top, label)| top.0 == **label);
+        correct.count() as f64 / self.labels.len() as f64
+    }
+}
+
+fn count_correct(logits: &[f32], targets: &Targets) -> usize {
+    let classes = logits.len() / targets.labels.len().max(1);
+    logits
+        .chunks_exact(classes.max(1))
+        .zip(&targets.labels)
+        .filter(|(row, label)| largest(row).0 == **label)
+        .count()
+}
+
+/// Position and value of the largest number; the first among equals.
+fn largest(row: &[f32]) -> (usize, f32) {
+    row.iter()
+        .copied()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, next| {
+            if next.1 > best.1 { next } else { best }
+        })
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}

@@ -1,0 +1,298 @@
+//! A run of training, put together piece by piece.
+
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use rekindle_resnet::weights::ModelInfo;
+use rekindle_transfer::{Backbone, Classifier, Strategy};
+use serde_json::json;
+
+use crate::checkpoint::Weights;
+use crate::data::TransferData;
+use crate::events::{EpochMetrics, RunOutcome};
+use crate::fit;
+use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
+use crate::{Interrupt, Observer, Predictions, Recipe, TrainerError};
+
+/// Where a classifier's weights come from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Source {
+    /// The network's name, such as `resnet18`.
+    pub architecture: String,
+    /// File or catalogue entry; empty for fresh weights.
+    pub weights: String,
+    /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights.
+    pub sha256: String,
+}
+
+impl Source {
+    /// The origin of a network read from a file.
+    pub fn of(pretrained: &rekindle_resnet::Pretrained) -> Self {
+        Self {
+            architecture: pretrained.architecture.clone(),
+            weights: pretrained.path.display().to_string(),
+            sha256: pretrained.sha256.clone(),
+        }
+    }
+}
+
+/// Trains a classifier on data, by a strategy and a recipe.
+///
+/// ```no_run
+/// use burn::tensor::Device;
+/// use rekindle_resnet::Pretrained;
+/// use rekindle_trainer::{Progress, ProgressMode, Recipe, Source, Trainer, TransferData};
+/// use rekindle_transfer::{Classifier, Strategy};
+///
+/// let device = Device::flex();
+/// let pretrained = Pretrained::open("resnet18-f37072fd.pth", &device)?;
+/// let data = TransferData::open("hymenoptera", &pretrained.preprocess, 0)?;
+/// let source = Source::of(&pretrained);
+/// let classifier = Classifier::new(
+///     pretrained.model.reset_classifier(0), data.classes.len(), 0, &device,
+/// );
+/// let fitted = Trainer::new(classifier, data)
+///     .source(source)
+///     .strategy(Strategy::FeatureExtraction)
+///     .recipe(Recipe::tutorial())
+///     .observer(Progress::new(ProgressMode::Auto))
+///     .run_directory("runs/ants-bees")
+///     .fit()?;
+/// println!("best accuracy {:.3}", fitted.best_accuracy());
+/// # Ok::<(), rekindle_trainer::TrainerError>(())
+/// ```
+pub struct Trainer<'a, B: Backbone> {
+    pub(crate) classifier: Classifier<B>,
+    pub(crate) data: TransferData,
+    pub(crate) source: Source,
+    pub(crate) strategy: Strategy,
+    pub(crate) recipe: Recipe,
+    pub(crate) device: Device,
+    pub(crate) title: String,
+    pub(crate) observers: Vec<Box<dyn Observer + 'a>>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl<'a, B: Backbone + 'static> Trainer<'a, B> {
+    /// A trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
+    /// without leaving anything on the disk.
+    pub fn new(classifier: Classifier<B>, data: TransferData) -> Self {
+        Self {
+            device: classifier.head.weight.lazy_device().without_autodiff(),
+            classifier,
+            data,
+            source: Source::default(),
+            strategy: Strategy::fine_tuning(),
+            recipe: Recipe::default(),
+            title: "transfer".to_string(),
+            observers: Vec::new(),
+            interrupt: Interrupt::new(),
+            directory: None,
+        }
+    }
+
+    /// Where the weights come from, for the record and as part of a cache's key.
+    pub fn source(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// What is frozen when.
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// Optimiser, schedule, epochs and the rest.
+    pub fn recipe(self, recipe: Recipe) -> Self {
+        Self { recipe, ..self }
+    }
+
+    /// What to call the run.
+    pub fn title(self, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            ..self
+        }
+    }
+
+    /// Lets `observer` hear every event; several may listen.
+    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Stops after the current batch when `interrupt` is requested, having saved what is needed to go on.
+    pub fn interrupt(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// Keeps record, metrics, checkpoints and the best weights in this folder, which must not exist or be
+    /// empty.
+    pub fn run_directory(self, path: impl AsRef<Path>) -> Self {
+        Self {
+            directory: Some(path.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Trains to the end, to an early stop, or until interrupted.
+    ///
+    /// # Errors
+    ///
+    /// A recipe or strategy out of range, bad images, a run directory that can't be written, and
+    /// [`TrainerError::Diverged`] when the loss stops being a number.
+    pub fn fit(self) -> Result<Fitted<B>, TrainerError> {
+        self.recipe.validate()?;
+        let writer = match &self.directory {
+            None => None,
+            Some(path) => Some(RunDirectory::create(path, &self.record(), &self.classes())?),
+        };
+        fit::run(self, writer, None)
+    }
+
+    /// Goes on with a run that was interrupted or killed, from its last checkpoint to its end. Strategy and
+    /// recipe are those of the record; classifier and data must be the ones that the run began with.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`], and [`TrainerError::UnusableData`] where
+    /// the data or the weights are not those of the record.
+    pub fn resume(mut self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
+        let mut writer = RunDirectory::resume(path.as_ref())?;
+        let record = writer.directory().record().clone();
+        let damaged = |error: serde_json::Error| TrainerError::DamagedFile {
+            path: path.as_ref().join("run.json"),
+            reason: error.to_string(),
+        };
+        self.strategy = serde_json::from_value(record.strategy.clone()).map_err(damaged)?;
+        self.recipe = serde_json::from_value(record.recipe.clone()).map_err(damaged)?;
+        self.title = record.title.clone();
+        self.refuse_other_origin(&record)?;
+        self.directory = Some(path.as_ref().to_path_buf());
+        let checkpoint = writer.directory().latest_checkpoint()?;
+        let position = checkpoint
+            .as_ref()
+            .map_or_else(Default::default, |checkpoint| checkpoint.position());
+        writer.rewind(position)?;
+        fit::run(self, Some(writer), checkpoint)
+    }
+
+    fn refuse_other_origin(&self, record: &RunRecord) -> Result<(), TrainerError> {
+        let other = |what: &str, found: String| {
+            Err(TrainerError::UnusableData {
+                what: what.to_string(),
+                found,
+                advice: "resume with what the run began with, or start a new run",
+            })
+        };
+        if let Some(weights) = &record.weights
+            && weights.sha256 != self.source.sha256
+        {
+            return other(
+                "weights",
+                format!(
+                    "SHA-256 {}, but the run began with {}",
+                    self.source.sha256, weights.sha256
+                ),
+            );
+        }
+        for field in ["classes", "train_images", "val_images"] {
+            let (found, expected) = (&self.data.description[field], &record.data[field]);
+            if found != expected {
+                return other("data", format!("{field} is {found}, but was {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self) -> RunRecord {
+        let weights = (!self.source.sha256.is_empty()).then(|| WeightsRecord {
+            source: self.source.weights.clone(),
+            sha256: self.source.sha256.clone(),
+        });
+        RunRecord {
+            data: self.data.description.clone(),
+            weights,
+            architecture: self.source.architecture.clone(),
+            strategy: json!(self.strategy),
+            recipe: json!(self.recipe),
+            seed: self.recipe.seed,
+            device: format!("{:?}", self.device),
+            ..RunRecord::new(self.title.clone())
+        }
+    }
+
+    fn classes(&self) -> ClassesRecord {
+        ClassesRecord::new(self.data.classes.clone(), json!(self.data.preprocess))
+    }
+
+    /// What a file of this run's weights says about itself.
+    pub(crate) fn model_info(&self) -> ModelInfo {
+        ModelInfo {
+            architecture: Some(self.source.architecture.clone()),
+            classes: Some(self.data.classes.clone()),
+            preprocess: Some(self.data.preprocess.clone()),
+            provenance: Some(
+                json!({
+                    "source": self.source.weights,
+                    "sha256": self.source.sha256,
+                    "strategy": self.strategy,
+                    "recipe": self.recipe,
+                    "data": self.data.description,
+                })
+                .to_string(),
+            ),
+        }
+    }
+}
+
+/// What a run of training left.
+pub struct Fitted<B: Backbone> {
+    /// The best classifier by the recipe's monitor, on a device without autodiff.
+    pub classifier: Classifier<B>,
+    /// Metrics of every epoch.
+    pub history: Vec<EpochMetrics>,
+    /// What the best classifier says of the validation images.
+    pub predictions: Predictions,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Seconds in training batches and in computing kept activations, validation left out.
+    pub seconds_train: f64,
+    /// Seconds from the start of the run to its end.
+    pub seconds_total: f64,
+    pub(crate) best_weights: Weights,
+    pub(crate) info: ModelInfo,
+    /// The writer keeps the directory's lock as long as the result lives.
+    pub(crate) writer: Option<RunWriter>,
+}
+
+impl<B: Backbone> Fitted<B> {
+    /// Validation accuracy of the best epoch, 0 to 1.
+    pub fn best_accuracy(&self) -> f64 {
+        self.predictions.accuracy()
+    }
+
+    /// Validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
+    pub fn last_accuracy(&self) -> f64 {
+        self.outcome.last_accuracy.unwrap_or(f64::NAN)
+    }
+
+    /// Writes the best weights as safetensors under torchvision's names, with classes and preprocessing.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
+        Ok(fit::write_weights(
+            path.as_ref(),
+            &self.classifier,
+            &self.best_weights,
+            &self.info,
+        )?)
+    }
+
+    /// The run directory, where there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.writer.as_ref().map(RunWriter::path)
+    }
+}

@@ -1,0 +1,339 @@
+//! Whole runs on a narrow network and drawn pictures: learning, freezing, keeping activations, stopping and
+//! going on, and what happens when the loss stops being a number.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use burn::prelude::*;
+use image::{Rgb, RgbImage};
+use rekindle_imagefolder::{ImageDataset, Pipeline};
+use rekindle_resnet::state_dict::{self, HostTensor};
+use rekindle_resnet::{Architecture, Preprocess, Pretrained, ResNet};
+use rekindle_trainer::events::EndReason;
+use rekindle_trainer::{
+    Cache, EarlyStopping, Event, Fitted, Interrupt, Monitor, Observer, Optimizer, Recipe, Schedule,
+    Trainer, TrainerError, TransferData,
+};
+use rekindle_transfer::{Classifier, Strategy};
+
+const SIZE: u32 = 32;
+
+/// A bright half on top or at the bottom, of any colour, with noise from the index.
+fn picture(label: usize, index: usize) -> RgbImage {
+    RgbImage::from_fn(SIZE, SIZE, |x, y| {
+        let noise = (x as usize * 31 + y as usize * 17 + index * 101) % 60;
+        let is_bright = (y < SIZE / 2) == (label == 0);
+        let level = if is_bright { 150 } else { 40 } + noise;
+        let shade = |channel: usize| (level + (index * (channel + 3)) % 40).min(255) as u8;
+        Rgb([shade(0), shade(1), shade(2)])
+    })
+}
+
+fn preprocess() -> Preprocess {
+    Preprocess {
+        resize: SIZE as usize,
+        crop: SIZE as usize,
+        ..Preprocess::IMAGENET
+    }
+}
+
+fn dataset(images: usize, first: usize, pipeline: Pipeline) -> ImageDataset {
+    let labels: Vec<Option<usize>> = (0..images).map(|index| Some(index % 2)).collect();
+    let classes = vec!["bottom".into(), "top".into()];
+    ImageDataset::from_fn(labels, classes, pipeline, move |index| {
+        Ok(picture(index % 2, first + index))
+    })
+    .unwrap()
+}
+
+fn data() -> TransferData {
+    let preprocess = preprocess();
+    let plain = rekindle_trainer::eval_pipeline(&preprocess);
+    let augmented = Pipeline::new([
+        rekindle_imagefolder::Transform::RandomHorizontalFlip { p: 0.5 },
+    ]);
+    let train = Pipeline::new(augmented.0.into_iter().chain(plain.0.clone()));
+    TransferData::from_datasets(dataset(24, 0, train), dataset(16, 1000, plain), &preprocess)
+        .unwrap()
+}
+
+fn classifier() -> Classifier<ResNet> {
+    let device = Device::flex();
+    let config = Architecture::ResNet18
+        .config()
+        .with_stem_width(8)
+        .with_num_classes(0);
+    let backbone = config.init(&device);
+    let mut number = 0;
+    let mut shapes = state_dict::shapes(&backbone).into_iter();
+    let backbone = state_dict::assign(backbone, |_| {
+        number += 1;
+        let (_, shape) = shapes.next().unwrap();
+        (shape.len() == 4).then(|| sines(&shape, number))
+    });
+    Classifier::new(backbone, 2, 5, &device)
+}
+
+/// Weights that are the same in every run: a sine of the index, scaled as He et al. do.
+fn sines(shape: &[usize], number: usize) -> Vec<f32> {
+    let fan_in: usize = shape.iter().skip(1).product();
+    let scale = (2.0 / fan_in as f32).sqrt();
+    let count: usize = shape.iter().product();
+    (0..count)
+        .map(|i| scale * (i as f32 * 0.37 + number as f32).sin())
+        .collect()
+}
+
+fn recipe() -> Recipe {
+    Recipe {
+        epochs: 3,
+        batch_size: 8,
+        learning_rate: 0.02,
+        schedule: Schedule::Constant,
+        workers: 2,
+        ..Recipe::tutorial()
+    }
+}
+
+fn weights(fitted: &Fitted<ResNet>) -> std::collections::BTreeMap<String, HostTensor> {
+    state_dict::collect(&fitted.classifier)
+}
+
+/// Losses and accuracies of every epoch, times left out.
+fn curve(fitted: &Fitted<ResNet>) -> Vec<(f64, f64, Option<f64>, Option<f64>)> {
+    let of = |m: &rekindle_trainer::events::EpochMetrics| {
+        (m.train_loss, m.train_accuracy, m.valid_loss, m.valid_accuracy)
+    };
+    fitted.history.iter().map(of).collect()
+}
+
+#[test]
+fn fine_tuning_learns_to_tell_top_from_bottom() {
+    let recipe = Recipe {
+        epochs: 6,
+        ..recipe()
+    };
+    let fitted = Trainer::new(classifier(), data()).recipe(recipe).fit().unwrap();
+    println!("{:?}", curve(&fitted));
+    assert!(fitted.best_accuracy() > 0.9, "{}", fitted.best_accuracy());
+    assert_eq!(fitted.outcome.reason, EndReason::Finished);
+}
+
+#[test]
+fn frozen_stages_do_not_move_and_the_rest_does() {
+    let before = state_dict::collect(&classifier());
+    let strategy = Strategy::FreezeUpTo {
+        last_frozen: "layer3".into(),
+    };
+    let fitted = Trainer::new(classifier(), data())
+        .strategy(strategy)
+        .recipe(recipe())
+        .fit()
+        .unwrap();
+    let after = weights(&fitted);
+    for (name, tensor) in &before {
+        let is_trained = name.starts_with("backbone.layer4") || name.starts_with("head");
+        assert_eq!(after[name] != *tensor, is_trained, "{name}");
+    }
+}
+
+#[test]
+fn kept_activations_train_the_same_head_as_the_images() {
+    let mut data = data();
+    let plain = data.val.pipeline().clone();
+    data.train = std::sync::Arc::new(data.train.with_pipeline(plain).unwrap());
+    let run = |cache| {
+        Trainer::new(classifier(), data.clone())
+            .strategy(Strategy::FeatureExtraction)
+            .recipe(Recipe { cache, ..recipe() })
+            .fit()
+            .unwrap()
+    };
+    let (images, kept) = (run(Cache::Off), run(Cache::Memory));
+    for (a, b) in curve(&images).into_iter().zip(curve(&kept)) {
+        assert!((a.0 - b.0).abs() < 1e-4 && (a.1 - b.1).abs() < 1e-9, "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn activations_on_disk_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let cache = Cache::Disk(folder.path().to_path_buf());
+        Trainer::new(classifier(), data())
+            .strategy(Strategy::FeatureExtraction)
+            .recipe(Recipe { cache, views: 2, ..recipe() })
+            .fit()
+            .unwrap()
+    };
+    let first = run();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    // Plain and augmented views of the training images, plain ones of the validation images: the same
+    // plain pipeline shares one file.
+    assert_eq!(files(), 2);
+    let second = run();
+    assert_eq!(files(), 2);
+    assert_eq!(curve(&first), curve(&second));
+    assert_eq!(weights(&first), weights(&second));
+}
+
+/// Asks for a stop after a number of batches.
+struct StopAfter {
+    batches: usize,
+    interrupt: Interrupt,
+}
+
+impl Observer for StopAfter {
+    fn on_event(&mut self, event: &Event) {
+        if matches!(event, Event::BatchEnded { .. }) {
+            self.batches -= 1;
+            if self.batches == 0 {
+                self.interrupt.request();
+            }
+        }
+    }
+}
+
+fn unbroken(directory: &Path, recipe: &Recipe) -> Fitted<ResNet> {
+    Trainer::new(classifier(), data())
+        .recipe(recipe.clone())
+        .run_directory(directory)
+        .fit()
+        .unwrap()
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for optimizer in [
+        Recipe::tutorial().optimizer,
+        Optimizer::AdamW { weight_decay: 0.01 },
+    ] {
+        let recipe = Recipe { optimizer, ..recipe() };
+        let whole = unbroken(&folder.path().join("whole"), &recipe);
+        // In the middle of an epoch, at its end, and in the next one.
+        for batches in [2, 3, 5] {
+            let path = folder.path().join(format!("broken-{batches}"));
+            let interrupt = Interrupt::new();
+            let broken = Trainer::new(classifier(), data())
+                .recipe(recipe.clone())
+                .run_directory(&path)
+                .observer(StopAfter {
+                    batches,
+                    interrupt: interrupt.clone(),
+                })
+                .interrupt(interrupt)
+                .fit()
+                .unwrap();
+            assert_eq!(broken.outcome.reason, EndReason::Interrupted);
+            drop(broken);
+            let resumed = Trainer::new(classifier(), data()).resume(&path).unwrap();
+            assert_eq!(curve(&resumed), curve(&whole), "after {batches} batches");
+            assert_eq!(weights(&resumed), weights(&whole), "after {batches} batches");
+            drop(resumed);
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+        drop(whole);
+        std::fs::remove_dir_all(folder.path().join("whole")).unwrap();
+    }
+}
+
+#[test]
+fn the_number_of_workers_changes_nothing() {
+    let run = |workers| {
+        Trainer::new(classifier(), data())
+            .recipe(Recipe { workers, epochs: 2, ..recipe() })
+            .fit()
+            .unwrap()
+    };
+    let (none, three) = (run(0), run(3));
+    assert_eq!(curve(&none), curve(&three));
+    assert_eq!(weights(&none), weights(&three));
+}
+
+#[test]
+fn accumulated_batches_step_as_one_large_batch() {
+    let data = {
+        let mut data = data();
+        let plain = data.val.pipeline().clone();
+        data.train = std::sync::Arc::new(data.train.with_pipeline(plain).unwrap());
+        data
+    };
+    let run = |batch_size, accumulate| {
+        let recipe = Recipe { batch_size, accumulate, ..recipe() };
+        Trainer::new(classifier(), data.clone())
+            .strategy(Strategy::FeatureExtraction)
+            .recipe(recipe)
+            .fit()
+            .unwrap()
+    };
+    let (large, small) = (run(8, 1), run(4, 2));
+    let (large, small) = (weights(&large), weights(&small));
+    for (a, b) in large["head.weight"].values.iter().zip(&small["head.weight"].values) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
+fn early_stopping_ends_the_run_and_keeps_the_best() {
+    let recipe = Recipe {
+        epochs: 50,
+        learning_rate: 1e-9,
+        early_stopping: Some(EarlyStopping::new(2)),
+        monitor: Monitor::Accuracy,
+        ..recipe()
+    };
+    let fitted = Trainer::new(classifier(), data())
+        .strategy(Strategy::FeatureExtraction)
+        .recipe(Recipe { cache: Cache::Memory, ..recipe })
+        .fit()
+        .unwrap();
+    assert_eq!(fitted.outcome.reason, EndReason::EarlyStopping);
+    assert_eq!(fitted.history.len(), 3);
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_the_batch() {
+    let recipe = Recipe {
+        learning_rate: 1e30,
+        ..recipe()
+    };
+    let error = Trainer::new(classifier(), data()).recipe(recipe).fit().err().unwrap();
+    assert!(matches!(error, TrainerError::Diverged { .. }), "{error}");
+    assert!(error.to_string().contains("learning rate"), "{error}");
+}
+
+#[test]
+fn a_run_directory_holds_all_that_a_reader_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let fitted = unbroken(&path, &recipe());
+    let best = fitted.best_accuracy();
+    drop(fitted);
+    let device = Device::flex();
+    let back = Pretrained::open(path.join("best.safetensors"), &device).unwrap();
+    assert_eq!(back.classes, Some(vec!["bottom".to_string(), "top".to_string()]));
+    assert_eq!(back.preprocess, preprocess());
+    let classifier = Classifier::from_resnet(back.model).unwrap();
+    let predictor = rekindle_trainer::Predictor::new(&classifier);
+    let loader = rekindle_imagefolder::Loader::new(data().val).batch_size(8);
+    let feed = rekindle_trainer::feed::Feed::Images(loader);
+    let predictions = predictor.predict(feed.epoch(0, &device), |_| ()).unwrap();
+    assert_eq!(predictions.accuracy(), best);
+}
+
+#[test]
+fn recipes_out_of_range_are_refused_by_name() {
+    let bad = [
+        Recipe { epochs: 0, ..recipe() },
+        Recipe { batch_size: 0, ..recipe() },
+        Recipe { learning_rate: f64::NAN, ..recipe() },
+        Recipe { label_smoothing: 1.0, ..recipe() },
+        Recipe { clip_norm: Some(0.0), ..recipe() },
+        Recipe { optimizer: Optimizer::AdamW { weight_decay: -1.0 }, ..recipe() },
+    ];
+    for recipe in bad {
+        let error = Trainer::new(classifier(), data()).recipe(recipe.clone()).fit().err();
+        assert!(matches!(error, Some(TrainerError::InvalidRecipe { .. })), "{recipe:?}");
+    }
+}

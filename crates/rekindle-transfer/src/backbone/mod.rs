@@ -1,0 +1,58 @@
+//! What a network must offer so that its knowledge can be transferred.
+
+mod prefix;
+mod resnet;
+
+pub use prefix::{FrozenPrefix, StagePrefix};
+
+use burn::module::Module;
+use burn::prelude::*;
+
+/// A pretrained feature extractor that runs in stages.
+///
+/// A strategy freezes a *prefix* of the stages, so that nothing in front of the first trained stage needs a
+/// backward pass, and activations at the cut can be computed once and kept.
+pub trait Backbone: Module {
+    /// Names of the stages in the order that a forward pass goes through them. A stage's parameters are
+    /// found by [`stage_of`](Self::stage_of).
+    fn stage_names(&self) -> &'static [&'static str];
+
+    /// Runs one stage by its index in [`stage_names`](Self::stage_names).
+    ///
+    /// Stage 0 takes images `[batch, channels, height, width]`; the others what the stage before gives.
+    fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4>;
+
+    /// The last stage's activations `[batch, channels, height, width]` to features
+    /// `[batch, num_features]`.
+    fn pool(&self, x: Tensor<4>) -> Tensor<2>;
+
+    /// Length of the feature vector.
+    fn num_features(&self) -> usize;
+
+    /// The stage that holds the parameter with this path (such as `"layer1.0.conv1.weight"`).
+    fn stage_of(&self, path: &str) -> usize;
+
+    /// Runs the stages from `start` (inclusive) to `end` (exclusive).
+    fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
+        (start..end).fold(x, |x, stage| self.forward_stage(stage, x))
+    }
+
+    /// The first `stages` stages as they stand, prepared for running without gradients: the frozen part in
+    /// training, and everything in evaluation. With all stages, pooling is part of it.
+    ///
+    /// A backbone that has a faster way than its own modules gives it here.
+    fn frozen_prefix(&self, stages: usize) -> Box<dyn FrozenPrefix> {
+        Box::new(StagePrefix::new(self, stages))
+    }
+
+    /// What torchvision calls the head of this network: its name in a state dict.
+    fn head_name(&self) -> &'static str {
+        "fc"
+    }
+
+    /// Images `[batch, channels, height, width]` to features `[batch, num_features]`.
+    fn forward_pooled(&self, images: Tensor<4>) -> Tensor<2> {
+        let stages = self.stage_names().len();
+        self.pool(self.forward_stages(0, stages, images))
+    }
+}

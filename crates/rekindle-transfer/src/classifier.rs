@@ -1,0 +1,94 @@
+//! A backbone with a linear head for the classes of the task at hand.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rekindle_resnet::{ResNet, state_dict};
+
+use crate::Backbone;
+
+/// A pretrained backbone and a linear head.
+#[derive(Module, Debug)]
+pub struct Classifier<B> {
+    /// The pretrained part.
+    pub backbone: B,
+    /// `[num_features]` to one logit a class.
+    pub head: Linear,
+}
+
+impl<B: Backbone> Classifier<B> {
+    /// A fresh head for `num_classes` on `backbone`.
+    ///
+    /// The head's weights are uniform within `1 / sqrt(num_features)`, as PyTorch starts a linear layer,
+    /// and a function of `seed` alone. Parameters get stable identities, so that a saved optimiser state
+    /// fits in another process.
+    pub fn new(backbone: B, num_classes: usize, seed: u64, device: &Device) -> Self {
+        let num_features = backbone.num_features();
+        let head = LinearConfig::new(num_features, num_classes).init(device);
+        let classifier = state_dict::with_stable_ids(Self { backbone, head });
+        let bound = 1.0 / (num_features as f32).sqrt();
+        let weight = uniform(num_features * num_classes, bound, seed);
+        let bias = uniform(num_classes, bound, seed ^ 0x5bd1_e995);
+        classifier.with_head(weight, bias)
+    }
+
+    /// The same backbone with these head weights: `weight` row-major `[num_classes, num_features]`, `bias`
+    /// `[num_classes]`. Other lengths leave that tensor as it is.
+    pub fn with_head(self, weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let [features, classes] = self.head.weight.dims();
+        let mut weight = (weight.len() == features * classes).then_some(weight);
+        let mut bias = (bias.len() == classes).then_some(bias);
+        let head = state_dict::assign(self.head, |name| match name {
+            "weight" => weight.take(),
+            "bias" => bias.take(),
+            _ => None,
+        });
+        Self { head, ..self }
+    }
+
+    /// Images `[batch, channels, height, width]` to logits `[batch, num_classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward_from(0, images)
+    }
+
+    /// Activations in front of stage `start` to logits `[batch, num_classes]`.
+    pub fn forward_from(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+        let stages = self.backbone.stage_names().len();
+        let x = self.backbone.forward_stages(start, stages, x);
+        self.head.forward(self.backbone.pool(x))
+    }
+
+    /// Number of classes.
+    pub fn num_classes(&self) -> usize {
+        self.head.weight.dims()[1]
+    }
+}
+
+impl Classifier<ResNet> {
+    /// The network with its head back in place, under torchvision's names.
+    pub fn into_resnet(self) -> ResNet {
+        ResNet {
+            fc: Some(self.head),
+            ..self.backbone
+        }
+    }
+
+    /// The classifier of a network that already has a head; `None` where it has none.
+    pub fn from_resnet(mut resnet: ResNet) -> Option<Self> {
+        let head = resnet.fc.take()?;
+        Some(state_dict::with_stable_ids(Self {
+            backbone: resnet,
+            head,
+        }))
+    }
+}
+
+/// Uniform numbers in `[-bound, bound)`, a function of `seed` alone.
+fn uniform(count: usize, bound: f32, seed: u64) -> Vec<f32> {
+    let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
+    (0..count)
+        .map(|_| generator.random_range(-bound..bound))
+        .collect()
+}

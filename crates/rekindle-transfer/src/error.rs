@@ -1,0 +1,58 @@
+//! What can go wrong with a transfer.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// A stage that the backbone doesn't have.
+    #[error("the backbone has no stage {found:?}; its stages are {}", known.join(", "))]
+    UnknownStage {
+        /// The name given.
+        found: String,
+        /// The backbone's stages.
+        known: Vec<String>,
+    },
+    /// A parameter of a strategy out of its range.
+    #[error("strategy {strategy}: {parameter} is {found}, expected {expected}")]
+    InvalidStrategy {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// The parameter's name.
+        parameter: String,
+        /// Its value.
+        found: String,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// Numbers whose count doesn't fit the rest of the input.
+    #[error("{what}: {found} values, expected {expected}")]
+    WrongLength {
+        /// Which input.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length that fits.
+        expected: usize,
+    },
+    /// Input on which the method is not defined.
+    #[error("{method}: {reason}")]
+    Degenerate {
+        /// The method.
+        method: &'static str,
+        /// What is wrong with the input and what to do.
+        reason: String,
+    },
+    /// Images that the CPU kernels refuse.
+    #[error("the network cannot take these images: {0}")]
+    Kernel(String),
+    /// A cache file that can't be read or written.
+    #[error("feature cache {}: {reason}; delete the file to compute the features afresh", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

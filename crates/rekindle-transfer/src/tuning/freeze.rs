@@ -1,0 +1,122 @@
+//! Freezing a prefix of a classifier's stages, and counting what that leaves to learn.
+
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+
+use super::Plan;
+use crate::{Backbone, Classifier};
+
+/// Freezes the stages that `plan` names and thaws all others, parameters and batch statistics alike.
+///
+/// A frozen parameter takes no gradient; a frozen batch normalisation uses its running statistics and
+/// leaves them alone; and since nothing in front of the cut is tracked, no backward pass goes there.
+pub fn apply<B: Backbone>(classifier: Classifier<B>, plan: &Plan) -> Classifier<B> {
+    let names = classifier.backbone.clone();
+    let Classifier { backbone, head } = classifier;
+    let backbone = backbone.map(&mut Freezer {
+        stage_of: |path: &str| names.stage_of(path),
+        frozen_stages: plan.frozen_stages,
+        path: Vec::new(),
+    });
+    Classifier {
+        backbone,
+        head: head.unfreeze(),
+    }
+}
+
+struct Freezer<F> {
+    stage_of: F,
+    frozen_stages: usize,
+    path: Vec<String>,
+}
+
+impl<F: Fn(&str) -> usize> Freezer<F> {
+    fn is_trained(&self) -> bool {
+        (self.stage_of)(&self.path.join(".")) >= self.frozen_stages
+    }
+}
+
+impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let is_trained = self.is_trained();
+        param.set_require_grad(is_trained)
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        let is_trained = self.is_trained();
+        flag.with_value(is_trained)
+    }
+}
+
+/// How many parameters a stage (or the head) has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageParameters {
+    /// The stage's name; `"head"` for the classifier.
+    pub stage: String,
+    /// Number of weights and biases; running statistics don't count.
+    pub parameters: usize,
+    /// Whether the plan lets them learn.
+    pub is_trained: bool,
+}
+
+/// Parameters per stage, in order, the head last.
+pub fn stage_parameters<B: Backbone>(
+    classifier: &Classifier<B>,
+    plan: &Plan,
+) -> Vec<StageParameters> {
+    let stages = classifier.backbone.stage_names();
+    let mut counter = Counter {
+        stage_of: |path: &str| classifier.backbone.stage_of(path),
+        counts: vec![0; stages.len()],
+        path: Vec::new(),
+    };
+    classifier.backbone.visit(&mut counter);
+    let mut found: Vec<StageParameters> = stages
+        .iter()
+        .zip(counter.counts)
+        .enumerate()
+        .map(|(index, (stage, parameters))| StageParameters {
+            stage: (*stage).to_string(),
+            parameters,
+            is_trained: index >= plan.frozen_stages,
+        })
+        .collect();
+    found.push(StageParameters {
+        stage: "head".to_string(),
+        parameters: classifier.head.num_params(),
+        is_trained: true,
+    });
+    found
+}
+
+struct Counter<F> {
+    stage_of: F,
+    counts: Vec<usize>,
+    path: Vec<String>,
+}
+
+impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.path.last().is_some_and(|name| name.starts_with("running_")) {
+            return;
+        }
+        let stage = (self.stage_of)(&self.path.join("."));
+        self.counts[stage] += param.lazy_shape().num_elements();
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use rekindle::device::DeviceName;
+use rekindle::transfer::Strategy;
+
+/// PyTorch's transfer-learning tutorial in Rust: tell ants from bees with a network trained on ImageNet.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Weights of a ResNet: .pth, .safetensors or burnpack [default: torchvision's ResNet-18]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// What to train
+    #[arg(long, value_enum, default_value_t = Choice::All)]
+    pub strategy: Choice,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    pub epochs: usize,
+    /// Images a batch
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    pub batch: usize,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Folder for pictures, runs and report.html; must be empty or new
+    #[arg(long, default_value = "out/ants_bees")]
+    pub out: PathBuf,
+    /// Views of each image whose features are kept while they are frozen: 1 the plain image, more add
+    /// augmented ones, 0 augments anew in every epoch
+    #[arg(long, default_value_t = 1)]
+    pub views: usize,
+    /// Folder that keeps features for later runs [default: none, they live in memory]
+    #[arg(long)]
+    pub cache: Option<PathBuf>,
+    /// Threads that decode images
+    #[arg(long, default_value_t = 2)]
+    pub workers: usize,
+    /// Ends standard output with one line of JSON a strategy
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Which of the tutorial's ways to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// Everything but the head frozen
+    Features,
+    /// Everything learns
+    Finetune,
+    /// Fresh weights, for comparison
+    Scratch,
+    /// One after the other
+    All,
+}
+
+impl Arguments {
+    /// The strategies asked for, in order.
+    pub fn strategies(&self) -> Vec<Strategy> {
+        let chosen = |choice| self.strategy == Choice::All || self.strategy == choice;
+        [
+            (Choice::Features, Strategy::FeatureExtraction),
+            (Choice::Finetune, Strategy::fine_tuning()),
+            (Choice::Scratch, Strategy::FromScratch),
+        ]
+        .into_iter()
+        .filter(|(choice, _)| chosen(*choice))
+        .map(|(_, strategy)| strategy)
+        .collect()
+    }
+}

@@ -1,0 +1,122 @@
+//! PyTorch's transfer-learning tutorial, step by step, in Rust: 244 photographs of ants and bees, a network
+//! trained on ImageNet, and a new head.
+//!
+//! ```text
+//! cargo run --release --example ants_bees
+//! cargo run --release --example ants_bees -- --data hymenoptera --weights resnet18-f37072fd.pth
+//! ```
+//!
+//! Without `--data` and `--weights` both are downloaded into the cache; without a network the example draws
+//! its own ants and bees and starts from a small network that was trained on other drawings.
+
+mod arguments;
+mod origin;
+mod outputs;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use clap::Parser;
+use origin::Origin;
+use outputs::Outputs;
+use rekindle::resnet::{ResNet, ResNetConfig};
+use rekindle::trainer::{
+    Cache, Event, Fitted, Interrupt, Progress, ProgressMode, Recipe, Source, Trainer, TransferData,
+};
+use rekindle::transfer::{Classifier, Strategy};
+
+/// An error whose message says what to do.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = arguments.device.open()?;
+    let interrupt = Interrupt::on_ctrl_c()?;
+
+    // 1. The network and the data.
+    let origin = Origin::find(arguments, &device)?;
+    let data = TransferData::open(&origin.data, &origin.pretrained.preprocess, arguments.seed)?;
+    let mut outputs = Outputs::create(&arguments.out, &origin, &data)?;
+
+    // 2. A look at what the network will see.
+    outputs.look_at_data(&data, arguments.seed)?;
+
+    // 3. to 8. Replace the head, train, step the rate, keep the best: once a strategy.
+    for strategy in arguments.strategies() {
+        if interrupt.requested() {
+            break;
+        }
+        let (fitted, events) = train(arguments, &origin, &data, strategy.clone(), &interrupt)?;
+        // 9. A look at what it says of pictures that it never saw.
+        outputs.look_at_predictions(&data, &strategy, &fitted)?;
+        outputs.add(&strategy, fitted, events, arguments)?;
+    }
+    outputs.finish(arguments)
+}
+
+/// One strategy by the tutorial's recipe.
+fn train(
+    arguments: &Arguments,
+    origin: &Origin,
+    data: &TransferData,
+    strategy: Strategy,
+    interrupt: &Interrupt,
+) -> Result<(Fitted<ResNet>, Vec<Event>), Failure> {
+    let device = arguments.device.open()?;
+    let classes = data.classes.len();
+    let config = ResNetConfig {
+        num_classes: 0,
+        ..origin.pretrained.config.clone()
+    };
+    let (backbone, source) = if strategy.is_transfer() {
+        let backbone = origin.load(&device)?.reset_classifier(0);
+        (backbone, Source::of(&origin.pretrained))
+    } else {
+        device.seed(arguments.seed);
+        let source = Source {
+            architecture: origin.pretrained.architecture.clone(),
+            ..Source::default()
+        };
+        (config.init(&device), source)
+    };
+    let classifier = Classifier::new(backbone, classes, arguments.seed, &device);
+    let recipe = Recipe {
+        epochs: arguments.epochs,
+        batch_size: arguments.batch,
+        seed: arguments.seed,
+        workers: arguments.workers,
+        views: arguments.views.max(1),
+        cache: match (arguments.views, arguments.cache.clone()) {
+            (0, _) => Cache::Off,
+            (_, Some(folder)) => Cache::Disk(folder),
+            (_, None) => Cache::Memory,
+        },
+        ..Recipe::tutorial()
+    };
+    let mut events: Vec<Event> = Vec::new();
+    let mode = if arguments.quiet {
+        ProgressMode::Silent
+    } else {
+        ProgressMode::Auto
+    };
+    let fitted = Trainer::new(classifier, data.clone())
+        .source(source)
+        .title(format!("ants and bees, {}", strategy.name()))
+        .run_directory(arguments.out.join(strategy.name()))
+        .strategy(strategy)
+        .recipe(recipe)
+        .observer(Progress::new(mode))
+        .observer(&mut events)
+        .interrupt(interrupt.clone())
+        .fit()?;
+    Ok((fitted, events))
+}
