@@ -23,6 +23,15 @@ pub enum Interpolation {
 }
 
 impl Interpolation {
+    /// Half the filter's width at full size.
+    fn radius(self) -> u32 {
+        match self {
+            Interpolation::Nearest | Interpolation::Bilinear => 1,
+            Interpolation::Bicubic => 2,
+            Interpolation::Lanczos => 3,
+        }
+    }
+
     fn algorithm(self) -> ResizeAlg {
         match self {
             Interpolation::Nearest => ResizeAlg::Nearest,
@@ -53,8 +62,17 @@ pub(crate) fn resize_part(
     interpolation: Interpolation,
     resizer: &mut Resizer,
 ) -> RgbImage {
-    let options = ResizeOptions::new().resize_alg(interpolation.algorithm());
-    convolve(image, from, (width, height), &options, resizer)
+    let columns = Span {
+        start: 0.0,
+        length: f64::from(from.width),
+        to: width,
+    };
+    let rows = Span {
+        start: 0.0,
+        length: f64::from(from.height),
+        to: height,
+    };
+    convolve(image, from, columns, rows, interpolation, resizer)
 }
 
 /// The window `window` of what resizing the whole image to `full` would give, without computing
@@ -66,36 +84,110 @@ pub(crate) fn resize_window(
     interpolation: Interpolation,
     resizer: &mut Resizer,
 ) -> RgbImage {
-    let span = |start: u32, length: u32, full: u32, source: u32| {
+    let span = |start: u32, to: u32, full: u32, source: u32| {
         let scale = f64::from(source) / f64::from(full);
         let start = f64::from(start) * scale;
-        (
+        Span {
             start,
-            (f64::from(length) * scale).min(f64::from(source) - start),
-        )
+            length: (f64::from(to) * scale).min(f64::from(source) - start),
+            to,
+        }
     };
-    let (left, width) = span(window.left, window.width, full_width, image.width());
-    let (top, height) = span(window.top, window.height, full_height, image.height());
-    let options = ResizeOptions::new()
-        .resize_alg(interpolation.algorithm())
-        .crop(left, top, width, height);
-    let whole = CropBox::whole(image);
+    let columns = span(window.left, window.width, full_width, image.width());
+    let rows = span(window.top, window.height, full_height, image.height());
     convolve(
         image,
-        whole,
-        (window.width, window.height),
-        &options,
+        CropBox::whole(image),
+        columns,
+        rows,
+        interpolation,
         resizer,
     )
 }
 
+/// What one direction of a resize maps to `to` pixels: `start..start + length` of the source.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: f64,
+    length: f64,
+    to: u32,
+}
+
+impl Span {
+    /// The source pixels below `size` that have any influence.
+    fn needed(&self, size: u32, interpolation: Interpolation) -> (u32, u32) {
+        let scale = (self.length / f64::from(self.to)).max(1.0);
+        let margin = f64::from(interpolation.radius()) * scale + 1.0;
+        let first = (self.start - margin).floor().max(0.0) as u32;
+        let end = ((self.start + self.length + margin).ceil() as u32).min(size);
+        (first, end.max(first + 1))
+    }
+}
+
+/// Across first and then down, or the other way round as Pillow was seen to do; the 8 bits in
+/// between make the order visible (a fifth of a grey level on average).
 fn convolve(
     image: &RgbImage,
     from: CropBox,
-    (width, height): (u32, u32),
+    columns: Span,
+    rows: Span,
+    interpolation: Interpolation,
+    resizer: &mut Resizer,
+) -> RgbImage {
+    let options = ResizeOptions::new().resize_alg(interpolation.algorithm());
+    if is_vertical_first(from, columns, rows) {
+        return convolve_down_first(image, from, columns, rows, &options, resizer);
+    }
+    let (first, end) = rows.needed(from.height, interpolation);
+    let (width, height, between) = (columns.to, rows.to, end - first);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let resized = (|| {
+        let source = ImageRef::new(
+            image.width(),
+            image.height(),
+            image.as_raw(),
+            PixelType::U8x3,
+        )
+        .ok()?;
+        let source =
+            CroppedImage::new(&source, from.left, from.top + first, from.width, between).ok()?;
+        let mut narrow = Image::new(width, between, PixelType::U8x3);
+        let across = options.crop(columns.start, 0.0, columns.length, f64::from(between));
+        resizer.resize(&source, &mut narrow, &across).ok()?;
+
+        let mut target = Image::from_slice_u8(width, height, &mut pixels, PixelType::U8x3).ok()?;
+        let start = rows.start - f64::from(first);
+        let length = rows.length.min(f64::from(between) - start);
+        let down = options.crop(0.0, start, f64::from(width), length);
+        resizer.resize(&narrow, &mut target, &down).ok()
+    })();
+    // Boxes are made by this crate inside their image and buffers to their size.
+    debug_assert!(
+        resized.is_some(),
+        "{from:?} of {:?} by {columns:?}, {rows:?}",
+        image.dimensions()
+    );
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+/// All 48 pictures of the reference made by Pillow 13 fit this rule: small parts that are higher
+/// than wide and lose rows. Earlier versions always went across first.
+fn is_vertical_first(from: CropBox, columns: Span, rows: Span) -> bool {
+    let whole = columns.length == f64::from(from.width) && rows.length == f64::from(from.height);
+    let between = u64::from(from.width) * u64::from(rows.to);
+    whole && from.height > from.width && from.height > rows.to && between <= 1 << 16
+}
+
+/// The resizer's own order.
+fn convolve_down_first(
+    image: &RgbImage,
+    from: CropBox,
+    columns: Span,
+    rows: Span,
     options: &ResizeOptions,
     resizer: &mut Resizer,
 ) -> RgbImage {
+    let (width, height) = (columns.to, rows.to);
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let resized = (|| {
         let source = ImageRef::new(
@@ -110,11 +202,6 @@ fn convolve(
         let mut target = Image::from_slice_u8(width, height, &mut pixels, PixelType::U8x3).ok()?;
         resizer.resize(&source, &mut target, options).ok()
     })();
-    // Boxes are made by this crate inside their image and buffers to their size.
-    debug_assert!(
-        resized.is_some(),
-        "{from:?} of {:?} to {width} x {height}",
-        image.dimensions()
-    );
+    debug_assert!(resized.is_some(), "{from:?} of {:?}", image.dimensions());
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
