@@ -158,6 +158,7 @@ impl Unit {
     }
 
     /// Gradients by input (unless the input is the pictures) and by residual; moves the parameters.
+    #[allow(clippy::too_many_arguments)]
     fn backward(
         &mut self,
         x: Input<'_>,
