@@ -62,7 +62,9 @@ pub fn entries() -> &'static [Entry] {
 /// # Errors
 /// [`Error::UnknownWeights`], which lists what there is.
 pub fn find(architecture: &str, name: &str) -> Result<&'static Entry, Error> {
-    let mut candidates = ENTRIES.iter().filter(|entry| entry.architecture == architecture);
+    let mut candidates = ENTRIES
+        .iter()
+        .filter(|entry| entry.architecture == architecture);
     let found = if name.eq_ignore_ascii_case("default") {
         candidates.next_back()
     } else {

@@ -8,7 +8,15 @@ pub(crate) fn is_html(head: &[u8]) -> bool {
         .unwrap_or(head)
         .trim_ascii_start()
         .to_ascii_lowercase();
-    [&b"<!doctype html"[..], b"<html", b"<head", b"<body", b"<script", b"<?xml", b"<!--"]
-        .iter()
-        .any(|start| text.starts_with(start))
+    [
+        &b"<!doctype html"[..],
+        b"<html",
+        b"<head",
+        b"<body",
+        b"<script",
+        b"<?xml",
+        b"<!--",
+    ]
+    .iter()
+    .any(|start| text.starts_with(start))
 }

@@ -19,8 +19,9 @@ use crate::Error;
 /// [`Error::Write`].
 pub fn unzip(archive: &Path, folder: &Path, limit: u64) -> Result<(), Error> {
     let file = File::open(archive).map_err(Error::read(archive))?;
-    let mut zip = ZipArchive::new(BufReader::new(file))
-        .map_err(|error| Error::truncated(archive, format_args!("no valid zip directory ({error})")))?;
+    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+        Error::truncated(archive, format_args!("no valid zip directory ({error})"))
+    })?;
     let scratch = Scratch::beside(folder)?;
 
     let mut left = limit;
@@ -28,7 +29,9 @@ pub fn unzip(archive: &Path, folder: &Path, limit: u64) -> Result<(), Error> {
         let entry = zip
             .by_index(index)
             .map_err(|error| Error::corrupt(archive, "zip", error))?;
-        let name = entry.name().map_or_else(|_| format!("number {index}"), |name| name.to_string());
+        let name = entry
+            .name()
+            .map_or_else(|_| format!("number {index}"), |name| name.to_string());
         let refuse = |detail: &str| Error::UnsafeArchive {
             path: archive.to_path_buf(),
             entry: name.clone(),
@@ -52,7 +55,12 @@ pub fn unzip(archive: &Path, folder: &Path, limit: u64) -> Result<(), Error> {
 }
 
 /// Writes one entry, and returns what is left of the limit; `None` if that is not enough.
-fn extract(mut entry: impl Read, target: &Path, left: u64, archive: &Path) -> Result<Option<u64>, Error> {
+fn extract(
+    mut entry: impl Read,
+    target: &Path,
+    left: u64,
+    archive: &Path,
+) -> Result<Option<u64>, Error> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(Error::write(parent))?;
     }

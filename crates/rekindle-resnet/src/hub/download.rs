@@ -8,6 +8,7 @@ use std::thread;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body, Proxy, ResponseExt};
 
+use super::answer::{Plan, header_text, is_temporary, plan, strong_validator};
 use super::verify::{Checksum, sha256};
 use super::{Progress, Settings, with_suffix};
 use crate::Error;
@@ -23,7 +24,10 @@ pub(super) struct Download<'a> {
 /// How one attempt failed.
 enum Failure {
     /// Another attempt may do better.
-    Temporary { trouble: Trouble, detail: String },
+    Temporary {
+        trouble: Trouble,
+        detail: String,
+    },
     Final(Error),
 }
 
@@ -111,7 +115,14 @@ impl Download<'_> {
         }
     }
 
-    fn give_up(&self, part: &Path, trouble: Trouble, detail: String, connected: bool, attempts: u32) -> Error {
+    fn give_up(
+        &self,
+        part: &Path,
+        trouble: Trouble,
+        detail: String,
+        connected: bool,
+        attempts: u32,
+    ) -> Error {
         let url = self.url.to_string();
         match trouble {
             Trouble::Busy(status) => Error::HttpStatus {
@@ -162,7 +173,8 @@ impl Download<'_> {
                 fs::remove_file(part).map_err(Error::write(part))?;
                 Err(Failure::Temporary {
                     trouble: Trouble::Broken { total: None },
-                    detail: "the server cannot continue from what is there, starting over".to_string(),
+                    detail: "the server cannot continue from what is there, starting over"
+                        .to_string(),
                 })
             }
             Plan::Refused(status) if is_temporary(status) => Err(Failure::Temporary {
@@ -212,16 +224,17 @@ impl Download<'_> {
                 .map_err(|error| broken(format!("the connection broke ({error})")))?;
             if count == 0 {
                 return match total {
-                    Some(total) if received < total => {
-                        Err(broken(format!("the connection was closed after {received} of {total} bytes")))
-                    }
+                    Some(total) if received < total => Err(broken(format!(
+                        "the connection was closed after {received} of {total} bytes"
+                    ))),
                     _ => Ok(()),
                 };
             }
             if received == 0 && is_html(&buffer[..count]) && !self.wants_html() {
                 return Err(self.html(landed).into());
             }
-            file.write_all(&buffer[..count]).map_err(Error::write(part))?;
+            file.write_all(&buffer[..count])
+                .map_err(Error::write(part))?;
             received += count as u64;
             progress(Progress::Receiving { received, total });
         }
@@ -244,7 +257,11 @@ impl Download<'_> {
     }
 
     fn wants_html(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "html")
+        self.path.extension().is_some_and(|kind| {
+            ["html", "htm", "xml", "svg"]
+                .iter()
+                .any(|known| kind == *known)
+        })
     }
 
     /// Where redirects ended, if there were any.
@@ -268,7 +285,7 @@ impl Download<'_> {
             .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")));
         if let Some(url) = &self.settings.proxy {
             let proxy = Proxy::new(url).map_err(|error| Error::InvalidRequest {
-                what: format!("through the proxy `{url}`"),
+                what: "through the proxy that was given".to_string(),
                 detail: error.to_string(),
             })?;
             config = config.proxy(Some(proxy));
@@ -281,13 +298,18 @@ impl Download<'_> {
     fn translate(&self, error: ureq::Error) -> Failure {
         use ureq::Timeout;
         let trouble = match &error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl | ureq::Error::RequireHttpsOnly(_) => {
+            ureq::Error::BadUri(_)
+            | ureq::Error::Http(_)
+            | ureq::Error::InvalidProxyUrl
+            | ureq::Error::RequireHttpsOnly(_) => {
                 return Failure::Final(Error::InvalidRequest {
                     what: format!("`{}`", self.url),
                     detail: error.to_string(),
                 });
             }
-            ureq::Error::Io(io) if io.kind() != ErrorKind::ConnectionRefused => Trouble::Broken { total: None },
+            ureq::Error::Io(io) if io.kind() != ErrorKind::ConnectionRefused => {
+                Trouble::Broken { total: None }
+            }
             ureq::Error::Timeout(Timeout::RecvResponse | Timeout::PerRead | Timeout::RecvBody)
             | ureq::Error::Protocol(_)
             | ureq::Error::BodyStalled => Trouble::Broken { total: None },
@@ -300,61 +322,18 @@ impl Download<'_> {
     }
 }
 
-/// What an answer means for what is there.
-enum Plan {
-    Body { from: u64, total: Option<u64> },
-    Complete,
-    StartOver,
-    Refused(StatusCode),
-}
-
-fn plan(response: &Response<Body>, there: u64) -> Plan {
-    let range = header_text(response, header::CONTENT_RANGE).and_then(parse_content_range);
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => match range {
-            Some((Some(start), total)) if start == there => Plan::Body { from: there, total },
-            _ => Plan::StartOver,
-        },
-        StatusCode::RANGE_NOT_SATISFIABLE => match range {
-            Some((_, Some(total))) if total == there => Plan::Complete,
-            _ => Plan::StartOver,
-        },
-        status if status.is_success() => Plan::Body {
-            from: 0,
-            total: header_text(response, header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-        },
-        status => Plan::Refused(status),
-    }
-}
-
-/// `bytes 100-199/1000` and `bytes */1000`: start and total.
-fn parse_content_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let start = range.split_once('-').and_then(|(start, _)| start.parse().ok());
-    Some((start, total.parse().ok()))
-}
-
-/// What tells two versions of a file apart byte by byte; a weak tag does not.
-fn strong_validator(response: &Response<Body>) -> Option<String> {
-    header_text(response, header::ETAG)
-        .filter(|tag| !tag.starts_with("W/"))
-        .map(str::to_string)
-}
-
-fn header_text(response: &Response<Body>, name: header::HeaderName) -> Option<&str> {
-    response.headers().get(name)?.to_str().ok()
-}
-
-fn is_temporary(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-}
-
 fn is_loopback(url: &str) -> bool {
-    let Some(host) = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()) else {
+    let Some(host) = url
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split(['/', '?']).next())
+    else {
         return false;
     };
     let host = host.rsplit('@').next().unwrap_or(host);
-    host.starts_with("127.") || host.starts_with("[::1]") || host.split(':').next() == Some("localhost")
+    host.starts_with("127.")
+        || host.starts_with("[::1]")
+        || host.split(':').next() == Some("localhost")
 }
 
 fn size(path: &Path) -> u64 {
@@ -366,19 +345,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_ranges() {
-        assert_eq!(parse_content_range("bytes 100-199/1000"), Some((Some(100), Some(1000))));
-        assert_eq!(parse_content_range("bytes */1000"), Some((None, Some(1000))));
-        assert_eq!(parse_content_range("bytes 5-9/*"), Some((Some(5), None)));
-        assert_eq!(parse_content_range("lines 1-2/3"), None);
-    }
-
-    #[test]
     fn this_machine_needs_no_proxy() {
-        for url in ["http://127.0.0.1:80/a", "http://localhost/a", "http://[::1]:8080/a", "http://u:p@localhost:1/"] {
+        for url in [
+            "http://127.0.0.1:80/a",
+            "http://localhost/a",
+            "http://[::1]:8080/a",
+            "http://u:p@localhost:1/",
+        ] {
             assert!(is_loopback(url), "{url}");
         }
-        for url in ["https://download.pytorch.org/a", "http://localhost.example.org/"] {
+        for url in [
+            "https://download.pytorch.org/a",
+            "http://localhost.example.org/",
+        ] {
             assert!(!is_loopback(url), "{url}");
         }
     }

@@ -10,6 +10,7 @@
 //! # Ok::<(), rekindle_resnet::Error>(())
 //! ```
 
+mod answer;
 mod archive;
 mod download;
 mod progress;
@@ -17,6 +18,7 @@ mod verify;
 
 use std::env;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,7 +38,7 @@ use verify::Checksum;
 /// continued by the next try. Processes that want the same file at the same time wait for each
 /// other. A proxy is taken from `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, except for the hosts
 /// in `NO_PROXY` and this machine itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hub {
     folder: PathBuf,
     offline: bool,
@@ -44,8 +46,8 @@ pub struct Hub {
 }
 
 /// How patient a download is.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
+#[derive(Clone)]
+struct Settings {
     connect: Duration,
     stall: Duration,
     attempts: u32,
@@ -137,7 +139,12 @@ impl Hub {
         entry: &Entry,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, Error> {
-        self.fetch(&entry.url(), entry.file, Some(entry.sha256_prefix), progress)
+        self.fetch(
+            &entry.url(),
+            entry.file,
+            Some(entry.sha256_prefix),
+            progress,
+        )
     }
 
     /// The file at an address, downloaded if it is not in the cache under `file_name`.
@@ -199,7 +206,9 @@ impl Hub {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, Error> {
         check_request(url, file_name)?;
-        let stem = Path::new(file_name).file_stem().unwrap_or(OsStr::new("archive"));
+        let stem = Path::new(file_name)
+            .file_stem()
+            .unwrap_or(OsStr::new("archive"));
         let folder = self.folder.join("unpacked").join(stem);
         if folder.is_dir() {
             return Ok(folder);
@@ -234,6 +243,16 @@ impl Hub {
             });
         }
         Ok(None)
+    }
+}
+
+/// Without the proxy, whose address may hold a password.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("folder", &self.folder)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
     }
 }
 

@@ -68,12 +68,19 @@ impl ConsoleProgress {
 
     fn report(&mut self, progress: &Progress) {
         let line = match progress {
-            Progress::Waiting => format!("{}: waiting for another process that downloads it", self.name),
+            Progress::Waiting => format!(
+                "{}: waiting for another process that downloads it",
+                self.name
+            ),
             Progress::Receiving { received, total } => {
                 self.receiving(*received, *total);
                 return;
             }
-            Progress::Retrying { attempt, pause, reason } => format!(
+            Progress::Retrying {
+                attempt,
+                pause,
+                reason,
+            } => format!(
                 "{}: {reason}; attempt {attempt} in {:.1} s",
                 self.name,
                 pause.as_secs_f64()
@@ -89,12 +96,20 @@ impl ConsoleProgress {
     fn receiving(&mut self, received: u64, total: Option<u64>) {
         let now = Instant::now();
         let (start, already) = *self.started.get_or_insert((now, received));
-        let due = self.shown.is_none_or(|shown| now - shown > Duration::from_millis(200));
+        let due = self
+            .shown
+            .is_none_or(|shown| now - shown > Duration::from_millis(200));
         if !due || (!self.terminal && self.shown.is_some()) {
             return;
         }
         self.shown = Some(now);
-        let line = describe(&self.name, received, total, received - already.min(received), now - start);
+        let line = describe(
+            &self.name,
+            received,
+            total,
+            received - already.min(received),
+            now - start,
+        );
         let _ = if self.terminal {
             write!(stderr(), "\r\x1b[K{line}").and_then(|()| stderr().flush())
         } else {
@@ -103,7 +118,13 @@ impl ConsoleProgress {
     }
 }
 
-fn describe(name: &str, received: u64, total: Option<u64>, fresh: u64, elapsed: Duration) -> String {
+fn describe(
+    name: &str,
+    received: u64,
+    total: Option<u64>,
+    fresh: u64,
+    elapsed: Duration,
+) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let size = match total {
         Some(total) => format!("{:.1} of {:.1} MiB", mib(received), mib(total)),
@@ -114,7 +135,10 @@ fn describe(name: &str, received: u64, total: Option<u64>, fresh: u64, elapsed: 
         return format!("{name}: {size}");
     }
     let left = total.map_or_else(String::new, |total| {
-        format!(", {:.0} s left", total.saturating_sub(received) as f64 / rate)
+        format!(
+            ", {:.0} s left",
+            total.saturating_sub(received) as f64 / rate
+        )
     });
     format!("{name}: {size}, {:.1} MiB/s{left}", mib(rate as u64))
 }
@@ -125,8 +149,17 @@ mod tests {
 
     #[test]
     fn says_rate_and_time_left() {
-        let line = describe("a.pth", 30 << 20, Some(50 << 20), 20 << 20, Duration::from_secs(4));
+        let line = describe(
+            "a.pth",
+            30 << 20,
+            Some(50 << 20),
+            20 << 20,
+            Duration::from_secs(4),
+        );
         assert_eq!(line, "a.pth: 30.0 of 50.0 MiB, 5.0 MiB/s, 4 s left");
-        assert_eq!(describe("a.pth", 0, None, 0, Duration::ZERO), "a.pth: 0.0 MiB");
+        assert_eq!(
+            describe("a.pth", 0, None, 0, Duration::ZERO),
+            "a.pth: 0.0 MiB"
+        );
     }
 }

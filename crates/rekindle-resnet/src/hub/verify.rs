@@ -15,7 +15,8 @@ pub(super) struct Checksum(String);
 
 impl Checksum {
     pub(super) fn new(prefix: &str) -> Result<Self, Error> {
-        let valid = (1..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
+        let valid =
+            (1..=64).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
         if valid {
             Ok(Self(prefix.to_ascii_lowercase()))
         } else {
@@ -42,7 +43,12 @@ pub(super) fn sha256(path: &Path) -> Result<String, Error> {
     let mut file = File::open(path).map_err(Error::read(path))?;
     let mut hasher = Hasher(Sha256::new());
     io::copy(&mut file, &mut hasher).map_err(Error::read(path))?;
-    Ok(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher
+        .0
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 struct Hasher(Sha256);

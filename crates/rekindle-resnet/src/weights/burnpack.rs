@@ -1,10 +1,12 @@
 //! Burn's own container, burnpack (`.bpk`).
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_pack::{Bytes, DType, Reader, Writer};
+use burn_pack::{Bytes, DType, HEADER_SIZE, Header, Reader, Writer};
 
 use super::{ElementType, Format, NamedTensor, TensorOut, guarded};
 use crate::Error;
@@ -12,10 +14,13 @@ use crate::Error;
 type Contents = (BTreeMap<String, NamedTensor>, BTreeMap<String, String>);
 
 pub(super) fn read(path: &Path) -> Result<Contents, Error> {
+    check_header(path)?;
     let (tensors, metadata) = guarded(path, Format::Burnpack, || {
         let reader = Reader::from_file_exact(path).map_err(|error| translate(path, error))?;
         let metadata = reader.metadata().clone();
-        let tensors = reader.into_tensors().map_err(|error| translate(path, error))?;
+        let tensors = reader
+            .into_tensors()
+            .map_err(|error| translate(path, error))?;
         Ok((tensors, metadata))
     })?;
     let shared: Arc<Path> = path.into();
@@ -75,17 +80,39 @@ pub fn write_burnpack(
         .collect();
     metadata
         .iter()
-        .fold(Writer::new(tensors), |writer, (key, value)| writer.with_metadata(key, value))
+        .fold(Writer::new(tensors), |writer, (key, value)| {
+            writer.with_metadata(key, value)
+        })
         .auto_extension(false)
         .overwrite(true)
         .write_to_file(path)
         .map_err(|error| Error::write(path)(std::io::Error::other(error.to_string())))
 }
 
+/// The reader makes room for the metadata that a header announces before it reads it.
+fn check_header(path: &Path) -> Result<(), Error> {
+    let mut file = File::open(path).map_err(Error::read(path))?;
+    let size = file.metadata().map_err(Error::read(path))?.len();
+    let mut header = [0; HEADER_SIZE];
+    file.read_exact(&mut header)
+        .map_err(|_| Error::truncated(path, format_args!("it has {size} bytes")))?;
+    let header = Header::from_bytes(&header).map_err(|error| translate(path, error))?;
+    let needed = HEADER_SIZE as u64 + u64::from(header.metadata_size);
+    if needed > size {
+        return Err(Error::truncated(
+            path,
+            format_args!("its header needs {needed} bytes and {size} are there"),
+        ));
+    }
+    Ok(())
+}
+
 fn translate(path: &Path, error: burn_pack::Error) -> Error {
     let detail = error.to_string();
     let cut = matches!(error, burn_pack::Error::InvalidHeader)
-        || ["truncated", "too small", "incomplete", "failed to fill"].iter().any(|word| detail.to_lowercase().contains(word));
+        || ["truncated", "too small", "incomplete", "failed to fill"]
+            .iter()
+            .any(|word| detail.to_lowercase().contains(word));
     if cut {
         Error::truncated(path, detail)
     } else {

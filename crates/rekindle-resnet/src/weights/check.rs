@@ -76,26 +76,41 @@ fn is_head(name: &str) -> bool {
 
 /// The likeliest reason, as a sentence.
 fn advice(checkpoint: &Checkpoint, mismatch: &Mismatch, expected: usize) -> String {
-    let only_head = mismatch.extra.iter().chain(&mismatch.missing).all(|name| is_head(name))
-        && mismatch.misshapen.iter().all(|tensor| is_head(&tensor.name))
+    let only_head = mismatch
+        .extra
+        .iter()
+        .chain(&mismatch.missing)
+        .all(|name| is_head(name))
+        && mismatch
+            .misshapen
+            .iter()
+            .all(|tensor| is_head(&tensor.name))
         && mismatch.wrong_type.is_empty();
     if only_head {
-        let classes = checkpoint
-            .classes()
-            .map_or_else(|| "no head".to_string(), |n| format!("a head of {n} classes"));
+        let classes = checkpoint.classes().map_or_else(
+            || "no head".to_string(),
+            |n| format!("a head of {n} classes"),
+        );
         return format!(
             "Only the head differs: the file has {classes}. To give the model a head of its own, load the rest and ignore the file's head."
         );
     }
     if mismatch.missing.len() == expected {
-        let names: Vec<&str> = checkpoint.tensors.keys().take(3).map(String::as_str).collect();
+        let names: Vec<&str> = checkpoint
+            .tensors
+            .keys()
+            .take(3)
+            .map(String::as_str)
+            .collect();
         return format!(
             "The file has none of the model's names (its first are {}): it belongs to another kind of network.",
             names.join(", ")
         );
     }
     checkpoint.architecture().map_or_else(String::new, |name| {
-        format!("Names and shapes in the file are those of {name}: is that the architecture you chose?")
+        format!(
+            "Names and shapes in the file are those of {name}: is that the architecture you chose?"
+        )
     })
 }
 
@@ -131,7 +146,10 @@ impl Checkpoint {
 
     fn depth(&self, stage: usize) -> usize {
         (0..)
-            .take_while(|block| self.tensors.contains_key(&format!("layer{stage}.{block}.conv1.weight")))
+            .take_while(|block| {
+                self.tensors
+                    .contains_key(&format!("layer{stage}.{block}.conv1.weight"))
+            })
             .count()
     }
 }

@@ -50,7 +50,8 @@ impl Checkpoint {
 
     /// Number of classes of the head: the rows of `fc.weight`, where there is one.
     pub fn classes(&self) -> Option<usize> {
-        self.shape("fc.weight").and_then(|shape| shape.first().copied())
+        self.shape("fc.weight")
+            .and_then(|shape| shape.first().copied())
     }
 }
 
@@ -254,7 +255,11 @@ impl NamedTensor {
     /// [`Error::Read`], [`Error::Truncated`] or [`Error::Corrupt`].
     pub fn read_bytes(&self) -> Result<Vec<u8>, Error> {
         let bytes = (self.read)()?;
-        match self.element_type.size().map(|size| size * self.num_elements()) {
+        match self
+            .element_type
+            .size()
+            .map(|size| size * self.num_elements())
+        {
             Some(expected) if expected != bytes.len() => Err(Error::corrupt(
                 &self.path,
                 self.format.name(),
@@ -298,5 +303,10 @@ impl fmt::Debug for NamedTensor {
 }
 
 fn convert<const N: usize, T>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&chunk| from(chunk)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&chunk| from(chunk))
+        .collect()
 }

@@ -45,7 +45,9 @@ pub(super) fn detect(path: &Path) -> Result<Format, Error> {
 }
 
 const HEAD: usize = 1024;
-const LEGACY_MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const LEGACY_MAGIC: &[u8] = &[
+    0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
+];
 
 fn by_magic(head: &[u8]) -> Option<Format> {
     if head.starts_with(b"PK\x03\x04") {
@@ -54,14 +56,23 @@ fn by_magic(head: &[u8]) -> Option<Format> {
     if head.starts_with(&burn_pack::MAGIC_NUMBER.to_le_bytes()) {
         return Some(Format::Burnpack);
     }
-    if head.first() == Some(&0x80) {
-        return Some(if head.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
-            Format::PytorchLegacy
-        } else {
-            Format::PytorchPickle
-        });
+    // Before the pickles: a header length may begin with their first byte.
+    if is_safetensors(head) {
+        return Some(Format::Safetensors);
     }
-    is_safetensors(head).then_some(Format::Safetensors)
+    if head.first() == Some(&0x80) {
+        return Some(
+            if head
+                .get(2..)
+                .is_some_and(|rest| rest.starts_with(LEGACY_MAGIC))
+            {
+                Format::PytorchLegacy
+            } else {
+                Format::PytorchPickle
+            },
+        );
+    }
+    None
 }
 
 /// Eight bytes of header length, then a JSON object. A length beyond the end of the file is for the
@@ -79,7 +90,10 @@ fn is_safetensors(head: &[u8]) -> bool {
 /// The first bytes, as text where they are text.
 fn describe(head: &[u8]) -> String {
     let start = &head[..head.len().min(16)];
-    if start.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+    if start
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    {
         format!("{:?}", String::from_utf8_lossy(start))
     } else {
         let bytes: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();

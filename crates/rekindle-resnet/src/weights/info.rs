@@ -40,8 +40,18 @@ impl ModelInfo {
         let entries = [
             ("format", Some("pt".to_string())),
             ("architecture", self.architecture.clone()),
-            ("classes", self.classes.as_ref().map(|value| json(serde_json::to_string(value)))),
-            ("preprocess", self.preprocess.as_ref().map(|value| json(serde_json::to_string(value)))),
+            (
+                "classes",
+                self.classes
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
+            (
+                "preprocess",
+                self.preprocess
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
             ("provenance", self.provenance.clone()),
         ];
         entries

@@ -81,6 +81,10 @@ fn guarded<T>(
     parse: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| {
-        Err(Error::corrupt(path, format.name(), "its reader gave up on it"))
+        Err(Error::corrupt(
+            path,
+            format.name(),
+            "its reader gave up on it",
+        ))
     })
 }

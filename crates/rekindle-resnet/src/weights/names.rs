@@ -48,15 +48,48 @@ pub(super) fn standardise(
 const CONTAINERS: &[&str] = &["state_dict", "model_state_dict", "model", "net"];
 
 /// What `DataParallel`, `torch.compile`, Lightning modules and detectors put before a name.
-const WRAPPERS: &[&str] = &["module.", "_orig_mod.", "model.", "net.", "backbone.body.", "backbone."];
+const WRAPPERS: &[&str] = &[
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net.",
+    "backbone.body.",
+    "backbone.",
+];
 
 /// What stands beside the model in a training checkpoint.
 const TRAINING_STATE: &[&str] = &[
-    "state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "ema",
-    "ema_state_dict", "optimizer", "optimizer_state_dict", "optimizer_states", "optim", "scheduler",
-    "lr_scheduler", "lr_schedulers", "scheduler_state_dict", "scaler", "amp_scaler", "amp", "callbacks", "loops",
-    "rng_state", "cuda_rng_state", "epoch", "best_acc1", "best_acc", "criterion", "loss", "hparams",
-    "hyper_parameters", "args",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+    "ema_state_dict",
+    "optimizer",
+    "optimizer_state_dict",
+    "optimizer_states",
+    "optim",
+    "scheduler",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler_state_dict",
+    "scaler",
+    "amp_scaler",
+    "amp",
+    "callbacks",
+    "loops",
+    "rng_state",
+    "cuda_rng_state",
+    "epoch",
+    "best_acc1",
+    "best_acc",
+    "criterion",
+    "loss",
+    "hparams",
+    "hyper_parameters",
+    "args",
 ];
 
 fn is_training_state(name: &str) -> bool {
@@ -70,7 +103,10 @@ fn strip_key<'a>(name: &'a str, key: &str) -> Option<&'a str> {
 
 fn standard_name(name: &str) -> String {
     let mut name = name;
-    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+    while let Some(inner) = WRAPPERS
+        .iter()
+        .find_map(|wrapper| name.strip_prefix(wrapper))
+    {
         name = inner;
     }
     from_transformers(name).unwrap_or_else(|| name.to_string())
@@ -85,7 +121,9 @@ fn from_transformers(name: &str) -> Option<String> {
     if let Some(stem) = name.strip_prefix("embedder.embedder.") {
         return layer_name(stem, "conv1", "bn1");
     }
-    let (stage, rest) = name.strip_prefix("encoder.stages.")?.split_once(".layers.")?;
+    let (stage, rest) = name
+        .strip_prefix("encoder.stages.")?
+        .split_once(".layers.")?;
     let (block, rest) = rest.split_once('.')?;
     let block = format!("layer{}.{block}", stage.parse::<usize>().ok()? + 1);
     if let Some(shortcut) = rest.strip_prefix("shortcut.") {
@@ -97,7 +135,11 @@ fn from_transformers(name: &str) -> Option<String> {
     }
     let (layer, rest) = rest.strip_prefix("layer.")?.split_once('.')?;
     let layer = layer.parse::<usize>().ok()? + 1;
-    layer_name(rest, &format!("{block}.conv{layer}"), &format!("{block}.bn{layer}"))
+    layer_name(
+        rest,
+        &format!("{block}.conv{layer}"),
+        &format!("{block}.bn{layer}"),
+    )
 }
 
 fn layer_name(field: &str, convolution: &str, normalisation: &str) -> Option<String> {
@@ -118,12 +160,30 @@ mod tests {
             ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),
             ("module.conv1.weight", "conv1.weight"),
             ("_orig_mod.module.fc.bias", "fc.bias"),
-            ("backbone.body.layer4.2.bn3.running_var", "layer4.2.bn3.running_var"),
-            ("resnet.embedder.embedder.convolution.weight", "conv1.weight"),
-            ("resnet.embedder.embedder.normalization.running_mean", "bn1.running_mean"),
-            ("resnet.encoder.stages.1.layers.0.shortcut.convolution.weight", "layer2.0.downsample.0.weight"),
-            ("resnet.encoder.stages.1.layers.0.shortcut.normalization.bias", "layer2.0.downsample.1.bias"),
-            ("encoder.stages.3.layers.2.layer.1.normalization.weight", "layer4.2.bn2.weight"),
+            (
+                "backbone.body.layer4.2.bn3.running_var",
+                "layer4.2.bn3.running_var",
+            ),
+            (
+                "resnet.embedder.embedder.convolution.weight",
+                "conv1.weight",
+            ),
+            (
+                "resnet.embedder.embedder.normalization.running_mean",
+                "bn1.running_mean",
+            ),
+            (
+                "resnet.encoder.stages.1.layers.0.shortcut.convolution.weight",
+                "layer2.0.downsample.0.weight",
+            ),
+            (
+                "resnet.encoder.stages.1.layers.0.shortcut.normalization.bias",
+                "layer2.0.downsample.1.bias",
+            ),
+            (
+                "encoder.stages.3.layers.2.layer.1.normalization.weight",
+                "layer4.2.bn2.weight",
+            ),
             ("classifier.1.weight", "fc.weight"),
             ("head.weight", "head.weight"),
         ] {

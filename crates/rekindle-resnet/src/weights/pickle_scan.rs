@@ -48,8 +48,21 @@ fn is_known(global: &str) -> bool {
         "pathlib.PurePosixPath",
     ];
     const BUILTINS: &[&str] = &[
-        "set", "frozenset", "dict", "list", "tuple", "int", "float", "complex", "bool", "str",
-        "bytes", "bytearray", "slice", "range", "object",
+        "set",
+        "frozenset",
+        "dict",
+        "list",
+        "tuple",
+        "int",
+        "float",
+        "complex",
+        "bool",
+        "str",
+        "bytes",
+        "bytearray",
+        "slice",
+        "range",
+        "object",
     ];
     let (module, name) = global.rsplit_once('.').unwrap_or(("", global));
     EXACT.contains(&global)
@@ -57,15 +70,25 @@ fn is_known(global: &str) -> bool {
         || (module == "torch._utils" && name.starts_with("_rebuild_"))
         || (module == "torch" && (name.ends_with("Storage") || is_torch_type(name)))
         || (module == "torch.storage" && name.ends_with("Storage"))
-        || ["torch.nn.modules.", "torch.nn.parameter.", "torch.nn.parallel.", "torchvision.models.", "torchvision.ops.", "timm.models.", "timm.layers."]
-            .iter()
-            .any(|prefix| global.starts_with(prefix))
+        || [
+            "torch.nn.modules.",
+            "torch.nn.parameter.",
+            "torch.nn.parallel.",
+            "torchvision.models.",
+            "torchvision.ops.",
+            "timm.models.",
+            "timm.layers.",
+        ]
+        .iter()
+        .any(|prefix| global.starts_with(prefix))
 }
 
 fn is_torch_type(name: &str) -> bool {
-    ["float", "bfloat", "int", "uint", "bool", "half", "double", "long", "short", "complex"]
-        .iter()
-        .any(|start| name.starts_with(start))
+    [
+        "float", "bfloat", "int", "uint", "bool", "half", "double", "long", "short", "complex",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
@@ -170,9 +193,32 @@ impl Scan {
 /// Reads past the argument of an instruction that neither names nor moves a string.
 fn skip_argument(opcode: u8, reader: &mut impl BufRead) -> io::Result<()> {
     match opcode {
-        b'(' | b'0' | b'1' | b'2' | b'N' | b'Q' | b'R' | b'b' | b'd' | b'}' | b'l' | b']'
-        | b'a' | b'e' | b't' | b')' | b's' | b'u' | b'o' | 0x81 | 0x85..=0x87 | 0x88 | 0x89
-        | 0x8f..=0x92 | 0x97 | 0x98 => Ok(()),
+        b'('
+        | b'0'
+        | b'1'
+        | b'2'
+        | b'N'
+        | b'Q'
+        | b'R'
+        | b'b'
+        | b'd'
+        | b'}'
+        | b'l'
+        | b']'
+        | b'a'
+        | b'e'
+        | b't'
+        | b')'
+        | b's'
+        | b'u'
+        | b'o'
+        | 0x81
+        | 0x85..=0x87
+        | 0x88
+        | 0x89
+        | 0x8f..=0x92
+        | 0x97
+        | 0x98 => Ok(()),
         b'K' | 0x82 => skip(reader, 1),
         b'M' | 0x83 => skip(reader, 2),
         b'J' | 0x84 => skip(reader, 4),
@@ -206,7 +252,9 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     if line.pop() != Some(b'\n') {
         return Err(not_a_pickle());
     }
-    Ok(String::from_utf8_lossy(&line).trim_end_matches('\r').to_string())
+    Ok(String::from_utf8_lossy(&line)
+        .trim_end_matches('\r')
+        .to_string())
 }
 
 fn skip(reader: &mut impl BufRead, length: u64) -> io::Result<()> {
@@ -234,9 +282,13 @@ mod tests {
     #[test]
     fn names_the_call_of_every_protocol() {
         // pickle.dumps of an object whose __reduce__ returns (os.system, ("true",))
-        assert_eq!(scan(b"cposix\nsystem\np0\n(Vtrue\np1\ntp2\nRp3\n.").unwrap(), "posix.system");
         assert_eq!(
-            scan(b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03.").unwrap(),
+            scan(b"cposix\nsystem\np0\n(Vtrue\np1\ntp2\nRp3\n.").unwrap(),
+            "posix.system"
+        );
+        assert_eq!(
+            scan(b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03.")
+                .unwrap(),
             "posix.system"
         );
         assert_eq!(
@@ -268,7 +320,15 @@ mod tests {
         ] {
             assert!(is_known(global), "{global}");
         }
-        for global in ["builtins.eval", "os.system", "torch.hub.load", "torch.load", "posix.fork", "nt.system", "torch._utils.os.system"] {
+        for global in [
+            "builtins.eval",
+            "os.system",
+            "torch.hub.load",
+            "torch.load",
+            "posix.fork",
+            "nt.system",
+            "torch._utils.os.system",
+        ] {
             assert!(!is_known(global), "{global}");
         }
     }

@@ -25,11 +25,19 @@ pub(super) fn read(path: &Path, format: Format) -> Result<BTreeMap<String, Named
             let (shape, element_type) = (tensor.shape().to_vec(), element_type(tensor.dtype()));
             let read = move || {
                 guarded(&path, format, || {
-                    tensor.read().map_err(|error| translate_io(&path, format, error))
+                    tensor
+                        .read()
+                        .map_err(|error| translate_io(&path, format, error))
                 })
             };
-            let tensor =
-                NamedTensor::new(name.clone(), shape, element_type, Arc::clone(&shared), format, read);
+            let tensor = NamedTensor::new(
+                name.clone(),
+                shape,
+                element_type,
+                Arc::clone(&shared),
+                format,
+                read,
+            );
             (name, tensor)
         })
         .collect())
@@ -45,7 +53,11 @@ fn refuse_foreign_code(path: &Path, format: Format) -> Result<(), Error> {
         _ => {
             let mut reader = BufReader::new(File::open(path).map_err(Error::read(path))?);
             // Magic number, protocol, system information, the object, the storages' keys.
-            let pickles = if format == Format::PytorchLegacy { 5 } else { 1 };
+            let pickles = if format == Format::PytorchLegacy {
+                5
+            } else {
+                1
+            };
             (0..pickles)
                 .map(|_| pickle_scan::foreign_global(&mut reader))
                 .find_map(Result::transpose)
@@ -66,7 +78,12 @@ fn read_data_pickle(path: &Path) -> Result<Vec<u8>, Error> {
     guarded(path, Format::PytorchZip, || {
         let file = File::open(path).map_err(Error::read(path))?;
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            Error::truncated(path, format_args!("the directory at the end of the zip archive is missing or damaged ({error})"))
+            Error::truncated(
+                path,
+                format_args!(
+                    "the directory at the end of the zip archive is missing or damaged ({error})"
+                ),
+            )
         })?;
         let index = archive
             .file_names()
@@ -76,7 +93,11 @@ fn read_data_pickle(path: &Path) -> Result<Vec<u8>, Error> {
             .min_by_key(|(_, name)| name.len())
             .map(|(index, _)| index)
             .ok_or_else(|| {
-                Error::corrupt(path, Format::PytorchZip.name(), "a zip archive without `data.pkl` is no PyTorch checkpoint")
+                Error::corrupt(
+                    path,
+                    Format::PytorchZip.name(),
+                    "a zip archive without `data.pkl` is no PyTorch checkpoint",
+                )
             })?;
         let mut pickle = Vec::new();
         archive
@@ -88,7 +109,10 @@ fn read_data_pickle(path: &Path) -> Result<Vec<u8>, Error> {
             return Err(Error::corrupt(
                 path,
                 Format::PytorchZip.name(),
-                format_args!("its `data.pkl` unpacks to more than {} MiB", MAX_PICKLE_SIZE >> 20),
+                format_args!(
+                    "its `data.pkl` unpacks to more than {} MiB",
+                    MAX_PICKLE_SIZE >> 20
+                ),
             ));
         }
         Ok(pickle)
@@ -98,9 +122,13 @@ fn read_data_pickle(path: &Path) -> Result<Vec<u8>, Error> {
 fn translate(path: &Path, format: Format, error: PytorchError) -> Error {
     match error {
         PytorchError::Io(error) => translate_io(path, format, error),
-        PytorchError::Pickle(pytorch_reader::PickleError::Io(error)) => translate_io(path, format, error),
+        PytorchError::Pickle(pytorch_reader::PickleError::Io(error)) => {
+            translate_io(path, format, error)
+        }
         // The legacy layout has no other sign of a cut than storages beyond the end.
-        PytorchError::InvalidFormat(detail) if detail.contains("beyond") || detail.contains("truncated") => {
+        PytorchError::InvalidFormat(detail)
+            if detail.contains("beyond") || detail.contains("truncated") =>
+        {
             Error::truncated(path, detail)
         }
         error => Error::corrupt(path, format.name(), error),
@@ -109,7 +137,9 @@ fn translate(path: &Path, format: Format, error: PytorchError) -> Error {
 
 fn translate_io(path: &Path, format: Format, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::truncated(path, format_args!("it ends inside its {format} data")),
+        io::ErrorKind::UnexpectedEof => {
+            Error::truncated(path, format_args!("it ends inside its {format} data"))
+        }
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
             Error::corrupt(path, format.name(), error)
         }

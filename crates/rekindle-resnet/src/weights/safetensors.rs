@@ -68,7 +68,9 @@ fn header_length(path: &Path, file: &mut File, size: u64) -> Result<u64, Error> 
         return Err(Error::corrupt(
             path,
             Format::Safetensors.name(),
-            format_args!("its header claims {length} bytes, more than the format allows ({LONGEST_HEADER})"),
+            format_args!(
+                "its header claims {length} bytes, more than the format allows ({LONGEST_HEADER})"
+            ),
         ));
     }
     if length > size - 8 {
@@ -83,13 +85,26 @@ fn header_length(path: &Path, file: &mut File, size: u64) -> Result<u64, Error> 
 fn parse_header(path: &Path, file: &mut File, length: u64) -> Result<Header, Error> {
     let mut json = vec![0; length as usize];
     file.read_exact(&mut json).map_err(Error::read(path))?;
-    serde_json::from_slice(&json)
-        .map_err(|error| Error::corrupt(path, Format::Safetensors.name(), format_args!("its header is not valid: {error}")))
+    serde_json::from_slice(&json).map_err(|error| {
+        Error::corrupt(
+            path,
+            Format::Safetensors.name(),
+            format_args!("its header is not valid: {error}"),
+        )
+    })
 }
 
 /// Shapes, element types and offsets must agree with each other and fill the file exactly.
-fn check_layout(path: &Path, tensors: &[(String, TensorInfo)], available: u64) -> Result<(), Error> {
-    let needed = tensors.iter().map(|(_, info)| info.data_offsets.1 as u64).max().unwrap_or(0);
+fn check_layout(
+    path: &Path,
+    tensors: &[(String, TensorInfo)],
+    available: u64,
+) -> Result<(), Error> {
+    let needed = tensors
+        .iter()
+        .map(|(_, info)| info.data_offsets.1 as u64)
+        .max()
+        .unwrap_or(0);
     if needed > available {
         return Err(Error::truncated(
             path,
@@ -98,14 +113,19 @@ fn check_layout(path: &Path, tensors: &[(String, TensorInfo)], available: u64) -
     }
     let mut ordered = tensors.to_vec();
     ordered.sort_by_key(|(_, info)| info.data_offsets);
-    let end = ordered.last().map_or(0, |(_, info)| info.data_offsets.1 as u64);
+    let end = ordered
+        .last()
+        .map_or(0, |(_, info)| info.data_offsets.1 as u64);
     Metadata::new(None, ordered)
         .map_err(|error| Error::corrupt(path, Format::Safetensors.name(), error))?;
     if end != available {
         return Err(Error::corrupt(
             path,
             Format::Safetensors.name(),
-            format_args!("its tensors end {} bytes before the file does", available - end),
+            format_args!(
+                "its tensors end {} bytes before the file does",
+                available - end
+            ),
         ));
     }
     Ok(())
@@ -167,7 +187,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             }
             let info: TensorInfo = map.next_value()?;
             if info.data_offsets.0 > info.data_offsets.1 {
-                return Err(A::Error::custom(format!("tensor `{name}` ends before it begins")));
+                return Err(A::Error::custom(format!(
+                    "tensor `{name}` ends before it begins"
+                )));
             }
             if seen.insert(name.clone(), ()).is_some() {
                 header.duplicate.get_or_insert(name.clone());

@@ -27,8 +27,17 @@ impl TensorOut {
     /// # Panics
     /// If `values` are not as many as `shape` needs.
     pub fn f32(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::new(name.into(), shape.into(), ElementType::F32, bytes, values.len())
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self::new(
+            name.into(),
+            shape.into(),
+            ElementType::F32,
+            bytes,
+            values.len(),
+        )
     }
 
     /// The same, stored in half the space: 11 significant bits, magnitudes up to 65504.
@@ -40,7 +49,13 @@ impl TensorOut {
             .iter()
             .flat_map(|&value| f16::from_f32(value).to_le_bytes())
             .collect();
-        Self::new(name.into(), shape.into(), ElementType::F16, bytes, values.len())
+        Self::new(
+            name.into(),
+            shape.into(),
+            ElementType::F16,
+            bytes,
+            values.len(),
+        )
     }
 
     /// A tensor of 64-bit integers; `num_batches_tracked` is one of shape `[]`.
@@ -48,13 +63,31 @@ impl TensorOut {
     /// # Panics
     /// If `values` are not as many as `shape` needs.
     pub fn i64(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &[i64]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::new(name.into(), shape.into(), ElementType::I64, bytes, values.len())
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self::new(
+            name.into(),
+            shape.into(),
+            ElementType::I64,
+            bytes,
+            values.len(),
+        )
     }
 
-    fn new(name: String, shape: Vec<usize>, element_type: ElementType, bytes: Vec<u8>, given: usize) -> Self {
+    fn new(
+        name: String,
+        shape: Vec<usize>,
+        element_type: ElementType,
+        bytes: Vec<u8>,
+        given: usize,
+    ) -> Self {
         let needed: usize = shape.iter().product();
-        assert_eq!(given, needed, "tensor `{name}` of shape {shape:?} needs {needed} values, got {given}");
+        assert_eq!(
+            given, needed,
+            "tensor `{name}` of shape {shape:?} needs {needed} values, got {given}"
+        );
         Self {
             name,
             shape,
@@ -124,7 +157,10 @@ pub fn write_safetensors(
 
 fn refuse_duplicates(path: &Path, tensors: &[TensorOut]) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
-    match tensors.iter().find(|tensor| !seen.insert(tensor.name.as_str())) {
+    match tensors
+        .iter()
+        .find(|tensor| !seen.insert(tensor.name.as_str()))
+    {
         None => Ok(()),
         Some(tensor) => Err(Error::DuplicateTensor {
             path: path.to_path_buf(),
@@ -136,10 +172,16 @@ fn refuse_duplicates(path: &Path, tensors: &[TensorOut]) -> Result<(), Error> {
 
 /// The JSON header, padded to eight bytes. Written here rather than by the `safetensors` crate,
 /// which keeps metadata in a hash map and so orders it anew in every run.
-fn header(tensors: &[TensorOut], metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
+fn header(
+    tensors: &[TensorOut],
+    metadata: &BTreeMap<String, String>,
+) -> serde_json::Result<Vec<u8>> {
     let mut entries = Vec::with_capacity(tensors.len() + 1);
     if !metadata.is_empty() {
-        entries.push(format!(r#""__metadata__":{}"#, serde_json::to_string(metadata)?));
+        entries.push(format!(
+            r#""__metadata__":{}"#,
+            serde_json::to_string(metadata)?
+        ));
     }
     let mut offset = 0;
     for tensor in tensors {
@@ -162,11 +204,9 @@ fn header(tensors: &[TensorOut], metadata: &BTreeMap<String, String>) -> serde_j
 }
 
 /// Runs `write` on a temporary file beside `path`, and gives it that name once it is on the disk.
-pub(crate) fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&File) -> io::Result<()>,
-) -> Result<(), Error> {
-    let pack_error = |error: burn_pack::Error| Error::write(path)(io::Error::other(error.to_string()));
+fn write_atomically(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Error> {
+    let pack_error =
+        |error: burn_pack::Error| Error::write(path)(io::Error::other(error.to_string()));
     let (scratch, file) = AtomicFile::create(path).map_err(pack_error)?;
     write(&file)
         .and_then(|()| file.sync_all())
