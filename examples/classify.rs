@@ -60,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     };
     let pretrained = Pretrained::open(weights, &device)?;
     let samples = samples(&arguments.images)?;
-    let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples);
+    let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples)?;
     let dataset = ImageDataset::new(&folder, eval_pipeline(&pretrained.preprocess))?;
     let classes = pretrained.classes.clone();
     let classifier = Classifier::from_resnet(pretrained.model)

@@ -19,10 +19,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Choice::All)]
     pub strategy: Choice,
     /// Passes over the training images
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    #[arg(long, default_value_t = 25, value_parser = at_least_one)]
     pub epochs: usize,
     /// Images a batch
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     pub batch: usize,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
@@ -62,6 +62,14 @@ pub enum Choice {
     Scratch,
     /// One after the other
     All,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_string()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("must be a whole number".to_string()),
+    }
 }
 
 impl Arguments {

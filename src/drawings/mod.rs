@@ -46,6 +46,10 @@ pub use target::TargetTask;
 /// Width and height of every drawing, in pixels.
 pub const PICTURE_SIZE: u32 = 96;
 
+/// A narrow ResNet-18 trained on [`SourceTask`] by `examples/pretrain_drawings.rs`: safetensors with 16-bit
+/// floats under torchvision's names, classes and preprocessing in the metadata.
+pub const SOURCE_WEIGHTS: &[u8] = include_bytes!("../../assets/drawings-source.safetensors");
+
 /// Which set a drawing belongs to. The same index gives another picture in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {

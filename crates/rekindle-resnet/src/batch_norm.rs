@@ -89,4 +89,6 @@ fn update(
     let old = running.value_sync().to_device(device);
     let new = old.mul_scalar(1.0 - MOMENTUM) + statistic.detach().mul_scalar(MOMENTUM * correction);
     running.update(new.detach());
+    // An update waits per thread until somebody asks; saving the state would otherwise miss the last one.
+    running.value_sync();
 }

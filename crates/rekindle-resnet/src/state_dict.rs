@@ -146,19 +146,26 @@ impl<F: FnMut(&str) -> Option<Vec<f32>>> ModuleMapper for Assign<F> {
         let Some(values) = (self.source)(&self.path.key()) else {
             return param;
         };
-        let transposed = self.path.is_transposed(D);
-        let mut shape = param.lazy_shape().to_vec();
-        if transposed {
-            shape.reverse();
-        }
+        let shape = param.lazy_shape().to_vec();
+        // Transposed on the host: a view would be multiplied in another order than the same weights after
+        // a step of training, and a resumed run would differ in the last bit.
+        let values = if self.path.is_transposed(D) {
+            transpose(&values, shape[0])
+        } else {
+            values
+        };
         let data = TensorData::new(values, shape);
-        let mut tensor = Tensor::<D>::from_data(data, &param.lazy_device());
-        if transposed {
-            tensor = tensor.swap_dims(0, 1);
-        }
+        let tensor = Tensor::<D>::from_data(data, &param.lazy_device());
         let id = param.id;
         param.transform_for_load(tensor, id)
     }
+}
+
+/// `[columns, rows]` to `[rows, columns]`, row-major.
+fn transpose(values: &[f32], rows: usize) -> Vec<f32> {
+    (0..rows)
+        .flat_map(|row| values[row..].iter().step_by(rows).copied())
+        .collect()
 }
 
 /// Gives every parameter an identity made from its name alone, so that an optimiser's state saved by one

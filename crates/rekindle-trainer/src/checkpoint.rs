@@ -73,7 +73,7 @@ pub(crate) fn plain_names<B: Backbone>(classifier: &Classifier<B>, weights: Weig
 }
 
 /// Writes a learner's weights, its optimiser's state and the loop's into `folder`.
-pub(crate) fn save<B: Backbone + 'static>(
+pub(crate) fn save<B: Backbone>(
     folder: &Path,
     learner: &Learner<B>,
     state: &LoopState,
@@ -92,7 +92,7 @@ pub(crate) fn save<B: Backbone + 'static>(
 }
 
 /// Brings a learner and the loop to where [`save`] was called.
-pub(crate) fn restore<B: Backbone + 'static>(
+pub(crate) fn restore<B: Backbone>(
     folder: &Path,
     learner: &mut Learner<B>,
     optimizer: &Optimizer,
@@ -122,6 +122,9 @@ fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
     let checkpoint = weights::read(path)?;
     let mut found = Weights::new();
     for tensor in checkpoint.tensors.values() {
+        if !tensor.element_type().is_float() {
+            continue; // PyTorch's counters of batches.
+        }
         let values = HostTensor {
             shape: tensor.shape().to_vec(),
             values: tensor.read_f32()?,

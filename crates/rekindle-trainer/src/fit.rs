@@ -32,7 +32,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 const VALIDATION_BATCH: usize = 32;
 
 /// Trains, from the beginning or from a checkpoint.
-pub(crate) fn run<B: Backbone + 'static>(
+pub(crate) fn run<B: Backbone>(
     trainer: Trainer<'_, B>,
     writer: Option<RunWriter>,
     from: Option<Checkpoint>,
@@ -82,7 +82,7 @@ impl Clock {
     }
 }
 
-impl<'a, B: Backbone + 'static> Run<'a, B> {
+impl<'a, B: Backbone> Run<'a, B> {
     fn prepare(
         mut trainer: Trainer<'a, B>,
         writer: Option<RunWriter>,
@@ -469,7 +469,7 @@ fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
     }
 }
 
-fn announce<B: Backbone + 'static>(
+fn announce<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
     plan: &Plan,
     writer: Option<&RunWriter>,
@@ -499,7 +499,7 @@ fn announce<B: Backbone + 'static>(
     emit(trainer, &Event::RunStarted(summary));
 }
 
-fn stage_summary<B: Backbone + 'static>(
+fn stage_summary<B: Backbone>(
     trainer: &Trainer<'_, B>,
     plan: &Plan,
     first_epoch: usize,
@@ -528,7 +528,7 @@ fn stage_summary<B: Backbone + 'static>(
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
 /// them; and the seconds that computing the training activations took.
-fn feeds<B: Backbone + 'static>(
+fn feeds<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
 ) -> Result<(Feed, Feed, f64), TrainerError> {
     let recipe = trainer.recipe.clone();

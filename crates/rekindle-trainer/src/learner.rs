@@ -42,7 +42,7 @@ pub struct StepOutcome {
     pub images: usize,
 }
 
-impl<B: Backbone + 'static> Learner<B> {
+impl<B: Backbone> Learner<B> {
     /// A learner for `classifier`, moved to `device` with autodiff, under `plan`.
     pub fn new(classifier: Classifier<B>, plan: Plan, recipe: &Recipe, device: &Device) -> Self {
         let device = device.clone().autodiff();

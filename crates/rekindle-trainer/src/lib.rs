@@ -9,6 +9,7 @@ mod early_stopping;
 mod error;
 pub mod events;
 pub mod feed;
+mod fine_tune;
 mod fit;
 mod interrupt;
 mod learner;
@@ -42,6 +43,7 @@ pub use run_directory::{
 pub use schedule::{Anneal, Schedule};
 
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
+pub use fine_tune::{FineTune, FineTuned, TestViews, fine_tune};
 pub use learner::{Learner, Predictions, Predictor, StepOutcome};
 pub use lr_finder::{LrCurve, LrFinder};
 pub use optimizer::{Optimizer, clip_norm};

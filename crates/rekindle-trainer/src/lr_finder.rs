@@ -47,7 +47,7 @@ impl LrFinder {
     /// # Errors
     ///
     /// A range that is none, and what reading the batches brings.
-    pub fn run<B: Backbone + 'static>(
+    pub fn run<B: Backbone>(
         &self,
         mut learner: Learner<B>,
         feed: &Feed,

@@ -74,7 +74,7 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) directory: Option<PathBuf>,
 }
 
-impl<'a, B: Backbone + 'static> Trainer<'a, B> {
+impl<'a, B: Backbone> Trainer<'a, B> {
     /// A trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
     /// without leaving anything on the disk.
     pub fn new(classifier: Classifier<B>, data: TransferData) -> Self {

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
@@ -254,6 +254,6 @@ fn named_gradients(
         path: Vec::new(),
         found: BTreeMap::new(),
     };
-    burn::module::Module::visit(classifier, &mut visitor);
+    Module::visit(classifier, &mut visitor);
     visitor.found
 }

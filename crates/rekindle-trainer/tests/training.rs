@@ -110,7 +110,9 @@ fn curve(fitted: &Fitted<ResNet>) -> Vec<(f64, f64, Option<f64>, Option<f64>)> {
 #[test]
 fn fine_tuning_learns_to_tell_top_from_bottom() {
     let recipe = Recipe {
-        epochs: 6,
+        epochs: 8,
+        batch_size: 4,
+        learning_rate: 0.01,
         ..recipe()
     };
     let fitted = Trainer::new(classifier(), data()).recipe(recipe).fit().unwrap();

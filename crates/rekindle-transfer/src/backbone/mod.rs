@@ -5,14 +5,14 @@ mod resnet;
 
 pub use prefix::{FrozenPrefix, StagePrefix};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
 
 /// A pretrained feature extractor that runs in stages.
 ///
 /// A strategy freezes a *prefix* of the stages, so that nothing in front of the first trained stage needs a
 /// backward pass, and activations at the cut can be computed once and kept.
-pub trait Backbone: Module {
+pub trait Backbone: Module + ModuleDisplay + 'static {
     /// Names of the stages in the order that a forward pass goes through them. A stage's parameters are
     /// found by [`stage_of`](Self::stage_of).
     fn stage_names(&self) -> &'static [&'static str];
