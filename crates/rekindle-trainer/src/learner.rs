@@ -1,5 +1,7 @@
 //! One classifier, one optimiser: a step of training, and predictions.
 
+use std::cell::OnceCell;
+
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
@@ -206,7 +208,8 @@ impl<B: Backbone> Learner<B> {
 /// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
 pub struct Predictor<B: Backbone> {
     classifier: Classifier<B>,
-    whole: Box<dyn FrozenPrefix>,
+    /// The whole backbone, prepared when the first image comes: kept activations don't need it.
+    whole: OnceCell<Box<dyn FrozenPrefix>>,
 }
 
 /// What a classifier says of a set of images.
@@ -227,11 +230,9 @@ pub struct Predictions {
 impl<B: Backbone> Predictor<B> {
     /// Prepares `classifier` as it stands.
     pub fn new(classifier: &Classifier<B>) -> Self {
-        let classifier = classifier.valid();
-        let stages = classifier.backbone.stage_names().len();
         Self {
-            whole: classifier.backbone.frozen_prefix(stages),
-            classifier,
+            classifier: classifier.valid(),
+            whole: OnceCell::new(),
         }
     }
 
@@ -246,7 +247,8 @@ impl<B: Backbone> Predictor<B> {
             return Ok(self.classifier.forward_from(batch.start, x));
         }
         let stages = self.classifier.backbone.stage_names().len();
-        Ok(self.classifier.forward_from(stages, self.whole.forward(x)?))
+        let whole = self.whole.get_or_init(|| self.classifier.backbone.frozen_prefix(stages));
+        Ok(self.classifier.forward_from(stages, whole.forward(x)?))
     }
 
     /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.

@@ -307,9 +307,7 @@ impl Download<'_> {
                     detail: error.to_string(),
                 });
             }
-            ureq::Error::Io(io) if io.kind() != ErrorKind::ConnectionRefused => {
-                Trouble::Broken { total: None }
-            }
+            ureq::Error::Io(io) if is_broken_stream(io.kind()) => Trouble::Broken { total: None },
             ureq::Error::Timeout(Timeout::RecvResponse | Timeout::PerRead | Timeout::RecvBody)
             | ureq::Error::Protocol(_)
             | ureq::Error::BodyStalled => Trouble::Broken { total: None },
@@ -320,6 +318,21 @@ impl Download<'_> {
             detail: error.to_string(),
         }
     }
+}
+
+/// What a connection can die of once it stands; a name that can't be looked up is none of these.
+fn is_broken_stream(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::InvalidData
+            | ErrorKind::TimedOut
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::WouldBlock
+            | ErrorKind::WriteZero
+    )
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -1,0 +1,96 @@
+//! A classifier for a folder of images in one call.
+//!
+//! ```text
+//! cargo run --release --example fine_tune -- --data hymenoptera --weights resnet18-f37072fd.pth --out ants-bees.safetensors
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use rekindle::device::DeviceName;
+use rekindle::trainer::{FineTune, Progress, ProgressMode, TestViews, TrainerError};
+use serde_json::json;
+
+/// Adapts a pretrained ResNet to a folder of images.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
+    #[arg(long)]
+    data: PathBuf,
+    /// Weights: .pth, .safetensors or burnpack
+    #[arg(long)]
+    weights: PathBuf,
+    /// Where to write the adapted network
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// How validation images are looked at
+    #[arg(long, value_enum, default_value_t = Views::FlipAndScale)]
+    views: Views,
+    /// Folder that keeps features for later calls
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// Seed of the cross-validation, and of the split where the folder has none
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Views {
+    Plain,
+    Flip,
+    FlipAndScale,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let views = match arguments.views {
+        Views::Plain => TestViews::Plain,
+        Views::Flip => TestViews::Flip,
+        Views::FlipAndScale => TestViews::FlipAndScale,
+    };
+    let mut recipe = FineTune::new(&arguments.device.open()?)
+        .test_views(views)
+        .seed(arguments.seed)
+        .observer(Progress::new(ProgressMode::Auto));
+    if let Some(folder) = &arguments.cache {
+        recipe = recipe.cache(folder);
+    }
+    let tuned = recipe.run(&arguments.data, &arguments.weights)?;
+    if let Some(path) = &arguments.out {
+        tuned.save(path).map_err(|error: TrainerError| error.to_string())?;
+        eprintln!("{}", path.display());
+    }
+    if arguments.json {
+        let result = json!({
+            "accuracy": tuned.accuracy(), "accuracy_plain": tuned.plain.accuracy(),
+            "val_images": tuned.predictions.labels.len(), "penalty": tuned.probe.penalty,
+            "classes": tuned.classes, "seed": arguments.seed, "seconds": tuned.seconds,
+        });
+        println!("{result}");
+    } else {
+        println!(
+            "accuracy {:.3} on {} validation images ({:.3} in a single view), {:.1} s",
+            tuned.accuracy(),
+            tuned.predictions.labels.len(),
+            tuned.plain.accuracy(),
+            tuned.seconds
+        );
+    }
+    Ok(())
+}
