@@ -1,4 +1,30 @@
-//! Transfer learning for Rust, on top of Burn.
+//! Transfer learning for Rust, on top of Burn: take a network trained on ImageNet, and adapt it to a task of
+//! your own, on a laptop's CPU, any GPU (wgpu) or CUDA.
+//!
+//! One call makes a classifier of a folder of images:
+//!
+//! ```no_run
+//! use burn::tensor::Device;
+//! use rekindle::trainer::fine_tune;
+//!
+//! let tuned = fine_tune("hymenoptera", "resnet18-f37072fd.pth", &Device::flex())?;
+//! println!("accuracy {:.3} in {:.1} s", tuned.accuracy(), tuned.seconds);
+//! tuned.save("ants-bees.safetensors")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A builder chooses strategy and recipe ([`trainer::Trainer`]), and the parts can be had one by one. This
+//! crate re-exports them as modules: [`resnet`] (models and weights), [`imagefolder`] (data), [`transfer`]
+//! (what is frozen, how fast the rest learns) and [`trainer`] (the loop). Its own are [`device`], which opens
+//! a device by name, and [`drawings`], data that it draws itself.
+//!
+//! # Features
+//!
+//! - `flex` (default): Burn's pure-Rust CPU backend.
+//! - `kernels` (default): inference and frozen stages on CPU kernels of our own.
+//! - `hub` (default): downloads of weights and data.
+//! - `wgpu`, `cuda`, `ndarray`: more backends, chosen at run time.
+//! - `tui`: Burn's full-screen dashboard.
 
 pub mod device;
 pub mod drawings;
@@ -7,3 +33,8 @@ pub use rekindle_imagefolder as imagefolder;
 pub use rekindle_resnet as resnet;
 pub use rekindle_trainer as trainer;
 pub use rekindle_transfer as transfer;
+
+/// The README's code, so that it is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,21 @@
 //! torchvision's ten ResNets for Burn, with weights in and out.
+//!
+//! [`Pretrained::open`] reads a checkpoint in any of its formats and needs nothing else; [`ResNet`] has
+//! timm's verbs, `forward`, `forward_features`, `forward_head` and `reset_classifier`; [`weights`] reads and
+//! writes named tensors, [`catalogue`] and `hub` know torchvision's weights.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_resnet::Architecture;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let device = Device::flex();
+//! let model = Architecture::ResNet18.config().with_stem_width(8).init(&device);
+//! let model = model.reset_classifier(2); // ants and bees
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &device);
+//! assert_eq!(model.forward(images).dims(), [1, 2]);
+//! # }
+//! ```
 
 mod architecture;
 mod batch_norm;

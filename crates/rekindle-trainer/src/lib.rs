@@ -1,4 +1,23 @@
 //! The training loop: recipes, schedules, checkpoints, run directories, reports.
+//!
+//! Three levels: [`fine_tune`] is one call that is a good recipe, [`Trainer`] a builder for strategy and
+//! [`Recipe`], and [`Learner`], [`Predictor`] and [`feed::Feed`] are the parts. A run tells its [`Observer`]s
+//! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits.
+//!
+//! ```
+//! use rekindle_trainer::{Optimizer, Recipe, Schedule};
+//!
+//! let recipe = Recipe {
+//!     epochs: 10,
+//!     optimizer: Optimizer::AdamW { weight_decay: 0.01 },
+//!     learning_rate: 1e-3,
+//!     schedule: Schedule::cosine().with_warmup(1.0),
+//!     label_smoothing: 0.1,
+//!     ..Recipe::tutorial()
+//! };
+//! recipe.validate()?;
+//! # Ok::<(), rekindle_trainer::TrainerError>(())
+//! ```
 
 mod activations;
 mod checkpoint;
