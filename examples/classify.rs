@@ -72,7 +72,9 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     };
 
     let mut all_read = true;
-    let loader = Loader::new(dataset).batch_size(16).on_bad_file(OnBadFile::Skip);
+    let loader = Loader::new(dataset)
+        .batch_size(16)
+        .on_bad_file(OnBadFile::Skip);
     for batch in Feed::Images(loader).epoch(0, &device) {
         let batch = batch?;
         for skipped in &batch.skipped {
@@ -95,9 +97,14 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
                     .iter()
                     .map(|class| json!({"class": name(*class), "probability": row[*class]}))
                     .collect();
-                println!("{}", json!({"path": path.to_string(), "predictions": classes}));
+                println!(
+                    "{}",
+                    json!({"path": path.to_string(), "predictions": classes})
+                );
             } else {
-                let named = top.iter().map(|class| format!("{} {:.3}", name(*class), row[*class]));
+                let named = top
+                    .iter()
+                    .map(|class| format!("{} {:.3}", name(*class), row[*class]));
                 println!("{path}: {}", named.collect::<Vec<_>>().join(", "));
             }
         }
@@ -116,5 +123,8 @@ fn samples(paths: &[PathBuf]) -> Result<Vec<Sample>, Failure> {
             found.push(path.clone());
         }
     }
-    Ok(found.into_iter().map(|path| Sample { path, label: None }).collect())
+    Ok(found
+        .into_iter()
+        .map(|path| Sample { path, label: None })
+        .collect())
 }

@@ -147,13 +147,19 @@ fn extract(
         table.values.extend(rows.into_data().iter::<f32>());
         for index in batch.indices {
             let sample = &folder.samples()[index];
-            table.labels.push(sample.label.map_or(-1, |label| label as i64));
+            table
+                .labels
+                .push(sample.label.map_or(-1, |label| label as i64));
             table.paths.push(sample.path.clone());
         }
     }
     bar.finish_and_clear();
     if table.labels.is_empty() {
-        return Err(format!("{} holds no image that can be read", arguments.data.display()).into());
+        return Err(format!(
+            "{} holds no image that can be read",
+            arguments.data.display()
+        )
+        .into());
     }
     Ok(table)
 }
@@ -178,13 +184,22 @@ fn write(
     let paths: Vec<String> = table.paths.iter().map(relative).collect();
     let metadata = HashMap::from([
         ("paths".to_string(), serde_json::to_string(&paths)?),
-        ("classes".to_string(), serde_json::to_string(folder.classes())?),
+        (
+            "classes".to_string(),
+            serde_json::to_string(folder.classes())?,
+        ),
         ("architecture".to_string(), pretrained.architecture.clone()),
         ("weights_sha256".to_string(), pretrained.sha256.clone()),
-        ("preprocess".to_string(), serde_json::to_string(&pretrained.preprocess)?),
+        (
+            "preprocess".to_string(),
+            serde_json::to_string(&pretrained.preprocess)?,
+        ),
     ]);
     let tensors = [
-        (name, TensorView::new(Dtype::F32, vec![count, table.width()], &values)?),
+        (
+            name,
+            TensorView::new(Dtype::F32, vec![count, table.width()], &values)?,
+        ),
         ("labels", TensorView::new(Dtype::I64, vec![count], &labels)?),
     ];
     let bytes = safetensors::serialize(tensors, Some(metadata))?;

@@ -73,7 +73,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let tuned = recipe.run(&arguments.data, &arguments.weights)?;
     if let Some(path) = &arguments.out {
-        tuned.save(path).map_err(|error: TrainerError| error.to_string())?;
+        tuned
+            .save(path)
+            .map_err(|error: TrainerError| error.to_string())?;
         eprintln!("{}", path.display());
     }
     if arguments.json {

@@ -115,7 +115,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             fitted.best_accuracy()
         )),
     };
-    fitted.classifier.into_resnet().save_f16(&arguments.out, &info)?;
+    fitted
+        .classifier
+        .into_resnet()
+        .save_f16(&arguments.out, &info)?;
     println!("{}", arguments.out.display());
     Ok(())
 }

@@ -116,7 +116,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         );
     } else {
-        println!("{} {:?}: {rate:.1} images/s", arguments.arch, arguments.mode);
+        println!(
+            "{} {:?}: {rate:.1} images/s",
+            arguments.arch, arguments.mode
+        );
     }
     Ok(())
 }
@@ -151,7 +154,9 @@ fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f6
         x: images(arguments.batch, device),
         start: 0,
         targets: Targets {
-            labels: (0..arguments.batch).map(|image| image * 37 % 1000).collect(),
+            labels: (0..arguments.batch)
+                .map(|image| image * 37 % 1000)
+                .collect(),
             ..Targets::default()
         },
         indices: (0..arguments.batch).collect(),
@@ -164,7 +169,10 @@ fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f6
 }
 
 fn data(arguments: &Arguments) -> Result<f64, Failure> {
-    let folder = arguments.data.as_ref().ok_or("mode data needs --data FOLDER")?;
+    let folder = arguments
+        .data
+        .as_ref()
+        .ok_or("mode data needs --data FOLDER")?;
     let folder = ImageFolder::open_any(folder)?;
     let dataset = ImageDataset::new(&folder, train_pipeline(&Preprocess::IMAGENET))?;
     let loader = Loader::new(dataset)

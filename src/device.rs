@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn names_come_back_as_they_went_in() {
         for name in ["cpu", "wgpu", "cuda", "cuda:3", "ndarray"] {
-            assert_eq!(name.parse::<DeviceName>().map(|d| d.to_string()), Ok(name.into()));
+            assert_eq!(
+                name.parse::<DeviceName>().map(|d| d.to_string()),
+                Ok(name.into())
+            );
         }
     }
 

@@ -92,7 +92,12 @@ fn a_training_step_agrees_with_the_cpu() {
         let outcome = learner.train_batch(&batch(&device), 0.01).unwrap();
         (outcome.loss, state_dict::collect(learner.classifier()))
     });
-    assert!((found.0 / expected.0 - 1.0).abs() < 1e-4, "{} {}", found.0, expected.0);
+    assert!(
+        (found.0 / expected.0 - 1.0).abs() < 1e-4,
+        "{} {}",
+        found.0,
+        expected.0
+    );
     for (name, tensor) in &found.1 {
         let error = relative_error(&tensor.values, &expected.1[name].values);
         assert!(error.is_nan() || error < 1e-3, "{name}: {error:e}");

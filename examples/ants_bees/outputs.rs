@@ -40,7 +40,11 @@ impl Outputs {
         let mut report = Report::new("Ants and bees");
         report.fact("Network and data", &origin.description);
         report.data.source = origin.data.display().to_string();
-        let counts = data.train.class_counts().into_iter().zip(data.val.class_counts());
+        let counts = data
+            .train
+            .class_counts()
+            .into_iter()
+            .zip(data.val.class_counts());
         report.data.classes = data
             .classes
             .iter()
@@ -78,7 +82,10 @@ impl Outputs {
         grid::save(&path, &tiles, COLUMNS)?;
         eprintln!("augmented training images: {}", path.display());
         let png = std::fs::read(path)?;
-        self.report.pictures.push(Picture::new("Training images as the network sees them", png));
+        self.report.pictures.push(Picture::new(
+            "Training images as the network sees them",
+            png,
+        ));
         Ok(())
     }
 
@@ -94,21 +101,32 @@ impl Outputs {
         let is_wrong = |at: usize| top[at].0 != fitted.predictions.labels[at];
         order.sort_by_key(|at| (!is_wrong(*at), *at));
         let mut tiles = Vec::new();
-        let wrong = order.iter().filter(|at| is_wrong(**at)).count().min(TILES / 2);
+        let wrong = order
+            .iter()
+            .filter(|at| is_wrong(**at))
+            .count()
+            .min(TILES / 2);
         let right = order.iter().filter(|at| !is_wrong(**at));
         let right: Vec<usize> = right.copied().collect();
         let step = (right.len() / (TILES - wrong)).max(1);
-        let shown = order[..wrong].iter().chain(right.iter().step_by(step)).take(TILES);
+        let shown = order[..wrong]
+            .iter()
+            .chain(right.iter().step_by(step))
+            .take(TILES);
         for at in shown {
             let (class, probability) = top[*at];
-            let image = data.val.render_pixels(fitted.predictions.indices[*at], 0, 0, 0)?;
+            let image = data
+                .val
+                .render_pixels(fitted.predictions.indices[*at], 0, 0, 0)?;
             tiles.push(Tile {
                 image,
                 caption: format!("{} {:.0}%", data.classes[class], probability * 100.0),
                 marked_wrong: is_wrong(*at),
             });
         }
-        let path = self.folder.join(format!("predictions-{}.png", strategy.name()));
+        let path = self
+            .folder
+            .join(format!("predictions-{}.png", strategy.name()));
         grid::save(&path, &tiles, COLUMNS)?;
         eprintln!("predictions: {}", path.display());
         Ok(())
@@ -154,7 +172,10 @@ impl Outputs {
             predictions.classes,
         )?);
         let png = std::fs::read(self.folder.join(format!("predictions-{name}.png")))?;
-        run.pictures.push(Picture::new("Validation images and what the network calls them", png));
+        run.pictures.push(Picture::new(
+            "Validation images and what the network calls them",
+            png,
+        ));
         self.report.runs.push(run);
         Ok(())
     }
@@ -163,7 +184,10 @@ impl Outputs {
     pub fn finish(self, arguments: &Arguments) -> Result<(), Failure> {
         let path = self.folder.join("report.html");
         self.report.write(&path)?;
-        println!("{:<10} {:>8} {:>8} {:>10} {:>10}", "strategy", "best", "last", "train", "total");
+        println!(
+            "{:<10} {:>8} {:>8} {:>10} {:>10}",
+            "strategy", "best", "last", "train", "total"
+        );
         for line in &self.lines {
             println!(
                 "{:<10} {:>8.3} {:>8.3} {:>8.1} s {:>8.1} s",

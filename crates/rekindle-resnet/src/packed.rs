@@ -4,8 +4,8 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_kernels::{
-    Activation, Conv2dParams, Isa, KernelError, PackedConv2d, fold_batch_norm,
-    global_average_pool, max_pool,
+    Activation, Conv2dParams, Isa, KernelError, PackedConv2d, fold_batch_norm, global_average_pool,
+    max_pool,
 };
 
 use crate::batch_norm::EPSILON;
@@ -36,7 +36,12 @@ impl PackedResNet {
     /// What the kernels refuse: weights whose lengths don't fit.
     pub fn new(resnet: &ResNet, stages: usize) -> Result<Self, KernelError> {
         let isa = Isa::detect();
-        let layers = [&resnet.layer1, &resnet.layer2, &resnet.layer3, &resnet.layer4];
+        let layers = [
+            &resnet.layer1,
+            &resnet.layer2,
+            &resnet.layer3,
+            &resnet.layer4,
+        ];
         let blocks = layers
             .into_iter()
             .take(stages.saturating_sub(1))
@@ -62,7 +67,13 @@ impl PackedResNet {
         let shape = images.dims();
         let data = images.into_data().convert::<f32>();
         let values = data.as_slice::<f32>().unwrap_or(&[]);
-        let mut x = max_pool(self.isa, &self.stem.forward_nchw(values, shape, true)?, 3, 2, 1)?;
+        let mut x = max_pool(
+            self.isa,
+            &self.stem.forward_nchw(values, shape, true)?,
+            3,
+            2,
+            1,
+        )?;
         for block in &self.blocks {
             x = block.forward(&x)?;
         }
@@ -135,7 +146,12 @@ fn pack(isa: Isa, conv: &Conv2d, norm: &BatchNorm) -> Result<PackedConv2d, Kerne
         &host(norm.running_var.value()),
         EPSILON as f32,
     )?;
-    PackedConv2d::new(isa, &params, &host(conv.weight.val()), Some((&scale, &shift)))
+    PackedConv2d::new(
+        isa,
+        &params,
+        &host(conv.weight.val()),
+        Some((&scale, &shift)),
+    )
 }
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

@@ -8,7 +8,9 @@ use burn::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::weights::{self, CheckOptions, Checkpoint, ModelInfo, TensorOut};
-use crate::{Architecture, BlockKind, Error, Preprocess, ResNet, ResNetConfig, catalogue, state_dict};
+use crate::{
+    Architecture, BlockKind, Error, Preprocess, ResNet, ResNetConfig, catalogue, state_dict,
+};
 
 /// A network read from a file, with all that the file says about it.
 #[derive(Clone, Debug)]
@@ -229,9 +231,7 @@ fn adapt_stem(values: Vec<f32>, channels: StemChannels) -> Vec<f32> {
     let mut adapted = Vec::with_capacity(filters.len() * model * KERNEL);
     for filter in filters {
         if model == 1 {
-            adapted.extend((0..KERNEL).map(|at| {
-                filter[at..].iter().step_by(KERNEL).sum::<f32>()
-            }));
+            adapted.extend((0..KERNEL).map(|at| filter[at..].iter().step_by(KERNEL).sum::<f32>()));
         } else {
             let scale = file as f32 / model as f32;
             for channel in 0..model {

@@ -48,7 +48,7 @@ impl ResNetConfig {
         let mut in_channels = self.stem_width;
         let mut stage = |index: usize| {
             let planes = self.stem_width << index;
-            let blocks = (0..self.layers[index])
+            (0..self.layers[index])
                 .map(|position| {
                     let shape = BlockShape {
                         in_channels,
@@ -60,8 +60,7 @@ impl ResNetConfig {
                     in_channels = planes * self.block.expansion();
                     Block::new(self.block, shape, device)
                 })
-                .collect();
-            blocks
+                .collect::<Vec<_>>()
         };
         ResNet {
             layer1: stage(0),

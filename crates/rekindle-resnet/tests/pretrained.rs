@@ -59,7 +59,10 @@ fn weights_go_out_and_come_back_bit_for_bit() {
         assert_eq!(back.config, config, "{}", path.display());
         assert_eq!(back.classes, info.classes);
         assert_eq!(back.preprocess.crop, 64);
-        assert_eq!(state_dict::collect(&back.model), state_dict::collect(&model));
+        assert_eq!(
+            state_dict::collect(&back.model),
+            state_dict::collect(&model)
+        );
     }
 }
 
@@ -69,7 +72,10 @@ fn another_architecture_is_one_error_that_lists_what_differs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let narrow = Architecture::ResNet18.config().with_stem_width(8);
-    narrow.init(&device).save(&path, &ModelInfo::default()).unwrap();
+    narrow
+        .init(&device)
+        .save(&path, &ModelInfo::default())
+        .unwrap();
     let checkpoint = weights::read(&path).unwrap();
     let wider = Architecture::ResNet34.config().with_stem_width(8);
     let error = wider
@@ -77,7 +83,12 @@ fn another_architecture_is_one_error_that_lists_what_differs() {
         .load(&checkpoint, CheckOptions::default())
         .unwrap_err();
     assert!(matches!(error, Error::Mismatch(_)), "{error}");
-    assert!(error.to_string().contains("80 missing: `layer1.2.bn1.bias`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("80 missing: `layer1.2.bn1.bias`"),
+        "{error}"
+    );
 }
 
 #[test]

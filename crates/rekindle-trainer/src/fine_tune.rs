@@ -159,8 +159,16 @@ impl<'a> FineTune<'a> {
         begun: Instant,
     ) -> Result<FineTuned, TrainerError> {
         let source = pretrained.model.fc.take().map(|fc| LinearHead {
-            weight: fc.weight.val().swap_dims(0, 1).into_data().iter::<f32>().collect(),
-            bias: fc.bias.map_or_else(Vec::new, |bias| bias.val().into_data().iter::<f32>().collect()),
+            weight: fc
+                .weight
+                .val()
+                .swap_dims(0, 1)
+                .into_data()
+                .iter::<f32>()
+                .collect(),
+            bias: fc.bias.map_or_else(Vec::new, |bias| {
+                bias.val().into_data().iter::<f32>().collect()
+            }),
         });
         let backbone = pretrained.model.clone();
         let stages = backbone.stage_names().len();
@@ -293,7 +301,10 @@ impl TestViews {
             ..larger
         };
         let all = vec![
-            ("features of the validation images", eval_pipeline(preprocess)),
+            (
+                "features of the validation images",
+                eval_pipeline(preprocess),
+            ),
             ("the same, mirrored", mirrored(preprocess)),
             ("the same, larger", eval_pipeline(&larger)),
             ("the same, larger and mirrored", mirrored(&larger)),
@@ -332,7 +343,10 @@ fn predictions(logits: &[f64], classes: usize, seen: &Seen) -> Predictions {
         let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = row.iter().map(|logit| (logit - largest).exp()).sum();
         loss += largest + sum.ln() - row[*label];
-        probabilities.extend(row.iter().map(|logit| ((logit - largest).exp() / sum) as f32));
+        probabilities.extend(
+            row.iter()
+                .map(|logit| ((logit - largest).exp() / sum) as f32),
+        );
     }
     Predictions {
         classes,
@@ -374,6 +388,11 @@ impl FineTuned {
     /// Those of writing.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
         let weights = weights_of(&self.classifier);
-        Ok(fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)?)
+        Ok(fit::write_weights(
+            path.as_ref(),
+            &self.classifier,
+            &weights,
+            &self.info,
+        )?)
     }
 }

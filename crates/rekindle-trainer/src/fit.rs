@@ -242,7 +242,10 @@ impl<'a, B: Backbone> Run<'a, B> {
                 loss: outcome.loss,
                 learning_rate: rate,
             })?;
-            let is_between_steps = self.position.batches % self.trainer.recipe.accumulate == 0;
+            let is_between_steps = self
+                .position
+                .batches
+                .is_multiple_of(self.trainer.recipe.accumulate);
             if self.trainer.interrupt.requested()
                 && is_between_steps
                 && self.position.batches < feed.batches()
@@ -469,11 +472,7 @@ fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
     }
 }
 
-fn announce<B: Backbone>(
-    trainer: &mut Trainer<'_, B>,
-    plan: &Plan,
-    writer: Option<&RunWriter>,
-) {
+fn announce<B: Backbone>(trainer: &mut Trainer<'_, B>, plan: &Plan, writer: Option<&RunWriter>) {
     let parts = stage_parameters(&trainer.classifier, plan);
     let summary = RunSummary {
         title: trainer.title.clone(),
@@ -528,9 +527,7 @@ fn stage_summary<B: Backbone>(
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
 /// them; and the seconds that computing the training activations took.
-fn feeds<B: Backbone>(
-    trainer: &mut Trainer<'_, B>,
-) -> Result<(Feed, Feed, f64), TrainerError> {
+fn feeds<B: Backbone>(trainer: &mut Trainer<'_, B>) -> Result<(Feed, Feed, f64), TrainerError> {
     let recipe = trainer.recipe.clone();
     let data = trainer.data.clone();
     let mut train_loader = Loader::new(Arc::clone(&data.train))

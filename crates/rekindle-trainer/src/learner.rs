@@ -247,7 +247,9 @@ impl<B: Backbone> Predictor<B> {
             return Ok(self.classifier.forward_from(batch.start, x));
         }
         let stages = self.classifier.backbone.stage_names().len();
-        let whole = self.whole.get_or_init(|| self.classifier.backbone.frozen_prefix(stages));
+        let whole = self
+            .whole
+            .get_or_init(|| self.classifier.backbone.frozen_prefix(stages));
         Ok(self.classifier.forward_from(stages, whole.forward(x)?))
     }
 

@@ -138,9 +138,14 @@ mod tests {
 
     #[test]
     fn the_steepest_rate_is_where_the_slope_is() {
-        let rates: Vec<f64> = (0..41).map(|i| 1e-4 * 10f64.powf(f64::from(i) / 10.0)).collect();
+        let rates: Vec<f64> = (0..41)
+            .map(|i| 1e-4 * 10f64.powf(f64::from(i) / 10.0))
+            .collect();
         // A logistic fall around 1e-2: steepest there.
-        let losses = rates.iter().map(|r| 1.0 / (1.0 + (r / 1e-2).powi(2))).collect();
+        let losses = rates
+            .iter()
+            .map(|r| 1.0 / (1.0 + (r / 1e-2).powi(2)))
+            .collect();
         let curve = LrCurve { rates, losses };
         let found = curve.steepest().unwrap_or(f64::NAN);
         assert!((found.log10() + 2.0).abs() < 0.05, "{found}");

@@ -83,7 +83,10 @@ fn compare(tag: &str, strategy: Strategy, within: Within) {
     for name in reference.names() {
         if let Some(name) = name.strip_prefix(&format!("{tag}.grad.")) {
             let (_, expected) = reference.values(&format!("{tag}.grad.{name}"));
-            errors.push((common::relative_error(&steps.gradients[name], &expected), name.to_string()));
+            errors.push((
+                common::relative_error(&steps.gradients[name], &expected),
+                name.to_string(),
+            ));
         }
     }
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -102,7 +105,10 @@ fn compare(tag: &str, strategy: Strategy, within: Within) {
             }
         }
     }
-    println!("{tag}: after three steps, worst {:.1e} ({})", worst.0, worst.1);
+    println!(
+        "{tag}: after three steps, worst {:.1e} ({})",
+        worst.0, worst.1
+    );
     assert!(worst.0 < within.after, "{worst:?}");
 
     for name in reference.names() {
@@ -113,19 +119,29 @@ fn compare(tag: &str, strategy: Strategy, within: Within) {
                 assert_eq!(moved, 0.0, "{name} is frozen but moved");
             } else {
                 let error = (moved / f64::from(expected[0]) - 1.0).abs();
-                assert!(error < 2e-2, "{name} moved {moved}, expected {}", expected[0]);
+                assert!(
+                    error < 2e-2,
+                    "{name} moved {moved}, expected {}",
+                    expected[0]
+                );
             }
         }
     }
 }
 
-fn three_steps(weights: &std::path::Path, reference: &common::Reference, strategy: Strategy) -> Steps {
+fn three_steps(
+    weights: &std::path::Path,
+    reference: &common::Reference,
+    strategy: Strategy,
+) -> Steps {
     let device = Device::flex();
-    let backbone = Pretrained::open(weights, &device).unwrap().model.reset_classifier(0);
+    let backbone = Pretrained::open(weights, &device)
+        .unwrap()
+        .model
+        .reset_classifier(0);
     let (_, head_weight) = reference.values("head.weight");
     let (_, head_bias) = reference.values("head.bias");
-    let classifier =
-        Classifier::new(backbone, 2, 0, &device).with_head(head_weight, head_bias);
+    let classifier = Classifier::new(backbone, 2, 0, &device).with_head(head_weight, head_bias);
     let recipe = Recipe {
         optimizer: Optimizer::Sgd {
             momentum: 0.9,
@@ -188,7 +204,10 @@ fn batches(reference: &common::Reference, device: &Device) -> Vec<Batch> {
                 x: Tensor::from_data(TensorData::new(values, [4, 3, height, width]), device),
                 start: 0,
                 targets: Targets {
-                    labels: labels[batch * 4..][..4].iter().map(|l| *l as usize).collect(),
+                    labels: labels[batch * 4..][..4]
+                        .iter()
+                        .map(|l| *l as usize)
+                        .collect(),
                     ..Targets::default()
                 },
                 indices: (batch * 4..batch * 4 + 4).collect(),
@@ -207,11 +226,15 @@ fn plain(classifier: &Classifier<ResNet>) -> BTreeMap<String, Vec<f32>> {
 }
 
 fn torchvision_name(name: &str) -> String {
-    name.replacen("backbone.", "", 1).replacen("head.", "fc.", 1)
+    name.replacen("backbone.", "", 1)
+        .replacen("head.", "fc.", 1)
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let squares = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    let squares = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
@@ -246,7 +269,8 @@ fn named_gradients(
                 .map(|(name, _)| name.as_str())
                 .collect();
             let name = torchvision_name(&visible.join("."));
-            self.found.insert(name, grad.into_data().iter::<f32>().collect());
+            self.found
+                .insert(name, grad.into_data().iter::<f32>().collect());
         }
     }
     let mut visitor = Visitor {

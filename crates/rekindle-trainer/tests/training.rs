@@ -49,9 +49,8 @@ fn dataset(images: usize, first: usize, pipeline: Pipeline) -> ImageDataset {
 fn data() -> TransferData {
     let preprocess = preprocess();
     let plain = rekindle_trainer::eval_pipeline(&preprocess);
-    let augmented = Pipeline::new([
-        rekindle_imagefolder::Transform::RandomHorizontalFlip { p: 0.5 },
-    ]);
+    let augmented =
+        Pipeline::new([rekindle_imagefolder::Transform::RandomHorizontalFlip { p: 0.5 }]);
     let train = Pipeline::new(augmented.0.into_iter().chain(plain.0.clone()));
     TransferData::from_datasets(dataset(24, 0, train), dataset(16, 1000, plain), &preprocess)
         .unwrap()
@@ -102,7 +101,12 @@ fn weights(fitted: &Fitted<ResNet>) -> std::collections::BTreeMap<String, HostTe
 /// Losses and accuracies of every epoch, times left out.
 fn curve(fitted: &Fitted<ResNet>) -> Vec<(f64, f64, Option<f64>, Option<f64>)> {
     let of = |m: &rekindle_trainer::events::EpochMetrics| {
-        (m.train_loss, m.train_accuracy, m.valid_loss, m.valid_accuracy)
+        (
+            m.train_loss,
+            m.train_accuracy,
+            m.valid_loss,
+            m.valid_accuracy,
+        )
     };
     fitted.history.iter().map(of).collect()
 }
@@ -115,7 +119,10 @@ fn fine_tuning_learns_to_tell_top_from_bottom() {
         learning_rate: 0.01,
         ..recipe()
     };
-    let fitted = Trainer::new(classifier(), data()).recipe(recipe).fit().unwrap();
+    let fitted = Trainer::new(classifier(), data())
+        .recipe(recipe)
+        .fit()
+        .unwrap();
     println!("{:?}", curve(&fitted));
     assert!(fitted.best_accuracy() > 0.9, "{}", fitted.best_accuracy());
     assert_eq!(fitted.outcome.reason, EndReason::Finished);
@@ -153,7 +160,10 @@ fn kept_activations_train_the_same_head_as_the_images() {
     };
     let (images, kept) = (run(Cache::Off), run(Cache::Memory));
     for (a, b) in curve(&images).into_iter().zip(curve(&kept)) {
-        assert!((a.0 - b.0).abs() < 1e-4 && (a.1 - b.1).abs() < 1e-9, "{a:?} {b:?}");
+        assert!(
+            (a.0 - b.0).abs() < 1e-4 && (a.1 - b.1).abs() < 1e-9,
+            "{a:?} {b:?}"
+        );
     }
 }
 
@@ -164,7 +174,11 @@ fn activations_on_disk_are_found_again() {
         let cache = Cache::Disk(folder.path().to_path_buf());
         Trainer::new(classifier(), data())
             .strategy(Strategy::FeatureExtraction)
-            .recipe(Recipe { cache, views: 2, ..recipe() })
+            .recipe(Recipe {
+                cache,
+                views: 2,
+                ..recipe()
+            })
             .fit()
             .unwrap()
     };
@@ -211,7 +225,10 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
         Recipe::tutorial().optimizer,
         Optimizer::AdamW { weight_decay: 0.01 },
     ] {
-        let recipe = Recipe { optimizer, ..recipe() };
+        let recipe = Recipe {
+            optimizer,
+            ..recipe()
+        };
         let whole = unbroken(&folder.path().join("whole"), &recipe);
         // In the middle of an epoch, at its end, and in the next one.
         for batches in [2, 3, 5] {
@@ -231,7 +248,11 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
             drop(broken);
             let resumed = Trainer::new(classifier(), data()).resume(&path).unwrap();
             assert_eq!(curve(&resumed), curve(&whole), "after {batches} batches");
-            assert_eq!(weights(&resumed), weights(&whole), "after {batches} batches");
+            assert_eq!(
+                weights(&resumed),
+                weights(&whole),
+                "after {batches} batches"
+            );
             drop(resumed);
             std::fs::remove_dir_all(&path).unwrap();
         }
@@ -244,7 +265,11 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
 fn the_number_of_workers_changes_nothing() {
     let run = |workers| {
         Trainer::new(classifier(), data())
-            .recipe(Recipe { workers, epochs: 2, ..recipe() })
+            .recipe(Recipe {
+                workers,
+                epochs: 2,
+                ..recipe()
+            })
             .fit()
             .unwrap()
     };
@@ -262,7 +287,11 @@ fn accumulated_batches_step_as_one_large_batch() {
         data
     };
     let run = |batch_size, accumulate| {
-        let recipe = Recipe { batch_size, accumulate, ..recipe() };
+        let recipe = Recipe {
+            batch_size,
+            accumulate,
+            ..recipe()
+        };
         Trainer::new(classifier(), data.clone())
             .strategy(Strategy::FeatureExtraction)
             .recipe(recipe)
@@ -271,7 +300,11 @@ fn accumulated_batches_step_as_one_large_batch() {
     };
     let (large, small) = (run(8, 1), run(4, 2));
     let (large, small) = (weights(&large), weights(&small));
-    for (a, b) in large["head.weight"].values.iter().zip(&small["head.weight"].values) {
+    for (a, b) in large["head.weight"]
+        .values
+        .iter()
+        .zip(&small["head.weight"].values)
+    {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
 }
@@ -287,7 +320,10 @@ fn early_stopping_ends_the_run_and_keeps_the_best() {
     };
     let fitted = Trainer::new(classifier(), data())
         .strategy(Strategy::FeatureExtraction)
-        .recipe(Recipe { cache: Cache::Memory, ..recipe })
+        .recipe(Recipe {
+            cache: Cache::Memory,
+            ..recipe
+        })
         .fit()
         .unwrap();
     assert_eq!(fitted.outcome.reason, EndReason::EarlyStopping);
@@ -300,7 +336,11 @@ fn a_loss_that_is_no_number_names_the_batch() {
         learning_rate: 1e30,
         ..recipe()
     };
-    let error = Trainer::new(classifier(), data()).recipe(recipe).fit().err().unwrap();
+    let error = Trainer::new(classifier(), data())
+        .recipe(recipe)
+        .fit()
+        .err()
+        .unwrap();
     assert!(matches!(error, TrainerError::Diverged { .. }), "{error}");
     assert!(error.to_string().contains("learning rate"), "{error}");
 }
@@ -314,7 +354,10 @@ fn a_run_directory_holds_all_that_a_reader_needs() {
     drop(fitted);
     let device = Device::flex();
     let back = Pretrained::open(path.join("best.safetensors"), &device).unwrap();
-    assert_eq!(back.classes, Some(vec!["bottom".to_string(), "top".to_string()]));
+    assert_eq!(
+        back.classes,
+        Some(vec!["bottom".to_string(), "top".to_string()])
+    );
     assert_eq!(back.preprocess, preprocess());
     let classifier = Classifier::from_resnet(back.model).unwrap();
     let predictor = rekindle_trainer::Predictor::new(&classifier);
@@ -327,15 +370,39 @@ fn a_run_directory_holds_all_that_a_reader_needs() {
 #[test]
 fn recipes_out_of_range_are_refused_by_name() {
     let bad = [
-        Recipe { epochs: 0, ..recipe() },
-        Recipe { batch_size: 0, ..recipe() },
-        Recipe { learning_rate: f64::NAN, ..recipe() },
-        Recipe { label_smoothing: 1.0, ..recipe() },
-        Recipe { clip_norm: Some(0.0), ..recipe() },
-        Recipe { optimizer: Optimizer::AdamW { weight_decay: -1.0 }, ..recipe() },
+        Recipe {
+            epochs: 0,
+            ..recipe()
+        },
+        Recipe {
+            batch_size: 0,
+            ..recipe()
+        },
+        Recipe {
+            learning_rate: f64::NAN,
+            ..recipe()
+        },
+        Recipe {
+            label_smoothing: 1.0,
+            ..recipe()
+        },
+        Recipe {
+            clip_norm: Some(0.0),
+            ..recipe()
+        },
+        Recipe {
+            optimizer: Optimizer::AdamW { weight_decay: -1.0 },
+            ..recipe()
+        },
     ];
     for recipe in bad {
-        let error = Trainer::new(classifier(), data()).recipe(recipe.clone()).fit().err();
-        assert!(matches!(error, Some(TrainerError::InvalidRecipe { .. })), "{recipe:?}");
+        let error = Trainer::new(classifier(), data())
+            .recipe(recipe.clone())
+            .fit()
+            .err();
+        assert!(
+            matches!(error, Some(TrainerError::InvalidRecipe { .. })),
+            "{recipe:?}"
+        );
     }
 }

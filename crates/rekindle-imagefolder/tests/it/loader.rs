@@ -435,14 +435,19 @@ fn batches_become_tensors() {
     let batch = host.clone().to_device(&burn::tensor::Device::flex());
     assert_eq!(batch.images.dims(), [4, 3, 6, 6]);
     assert_eq!(
-        batch.images.into_data().to_vec::<f32>().unwrap(),
+        batch.images.into_data().try_to_vec::<f32>().unwrap(),
         host.images
     );
     let targets: Vec<i64> = batch.targets.into_data().iter::<i64>().collect();
     assert_eq!(targets, [0, 1, 2, 0]);
     assert_eq!(batch.soft_targets.unwrap().dims(), [4, 3]);
     assert_eq!(
-        batch.weights.unwrap().into_data().to_vec::<f32>().unwrap(),
+        batch
+            .weights
+            .unwrap()
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap(),
         [0.5, 1.0, 2.0, 0.0]
     );
     assert_eq!(batch.indices, [0, 1, 2, 3]);

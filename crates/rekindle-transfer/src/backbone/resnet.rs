@@ -54,6 +54,8 @@ struct PackedPrefix(PackedResNet);
 #[cfg(all(feature = "kernels", feature = "flex"))]
 impl FrozenPrefix for PackedPrefix {
     fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, TransferError> {
-        self.0.forward(images).map_err(|error| TransferError::Kernel(error.to_string()))
+        self.0
+            .forward(images)
+            .map_err(|error| TransferError::Kernel(error.to_string()))
     }
 }

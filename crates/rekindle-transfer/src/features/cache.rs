@@ -168,10 +168,11 @@ impl FeatureCache {
         let Some((path, key)) = self.file.as_ref().filter(|_| self.is_changed) else {
             return Ok(());
         };
-        self.write(path, key).map_err(|reason| TransferError::Cache {
-            path: path.clone(),
-            reason,
-        })?;
+        self.write(path, key)
+            .map_err(|reason| TransferError::Cache {
+                path: path.clone(),
+                reason,
+            })?;
         self.is_changed = false;
         Ok(())
     }
@@ -192,8 +193,14 @@ impl FeatureCache {
             .map(|((image, view), entry)| (image, *view, entry))
             .collect();
         let metadata = std::collections::HashMap::from([
-            ("rows".to_string(), serde_json::to_string(&rows).map_err(|e| text(&e))?),
-            ("key".to_string(), serde_json::to_string(key).map_err(|e| text(&e))?),
+            (
+                "rows".to_string(),
+                serde_json::to_string(&rows).map_err(|e| text(&e))?,
+            ),
+            (
+                "key".to_string(),
+                serde_json::to_string(key).map_err(|e| text(&e))?,
+            ),
         ]);
         let content =
             safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(|e| text(&e))?;
@@ -216,8 +223,7 @@ impl FeatureCache {
             reason,
         };
         let bytes = fs::read(path).map_err(|e| broken(e.to_string()))?;
-        let (_, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let rows = header
             .metadata()
             .as_ref()
@@ -284,16 +290,24 @@ mod tests {
     fn rows_survive_the_disk_and_a_changed_picture_invalidates_only_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
-        cache.insert(row("a.jpg", "1", 0), &[2], &[1.0, 2.0]).unwrap();
-        cache.insert(row("b.jpg", "1", 0), &[2], &[3.0, 4.0]).unwrap();
-        cache.insert(row("a.jpg", "1", 1), &[2], &[5.0, 6.0]).unwrap();
+        cache
+            .insert(row("a.jpg", "1", 0), &[2], &[1.0, 2.0])
+            .unwrap();
+        cache
+            .insert(row("b.jpg", "1", 0), &[2], &[3.0, 4.0])
+            .unwrap();
+        cache
+            .insert(row("a.jpg", "1", 1), &[2], &[5.0, 6.0])
+            .unwrap();
         cache.save().unwrap();
 
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
         assert_eq!(cache.len(), 3);
         assert_eq!(cache.get(&row("b.jpg", "1", 0)), Some(&[3.0, 4.0][..]));
         assert_eq!(cache.get(&row("a.jpg", "2", 0)), None);
-        cache.insert(row("a.jpg", "2", 0), &[2], &[7.0, 8.0]).unwrap();
+        cache
+            .insert(row("a.jpg", "2", 0), &[2], &[7.0, 8.0])
+            .unwrap();
         assert_eq!(cache.get(&row("a.jpg", "2", 0)), Some(&[7.0, 8.0][..]));
         assert_eq!(cache.get(&row("a.jpg", "1", 1)), Some(&[5.0, 6.0][..]));
         assert_eq!(cache.len(), 3);
@@ -311,24 +325,38 @@ mod tests {
 
     #[test]
     fn fields_of_a_key_do_not_run_into_each_other() {
-        let left = CacheKey { weights: "ab".into(), cut: "c".into(), ..key() };
-        let right = CacheKey { weights: "a".into(), cut: "bc".into(), ..key() };
+        let left = CacheKey {
+            weights: "ab".into(),
+            cut: "c".into(),
+            ..key()
+        };
+        let right = CacheKey {
+            weights: "a".into(),
+            cut: "bc".into(),
+            ..key()
+        };
         assert_ne!(left.digest(), right.digest());
     }
 
     #[test]
     fn a_broken_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(format!("{}.safetensors", key().digest()));
+        let path = folder
+            .path()
+            .join(format!("{}.safetensors", key().digest()));
         fs::write(&path, b"not a cache").unwrap();
-        let message = FeatureCache::open(folder.path(), key()).unwrap_err().to_string();
+        let message = FeatureCache::open(folder.path(), key())
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(&key().digest()), "{message}");
     }
 
     #[test]
     fn a_row_of_the_wrong_length_is_refused() {
         let mut cache = FeatureCache::in_memory();
-        cache.insert(row("a", "1", 0), &[3], &[1.0, 2.0, 3.0]).unwrap();
+        cache
+            .insert(row("a", "1", 0), &[3], &[1.0, 2.0, 3.0])
+            .unwrap();
         assert!(cache.insert(row("b", "1", 0), &[3], &[1.0]).is_err());
         assert!(cache.insert(row("b", "1", 0), &[1], &[1.0]).is_err());
     }

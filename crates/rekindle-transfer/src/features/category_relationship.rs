@@ -75,8 +75,9 @@ impl CategoryRelationship {
                     }
                 }
             }
-            for (mixture, gradient) in
-                mixtures.chunks_exact_mut(source).zip(gradient.chunks_exact(source))
+            for (mixture, gradient) in mixtures
+                .chunks_exact_mut(source)
+                .zip(gradient.chunks_exact(source))
             {
                 // Taking off the smallest derivative keeps the exponentials at most 1 and cancels in the sum.
                 let smallest = gradient.iter().copied().fold(f64::INFINITY, f64::min);
@@ -107,7 +108,8 @@ pub fn mix_heads(mixtures: &[f64], source: &LinearHead) -> LinearHead {
                 *sum += share * f64::from(*value);
             }
         }
-        head.weight.extend(weight.into_iter().map(|value| value as f32));
+        head.weight
+            .extend(weight.into_iter().map(|value| value as f32));
         head.bias.push(bias as f32);
     }
     head
@@ -168,7 +170,9 @@ mod tests {
     #[test]
     fn each_target_class_finds_its_source_class() {
         let (logits, labels) = logits();
-        let mixtures = CategoryRelationship::default().fit(&logits, &labels, 3).unwrap();
+        let mixtures = CategoryRelationship::default()
+            .fit(&logits, &labels, 3)
+            .unwrap();
         for (class, mixture) in mixtures.chunks_exact(8).enumerate() {
             assert!((mixture.iter().sum::<f64>() - 1.0).abs() < 1e-9);
             assert!(mixture[2 * class + 1] > 0.8, "{class}: {mixture:?}");
@@ -200,7 +204,12 @@ mod tests {
         let mixtures = [0.5, 0.25, 0.25, 0.0, 1.0, 0.0];
         let head = mix_heads(&mixtures, &source);
         let x = Features::new(vec![2.0, -1.0], 2).unwrap();
-        let z: Vec<f32> = source.logits(&x).unwrap().iter().map(|z| *z as f32).collect();
+        let z: Vec<f32> = source
+            .logits(&x)
+            .unwrap()
+            .iter()
+            .map(|z| *z as f32)
+            .collect();
         let expected = mixed_logits(&mixtures, &z);
         for (found, expected) in head.logits(&x).unwrap().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6);

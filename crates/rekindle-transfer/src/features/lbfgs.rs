@@ -55,9 +55,15 @@ impl Lbfgs {
             } else {
                 1.0
             };
-            let Some((next, next_value)) =
-                line_search(&x, value, &direction, slope, first, &mut next_gradient, &mut function)
-            else {
+            let Some((next, next_value)) = line_search(
+                &x,
+                value,
+                &direction,
+                slope,
+                first,
+                &mut next_gradient,
+                &mut function,
+            ) else {
                 break;
             };
             let step = difference(&next, &x);
@@ -155,16 +161,20 @@ mod tests {
     #[test]
     fn finds_the_minimum_of_an_ill_conditioned_quadratic() {
         let scales: Vec<f64> = (0..20).map(|i| 10f64.powf(f64::from(i) / 5.0)).collect();
-        let found = Lbfgs { max_iterations: 500, value_tolerance: 0.0, ..Lbfgs::default() }
-            .minimize(vec![0.0; 20], |x, gradient| {
-                let mut value = 0.0;
-                for (i, scale) in scales.iter().enumerate() {
-                    let offset = x[i] - i as f64;
-                    gradient[i] = scale * offset;
-                    value += 0.5 * scale * offset * offset;
-                }
-                value
-            });
+        let found = Lbfgs {
+            max_iterations: 500,
+            value_tolerance: 0.0,
+            ..Lbfgs::default()
+        }
+        .minimize(vec![0.0; 20], |x, gradient| {
+            let mut value = 0.0;
+            for (i, scale) in scales.iter().enumerate() {
+                let offset = x[i] - i as f64;
+                gradient[i] = scale * offset;
+                value += 0.5 * scale * offset * offset;
+            }
+            value
+        });
         for (i, x) in found.iter().enumerate() {
             assert!((x - i as f64).abs() < 1e-4, "{i}: {x}");
         }
@@ -172,14 +182,21 @@ mod tests {
 
     #[test]
     fn finds_the_minimum_of_rosenbrocks_valley() {
-        let options = Lbfgs { max_iterations: 1000, value_tolerance: 0.0, ..Lbfgs::default() };
+        let options = Lbfgs {
+            max_iterations: 1000,
+            value_tolerance: 0.0,
+            ..Lbfgs::default()
+        };
         let found = options.minimize(vec![-1.2, 1.0], |x, gradient| {
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
             gradient[0] = -2.0 * a - 400.0 * x[0] * b;
             gradient[1] = 200.0 * b;
             a * a + 100.0 * b * b
         });
-        assert!((found[0] - 1.0).abs() < 1e-5 && (found[1] - 1.0).abs() < 1e-5, "{found:?}");
+        assert!(
+            (found[0] - 1.0).abs() < 1e-5 && (found[1] - 1.0).abs() < 1e-5,
+            "{found:?}"
+        );
     }
 
     #[test]

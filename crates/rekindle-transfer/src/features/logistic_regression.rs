@@ -70,7 +70,11 @@ impl Problem {
         }
         let (count, dim) = (features.len(), features.dim());
         if count >= dim {
-            let coordinates = features.rows().flatten().map(|v| f64::from(*v) / norm).collect();
+            let coordinates = features
+                .rows()
+                .flatten()
+                .map(|v| f64::from(*v) / norm)
+                .collect();
             return Ok(Self {
                 coordinates,
                 rank: dim,
@@ -133,8 +137,9 @@ impl Problem {
                     target[self.rank] += residual;
                 }
             }
-            for (target, parameters) in
-                gradient.chunks_exact_mut(width).zip(parameters.chunks_exact(width))
+            for (target, parameters) in gradient
+                .chunks_exact_mut(width)
+                .zip(parameters.chunks_exact(width))
             {
                 for (target, weight) in target.iter_mut().zip(&parameters[..self.rank]) {
                     *target += options.l2 * weight;
@@ -163,7 +168,10 @@ impl Problem {
             .collect();
         if let Some(offset) = offset {
             let given = &offset[row * classes..(row + 1) * classes];
-            logits.iter_mut().zip(given).for_each(|(logit, given)| *logit += given);
+            logits
+                .iter_mut()
+                .zip(given)
+                .for_each(|(logit, given)| *logit += given);
         }
         logits
     }
@@ -179,7 +187,9 @@ impl Problem {
             head.bias.push(weights[self.rank] as f32);
             let weights = &weights[..self.rank];
             match &self.factor {
-                None => head.weight.extend(weights.iter().map(|w| (w / self.scale) as f32)),
+                None => head
+                    .weight
+                    .extend(weights.iter().map(|w| (w / self.scale) as f32)),
                 Some(factor) => {
                     let shares = solve_transposed(factor, weights);
                     let mut sum = vec![0.0f64; features.dim()];
@@ -190,7 +200,8 @@ impl Problem {
                     }
                     // Coordinates came from features over `scale`, and so does the head's input.
                     let scale = self.scale * self.scale;
-                    head.weight.extend(sum.into_iter().map(|s| (s / scale) as f32));
+                    head.weight
+                        .extend(sum.into_iter().map(|s| (s / scale) as f32));
                 }
             }
         }
@@ -214,8 +225,16 @@ fn cholesky(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
         let (head, below) = matrix.split_at_mut((j + 1) * n);
         let pivot_row = &head[j * n..];
         for row in below.chunks_exact_mut(n) {
-            let inner: f64 = row[..j].iter().zip(&pivot_row[..j]).map(|(a, b)| a * b).sum();
-            row[j] = if is_empty { 0.0 } else { (row[j] - inner) / pivot };
+            let inner: f64 = row[..j]
+                .iter()
+                .zip(&pivot_row[..j])
+                .map(|(a, b)| a * b)
+                .sum();
+            row[j] = if is_empty {
+                0.0
+            } else {
+                (row[j] - inner) / pivot
+            };
         }
         for value in &mut matrix[j * n + j + 1..(j + 1) * n] {
             *value = 0.0;
@@ -285,7 +304,9 @@ mod tests {
         for (count, dim) in [(60, 5), (20, 50)] {
             let (features, labels) = clouds(count, dim, 1.0);
             for l2 in [1e-3, 1e-1] {
-                let head = LogisticRegression::new(l2).fit(&features, &labels, 2).unwrap();
+                let head = LogisticRegression::new(l2)
+                    .fit(&features, &labels, 2)
+                    .unwrap();
                 let gradient = largest_gradient(&head, &features, &labels, l2);
                 assert!(gradient < 1e-4, "{count} x {dim}, l2 {l2}: {gradient:e}");
             }
@@ -295,11 +316,20 @@ mod tests {
     #[test]
     fn duplicates_make_a_singular_gram_matrix_and_no_trouble() {
         let (features, labels) = clouds(10, 40, 1.0);
-        let twice: Vec<f32> = features.rows().chain(features.rows()).flatten().copied().collect();
+        let twice: Vec<f32> = features
+            .rows()
+            .chain(features.rows())
+            .flatten()
+            .copied()
+            .collect();
         let twice = Features::new(twice, 40).unwrap();
         let labels: Vec<usize> = labels.iter().chain(&labels).copied().collect();
-        let head = LogisticRegression::new(1e-2).fit(&twice, &labels, 2).unwrap();
-        let once = LogisticRegression::new(1e-2).fit(&features, &labels[..10], 2).unwrap();
+        let head = LogisticRegression::new(1e-2)
+            .fit(&twice, &labels, 2)
+            .unwrap();
+        let once = LogisticRegression::new(1e-2)
+            .fit(&features, &labels[..10], 2)
+            .unwrap();
         for (a, b) in head.weight.iter().zip(&once.weight) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }

@@ -1,8 +1,8 @@
 //! A linear probe that starts from what the source classifier knows.
 
+use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
-use rand::SeedableRng;
 use rayon::prelude::*;
 
 use super::category_relationship::{CategoryRelationship, mix_heads, mixed_logits};
@@ -97,13 +97,14 @@ impl PriorProbe {
         let all: Vec<usize> = (0..labels.len()).collect();
         let (mixtures, offset) = work.prior(&all);
         let start = vec![0.0; classes * (work.problem.rank + 1)];
-        let residual =
-            work.solve(self.penalties[chosen], &all, offset.as_deref(), start);
+        let residual = work.solve(self.penalties[chosen], &all, offset.as_deref(), start);
         let mut head = work.problem.head(features, &residual, classes);
         if let (Some(mixtures), Some(source)) = (&mixtures, source) {
             let prior = mix_heads(mixtures, source);
             let add = |sum: &mut [f32], other: &[f32]| {
-                sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+                sum.iter_mut()
+                    .zip(other)
+                    .for_each(|(sum, other)| *sum += other);
             };
             add(&mut head.weight, &prior.weight);
             add(&mut head.bias, &prior.bias);
@@ -133,19 +134,17 @@ impl Work<'_> {
         };
         let relationship = &self.probe.relationship;
         let mixtures = relationship.fit_rows(logits, self.labels, self.classes, rows);
-        let offset = logits.rows().flat_map(|z| mixed_logits(&mixtures, z)).collect();
+        let offset = logits
+            .rows()
+            .flat_map(|z| mixed_logits(&mixtures, z))
+            .collect();
         (Some(mixtures), Some(offset))
     }
 
-    fn solve(
-        &self,
-        l2: f64,
-        rows: &[usize],
-        offset: Option<&[f64]>,
-        start: Vec<f64>,
-    ) -> Vec<f64> {
+    fn solve(&self, l2: f64, rows: &[usize], offset: Option<&[f64]>, start: Vec<f64>) -> Vec<f64> {
         let regression = LogisticRegression::new(l2);
-        self.problem.solve(&regression, rows, self.labels, self.classes, offset, start)
+        self.problem
+            .solve(&regression, rows, self.labels, self.classes, offset, start)
     }
 
     /// For each penalty, the log loss of every image by a head that didn't see it, mean over the repeats.
@@ -179,7 +178,8 @@ impl Work<'_> {
             solution = self.solve(*l2, &rest, offset.as_deref(), solution);
             for row in part {
                 let mut logits =
-                    self.problem.logits_of(*row, &solution, self.classes, offset.as_deref());
+                    self.problem
+                        .logits_of(*row, &solution, self.classes, offset.as_deref());
                 let true_logit = logits[self.labels[*row]];
                 found.push((penalty, *row, softmax(&mut logits) - true_logit));
             }
@@ -218,7 +218,9 @@ impl Work<'_> {
 /// The last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
 fn choose(losses: &[Vec<f64>]) -> usize {
     let means: Vec<f64> = losses.iter().map(|losses| mean(losses)).collect();
-    let best = (0..means.len()).min_by(|a, b| means[*a].total_cmp(&means[*b])).unwrap_or(0);
+    let best = (0..means.len())
+        .min_by(|a, b| means[*a].total_cmp(&means[*b]))
+        .unwrap_or(0);
     let is_close = |candidate: usize| {
         let differences: Vec<f64> = losses[candidate]
             .iter()
@@ -230,7 +232,10 @@ fn choose(losses: &[Vec<f64>]) -> usize {
         let squares: f64 = differences.iter().map(|d| (d - mean) * (d - mean)).sum();
         mean <= (squares / (n - 1.0).max(1.0)).sqrt() / n.sqrt()
     };
-    (0..losses.len()).rev().find(|candidate| is_close(*candidate)).unwrap_or(best)
+    (0..losses.len())
+        .rev()
+        .find(|candidate| is_close(*candidate))
+        .unwrap_or(best)
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -295,7 +300,10 @@ mod tests {
         let without = probe.fit(&train, &labels, 2, None).unwrap();
         let with = accuracy(&with.head, &test, &test_labels);
         let without = accuracy(&without.head, &test, &test_labels);
-        assert!(with > without + 0.02 && with > 0.85, "{with} against {without}");
+        assert!(
+            with > without + 0.02 && with > 0.85,
+            "{with} against {without}"
+        );
     }
 
     #[test]
@@ -303,7 +311,9 @@ mod tests {
         // Axes 10 and 11 belong to no source class.
         let (train, labels) = images(200, |class| 10 + class, 0);
         let (test, test_labels) = images(400, |class| 10 + class, 1000);
-        let fitted = PriorProbe::default().fit(&train, &labels, 2, Some(&source())).unwrap();
+        let fitted = PriorProbe::default()
+            .fit(&train, &labels, 2, Some(&source()))
+            .unwrap();
         let found = accuracy(&fitted.head, &test, &test_labels);
         assert!(found > 0.85, "{found}");
         assert!(fitted.penalty < 1.0);
@@ -312,14 +322,20 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_head() {
         let (train, labels) = images(40, |class| class, 0);
-        let fit = || PriorProbe::default().fit(&train, &labels, 2, Some(&source())).unwrap();
+        let fit = || {
+            PriorProbe::default()
+                .fit(&train, &labels, 2, Some(&source()))
+                .unwrap()
+        };
         assert_eq!(fit(), fit());
     }
 
     #[test]
     fn one_image_a_class_works_without_cross_validation() {
         let (train, labels) = images(2, |class| class, 0);
-        let fitted = PriorProbe::default().fit(&train, &labels, 2, Some(&source())).unwrap();
+        let fitted = PriorProbe::default()
+            .fit(&train, &labels, 2, Some(&source()))
+            .unwrap();
         assert!(fitted.head.weight.iter().all(|value| value.is_finite()));
     }
 }

@@ -17,7 +17,7 @@ impl Features {
     /// [`TransferError::WrongLength`] where `values` isn't a whole number of rows, and
     /// [`TransferError::Degenerate`] where one of them is NaN or infinite.
     pub fn new(values: Vec<f32>, dim: usize) -> Result<Self, TransferError> {
-        if dim == 0 || values.len() % dim != 0 {
+        if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(TransferError::WrongLength {
                 what: "features",
                 found: values.len(),
@@ -27,7 +27,10 @@ impl Features {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(TransferError::Degenerate {
                 method: "features",
-                reason: format!("row {} is NaN or infinite; check the images and weights", at / dim),
+                reason: format!(
+                    "row {} is NaN or infinite; check the images and weights",
+                    at / dim
+                ),
             });
         }
         Ok(Self { values, dim })
@@ -109,7 +112,10 @@ impl LinearHead {
 
 /// Scalar product, summed in double precision.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum()
 }
 
 /// Turns a row of logits into probabilities in place; returns the logarithm of the sum of exponentials.
@@ -148,7 +154,9 @@ pub(super) fn check_labels(
         return degenerate(format!("{classes} class(es); at least two are needed"));
     }
     match (0..classes).find(|class| !labels.contains(class)) {
-        Some(class) => degenerate(format!("class {class} has no image; add some or leave it out")),
+        Some(class) => degenerate(format!(
+            "class {class} has no image; add some or leave it out"
+        )),
         None => Ok(()),
     }
 }

@@ -113,7 +113,11 @@ impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<F> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.path.last().is_some_and(|name| name.starts_with("running_")) {
+        if self
+            .path
+            .last()
+            .is_some_and(|name| name.starts_with("running_"))
+        {
             return;
         }
         let stage = (self.stage_of)(&self.path.join("."));

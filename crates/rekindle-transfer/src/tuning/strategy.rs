@@ -231,7 +231,10 @@ mod tests {
             last_frozen: "layer9".into(),
         };
         let message = strategy.plan(&STAGES, 0).unwrap_err().to_string();
-        assert!(message.contains("layer9") && message.contains("layer3"), "{message}");
+        assert!(
+            message.contains("layer9") && message.contains("layer3"),
+            "{message}"
+        );
     }
 
     #[test]
