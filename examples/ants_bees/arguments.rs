@@ -30,9 +30,13 @@ pub struct Arguments {
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
-    /// Folder for pictures, runs and report.html; must be empty or new
-    #[arg(long, default_value = "out/ants_bees")]
-    pub out: PathBuf,
+    /// Folder for pictures, runs and report.html [default: out/ants_bees, or the first of out/ants_bees-2,
+    /// out/ants_bees-3, ... that is free]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Goes on with the interrupted runs in --out
+    #[arg(long, requires = "out")]
+    pub resume: bool,
     /// Views of each image whose features are kept while they are frozen: 1 the plain image, more add
     /// augmented ones, 0 augments anew in every epoch
     #[arg(long, default_value_t = 1)]
@@ -73,6 +77,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 impl Arguments {
+    /// The folder of results: the one named, or the first default that isn't taken.
+    pub fn folder(&self) -> PathBuf {
+        let numbered = (2..).map(|number| PathBuf::from(format!("out/ants_bees-{number}")));
+        let first = PathBuf::from("out/ants_bees");
+        self.out.clone().unwrap_or_else(|| {
+            let free = std::iter::once(first)
+                .chain(numbered)
+                .find(|folder| !folder.exists());
+            free.unwrap_or_default()
+        })
+    }
+
     /// The strategies asked for, in order.
     pub fn strategies(&self) -> Vec<Strategy> {
         let chosen = |choice| self.strategy == Choice::All || self.strategy == choice;

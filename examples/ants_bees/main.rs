@@ -13,6 +13,7 @@ mod arguments;
 mod origin;
 mod outputs;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::Arguments;
@@ -20,6 +21,7 @@ use clap::Parser;
 use origin::Origin;
 use outputs::Outputs;
 use rekindle::resnet::{ResNet, ResNetConfig};
+use rekindle::trainer::events::EndReason;
 use rekindle::trainer::{
     Cache, Event, Fitted, Interrupt, Progress, ProgressMode, Recipe, Source, Trainer, TransferData,
 };
@@ -43,9 +45,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
 
     // 1. The network and the data.
-    let origin = Origin::find(arguments, &device)?;
+    let folder = arguments.folder();
+    let origin = Origin::find(arguments, &folder, &device)?;
     let data = TransferData::open(&origin.data, &origin.pretrained.preprocess, arguments.seed)?;
-    let mut outputs = Outputs::create(&arguments.out, &origin, &data)?;
+    let mut outputs = Outputs::create(&folder, &origin, &data)?;
 
     // 2. A look at what the network will see.
     outputs.look_at_data(&data, arguments.seed)?;
@@ -55,7 +58,18 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         if interrupt.requested() {
             break;
         }
-        let (fitted, events) = train(arguments, &origin, &data, strategy.clone(), &interrupt)?;
+        let directory = folder.join(strategy.name());
+        let (fitted, events) = train(
+            arguments,
+            &origin,
+            &data,
+            strategy.clone(),
+            &directory,
+            &interrupt,
+        )?;
+        if fitted.predictions.labels.is_empty() {
+            break; // Interrupted before there was anything to look at.
+        }
         // 9. A look at what it says of pictures that it never saw.
         outputs.look_at_predictions(&data, &strategy, &fitted)?;
         outputs.add(&strategy, fitted, events, arguments)?;
@@ -69,6 +83,7 @@ fn train(
     origin: &Origin,
     data: &TransferData,
     strategy: Strategy,
+    directory: &Path,
     interrupt: &Interrupt,
 ) -> Result<(Fitted<ResNet>, Vec<Event>), Failure> {
     let device = arguments.device.open()?;
@@ -108,15 +123,24 @@ fn train(
     } else {
         ProgressMode::Auto
     };
-    let fitted = Trainer::new(classifier, data.clone())
+    let trainer = Trainer::new(classifier, data.clone())
         .source(source)
         .title(format!("ants and bees, {}", strategy.name()))
-        .run_directory(arguments.out.join(strategy.name()))
         .strategy(strategy)
         .recipe(recipe)
         .observer(Progress::new(mode))
         .observer(&mut events)
-        .interrupt(interrupt.clone())
-        .fit()?;
+        .interrupt(interrupt.clone());
+    let fitted = if arguments.resume && directory.exists() {
+        trainer.resume(directory)?
+    } else {
+        trainer.run_directory(directory).fit()?
+    };
+    if fitted.outcome.reason == EndReason::Interrupted {
+        eprintln!(
+            "interrupted; the same command with --out {} --resume goes on",
+            directory.parent().unwrap_or(directory).display()
+        );
+    }
     Ok((fitted, events))
 }

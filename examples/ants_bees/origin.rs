@@ -26,7 +26,7 @@ pub struct Origin {
 
 impl Origin {
     /// What the command line names; what is not named is downloaded; without a network, drawings.
-    pub fn find(arguments: &Arguments, device: &Device) -> Result<Self, Failure> {
+    pub fn find(arguments: &Arguments, folder: &Path, device: &Device) -> Result<Self, Failure> {
         match (&arguments.weights, &arguments.data) {
             (Some(weights), Some(data)) => Self::open(weights, data, device),
             (weights, data) => match downloaded(weights.as_deref(), data.as_deref()) {
@@ -36,7 +36,7 @@ impl Origin {
                     eprintln!(
                         "Going on with the built-in drawings. For photographs, give --data and --weights."
                     );
-                    Self::drawn(arguments, device)
+                    Self::drawn(arguments.seed, folder, device)
                 }
                 Err(error) => Err(error.into()),
             },
@@ -58,10 +58,10 @@ impl Origin {
     }
 
     /// Twenty drawings a class to learn from, and a narrow network that knows other drawings.
-    fn drawn(arguments: &Arguments, device: &Device) -> Result<Self, Failure> {
-        let data = arguments.out.join("drawings");
-        TargetTask.write_folder(&data, 20, 200, arguments.seed)?;
-        let weights = arguments.out.join("drawings-source.safetensors");
+    fn drawn(seed: u64, folder: &Path, device: &Device) -> Result<Self, Failure> {
+        let data = folder.join("drawings");
+        TargetTask.write_folder(&data, 20, 200, seed)?;
+        let weights = folder.join("drawings-source.safetensors");
         std::fs::write(&weights, drawings::SOURCE_WEIGHTS)?;
         let mut origin = Self::open(&weights, &data, device)?;
         origin.description = format!(
