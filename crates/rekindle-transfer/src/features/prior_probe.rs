@@ -249,17 +249,20 @@ fn single(values: Vec<f64>, dim: usize) -> Result<Features, TransferError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rand::RngExt;
+
     use super::*;
 
-    const DIM: usize = 12;
+    const DIM: usize = 100;
 
     /// Source class `s` looks along axis `s`. Target images of class `c` lie along axis `axis(c)`, in noise.
-    fn images(count: usize, axis: impl Fn(usize) -> usize, seed: usize) -> (Features, Vec<usize>) {
+    fn images(count: usize, axis: impl Fn(usize) -> usize, seed: u64) -> (Features, Vec<usize>) {
+        let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
         let labels: Vec<usize> = (0..count).map(|i| i % 2).collect();
         let mut values = Vec::new();
-        for (i, label) in labels.iter().enumerate() {
+        for label in &labels {
             for j in 0..DIM {
-                let noise = 0.8 * (((i + seed) * 97 + j * 31) as f32 * 1.7).sin();
+                let noise: f32 = generator.random_range(-1.2..1.2);
                 values.push(noise + if j == axis(*label) { 1.0 } else { 0.0 });
             }
         }
@@ -293,29 +296,31 @@ mod tests {
 
     #[test]
     fn few_images_of_classes_that_the_source_knows_need_the_source() {
-        let (train, labels) = images(8, |class| [4, 7][class], 0);
         let (test, test_labels) = images(400, |class| [4, 7][class], 1000);
         let probe = PriorProbe::default();
-        let with = probe.fit(&train, &labels, 2, Some(&source())).unwrap();
-        let without = probe.fit(&train, &labels, 2, None).unwrap();
-        let with = accuracy(&with.head, &test, &test_labels);
-        let without = accuracy(&without.head, &test, &test_labels);
-        assert!(
-            with > without + 0.02 && with > 0.85,
-            "{with} against {without}"
-        );
+        let mean_accuracy = |source: Option<&LinearHead>| {
+            let of = |seed| {
+                let (train, labels) = images(20, |class| [4, 7][class], seed);
+                let fitted = probe.fit(&train, &labels, 2, source).unwrap();
+                accuracy(&fitted.head, &test, &test_labels)
+            };
+            (0..10).map(of).sum::<f64>() / 10.0
+        };
+        let with = mean_accuracy(Some(&source()));
+        let without = mean_accuracy(None);
+        assert!(with > without + 0.03, "{with} against {without}");
     }
 
     #[test]
     fn classes_that_the_source_does_not_know_are_learnt_from_the_images() {
-        // Axes 10 and 11 belong to no source class.
-        let (train, labels) = images(200, |class| 10 + class, 0);
-        let (test, test_labels) = images(400, |class| 10 + class, 1000);
+        // The last two axes belong to no source class.
+        let (train, labels) = images(400, |class| DIM - 2 + class, 0);
+        let (test, test_labels) = images(400, |class| DIM - 2 + class, 1000);
         let fitted = PriorProbe::default()
             .fit(&train, &labels, 2, Some(&source()))
             .unwrap();
         let found = accuracy(&fitted.head, &test, &test_labels);
-        assert!(found > 0.85, "{found}");
+        assert!(found > 0.7, "{found}");
         assert!(fitted.penalty < 1.0);
     }
 
