@@ -2,34 +2,25 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::prelude::*;
-use rekindle_imagefolder::{Loader, OnBadFile};
+use burn::module::Module;
 use rekindle_resnet::named_tensors;
 use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
-use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
-use crate::activations::{FrozenPart, Views};
+use crate::announce::{announce, emit, stage_summary};
 use crate::checkpoint::{self, LoopState, Partial, Weights};
-use crate::data::eval_pipeline;
-use crate::events::{
-    EndReason, EpochMetrics, Event, PartSummary, RunOutcome, RunSummary, StageSummary,
-};
-use crate::feed::{ActivationFeed, Batch, Feed};
+use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
+use crate::feed::{Batch, Feed};
 use crate::learner::{Learner, Predictions};
-use crate::recipe::Cache;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
+use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, Monitor, Observer, TrainerError};
 
 /// Time that must lie between two checkpoints: epochs on kept activations take milliseconds.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Images that go through the network together in validation.
-const VALIDATION_BATCH: usize = 32;
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -464,132 +455,6 @@ impl<'a, B: Backbone> Run<'a, B> {
             None => Ok(()),
         }
     }
-}
-
-fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
-    for observer in &mut trainer.observers {
-        observer.on_event(event);
-    }
-}
-
-fn announce<B: Backbone>(trainer: &mut Trainer<'_, B>, plan: &Plan, writer: Option<&RunWriter>) {
-    let parts = stage_parameters(&trainer.classifier, plan);
-    let summary = RunSummary {
-        title: trainer.title.clone(),
-        strategy: trainer.strategy.name().to_string(),
-        architecture: trainer.source.architecture.clone(),
-        weights: trainer.source.weights.clone(),
-        classes: trainer.data.classes.clone(),
-        train_images: trainer.data.train.len(),
-        valid_images: trainer.data.val.len(),
-        parameters: parts.iter().map(|part| part.parameters).sum(),
-        trainable_parameters: parts
-            .iter()
-            .filter(|part| part.is_trained)
-            .map(|part| part.parameters)
-            .sum(),
-        epochs: trainer.recipe.epochs,
-        batch_size: trainer.recipe.batch_size,
-        device: format!("{:?}", trainer.device),
-        seed: trainer.recipe.seed,
-        directory: writer.map(|writer| writer.path().to_path_buf()),
-        resumed_after_epoch: None,
-    };
-    emit(trainer, &Event::RunStarted(summary));
-}
-
-fn stage_summary<B: Backbone>(
-    trainer: &Trainer<'_, B>,
-    plan: &Plan,
-    first_epoch: usize,
-    last_epoch: usize,
-) -> StageSummary {
-    let rate = trainer.recipe.learning_rate;
-    let parts = stage_parameters(&trainer.classifier, plan)
-        .into_iter()
-        .enumerate()
-        .map(|(index, part)| PartSummary {
-            name: part.stage,
-            parameters: part.parameters,
-            trainable: if part.is_trained { part.parameters } else { 0 },
-            learning_rate: part
-                .is_trained
-                .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(1.0)),
-        })
-        .collect();
-    StageSummary {
-        name: trainer.strategy.name().to_string(),
-        first_epoch,
-        last_epoch,
-        parts,
-    }
-}
-
-/// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
-/// them; and the seconds that computing the training activations took.
-fn feeds<B: Backbone>(trainer: &mut Trainer<'_, B>) -> Result<(Feed, Feed, f64), TrainerError> {
-    let recipe = trainer.recipe.clone();
-    let data = trainer.data.clone();
-    let mut train_loader = Loader::new(Arc::clone(&data.train))
-        .batch_size(recipe.batch_size)
-        .workers(recipe.workers)
-        .shuffle(recipe.seed)
-        .on_bad_file(OnBadFile::Skip);
-    if let Some(mix) = recipe.mix {
-        train_loader = train_loader.mix(mix);
-    }
-    let val_loader = Loader::new(Arc::clone(&data.val))
-        .batch_size(VALIDATION_BATCH)
-        .workers(recipe.workers)
-        .on_bad_file(OnBadFile::Skip);
-    let names = trainer.classifier.backbone.stage_names();
-    let frozen = trainer.strategy.always_frozen(names, recipe.epochs)?;
-    if recipe.cache == Cache::Off || frozen == 0 {
-        return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
-    }
-
-    let prefix = trainer.classifier.valid().backbone.frozen_prefix(frozen);
-    let part = FrozenPart {
-        prefix: &*prefix,
-        stages: frozen,
-        cut: names[frozen - 1].to_string(),
-        weights: trainer.source.sha256.clone(),
-        device: trainer.device.clone(),
-    };
-    let mut keep = |dataset, count: usize, phase: &str| {
-        let views = Views {
-            dataset,
-            plain: eval_pipeline(&data.preprocess),
-            count,
-            seed: recipe.seed,
-            workers: recipe.workers,
-        };
-        let begun = Instant::now();
-        let name = phase.to_string();
-        let items = Some(views.dataset.len() * count);
-        emit(
-            trainer,
-            &Event::PhaseStarted {
-                name: name.clone(),
-                items,
-            },
-        );
-        let mut done = 0;
-        let activations = part.activations(&views, &recipe.cache, |count| {
-            done += count;
-            emit(trainer, &Event::PhaseAdvanced { done });
-        })?;
-        let seconds = begun.elapsed().as_secs_f64();
-        emit(trainer, &Event::PhaseEnded { name, seconds });
-        Ok::<_, TrainerError>((activations, seconds))
-    };
-    let (train, seconds) = keep(&data.train, recipe.views, "features of the training images")?;
-    let (val, _) = keep(&data.val, 1, "features of the validation images")?;
-    Ok((
-        Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size)),
-        Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH)),
-        seconds,
-    ))
 }
 
 /// Writes a classifier's weights under the names of a plain network.

@@ -20,6 +20,7 @@
 //! ```
 
 mod activations;
+mod announce;
 mod checkpoint;
 #[cfg(feature = "tui")]
 mod dashboard;
@@ -42,6 +43,7 @@ mod recipe;
 pub mod report;
 pub mod run_directory;
 mod schedule;
+mod sources;
 mod text;
 mod trainer;
 

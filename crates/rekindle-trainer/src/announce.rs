@@ -1,0 +1,74 @@
+//! What a run says of itself before it begins, and where what learns changes.
+
+use rekindle_transfer::tuning::stage_parameters;
+use rekindle_transfer::{Backbone, Plan};
+
+use crate::events::{Event, PartSummary, RunSummary, StageSummary};
+use crate::run_directory::RunWriter;
+use crate::trainer::Trainer;
+
+/// Tells every observer.
+pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
+    for observer in &mut trainer.observers {
+        observer.on_event(event);
+    }
+}
+
+/// Introduces the run.
+pub(crate) fn announce<B: Backbone>(
+    trainer: &mut Trainer<'_, B>,
+    plan: &Plan,
+    writer: Option<&RunWriter>,
+) {
+    let parts = stage_parameters(&trainer.classifier, plan);
+    let summary = RunSummary {
+        title: trainer.title.clone(),
+        strategy: trainer.strategy.name().to_string(),
+        architecture: trainer.source.architecture.clone(),
+        weights: trainer.source.weights.clone(),
+        classes: trainer.data.classes.clone(),
+        train_images: trainer.data.train.len(),
+        valid_images: trainer.data.val.len(),
+        parameters: parts.iter().map(|part| part.parameters).sum(),
+        trainable_parameters: parts
+            .iter()
+            .filter(|part| part.is_trained)
+            .map(|part| part.parameters)
+            .sum(),
+        epochs: trainer.recipe.epochs,
+        batch_size: trainer.recipe.batch_size,
+        device: format!("{:?}", trainer.device),
+        seed: trainer.recipe.seed,
+        directory: writer.map(|writer| writer.path().to_path_buf()),
+        resumed_after_epoch: None,
+    };
+    emit(trainer, &Event::RunStarted(summary));
+}
+
+/// What learns in these epochs, and how fast.
+pub(crate) fn stage_summary<B: Backbone>(
+    trainer: &Trainer<'_, B>,
+    plan: &Plan,
+    first_epoch: usize,
+    last_epoch: usize,
+) -> StageSummary {
+    let rate = trainer.recipe.learning_rate;
+    let parts = stage_parameters(&trainer.classifier, plan)
+        .into_iter()
+        .enumerate()
+        .map(|(index, part)| PartSummary {
+            name: part.stage,
+            parameters: part.parameters,
+            trainable: if part.is_trained { part.parameters } else { 0 },
+            learning_rate: part
+                .is_trained
+                .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(1.0)),
+        })
+        .collect();
+    StageSummary {
+        name: trainer.strategy.name().to_string(),
+        first_epoch,
+        last_epoch,
+        parts,
+    }
+}

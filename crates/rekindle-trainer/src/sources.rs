@@ -1,0 +1,89 @@
+//! Which feeds a run reads: images, or activations that are computed before it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::Module;
+use rekindle_imagefolder::{Loader, OnBadFile};
+use rekindle_transfer::Backbone;
+
+use crate::TrainerError;
+use crate::activations::{FrozenPart, Views};
+use crate::announce::emit;
+use crate::data::eval_pipeline;
+use crate::events::Event;
+use crate::feed::{ActivationFeed, Feed};
+use crate::recipe::Cache;
+use crate::trainer::Trainer;
+
+/// Images that go through the network together in validation.
+const VALIDATION_BATCH: usize = 32;
+
+/// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
+/// them; and the seconds that computing the training activations took.
+pub(crate) fn feeds<B: Backbone>(
+    trainer: &mut Trainer<'_, B>,
+) -> Result<(Feed, Feed, f64), TrainerError> {
+    let recipe = trainer.recipe.clone();
+    let data = trainer.data.clone();
+    let mut train_loader = Loader::new(Arc::clone(&data.train))
+        .batch_size(recipe.batch_size)
+        .workers(recipe.workers)
+        .shuffle(recipe.seed)
+        .on_bad_file(OnBadFile::Skip);
+    if let Some(mix) = recipe.mix {
+        train_loader = train_loader.mix(mix);
+    }
+    let val_loader = Loader::new(Arc::clone(&data.val))
+        .batch_size(VALIDATION_BATCH)
+        .workers(recipe.workers)
+        .on_bad_file(OnBadFile::Skip);
+    let names = trainer.classifier.backbone.stage_names();
+    let frozen = trainer.strategy.always_frozen(names, recipe.epochs)?;
+    if recipe.cache == Cache::Off || frozen == 0 {
+        return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
+    }
+
+    let prefix = trainer.classifier.valid().backbone.frozen_prefix(frozen);
+    let part = FrozenPart {
+        prefix: &*prefix,
+        stages: frozen,
+        cut: names[frozen - 1].to_string(),
+        weights: trainer.source.sha256.clone(),
+        device: trainer.device.clone(),
+    };
+    let mut keep = |dataset, count: usize, phase: &str| {
+        let views = Views {
+            dataset,
+            plain: eval_pipeline(&data.preprocess),
+            count,
+            seed: recipe.seed,
+            workers: recipe.workers,
+        };
+        let begun = Instant::now();
+        let name = phase.to_string();
+        let items = Some(views.dataset.len() * count);
+        emit(
+            trainer,
+            &Event::PhaseStarted {
+                name: name.clone(),
+                items,
+            },
+        );
+        let mut done = 0;
+        let activations = part.activations(&views, &recipe.cache, |count| {
+            done += count;
+            emit(trainer, &Event::PhaseAdvanced { done });
+        })?;
+        let seconds = begun.elapsed().as_secs_f64();
+        emit(trainer, &Event::PhaseEnded { name, seconds });
+        Ok::<_, TrainerError>((activations, seconds))
+    };
+    let (train, seconds) = keep(&data.train, recipe.views, "features of the training images")?;
+    let (val, _) = keep(&data.val, 1, "features of the validation images")?;
+    Ok((
+        Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size)),
+        Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH)),
+        seconds,
+    ))
+}
