@@ -93,7 +93,7 @@ impl DeviceName {
             #[cfg(feature = "flex")]
             DeviceName::Cpu => Ok(Device::flex()),
             #[cfg(feature = "wgpu")]
-            DeviceName::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::Default)),
+            DeviceName::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::default())),
             #[cfg(feature = "cuda")]
             DeviceName::Cuda(number) => Ok(Device::cuda(number)),
             #[cfg(feature = "ndarray")]
