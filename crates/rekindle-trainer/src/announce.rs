@@ -4,7 +4,7 @@ use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Plan};
 
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
-use crate::run_directory::RunWriter;
+use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
 
 /// Tells every observer.
@@ -14,11 +14,12 @@ pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
     }
 }
 
-/// Introduces the run.
+/// Introduces the run, new or continued from a checkpoint.
 pub(crate) fn announce<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
     plan: &Plan,
     writer: Option<&RunWriter>,
+    from: Option<&Checkpoint>,
 ) {
     let parts = stage_parameters(&trainer.classifier, plan);
     let summary = RunSummary {
@@ -40,7 +41,7 @@ pub(crate) fn announce<B: Backbone>(
         device: format!("{:?}", trainer.device),
         seed: trainer.recipe.seed,
         directory: writer.map(|writer| writer.path().to_path_buf()),
-        resumed_after_epoch: None,
+        resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),
     };
     emit(trainer, &Event::RunStarted(summary));
 }

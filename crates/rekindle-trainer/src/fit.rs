@@ -28,7 +28,7 @@ pub(crate) fn run<B: Backbone>(
     writer: Option<RunWriter>,
     from: Option<Checkpoint>,
 ) -> Result<Fitted<B>, TrainerError> {
-    let mut run = Run::prepare(trainer, writer)?;
+    let mut run = Run::prepare(trainer, writer, from.as_ref())?;
     if let Some(checkpoint) = from {
         run.restore(&checkpoint)?;
     }
@@ -77,6 +77,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     fn prepare(
         mut trainer: Trainer<'a, B>,
         writer: Option<RunWriter>,
+        from: Option<&Checkpoint>,
     ) -> Result<Self, TrainerError> {
         let clock = Clock {
             started: Instant::now(),
@@ -86,7 +87,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         let plan = trainer
             .strategy
             .plan(trainer.classifier.backbone.stage_names(), 0)?;
-        announce(&mut trainer, &plan, writer.as_ref());
+        announce(&mut trainer, &plan, writer.as_ref(), from);
         let (train, val, seconds_train) = feeds(&mut trainer)?;
         let class_weights = trainer
             .recipe

@@ -9,7 +9,7 @@ use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 
 use crate::feed::{Batch, Batches};
 use crate::loss::{Targets, cross_entropy};
-use crate::optimizer::{Optimizer, RateGroups, clip_norm};
+use crate::optimizer::{RateGroups, clip_norm};
 use crate::{Recipe, TrainerError};
 
 /// Trains a classifier batch by batch.
@@ -101,11 +101,6 @@ impl<B: Backbone> Learner<B> {
     /// Takes over an optimiser with a saved state.
     pub fn set_optimizer(&mut self, optimizer: ModuleOptimizer) {
         self.optimizer = optimizer;
-    }
-
-    /// A fresh optimiser of a kind, its state empty.
-    pub fn reset_optimizer(&mut self, kind: &Optimizer) {
-        self.optimizer = kind.init();
     }
 
     /// Logits `[n, classes]` of a batch with the graph of a backward pass behind the frozen part.

@@ -246,7 +246,16 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
                 .unwrap();
             assert_eq!(broken.outcome.reason, EndReason::Interrupted);
             drop(broken);
-            let resumed = Trainer::new(classifier(), data()).resume(&path).unwrap();
+            let mut events: Vec<Event> = Vec::new();
+            let resumed = Trainer::new(classifier(), data())
+                .observer(&mut events)
+                .resume(&path)
+                .unwrap();
+            let done = events.iter().find_map(|event| match event {
+                Event::RunStarted(summary) => summary.resumed_after_epoch,
+                _ => None,
+            });
+            assert_eq!(done, Some(batches / 3), "after {batches} batches");
             assert_eq!(curve(&resumed), curve(&whole), "after {batches} batches");
             assert_eq!(
                 weights(&resumed),

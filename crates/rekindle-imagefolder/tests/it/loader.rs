@@ -240,6 +240,22 @@ fn the_cache_saves_work_changes_nothing_and_keeps_its_limit() {
 }
 
 #[test]
+fn another_pipeline_shares_the_decoded_images_and_another_decoding_does_not() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let dataset = drawn(4, &count).cache_bytes(1 << 20);
+    let first: Vec<_> = (0..4).map(|i| dataset.decoded(i).unwrap()).collect();
+    let other = dataset.with_pipeline(small_pipeline()).unwrap();
+    for (index, image) in first.iter().enumerate() {
+        assert_eq!(&other.decoded(index).unwrap(), image);
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 4);
+
+    let upright = other.decode_options(DecodeOptions::default());
+    assert_eq!(upright.cached_bytes(), 0);
+    assert_eq!(dataset.cached_bytes(), 4 * 960);
+}
+
+#[test]
 fn a_balanced_sampler_draws_classes_equally_and_images_in_rounds() {
     let labels: Vec<_> = (0..1000)
         .map(|i| Some(if i < 900 { 0 } else { 1 + i % 2 }))
