@@ -19,7 +19,7 @@ use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::eval_pipeline;
 use rekindle::trainer::feed::Feed;
-use rekindle::transfer::Backbone;
+use rekindle::transfer::{Backbone, FrozenPrefix};
 use safetensors::tensor::{Dtype, TensorView};
 
 type Failure = Box<dyn std::error::Error>;
@@ -114,7 +114,7 @@ fn extract(
 ) -> Result<Table, Failure> {
     let model = &pretrained.model;
     let stages = model.stage_names().len();
-    let prefix = model.frozen_prefix(stages);
+    let prefix = FrozenPrefix::new(model, stages);
     let dataset = ImageDataset::new(folder, eval_pipeline(&pretrained.preprocess))?;
     let loader = Loader::new(dataset)
         .batch_size(arguments.batch)

@@ -37,8 +37,6 @@ pub use architecture::Architecture;
 pub use batch_norm::BatchNorm;
 pub use block::{BasicBlock, Block, BlockKind, Bottleneck, Downsample};
 pub use error::{Error, Mismatch, Misshapen};
-#[cfg(feature = "kernels")]
-pub use kernels::PackedResNet;
 pub use preprocess::{Interpolation, Preprocess};
 pub use pretrained::{Pretrained, named_tensors};
 pub use resnet::{ResNet, ResNetConfig, STAGES};

@@ -5,7 +5,7 @@ mod common;
 
 use burn::prelude::*;
 use rekindle_resnet::weights::{self, CheckOptions, ModelInfo};
-use rekindle_resnet::{Architecture, Error, Preprocess, Pretrained, STAGES, state_dict};
+use rekindle_resnet::{Architecture, Error, Preprocess, Pretrained, ResNet, STAGES, state_dict};
 
 #[test]
 fn activations_are_pytorchs() {
@@ -19,8 +19,13 @@ fn activations_are_pytorchs() {
     let pretrained = Pretrained::open(weights, &device).unwrap();
     assert_eq!(pretrained.architecture, "resnet18");
     let reference = common::Reference::open(&reference);
-    let model = pretrained.model;
-    let intermediates = model.forward_intermediates(reference.tensor("input", &device));
+    agrees_with_pytorch(&pretrained.model, &reference, &device);
+    #[cfg(feature = "kernels")]
+    agrees_with_pytorch(&pretrained.model.with_kernels(false), &reference, &device);
+}
+
+fn agrees_with_pytorch(model: &ResNet, reference: &common::Reference, device: &Device) {
+    let intermediates = model.forward_intermediates(reference.tensor("input", device));
     let last = intermediates[4].clone();
     for (stage, activations) in STAGES.iter().zip(intermediates) {
         let error = reference.relative_error(stage, activations);
@@ -29,8 +34,10 @@ fn activations_are_pytorchs() {
     }
     let features = reference.relative_error("features", model.pool(last.clone()));
     let logits = reference.relative_error("logits", model.forward_head(last));
-    println!("features {features:.1e}, logits {logits:.1e}");
-    assert!(features < 1e-4 && logits < 1e-4);
+    let at_once = model.forward(reference.tensor("input", device));
+    let at_once = reference.relative_error("logits", at_once);
+    println!("features {features:.1e}, logits {logits:.1e}, at once {at_once:.1e}");
+    assert!(features < 1e-4 && logits < 1e-4 && at_once < 1e-4);
 }
 
 #[test]
@@ -135,32 +142,4 @@ fn a_new_classifier_has_the_classes_asked_for() {
     let bare = model.reset_classifier(0);
     assert_eq!(bare.forward(images).dims(), [2, 256]);
     assert_eq!(bare.num_classes(), 0);
-}
-
-#[cfg(feature = "kernels")]
-#[test]
-fn packed_activations_are_pytorchs() {
-    use rekindle_resnet::PackedResNet;
-
-    let (Some(weights), Some(reference)) = (
-        common::shared("data/weights/resnet18-standin.pth"),
-        common::shared("reference/resnet18_eval.safetensors"),
-    ) else {
-        return;
-    };
-    let device = Device::flex();
-    let model = Pretrained::open(weights, &device).unwrap().model;
-    let reference = common::Reference::open(&reference);
-    let input = reference.tensor::<4>("input", &device);
-    for (index, stage) in STAGES.iter().enumerate().take(4) {
-        let packed = PackedResNet::new(&model, index + 1).unwrap();
-        let error = reference.relative_error(stage, packed.forward(input.clone()).unwrap());
-        println!("packed {stage}: relative error {error:.1e}");
-        assert!(error < 1e-4, "{stage}: {error:e}");
-    }
-    let packed = PackedResNet::new(&model, STAGES.len()).unwrap();
-    let features = packed.forward(input).unwrap().flatten::<2>(1, 3);
-    let error = reference.relative_error("features", features);
-    println!("packed features: relative error {error:.1e}");
-    assert!(error < 1e-4);
 }

@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler};
-use rekindle_transfer::FrozenPrefix;
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
+use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
 use crate::feed::{Activations, Feed};
@@ -18,10 +18,8 @@ use crate::recipe::Cache;
 const BATCH: usize = 16;
 
 /// What decides activations besides the images.
-pub(crate) struct FrozenPart<'a> {
-    pub prefix: &'a dyn FrozenPrefix,
-    /// Number of stages in the prefix.
-    pub stages: usize,
+pub(crate) struct FrozenPart<B: Backbone> {
+    pub prefix: FrozenPrefix<B>,
     /// Its name in a cache's key.
     pub cut: String,
     /// Digest of the weights.
@@ -38,7 +36,7 @@ pub(crate) struct Views<'a> {
     pub workers: usize,
 }
 
-impl FrozenPart<'_> {
+impl<B: Backbone> FrozenPart<B> {
     /// Activations of every image in every view; what the cache has is not computed again.
     pub(crate) fn activations(
         &self,
@@ -66,7 +64,7 @@ impl FrozenPart<'_> {
         }
         Ok(Activations {
             shape: table.shape,
-            start: self.stages,
+            start: self.prefix.stages(),
             views: views.count,
             rows: table.finish(),
         })

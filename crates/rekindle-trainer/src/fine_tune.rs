@@ -9,7 +9,7 @@ use rekindle_imagefolder::{ImageDataset, Pipeline, Transform};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::features::{Features, FittedProbe, LinearHead, PriorProbe};
-use rekindle_transfer::{Backbone, Classifier};
+use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 use serde_json::json;
 
 use crate::activations::{FrozenPart, Views};
@@ -172,10 +172,8 @@ impl<'a> FineTune<'a> {
         });
         let backbone = pretrained.model.clone();
         let stages = backbone.stage_names().len();
-        let prefix = backbone.frozen_prefix(stages);
         let part = FrozenPart {
-            prefix: &*prefix,
-            stages,
+            prefix: FrozenPrefix::new(&backbone, stages),
             cut: "pooled".to_string(),
             weights: pretrained.sha256.clone(),
             device: self.device.clone(),
@@ -219,7 +217,7 @@ impl<'a> FineTune<'a> {
     /// Pooled features of every readable image.
     fn features(
         &mut self,
-        part: &FrozenPart<'_>,
+        part: &FrozenPart<ResNet>,
         dataset: &Arc<ImageDataset>,
         pipeline: Pipeline,
         name: &str,

@@ -1,10 +1,9 @@
 //! One classifier, one optimiser: a step of training, and predictions.
 
-use std::cell::OnceCell;
-
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 
 use crate::feed::{Batch, Batches};
@@ -20,7 +19,7 @@ pub struct Learner<B: Backbone> {
     classifier: Classifier<B>,
     optimizer: ModuleOptimizer,
     plan: Plan,
-    prefix: Box<dyn FrozenPrefix>,
+    prefix: FrozenPrefix<B>,
     groups: RateGroups,
     accumulator: GradientsAccumulator<Classifier<B>>,
     accumulated: usize,
@@ -50,7 +49,7 @@ impl<B: Backbone> Learner<B> {
         let device = device.clone().autodiff();
         let classifier = tuning::apply(classifier.to_device(&device).train(), &plan);
         Self {
-            prefix: classifier.backbone.frozen_prefix(plan.frozen_stages),
+            prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
             groups: RateGroups::new(&classifier),
             optimizer: recipe.optimizer.init(),
             accumulator: GradientsAccumulator::new(),
@@ -69,7 +68,7 @@ impl<B: Backbone> Learner<B> {
     pub fn follow(&mut self, plan: Plan) {
         if plan.frozen_stages != self.plan.frozen_stages {
             self.classifier = tuning::apply(self.classifier.clone(), &plan);
-            self.prefix = self.classifier.backbone.frozen_prefix(plan.frozen_stages);
+            self.prefix = FrozenPrefix::new(&self.classifier.backbone, plan.frozen_stages);
         }
         self.plan = plan;
     }
@@ -82,10 +81,7 @@ impl<B: Backbone> Learner<B> {
     /// Replaces the classifier's weights, such as by those of a checkpoint.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
         self.classifier = tuning::apply(classifier, &self.plan);
-        self.prefix = self
-            .classifier
-            .backbone
-            .frozen_prefix(self.plan.frozen_stages);
+        self.prefix = FrozenPrefix::new(&self.classifier.backbone, self.plan.frozen_stages);
     }
 
     /// The plan that holds.
@@ -183,6 +179,9 @@ impl<B: Backbone> Learner<B> {
         let frozen = self.plan.frozen_stages;
         let x = batch.x.clone();
         if batch.start >= frozen {
+            if batch.start == 0 {
+                check_channels(&self.classifier.backbone, &x)?;
+            }
             return Ok((batch.start, Tensor::from_inner(x)));
         }
         let x = if batch.start == 0 {
@@ -203,8 +202,6 @@ impl<B: Backbone> Learner<B> {
 /// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
 pub struct Predictor<B: Backbone> {
     classifier: Classifier<B>,
-    /// The whole backbone, prepared when the first image comes: kept activations don't need it.
-    whole: OnceCell<Box<dyn FrozenPrefix>>,
 }
 
 /// What a classifier says of a set of images.
@@ -227,7 +224,6 @@ impl<B: Backbone> Predictor<B> {
     pub fn new(classifier: &Classifier<B>) -> Self {
         Self {
             classifier: classifier.valid(),
-            whole: OnceCell::new(),
         }
     }
 
@@ -237,15 +233,10 @@ impl<B: Backbone> Predictor<B> {
     ///
     /// Images that don't fit the network.
     pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
-        let x = batch.x.clone();
-        if batch.start > 0 {
-            return Ok(self.classifier.forward_from(batch.start, x));
+        if batch.start == 0 {
+            check_channels(&self.classifier.backbone, &batch.x)?;
         }
-        let stages = self.classifier.backbone.stage_names().len();
-        let whole = self
-            .whole
-            .get_or_init(|| self.classifier.backbone.frozen_prefix(stages));
-        Ok(self.classifier.forward_from(stages, whole.forward(x)?))
+        Ok(self.classifier.forward_from(batch.start, batch.x.clone()))
     }
 
     /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.

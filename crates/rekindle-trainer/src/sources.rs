@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module;
 use rekindle_imagefolder::{Loader, OnBadFile};
-use rekindle_transfer::Backbone;
+use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
@@ -44,10 +43,8 @@ pub(crate) fn feeds<B: Backbone>(
         return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
     }
 
-    let prefix = trainer.classifier.valid().backbone.frozen_prefix(frozen);
     let part = FrozenPart {
-        prefix: &*prefix,
-        stages: frozen,
+        prefix: FrozenPrefix::new(&trainer.classifier.backbone, frozen),
         cut: names[frozen - 1].to_string(),
         weights: trainer.source.sha256.clone(),
         device: trainer.device.clone(),

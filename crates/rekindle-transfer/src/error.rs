@@ -44,9 +44,17 @@ pub enum TransferError {
         /// What is wrong with the input and what to do.
         reason: String,
     },
-    /// Images that the CPU kernels refuse.
-    #[error("the network cannot take these images: {0}")]
-    Kernel(String),
+    /// Images of another number of channels than the network's first convolution takes.
+    #[error(
+        "the images have {found} channels and the network takes {expected}; load the weights for {found} channels, \
+         or convert the images"
+    )]
+    Channels {
+        /// Channels of the images.
+        found: usize,
+        /// Channels that the network takes.
+        expected: usize,
+    },
     /// A cache file that can't be read or written.
     #[error("feature cache {}: {reason}; delete the file to compute the features afresh", path.display())]
     Cache {

@@ -1,26 +1,26 @@
-//! How a network runs: whether the kernels may, and weights that are packed for them.
+//! How a network runs: whether the kernels may, and stages that are packed for them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 
-use super::PackedResNet;
+use super::packed::PackedStage;
 use crate::{ResNet, STAGES};
 
-/// The switch, and the network as it was when it last ran without gradients. Clones share what is packed.
+/// The switch, and the stages as they were when they last ran without gradients. Clones share what is packed.
 #[derive(Clone)]
 pub(crate) struct Execution {
     is_enabled: bool,
-    packed: Arc<Mutex<Option<Packed>>>,
+    stages: Arc<Mutex<[Option<Packed>; STAGES.len()]>>,
 }
 
-/// A packed network and the tensors that it was packed from.
+/// A packed stage and the tensors that it was packed from.
 struct Packed {
-    resnet: Arc<PackedResNet>,
+    stage: Arc<PackedStage>,
     sources: Sources,
 }
 
@@ -28,7 +28,7 @@ impl Execution {
     pub fn with_kernels(is_enabled: bool) -> Self {
         Self {
             is_enabled,
-            packed: Arc::default(),
+            stages: Arc::default(),
         }
     }
 
@@ -36,21 +36,24 @@ impl Execution {
         self.is_enabled
     }
 
-    /// The whole network, packed again where its weights have moved.
-    pub fn packed(&self, resnet: &ResNet) -> Option<Arc<PackedResNet>> {
-        let sources = Sources::of(resnet);
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+    /// One of the stages, packed again where its weights have moved; `None` where it can't be packed.
+    pub(super) fn packed(&self, resnet: &ResNet, stage: usize) -> Option<Arc<PackedStage>> {
+        let sources = Sources::of(resnet, stage);
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let packed = stages.get_mut(stage)?;
         if let Some(packed) = packed.as_ref()
             && packed.sources == sources
         {
-            return Some(Arc::clone(&packed.resnet));
+            return Some(Arc::clone(&packed.stage));
         }
-        let resnet = Arc::new(PackedResNet::new(resnet, STAGES.len()).ok()?);
+        // The old stage goes first, so that both are never in memory.
+        *packed = None;
+        let stage = Arc::new(PackedStage::new(resnet, stage)?);
         *packed = Some(Packed {
-            resnet: Arc::clone(&resnet),
+            stage: Arc::clone(&stage),
             sources,
         });
-        Some(resnet)
+        Some(stage)
     }
 }
 
@@ -66,15 +69,21 @@ impl fmt::Debug for Execution {
     }
 }
 
-/// A network's parameters and running statistics. Where their values lie tells whether they have changed, since
+/// A stage's parameters and running statistics. Where their values lie tells whether they have changed, since
 /// nothing else can come to lie there while they are held.
 #[derive(Default)]
 struct Sources(Vec<FlexTensor>);
 
 impl Sources {
-    fn of(resnet: &ResNet) -> Self {
+    fn of(resnet: &ResNet, stage: usize) -> Self {
         let mut sources = Self::default();
-        resnet.visit(&mut sources);
+        if stage == 0 {
+            resnet.conv1.visit(&mut sources);
+            resnet.bn1.visit(&mut sources);
+        }
+        for block in resnet.blocks(stage) {
+            block.visit(&mut sources);
+        }
         sources
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
+use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
     Activation, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
@@ -223,4 +224,13 @@ fn run(
         // A stem has no residual.
         Input::Images(x, shape) => packed.forward_nchw(x, shape, relu),
     }
+}
+
+/// What a layer in evaluation mode normalises by.
+pub(super) fn running_statistics(norm: &BatchNorm) -> Statistics {
+    let host = |tensor: Tensor<1>| tensor.into_data().iter::<f32>().collect();
+    Statistics::fixed(
+        host(norm.running_mean.value()),
+        host(norm.running_var.value()),
+    )
 }

@@ -18,7 +18,6 @@ mod training;
 mod weights;
 
 pub(crate) use execution::Execution;
-pub use packed::PackedResNet;
 
 use std::ops::Range;
 
@@ -29,6 +28,7 @@ use rekindle_kernels::Activation;
 
 use crate::ResNet;
 use operations::ResNetOperations;
+use packed::StageInput;
 
 /// Feature maps in the kernels' layout.
 pub(crate) struct Blocked {
@@ -81,9 +81,22 @@ pub(crate) fn forward_stages(
     if x.device().is_autodiff() {
         training::forward_stages(resnet, stages, x.clone())
     } else {
-        let packed = resnet.execution.packed(resnet)?;
-        packed.forward_stages(stages, x.clone()).ok()
+        inference(resnet, stages, x.clone())
     }
+}
+
+fn inference(resnet: &ResNet, stages: Range<usize>, x: Tensor<4>) -> Option<Blocked> {
+    let packed = stages.map(|stage| resnet.execution.packed(resnet, stage));
+    let packed = packed.collect::<Option<Vec<_>>>()?;
+    let shape = x.dims();
+    let data = x.into_data();
+    let input = StageInput::Images(data.as_slice::<f32>().ok()?, shape);
+    let (first, others) = packed.split_first()?;
+    let x = first.forward(input).ok()?;
+    let x = others
+        .iter()
+        .try_fold(x, |x, stage| stage.forward(StageInput::Maps(x)));
+    x.ok().map(Blocked::from_activation)
 }
 
 fn is_at_home(resnet: &ResNet, x: &Tensor<4>) -> bool {

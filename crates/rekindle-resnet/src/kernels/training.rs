@@ -8,7 +8,7 @@ use burn::prelude::*;
 use rekindle_kernels::Statistics;
 
 use super::Blocked;
-use super::layer::Layer;
+use super::layer::{Layer, running_statistics};
 use super::operations::ResNetOperations;
 use super::residual::ResidualBlock;
 use super::weights::{BlockWeights, LayerWeights};
@@ -127,15 +127,4 @@ impl<'a> Modules<'a> {
         }
         Blocked { tensor, channels }
     }
-}
-
-fn running_statistics(norm: &BatchNorm) -> Statistics {
-    Statistics::fixed(
-        host(norm.running_mean.value()),
-        host(norm.running_var.value()),
-    )
-}
-
-fn host(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
 }

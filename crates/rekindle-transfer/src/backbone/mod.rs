@@ -3,7 +3,7 @@
 mod prefix;
 mod resnet;
 
-pub use prefix::{FrozenPrefix, StagePrefix};
+pub use prefix::{FrozenPrefix, check_channels};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
@@ -43,13 +43,8 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         self.pool(self.forward_stages(start, self.stage_names().len(), x))
     }
 
-    /// The first `stages` stages as they stand, prepared for running without gradients: the frozen part in
-    /// training, and everything in evaluation. With all stages, pooling is part of it.
-    ///
-    /// A backbone that has a faster way than its own modules gives it here.
-    fn frozen_prefix(&self, stages: usize) -> Box<dyn FrozenPrefix> {
-        Box::new(StagePrefix::new(self, stages))
-    }
+    /// Channels of the images that it takes: 3 for RGB.
+    fn in_channels(&self) -> usize;
 
     /// What torchvision calls the head of this network: its name in a state dict.
     fn head_name(&self) -> &'static str {
