@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Input and gradient that a band of pixels holds, about.
-const BAND_BYTES: usize = 256 << 10;
+const BAND_BYTES: usize = 128 << 10;
 /// Blocks of input and of output channels that share a band.
 const GROUP: usize = 8;
 /// Pieces of work to cut into, so that many threads find some.
