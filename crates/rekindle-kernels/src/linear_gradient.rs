@@ -95,6 +95,8 @@ fn weight_gradient(
                     b_block: LANES,
                     b_row: blocks * LANES,
                     b_picture: 0,
+                    a_ahead: 0,
+                    b_ahead: 0,
                     count: 1,
                     rows: batch,
                     pictures: 1,

@@ -140,6 +140,8 @@ impl Job<'_> {
                         b_block: plane,
                         b_row: 0,
                         b_picture: 0,
+                        a_ahead: 0,
+                        b_ahead: 0,
                         count,
                         rows: 1,
                         pictures: 1,
