@@ -55,7 +55,7 @@ struct Arguments {
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     device: DeviceName,
-    /// Runs the backbone's own Burn modules even where there are kernels
+    /// Burn's operations even where there are kernels of our own
     #[arg(long)]
     no_kernels: bool,
     /// One JSON object
@@ -126,17 +126,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
     let model = arguments.arch.config().init(device).valid();
+    let model = with_kernels(model, arguments);
     let images = images(arguments.batch, device);
-    let stages = model.stage_names().len();
-    let prefix = (!arguments.no_kernels).then(|| model.frozen_prefix(stages));
     let run = |model: &ResNet| -> Result<(), Failure> {
-        let pooled = match &prefix {
-            Some(prefix) => prefix.forward(images.clone())?.flatten::<2>(1, 3),
-            None => model.pool(model.forward_features(images.clone())),
-        };
-        let output = match (arguments.mode, &model.fc) {
-            (Mode::Forward, Some(head)) => head.forward(pooled),
-            _ => pooled,
+        let output = match arguments.mode {
+            Mode::Forward => model.forward(images.clone()),
+            _ => model.pool_stages(0, images.clone()),
         };
         // Reading a value back waits until the device has finished.
         output.slice([0..1, 0..1]).into_data();
@@ -145,8 +140,17 @@ fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
     median_rate(arguments, arguments.batch, || run(&model))
 }
 
+fn with_kernels(model: ResNet, arguments: &Arguments) -> ResNet {
+    #[cfg(feature = "kernels")]
+    let model = model.with_kernels(!arguments.no_kernels);
+    #[cfg(not(feature = "kernels"))]
+    let _ = arguments;
+    model
+}
+
 fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f64, Failure> {
     let backbone = arguments.arch.config().with_num_classes(0).init(device);
+    let backbone = with_kernels(backbone, arguments);
     let classifier = Classifier::new(backbone, 1000, 0, device);
     let plan = strategy.plan(classifier.backbone.stage_names(), 0)?;
     let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device);

@@ -1,8 +1,9 @@
 //! A batch of feature maps in the layout the kernels compute on.
 
-use crate::buffer::{Buffer, LANES, SendPtr};
+use crate::buffer::{Buffer, LANES, Line, SendPtr, SharedLines};
 use crate::error::{KernelError, check_len};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Feature maps `[batch, channels, height, width]`, stored as `[batch, channels / 16, height, width, 16]`.
 ///
@@ -10,11 +11,18 @@ use rayon::prelude::*;
 /// two, or four, of a narrower instruction set), so no layer has to repack what the layer before has written. Channels
 /// past the last are zero.
 ///
-/// Dropping an activation keeps its memory for the next one, see [`release_buffers`](crate::release_buffers).
+/// The memory is its own, or belongs to a tensor of another library ([`from_shared`](Self::from_shared)) and is copied
+/// before the first write. Dropping an activation keeps its memory for the next one, see [`release_buffers`](crate::release_buffers).
 #[derive(Clone, Debug)]
 pub struct Activation {
     shape: [usize; 4],
-    buffer: Buffer,
+    storage: Storage,
+}
+
+#[derive(Clone, Debug)]
+enum Storage {
+    Owned(Buffer),
+    Shared(SharedLines),
 }
 
 impl Activation {
@@ -27,7 +35,7 @@ impl Activation {
         if pixels == 0 || blocks == 0 {
             return Ok(out);
         }
-        let planes = out.buffer.lines_mut().par_chunks_mut(pixels);
+        let planes = out.lines_mut().par_chunks_mut(pixels);
         planes.enumerate().for_each(|(plane, lines)| {
             let (n, first) = (plane / blocks, plane % blocks * LANES);
             let used = LANES.min(c - first);
@@ -45,6 +53,34 @@ impl Activation {
         Ok(out)
     }
 
+    /// Reads `values`, which are `[batch, channels / 16, height, width, 16]` with zeros past the last channel, where they
+    /// lie. They are copied only where they don't start at a multiple of 64 bytes.
+    pub fn from_shared(
+        values: Arc<dyn AsRef<[f32]> + Send + Sync>,
+        shape: [usize; 4],
+    ) -> Result<Self, KernelError> {
+        let [n, c, h, w] = shape;
+        let padded = [n, c.div_ceil(LANES), h, w, LANES];
+        let slice = values.as_ref().as_ref();
+        check_len("the blocked feature maps", slice.len(), &padded)?;
+        if let Some(lines) = SharedLines::new(Arc::clone(&values)) {
+            return Ok(Self {
+                shape,
+                storage: Storage::Shared(lines),
+            });
+        }
+        let mut copy = Self::uninit(shape);
+        for (line, values) in copy.lines_mut().iter_mut().zip(slice.chunks_exact(LANES)) {
+            line.0.copy_from_slice(values);
+        }
+        Ok(copy)
+    }
+
+    /// The values as they lie: `[batch, channels / 16, height, width, 16]`, zero past the last channel.
+    pub fn as_blocked(&self) -> &[f32] {
+        Line::values(self.lines())
+    }
+
     /// To row-major `[batch, channels, height, width]`.
     pub fn to_nchw(&self) -> Vec<f32> {
         let [n, c, h, w] = self.shape;
@@ -57,7 +93,7 @@ impl Activation {
             .enumerate()
             .for_each(|(n, picture)| {
                 for (block, planes) in picture.chunks_mut(LANES * pixels).enumerate() {
-                    let lines = &self.buffer.lines()[(n * blocks + block) * pixels..][..pixels];
+                    let lines = &self.lines()[(n * blocks + block) * pixels..][..pixels];
                     for (lane, plane) in planes.chunks_mut(pixels).enumerate() {
                         for (value, line) in plane.iter_mut().zip(lines) {
                             *value = line.0[lane];
@@ -71,15 +107,15 @@ impl Activation {
     /// All zero.
     pub fn zeros(shape: [usize; 4]) -> Self {
         let mut out = Self::uninit(shape);
-        out.buffer.lines_mut().fill(crate::buffer::Line::ZERO);
+        out.lines_mut().fill(Line::ZERO);
         out
     }
 
     /// Contents unspecified; the caller writes every line, padding channels included.
     pub(crate) fn uninit(shape: [usize; 4]) -> Self {
         let [n, c, h, w] = shape;
-        let buffer = Buffer::new(n * c.div_ceil(LANES) * h * w);
-        Self { shape, buffer }
+        let storage = Storage::Owned(Buffer::new(n * c.div_ceil(LANES) * h * w));
+        Self { shape, storage }
     }
 
     /// `[batch, channels, height, width]`.
@@ -92,20 +128,40 @@ impl Activation {
         self.shape[1].div_ceil(LANES)
     }
 
-    pub(crate) fn lines(&self) -> &[crate::buffer::Line] {
-        self.buffer.lines()
+    pub(crate) fn lines(&self) -> &[Line] {
+        match &self.storage {
+            Storage::Owned(buffer) => buffer.lines(),
+            Storage::Shared(lines) => lines.lines(),
+        }
     }
 
-    pub(crate) fn lines_mut(&mut self) -> &mut [crate::buffer::Line] {
-        self.buffer.lines_mut()
+    pub(crate) fn lines_mut(&mut self) -> &mut [Line] {
+        self.buffer_mut().lines_mut()
     }
 
     pub(crate) fn as_ptr(&self) -> *const f32 {
-        self.buffer.as_ptr()
+        self.lines().as_ptr().cast()
     }
 
     pub(crate) fn send_ptr(&mut self) -> SendPtr {
-        SendPtr::new(self.buffer.as_mut_ptr())
+        SendPtr::new(self.buffer_mut().as_mut_ptr())
+    }
+
+    /// The memory to write to; its own from now on.
+    fn buffer_mut(&mut self) -> &mut Buffer {
+        if let Storage::Shared(shared) = &self.storage {
+            let lines = shared.lines();
+            let mut copy = Buffer::new(lines.len());
+            copy.lines_mut()
+                .par_chunks_mut(1 << 12)
+                .zip(lines.par_chunks(1 << 12))
+                .for_each(|(to, from)| to.copy_from_slice(from));
+            self.storage = Storage::Owned(copy);
+        }
+        match &mut self.storage {
+            Storage::Owned(buffer) => buffer,
+            Storage::Shared(_) => unreachable!("replaced above"),
+        }
     }
 
     pub(crate) fn check_shape(

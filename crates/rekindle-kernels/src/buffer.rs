@@ -1,6 +1,8 @@
 //! Aligned memory in whole cache lines.
 
 use crate::arena::{self, Memory};
+use std::fmt;
+use std::sync::Arc;
 
 /// Channels that lie next to each other: one cache line of `f32`, one AVX-512 register.
 pub const LANES: usize = 16;
@@ -12,6 +14,11 @@ pub(crate) struct Line(pub [f32; LANES]);
 
 impl Line {
     pub const ZERO: Self = Self([0.0; LANES]);
+
+    pub fn values(lines: &[Self]) -> &[f32] {
+        // SAFETY: a line is sixteen `f32` without padding, and an `f32` needs less alignment.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
+    }
 }
 
 /// `len` lines of initialised memory with unspecified contents.
@@ -46,6 +53,35 @@ impl Buffer {
 
     pub fn as_mut_ptr(&mut self) -> *mut f32 {
         self.lines_mut().as_mut_ptr().cast()
+    }
+}
+
+/// Lines in memory that somebody else owns.
+#[derive(Clone)]
+pub(crate) struct SharedLines(Arc<dyn AsRef<[f32]> + Send + Sync>);
+
+impl SharedLines {
+    /// Nothing where the values don't lie as lines do.
+    pub fn new(values: Arc<dyn AsRef<[f32]> + Send + Sync>) -> Option<Self> {
+        fits(values.as_ref().as_ref()).then_some(Self(values))
+    }
+
+    pub fn lines(&self) -> &[Line] {
+        let values = self.0.as_ref().as_ref();
+        // Asked again, since an owner may answer with another slice each time.
+        assert!(fits(values), "the shared feature maps moved");
+        // SAFETY: the slice starts at a multiple of a line's alignment, and its length is cut to whole lines.
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() / LANES) }
+    }
+}
+
+fn fits(values: &[f32]) -> bool {
+    values.as_ptr().cast::<Line>().is_aligned() && values.len().is_multiple_of(LANES)
+}
+
+impl fmt::Debug for SharedLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedLines({})", self.lines().len())
     }
 }
 

@@ -67,26 +67,23 @@ impl BatchNorm {
     }
 
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
-        let device = input.device();
         let [batch, _, height, width] = input.dims();
-        let samples = (batch * height * width) as f64;
         let result = batch_norm_train(input, self.weight.val(), self.bias.val(), EPSILON);
-
-        // A single value per channel has no unbiased variance; its biased one, zero, is the limit.
-        let unbiased = samples / (samples - 1.0).max(1.0);
-        update(&self.running_mean, result.mean, 1.0, &device);
-        update(&self.running_var, result.variance, unbiased, &device);
+        self.observe(result.mean, result.variance, batch * height * width);
         result.output
+    }
+
+    /// Takes a batch's mean and biased variance, each of `samples` values a channel, into the running statistics.
+    pub(crate) fn observe(&self, mean: Tensor<1>, variance: Tensor<1>, samples: usize) {
+        // A single value per channel has no unbiased variance; its biased one, zero, is the limit.
+        let unbiased = samples as f64 / (samples as f64 - 1.0).max(1.0);
+        update(&self.running_mean, mean, 1.0);
+        update(&self.running_var, variance, unbiased);
     }
 }
 
-fn update(
-    running: &RunningState<Tensor<1>>,
-    statistic: Tensor<1>,
-    correction: f64,
-    device: &Device,
-) {
-    let old = running.value_sync().to_device(device);
+fn update(running: &RunningState<Tensor<1>>, statistic: Tensor<1>, correction: f64) {
+    let old = running.value_sync().to_device(&statistic.device());
     let new = old.mul_scalar(1.0 - MOMENTUM) + statistic.detach().mul_scalar(MOMENTUM * correction);
     running.update(new.detach());
     // An update waits per thread until somebody asks; saving the state would otherwise miss the last one.

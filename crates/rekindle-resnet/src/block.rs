@@ -63,6 +63,27 @@ impl Block {
             Block::Bottleneck(block) => block.forward(input),
         }
     }
+
+    /// The convolutions that follow each other, with their normalisations.
+    pub(crate) fn layers(&self) -> Vec<(&Conv2d, &BatchNorm)> {
+        match self {
+            Block::Basic(block) => vec![(&block.conv1, &block.bn1), (&block.conv2, &block.bn2)],
+            Block::Bottleneck(block) => vec![
+                (&block.conv1, &block.bn1),
+                (&block.conv2, &block.bn2),
+                (&block.conv3, &block.bn3),
+            ],
+        }
+    }
+
+    /// What fits the identity to the output.
+    pub(crate) fn downsample(&self) -> Option<(&Conv2d, &BatchNorm)> {
+        let downsample = match self {
+            Block::Basic(block) => &block.downsample,
+            Block::Bottleneck(block) => &block.downsample,
+        };
+        downsample.as_ref().map(|(conv, norm)| (conv, norm))
+    }
 }
 
 /// Convolution and normalisation that fit the identity to a block's output; torchvision's `downsample.0`

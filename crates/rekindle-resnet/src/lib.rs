@@ -26,7 +26,7 @@ mod error;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "kernels")]
-mod packed;
+mod kernels;
 mod preprocess;
 mod pretrained;
 mod resnet;
@@ -38,7 +38,7 @@ pub use batch_norm::BatchNorm;
 pub use block::{BasicBlock, Block, BlockKind, Bottleneck, Downsample};
 pub use error::{Error, Mismatch, Misshapen};
 #[cfg(feature = "kernels")]
-pub use packed::PackedResNet;
+pub use kernels::PackedResNet;
 pub use preprocess::{Interpolation, Preprocess};
 pub use pretrained::{Pretrained, named_tensors};
 pub use resnet::{ResNet, ResNetConfig, STAGES};

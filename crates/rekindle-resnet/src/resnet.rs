@@ -1,5 +1,7 @@
 //! One struct for torchvision's ten ResNets and for narrow ones of the same code.
 
+use std::ops::Range;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
@@ -10,6 +12,8 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
 use crate::block::{BlockShape, conv2d};
+#[cfg(feature = "kernels")]
+use crate::kernels::{self, Execution};
 use crate::{BatchNorm, Block, BlockKind};
 
 /// Names of the parts that a forward pass goes through before the head, in order.
@@ -69,6 +73,8 @@ impl ResNetConfig {
             layer4: stage(3),
             conv1: conv2d([self.in_channels, self.stem_width], 7, 2, 1, device),
             bn1: BatchNorm::new(self.stem_width, device),
+            #[cfg(feature = "kernels")]
+            execution: Execution::default(),
             fc: head(self.num_features(), self.num_classes, device),
         }
     }
@@ -99,19 +105,22 @@ pub struct ResNet {
     pub layer4: Vec<Block>,
     /// The classifier; none after `reset_classifier(0)`.
     pub fc: Option<Linear>,
+    #[cfg(feature = "kernels")]
+    #[module(skip)]
+    pub(crate) execution: Execution,
 }
 
 impl ResNet {
     /// Images `[batch, channels, height, width]` to logits `[batch, classes]`; to pooled features
     /// `[batch, num_features]` where there is no classifier.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward_head(self.forward_features(images))
+        self.classify(self.pool_stages(0, images))
     }
 
     /// Images `[batch, channels, height, width]` to the last stage's activations
     /// `[batch, num_features, height / 32, width / 32]`.
     pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        (0..STAGES.len()).fold(images, |x, stage| self.forward_stage(stage, x))
+        self.forward_stages(0..STAGES.len(), images)
     }
 
     /// The activations after each of [`STAGES`], in that order.
@@ -126,15 +135,57 @@ impl ResNet {
     /// One of [`STAGES`] by its index: 0 is the stem with its max pooling, 1 to 4 are the layers. Any
     /// other index returns its input.
     pub fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
-        let blocks = match stage {
-            0 => return self.forward_stem(x),
+        self.forward_stages(stage..stage + 1, x)
+    }
+
+    /// Some of [`STAGES`] in a row by their indices, on what the first of them takes. On the CPU's kernels
+    /// this is faster than one by one.
+    pub fn forward_stages(&self, stages: Range<usize>, x: Tensor<4>) -> Tensor<4> {
+        let stages = stages.start..stages.end.min(STAGES.len());
+        #[cfg(feature = "kernels")]
+        if let Some(x) = kernels::forward_stages(self, stages.clone(), &x) {
+            return x.into_tensor();
+        }
+        stages.fold(x, |x, stage| self.forward_by_burn(stage, x))
+    }
+
+    /// All stages from the one with index `start` on, and pooling: what that stage takes to features
+    /// `[batch, num_features]`.
+    pub fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+        #[cfg(feature = "kernels")]
+        if let Some(x) = kernels::forward_stages(self, start..STAGES.len(), &x) {
+            return x.pool();
+        }
+        self.pool(self.forward_stages(start..STAGES.len(), x))
+    }
+
+    /// Whether stages may run on the CPU's own kernels in place of Burn's operations, which they do where
+    /// everything is `f32` on the flex device. On at first; off to compare.
+    #[cfg(feature = "kernels")]
+    pub fn with_kernels(self, is_enabled: bool) -> Self {
+        Self {
+            execution: Execution::with_kernels(is_enabled),
+            ..self
+        }
+    }
+
+    fn forward_by_burn(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
+        if stage == 0 {
+            return self.forward_stem(x);
+        }
+        let blocks = self.blocks(stage).iter();
+        blocks.fold(x, |x, block| block.forward(x))
+    }
+
+    /// Blocks of one of [`STAGES`]; none for the stem.
+    pub(crate) fn blocks(&self, stage: usize) -> &[Block] {
+        match stage {
             1 => &self.layer1,
             2 => &self.layer2,
             3 => &self.layer3,
             4 => &self.layer4,
-            _ => return x,
-        };
-        blocks.iter().fold(x, |x, block| block.forward(x))
+            _ => &[],
+        }
     }
 
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
@@ -150,7 +201,10 @@ impl ResNet {
     /// Activations `[batch, num_features, height, width]` to logits `[batch, classes]` (or to pooled
     /// features where there is no classifier).
     pub fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let pooled = self.pool(features);
+        self.classify(self.pool(features))
+    }
+
+    fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
         match &self.fc {
             Some(fc) => fc.forward(pooled),
             None => pooled,

@@ -55,9 +55,7 @@ impl<B: Backbone> Classifier<B> {
 
     /// Activations in front of stage `start` to logits `[batch, num_classes]`.
     pub fn forward_from(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
-        let stages = self.backbone.stage_names().len();
-        let x = self.backbone.forward_stages(start, stages, x);
-        self.head.forward(self.backbone.pool(x))
+        self.head.forward(self.backbone.pool_stages(start, x))
     }
 
     /// Number of classes.
@@ -69,10 +67,9 @@ impl<B: Backbone> Classifier<B> {
 impl Classifier<ResNet> {
     /// The network with its head back in place, under torchvision's names.
     pub fn into_resnet(self) -> ResNet {
-        ResNet {
-            fc: Some(self.head),
-            ..self.backbone
-        }
+        let mut resnet = self.backbone;
+        resnet.fc = Some(self.head);
+        resnet
     }
 
     /// The classifier of a network that already has a head; `None` where it has none.

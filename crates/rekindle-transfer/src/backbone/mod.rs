@@ -37,6 +37,12 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         (start..end).fold(x, |x, stage| self.forward_stage(stage, x))
     }
 
+    /// Runs the stages from `start` on, and pools: what stage `start` takes to features
+    /// `[batch, num_features]`.
+    fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+        self.pool(self.forward_stages(start, self.stage_names().len(), x))
+    }
+
     /// The first `stages` stages as they stand, prepared for running without gradients: the frozen part in
     /// training, and everything in evaluation. With all stages, pooling is part of it.
     ///
@@ -48,11 +54,5 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// What torchvision calls the head of this network: its name in a state dict.
     fn head_name(&self) -> &'static str {
         "fc"
-    }
-
-    /// Images `[batch, channels, height, width]` to features `[batch, num_features]`.
-    fn forward_pooled(&self, images: Tensor<4>) -> Tensor<2> {
-        let stages = self.stage_names().len();
-        self.pool(self.forward_stages(0, stages, images))
     }
 }

@@ -1,14 +1,14 @@
 //! torchvision's ResNets as backbones: the stem and four layers.
 
 use burn::prelude::*;
-#[cfg(all(feature = "kernels", feature = "flex"))]
+#[cfg(feature = "kernels")]
 use rekindle_resnet::PackedResNet;
 use rekindle_resnet::{ResNet, STAGES};
 
 use super::Backbone;
-#[cfg(all(feature = "kernels", feature = "flex"))]
+#[cfg(feature = "kernels")]
 use super::{FrozenPrefix, StagePrefix};
-#[cfg(all(feature = "kernels", feature = "flex"))]
+#[cfg(feature = "kernels")]
 use crate::TransferError;
 
 impl Backbone for ResNet {
@@ -20,6 +20,14 @@ impl Backbone for ResNet {
         ResNet::forward_stage(self, stage, x)
     }
 
+    fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
+        ResNet::forward_stages(self, start..end, x)
+    }
+
+    fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+        ResNet::pool_stages(self, start, x)
+    }
+
     fn pool(&self, x: Tensor<4>) -> Tensor<2> {
         ResNet::pool(self, x)
     }
@@ -28,7 +36,7 @@ impl Backbone for ResNet {
         ResNet::num_features(self)
     }
 
-    #[cfg(all(feature = "kernels", feature = "flex"))]
+    #[cfg(feature = "kernels")]
     fn frozen_prefix(&self, stages: usize) -> Box<dyn FrozenPrefix> {
         if self.device().without_autodiff() == Device::flex()
             && stages > 0
@@ -48,10 +56,10 @@ impl Backbone for ResNet {
 }
 
 /// A prefix on the CPU's own kernels.
-#[cfg(all(feature = "kernels", feature = "flex"))]
+#[cfg(feature = "kernels")]
 struct PackedPrefix(PackedResNet);
 
-#[cfg(all(feature = "kernels", feature = "flex"))]
+#[cfg(feature = "kernels")]
 impl FrozenPrefix for PackedPrefix {
     fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, TransferError> {
         self.0

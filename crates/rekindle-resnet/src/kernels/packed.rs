@@ -1,5 +1,7 @@
 //! A ResNet packed for inference on the CPU's own kernels.
 
+use std::ops::Range;
+
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::TensorData;
@@ -8,8 +10,9 @@ use rekindle_kernels::{
     max_pool,
 };
 
+use super::Blocked;
 use crate::batch_norm::EPSILON;
-use crate::{BatchNorm, Block, Downsample, ResNet, STAGES};
+use crate::{BatchNorm, Block, ResNet, STAGES};
 
 /// The first stages of a network, as it stands, in the layout of `rekindle-kernels`: batch normalisation is
 /// folded into the convolutions, and bias, residual sum and ReLU run in their epilogues.
@@ -18,8 +21,7 @@ use crate::{BatchNorm, Block, Downsample, ResNet, STAGES};
 pub struct PackedResNet {
     isa: Isa,
     stem: PackedConv2d,
-    blocks: Vec<PackedBlock>,
-    is_whole: bool,
+    layers: Vec<Vec<PackedBlock>>,
 }
 
 struct PackedBlock {
@@ -36,23 +38,14 @@ impl PackedResNet {
     /// What the kernels refuse: weights whose lengths don't fit.
     pub fn new(resnet: &ResNet, stages: usize) -> Result<Self, KernelError> {
         let isa = Isa::detect();
-        let layers = [
-            &resnet.layer1,
-            &resnet.layer2,
-            &resnet.layer3,
-            &resnet.layer4,
-        ];
-        let blocks = layers
-            .into_iter()
-            .take(stages.saturating_sub(1))
-            .flatten()
-            .map(|block| PackedBlock::new(isa, block))
-            .collect::<Result<_, _>>()?;
+        let layers = (1..stages.min(STAGES.len())).map(|stage| {
+            let blocks = resnet.blocks(stage).iter();
+            blocks.map(|block| PackedBlock::new(isa, block)).collect()
+        });
         Ok(Self {
             isa,
             stem: pack(isa, &resnet.conv1, &resnet.bn1)?,
-            blocks,
-            is_whole: stages >= STAGES.len(),
+            layers: layers.collect::<Result<_, _>>()?,
         })
     }
 
@@ -64,52 +57,53 @@ impl PackedResNet {
     /// What the kernels refuse: another number of channels, images of no pixel.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, KernelError> {
         let device = images.device();
-        let shape = images.dims();
-        let data = images.into_data().convert::<f32>();
-        let values = data.as_slice::<f32>().unwrap_or(&[]);
-        let mut x = max_pool(
-            self.isa,
-            &self.stem.forward_nchw(values, shape, true)?,
-            3,
-            2,
-            1,
-        )?;
-        for block in &self.blocks {
-            x = block.forward(&x)?;
-        }
+        let stages = self.layers.len() + 1;
+        let x = self.run(0..stages, images)?;
         let [batch, channels, ..] = x.shape();
-        let (values, shape) = if self.is_whole {
+        let (values, shape) = if stages == STAGES.len() {
             (global_average_pool(&x)?, [batch, channels, 1, 1])
         } else {
             (x.to_nchw(), x.shape())
         };
         Ok(Tensor::from_data(TensorData::new(values, shape), &device))
     }
+
+    /// Runs some of the packed stages on what the first of them takes.
+    pub(crate) fn forward_stages(
+        &self,
+        stages: Range<usize>,
+        x: Tensor<4>,
+    ) -> Result<Blocked, KernelError> {
+        Ok(Blocked::from_activation(self.run(stages, x)?))
+    }
+
+    fn run(&self, stages: Range<usize>, x: Tensor<4>) -> Result<Activation, KernelError> {
+        let shape = x.dims();
+        let data = x.into_data().convert::<f32>();
+        let values = data.as_slice::<f32>().unwrap_or(&[]);
+        let mut x = if stages.start == 0 {
+            let x = self.stem.forward_nchw(values, shape, true)?;
+            max_pool(self.isa, &x, 3, 2, 1)?
+        } else {
+            Activation::from_nchw(values, shape)?
+        };
+        let layers = stages.start.max(1) - 1..stages.end.max(1) - 1;
+        for block in self.layers.get(layers).unwrap_or(&[]).iter().flatten() {
+            x = block.forward(&x)?;
+        }
+        Ok(x)
+    }
 }
 
 impl PackedBlock {
     fn new(isa: Isa, block: &Block) -> Result<Self, KernelError> {
-        let (downsample, convs) = match block {
-            Block::Basic(block) => (
-                &block.downsample,
-                vec![(&block.conv1, &block.bn1), (&block.conv2, &block.bn2)],
-            ),
-            Block::Bottleneck(block) => (
-                &block.downsample,
-                vec![
-                    (&block.conv1, &block.bn1),
-                    (&block.conv2, &block.bn2),
-                    (&block.conv3, &block.bn3),
-                ],
-            ),
-        };
+        let downsample = block.downsample();
+        let layers = block.layers().into_iter();
         Ok(Self {
             downsample: downsample
-                .as_ref()
-                .map(|(conv, norm): &Downsample| pack(isa, conv, norm))
+                .map(|(conv, norm)| pack(isa, conv, norm))
                 .transpose()?,
-            convs: convs
-                .into_iter()
+            convs: layers
                 .map(|(conv, norm)| pack(isa, conv, norm))
                 .collect::<Result<_, _>>()?,
         })

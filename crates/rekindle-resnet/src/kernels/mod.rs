@@ -1,0 +1,95 @@
+//! A ResNet on the CPU's own kernels, in training and in inference.
+//!
+//! Where all tensors are `f32` on Burn's flex device, the stages of a [`ResNet`] run on
+//! [`rekindle_kernels`] instead of Burn's operations: each residual block is one operation with a backward pass of
+//! its own, and feature maps stay in the kernels' layout from the stem to the pooling. Everything else, the
+//! parameters, freezing, autodiff, records, is Burn's as before; on other devices nothing changes.
+//! [`ResNet::with_kernels`] turns them off.
+
+mod backward;
+mod execution;
+mod layer;
+mod memory;
+mod operations;
+mod packed;
+mod residual;
+mod stem;
+mod training;
+mod weights;
+
+pub(crate) use execution::Execution;
+pub use packed::PackedResNet;
+
+use std::ops::Range;
+
+use burn::backend::{Dispatch, Flex};
+use burn::prelude::*;
+use burn::tensor::DType;
+use rekindle_kernels::Activation;
+
+use crate::ResNet;
+use operations::ResNetOperations;
+
+/// Feature maps in the kernels' layout.
+pub(crate) struct Blocked {
+    /// `[batch, channels / 16, height, width, 16]`.
+    tensor: Tensor<5>,
+    channels: usize,
+}
+
+impl Blocked {
+    fn from_tensor(x: Tensor<4>) -> Self {
+        let channels = x.dims()[1];
+        let tensor = Tensor::from_dispatch(Dispatch::to_blocked(x.into_dispatch()));
+        Self { tensor, channels }
+    }
+
+    fn from_activation(x: Activation) -> Self {
+        let channels = x.shape()[1];
+        let tensor = memory::to_tensor(x.into());
+        let tensor = Tensor::from_primitive::<Flex>(tensor);
+        Self { tensor, channels }
+    }
+
+    /// `[batch, channels, height, width]`.
+    pub fn into_tensor(self) -> Tensor<4> {
+        Tensor::from_dispatch(Dispatch::from_blocked(
+            self.tensor.into_dispatch(),
+            self.channels,
+        ))
+    }
+
+    /// Means over height and width, `[batch, channels]`.
+    pub fn pool(self) -> Tensor<2> {
+        Tensor::from_dispatch(Dispatch::average_pool(
+            self.tensor.into_dispatch(),
+            self.channels,
+        ))
+    }
+}
+
+/// Runs `stages` (by their indices in [`STAGES`](crate::STAGES)) on `x`, which is what the first of them takes.
+/// `None` where Burn's operations have to do it.
+pub(crate) fn forward_stages(
+    resnet: &ResNet,
+    stages: Range<usize>,
+    x: &Tensor<4>,
+) -> Option<Blocked> {
+    if !resnet.execution.is_enabled() || stages.is_empty() || !is_at_home(resnet, x) {
+        return None;
+    }
+    if x.device().is_autodiff() {
+        training::forward_stages(resnet, stages, x.clone())
+    } else {
+        let packed = resnet.execution.packed(resnet)?;
+        packed.forward_stages(stages, x.clone()).ok()
+    }
+}
+
+fn is_at_home(resnet: &ResNet, x: &Tensor<4>) -> bool {
+    let device = x.device();
+    device.clone().without_autodiff() == Device::flex()
+        && resnet.device() == device
+        && x.dtype() == DType::F32
+        && x.dims().iter().all(|extent| *extent > 0)
+}
