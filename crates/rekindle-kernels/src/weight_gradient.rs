@@ -107,8 +107,8 @@ fn direct(
         dy,
         layout: &layout,
     };
-    let (sums, parts) = job.run();
-    layout.unpack(sums.lines(), parts)
+    let (mut sums, parts) = job.run();
+    layout.unpack(sums.lines_mut(), parts)
 }
 
 /// The input with its padding written out, so that no window needs a look at borders.

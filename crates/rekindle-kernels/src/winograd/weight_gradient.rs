@@ -165,20 +165,25 @@ impl Job<'_> {
         out.par_chunks_mut(LANES * ic * 9)
             .enumerate()
             .for_each(|(block, out)| {
-                let mut filters = [Line::ZERO; 9];
-                for i in 0..ic {
-                    let mut tile = FilterTile {
-                        sums: sums
-                            .as_ptr()
-                            .wrapping_add((block * ins * LANES + i) * LANES),
-                        position_stride: position_values(outs, ins * LANES),
-                        filters: &mut filters,
-                    };
-                    // SAFETY: all 36 positions of this channel and block lie in the sums.
-                    unsafe { (self.kernels.winograd_filter)(&mut tile) };
+                let mut filters = [[Line::ZERO; 9]; LANES];
+                for first in (0..ic).step_by(LANES) {
+                    let inputs = LANES.min(ic - first);
+                    for (i, filters) in filters.iter_mut().enumerate().take(inputs) {
+                        let line = block * ins * LANES + first + i;
+                        let mut tile = FilterTile {
+                            sums: sums.as_ptr().wrapping_add(line * LANES),
+                            position_stride: position_values(outs, ins * LANES),
+                            filters,
+                        };
+                        // SAFETY: all 36 positions of this channel and block lie in the sums.
+                        unsafe { (self.kernels.winograd_filter)(&mut tile) };
+                    }
                     for (lane, out) in out.chunks_mut(ic * 9).enumerate() {
-                        for (value, line) in out[i * 9..][..9].iter_mut().zip(&filters) {
-                            *value = line.0[lane];
+                        let out = &mut out[first * 9..][..inputs * 9];
+                        for (values, filter) in out.chunks_exact_mut(9).zip(&filters) {
+                            for (value, line) in values.iter_mut().zip(filter) {
+                                *value = line.0[lane];
+                            }
                         }
                     }
                 }
