@@ -1,10 +1,8 @@
-//! Aligned memory that is used again instead of being given back to the system.
-//!
-//! A ResNet writes tens of megabytes a layer. Fresh memory of that size costs a page fault every four kilobytes, which
-//! takes longer than the cheap layers themselves, so buffers return to a list when they are dropped.
+//! Aligned memory in whole cache lines.
 
+use crate::arena::{self, Memory};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Channels that lie next to each other: one cache line of `f32`, one AVX-512 register.
 pub const LANES: usize = 16;
@@ -23,28 +21,16 @@ impl Line {
     }
 }
 
-/// Memory kept for the next layer, at most; the least recently returned goes first.
-const KEEP_BYTES: usize = 512 << 20;
-
-static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
-
 /// `len` lines of initialised memory with unspecified contents.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    lines: Vec<Line>,
-    len: usize,
+    memory: Memory,
 }
 
 impl Buffer {
     pub fn new(len: usize) -> Self {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let best = (0..free.len())
-            .filter(|&i| free[i].len() >= len && free[i].len() / 2 <= len)
-            .min_by_key(|&i| free[i].len());
-        let reused = best.map(|i| free.remove(i));
-        drop(free);
-        let lines = reused.unwrap_or_else(|| vec![Line::ZERO; len]);
-        Self { lines, len }
+        let memory = Memory::new(len);
+        Self { memory }
     }
 
     pub fn zeroed(len: usize) -> Self {
@@ -54,19 +40,19 @@ impl Buffer {
     }
 
     pub fn lines(&self) -> &[Line] {
-        &self.lines[..self.len]
+        self.memory.lines()
     }
 
     pub fn lines_mut(&mut self) -> &mut [Line] {
-        &mut self.lines[..self.len]
+        self.memory.lines_mut()
     }
 
     pub fn as_ptr(&self) -> *const f32 {
-        self.lines.as_ptr().cast()
+        self.lines().as_ptr().cast()
     }
 
     pub fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.lines.as_mut_ptr().cast()
+        self.lines_mut().as_mut_ptr().cast()
     }
 }
 
@@ -101,32 +87,15 @@ impl fmt::Debug for SharedLines {
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let mut copy = Self::new(self.len);
+        let mut copy = Self::new(self.lines().len());
         copy.lines_mut().copy_from_slice(self.lines());
         copy
     }
 }
 
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if self.lines.is_empty() {
-            return;
-        }
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(std::mem::take(&mut self.lines));
-        let mut bytes: usize = free.iter().map(|b| size_of_val(b.as_slice())).sum();
-        let mut surplus = 0;
-        while bytes > KEEP_BYTES && surplus < free.len() {
-            bytes -= size_of_val(free[surplus].as_slice());
-            surplus += 1;
-        }
-        free.drain(..surplus);
-    }
-}
-
 /// Gives the memory that is kept for the next layer back to the system.
 pub fn release_buffers() {
-    FREE.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    arena::release();
 }
 
 thread_local! {

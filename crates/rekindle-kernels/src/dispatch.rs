@@ -8,7 +8,7 @@ use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
 use crate::winograd::adjoint::{FilterTile, GradientTile, filter_tile, gradient_tile};
 use crate::winograd::transform::{
-    InputTile, OutputTile, WeightTile, input_tile, output_tile, weight_tile,
+    InputTile, OutputTile, WeightTile, fence, input_tile, output_tile, weight_tile,
 };
 
 /// The kernels of one instruction set.
@@ -24,6 +24,8 @@ pub(crate) struct Kernels {
     outer: fn(usize) -> OuterFn,
     /// For filters of 3x3, and of 4x4.
     pub winograd_weight: [unsafe fn(&WeightTile<'_>); 2],
+    /// Ends the streamed stores of the transformed weights.
+    pub fence: unsafe fn(&()),
     pub winograd_input: unsafe fn(&InputTile),
     /// For filters of 3x3, and of 4x4.
     pub winograd_output: [unsafe fn(&OutputTile); 2],
@@ -72,6 +74,7 @@ macro_rules! kernels {
                 outer_blocks: $nr,
                 outer: select_outer,
                 winograd_weight: [weight_entry::<3>, weight_entry::<4>],
+                fence: stream_fence,
                 winograd_input,
                 winograd_output: [output_entry::<4>, output_entry::<3>],
                 winograd_gradient,
@@ -86,6 +89,7 @@ macro_rules! kernels {
             kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, &Tile, $simd, $(#[$feature])?);
             kernels!(@entry outer_entry<R, NR>, outer, &Outer, $simd, $(#[$feature])?);
             kernels!(@entry weight_entry<R>, weight_tile, &WeightTile<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry stream_fence, fence, &(), $simd, $(#[$feature])?);
             kernels!(@entry winograd_gradient, gradient_tile, &GradientTile, $simd, $(#[$feature])?);
             kernels!(@entry winograd_filter, filter_tile, &mut FilterTile<'_>, $simd, $(#[$feature])?);
             kernels!(@entry pool_back, pool_gradient, &PoolGradient, $simd, $(#[$feature])?);

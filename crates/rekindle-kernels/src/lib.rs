@@ -20,6 +20,7 @@
 //! ```
 
 mod activation;
+mod arena;
 mod batch_norm;
 mod buffer;
 mod conv;

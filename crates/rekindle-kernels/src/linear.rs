@@ -1,11 +1,12 @@
 //! The fully connected layer.
 
 use crate::buffer::{Buffer, LANES, Line, SendPtr};
-use crate::conv::packed_bias;
+use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
+use crate::weights::{Filters, Layout};
 use rayon::prelude::*;
 
 /// A linear layer's weights, packed once.
@@ -15,7 +16,7 @@ pub struct PackedLinear {
     inputs: usize,
     outputs: usize,
     /// `[panel, input, channels of the panel]`.
-    weights: Vec<Line>,
+    weights: Buffer,
     bias: Vec<Line>,
 }
 
@@ -41,29 +42,33 @@ impl PackedLinear {
         if let Some(bias) = bias {
             check_len("the linear layer's bias", bias.len(), &[outputs])?;
         }
-        let (nr, blocks) = (Kernels::of(isa).nr, outputs.div_ceil(LANES));
-        let mut weights = Vec::with_capacity(inputs.next_multiple_of(LANES) * blocks);
-        for first in (0..blocks).step_by(nr) {
-            for i in 0..inputs.next_multiple_of(LANES) {
-                for block in first..(first + nr).min(blocks) {
-                    weights.push(Line(std::array::from_fn(|lane| {
-                        let o = block * LANES + lane;
-                        if o < outputs && i < inputs {
-                            weight[o * inputs + i]
-                        } else {
-                            0.0
-                        }
-                    })));
-                }
-            }
-        }
-        Ok(Self {
+        let params = Conv2dParams::new(inputs, outputs, 1, 1);
+        let filters = Filters::new(&params, weight, &[0]);
+        Ok(Self::pack(isa, &params, filters, bias))
+    }
+
+    /// Packs the transpose of `weight`, `[outputs, inputs]`: the layer of `inputs` outputs that its gradient flows
+    /// through. Lengths have been checked.
+    pub(crate) fn transposed(isa: Isa, [outputs, inputs]: [usize; 2], weight: &[f32]) -> Self {
+        let forward = Conv2dParams::new(inputs, outputs, 1, 1);
+        let filters = Filters::swapped(&forward, weight, &[0]);
+        Self::pack(
             isa,
-            inputs,
-            outputs,
-            weights,
-            bias: packed_bias(outputs, bias.map(|b| (b, b))),
-        })
+            &Conv2dParams::new(outputs, inputs, 1, 1),
+            filters,
+            None,
+        )
+    }
+
+    /// A linear layer is a 1x1 convolution of one pixel.
+    fn pack(isa: Isa, params: &Conv2dParams, filters: Filters<'_>, bias: Option<&[f32]>) -> Self {
+        Self {
+            isa,
+            inputs: params.in_channels,
+            outputs: params.out_channels,
+            weights: Layout::new(params, Kernels::of(isa).nr, 1).pack(filters, None),
+            bias: packed_bias(params.out_channels, bias.map(|b| (b, b))),
+        }
     }
 
     /// `x weightᵀ + bias` for row-major `x` `[batch, inputs]`; the result is `[batch, outputs]`.
@@ -106,7 +111,7 @@ impl PackedLinear {
                 for (row, rows) in pieces(batch, kernels.mr) {
                     let tile = Tile {
                         a: input.as_ptr().wrapping_add(row * LANES),
-                        w: self.weights[first * ins * LANES..].as_ptr().cast(),
+                        w: self.weights.lines()[first * ins * LANES..].as_ptr().cast(),
                         offsets: offsets.as_ptr(),
                         segments: ins,
                         segment_len: LANES,

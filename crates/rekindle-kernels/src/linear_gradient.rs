@@ -1,8 +1,8 @@
 //! The gradients of the fully connected layer.
 
-use crate::buffer::{Buffer, LANES, SendPtr};
+use crate::buffer::{Buffer, LANES, Line, SendPtr};
 use crate::dispatch::Kernels;
-use crate::error::{KernelError, check_len};
+use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::linear::PackedLinear;
 use crate::outer::Outer;
@@ -35,13 +35,8 @@ pub fn linear_gradients(
         &[outputs, inputs],
     )?;
     check_len("the linear layer's gradient", dy.len(), &[batch, outputs])?;
-    let mut transposed = vec![0.0; weight.len()];
-    for (i, row) in transposed.chunks_mut(outputs.max(1)).enumerate() {
-        for (o, value) in row.iter_mut().enumerate() {
-            *value = weight[o * inputs + i];
-        }
-    }
-    let back = PackedLinear::new(isa, [inputs, outputs], &transposed, None)?;
+    check_isa(isa)?;
+    let back = PackedLinear::transposed(isa, [outputs, inputs], weight);
     let mut bias = vec![0.0; outputs];
     for row in dy.chunks(outputs) {
         for (sum, value) in bias.iter_mut().zip(row) {
@@ -95,6 +90,8 @@ fn weight_gradient(
                     b_block: LANES,
                     b_row: blocks * LANES,
                     b_picture: 0,
+                    a_ahead: 0,
+                    b_ahead: 0,
                     count: 1,
                     rows: batch,
                     pictures: 1,
@@ -107,10 +104,9 @@ fn weight_gradient(
                 unsafe { kernels.outer(kernels.outer_blocks.min(blocks - first))(&outer) };
             }
         });
-    let mut out = Vec::with_capacity(outputs * inputs);
-    for lines in sums.lines().chunks(blocks).take(outputs) {
-        let row = lines.iter().flat_map(|line| line.0);
-        out.extend(row.take(inputs));
-    }
+    let mut out = vec![0.0; outputs * inputs];
+    out.par_chunks_mut(inputs)
+        .zip(sums.lines().par_chunks(blocks))
+        .for_each(|(row, lines)| row.copy_from_slice(&Line::values(lines)[..inputs]));
     out
 }

@@ -20,6 +20,9 @@ pub(crate) struct Outer {
     pub b_block: usize,
     pub b_row: usize,
     pub b_picture: usize,
+    /// Values from `a` and `b` to what the next call but few will read, fetched meanwhile.
+    pub a_ahead: usize,
+    pub b_ahead: usize,
     pub count: usize,
     pub rows: usize,
     pub pictures: usize,
@@ -53,6 +56,10 @@ pub(crate) unsafe fn outer<S: Simd, const R: usize, const NR: usize>(t: &Outer) 
                 let mut a = t.a.add(picture * t.a_picture + row * t.a_row);
                 let mut b = t.b.add(picture * t.b_picture + row * t.b_row);
                 for _ in 0..t.count {
+                    S::prefetch(a.wrapping_add(t.a_ahead));
+                    for j in 0..NR {
+                        S::prefetch(b.wrapping_add(j * t.b_block + t.b_ahead));
+                    }
                     let mut bv = [S::zero(); NR];
                     for (j, v) in bv.iter_mut().enumerate() {
                         *v = S::load(b.add(j * t.b_block));

@@ -14,6 +14,16 @@ pub(crate) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// Stores past the caches where that is possible, to an address that is a multiple of 64 bytes. Other threads see it
+    /// after a [`fence`](Self::fence).
+    #[inline(always)]
+    unsafe fn stream(p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::store(p, v) }
+    }
+    /// Ends what [`stream`](Self::stream) began.
+    #[inline(always)]
+    unsafe fn fence() {}
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -27,6 +37,18 @@ pub(crate) trait Simd: Copy {
     unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V;
     /// `x` where `a == b`, else zero.
     unsafe fn keep_equal(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
+}
+
+/// Fetches a line that will be needed soon; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and a prefetch does not fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 #[derive(Clone, Copy)]
@@ -131,6 +153,14 @@ mod x86 {
             unsafe { _mm512_storeu_ps(p, v) }
         }
         #[inline(always)]
+        unsafe fn stream(p: *mut f32, v: __m512) {
+            unsafe { _mm512_stream_ps(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn fence() {
+            unsafe { _mm_sfence() }
+        }
+        #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
@@ -194,6 +224,17 @@ mod x86 {
                 _mm256_storeu_ps(p, v[0]);
                 _mm256_storeu_ps(p.add(8), v[1]);
             }
+        }
+        #[inline(always)]
+        unsafe fn stream(p: *mut f32, v: Self::V) {
+            unsafe {
+                _mm256_stream_ps(p, v[0]);
+                _mm256_stream_ps(p.add(8), v[1]);
+            }
+        }
+        #[inline(always)]
+        unsafe fn fence() {
+            unsafe { _mm_sfence() }
         }
         #[inline(always)]
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Input and gradient that a band of pixels holds, about.
-const BAND_BYTES: usize = 256 << 10;
+const BAND_BYTES: usize = 128 << 10;
 /// Blocks of input and of output channels that share a band.
 const GROUP: usize = 8;
 /// Pieces of work to cut into, so that many threads find some.
@@ -107,8 +107,8 @@ fn direct(
         dy,
         layout: &layout,
     };
-    let (sums, parts) = job.run();
-    layout.unpack(sums.lines(), parts)
+    let (mut sums, parts) = job.run();
+    layout.unpack(sums.lines_mut(), parts)
 }
 
 /// The input with its padding written out, so that no window needs a look at borders.
@@ -223,11 +223,15 @@ impl Job<'_> {
             let (part, (panels, inputs)) = (task % parts, &groups[task / parts]);
             let pictures = part * n / parts..(part + 1) * n / parts;
             let out = SendPtr::new(out.get().wrapping_add(part * lines * LANES));
-            for (i, band) in self.bands(pictures).into_iter().enumerate() {
-                for panel in *panels {
+            let bands = self.bands(pictures);
+            for (i, band) in bands.iter().enumerate() {
+                let next = bands.get(i + 1).unwrap_or(band);
+                for (k, panel) in panels.iter().enumerate() {
                     let from = inputs.start.max(panel.inputs.start);
                     for input in from..inputs.end.min(panel.inputs.end) {
-                        self.sum(panel, input, &band, i > 0, out);
+                        // The first use of the next band would otherwise wait for the memory.
+                        let ahead = [k == 0, input == from].map(|first| first.then_some(next));
+                        self.sum(panel, input, band, ahead, i > 0, out);
                     }
                 }
             }
@@ -274,21 +278,33 @@ impl Job<'_> {
         bands
     }
 
-    fn sum(&self, panel: &Panel, input: usize, band: &Band, accumulate: bool, out: SendPtr) {
+    /// Fetches the input and the gradient `ahead` meanwhile.
+    fn sum(
+        &self,
+        panel: &Panel,
+        input: usize,
+        band: &Band,
+        ahead: [Option<&Band>; 2],
+        accumulate: bool,
+        out: SendPtr,
+    ) {
         let [_, _, oh, ow] = self.dy.shape();
         let stride = self.params.stride;
         let view = self.input;
-        let a = view.base.get().wrapping_add(
+        let input_of = |band: &Band| {
             band.pictures.start * view.picture
                 + input * view.plane
                 + band.y.start * stride * view.row
-                + band.x.start * stride * view.pixel,
-        );
-        let block = (band.pictures.start * self.dy.blocks() + panel.first_block) * oh * ow;
-        let b = self
-            .dy
-            .as_ptr()
-            .wrapping_add((block + band.y.start * ow + band.x.start) * LANES);
+                + band.x.start * stride * view.pixel
+        };
+        let gradient_of = |band: &Band| {
+            let block = band.pictures.start * self.dy.blocks() + panel.first_block;
+            (block * oh * ow + band.y.start * ow + band.x.start) * LANES
+        };
+        let a = view.base.get().wrapping_add(input_of(band));
+        let b = self.dy.as_ptr().wrapping_add(gradient_of(band));
+        let a_ahead = ahead[0].map_or(0, |next| input_of(next) - input_of(band));
+        let b_ahead = ahead[1].map_or(0, |next| gradient_of(next) - gradient_of(band));
         let Layout {
             planar, taps, rows, ..
         } = *self.layout;
@@ -311,6 +327,8 @@ impl Job<'_> {
                     b_block: oh * ow * LANES,
                     b_row: ow * LANES,
                     b_picture: self.dy.blocks() * oh * ow * LANES,
+                    a_ahead: if r == 0 { a_ahead } else { 0 },
+                    b_ahead: if r == 0 && tap == 0 { b_ahead } else { 0 },
                     count: band.x.len(),
                     rows: band.y.len(),
                     pictures: band.pictures.len(),

@@ -2,11 +2,15 @@
 
 use crate::buffer::{Buffer, LANES, Line};
 use crate::conv::Conv2dParams;
+use crate::simd::prefetch;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Input channels up to which a strided convolution reads planes instead of blocks of sixteen channels.
 const PLANAR_CHANNELS: usize = 4;
+
+/// Lines of partial sums that are added up in one go.
+const REDUCED: usize = 512;
 
 /// Whether the input is read as planes: few channels would leave most of sixteen lanes empty.
 pub(crate) fn is_planar(params: &Conv2dParams) -> bool {
@@ -47,12 +51,102 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The taps of one filter, in order.
-    #[inline]
-    pub fn filter(&self, group: usize, o: usize, i: usize) -> impl Iterator<Item = f32> + 'a {
-        let first = group * self.group_stride + o * self.out_stride + i * self.in_stride;
-        let (values, taps) = (&self.values[first..], self.taps);
-        taps.iter().map(move |&tap| values[tap])
+    /// Writes the filters of `run`, output channels in the lanes: the k-th tap of its first input goes to line
+    /// `run.line + places[k]`. Each is multiplied by its output channel's `scale`.
+    pub fn gather(&self, run: &Run, places: &[usize], scale: Option<&[f32]>, lines: &mut [Line]) {
+        match self.taps.len() {
+            1 => self.gather_whole::<1>(run, places, scale, lines),
+            9 => self.gather_whole::<9>(run, places, scale, lines),
+            _ => self.gather_any(run, places, scale, lines),
+        }
+    }
+
+    /// The usual case, all `N` taps of a filter: without the look-up of each.
+    fn gather_whole<const N: usize>(
+        &self,
+        run: &Run,
+        places: &[usize],
+        scale: Option<&[f32]>,
+        lines: &mut [Line],
+    ) {
+        let mut place_of = [0; N];
+        for (&place, &tap) in places.iter().zip(self.taps) {
+            place_of[tap % N] = place;
+        }
+        if self.out_stride.min(self.in_stride) < N || self.taps.iter().any(|&tap| tap >= N) {
+            return self.gather_any(run, places, scale, lines);
+        }
+        self.each(run, |from, lane, line| {
+            let scale = scale.map_or(1.0, |scale| scale[run.channel + lane - run.lane]);
+            let Some(filter) = self.values[from..].first_chunk::<N>() else {
+                return;
+            };
+            let lines = &mut lines[line..];
+            for (&place, value) in place_of.iter().zip(filter) {
+                lines[place].0[lane] = scale * value;
+            }
+        });
+    }
+
+    fn gather_any(&self, run: &Run, places: &[usize], scale: Option<&[f32]>, lines: &mut [Line]) {
+        self.each(run, |from, lane, line| {
+            let scale = scale.map_or(1.0, |scale| scale[run.channel + lane - run.lane]);
+            for (&place, &tap) in places.iter().zip(self.taps) {
+                lines[line + place].0[lane] = scale * self.values[from + tap];
+            }
+        });
+    }
+
+    /// Calls `f(first value, lane, line)` for all filters of the run, in the order in which they lie in memory.
+    #[inline(always)]
+    fn each(&self, run: &Run, mut f: impl FnMut(usize, usize, usize)) {
+        let first = run.group * self.group_stride;
+        // The next run's filters lie far from this one's end, where the processor does not look ahead.
+        let ahead = run.inputs.len() * self.in_stride;
+        run.each(self.in_stride > self.out_stride, |o, i, lane, line| {
+            let from = first + o * self.out_stride + i * self.in_stride;
+            prefetch(self.values.as_ptr().wrapping_add(from + ahead));
+            f(from, lane, line);
+        });
+    }
+}
+
+/// Filters of one group whose output channels lie in one block, and where they are packed.
+pub(crate) struct Run {
+    pub group: usize,
+    /// Output and input channels within the group.
+    pub outputs: Range<usize>,
+    pub inputs: Range<usize>,
+    /// First output channel of all, and its lane.
+    pub channel: usize,
+    pub lane: usize,
+    /// Line of the first input channel, and lines from one to the next.
+    pub line: usize,
+    pub per_input: usize,
+}
+
+impl Run {
+    /// Calls `f(output channel, input channel, lane, line)` for all pairs, output channels innermost if asked for.
+    #[inline(always)]
+    fn each(&self, outputs_first: bool, mut f: impl FnMut(usize, usize, usize, usize)) {
+        let mut at = |o: usize, i: usize| {
+            let lane = self.lane + o - self.outputs.start;
+            f(
+                o,
+                i,
+                lane,
+                self.line + (i - self.inputs.start) * self.per_input,
+            );
+        };
+        if outputs_first {
+            for i in self.inputs.clone() {
+                self.outputs.clone().for_each(|o| at(o, i));
+            }
+        } else {
+            for o in self.outputs.clone() {
+                self.inputs.clone().for_each(|i| at(o, i));
+            }
+        }
     }
 }
 
@@ -135,19 +229,25 @@ impl Layout {
         let mut packed = Buffer::zeroed(self.lines);
         self.by_panel(packed.lines_mut())
             .for_each(|(panel, lines)| {
-                self.visit(panel, |place| {
-                    let scale = scale.map_or(1.0, |s| s[place.channel]);
-                    let values = filters.filter(place.group, place.o, place.i);
-                    for (value, tap) in values.zip(place.taps) {
-                        lines[place.line + tap].0[place.lane] = scale * value;
-                    }
-                });
+                let places = self.places(panel);
+                self.runs(panel, |run| filters.gather(&run, &places, scale, lines));
             });
         packed
     }
 
     /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
-    pub fn unpack(&self, sums: &[Line], parts: usize) -> Vec<f32> {
+    pub fn unpack(&self, sums: &mut [Line], parts: usize) -> Vec<f32> {
+        let (sums, others) = sums.split_at_mut(self.lines);
+        sums.par_chunks_mut(REDUCED)
+            .enumerate()
+            .for_each(|(i, sums)| {
+                for part in 0..parts - 1 {
+                    let other = &others[part * self.lines + i * REDUCED..][..sums.len()];
+                    for (sum, other) in sums.iter_mut().zip(other) {
+                        sum.0.iter_mut().zip(other.0).for_each(|(s, o)| *s += o);
+                    }
+                }
+            });
         let [_, in_group, kh, kw] = self.params.weight_shape();
         let filter = kh * kw;
         let mut out = vec![0.0; self.params.out_channels * in_group * filter];
@@ -155,14 +255,17 @@ impl Layout {
         out.par_chunks_mut(per_panel)
             .zip(&self.panels)
             .for_each(|(out, panel)| {
-                let first_channel = panel.first_block * LANES;
-                self.visit(panel, |place| {
-                    let at = ((place.channel - first_channel) * in_group + place.i) * filter;
-                    for (value, tap) in out[at..at + filter].iter_mut().zip(place.taps) {
-                        let line = panel.first_line + place.line + tap;
-                        let part = |part: usize| sums[part * self.lines + line].0[place.lane];
-                        *value = (0..parts).map(part).sum();
-                    }
+                let (places, first) = (self.places(panel), panel.first_block * LANES);
+                let reach = places.iter().max().map_or(0, |place| place + 1);
+                self.runs(panel, |run| {
+                    run.each(false, |_, i, lane, line| {
+                        let channel = run.channel + lane - run.lane - first;
+                        let out = &mut out[(channel * in_group + i) * filter..][..filter];
+                        let lines = &sums[panel.first_line + line..][..reach];
+                        for (value, &place) in out.iter_mut().zip(&places) {
+                            *value = lines[place].0[lane];
+                        }
+                    });
                 });
             });
         out
@@ -182,56 +285,50 @@ impl Layout {
         pieces.into_par_iter()
     }
 
-    /// Calls `f` for every filter of the panel, in an order that stays within the first-level cache on the packed side.
-    #[inline]
-    fn visit(&self, panel: &Panel, mut f: impl FnMut(Place<'_>)) {
+    /// Lines from a filter's first value to each tap's.
+    fn places(&self, panel: &Panel) -> Vec<usize> {
         let [kh, kw] = self.params.kernel;
-        let (in_group, out_group) = (
-            self.params.in_channels / self.params.groups,
-            self.params.out_channels / self.params.groups,
-        );
-        // Lines from a filter's first value to each tap's.
         let per_tap = self.rows * panel.blocks;
-        let taps: Vec<usize> = (0..kh * kw)
+        (0..kh * kw)
             .map(|tap| match self.planar {
                 true => tap / kw * per_tap + tap % kw * panel.blocks,
                 false => tap * per_tap,
             })
-            .collect();
+            .collect()
+    }
+
+    /// Calls `f` for all filters of the panel, in runs that stay within the first-level cache on the packed side.
+    #[inline]
+    fn runs(&self, panel: &Panel, mut f: impl FnMut(Run)) {
+        let (in_group, out_group) = (
+            self.params.in_channels / self.params.groups,
+            self.params.out_channels / self.params.groups,
+        );
         let lanes = if self.planar { 1 } else { LANES };
-        let first = panel.first_block * LANES;
-        let channels = first..(first + panel.blocks * LANES).min(self.params.out_channels);
         for input in panel.inputs.clone() {
-            for channel in channels.clone() {
-                let (group, o) = (channel / out_group, channel % out_group);
-                let from = (input * lanes).max(group * in_group);
-                let to = ((input + 1) * lanes).min((group + 1) * in_group);
-                for ic in from..to {
-                    let row = (input - panel.inputs.start) * self.taps * self.rows + ic % lanes;
-                    f(Place {
-                        channel,
-                        group,
-                        o,
-                        i: ic - group * in_group,
-                        line: row * panel.blocks + (channel - first) / LANES,
-                        lane: (channel - first) % LANES,
-                        taps: &taps,
-                    });
+            let first_row = (input - panel.inputs.start) * self.taps * self.rows;
+            for block in 0..panel.blocks {
+                let first = (panel.first_block + block) * LANES;
+                let end = (first + LANES).min(self.params.out_channels);
+                for group in first / out_group..=(end - 1) / out_group {
+                    let channel = first.max(group * out_group);
+                    let outputs = channel - group * out_group
+                        ..end.min((group + 1) * out_group) - group * out_group;
+                    let from = (input * lanes).max(group * in_group);
+                    let to = ((input + 1) * lanes).min((group + 1) * in_group);
+                    if from < to {
+                        f(Run {
+                            group,
+                            outputs,
+                            inputs: from - group * in_group..to - group * in_group,
+                            channel,
+                            lane: channel - first,
+                            line: (first_row + from % lanes) * panel.blocks + block,
+                            per_input: panel.blocks,
+                        });
+                    }
                 }
             }
         }
     }
-}
-
-/// Where one filter lies.
-struct Place<'a> {
-    /// Output channel, its group, and output and input channel within the group.
-    channel: usize,
-    group: usize,
-    o: usize,
-    i: usize,
-    /// Line in the panel and lane of its first value, and lines from there to each tap.
-    line: usize,
-    lane: usize,
-    taps: &'a [usize],
 }

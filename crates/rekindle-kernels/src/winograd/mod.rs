@@ -16,10 +16,15 @@ use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::error::KernelError;
 use crate::isa::Isa;
-use crate::weights::Filters;
+use crate::weights::{Filters, Run};
 use rayon::prelude::*;
 use tiles::{position_lines, position_values};
 use transform::{IN, WeightTile};
+
+/// Input channels whose filters are brought into lanes in one go.
+const GATHERED: usize = 16;
+/// Weights that are larger than this leave the caches before they are read, and are written past them.
+const STREAMED: usize = 16 << 20;
 
 /// Weights in the transformed domain.
 #[derive(Clone, Debug)]
@@ -90,36 +95,50 @@ impl Winograd {
         let position = position_values(out_blocks, in_lines);
         let mut weights = Buffer::new(position_lines(out_blocks, in_lines));
         let shared = SendPtr::new(weights.as_mut_ptr());
-        (0..out_blocks).into_par_iter().for_each(|block| {
-            let (panel, j) = (block / nr, block % nr);
-            let width = nr.min(out_blocks - panel * nr);
-            let channels = block * LANES..oc.min((block + 1) * LANES);
-            let taps = size * size;
-            let mut lines = vec![Line::ZERO; parts * taps];
-            for first in (0..in_lines).step_by(parts) {
-                if first < ic * parts {
-                    for (lane, o) in channels.clone().enumerate() {
-                        let scale = scale_shift.map_or(1.0, |(scale, _)| scale[o]);
-                        let filter = filters.filter(0, o, first / parts);
-                        for (value, (part, tap)) in filter.zip(&places) {
-                            lines[part * taps + tap].0[lane] = scale * value;
+        let (taps, stream) = (size * size, size_of_val(weights.lines()) > STREAMED);
+        let places: Vec<usize> = places.iter().map(|(part, tap)| part * taps + tap).collect();
+        let per_input = parts * taps;
+        (0..out_blocks.div_ceil(nr))
+            .into_par_iter()
+            .for_each(|panel| {
+                let blocks = panel * nr..out_blocks.min((panel + 1) * nr);
+                let mut filters_of = vec![Line::ZERO; blocks.len() * GATHERED * per_input];
+                for first in (0..in_lines).step_by(GATHERED * parts) {
+                    let inputs = first / parts..ic.min(first / parts + GATHERED);
+                    if inputs.len() < GATHERED {
+                        filters_of.fill(Line::ZERO);
+                    }
+                    for (j, block) in blocks.clone().enumerate() {
+                        let run = Run {
+                            group: 0,
+                            outputs: block * LANES..oc.min((block + 1) * LANES),
+                            inputs: inputs.start.min(ic)..inputs.end,
+                            channel: block * LANES,
+                            lane: 0,
+                            line: j * GATHERED * per_input,
+                            per_input,
+                        };
+                        let scale = scale_shift.map(|(scale, _)| scale);
+                        filters.gather(&run, &places, scale, &mut filters_of);
+                    }
+                    for row in first..in_lines.min(first + GATHERED * parts) {
+                        for j in 0..blocks.len() {
+                            let line = panel * nr * in_lines + row * blocks.len() + j;
+                            let from = j * GATHERED * per_input + (row - first) * taps;
+                            let tile = WeightTile {
+                                filters: &filters_of[from..from + taps],
+                                out: shared.get().wrapping_add(line * LANES),
+                                position_stride: position,
+                                stream,
+                            };
+                            // SAFETY: each panel has its own lines, all inside `weights`.
+                            unsafe { transform(&tile) };
                         }
                     }
-                } else {
-                    lines.fill(Line::ZERO);
                 }
-                for (part, lines) in lines.chunks(taps).enumerate() {
-                    let line = panel * nr * in_lines + (first + part) * width + j;
-                    let tile = WeightTile {
-                        filters: lines,
-                        out: shared.get().wrapping_add(line * LANES),
-                        position_stride: position,
-                    };
-                    // SAFETY: each block has its own lines, all inside `weights`.
-                    unsafe { transform(&tile) };
-                }
-            }
-        });
+                // SAFETY: the instruction set is there.
+                unsafe { (kernels.fence)(&()) };
+            });
         Self {
             weights,
             bias: packed_bias(oc, scale_shift),

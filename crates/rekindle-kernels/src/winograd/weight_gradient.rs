@@ -18,6 +18,9 @@ use crate::tile::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Tiles whose values of two blocks of output channels stay in the first-level cache with those of one of input channels.
+const FIRST_LEVEL_TILES: usize = 128;
+
 /// Shapes have been checked.
 pub(crate) fn weight_gradient(
     isa: Isa,
@@ -123,25 +126,29 @@ impl Job<'_> {
         let (nr, rows) = (self.kernels.outer_blocks, self.kernels.outer_rows);
         for first in (0..outs).step_by(nr) {
             let blocks = nr.min(outs - first);
-            for c in inputs.clone() {
+            for ((t, count), c) in pieces(block.count, FIRST_LEVEL_TILES)
+                .flat_map(|piece| inputs.clone().map(move |c| (piece, c)))
+            {
                 for r in (0..LANES).step_by(rows) {
                     let row = (first * ins + c) * LANES + r;
                     let outer = Outer {
-                        a: a.wrapping_add(c * plane + r),
+                        a: a.wrapping_add(c * plane + t * LANES + r),
                         a_pixel: LANES,
                         a_row: 0,
                         a_picture: 0,
-                        b: b.wrapping_add(first * plane),
+                        b: b.wrapping_add(first * plane + t * LANES),
                         b_block: plane,
                         b_row: 0,
                         b_picture: 0,
-                        count: block.count,
+                        a_ahead: 0,
+                        b_ahead: 0,
+                        count,
                         rows: 1,
                         pictures: 1,
                         out: sums.wrapping_add(row * LANES),
                         out_stride: LANES,
                         out_block: ins * LANES * LANES,
-                        accumulate: block.first > 0,
+                        accumulate: block.first + t > 0,
                     };
                     // SAFETY: all pointers lie in the block's memory and the sums, and no other task has these
                     // inputs at this position.
@@ -158,20 +165,25 @@ impl Job<'_> {
         out.par_chunks_mut(LANES * ic * 9)
             .enumerate()
             .for_each(|(block, out)| {
-                let mut filters = [Line::ZERO; 9];
-                for i in 0..ic {
-                    let mut tile = FilterTile {
-                        sums: sums
-                            .as_ptr()
-                            .wrapping_add((block * ins * LANES + i) * LANES),
-                        position_stride: position_values(outs, ins * LANES),
-                        filters: &mut filters,
-                    };
-                    // SAFETY: all 36 positions of this channel and block lie in the sums.
-                    unsafe { (self.kernels.winograd_filter)(&mut tile) };
+                let mut filters = [[Line::ZERO; 9]; LANES];
+                for first in (0..ic).step_by(LANES) {
+                    let inputs = LANES.min(ic - first);
+                    for (i, filters) in filters.iter_mut().enumerate().take(inputs) {
+                        let line = block * ins * LANES + first + i;
+                        let mut tile = FilterTile {
+                            sums: sums.as_ptr().wrapping_add(line * LANES),
+                            position_stride: position_values(outs, ins * LANES),
+                            filters,
+                        };
+                        // SAFETY: all 36 positions of this channel and block lie in the sums.
+                        unsafe { (self.kernels.winograd_filter)(&mut tile) };
+                    }
                     for (lane, out) in out.chunks_mut(ic * 9).enumerate() {
-                        for (value, line) in out[i * 9..][..9].iter_mut().zip(&filters) {
-                            *value = line.0[lane];
+                        let out = &mut out[first * 9..][..inputs * 9];
+                        for (values, filter) in out.chunks_exact_mut(9).zip(&filters) {
+                            for (value, line) in values.iter_mut().zip(filter) {
+                                *value = line.0[lane];
+                            }
                         }
                     }
                 }

@@ -1,0 +1,186 @@
+//! Memory that is used again instead of being given back to the system.
+//!
+//! A ResNet writes tens of megabytes a layer. Fresh memory of that size costs a page fault every four kilobytes, which
+//! takes longer than the cheap layers themselves. Freed ranges therefore stay here, join with their neighbours, and serve
+//! requests of any size: what the forward pass frees in pieces of one size, the backward pass takes in pieces of another.
+
+use crate::buffer::Line;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+/// Lines asked from the system at least, 64 megabytes. What is not touched costs address space only.
+const SEGMENT: usize = 1 << 20;
+/// Where segments start, so that the system may back them with pages of two megabytes.
+const ALIGNMENT: usize = 2 << 20;
+/// Whether every allocation is the system's own: for AddressSanitizer, which sees borders only between those.
+const DIRECT: bool = cfg!(rekindle_system_memory);
+
+static ARENA: Mutex<Arena> = Mutex::new(Arena {
+    segments: Vec::new(),
+});
+
+/// `len` lines that belong to nobody else: initialised, with unspecified contents.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    first: NonNull<Line>,
+    len: usize,
+}
+
+// SAFETY: the lines have one owner, who may be any thread; the arena itself is behind a lock.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub fn new(len: usize) -> Self {
+        let first = match len {
+            0 => NonNull::dangling(),
+            len if DIRECT => Segment::new(len).first,
+            len => lock().take(len),
+        };
+        Self { first, len }
+    }
+
+    pub fn lines(&self) -> &[Line] {
+        // SAFETY: the lines are initialised and this object's own.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+
+    pub fn lines_mut(&mut self) -> &mut [Line] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        match self.len {
+            0 => {}
+            len if DIRECT => drop(Segment {
+                first: self.first,
+                len,
+                free: BTreeMap::new(),
+            }),
+            len => lock().give(self.first, len),
+        }
+    }
+}
+
+/// Gives the memory that nothing uses at the moment back to the system.
+pub(crate) fn release() {
+    lock().segments.retain(|segment| !segment.is_free());
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Arena> {
+    ARENA.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Arena {
+    segments: Vec<Segment>,
+}
+
+impl Arena {
+    /// From the smallest free range that is large enough.
+    fn take(&mut self, len: usize) -> NonNull<Line> {
+        let ranges = self.segments.iter().enumerate().flat_map(|(i, segment)| {
+            let ranges = segment.free.iter();
+            ranges.map(move |(&from, &free)| (free, i, from))
+        });
+        let best = ranges.filter(|&(free, ..)| free >= len).min();
+        let (segment, from) = match best {
+            Some((_, segment, from)) => (segment, from),
+            None => {
+                let held: usize = self.segments.iter().map(|segment| segment.len).sum();
+                self.segments
+                    .push(Segment::new(len.max(SEGMENT).max(held / 4)));
+                (self.segments.len() - 1, 0)
+            }
+        };
+        self.segments[segment].take(from, len)
+    }
+
+    fn give(&mut self, first: NonNull<Line>, len: usize) {
+        let mut segments = self.segments.iter_mut();
+        if let Some(segment) = segments.find(|segment| segment.contains(first)) {
+            segment.give(first, len);
+        }
+    }
+}
+
+/// What was asked from the system in one piece.
+struct Segment {
+    first: NonNull<Line>,
+    len: usize,
+    /// First line and length of each free range; no two of them touch.
+    free: BTreeMap<usize, usize>,
+}
+
+// SAFETY: a segment owns its memory.
+unsafe impl Send for Segment {}
+
+impl Segment {
+    fn new(len: usize) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: `len` is not zero. Lines of zeros are valid.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(first) = NonNull::new(memory.cast()) else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            first,
+            len,
+            free: BTreeMap::from([(0, len)]),
+        }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let layout = Layout::array::<Line>(len).and_then(|layout| {
+            let alignment = if DIRECT { layout.align() } else { ALIGNMENT };
+            layout.align_to(alignment)
+        });
+        layout.unwrap_or_else(|_| panic!("{len} cache lines are more than an address space holds"))
+    }
+
+    fn take(&mut self, from: usize, len: usize) -> NonNull<Line> {
+        if let Some(free) = self.free.remove(&from)
+            && free > len
+        {
+            self.free.insert(from + len, free - len);
+        }
+        // SAFETY: the range lies in the segment.
+        unsafe { self.first.add(from) }
+    }
+
+    fn give(&mut self, first: NonNull<Line>, len: usize) {
+        let mut from = (first.addr().get() - self.first.addr().get()) / size_of::<Line>();
+        let mut len = len;
+        if let Some(behind) = self.free.remove(&(from + len)) {
+            len += behind;
+        }
+        if let Some((&before, &free)) = self.free.range(..from).next_back()
+            && before + free == from
+        {
+            (from, len) = (before, free + len);
+        }
+        self.free.insert(from, len);
+    }
+
+    fn contains(&self, line: NonNull<Line>) -> bool {
+        let from = self.first.addr().get();
+        (from..from + self.len * size_of::<Line>()).contains(&line.addr().get())
+    }
+
+    fn is_free(&self) -> bool {
+        self.free.get(&0) == Some(&self.len)
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and no part of it is in use: of the arena's segments only free ones are
+        // dropped.
+        unsafe { dealloc(self.first.as_ptr().cast(), Self::layout(self.len)) }
+    }
+}
