@@ -184,3 +184,49 @@ impl Drop for Segment {
         unsafe { dealloc(self.first.as_ptr().cast(), Self::layout(self.len)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_never_overlap_and_join_again() {
+        let mut arena = Arena {
+            segments: Vec::new(),
+        };
+        let mut taken: Vec<(NonNull<Line>, usize)> = Vec::new();
+        let mut state = 1u64;
+        for _ in 0..2000 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            let random = (state >> 33) as usize;
+            if random.is_multiple_of(3) && !taken.is_empty() {
+                let (first, len) = taken.swap_remove(random / 3 % taken.len());
+                arena.give(first, len);
+                continue;
+            }
+            let len = 1 + random % (SEGMENT / 8);
+            let first = arena.take(len);
+            let range = |first: NonNull<Line>, len| {
+                let from = first.addr().get();
+                from..from + len * size_of::<Line>()
+            };
+            let new = range(first, len);
+            for &(first, len) in &taken {
+                let old = range(first, len);
+                assert!(new.end <= old.start || old.end <= new.start);
+            }
+            taken.push((first, len));
+            if taken.len() > 40 {
+                let (first, len) = taken.remove(0);
+                arena.give(first, len);
+            }
+        }
+        // Forty ranges of at most an eighth of a segment, and what lies between them.
+        let held: usize = arena.segments.iter().map(|segment| segment.len).sum();
+        assert!(held <= 10 * SEGMENT, "{held} lines");
+        for (first, len) in taken {
+            arena.give(first, len);
+        }
+        assert!(arena.segments.iter().all(Segment::is_free));
+    }
+}
