@@ -123,7 +123,7 @@ fn every_convolution_of_the_ten_resnets() {
 }
 
 #[test]
-#[ignore = "minutes of plain loops"]
+#[ignore = "half a minute of plain loops on two cores"]
 fn every_heavy_convolution_of_the_ten_resnets() {
     check_all(&shapes::resnets().1);
 }
