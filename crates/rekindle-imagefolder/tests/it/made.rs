@@ -197,7 +197,7 @@ pub fn coded_jpeg(
             jpeg.extend_from_slice(&[0xff, 0xd0 + (count % 8) as u8]);
             level = [0; 3];
         }
-        for component in 0..3 {
+        for (component, level) in level.iter_mut().enumerate() {
             let blocks = if component == 0 {
                 sampling.0 * sampling.1
             } else {
@@ -206,8 +206,8 @@ pub fn coded_jpeg(
             for _ in 0..blocks {
                 // Towards a random level, so that nothing runs out of range.
                 let target = rng.below(120) as i32 - 60;
-                let step = (target - level[component]) / 2;
-                level[component] += step;
+                let step = (target - *level) / 2;
+                *level += step;
                 let size = 32 - step.unsigned_abs().leading_zeros();
                 bits += &format!("{size:04b}");
                 push_value(&mut bits, step, size);
