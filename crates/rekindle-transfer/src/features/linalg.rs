@@ -45,10 +45,14 @@ pub(crate) fn thin_svd(
     method: &'static str,
     matrix: MatRef<'_, f64>,
 ) -> Result<ThinSvd, TransferError> {
-    let svd = matrix.thin_svd().map_err(|error| TransferError::Degenerate {
-        method,
-        reason: format!("the singular value decomposition did not converge ({error:?}); scale the features"),
-    })?;
+    let svd = matrix
+        .thin_svd()
+        .map_err(|error| TransferError::Degenerate {
+            method,
+            reason: format!(
+                "the singular value decomposition did not converge ({error:?}); scale the features"
+            ),
+        })?;
     let all: Vec<f64> = svd.S().column_vector().iter().copied().collect();
     let extent = matrix.nrows().max(matrix.ncols()) as f64;
     let floor = all.first().copied().unwrap_or(0.0) * extent * f64::EPSILON;
@@ -65,12 +69,15 @@ pub(crate) fn symmetric_eigen(
     method: &'static str,
     matrix: MatRef<'_, f64>,
 ) -> Result<(Vec<f64>, Mat<f64>), TransferError> {
-    let eigen = matrix
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|error| TransferError::Degenerate {
-            method,
-            reason: format!("the eigendecomposition did not converge ({error:?}); scale the features"),
-        })?;
+    let eigen =
+        matrix
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|error| TransferError::Degenerate {
+                method,
+                reason: format!(
+                    "the eigendecomposition did not converge ({error:?}); scale the features"
+                ),
+            })?;
     let count = matrix.nrows();
     let rising: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
     let vectors = Mat::from_fn(count, count, |i, j| eigen.U()[(i, count - 1 - j)]);
@@ -125,7 +132,9 @@ mod tests {
     use super::*;
 
     fn wave(rows: usize, columns: usize) -> Mat<f64> {
-        Mat::from_fn(rows, columns, |i, j| ((i * 37 + j * 101 + 5) as f64).sin())
+        Mat::from_fn(rows, columns, |i, j| {
+            ((i * 37 + j * 101 + i * j * 13 + 5) as f64).sin()
+        })
     }
 
     fn largest_difference(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {

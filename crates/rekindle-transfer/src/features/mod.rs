@@ -5,6 +5,7 @@ mod cache;
 mod category_relationship;
 mod clustering;
 mod few_shot;
+mod heterogeneous;
 mod instance;
 mod lbfgs;
 pub(crate) mod linalg;
@@ -12,6 +13,7 @@ mod logistic_regression;
 mod prior_probe;
 pub(crate) mod table;
 mod transductive;
+mod zero_shot;
 
 pub use alignment::{
     AlignedSubspaces, Coral, CoralMap, Kernel, SubspaceAlignment, Tca, TransferComponents,
@@ -24,6 +26,7 @@ pub use clustering::{
 pub use few_shot::{
     Distance, Episode, EpisodeSampler, Matching, MeanAccuracy, Prototypes, SimpleShot,
 };
+pub use heterogeneous::{AlignedManifolds, CanonicalMaps, Cca, ManifoldAlignment};
 pub use instance::{
     BoostedHeads, DensityRatio, Kliep, KliepWeights, Kmm, TrAdaBoost, effective_sample_size,
     median_squared_distance,
@@ -33,4 +36,8 @@ pub use prior_probe::{FittedProbe, PriorProbe};
 pub use table::{Features, LinearHead, accuracy, argmax_rows};
 pub use transductive::{
     DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,
+};
+pub use zero_shot::{
+    AttributeTable, ClassSplit, Conse, DirectAttributePrediction, Eszsl, EszslMap,
+    GeneralizedAccuracy, mean_class_accuracy,
 };

@@ -105,7 +105,9 @@ impl Power {
         let ThinSvd { values, right, .. } = thin_svd(METHOD, centered.as_ref())?;
         let variances = values.iter().map(|v| v * v / (domain.len() - 1) as f64);
         Ok(Self {
-            factors: variances.map(|v| (v + regularization).powf(power)).collect(),
+            factors: variances
+                .map(|v| (v + regularization).powf(power))
+                .collect(),
             outside: regularization.powf(power),
             directions: right,
         })
@@ -113,7 +115,11 @@ impl Power {
 
     fn apply(&self, rows: &Mat<f64>) -> Mat<f64> {
         // With a full rank nothing lies outside, whatever its factor.
-        let outside = if self.outside.is_finite() { self.outside } else { 0.0 };
+        let outside = if self.outside.is_finite() {
+            self.outside
+        } else {
+            0.0
+        };
         let inner = rows * &self.directions;
         let scaled = Mat::from_fn(inner.nrows(), inner.ncols(), |i, j| {
             inner[(i, j)] * (self.factors[j] - outside)
@@ -150,7 +156,9 @@ mod tests {
         let centered = centered_matrix(features, &features.mean());
         let product = centered.transpose() * &centered;
         let scale = (features.len() - 1) as f64;
-        Mat::from_fn(features.dim(), features.dim(), |i, j| product[(i, j)] / scale)
+        Mat::from_fn(features.dim(), features.dim(), |i, j| {
+            product[(i, j)] / scale
+        })
     }
 
     #[test]
@@ -159,7 +167,11 @@ mod tests {
         let coral = Coral {
             regularization: 0.0,
         };
-        let mapped = coral.fit(&source, &target).unwrap().transform(&source).unwrap();
+        let mapped = coral
+            .fit(&source, &target)
+            .unwrap()
+            .transform(&source)
+            .unwrap();
         let (found, expected) = (covariance(&mapped), covariance(&target));
         for i in 0..4 {
             for j in 0..4 {
@@ -176,10 +188,19 @@ mod tests {
         let coral = Coral {
             regularization: 0.1,
         };
-        let found = coral.fit(&source, &target).unwrap().transform(&source).unwrap();
-        let expected = [1.2893151, 0.2519306, 0.8603517, 0.8258292, 0.8642643, 0.0033877];
+        let found = coral
+            .fit(&source, &target)
+            .unwrap()
+            .transform(&source)
+            .unwrap();
+        let expected = [
+            1.2893151, 0.2519306, 0.8603517, 0.8258292, 0.8642643, 0.0033877,
+        ];
         for (found, expected) in found.values().iter().zip(expected) {
-            assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5,
+                "{found} {expected}"
+            );
         }
     }
 
@@ -205,7 +226,12 @@ mod tests {
         let bare = Coral {
             regularization: 0.0,
         };
-        assert!(bare.fit(&source, &target).unwrap_err().to_string().contains("singular"));
+        assert!(
+            bare.fit(&source, &target)
+                .unwrap_err()
+                .to_string()
+                .contains("singular")
+        );
         let constant = Features::new(vec![2.0; 10], 5).unwrap();
         let mapped = Coral::default().fit(&constant, &target).unwrap();
         assert!(mapped.transform(&source).is_ok());

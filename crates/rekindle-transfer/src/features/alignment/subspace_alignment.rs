@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn a_shifted_domain_is_aligned_exactly() {
         let (source, target) = (plane(20, 0.0, [0, 1]), plane(20, 5.0, [0, 1]));
-        let maps = SubspaceAlignment { dimensions: 2 }.fit(&source, &target).unwrap();
+        let maps = SubspaceAlignment { dimensions: 2 }
+            .fit(&source, &target)
+            .unwrap();
         let a = maps.transform_source(&source).unwrap();
         let b = maps.transform_target(&target).unwrap();
         assert_eq!(a.dim(), 2);
@@ -145,7 +147,15 @@ mod tests {
         let method = SubspaceAlignment::default();
         assert!(method.fit(&domain, &constant).is_err());
         assert!(method.fit(&domain.select(&[0]), &domain).is_err());
-        assert!(SubspaceAlignment { dimensions: 0 }.fit(&domain, &domain).is_err());
-        assert!(method.fit(&domain, &Features::new(vec![1.0; 6], 3).unwrap()).is_err());
+        assert!(
+            SubspaceAlignment { dimensions: 0 }
+                .fit(&domain, &domain)
+                .is_err()
+        );
+        assert!(
+            method
+                .fit(&domain, &Features::new(vec![1.0; 6], 3).unwrap())
+                .is_err()
+        );
     }
 }

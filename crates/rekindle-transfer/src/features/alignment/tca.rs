@@ -199,14 +199,21 @@ mod tests {
             kernel: Kernel::Gaussian(2.0),
         };
         let found = tca.fit(&source, &target).unwrap();
-        let expected = [0.048654, -0.609255, -1.037043, -0.353708, 1.268654, 0.048317, 1.365658, -0.059888, -0.997302, -0.425118, -0.197367, -0.344098, -0.226003, 0.980043, 0.502129, -0.138717, 0.611804, -0.862366, 0.149995, 0.820063, -0.131472, 0.900076];
+        let expected = [
+            0.048654, -0.609255, -1.037043, -0.353708, 1.268654, 0.048317, 1.365658, -0.059888,
+            -0.997302, -0.425118, -0.197367, -0.344098, -0.226003, 0.980043, 0.502129, -0.138717,
+            0.611804, -0.862366, 0.149995, 0.820063, -0.131472, 0.900076,
+        ];
         // Signs of eigenvectors are free.
         for column in 0..2 {
             let sign = f64::from(found.source.row(0)[column]) * expected[column];
             let rows = found.source.rows().chain(found.target.rows());
             for (row, expected) in rows.zip(expected.chunks_exact(2)) {
                 let found = f64::from(row[column]) * sign.signum();
-                assert!((found - expected[column]).abs() < 1e-4, "{found} {expected:?}");
+                assert!(
+                    (found - expected[column]).abs() < 1e-4,
+                    "{found} {expected:?}"
+                );
             }
         }
     }
@@ -234,6 +241,10 @@ mod tests {
             kernel,
         };
         assert!(tca(0.0, Kernel::Linear).fit(&source, &target).is_err());
-        assert!(tca(1.0, Kernel::Gaussian(0.0)).fit(&source, &target).is_err());
+        assert!(
+            tca(1.0, Kernel::Gaussian(0.0))
+                .fit(&source, &target)
+                .is_err()
+        );
     }
 }

@@ -157,10 +157,13 @@ impl KMeans {
             let pairs = sum.iter_mut().zip(row);
             pairs.for_each(|(sum, value)| *sum += f64::from(*value));
         }
-        let means = sums.chunks_exact(dim).zip(&counts).flat_map(|(sum, count)| {
-            let count = (*count).max(1) as f64;
-            sum.iter().map(move |sum| (sum / count) as f32)
-        });
+        let means = sums
+            .chunks_exact(dim)
+            .zip(&counts)
+            .flat_map(|(sum, count)| {
+                let count = (*count).max(1) as f64;
+                sum.iter().map(move |sum| (sum / count) as f32)
+            });
         Features::new(means.collect(), dim)
     }
 }
@@ -188,9 +191,8 @@ mod tests {
     fn clouds() -> (Features, Vec<usize>) {
         let labels: Vec<usize> = (0..60).map(|i| i % 3).collect();
         let value = |i: usize, j: usize| ((i * 31 + j * 17) as f32).sin() * 0.4;
-        let values = (0..60).flat_map(|i| {
-            (0..4).map(move |j| value(i, j) + if j == i % 3 { 3.0 } else { 0.0 })
-        });
+        let values = (0..60)
+            .flat_map(|i| (0..4).map(move |j| value(i, j) + if j == i % 3 { 3.0 } else { 0.0 }));
         (Features::new(values.collect(), 4).unwrap(), labels)
     }
 

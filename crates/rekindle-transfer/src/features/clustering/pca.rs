@@ -113,6 +113,10 @@ mod tests {
     fn degenerate_input_is_an_error() {
         assert!(Pca { components: 0 }.fit(&cloud()).is_err());
         assert!(Pca { components: 2 }.fit(&cloud().select(&[3])).is_err());
-        assert!(Pca { components: 2 }.fit(&cloud().select(&[3, 3, 3])).is_err());
+        assert!(
+            Pca { components: 2 }
+                .fit(&cloud().select(&[3, 3, 3]))
+                .is_err()
+        );
     }
 }

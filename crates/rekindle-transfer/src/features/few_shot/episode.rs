@@ -163,7 +163,9 @@ mod tests {
 
     fn labels() -> Vec<usize> {
         // Classes of 12, 3, 12, 12 and 12 rows, in turns.
-        (0..51).map(|i| if i < 15 { i % 5 } else { [0, 2, 3, 4][i % 4] }).collect()
+        (0..51)
+            .map(|i| if i < 15 { i % 5 } else { [0, 2, 3, 4][i % 4] })
+            .collect()
     }
 
     #[test]
@@ -197,7 +199,10 @@ mod tests {
             }
         }
         // 800 each; five standard deviations of a binomial count are 110.
-        assert!(counts.iter().all(|count| count.abs_diff(800) < 110), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| count.abs_diff(800) < 110),
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -215,7 +220,11 @@ mod tests {
         let found = MeanAccuracy::of(&[0.5, 0.7, 0.9, 0.7]).unwrap();
         assert!((found.mean - 0.7).abs() < 1e-12);
         // Deviation sqrt(0.08 / 3), over sqrt(4), times 1.96.
-        assert!((found.interval - 0.160_033).abs() < 1e-5, "{}", found.interval);
+        assert!(
+            (found.interval - 0.160_033).abs() < 1e-5,
+            "{}",
+            found.interval
+        );
         assert_eq!(MeanAccuracy::of(&[1.0]).unwrap().interval, 0.0);
         assert!(MeanAccuracy::of(&[]).is_err());
     }

@@ -79,7 +79,11 @@ impl Prototypes {
                     Distance::SquaredEuclidean => 2.0 * product - length - mean_length,
                     Distance::Cosine => {
                         let norms = (length * mean_length).sqrt();
-                        if norms > 0.0 { product / norms - 1.0 } else { -1.0 }
+                        if norms > 0.0 {
+                            product / norms - 1.0
+                        } else {
+                            -1.0
+                        }
                     }
                 });
             }
@@ -136,6 +140,10 @@ mod tests {
         };
         assert!(fit(&labels[..3], 2) && fit(&labels, 3) && fit(&[0; 4], 1));
         let prototypes = Prototypes::fit(&support, &labels, 2, Distance::default()).unwrap();
-        assert!(prototypes.logits(&Features::new(vec![1.0], 1).unwrap()).is_err());
+        assert!(
+            prototypes
+                .logits(&Features::new(vec![1.0], 1).unwrap())
+                .is_err()
+        );
     }
 }

@@ -76,6 +76,9 @@ mod tests {
     fn no_base_and_other_lengths_are_errors() {
         assert!(SimpleShot::new(&Features::new(Vec::new(), 3).unwrap()).is_err());
         let shot = SimpleShot::new(&Features::new(vec![1.0; 3], 3).unwrap()).unwrap();
-        assert!(shot.transform(&Features::new(vec![1.0; 2], 2).unwrap()).is_err());
+        assert!(
+            shot.transform(&Features::new(vec![1.0; 2], 2).unwrap())
+                .is_err()
+        );
     }
 }

@@ -36,11 +36,7 @@ impl DensityRatio {
     ///
     /// [`TransferError::WrongLength`] where the sides' features differ in length,
     /// [`TransferError::Degenerate`] for a side without an image, a cut below 1, or features all zero.
-    pub fn weights(
-        &self,
-        source: &Features,
-        target: &Features,
-    ) -> Result<Vec<f64>, TransferError> {
+    pub fn weights(&self, source: &Features, target: &Features) -> Result<Vec<f64>, TransferError> {
         check_domains("density ratio", source, target)?;
         if self.largest.is_nan() || self.largest < 1.0 {
             return Err(TransferError::Degenerate {

@@ -160,7 +160,13 @@ impl Kliep {
         if usable == 0 {
             return None;
         }
-        let even = |inverse: &f64| if *inverse > 0.0 { 1.0 / usable as f64 } else { 0.0 };
+        let even = |inverse: &f64| {
+            if *inverse > 0.0 {
+                1.0 / usable as f64
+            } else {
+                0.0
+            }
+        };
         let mut shares: Vec<f64> = inverse.iter().map(even).collect();
         let mut before = f64::NEG_INFINITY;
         for _ in 0..self.max_iterations {
@@ -266,7 +272,9 @@ mod tests {
     fn weights_follow_the_ratio_of_two_normals_and_have_mean_one() {
         let source = normal(400, 0.0, 1.0);
         let target = normal(400, 0.5, 0.7);
-        let found = Kliep::default().fit(&points(&source), &points(&target)).unwrap();
+        let found = Kliep::default()
+            .fit(&points(&source), &points(&target))
+            .unwrap();
         let mean = found.weights.iter().sum::<f64>() / 400.0;
         assert!((mean - 1.0).abs() < 1e-9);
         assert_eq!(found.log_likelihoods.len(), 5);
@@ -285,7 +293,10 @@ mod tests {
     #[test]
     fn constant_far_and_degenerate_input() {
         let same = points(&[2.0; 4]);
-        assert_eq!(Kliep::default().fit(&same, &same).unwrap().weights, [1.0; 4]);
+        assert_eq!(
+            Kliep::default().fit(&same, &same).unwrap().weights,
+            [1.0; 4]
+        );
         let (source, far) = (points(&[0.0, 0.1]), points(&[1e6, 1e6 + 1.0]));
         match Kliep::default().fit(&source, &far) {
             Ok(found) => assert!(found.weights.iter().all(|w| w.is_finite())),

@@ -47,11 +47,7 @@ impl Kmm {
     /// [`TransferError::WrongLength`] where the sides' features differ in length,
     /// [`TransferError::Degenerate`] for a side without an image or parameters out of range. Where all images
     /// are alike, all weights are alike.
-    pub fn weights(
-        &self,
-        source: &Features,
-        target: &Features,
-    ) -> Result<Vec<f64>, TransferError> {
+    pub fn weights(&self, source: &Features, target: &Features) -> Result<Vec<f64>, TransferError> {
         check_domains("kernel mean matching", source, target)?;
         let scale = match self.scale {
             Some(scale) => scale,

@@ -21,7 +21,11 @@ use crate::features::table::{Features, check_dim};
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
     let sum: f64 = weights.iter().sum();
     let squares: f64 = weights.iter().map(|w| w * w).sum();
-    if squares > 0.0 { sum * sum / squares } else { 0.0 }
+    if squares > 0.0 {
+        sum * sum / squares
+    } else {
+        0.0
+    }
 }
 
 /// Both sides have images, and rows of one length.
@@ -50,7 +54,7 @@ mod tests {
 
     #[test]
     fn equal_weights_are_worth_all_images_and_a_single_one_is_worth_itself() {
-        assert_eq!(effective_sample_size(&[0.3; 8]), 8.0);
+        assert!((effective_sample_size(&[0.3; 8]) - 8.0).abs() < 1e-9);
         assert_eq!(effective_sample_size(&[0.0, 5.0, 0.0]), 1.0);
         assert_eq!(effective_sample_size(&[0.0; 3]), 0.0);
     }

@@ -80,7 +80,9 @@ impl TrAdaBoost {
         let mut rounds = Vec::new();
         let mut errors = Vec::new();
         for _ in 0..self.rounds {
-            let head = self.learner.fit_weighted(&both, &labels, classes, &weights)?;
+            let head = self
+                .learner
+                .fit_weighted(&both, &labels, classes, &weights)?;
             let predictions = head.predict(&both)?;
             let is_wrong = |row: usize| predictions[row] != labels[row];
             let of_target = &weights[sides[0]..];
@@ -157,7 +159,11 @@ mod tests {
             let is_turned = is_source && i % 4 < 2;
             let side = if label == 1 { 1.0 } else { -1.0 };
             let x = if is_turned { -side } else { side };
-            values.extend([x + 0.9 * noise(0), noise(1) + if is_turned { 3.0 } else { 0.0 }, noise(2)]);
+            values.extend([
+                x + 0.9 * noise(0),
+                noise(1) + if is_turned { 3.0 } else { 0.0 },
+                noise(2),
+            ]);
             labels.push(label);
         }
         (Features::new(values, 3).unwrap(), labels)
@@ -176,11 +182,19 @@ mod tests {
             let weights = (0..200).filter(of).map(|i| boosted.source_weights[i]);
             weights.sum::<f64>() / 100.0
         };
-        assert!(mean(true) < 0.7 * mean(false), "{} {}", mean(true), mean(false));
+        assert!(
+            mean(true) < 0.7 * mean(false),
+            "{} {}",
+            mean(true),
+            mean(false)
+        );
         let found = accuracy(&boosted.predict(&test).unwrap(), &test_labels);
         let both = source.stack(&target).unwrap();
         let labels = [source_labels, target_labels].concat();
-        let plain = TrAdaBoost::default().learner.fit(&both, &labels, 2).unwrap();
+        let plain = TrAdaBoost::default()
+            .learner
+            .fit(&both, &labels, 2)
+            .unwrap();
         let plain = accuracy(&plain.predict(&test).unwrap(), &test_labels);
         assert!(found > plain, "{found} against {plain}");
     }
@@ -207,8 +221,20 @@ mod tests {
         let none = Features::new(Vec::new(), 3).unwrap();
         let method = TrAdaBoost::default();
         assert!(method.fit((&source, &labels), (&none, &[]), 2).is_err());
-        assert!(method.fit((&source, &labels[1..]), (&source, &labels), 2).is_err());
-        assert!(method.fit((&source, &[0; 8]), (&source, &[0; 8]), 2).is_err());
-        assert!(method.fit((&source, &labels), (&source, &labels), 1).is_err());
+        assert!(
+            method
+                .fit((&source, &labels[1..]), (&source, &labels), 2)
+                .is_err()
+        );
+        assert!(
+            method
+                .fit((&source, &[0; 8]), (&source, &[0; 8]), 2)
+                .is_err()
+        );
+        assert!(
+            method
+                .fit((&source, &labels), (&source, &labels), 1)
+                .is_err()
+        );
     }
 }

@@ -41,9 +41,8 @@ impl NeighborGraph {
                 };
                 let others = (0..count).filter(|j| *j != i);
                 let mut distances: Vec<(f64, usize)> = others.map(distance).collect();
-                let order = |a: &(f64, usize), b: &(f64, usize)| {
-                    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
-                };
+                let order =
+                    |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
                 distances.select_nth_unstable_by(neighbors - 1, order);
                 distances.truncate(neighbors);
                 distances.sort_unstable_by(order);
@@ -56,7 +55,11 @@ impl NeighborGraph {
         for (i, row) in nearest.iter().enumerate() {
             for (square, j) in row {
                 // All images alike: every weight is 1.
-                let weight = if scale > 0.0 { (-square / scale).exp() } else { 1.0 };
+                let weight = if scale > 0.0 {
+                    (-square / scale).exp()
+                } else {
+                    1.0
+                };
                 edges[i].push((*j, weight));
                 edges[*j].push((i, weight));
             }

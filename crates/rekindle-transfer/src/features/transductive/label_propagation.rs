@@ -111,7 +111,10 @@ mod tests {
             let (x, y) = (angle.cos(), angle.sin());
             values.extend([x as f32, y as f32, (1.0 - x) as f32, (0.35 - y) as f32]);
         }
-        (Features::new(values, 2).unwrap(), (0..80).map(|i| i % 2).collect())
+        (
+            Features::new(values, 2).unwrap(),
+            (0..80).map(|i| i % 2).collect(),
+        )
     }
 
     #[test]
@@ -132,7 +135,9 @@ mod tests {
         let graph = NeighborGraph::new(&features, 4).unwrap();
         let known: Vec<f64> = (0..160).map(|i| f64::from(i % 7) / 7.0).collect();
         let alpha = 0.8;
-        let found = LabelPropagation { alpha }.propagate(&graph, &known, 2).unwrap();
+        let found = LabelPropagation { alpha }
+            .propagate(&graph, &known, 2)
+            .unwrap();
         let smooth = graph.normalized();
         let mut expected = known.clone();
         for _ in 0..300 {
@@ -153,10 +158,15 @@ mod tests {
         let (features, _) = two_moons();
         let graph = NeighborGraph::new(&features, 4).unwrap();
         let known: Vec<f64> = (0..160).map(|i| f64::from(i % 5)).collect();
-        let found = LabelPropagation { alpha: 0.0 }.propagate(&graph, &known, 2).unwrap();
+        let found = LabelPropagation { alpha: 0.0 }
+            .propagate(&graph, &known, 2)
+            .unwrap();
         assert_eq!(found, known);
-        let propagate =
-            |alpha, known: &[f64]| LabelPropagation { alpha }.propagate(&graph, known, 2).is_err();
+        let propagate = |alpha, known: &[f64]| {
+            LabelPropagation { alpha }
+                .propagate(&graph, known, 2)
+                .is_err()
+        };
         assert!(propagate(1.0, &known) && propagate(f64::NAN, &known));
         assert!(propagate(0.5, &known[..100]) && propagate(0.5, &[0.0; 160]));
     }
@@ -167,7 +177,9 @@ mod tests {
         let graph = NeighborGraph::new(&features, 1).unwrap();
         let mut known = vec![0.0; 8];
         known[0] = 1.0;
-        let found = LabelPropagation::default().propagate(&graph, &known, 2).unwrap();
+        let found = LabelPropagation::default()
+            .propagate(&graph, &known, 2)
+            .unwrap();
         assert!(found[2] > 0.0);
         assert_eq!(found[4..], [0.0; 4]);
     }

@@ -92,7 +92,10 @@ impl PrototypeRefinement {
             ));
         }
         check_dim("probabilities", probabilities.len(), target.len() * classes)?;
-        match probabilities.iter().find(|p| !(p.is_finite() && **p >= 0.0)) {
+        match probabilities
+            .iter()
+            .find(|p| !(p.is_finite() && **p >= 0.0))
+        {
             Some(p) => degenerate(format!("probability {p}; they are finite and at least 0")),
             None => Ok(()),
         }
@@ -111,10 +114,7 @@ fn update(centroids: &mut [f64], shares: &[f64], classes: usize, target: &Featur
             }
         }
     }
-    for (centroid, sum) in centroids
-        .chunks_exact_mut(dim)
-        .zip(sums.chunks_exact(dim))
-    {
+    for (centroid, sum) in centroids.chunks_exact_mut(dim).zip(sums.chunks_exact(dim)) {
         let norm = sum.iter().map(|v| v * v).sum::<f64>().sqrt();
         if norm > 0.0 {
             let pairs = centroid.iter_mut().zip(sum);
@@ -140,7 +140,9 @@ mod tests {
     /// Two clusters along the axes; the classifier is sure of one image of each and wrong on two others.
     fn clusters() -> (Features, Vec<f64>) {
         let values = vec![1.0, 0.1, 2.0, 0.0, 1.0, 0.2, 0.1, 1.0, 0.0, 3.0, 0.3, 1.0];
-        let sure = vec![0.9, 0.1, 0.45, 0.55, 0.6, 0.4, 0.1, 0.9, 0.52, 0.48, 0.4, 0.6];
+        let sure = vec![
+            0.9, 0.1, 0.45, 0.55, 0.6, 0.4, 0.1, 0.9, 0.52, 0.48, 0.4, 0.6,
+        ];
         (Features::new(values, 2).unwrap(), sure)
     }
 
@@ -183,11 +185,21 @@ mod tests {
     fn degenerate_input_is_an_error() {
         let (target, p) = clusters();
         let refine = |p: &[f64], classes| {
-            PrototypeRefinement::default().refine(p, classes, &target).is_err()
+            PrototypeRefinement::default()
+                .refine(p, classes, &target)
+                .is_err()
         };
         assert!(refine(&p[..10], 2) && refine(&p[..6], 1) && refine(&[f64::NAN; 12], 2));
-        assert!(PrototypeRefinement { steps: 0 }.refine(&p, 2, &target).is_err());
+        assert!(
+            PrototypeRefinement { steps: 0 }
+                .refine(&p, 2, &target)
+                .is_err()
+        );
         let none = Features::new(Vec::new(), 2).unwrap();
-        assert!(PrototypeRefinement::default().refine(&[], 2, &none).is_err());
+        assert!(
+            PrototypeRefinement::default()
+                .refine(&[], 2, &none)
+                .is_err()
+        );
     }
 }
