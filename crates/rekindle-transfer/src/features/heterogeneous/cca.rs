@@ -7,6 +7,8 @@ use crate::features::linalg::{centered_matrix, features, thin_svd};
 use crate::features::table::{Features, check_dim};
 
 const METHOD: &str = "CCA";
+/// A pivot of the covariance that counts as zero, relative to its trace.
+const SINGULAR: f64 = 1e-12;
 
 /// Canonical correlation analysis (Hotelling 1936) of two descriptions of the same images, or of images paired by
 /// their labels: maps `A` `[dim_x, d]` and `B` `[dim_y, d]` for which the columns of `X A` and `Y B` have variance
@@ -102,10 +104,19 @@ impl Cca {
         let covariance = Mat::from_fn(dim, dim, |i, j| {
             (product[(i, j)] + if i == j { ridge } else { 0.0 }) / n as f64
         });
-        match covariance.llt(Side::Lower) {
-            Ok(factor) => Ok(factor.L().to_owned()),
-            Err(_) => degenerate("a covariance is singular; raise the regularisation".into()),
+        let singular = || degenerate("a covariance is singular; raise the regularisation".into());
+        let Ok(factor) = covariance.llt(Side::Lower) else {
+            return singular();
+        };
+        let factor = factor.L().to_owned();
+        // Rounding may leave a pivot of a singular matrix a little above zero.
+        let least = (0..dim)
+            .map(|i| factor[(i, i)].powi(2))
+            .fold(trace, f64::min);
+        if least <= SINGULAR * trace / n as f64 {
+            return singular();
         }
+        Ok(factor)
     }
 }
 
