@@ -3,7 +3,10 @@
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use rekindle_resnet::state_dict;
 use rekindle_transfer::backbone::check_channels;
+use rekindle_transfer::objective::{DomainAlignment, DomainView};
+use rekindle_transfer::tuning::{L2Sp, feature_map_penalty};
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 
 use crate::feed::{Batch, Batches};
@@ -24,6 +27,9 @@ pub struct Learner<B: Backbone> {
     accumulator: GradientsAccumulator<Classifier<B>>,
     accumulated: usize,
     settings: Settings,
+    /// The backbone as it came, where the plan measures against it.
+    source: Option<B>,
+    pull: Option<L2Sp>,
 }
 
 struct Settings {
@@ -48,7 +54,13 @@ impl<B: Backbone> Learner<B> {
     pub fn new(classifier: Classifier<B>, plan: Plan, recipe: &Recipe, device: &Device) -> Self {
         let device = device.clone().autodiff();
         let classifier = tuning::apply(classifier.to_device(&device).train(), &plan);
+        let source = (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone));
+        let pull = (plan.pull_to_source > 0.0)
+            .then(|| L2Sp::new(&classifier.backbone, plan.pull_to_source).ok())
+            .flatten();
         Self {
+            source,
+            pull,
             prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
             groups: RateGroups::new(&classifier),
             optimizer: recipe.optimizer.init(),
@@ -115,20 +127,75 @@ impl<B: Backbone> Learner<B> {
     ///
     /// As [`logits`](Self::logits).
     pub fn gradients(&self, batch: &Batch) -> Result<(StepOutcome, GradientsParams), TrainerError> {
-        let logits = self.logits(batch)?;
-        let outcome_logits = logits.clone().detach();
-        let loss = cross_entropy(logits, &batch.targets, self.settings.label_smoothing);
+        let (view, penalty) = self.view(batch)?;
+        let mut loss = self.cross_entropy(&view, batch);
+        if let Some(penalty) = penalty {
+            loss = loss + penalty;
+        }
         let grads = loss
             .clone()
             .div_scalar(self.settings.accumulate as f64)
             .backward();
         let grads = GradientsParams::from_grads(grads, &self.classifier);
-        let outcome = StepOutcome {
-            loss: f64::from(loss.into_scalar::<f32>()),
-            correct: count_correct(&host(outcome_logits), &batch.targets),
-            images: batch.indices.len(),
+        Ok((outcome(loss, view, batch), grads))
+    }
+
+    /// One step on a batch with labels and one without (`target`, whose labels are not looked at), by cross entropy plus
+    /// the loss of `alignment` between the two; `progress` runs from 0 to 1 over the training. The optimiser steps at
+    /// once, whatever the recipe accumulates. Both batches go through the network one after the other, so that each
+    /// domain is normalised by its own statistics.
+    ///
+    /// # Errors
+    ///
+    /// As [`logits`](Self::logits), and a batch too small for the objective.
+    pub fn train_batch_towards(
+        &mut self,
+        batch: &Batch,
+        target: &Batch,
+        alignment: &mut DomainAlignment,
+        progress: f64,
+        learning_rate: f64,
+    ) -> Result<StepOutcome, TrainerError> {
+        let (of_source, penalty) = self.view(batch)?;
+        let (of_target, _) = self.view(target)?;
+        let mut loss = self.cross_entropy(&of_source, batch)
+            + alignment.loss(of_source.clone(), of_target, progress)?;
+        if let Some(penalty) = penalty {
+            loss = loss + penalty;
+        }
+        let outcome = outcome(loss.clone(), of_source, batch);
+        if outcome.loss.is_finite() {
+            let mut grads = loss.backward();
+            alignment.step(&mut grads, learning_rate);
+            let grads = GradientsParams::from_module(&mut grads, &self.classifier);
+            self.step(grads, learning_rate);
+        }
+        Ok(outcome)
+    }
+
+    /// Features and logits of a batch, and what the plan asks of its feature maps.
+    fn view(&self, batch: &Batch) -> Result<(DomainView, Option<Tensor<1>>), TrainerError> {
+        let (start, x) = self.behind_frozen(batch)?;
+        let backbone = &self.classifier.backbone;
+        let stages = backbone.stage_names().len();
+        let (features, penalty) = match &self.source {
+            Some(source) if start < stages => {
+                let reference = source.forward_stages(start, stages, x.clone().inner());
+                let maps = backbone.forward_stages(start, stages, x);
+                let penalty =
+                    feature_map_penalty(maps.clone(), Tensor::from_inner(reference), None)?;
+                let penalty = penalty.mul_scalar(self.plan.feature_penalty);
+                (backbone.pool(maps), Some(penalty))
+            }
+            _ => (backbone.pool_stages(start, x), None),
         };
-        Ok((outcome, grads))
+        let logits = self.classifier.head.forward(features.clone());
+        Ok((DomainView { features, logits }, penalty))
+    }
+
+    fn cross_entropy(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
+        let smoothing = self.settings.label_smoothing;
+        cross_entropy(view.logits.clone(), &batch.targets, smoothing)
     }
 
     /// One batch of training at `learning_rate`; the optimiser steps when enough batches are accumulated.
@@ -173,6 +240,11 @@ impl<B: Backbone> Learner<B> {
         }
         let rates = self.groups.learning_rate(learning_rate, &self.plan);
         self.classifier = self.optimizer.step(rates, self.classifier.clone(), grads);
+        if let Some(pull) = &self.pull {
+            let names = self.classifier.backbone.clone();
+            let rate_of = |path: &str| learning_rate * self.plan.stage_rates[names.stage_of(path)];
+            self.classifier.backbone = pull.pull(names.clone(), rate_of);
+        }
     }
 
     fn behind_frozen(&self, batch: &Batch) -> Result<(usize, Tensor<4>), TrainerError> {
@@ -290,6 +362,22 @@ impl Predictions {
             .zip(&self.labels)
             .filter(|(top, label)| top.0 == **label);
         correct.count() as f64 / self.labels.len() as f64
+    }
+}
+
+/// A copy for inference whose running statistics don't follow those of `backbone`, as a clone's would.
+fn separate<B: Backbone>(backbone: &B) -> B {
+    let mut values = state_dict::collect(backbone);
+    state_dict::assign(backbone.valid(), |name| {
+        values.remove(name).map(|tensor| tensor.values)
+    })
+}
+
+fn outcome(loss: Tensor<1>, view: DomainView, batch: &Batch) -> StepOutcome {
+    StepOutcome {
+        loss: f64::from(loss.into_scalar::<f32>()),
+        correct: count_correct(&host(view.logits.detach()), &batch.targets),
+        images: batch.indices.len(),
     }
 }
 

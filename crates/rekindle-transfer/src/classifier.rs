@@ -3,11 +3,10 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt, SeedableRng};
 use rekindle_resnet::{ResNet, state_dict};
 
 use crate::Backbone;
+use crate::initialise::uniform;
 
 /// A pretrained backbone and a linear head.
 #[derive(Module, Debug)]
@@ -80,12 +79,4 @@ impl Classifier<ResNet> {
             head,
         }))
     }
-}
-
-/// Uniform numbers in `[-bound, bound)`, a function of `seed` alone.
-fn uniform(count: usize, bound: f32, seed: u64) -> Vec<f32> {
-    let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
-    (0..count)
-        .map(|_| generator.random_range(-bound..bound))
-        .collect()
 }

@@ -18,6 +18,8 @@ pub mod backbone;
 mod classifier;
 mod error;
 pub mod features;
+mod initialise;
+pub mod objective;
 pub mod tuning;
 
 pub use backbone::{Backbone, FrozenPrefix};

@@ -15,7 +15,7 @@ pub fn apply<B: Backbone>(classifier: Classifier<B>, plan: &Plan) -> Classifier<
     let Classifier { backbone, head } = classifier;
     let backbone = backbone.map(&mut Freezer {
         stage_of: |path: &str| names.stage_of(path),
-        frozen_stages: plan.frozen_stages,
+        plan,
         path: Vec::new(),
     });
     Classifier {
@@ -24,19 +24,19 @@ pub fn apply<B: Backbone>(classifier: Classifier<B>, plan: &Plan) -> Classifier<
     }
 }
 
-struct Freezer<F> {
+struct Freezer<'a, F> {
     stage_of: F,
-    frozen_stages: usize,
+    plan: &'a Plan,
     path: Vec<String>,
 }
 
-impl<F: Fn(&str) -> usize> Freezer<F> {
-    fn is_trained(&self) -> bool {
-        (self.stage_of)(&self.path.join(".")) >= self.frozen_stages
+impl<F: Fn(&str) -> usize> Freezer<'_, F> {
+    fn is_thawed(&self) -> bool {
+        (self.stage_of)(&self.path.join(".")) >= self.plan.frozen_stages
     }
 }
 
-impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<F> {
+impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<'_, F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_string());
     }
@@ -46,12 +46,13 @@ impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let is_trained = self.is_trained();
+        let is_included = self.plan.trained.includes(&self.path.join("."), D);
+        let is_trained = is_included && self.is_thawed();
         param.set_require_grad(is_trained)
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let is_trained = self.is_trained();
+        let is_trained = self.plan.trained.updates_statistics() && self.is_thawed();
         flag.with_value(is_trained)
     }
 }
@@ -95,6 +96,26 @@ pub fn stage_parameters<B: Backbone>(
         is_trained: true,
     });
     found
+}
+
+/// Number of parameters of `module` that take gradients, as [`apply`] left them.
+pub fn trained_parameters<M: Module>(module: &M) -> usize {
+    let mut trained = TrainedParameters::default();
+    module.visit(&mut trained);
+    trained.count
+}
+
+#[derive(Default)]
+struct TrainedParameters {
+    count: usize,
+}
+
+impl ModuleVisitor for TrainedParameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.count += param.lazy_shape().num_elements();
+        }
+    }
 }
 
 struct Counter<F> {

@@ -1,7 +1,17 @@
 //! Which parameters move, and how far.
 
+mod delta;
+mod ensemble;
 mod freeze;
+mod l2_sp;
+mod low_rank;
+mod soup;
 mod strategy;
 
-pub use freeze::{StageParameters, apply, stage_parameters};
-pub use strategy::{Plan, Strategy};
+pub use delta::{channel_weights, feature_map_penalty};
+pub use ensemble::{ensemble_probabilities, stacked_features, stacking};
+pub use freeze::{StageParameters, apply, stage_parameters, trained_parameters};
+pub use l2_sp::L2Sp;
+pub use low_rank::LowRank;
+pub use soup::{Soup, average_weights, greedy_soup};
+pub use strategy::{Plan, Strategy, Trained};

@@ -42,6 +42,34 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages afterwards.
         backbone_rate: f64,
     },
+    /// As [`FineTuning`](Self::FineTuning), each weight pulled back to where it started ([`L2Sp`](super::L2Sp); Li et
+    /// al. 2018).
+    L2Sp {
+        /// Strength of the penalty, at least 0; the paper's lie between 0.01 and 1.
+        strength: f64,
+        /// Multiplier of the learning rate of all stages.
+        backbone_rate: f64,
+    },
+    /// As [`FineTuning`](Self::FineTuning), the last stage's feature maps held near the source's
+    /// ([`feature_map_penalty`](super::feature_map_penalty); Li et al. 2019).
+    Delta {
+        /// Strength of the penalty, at least 0.
+        strength: f64,
+        /// Multiplier of the learning rate of all stages.
+        backbone_rate: f64,
+    },
+    /// Only biases learn, besides the head: in a ResNet the shifts of batch normalisation, whose running statistics
+    /// stay (BitFit; Ben Zaken et al. 2022, <https://arxiv.org/abs/2106.10199>).
+    BitFit {
+        /// Multiplier of the learning rate of all stages.
+        backbone_rate: f64,
+    },
+    /// Only batch normalisation learns, besides the head: scales, shifts and running statistics
+    /// (Frankle et al. 2021, <https://arxiv.org/abs/2003.00152>).
+    BatchNormOnly {
+        /// Multiplier of the learning rate of all stages.
+        backbone_rate: f64,
+    },
     /// Every weight starts afresh: no transfer, the yardstick for all others.
     FromScratch,
 }
@@ -61,6 +89,10 @@ impl Strategy {
             Strategy::GradualUnfreezing { .. } => "gradual-unfreezing",
             Strategy::DiscriminativeRates { .. } => "discriminative-rates",
             Strategy::LinearProbeThenFineTuning { .. } => "lp-ft",
+            Strategy::L2Sp { .. } => "l2-sp",
+            Strategy::Delta { .. } => "delta",
+            Strategy::BitFit { .. } => "bitfit",
+            Strategy::BatchNormOnly { .. } => "batch-norm-only",
             Strategy::FromScratch => "scratch",
         }
     }
@@ -89,10 +121,38 @@ impl Strategy {
                 Plan::frozen(count, count.saturating_sub(epoch / epochs_per_stage))
             }
             Strategy::DiscriminativeRates { decay } => Plan {
-                frozen_stages: 0,
                 stage_rates: (0..count)
                     .map(|stage| decay.powi((count - stage) as i32))
                     .collect(),
+                ..Plan::frozen(count, 0)
+            },
+            // Nothing moves under an infinite pull, so nothing needs a backward pass.
+            Strategy::L2Sp { strength, .. } | Strategy::Delta { strength, .. }
+                if strength.is_infinite() =>
+            {
+                Plan::frozen(count, count)
+            }
+            Strategy::L2Sp {
+                strength,
+                backbone_rate,
+            } => Plan {
+                pull_to_source: *strength,
+                ..Plan::uniform(count, *backbone_rate)
+            },
+            Strategy::Delta {
+                strength,
+                backbone_rate,
+            } => Plan {
+                feature_penalty: *strength,
+                ..Plan::uniform(count, *backbone_rate)
+            },
+            Strategy::BitFit { backbone_rate } => Plan {
+                trained: Trained::Biases,
+                ..Plan::uniform(count, *backbone_rate)
+            },
+            Strategy::BatchNormOnly { backbone_rate } => Plan {
+                trained: Trained::Normalisation,
+                ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::LinearProbeThenFineTuning {
                 probe_epochs,
@@ -131,9 +191,18 @@ impl Strategy {
         match self {
             Strategy::FineTuning { backbone_rate }
             | Strategy::LinearProbeThenFineTuning { backbone_rate, .. }
+            | Strategy::L2Sp { backbone_rate, .. }
+            | Strategy::Delta { backbone_rate, .. }
+            | Strategy::BitFit { backbone_rate }
+            | Strategy::BatchNormOnly { backbone_rate }
                 if !(backbone_rate.is_finite() && *backbone_rate > 0.0) =>
             {
                 invalid("backbone_rate", *backbone_rate, "a finite number above 0")
+            }
+            Strategy::L2Sp { strength, .. } | Strategy::Delta { strength, .. }
+                if strength.is_nan() || *strength < 0.0 =>
+            {
+                invalid("strength", *strength, "at least 0")
             }
             Strategy::DiscriminativeRates { decay } if !(*decay > 0.0 && *decay <= 1.0) => {
                 invalid("decay", *decay, "a number in (0, 1]")
@@ -156,6 +225,38 @@ fn position(stages: &[&str], wanted: &str) -> Result<usize, TransferError> {
         })
 }
 
+/// Which parameters of the thawed stages learn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trained {
+    /// All of them.
+    #[default]
+    All,
+    /// Those called `bias`; batch normalisation keeps its running statistics.
+    Biases,
+    /// Those of batch normalisation: of one dimension.
+    Normalisation,
+    /// The thin matrices that [`LowRank`](super::LowRank) attached; batch normalisation keeps its running statistics.
+    Adapters,
+}
+
+impl Trained {
+    /// Whether the parameter at `path`, of so many dimensions, learns.
+    pub fn includes(self, path: &str, dimensions: usize) -> bool {
+        let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
+        match self {
+            Trained::All => true,
+            Trained::Biases => path.rsplit('.').next() == Some("bias"),
+            Trained::Normalisation => dimensions == 1,
+            Trained::Adapters => is_adapter,
+        }
+    }
+
+    /// Whether batch normalisation normalises by the batch and updates its running statistics.
+    pub fn updates_statistics(self) -> bool {
+        matches!(self, Trained::All | Trained::Normalisation)
+    }
+}
+
 /// What a strategy means in one epoch. The head always learns, at rate 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -164,20 +265,39 @@ pub struct Plan {
     pub frozen_stages: usize,
     /// Multiplier of the learning rate for each stage; meaningless for a frozen one.
     pub stage_rates: Vec<f64>,
+    /// What learns in the others.
+    pub trained: Trained,
+    /// Strength of the pull back to the source's weights ([`L2Sp`](super::L2Sp)).
+    pub pull_to_source: f64,
+    /// Strength of the penalty on the last stage's feature maps
+    /// ([`feature_map_penalty`](super::feature_map_penalty)).
+    pub feature_penalty: f64,
 }
 
 impl Plan {
-    fn frozen(count: usize, frozen_stages: usize) -> Self {
+    /// `frozen_stages` of `count` frozen, the rest at the head's rate.
+    pub fn frozen(count: usize, frozen_stages: usize) -> Self {
         Plan {
             frozen_stages,
             stage_rates: vec![1.0; count],
+            trained: Trained::All,
+            pull_to_source: 0.0,
+            feature_penalty: 0.0,
+        }
+    }
+
+    /// Low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
+    pub fn adapters(count: usize) -> Self {
+        Plan {
+            trained: Trained::Adapters,
+            ..Plan::frozen(count, 0)
         }
     }
 
     fn uniform(count: usize, rate: f64) -> Self {
         Plan {
-            frozen_stages: 0,
             stage_rates: vec![rate; count],
+            ..Plan::frozen(count, 0)
         }
     }
 }
@@ -242,6 +362,30 @@ mod tests {
         for decay in [0.0, -1.0, 1.5, f64::NAN] {
             let strategy = Strategy::DiscriminativeRates { decay };
             assert!(strategy.plan(&STAGES, 0).is_err(), "{decay}");
+        }
+    }
+
+    #[test]
+    fn an_infinite_pull_freezes_and_none_is_fine_tuning() {
+        let fine_tuning = Strategy::fine_tuning().plan(&STAGES, 0).unwrap();
+        let backbone_rate = 1.0;
+        for strength in [0.0, f64::INFINITY, -1.0, f64::NAN] {
+            for strategy in [
+                Strategy::L2Sp {
+                    strength,
+                    backbone_rate,
+                },
+                Strategy::Delta {
+                    strength,
+                    backbone_rate,
+                },
+            ] {
+                match (strategy.plan(&STAGES, 0), strength) {
+                    (Ok(plan), 0.0) => assert_eq!(plan, fine_tuning),
+                    (Ok(plan), _) => assert_eq!(plan.frozen_stages, 5),
+                    (Err(_), strength) => assert!(strength.is_nan() || strength < 0.0),
+                }
+            }
         }
     }
 

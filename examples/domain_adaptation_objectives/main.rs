@@ -1,0 +1,234 @@
+//! Every objective of unsupervised domain adaptation on kept features: labels of one domain, pictures of another.
+//!
+//! ```text
+//! cargo run --release --example domain_adaptation_objectives -- --weights resnet50.safetensors pacs/*
+//! ```
+//!
+//! Each domain is a folder with one folder a class, or a file that `extract_features` wrote; all ordered pairs of
+//! domains are tried, and the labels of a target are used for nothing but the table. `--json` prints it for a
+//! program.
+
+mod domain;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use clap::Parser;
+use rekindle::device::DeviceName;
+use rekindle::transfer::objective::{Adaptation, DomainObjective, LabelledRows, Scaling};
+use rekindle::transfer::tuning::ensemble_probabilities;
+use serde_json::json;
+
+use domain::Domain;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Adapts a head to an unlabelled target by each objective in turn.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Two or more domains: folders of images, or files of features
+    #[arg(required = true, num_args = 2..)]
+    domains: Vec<PathBuf>,
+    /// Weights of the network that makes features of images
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// Objectives to try, by name; all of them where none is given
+    #[arg(long, value_delimiter = ',')]
+    objectives: Vec<String>,
+    /// Seeds to average over: 0, 1, ...
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Leave each domain's mean in the features
+    #[arg(long)]
+    uncentred: bool,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+    /// Print JSON in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = arguments.device.open()?;
+    let domains = Domain::open_all(&arguments.domains, arguments.weights.as_deref(), &device)?;
+    let results = objectives(&arguments.objectives)?
+        .into_iter()
+        .map(|objective| try_objective(arguments, objective, &domains, &device))
+        .collect::<Result<Vec<_>, _>>()?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&as_json(&results))?);
+    } else {
+        print_table(&results);
+    }
+    Ok(())
+}
+
+fn objectives(names: &[String]) -> Result<Vec<DomainObjective>, Failure> {
+    let all = DomainObjective::all();
+    let known: Vec<&str> = all.iter().map(DomainObjective::name).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("no objective {name}; there are {}", known.join(", ")).into());
+    }
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    Ok(all
+        .into_iter()
+        .filter(|objective| is_wanted(objective.name()))
+        .collect())
+}
+
+/// What one objective gave.
+struct Outcome {
+    settings: Adaptation,
+    pairs: Vec<Pair>,
+    seconds: f64,
+}
+
+struct Pair {
+    source: String,
+    target: String,
+    /// On the target, one a seed.
+    accuracies: Vec<f64>,
+    /// Of the mean of the seeds' probabilities.
+    ensemble: f64,
+}
+
+impl Pair {
+    fn mean(&self) -> f64 {
+        self.accuracies.iter().sum::<f64>() / self.accuracies.len().max(1) as f64
+    }
+}
+
+impl Outcome {
+    fn mean(&self) -> f64 {
+        self.over_pairs(Pair::mean)
+    }
+
+    fn over_pairs(&self, value: impl Fn(&Pair) -> f64) -> f64 {
+        self.pairs.iter().map(value).sum::<f64>() / self.pairs.len().max(1) as f64
+    }
+}
+
+fn try_objective(
+    arguments: &Arguments,
+    objective: DomainObjective,
+    domains: &[Domain],
+    device: &Device,
+) -> Result<Outcome, Failure> {
+    let begun = Instant::now();
+    let mut settings = Adaptation::new(objective);
+    if arguments.uncentred {
+        settings.scaling = Scaling::Length;
+    }
+    let mut pairs = Vec::new();
+    for source in domains {
+        for target in domains.iter().filter(|target| target.name != source.name) {
+            let (mut accuracies, mut members) = (Vec::new(), Vec::new());
+            for seed in 0..arguments.seeds {
+                let adaptation = Adaptation {
+                    seed,
+                    ..settings.clone()
+                };
+                let logits = adapt(&adaptation, source, target, device)?;
+                accuracies.push(target.accuracy(&logits));
+                members.push(logits);
+            }
+            let probabilities = ensemble_probabilities(&members, source.classes.len())?;
+            pairs.push(Pair {
+                ensemble: target.accuracy(&probabilities),
+                source: source.name.clone(),
+                target: target.name.clone(),
+                accuracies,
+            });
+        }
+    }
+    Ok(Outcome {
+        settings,
+        pairs,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+fn adapt(
+    adaptation: &Adaptation,
+    source: &Domain,
+    target: &Domain,
+    device: &Device,
+) -> Result<Vec<f64>, Failure> {
+    let labelled = LabelledRows {
+        features: &source.features,
+        labels: &source.labels,
+        classes: source.classes.len(),
+        weights: None,
+    };
+    let head = adaptation.fit(labelled, &target.features, device)?;
+    Ok(head.logits(&target.features)?)
+}
+
+fn print_table(results: &[Outcome]) {
+    let widest = results
+        .iter()
+        .flat_map(|result| &result.pairs)
+        .map(|pair| pair.source.len() + pair.target.len() + 4)
+        .chain([28])
+        .max()
+        .unwrap_or(0);
+    print!("{:widest$}", "");
+    for result in results {
+        print!("  {}", result.settings.objective.name());
+    }
+    println!();
+    let line = |name: &str, value: &dyn Fn(&Outcome) -> f64| {
+        print!("{name:widest$}");
+        for result in results {
+            let width = result.settings.objective.name().len().max(5) + 2;
+            print!("{:width$.3}", value(result));
+        }
+        println!();
+    };
+    for at in 0..results.first().map_or(0, |result| result.pairs.len()) {
+        let pair = &results[0].pairs[at];
+        let name = format!("{} -> {}", pair.source, pair.target);
+        line(&name, &|result| result.pairs[at].mean());
+    }
+    line("mean", &Outcome::mean);
+    line("mean, ensembles of the seeds", &|result| {
+        result.over_pairs(|pair| pair.ensemble)
+    });
+    line("seconds", &|result| result.seconds);
+}
+
+fn as_json(results: &[Outcome]) -> serde_json::Value {
+    let of_pair = |pair: &Pair| {
+        json!({
+            "source": pair.source,
+            "target": pair.target,
+            "accuracies": pair.accuracies,
+            "mean": pair.mean(),
+            "ensemble": pair.ensemble,
+        })
+    };
+    let of_result = |result: &Outcome| {
+        json!({
+            "objective": result.settings.objective.name(),
+            "settings": result.settings,
+            "pairs": result.pairs.iter().map(of_pair).collect::<Vec<_>>(),
+            "mean": result.mean(),
+            "mean_of_ensembles": result.over_pairs(|pair| pair.ensemble),
+            "seconds": result.seconds,
+        })
+    };
+    json!(results.iter().map(of_result).collect::<Vec<_>>())
+}
