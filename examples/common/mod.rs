@@ -8,7 +8,7 @@ use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::eval_pipeline;
 use rekindle::trainer::feed::Feed;
-use rekindle::transfer::Backbone;
+use rekindle::transfer::{Backbone, FrozenPrefix};
 use rekindle::transfer::features::Features;
 use safetensors::SafeTensors;
 
@@ -50,9 +50,8 @@ impl Network {
             .ok_or_else(|| format!("{} is a folder: give --weights as well", path.display()))?;
         let device = self.device.open()?;
         let pretrained = Pretrained::open(weights, &device)?;
-        let prefix = pretrained
-            .model
-            .frozen_prefix(pretrained.model.stage_names().len());
+        let stages = pretrained.model.stage_names().len();
+        let prefix = FrozenPrefix::new(&pretrained.model, stages);
         let folder = ImageFolder::open(path)?;
         let dataset = ImageDataset::new(&folder, eval_pipeline(&pretrained.preprocess))?;
         let loader = Loader::new(dataset)
