@@ -8,8 +8,8 @@ use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::eval_pipeline;
 use rekindle::trainer::feed::Feed;
-use rekindle::transfer::{Backbone, FrozenPrefix};
 use rekindle::transfer::features::Features;
+use rekindle::transfer::{Backbone, FrozenPrefix};
 use safetensors::SafeTensors;
 
 pub type Failure = Box<dyn std::error::Error>;

@@ -49,6 +49,16 @@ pub(crate) struct Saved {
     pub statistics: Statistics,
 }
 
+/// What comes back to a layer.
+pub(crate) struct Incoming<'a> {
+    /// The gradient by the output.
+    pub dy: Activation,
+    /// The ReLU behind the layer.
+    pub gate: Gate<'a>,
+    /// What reaches the layer's input by another way, to be added to its gradient.
+    pub add: Option<&'a Activation>,
+}
+
 /// Which gradients somebody waits for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
@@ -151,16 +161,13 @@ impl Layer {
         Ok((run(&packed, input, residual, relu)?, None))
     }
 
-    /// Gradients for `dy`, the gradient by the output; `gate` is the ReLU behind it. `add` reaches the same
-    /// input by another way and is added to its gradient.
+    /// The gradients that are wanted.
     pub fn backward(
         &self,
         weights: Weights<'_>,
         input: Input<'_>,
         saved: &Saved,
-        gate: Gate<'_>,
-        dy: Activation,
-        add: Option<&Activation>,
+        incoming: Incoming<'_>,
         wanted: Wanted,
     ) -> Result<Gradients, KernelError> {
         let isa = Isa::detect();
@@ -168,8 +175,8 @@ impl Layer {
             isa,
             &saved.conv,
             &saved.statistics,
-            gate,
-            dy,
+            incoming.gate,
+            incoming.dy,
             wanted.residual,
         )?;
         let algorithm = Algorithm::choose_for(&self.conv, self.pixels(input)?);
@@ -193,7 +200,7 @@ impl Layer {
                 )?,
                 Algorithm::Winograd => PackedInputGradient::new(isa, &self.conv, weights.conv)?,
             };
-            Some(packed.backward(&norm.x, input.size(), add)?)
+            Some(packed.backward(&norm.x, input.size(), incoming.add)?)
         } else {
             None
         };

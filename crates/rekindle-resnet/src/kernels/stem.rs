@@ -6,7 +6,7 @@ use rekindle_kernels::{
     Activation, Gate, Isa, KernelError, Statistics, max_pool, max_pool_gradient,
 };
 
-use super::layer::{Gradients, Input, Layer, Saved, Wanted, Weights};
+use super::layer::{Gradients, Incoming, Input, Layer, Saved, Wanted, Weights};
 
 /// Window, stride and padding of the stem's pooling.
 const POOL: [usize; 3] = [3, 2, 1];
@@ -66,7 +66,12 @@ pub(crate) fn backward(
     let [kernel, stride, padding] = POOL;
     let dy = max_pool_gradient(isa, &x, &saved.pooled, dy, kernel, stride, padding)?;
     drop(x);
-    layer.backward(weights, images, &saved.layer, Gate::Relu, dy, None, wanted)
+    let incoming = Incoming {
+        dy,
+        gate: Gate::Relu,
+        add: None,
+    };
+    layer.backward(weights, images, &saved.layer, incoming, wanted)
 }
 
 fn pool(x: &Activation) -> Result<Activation, KernelError> {
