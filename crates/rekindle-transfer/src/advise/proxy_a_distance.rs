@@ -79,11 +79,14 @@ impl ProxyADistance {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rand::rngs::Xoshiro256PlusPlus;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
-    fn cloud(count: usize, shift: f32, phase: usize) -> Features {
-        let noise = |i: usize, j: usize| ((i * 7919 + j * 104_729 + phase) as f32 * 0.37).sin();
-        let values = (0..count).flat_map(|i| (0..3).map(move |j| noise(i, j) + shift));
+    fn cloud(count: usize, shift: f32, seed: u64) -> Features {
+        let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let values = (0..3 * count).map(|_| generator.random_range(-1.0..1.0f32) + shift);
         Features::new(values.collect(), 3).unwrap()
     }
 

@@ -102,9 +102,12 @@ impl Cca {
         let covariance = Mat::from_fn(dim, dim, |i, j| {
             (product[(i, j)] + if i == j { ridge } else { 0.0 }) / n as f64
         });
-        match covariance.llt(Side::Lower) {
-            Ok(factor) => Ok(factor.L().to_owned()),
-            Err(_) => degenerate("a covariance is singular; raise the regularisation".into()),
+        // Rounding can turn a pivot of 0 into a tiny one.
+        let floor = 1e-12 * trace / (dim * n) as f64;
+        let is_sound = |lower: &Mat<f64>| (0..dim).all(|i| lower[(i, i)].powi(2) > floor);
+        match covariance.llt(Side::Lower).map(|llt| llt.L().to_owned()) {
+            Ok(lower) if is_sound(&lower) => Ok(lower),
+            _ => degenerate("a covariance is singular; raise the regularisation".into()),
         }
     }
 }
