@@ -54,6 +54,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let images = arguments.network.images(&arguments.data)?;
+    eprintln!(
+        "{} images of {} classes",
+        images.labels.len(),
+        images.classes.len()
+    );
     let features = images.features.l2_normalized();
     // The mean of all images, none of whose labels is used.
     let shot = SimpleShot::new(&features)?;
