@@ -104,8 +104,16 @@ impl Reparameterizer for Attach {
             .collect();
         let factor = |values: Vec<f32>, shape: [usize; 2], name: &str| {
             let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
+            let is_autodiff = tensor.is_autodiff();
             let id = ParamId::from(fnv1a(&format!("{path}.lora.{name}")));
-            Param::initialized(id, tensor.require_grad())
+            Param::initialized(
+                id,
+                if is_autodiff {
+                    tensor.require_grad()
+                } else {
+                    tensor
+                },
+            )
         };
         let adapter = LoraAdapter {
             a: factor(a, [rows, rank], "a"),

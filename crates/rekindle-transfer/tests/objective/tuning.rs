@@ -233,6 +233,15 @@ fn low_rank_factors_change_nothing_at_first_and_merge_into_plain_weights() {
     assert_eq!(trained_parameters(&adapted), factors + 64 * 3 + 3);
     close(&adapted.forward(images()).inner(), &expected, 1e-5);
 
+    // Attached on a device without autodiff, the factors learn once the network is on one that has it.
+    let mut plain_device = plain.clone();
+    plain_device.backbone = low_rank.attach(plain_device.backbone).unwrap();
+    let moved_over = apply(
+        plain_device.to_device(&device()).train(),
+        &Plan::adapters(5),
+    );
+    assert_eq!(trained_names(&moved_over), trained_names(&adapted));
+
     let moved = set_factors(adapted, 0.01);
     let found = moved.valid().forward(images().inner());
     let merged = LowRank::merge(moved.valid());
