@@ -110,10 +110,10 @@ mod tests {
         let p = [0.9, 0.1, 0.6, 0.4, 0.2, 0.8];
         let labels = [0, 0, 1];
         // P(y=0 | z) = 1.5 / 1.7, 0.5 / 1.3.
-        let (a, b) = (1.5 / 1.7, 0.5 / 1.3);
-        let expected = ((0.9 * a + 0.1 * b) as f64).ln()
-            + ((0.6 * a + 0.4 * b) as f64).ln()
-            + ((0.2 * (1.0 - a) + 0.8 * (1.0 - b)) as f64).ln();
+        let (a, b): (f64, f64) = (1.5 / 1.7, 0.5 / 1.3);
+        let expected = (0.9 * a + 0.1 * b).ln()
+            + (0.6 * a + 0.4 * b).ln()
+            + (0.2 * (1.0 - a) + 0.8 * (1.0 - b)).ln();
         assert!((leep(&p, 2, &labels).unwrap() - expected / 3.0).abs() < 1e-12);
         assert_eq!(nce(&p, 2, &labels).unwrap(), 0.0);
         // Source class 0 holds labels 0, 0, 1.

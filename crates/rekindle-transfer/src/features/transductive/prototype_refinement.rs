@@ -165,8 +165,8 @@ mod tests {
             })
             .collect();
         let norm = (naive[0] * naive[0] + naive[1] * naive[1]).sqrt();
-        for j in 0..2 {
-            assert!((f64::from(one.centroids.row(0)[j]) - naive[j] / norm).abs() < 1e-6);
+        for (found, naive) in one.centroids.row(0).iter().zip(&naive) {
+            assert!((f64::from(*found) - naive / norm).abs() < 1e-6);
         }
     }
 
