@@ -114,10 +114,10 @@ fn split(styles: &[Domain], shots: usize) -> Result<(Pictures, Pictures), Failur
     let mut values = [Vec::new(), Vec::new()];
     let mut labels: [Vec<(Option<usize>, Option<usize>)>; 2] = Default::default();
     for (style, domain) in styles.iter().enumerate() {
-        let mut seen = vec![0; classes];
+        let mut seen = vec![0_usize; classes];
         for (row, class) in domain.labels.iter().enumerate() {
             let is_test = seen[*class] >= shots;
-            let knows_class = is_test || seen[*class] % 2 == 0;
+            let knows_class = is_test || usize::is_multiple_of(seen[*class], 2);
             let knows_style = is_test || !knows_class;
             seen[*class] += 1;
             values[usize::from(is_test)].extend_from_slice(domain.features.row(row));

@@ -16,6 +16,8 @@ pub(crate) struct DecodedCache {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
+    /// An image was turned down for want of room.
+    full: bool,
     images: HashMap<usize, Arc<RgbImage>>,
 }
 
@@ -35,10 +37,21 @@ impl DecodedCache {
     pub(crate) fn offer(&self, index: usize, image: &Arc<RgbImage>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = held.bytes + image.as_raw().len();
-        if bytes <= self.limit && !held.images.contains_key(&index) {
-            held.bytes = bytes;
-            held.images.insert(index, Arc::clone(image));
+        if held.images.contains_key(&index) {
+            return;
         }
+        if bytes > self.limit {
+            held.full = true;
+            return;
+        }
+        held.bytes = bytes;
+        held.images.insert(index, Arc::clone(image));
+    }
+
+    /// Whether the image is not held, and the cache is full.
+    pub(crate) fn is_closed_to(&self, index: usize) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.full && !held.images.contains_key(&index)
     }
 
     /// A cache with the same limit and nothing in it.

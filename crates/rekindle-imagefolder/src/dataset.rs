@@ -9,12 +9,12 @@ use burn::data::dataset::{Dataset, DatasetError};
 use image::RgbImage;
 
 use crate::cache::DecodedCache;
-use crate::decode::{DecodeOptions, decode_file};
+use crate::decode::{DecodeOptions, Need, Place, decode_file, decode_part};
 use crate::error::Error;
 use crate::folder::ImageFolder;
 use crate::rng::SampleRng;
 use crate::sampler::class_weights;
-use crate::transform::{FloatImage, Pipeline};
+use crate::transform::{FloatImage, Pipeline, Start};
 
 /// Makes the image of an index; see [`ImageDataset::from_fn`].
 type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
@@ -323,7 +323,9 @@ impl ImageDataset {
         view: u64,
     ) -> Result<FloatImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
-        Ok(self.pipeline.apply(self.decoded(index)?.as_ref(), &mut rng))
+        self.with_pixels(index, &mut rng, |start, pixels, place, rng| {
+            self.pipeline.apply_from(start, pixels, place, rng)
+        })
     }
 
     /// As [`render`](Self::render), without normalisation: what to show to people.
@@ -343,9 +345,10 @@ impl ImageDataset {
         view: u64,
     ) -> Result<RgbImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
-        Ok(self
-            .pipeline
-            .apply_to_pixels(self.decoded(index)?.as_ref(), &mut rng))
+        self.with_pixels(index, &mut rng, |start, pixels, place, rng| {
+            self.pipeline
+                .apply_to_pixels_from(start, pixels, place, rng)
+        })
     }
 
     /// As [`render`](Self::render), straight into a batch's buffer.
@@ -355,8 +358,46 @@ impl ImageDataset {
         rng: &mut SampleRng,
         out: &mut [f32],
     ) -> Result<(), Error> {
-        self.pipeline
-            .apply_into(self.decoded(index)?.as_ref(), rng, out)
+        self.with_pixels(index, rng, |start, pixels, place, rng| {
+            self.pipeline
+                .apply_into_from(start, pixels, place, rng, out)
+        })?
+    }
+
+    /// Draws how the pipeline begins, and gives at least the pixels that this needs.
+    fn with_pixels<T>(
+        &self,
+        index: usize,
+        rng: &mut SampleRng,
+        go_on: impl FnOnce(Start, &RgbImage, Place, &mut SampleRng) -> T,
+    ) -> Result<T, Error> {
+        let Some(path) = self.path_to_decode_in_part(index) else {
+            let image = self.decoded(index)?;
+            let start = self.pipeline.start(image.width(), image.height(), rng);
+            return Ok(go_on(start, &image, Place::WHOLE, rng));
+        };
+        // What is in the cache must not decide about what an image looks like.
+        let may_reduce = self.decode.reduced_scale && self.cache.is_none();
+        let mut begun = None;
+        let (pixels, place) = decode_part(path, &self.decode, &mut |width, height| {
+            let start = begun.get_or_insert_with(|| self.pipeline.start(width, height, rng));
+            Need {
+                scale: if may_reduce { start.need.scale } else { 1 },
+                ..start.need
+            }
+        })?;
+        let start =
+            begun.unwrap_or_else(|| self.pipeline.start(pixels.width(), pixels.height(), rng));
+        Ok(go_on(start, &pixels, place, rng))
+    }
+
+    /// The file of an image that is not in memory and is not going to be.
+    fn path_to_decode_in_part(&self, index: usize) -> Option<&Path> {
+        match (&self.source, &self.cache) {
+            (Source::Files(paths), None) => Some(&paths[index]),
+            (Source::Files(paths), Some(cache)) if cache.is_closed_to(index) => Some(&paths[index]),
+            _ => None,
+        }
     }
 }
 

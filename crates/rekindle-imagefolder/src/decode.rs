@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, panic_message};
 use crate::jpeg;
+use crate::transform::CropBox;
 
 /// How files are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,40 @@ pub struct DecodeOptions {
     /// Refuse JPEGs with damaged entropy-coded data (default: false; as in Pillow and browsers,
     /// what can be decoded is taken). A truncated file is always refused.
     pub strict: bool,
+    /// Decode a JPEG at a half, a quarter or an eighth of its size where a random crop comes first
+    /// and is so large that two pixels are left for each one of the result (default: true). The
+    /// result differs by a fraction of a grey level on average. Images that go through no random
+    /// crop, and those of a dataset with a cache, are always decoded at full size.
+    pub reduced_scale: bool,
+}
+
+/// Which pixels of an image are needed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    /// Within the image as it is shown.
+    pub(crate) area: CropBox,
+    /// The image may be reduced by this: 1, 2, 4 or 8.
+    pub(crate) scale: u32,
+}
+
+/// Where decoded pixels lie in the whole image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Columns of the whole image to the left of the first pixel.
+    pub(crate) left: i64,
+    /// Rows of the whole image above the first pixel.
+    pub(crate) top: i64,
+    /// How many pixels of the whole image are one of these, in each direction.
+    pub(crate) scale: u32,
+}
+
+impl Place {
+    /// That of all pixels.
+    pub(crate) const WHOLE: Self = Self {
+        left: 0,
+        top: 0,
+        scale: 1,
+    };
 }
 
 impl Default for DecodeOptions {
@@ -34,6 +69,7 @@ impl Default for DecodeOptions {
             apply_orientation: true,
             max_pixels: 178_956_970,
             strict: false,
+            reduced_scale: true,
         }
     }
 }
@@ -57,11 +93,7 @@ pub enum OnBadFile {
 ///
 /// Those of [`Error::is_bad_file`]. A panic inside a decoder is contained.
 pub fn decode_file(path: &Path, options: &DecodeOptions) -> Result<RgbImage, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    decode_bytes(path, &bytes, options)
+    decode_bytes(path, &read(path)?, options)
 }
 
 /// Decodes a file's content; `path` serves the error messages.
@@ -70,12 +102,48 @@ pub fn decode_file(path: &Path, options: &DecodeOptions) -> Result<RgbImage, Err
 ///
 /// As [`decode_file`].
 pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, Error> {
+    let whole = &mut |width, height| Need {
+        area: CropBox::whole(width, height),
+        scale: 1,
+    };
+    decode_part_of_bytes(path, bytes, options, whole).map(|(pixels, _)| pixels)
+}
+
+/// Decodes at least what `need` asks for when it hears the image's width and height; it may be
+/// asked more than once, or not at all if everything is decoded.
+///
+/// # Errors
+///
+/// As [`decode_file`].
+pub(crate) fn decode_part(
+    path: &Path,
+    options: &DecodeOptions,
+    need: &mut dyn FnMut(u32, u32) -> Need,
+) -> Result<(RgbImage, Place), Error> {
+    decode_part_of_bytes(path, &read(path)?, options, need)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn decode_part_of_bytes(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+    need: &mut dyn FnMut(u32, u32) -> Need,
+) -> Result<(RgbImage, Place), Error> {
     if bytes.is_empty() {
         return Err(Error::EmptyFile {
             path: path.to_path_buf(),
         });
     }
-    match catch_unwind(AssertUnwindSafe(|| decode_known(path, bytes, options))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        decode_known(path, bytes, options, need)
+    })) {
         Ok(result) => result,
         Err(payload) => Err(Error::DecoderPanicked {
             path: path.to_path_buf(),
@@ -84,13 +152,23 @@ pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Resul
     }
 }
 
-fn decode_known(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, Error> {
+fn decode_known(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+    need: &mut dyn FnMut(u32, u32) -> Need,
+) -> Result<(RgbImage, Place), Error> {
     let format = image::guess_format(bytes).map_err(|_| Error::NotAnImage {
         path: path.to_path_buf(),
         start: bytes[..bytes.len().min(8)].to_vec(),
     })?;
+    if format == ImageFormat::Jpeg
+        && let Some(part) = jpeg::decode_part(path, bytes, options, need)?
+    {
+        return Ok(part);
+    }
     let (mut rgb, orientation) = match format {
-        ImageFormat::Jpeg => jpeg::decode(path, bytes, options)?,
+        ImageFormat::Jpeg => jpeg::decode_whole(path, bytes, options)?,
         format => decode_with_image(path, bytes, format, options)?,
     };
     if options.apply_orientation && orientation != Orientation::NoTransforms {
@@ -98,7 +176,7 @@ fn decode_known(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<Rg
         turned.apply_orientation(orientation);
         rgb = turned.into_rgb8();
     }
-    Ok(rgb)
+    Ok((rgb, Place::WHOLE))
 }
 
 /// Every format but JPEG.

@@ -69,7 +69,7 @@ impl Plan {
         let wanted = &self.order[start..(start + self.batch_size).min(self.order.len())];
         let (height, width) = self.size;
         let length = 3 * height * width;
-        let mut images = vec![0.0; wanted.len() * length];
+        let mut images = Vec::with_capacity(wanted.len() * length);
         let mut indices = Vec::with_capacity(wanted.len());
         let mut skipped = Vec::new();
         for &(index, repeat) in wanted {
@@ -77,12 +77,14 @@ impl Plan {
                 return Ok(None);
             }
             let place = indices.len() * length;
+            // Cleared piece by piece, so that each is still near when it is written.
+            images.resize(place + length, 0.0);
             // An image that comes again in the same epoch is augmented otherwise.
             let view = self.view.wrapping_add(repeat << 32);
             let mut rng = SampleRng::for_sample(self.seed, self.epoch, index as u64, view);
             match self
                 .dataset
-                .render_into(index, &mut rng, &mut images[place..place + length])
+                .render_into(index, &mut rng, &mut images[place..])
             {
                 Ok(()) => indices.push(index),
                 Err(error) if error.is_bad_file() && self.on_bad_file == OnBadFile::Skip => {

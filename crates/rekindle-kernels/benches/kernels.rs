@@ -1,101 +1,108 @@
-//! Every kind of kernel on the shapes of ResNet-18 and ResNet-50, eight pictures, in multiply-adds a second where that
-//! means something.
+//! One benchmark for each kernel on a typical shape, and one for each network, two minutes in all.
 //!
-//! `cargo bench -p rekindle-kernels -- "3x3 64 to 64"`; `RAYON_NUM_THREADS` sets the threads. The machine's own limit and
-//! whole networks: `cargo run --release -p rekindle-kernels --example resnet_speed`.
+//! `cargo bench -p rekindle-kernels -- "3x3 64"`; `RAYON_NUM_THREADS` sets the threads. Layer by layer beside the machine's
+//! own limit: `cargo run --release -p rekindle-kernels --example resnet_speed` and `--example resnet_training`.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+#[path = "../examples/common/mod.rs"]
+mod common;
+
+use common::{Options, Times, inference, random, training};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle_kernels::{
-    Activation, Algorithm, BatchNorm, Conv2dParams, Gate, Isa, PackedConv2d, PackedInputGradient,
-    Statistics, max_pool, max_pool_gradient, weight_gradient_by,
+    Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
+    PackedLinear, Statistics, linear_gradients, max_pool, max_pool_gradient, weight_gradient,
+    weight_gradient_nchw,
 };
 use std::hint::black_box;
+use std::time::Duration;
 
 const BATCH: usize = 8;
 
 /// Channels in and out, filter, stride, and height of the input.
-const SHAPES: [(usize, usize, usize, usize, usize); 10] = [
+const SHAPES: [(usize, usize, usize, usize, usize); 5] = [
     (3, 64, 7, 2, 224),
     (64, 64, 3, 1, 56),
-    (64, 128, 3, 2, 56),
-    (128, 128, 3, 1, 28),
-    (256, 256, 3, 1, 14),
     (512, 512, 3, 1, 7),
-    (256, 512, 1, 2, 56),
-    (64, 256, 1, 1, 56),
-    (512, 128, 1, 1, 28),
-    (512, 2048, 1, 1, 7),
+    (128, 256, 3, 2, 28),
+    (1024, 256, 1, 1, 14),
 ];
 
-fn convolutions(c: &mut Criterion) {
+fn kernels(c: &mut Criterion) {
     let isa = Isa::detect();
-    for (ic, oc, k, stride, size) in SHAPES {
-        let params = Conv2dParams::new(ic, oc, k, stride);
-        let shape = [BATCH, ic, size, size];
-        let input = values(shape.iter().product());
-        let weight = values(params.weight_shape().iter().product());
-        let (Ok(x), Ok([oh, ow])) = (
-            Activation::from_nchw(&input, shape),
-            params.output_size([size, size]),
-        ) else {
-            continue;
-        };
-        let dy = values(BATCH * oc * oh * ow);
-        let Ok(dy) = Activation::from_nchw(&dy, [BATCH, oc, oh, ow]) else {
-            continue;
-        };
-        let mut group =
-            c.benchmark_group(format!("{k}x{k} {ic} to {oc}, stride {stride}, {size} px"));
-        if let Ok(work) = params.multiply_adds(BATCH, [size, size]) {
-            group.throughput(Throughput::Elements(work as u64));
-        }
-        for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
-            let pack = || PackedConv2d::with_algorithm(isa, &params, &weight, None, algorithm);
-            let Ok(conv) = pack() else { continue };
-            group.bench_function(format!("{algorithm:?} forward"), |b| {
-                // A stem reads planes.
-                b.iter(|| {
-                    black_box(match ic {
-                        3 => conv.forward_nchw(&input, shape, true),
-                        _ => conv.forward(&x, None, true),
-                    })
-                });
-            });
-            group.bench_function(format!("{algorithm:?} pack"), |b| {
-                b.iter(|| black_box(pack()))
-            });
-            let by_weight = || weight_gradient_by(isa, &params, &x, &dy, algorithm);
-            if by_weight().is_ok() {
-                group.bench_function(format!("{algorithm:?} gradient by weight"), |b| {
-                    b.iter(|| black_box(by_weight()));
-                });
-            }
-        }
-        if let Ok(packed) = PackedInputGradient::new(isa, &params, &weight) {
-            group.bench_function("gradient by input", |b| {
-                b.iter(|| black_box(packed.backward(&dy, [size, size], None)));
-            });
-        }
-        group.finish();
+    for shape in SHAPES {
+        report(convolution(c, isa, shape));
+    }
+    report(memory_bound(c, isa));
+    report(linear(c, isa));
+}
+
+fn networks(c: &mut Criterion) {
+    report(network(c, "resnet18"));
+    report(network(c, "resnet50"));
+}
+
+fn report(result: Result<(), KernelError>) {
+    if let Err(e) = result {
+        eprintln!("{e}");
     }
 }
 
-fn memory_bound(c: &mut Criterion) {
-    let isa = Isa::detect();
+fn convolution(
+    c: &mut Criterion,
+    isa: Isa,
+    (ic, oc, kernel, stride, size): (usize, usize, usize, usize, usize),
+) -> Result<(), KernelError> {
+    let params = Conv2dParams::new(ic, oc, kernel, stride);
+    let shape = [BATCH, ic, size, size];
+    let (input, weight) = (
+        random(shape.iter().product()),
+        common::random_weight(&params),
+    );
+    let x = Activation::from_nchw(&input, shape)?;
+    let pack = || PackedConv2d::new(isa, &params, &weight, None);
+    let conv = pack()?;
+    let dy = conv.forward(&x, None, false)?;
+    let back = PackedInputGradient::new(isa, &params, &weight)?;
+    let name = format!("{kernel}x{kernel} {ic} to {oc}, stride {stride}, {size} px");
+    let mut group = c.benchmark_group(name);
+    group.bench_function("pack", |b| b.iter(|| black_box(pack())));
+    group.throughput(Throughput::Elements(
+        params.multiply_adds(BATCH, [size, size])? as u64,
+    ));
+    if ic == 3 {
+        // A stem reads planes, and nobody asks for its gradient by the input.
+        group.bench_function("forward", |b| {
+            b.iter(|| black_box(conv.forward_nchw(&input, shape, true)));
+        });
+        group.bench_function("gradient by weight", |b| {
+            b.iter(|| black_box(weight_gradient_nchw(isa, &params, &input, shape, &dy)));
+        });
+    } else {
+        group.bench_function("forward", |b| {
+            b.iter(|| black_box(conv.forward(&x, None, true)));
+        });
+        group.bench_function("gradient by weight", |b| {
+            b.iter(|| black_box(weight_gradient(isa, &params, &x, &dy)));
+        });
+        group.bench_function("gradient by input", |b| {
+            b.iter(|| black_box(back.backward(&dy, [size, size], None)));
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+fn memory_bound(c: &mut Criterion, isa: Isa) -> Result<(), KernelError> {
     let shape = [BATCH, 64, 112, 112];
-    let Ok(x) = Activation::from_nchw(&values(shape.iter().product()), shape) else {
-        return;
-    };
-    let [gamma, beta] = [values(64), values(64)];
+    let x = Activation::from_nchw(&random(shape.iter().product()), shape)?;
+    let [gamma, beta] = [random(64), random(64)];
     let norm = BatchNorm {
         gamma: &gamma,
         beta: &beta,
         eps: 1e-5,
     };
-    let (Ok(statistics), Ok(pooled)) = (Statistics::of_batch(isa, &x), max_pool(isa, &x, 3, 2, 1))
-    else {
-        return;
-    };
+    let statistics = Statistics::of_batch(isa, &x)?;
+    let pooled = max_pool(isa, &x, 3, 2, 1)?;
     let mut group = c.benchmark_group("64 channels, 112 px");
     group.throughput(Throughput::Bytes(
         (shape.iter().product::<usize>() * 4) as u64,
@@ -110,23 +117,62 @@ fn memory_bound(c: &mut Criterion) {
         b.iter_batched(
             || x.clone(),
             |dy| black_box(norm.backward(isa, &x, &statistics, Gate::Relu, dy, false)),
-            criterion::BatchSize::LargeInput,
+            BatchSize::LargeInput,
         );
     });
     group.bench_function("max pool", |b| {
-        b.iter(|| black_box(max_pool(isa, &x, 3, 2, 1)))
+        b.iter(|| black_box(max_pool(isa, &x, 3, 2, 1)));
     });
     group.bench_function("max pool backward", |b| {
         b.iter(|| black_box(max_pool_gradient(isa, &x, &pooled, &pooled, 3, 2, 1)));
     });
     group.finish();
+    Ok(())
 }
 
-fn values(len: usize) -> Vec<f32> {
-    (0..len)
-        .map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0)
-        .collect()
+fn linear(c: &mut Criterion, isa: Isa) -> Result<(), KernelError> {
+    let [x, weight, dy] = [BATCH * 512, 1000 * 512, BATCH * 1000].map(random);
+    let layer = PackedLinear::new(isa, [1000, 512], &weight, None)?;
+    let mut group = c.benchmark_group("linear, 512 to 1000");
+    group.bench_function("forward", |b| {
+        b.iter(|| black_box(layer.forward(&x, BATCH)));
+    });
+    group.bench_function("gradients", |b| {
+        let shape = [BATCH, 1000, 512];
+        b.iter(|| black_box(linear_gradients(isa, &x, &weight, &dy, shape)));
+    });
+    group.finish();
+    Ok(())
 }
 
-criterion_group!(benches, convolutions, memory_bound);
+fn network(c: &mut Criterion, arch: &str) -> Result<(), KernelError> {
+    let options = Options {
+        arch: arch.to_string(),
+        batch: BATCH,
+        ..Options::default()
+    };
+    let shape = [BATCH, 3, 224, 224];
+    let pictures = random(shape.iter().product());
+    let net = inference::Network::new(options.isa, arch)?;
+    let mut trained = training::Network::new(&options);
+    let mut group = c.benchmark_group(format!("{arch}, {BATCH} pictures"));
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("forward", |b| {
+        b.iter(|| black_box(net.forward(&pictures, shape, &mut Times::default())));
+    });
+    group.bench_function("training step", |b| {
+        b.iter(|| black_box(trained.step(&pictures, BATCH, &mut Times::default())));
+    });
+    group.finish();
+    Ok(())
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2));
+    targets = kernels, networks
+}
 criterion_main!(benches);

@@ -12,10 +12,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Lines asked from the system at least, 64 megabytes. What is not touched costs address space only.
 const SEGMENT: usize = 1 << 20;
-/// Where segments start, so that the system may back them with pages of two megabytes.
-const ALIGNMENT: usize = 2 << 20;
-/// Whether every allocation is the system's own: for AddressSanitizer, which sees borders only between those.
-const DIRECT: bool = cfg!(rekindle_system_memory);
+/// Whether each piece comes from the system: for AddressSanitizer, which sees borders only between those.
+const SEPARATE: bool = cfg!(rekindle_separate_memory);
+/// Where segments start: where the system may back them with pages of two megabytes, or just where lines may.
+const ALIGNMENT: usize = if SEPARATE { 64 } else { 2 << 20 };
 
 static ARENA: Mutex<Arena> = Mutex::new(Arena {
     segments: Vec::new(),
@@ -37,7 +37,6 @@ impl Memory {
     pub fn new(len: usize) -> Self {
         let first = match len {
             0 => NonNull::dangling(),
-            len if DIRECT => Segment::new(len).first,
             len => lock().take(len),
         };
         Self { first, len }
@@ -58,12 +57,12 @@ impl Drop for Memory {
     fn drop(&mut self) {
         match self.len {
             0 => {}
-            len if DIRECT => drop(Segment {
-                first: self.first,
-                len,
-                free: BTreeMap::new(),
-            }),
-            len => lock().give(self.first, len),
+            len => {
+                lock().give(self.first, len);
+                if SEPARATE {
+                    release();
+                }
+            }
         }
     }
 }
@@ -93,8 +92,12 @@ impl Arena {
             Some((_, segment, from)) => (segment, from),
             None => {
                 let held: usize = self.segments.iter().map(|segment| segment.len).sum();
-                self.segments
-                    .push(Segment::new(len.max(SEGMENT).max(held / 4)));
+                let whole = if SEPARATE {
+                    len
+                } else {
+                    len.max(SEGMENT).max(held / 4)
+                };
+                self.segments.push(Segment::new(whole));
                 (self.segments.len() - 1, 0)
             }
         };
@@ -111,6 +114,8 @@ impl Arena {
 
 /// What was asked from the system in one piece.
 struct Segment {
+    /// Where the system's memory starts, which is aligned less than lines are.
+    memory: NonNull<u8>,
     first: NonNull<Line>,
     len: usize,
     /// First line and length of each free range; no two of them touch.
@@ -123,24 +128,27 @@ unsafe impl Send for Segment {}
 impl Segment {
     fn new(len: usize) -> Self {
         let layout = Self::layout(len);
-        // SAFETY: `len` is not zero. Lines of zeros are valid.
+        // SAFETY: the size is not zero.
         let memory = unsafe { alloc_zeroed(layout) };
-        let Some(first) = NonNull::new(memory.cast()) else {
+        let Some(memory) = NonNull::new(memory) else {
             handle_alloc_error(layout)
         };
+        // SAFETY: the layout has room for as much, and lines of zeros are valid.
+        let first = unsafe { memory.add(memory.as_ptr().align_offset(ALIGNMENT)).cast() };
         Self {
+            memory,
             first,
             len,
             free: BTreeMap::from([(0, len)]),
         }
     }
 
+    /// Aligned by hand: memory that the allocator has to align is zeroed at once, and with that touched.
     fn layout(len: usize) -> Layout {
-        let layout = Layout::array::<Line>(len).and_then(|layout| {
-            let alignment = if DIRECT { layout.align() } else { ALIGNMENT };
-            layout.align_to(alignment)
-        });
-        layout.unwrap_or_else(|_| panic!("{len} cache lines are more than an address space holds"))
+        let bytes = len.checked_mul(size_of::<Line>());
+        let bytes = bytes.and_then(|bytes| bytes.checked_add(ALIGNMENT));
+        let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, 1).ok());
+        layout.unwrap_or_else(|| panic!("{len} cache lines are more than an address space holds"))
     }
 
     fn take(&mut self, from: usize, len: usize) -> NonNull<Line> {
@@ -181,6 +189,52 @@ impl Drop for Segment {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout, and no part of it is in use: of the arena's segments only free ones are
         // dropped.
-        unsafe { dealloc(self.first.as_ptr().cast(), Self::layout(self.len)) }
+        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.len)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_never_overlap_and_join_again() {
+        let mut arena = Arena {
+            segments: Vec::new(),
+        };
+        let mut taken: Vec<(NonNull<Line>, usize)> = Vec::new();
+        let mut state = 1u64;
+        for _ in 0..2000 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            let random = (state >> 33) as usize;
+            if random.is_multiple_of(3) && !taken.is_empty() {
+                let (first, len) = taken.swap_remove(random / 3 % taken.len());
+                arena.give(first, len);
+                continue;
+            }
+            let len = 1 + random % (SEGMENT / 8);
+            let first = arena.take(len);
+            let range = |first: NonNull<Line>, len| {
+                let from = first.addr().get();
+                from..from + len * size_of::<Line>()
+            };
+            let new = range(first, len);
+            for &(first, len) in &taken {
+                let old = range(first, len);
+                assert!(new.end <= old.start || old.end <= new.start);
+            }
+            taken.push((first, len));
+            if taken.len() > 40 {
+                let (first, len) = taken.remove(0);
+                arena.give(first, len);
+            }
+        }
+        // Forty ranges of at most an eighth of a segment, and what lies between them.
+        let held: usize = arena.segments.iter().map(|segment| segment.len).sum();
+        assert!(SEPARATE || held <= 10 * SEGMENT, "{held} lines");
+        for (first, len) in taken {
+            arena.give(first, len);
+        }
+        assert!(arena.segments.iter().all(Segment::is_free));
     }
 }

@@ -132,7 +132,23 @@ impl Algorithm {
             Self::Direct
         }
     }
+
+    /// What is faster where weights are packed for one pass that writes `pixels` pixels, all pictures together: as in
+    /// training, where they move between passes.
+    ///
+    /// Winograd's packed filters are four times as large as the filters (F(4x4, 3x3) has 36 numbers for 9). Few pixels
+    /// don't pay for writing and reading them.
+    pub fn choose_for(params: &Conv2dParams, pixels: usize) -> Self {
+        match Self::choose(params) {
+            Self::Winograd if params.stride == 1 && pixels < FEW_PIXELS => Self::Direct,
+            algorithm => algorithm,
+        }
+    }
 }
+
+/// Pixels below which a filter that is packed once a pass is faster as it is. At 20 bytes a nanosecond and 100
+/// multiply-adds a nanosecond the two cost the same near 400.
+const FEW_PIXELS: usize = 400;
 
 /// A convolution's weights, packed once for an instruction set and used for any number of pictures of any size.
 ///

@@ -65,6 +65,7 @@ impl Block {
     }
 
     /// The convolutions that follow each other, with their normalisations.
+    #[cfg(feature = "kernels")]
     pub(crate) fn layers(&self) -> Vec<(&Conv2d, &BatchNorm)> {
         match self {
             Block::Basic(block) => vec![(&block.conv1, &block.bn1), (&block.conv2, &block.bn2)],
@@ -77,6 +78,7 @@ impl Block {
     }
 
     /// What fits the identity to the output.
+    #[cfg(feature = "kernels")]
     pub(crate) fn downsample(&self) -> Option<(&Conv2d, &BatchNorm)> {
         let downsample = match self {
             Block::Basic(block) => &block.downsample,

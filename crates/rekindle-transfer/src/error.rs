@@ -55,6 +55,16 @@ pub enum TransferError {
         /// Channels that the network takes.
         expected: usize,
     },
+    /// A table of classes and attributes that can't be used.
+    #[error("{}{}: {reason}", path.display(), if *line > 0 { format!(", line {line}") } else { String::new() })]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on; 0 for the file as a whole.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A cache file that can't be read or written.
     #[error("feature cache {}: {reason}; delete the file to compute the features afresh", path.display())]
     Cache {

@@ -13,6 +13,7 @@
 //! # Ok::<(), rekindle_transfer::TransferError>(())
 //! ```
 
+pub mod advise;
 pub mod backbone;
 mod classifier;
 mod error;

@@ -18,12 +18,12 @@ pub struct CropBox {
 }
 
 impl CropBox {
-    pub(crate) fn whole(image: &RgbImage) -> Self {
+    pub(crate) fn whole(width: u32, height: u32) -> Self {
         Self {
             top: 0,
             left: 0,
-            height: image.height(),
-            width: image.width(),
+            height,
+            width,
         }
     }
 

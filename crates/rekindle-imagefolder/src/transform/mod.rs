@@ -9,6 +9,7 @@ mod resize;
 
 pub use auto::AugmentOp;
 pub use crop::CropBox;
+pub(crate) use pipeline::Start;
 pub use pipeline::{FloatImage, Pipeline};
 pub use resize::Interpolation;
 

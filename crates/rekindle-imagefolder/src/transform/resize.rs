@@ -6,6 +6,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::crop::CropBox;
+use crate::decode::Place;
 
 /// How pixels are interpolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,55 +55,100 @@ pub(crate) fn scaled_size(width: u32, height: u32, size: u32) -> (u32, u32) {
     }
 }
 
-/// Resizes the part `from` of `image`; no pixel outside of it has any influence.
-pub(crate) fn resize_part(
-    image: &RgbImage,
-    from: CropBox,
-    (width, height): (u32, u32),
+/// A resize of a part of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resize {
+    /// The pixels that have any influence.
+    pub(crate) area: CropBox,
+    columns: Span,
+    rows: Span,
     interpolation: Interpolation,
-    resizer: &mut Resizer,
-) -> RgbImage {
-    let columns = Span {
-        start: 0.0,
-        length: f64::from(from.width),
-        to: width,
-    };
-    let rows = Span {
-        start: 0.0,
-        length: f64::from(from.height),
-        to: height,
-    };
-    convolve(image, from, columns, rows, interpolation, resizer)
 }
 
-/// The window `window` of what resizing the whole image to `full` would give, without computing
-/// the rest. The window's surroundings have their influence on its border, as they should.
-pub(crate) fn resize_window(
-    image: &RgbImage,
-    (full_width, full_height): (u32, u32),
-    window: CropBox,
-    interpolation: Interpolation,
-    resizer: &mut Resizer,
-) -> RgbImage {
-    let span = |start: u32, to: u32, full: u32, source: u32| {
-        let scale = f64::from(source) / f64::from(full);
-        let start = f64::from(start) * scale;
-        Span {
-            start,
-            length: (f64::from(to) * scale).min(f64::from(source) - start),
+impl Resize {
+    /// Of the part `from`; no pixel outside of it has any influence.
+    pub(crate) fn of_part(
+        from: CropBox,
+        (width, height): (u32, u32),
+        interpolation: Interpolation,
+    ) -> Self {
+        let span = |start: u32, length: u32, to: u32| Span {
+            start: f64::from(start),
+            length: f64::from(length),
             to,
+        };
+        Self {
+            area: from,
+            columns: span(from.left, from.width, width),
+            rows: span(from.top, from.height, height),
+            interpolation,
         }
-    };
-    let columns = span(window.left, window.width, full_width, image.width());
-    let rows = span(window.top, window.height, full_height, image.height());
-    convolve(
-        image,
-        CropBox::whole(image),
-        columns,
-        rows,
-        interpolation,
-        resizer,
-    )
+    }
+
+    /// Of an image of `width` x `height` to `full`, as far as `window` shows it. The window's
+    /// surroundings have their influence on its border, as they should.
+    pub(crate) fn of_window(
+        (width, height): (u32, u32),
+        (full_width, full_height): (u32, u32),
+        window: CropBox,
+        interpolation: Interpolation,
+    ) -> Self {
+        let span = |start: u32, to: u32, full: u32, source: u32| {
+            let scale = f64::from(source) / f64::from(full);
+            let start = f64::from(start) * scale;
+            Span {
+                start,
+                length: (f64::from(to) * scale).min(f64::from(source) - start),
+                to,
+            }
+        };
+        let columns = span(window.left, window.width, full_width, width);
+        let rows = span(window.top, window.height, full_height, height);
+        let (left, right) = columns.needed(width, interpolation);
+        let (top, bottom) = rows.needed(height, interpolation);
+        Self {
+            area: CropBox {
+                top,
+                left,
+                height: bottom - top,
+                width: right - left,
+            },
+            columns,
+            rows,
+            interpolation,
+        }
+    }
+
+    /// By how much the image may be reduced beforehand: 1, 2, 4 or 8. At least two pixels are left
+    /// for each one of the result, or what the reduction does to the finest detail would show.
+    pub(crate) fn reduction(&self) -> u32 {
+        let by = (self.columns.length / f64::from(self.columns.to))
+            .min(self.rows.length / f64::from(self.rows.to));
+        let exact = self.interpolation == Interpolation::Nearest;
+        let enough = |scale: &u32| !exact && by >= 2.0 * f64::from(*scale);
+        [8, 4, 2].into_iter().find(enough).unwrap_or(1)
+    }
+
+    /// Resizes; `place` says where `pixels` lie in the image. They hold at least the area.
+    pub(crate) fn run(&self, pixels: &RgbImage, place: Place, resizer: &mut Resizer) -> RgbImage {
+        let from = match place.scale {
+            1 => CropBox {
+                left: (i64::from(self.area.left) - place.left) as u32,
+                top: (i64::from(self.area.top) - place.top) as u32,
+                ..self.area
+            },
+            _ => CropBox::whole(pixels.width(), pixels.height()),
+        };
+        let scale = f64::from(place.scale);
+        let span = |span: Span, first: i64, skipped: u32| Span {
+            start: (span.start - first as f64) / scale - f64::from(skipped),
+            length: span.length / scale,
+            to: span.to,
+        };
+        let columns = span(self.columns, place.left, from.left);
+        let rows = span(self.rows, place.top, from.top);
+        convolve(pixels, from, columns, rows, self.interpolation, resizer)
+    }
 }
 
 /// What one direction of a resize maps to `to` pixels: `start..start + length` of the source.

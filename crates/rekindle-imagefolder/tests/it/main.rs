@@ -3,6 +3,7 @@
 
 mod decode;
 mod folder;
+mod jpeg;
 mod loader;
 mod made;
 mod reference;

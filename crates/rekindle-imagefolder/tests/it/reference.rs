@@ -213,3 +213,39 @@ fn throughput() {
         }
     }
 }
+
+/// Photographs of about 500 x 375 cropped to 32 and 64: decoded at a quarter or a half.
+#[test]
+fn photographs_at_reduced_scale_stay_within_the_tolerance() {
+    let Some(shared) = shared() else { return };
+    let (_, val) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    for size in [32, 64] {
+        let pipeline = Pipeline::imagenet_train(size, IMAGENET_MEAN, IMAGENET_STD);
+        let reduced = ImageDataset::new(&val, pipeline.clone()).unwrap();
+        let full = ImageDataset::new(&val, pipeline)
+            .unwrap()
+            .decode_options(DecodeOptions {
+                reduced_scale: false,
+                ..DecodeOptions::default()
+            });
+        let mut means = Vec::new();
+        let mut most = 0;
+        for index in 0..val.len() {
+            let a = reduced.render_pixels(index, 0, 0, 0).unwrap();
+            let d = difference(&a, &full.render_pixels(index, 0, 0, 0).unwrap());
+            if d.mean > 0.0 {
+                means.push(d.mean);
+                most = most.max(d.most);
+            }
+        }
+        means.sort_by(f64::total_cmp);
+        let (median, worst) = (means[means.len() / 2], means[means.len() - 1]);
+        println!(
+            "crop {size}: {} of {} reduced, mean {median:.3} in the median, {worst:.3} at worst, \
+             a value at most {most}",
+            means.len(),
+            val.len()
+        );
+        assert!(means.len() > 20 && median < 1.5 && worst < 6.0);
+    }
+}

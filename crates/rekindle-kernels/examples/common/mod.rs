@@ -1,7 +1,9 @@
 //! What both examples measure with: options, times by kind, the layers of a ResNet, and the machine's own limit.
 #![allow(dead_code)]
 
+pub mod inference;
 pub mod limit;
+pub mod training;
 
 use rekindle_kernels::{Conv2dParams, Isa};
 use std::collections::BTreeMap;
@@ -15,6 +17,19 @@ pub struct Options {
     pub seconds: f64,
     /// Times of single layers, not of kinds of them.
     pub layers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arch: "resnet18".to_string(),
+            batch: 32,
+            threads: 2,
+            isa: Isa::detect(),
+            seconds: 5.0,
+            layers: false,
+        }
+    }
 }
 
 impl Options {

@@ -7,8 +7,8 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
-    Activation, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    Statistics, fold_batch_norm, weight_gradient, weight_gradient_nchw,
+    Activation, Algorithm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
+    Statistics, fold_batch_norm, weight_gradient, weight_gradient_by, weight_gradient_nchw,
 };
 
 use crate::BatchNorm;
@@ -47,6 +47,16 @@ pub(crate) struct Saved {
     /// Before the normalisation.
     pub conv: Arc<Activation>,
     pub statistics: Statistics,
+}
+
+/// What comes back to a layer.
+pub(crate) struct Incoming<'a> {
+    /// The gradient by the output.
+    pub dy: Activation,
+    /// The ReLU behind the layer.
+    pub gate: Gate<'a>,
+    /// What reaches the layer's input by another way, to be added to its gradient.
+    pub add: Option<&'a Activation>,
 }
 
 /// Which gradients somebody waits for.
@@ -107,7 +117,8 @@ impl Layer {
         relu: bool,
     ) -> Result<(Activation, Saved), KernelError> {
         let isa = Isa::detect();
-        let packed = PackedConv2d::new(isa, &self.conv, weights.conv, None)?;
+        let algorithm = Algorithm::choose_for(&self.conv, self.pixels(input)?);
+        let packed = PackedConv2d::with_algorithm(isa, &self.conv, weights.conv, None, algorithm)?;
         let conv = run(&packed, input, None, false)?;
         let statistics = match &self.running {
             Some(statistics) => statistics.clone(),
@@ -140,25 +151,23 @@ impl Layer {
             &running.var,
             EPSILON as f32,
         )?;
-        let packed = PackedConv2d::new(
+        let packed = PackedConv2d::with_algorithm(
             Isa::detect(),
             &self.conv,
             weights.conv,
             Some((&scale, &shift)),
+            Algorithm::choose_for(&self.conv, self.pixels(input)?),
         )?;
         Ok((run(&packed, input, residual, relu)?, None))
     }
 
-    /// Gradients for `dy`, the gradient by the output; `gate` is the ReLU behind it. `add` reaches the same
-    /// input by another way and is added to its gradient.
+    /// The gradients that are wanted.
     pub fn backward(
         &self,
         weights: Weights<'_>,
         input: Input<'_>,
         saved: &Saved,
-        gate: Gate<'_>,
-        dy: Activation,
-        add: Option<&Activation>,
+        incoming: Incoming<'_>,
         wanted: Wanted,
     ) -> Result<Gradients, KernelError> {
         let isa = Isa::detect();
@@ -166,20 +175,32 @@ impl Layer {
             isa,
             &saved.conv,
             &saved.statistics,
-            gate,
-            dy,
+            incoming.gate,
+            incoming.dy,
             wanted.residual,
         )?;
-        let weight = match input {
+        let algorithm = Algorithm::choose_for(&self.conv, self.pixels(input)?);
+        let weight = match (input, algorithm) {
             _ if !wanted.weight => None,
-            Input::Blocked(x) => Some(weight_gradient(isa, &self.conv, x, &norm.x)?),
-            Input::Images(x, shape) => {
+            (Input::Blocked(x), Algorithm::Direct) => {
+                Some(weight_gradient_by(isa, &self.conv, x, &norm.x, algorithm)?)
+            }
+            (Input::Blocked(x), _) => Some(weight_gradient(isa, &self.conv, x, &norm.x)?),
+            (Input::Images(x, shape), _) => {
                 Some(weight_gradient_nchw(isa, &self.conv, x, shape, &norm.x)?)
             }
         };
         let input = if wanted.input {
-            let packed = PackedInputGradient::new(isa, &self.conv, weights.conv)?;
-            Some(packed.backward(&norm.x, input.size(), add)?)
+            let packed = match algorithm {
+                Algorithm::Direct => PackedInputGradient::with_algorithm(
+                    isa,
+                    &self.conv,
+                    weights.conv,
+                    Some(algorithm),
+                )?,
+                Algorithm::Winograd => PackedInputGradient::new(isa, &self.conv, weights.conv)?,
+            };
+            Some(packed.backward(&norm.x, input.size(), incoming.add)?)
         } else {
             None
         };
@@ -190,6 +211,14 @@ impl Layer {
             gamma: norm.gamma,
             beta: norm.beta,
         })
+    }
+}
+
+impl Layer {
+    /// Pixels of all pictures that the convolution writes.
+    fn pixels(&self, input: Input<'_>) -> Result<usize, KernelError> {
+        let [height, width] = self.conv.output_size(input.size())?;
+        Ok(input.batch() * height * width)
     }
 }
 
@@ -204,11 +233,19 @@ impl Weights<'_> {
 }
 
 impl Input<'_> {
-    fn size(&self) -> [usize; 2] {
-        let [_, _, height, width] = match self {
+    fn shape(&self) -> [usize; 4] {
+        match self {
             Input::Blocked(x) => x.shape(),
             Input::Images(_, shape) => *shape,
-        };
+        }
+    }
+
+    fn batch(&self) -> usize {
+        self.shape()[0]
+    }
+
+    fn size(&self) -> [usize; 2] {
+        let [_, _, height, width] = self.shape();
         [height, width]
     }
 }

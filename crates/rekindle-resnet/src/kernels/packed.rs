@@ -11,7 +11,7 @@ use crate::{BatchNorm, Block, ResNet};
 
 /// One of [`STAGES`](crate::STAGES), as it stood when it was packed.
 pub(super) enum PackedStage {
-    Stem(PackedConv2d),
+    Stem(Box<PackedConv2d>),
     Blocks(Vec<PackedBlock>),
 }
 
@@ -31,7 +31,8 @@ impl PackedStage {
     /// Packs a stage; `None` where a layer is not what the kernels know.
     pub fn new(resnet: &ResNet, stage: usize) -> Option<Self> {
         if stage == 0 {
-            return pack(&resnet.conv1, &resnet.bn1).map(Self::Stem);
+            let stem = pack(&resnet.conv1, &resnet.bn1)?;
+            return Some(Self::Stem(Box::new(stem)));
         }
         let blocks = resnet.blocks(stage).iter();
         blocks

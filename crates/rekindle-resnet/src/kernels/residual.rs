@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_kernels::{Activation, Gate, KernelError, Statistics};
 
-use super::layer::{Gradients, Input, Layer, Saved, Wanted, Weights};
+use super::layer::{Gradients, Incoming, Input, Layer, Saved, Wanted, Weights};
 
 /// The layers of a block: two or three in a row and, where the shapes differ, one beside them.
 #[derive(Clone, Debug)]
@@ -141,13 +141,16 @@ impl ResidualBlock {
         for (index, saved) in main.into_iter().enumerate().rev() {
             let input = inner.pop();
             let last = output.take();
-            let gradients = self.main[index].backward(
+            let incoming = Incoming {
+                dy: dy.take().ok_or_else(without_layers)?,
+                gate: last.as_deref().map_or(Gate::Relu, Gate::Output),
+                add: if index == 0 { identity.as_ref() } else { None },
+            };
+            let mut gradients = self.main[index].backward(
                 weights[index],
                 Input::Blocked(input.as_deref().unwrap_or(x)),
                 &saved,
-                last.as_deref().map_or(Gate::Relu, Gate::Output),
-                dy.take().ok_or_else(without_layers)?,
-                if index == 0 { identity.as_ref() } else { None },
+                incoming,
                 Wanted {
                     input: index > 0 || wanted.input,
                     weight: wanted.weights[index],
@@ -155,18 +158,20 @@ impl ResidualBlock {
                 },
             )?;
             drop(saved);
-            let mut gradients = gradients;
             dy = gradients.input.take();
             if index + 1 == count {
                 identity = gradients.residual.take();
                 if let (Some(layer), Some(saved)) = (&self.downsample, &downsample) {
+                    let incoming = Incoming {
+                        dy: identity.take().ok_or_else(without_layers)?,
+                        gate: Gate::None,
+                        add: None,
+                    };
                     let mut found = layer.backward(
                         weights[count],
                         Input::Blocked(x),
                         saved,
-                        Gate::None,
-                        identity.take().ok_or_else(without_layers)?,
-                        None,
+                        incoming,
                         Wanted {
                             input: wanted.input,
                             weight: wanted.weights[count],

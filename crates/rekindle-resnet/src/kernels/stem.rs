@@ -6,7 +6,7 @@ use rekindle_kernels::{
     Activation, Gate, Isa, KernelError, Statistics, max_pool, max_pool_gradient,
 };
 
-use super::layer::{Gradients, Input, Layer, Saved, Wanted, Weights};
+use super::layer::{Gradients, Incoming, Input, Layer, Saved, Wanted, Weights};
 
 /// Max pooling behind a layer.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,12 @@ pub(crate) fn backward(
     } = pooling;
     let dy = max_pool_gradient(isa, &x, &saved.pooled, dy, window, stride, padding)?;
     drop(x);
-    layer.backward(weights, images, &saved.layer, Gate::Relu, dy, None, wanted)
+    let incoming = Incoming {
+        dy,
+        gate: Gate::Relu,
+        add: None,
+    };
+    layer.backward(weights, images, &saved.layer, incoming, wanted)
 }
 
 fn pool(x: &Activation, pooling: Pooling) -> Result<Activation, KernelError> {

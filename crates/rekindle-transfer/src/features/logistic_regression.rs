@@ -1,7 +1,7 @@
 //! Multinomial logistic regression on features, by a proper solver.
 
 use super::lbfgs::Lbfgs;
-use super::table::{Features, LinearHead, check_labels, dot, softmax};
+use super::table::{Features, LinearHead, check_labels, check_weights, dot, softmax};
 use crate::TransferError;
 
 /// A linear probe: minimises the mean cross entropy plus `l2 / 2` times the squared Frobenius norm of the
@@ -27,6 +27,16 @@ impl LogisticRegression {
         }
     }
 
+    /// The regression that other libraries call `C = c` on these features: there the summed cross entropy is
+    /// multiplied by `C` and features are not scaled. At most 1000 steps.
+    pub fn with_inverse_penalty(c: f64, features: &Features) -> Self {
+        let norm = features.mean_norm().max(f64::MIN_POSITIVE);
+        Self {
+            l2: 1.0 / (c * features.len().max(1) as f64 * norm * norm),
+            max_iterations: 1000,
+        }
+    }
+
     /// Fits `features` `[n, dim]` to `labels` `[n]`, each below `classes`.
     ///
     /// # Errors
@@ -39,12 +49,66 @@ impl LogisticRegression {
         labels: &[usize],
         classes: usize,
     ) -> Result<LinearHead, TransferError> {
+        self.fit_rows(features, labels, classes, None)
+    }
+
+    /// As [`fit`](Self::fit), with a weight of at least 0 for each image: the weighted mean of the cross
+    /// entropies is minimised, so a common factor of all weights changes nothing. An image of weight 2 counts
+    /// as the same image twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit), and [`TransferError::Degenerate`] for weights that are negative or not finite,
+    /// or that leave a class without any weight.
+    pub fn fit_weighted(
+        &self,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        weights: &[f64],
+    ) -> Result<LinearHead, TransferError> {
+        check_labels("logistic regression", labels, features.len(), classes)?;
+        check_weights("logistic regression", weights, labels, classes)?;
+        self.fit_rows(features, labels, classes, Some(weights))
+    }
+
+    fn fit_rows(
+        &self,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        weights: Option<&[f64]>,
+    ) -> Result<LinearHead, TransferError> {
         check_labels("logistic regression", labels, features.len(), classes)?;
         let problem = Problem::new(features)?;
         let rows: Vec<usize> = (0..features.len()).collect();
         let start = vec![0.0; classes * (problem.rank + 1)];
-        let solution = problem.solve(self, &rows, labels, classes, None, start);
+        let images = Images {
+            rows: &rows,
+            labels,
+            weights,
+        };
+        let solution = problem.solve(self, &images, classes, None, start);
         Ok(problem.head(features, &solution, classes))
+    }
+}
+
+/// Which images a regression sees.
+pub(super) struct Images<'a> {
+    /// Their rows among the features.
+    pub rows: &'a [usize],
+    /// Labels of all rows of the features.
+    pub labels: &'a [usize],
+    /// Weights of all rows of the features; equal where there are none.
+    pub weights: Option<&'a [f64]>,
+}
+
+impl Images<'_> {
+    /// The share of each image in the mean.
+    fn shares(&self) -> Vec<f64> {
+        let of = |row: &usize| self.weights.map_or(1.0, |weights| weights[*row]);
+        let total: f64 = self.rows.iter().map(of).sum();
+        self.rows.iter().map(|row| of(row) / total).collect()
     }
 }
 
@@ -103,12 +167,11 @@ impl Problem {
         &self.coordinates[index * self.rank..(index + 1) * self.rank]
     }
 
-    /// Weights and bias `[classes, rank + 1]` fitted to the images `rows`, from `start` on.
+    /// Weights and bias `[classes, rank + 1]` fitted to some of the images, from `start` on.
     pub fn solve(
         &self,
         options: &LogisticRegression,
-        rows: &[usize],
-        labels: &[usize],
+        images: &Images<'_>,
         classes: usize,
         offset: Option<&[f64]>,
         start: Vec<f64>,
@@ -118,11 +181,11 @@ impl Problem {
             ..Lbfgs::default()
         };
         let width = self.rank + 1;
-        let share = 1.0 / rows.len() as f64;
+        let (labels, shares) = (images.labels, images.shares());
         solver.minimize(start, |parameters, gradient| {
             gradient.fill(0.0);
             let mut value = 0.0;
-            for row in rows {
+            for (row, share) in images.rows.iter().zip(&shares) {
                 let mut logits = self.logits_of(*row, parameters, classes, offset);
                 let true_logit = logits[labels[*row]];
                 value += share * (softmax(&mut logits) - true_logit);

@@ -1,14 +1,43 @@
 //! Work on features that are computed once and kept.
 
+mod alignment;
 mod cache;
 mod category_relationship;
+mod clustering;
+mod few_shot;
+mod heterogeneous;
+mod instance;
 mod lbfgs;
+pub(crate) mod linalg;
 mod logistic_regression;
 mod prior_probe;
-mod table;
+pub(crate) mod table;
+mod transductive;
+mod zero_shot;
 
+pub use alignment::{
+    AlignedSubspaces, Coral, CoralMap, Kernel, SubspaceAlignment, Tca, TransferComponents,
+};
 pub use cache::{CacheKey, FeatureCache, Row};
 pub use category_relationship::{CategoryRelationship, mix_heads};
+pub use clustering::{
+    Clusters, KMeans, Pca, PrincipalComponents, adjusted_rand_index, normalized_mutual_information,
+};
+pub use few_shot::{
+    Distance, Episode, EpisodeSampler, Matching, MeanAccuracy, Prototypes, SimpleShot,
+};
+pub use heterogeneous::{AlignedManifolds, CanonicalMaps, Cca, ManifoldAlignment};
+pub use instance::{
+    BoostedHeads, DensityRatio, Kliep, KliepWeights, Kmm, TrAdaBoost, effective_sample_size,
+    median_squared_distance,
+};
 pub use logistic_regression::LogisticRegression;
 pub use prior_probe::{FittedProbe, PriorProbe};
-pub use table::{Features, LinearHead};
+pub use table::{Features, LinearHead, accuracy, argmax_rows};
+pub use transductive::{
+    DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,
+};
+pub use zero_shot::{
+    AttributeTable, ClassSplit, Conse, DirectAttributePrediction, Eszsl, EszslMap,
+    GeneralizedAccuracy, mean_class_accuracy,
+};

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::category_relationship::{CategoryRelationship, mix_heads, mixed_logits};
-use super::logistic_regression::{LogisticRegression, Problem};
+use super::logistic_regression::{Images, LogisticRegression, Problem};
 use super::table::{Features, LinearHead, check_labels, softmax};
 use crate::TransferError;
 
@@ -143,8 +143,13 @@ impl Work<'_> {
 
     fn solve(&self, l2: f64, rows: &[usize], offset: Option<&[f64]>, start: Vec<f64>) -> Vec<f64> {
         let regression = LogisticRegression::new(l2);
+        let images = Images {
+            rows,
+            labels: self.labels,
+            weights: None,
+        };
         self.problem
-            .solve(&regression, rows, self.labels, self.classes, offset, start)
+            .solve(&regression, &images, self.classes, offset, start)
     }
 
     /// For each penalty, the log loss of every image by a head that didn't see it, mean over the repeats.

@@ -61,6 +61,84 @@ impl Features {
         self.values.chunks_exact(self.dim)
     }
 
+    /// All values, row after row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The rows at `indices`, in that order; a row may come more than once.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below [`len`](Self::len).
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let mut values = Vec::with_capacity(indices.len() * self.dim);
+        for index in indices {
+            values.extend_from_slice(self.row(*index));
+        }
+        Self {
+            values,
+            dim: self.dim,
+        }
+    }
+
+    /// The rows of `self`, then those of `other`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] where their lengths differ.
+    pub fn stack(&self, other: &Self) -> Result<Self, TransferError> {
+        check_dim("features to stack", other.dim, self.dim)?;
+        let mut values = self.values.clone();
+        values.extend_from_slice(&other.values);
+        Ok(Self {
+            values,
+            dim: self.dim,
+        })
+    }
+
+    /// Each row over its Euclidean length; a row of zeros stays as it is.
+    pub fn l2_normalized(&self) -> Self {
+        let mut values = Vec::with_capacity(self.values.len());
+        for row in self.rows() {
+            let norm = dot(row, row).sqrt();
+            let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+            values.extend(row.iter().map(|v| (f64::from(*v) * scale) as f32));
+        }
+        Self {
+            values,
+            dim: self.dim,
+        }
+    }
+
+    /// The mean row; zeros where there is none.
+    pub fn mean(&self) -> Vec<f64> {
+        let mut mean = vec![0.0; self.dim];
+        for row in self.rows() {
+            for (sum, value) in mean.iter_mut().zip(row) {
+                *sum += f64::from(*value);
+            }
+        }
+        let count = self.len().max(1) as f64;
+        mean.iter_mut().for_each(|sum| *sum /= count);
+        mean
+    }
+
+    /// Each row minus `mean` `[dim]`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for a mean of another length.
+    pub fn centered(&self, mean: &[f64]) -> Result<Self, TransferError> {
+        check_dim("mean of features", mean.len(), self.dim)?;
+        let shift = |(value, mean): (&f32, &f64)| (f64::from(*value) - mean) as f32;
+        let values = self.rows().flat_map(|row| row.iter().zip(mean).map(shift));
+        Ok(Self {
+            values: values.collect(),
+            dim: self.dim,
+        })
+    }
+
     /// Mean Euclidean length of a row.
     pub fn mean_norm(&self) -> f64 {
         let norm = |row: &[f32]| dot(row, row).sqrt();
@@ -108,10 +186,49 @@ impl LinearHead {
         }
         Ok(logits)
     }
+
+    /// Probabilities `[count, classes]`, row-major: the softmax of the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for features of another length.
+    pub fn probabilities(&self, features: &Features) -> Result<Vec<f64>, TransferError> {
+        let mut logits = self.logits(features)?;
+        logits.chunks_exact_mut(self.classes()).for_each(|row| {
+            softmax(row);
+        });
+        Ok(logits)
+    }
+
+    /// The class with the largest logit, for each row.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for features of another length.
+    pub fn predict(&self, features: &Features) -> Result<Vec<usize>, TransferError> {
+        Ok(argmax_rows(&self.logits(features)?, self.classes()))
+    }
+}
+
+/// The first largest entry of each row of `[count, width]` values.
+pub fn argmax_rows(values: &[f64], width: usize) -> Vec<usize> {
+    let largest = |row: &[f64]| {
+        (0..row.len()).fold(0, |best, at| match row[at] > row[best] {
+            true => at,
+            false => best,
+        })
+    };
+    values.chunks_exact(width.max(1)).map(largest).collect()
+}
+
+/// Share of predictions that equal the labels; 0 where there is none.
+pub fn accuracy(predictions: &[usize], labels: &[usize]) -> f64 {
+    let right = predictions.iter().zip(labels).filter(|(p, l)| p == l);
+    right.count() as f64 / labels.len().max(1) as f64
 }
 
 /// Scalar product, summed in double precision.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter()
         .zip(b)
         .map(|(a, b)| f64::from(*a) * f64::from(*b))
@@ -119,7 +236,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Turns a row of logits into probabilities in place; returns the logarithm of the sum of exponentials.
-pub(super) fn softmax(row: &mut [f64]) -> f64 {
+pub(crate) fn softmax(row: &mut [f64]) -> f64 {
     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for value in row.iter_mut() {
@@ -132,8 +249,24 @@ pub(super) fn softmax(row: &mut [f64]) -> f64 {
     largest + sum.ln()
 }
 
+/// Checks the length of a row.
+pub(crate) fn check_dim(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), TransferError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(TransferError::WrongLength {
+            what,
+            found,
+            expected,
+        }),
+    }
+}
+
 /// Checks labels against the number of rows and classes; every class must have an image.
-pub(super) fn check_labels(
+pub(crate) fn check_labels(
     method: &'static str,
     labels: &[usize],
     count: usize,
@@ -156,6 +289,34 @@ pub(super) fn check_labels(
     match (0..classes).find(|class| !labels.contains(class)) {
         Some(class) => degenerate(format!(
             "class {class} has no image; add some or leave it out"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks weights of rows: finite, not negative, and some for every class.
+pub(crate) fn check_weights(
+    method: &'static str,
+    weights: &[f64],
+    labels: &[usize],
+    classes: usize,
+) -> Result<(), TransferError> {
+    check_dim("weights of images", weights.len(), labels.len())?;
+    let degenerate = |reason: String| Err(TransferError::Degenerate { method, reason });
+    let is_wrong = |weight: &f64| !weight.is_finite() || *weight < 0.0;
+    if let Some(at) = weights.iter().position(is_wrong) {
+        return degenerate(format!(
+            "weight {} of image {at}; weights are finite and at least 0",
+            weights[at]
+        ));
+    }
+    let mut sums = vec![0.0; classes];
+    for (weight, label) in weights.iter().zip(labels) {
+        sums[*label] += weight;
+    }
+    match sums.iter().position(|sum| *sum == 0.0) {
+        Some(class) => degenerate(format!(
+            "no image of class {class} has a weight above 0; add some or leave the class out"
         )),
         None => Ok(()),
     }

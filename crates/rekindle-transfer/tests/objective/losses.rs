@@ -49,7 +49,8 @@ fn two(name: &str, a: Tensor<2>, b: Tensor<2>, loss: impl Fn(Tensor<2>, Tensor<2
 }
 
 fn one(name: &str, x: Tensor<2>, loss: impl Fn(Tensor<2>) -> Loss) {
-    agrees(name, &[x.clone()], loss(x));
+    let loss = loss(x.clone());
+    agrees(name, std::slice::from_ref(&x), loss);
 }
 
 #[test]

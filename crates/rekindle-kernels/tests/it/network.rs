@@ -1,9 +1,6 @@
 //! Rounding through a whole network, and buffers that come back used.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::random;
+use crate::reference::{random, relative_error};
 use rekindle_kernels::{
     Activation, Algorithm, Conv2dParams, Isa, PackedConv2d, global_average_pool, max_pool,
     release_buffers,
@@ -59,7 +56,7 @@ fn winograd_stays_within_tolerance_through_a_whole_network() {
     let expected: Vec<f64> = direct.iter().map(|&v| f64::from(v)).collect();
     for &isa in Isa::available() {
         let found = trunk(isa, &pictures, shape, Algorithm::Winograd);
-        let error = common::relative_error(&found, &expected);
+        let error = relative_error(&found, &expected);
         println!("{isa}: {error:.1e} of the largest feature");
         assert!(error < 2e-5, "{isa}: {error:e}");
     }

@@ -1,16 +1,10 @@
-//! Convolution as an implicit matrix product on blocked activations.
-//!
-//! Work is cut into bands of output rows whose input fits into the second-level cache. Within a band the loops go over
-//! panels of output channels, then chunks of the sum, then pixels: a chunk of a panel's weights stays in the first-level
-//! cache while the band streams past it.
+//! One forward pass: how it is cut into tasks, and what each of them does.
 
-use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
-use crate::conv::{Conv2dParams, packed_bias};
+use super::{Direct, Frame, Source};
+use crate::buffer::{LANES, SendPtr, with_scratch};
+use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
-use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
-use crate::weights::{Filters, Layout};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -18,161 +12,27 @@ use std::ops::Range;
 const BAND_BYTES: usize = 384 << 10;
 /// Terms of the sum that are added before moving to the next pixels.
 const CHUNK: usize = 256;
-/// Weights packed for the direct algorithm.
-#[derive(Clone, Debug)]
-pub(crate) struct Direct {
-    params: Conv2dParams,
-    layout: Layout,
-    weights: Buffer,
-    bias: Vec<Line>,
-}
-
-/// Where input values come from.
-#[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
-    Blocked(&'a Activation),
-    /// Row-major `[batch, channels, height, width]`.
-    Planar(&'a [f32]),
-}
-
-impl Direct {
-    pub fn pack(
-        isa: Isa,
-        params: &Conv2dParams,
-        filters: Filters<'_>,
-        scale_shift: Option<(&[f32], &[f32])>,
-    ) -> Self {
-        let layout = Layout::new(params, Kernels::of(isa).nr, 1);
-        Self {
-            params: *params,
-            weights: layout.pack(filters, scale_shift.map(|s| s.0)),
-            layout,
-            bias: packed_bias(params.out_channels, scale_shift),
-        }
-    }
-
-    pub fn is_planar(&self) -> bool {
-        self.layout.planar
-    }
-
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.weights.lines()) + size_of_val(self.bias.as_slice())
-    }
-
-    /// Shapes have been checked; `out` is fully written.
-    pub fn forward(
-        &self,
-        isa: Isa,
-        source: Source<'_>,
-        shape: [usize; 4],
-        residual: Option<&Activation>,
-        relu: bool,
-        out: &mut Activation,
-    ) {
-        let [_, _, oh, ow] = out.shape();
-        let padding = self.params.padding as isize;
-        let frame = Frame {
-            top: padding,
-            left: padding,
-            size: [oh, ow],
-            out_width: ow,
-            out_plane: oh * ow,
-            origin: [0, 0],
-            step: 1,
-        };
-        self.forward_into(isa, source, shape, residual, relu, out, frame);
-    }
-
-    /// As [`forward`](Self::forward), for the output pixels that `frame` tells.
-    #[allow(clippy::too_many_arguments)]
-    pub fn forward_into(
-        &self,
-        isa: Isa,
-        source: Source<'_>,
-        [n, _, height, width]: [usize; 4],
-        residual: Option<&Activation>,
-        relu: bool,
-        out: &mut Activation,
-        frame: Frame,
-    ) {
-        let [oh, ow] = frame.size;
-        if oh == 0 || ow == 0 {
-            return;
-        }
-        let kernels = Kernels::of(isa);
-        let Conv2dParams {
-            kernel: [kh, kw],
-            stride,
-            ..
-        } = self.params;
-        let fits = |start: isize, out: usize, kernel: usize, len: usize| {
-            start == 0 && (out - 1) * stride + kernel <= len
-        };
-        let inside = fits(frame.top, oh, kh, height) && fits(frame.left, ow, kw, width);
-        // A 1x1 convolution does not see rows, so that all pixels of a picture are one row, cut into register tiles.
-        let flat = [kh, kw, stride, frame.step] == [1; 4]
-            && [height, width] == frame.size
-            && inside
-            && frame.out_width == ow;
-        let units = if flat {
-            (oh * ow).div_ceil(kernels.mr)
-        } else {
-            oh
-        };
-        let job = Job {
-            conv: self,
-            kernels,
-            source,
-            height,
-            width,
-            frame,
-            units,
-            flat,
-            in_place: inside && !self.layout.planar && matches!(source, Source::Blocked(_)),
-            residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
-            relu,
-            out: out.send_ptr(),
-        };
-        job.run(n);
-    }
-}
-
-/// Which output pixels are computed, and where they go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    /// Rows and columns of padding before the first input pixel; negative to skip pixels.
-    pub top: isize,
-    pub left: isize,
-    /// Height and width of what is computed.
-    pub size: [usize; 2],
-    /// Pixels in a row and a plane of the output.
-    pub out_width: usize,
-    pub out_plane: usize,
-    /// Row and column in the output of the first pixel, and pixels from one to the next in both directions.
-    pub origin: [usize; 2],
-    pub step: usize,
-}
 
 /// One forward pass.
-struct Job<'a> {
-    conv: &'a Direct,
-    kernels: &'static Kernels,
-    source: Source<'a>,
-    height: usize,
-    width: usize,
-    frame: Frame,
+pub(super) struct Pass<'a> {
+    pub conv: &'a Direct,
+    pub kernels: &'static Kernels,
+    pub source: Source<'a>,
+    pub height: usize,
+    pub width: usize,
+    pub frame: Frame,
     /// Output rows, or register tiles where flat.
-    units: usize,
-    flat: bool,
+    pub units: usize,
+    pub flat: bool,
     /// All windows lie inside the input, which can be read where it is.
-    in_place: bool,
-    residual: *const f32,
-    relu: bool,
-    out: SendPtr,
+    pub in_place: bool,
+    pub residual: *const f32,
+    pub relu: bool,
+    pub out: SendPtr,
 }
 
 // SAFETY: `residual` is only read, and outlives the pass by the borrow in `Direct::forward`.
-unsafe impl Sync for Job<'_> {}
+unsafe impl Sync for Pass<'_> {}
 
 /// The part of the input that a task reads, as the micro-kernel sees it.
 struct View {
@@ -185,8 +45,8 @@ struct View {
     pixel: usize,
 }
 
-impl Job<'_> {
-    fn run(&self, n: usize) {
+impl Pass<'_> {
+    pub fn run(&self, n: usize) {
         let threads = rayon::current_num_threads();
         let (inputs, panels) = (self.inputs(), self.conv.layout.panels.len());
         let picture_bytes = inputs * self.height * self.width * self.pixel_values() * 4;

@@ -1,0 +1,99 @@
+//! Whole networks on the CPU: forward pass, training step, and a step behind frozen stages; ours and Burn's kernels.
+//!
+//! `cargo bench --bench network`
+
+use std::time::Duration;
+
+use burn::module::Module;
+use burn::prelude::*;
+use burn::tensor::Distribution;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rekindle::resnet::{Architecture, STAGES};
+use rekindle::trainer::feed::Batch;
+use rekindle::trainer::loss::Targets;
+use rekindle::trainer::{Learner, Recipe};
+use rekindle::transfer::{Classifier, Strategy};
+
+const BATCH: usize = 4;
+
+fn forward(c: &mut Criterion) {
+    let device = Device::flex();
+    let mut group = c.benchmark_group("forward");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for arch in [Architecture::ResNet18, Architecture::ResNet50] {
+        for kernels in [true, false] {
+            let model = arch.config().init(&device).valid().with_kernels(kernels);
+            let images = images(&device);
+            group.bench_function(name(arch, kernels), |b| {
+                b.iter(|| model.forward(images.clone()).into_data());
+            });
+        }
+    }
+}
+
+fn training_step(c: &mut Criterion) {
+    let frozen = Strategy::FreezeUpTo {
+        last_frozen: "layer3".to_string(),
+    };
+    let strategies = [
+        ("training step", Strategy::fine_tuning()),
+        ("frozen to layer3", frozen),
+    ];
+    for (title, strategy) in strategies {
+        let mut group = c.benchmark_group(title);
+        group.throughput(Throughput::Elements(BATCH as u64));
+        for kernels in [true, false] {
+            let arch = Architecture::ResNet18;
+            let mut learner = learner(arch, &strategy, kernels);
+            let batch = batch();
+            group.bench_function(name(arch, kernels), |b| {
+                b.iter(|| learner.train_batch(&batch, 1e-3));
+            });
+        }
+    }
+}
+
+fn learner(
+    arch: Architecture,
+    strategy: &Strategy,
+    kernels: bool,
+) -> Learner<rekindle::resnet::ResNet> {
+    let device = Device::flex();
+    let backbone = arch.config().with_num_classes(0).init(&device);
+    let classifier = Classifier::new(backbone.with_kernels(kernels), 10, 0, &device);
+    let plan = strategy
+        .plan(&STAGES, 0)
+        .expect("layer3 is a stage of every ResNet");
+    Learner::new(classifier, plan, &Recipe::tutorial(), &device)
+}
+
+fn batch() -> Batch {
+    Batch {
+        x: images(&Device::flex()),
+        start: 0,
+        targets: Targets {
+            labels: (0..BATCH).collect(),
+            ..Targets::default()
+        },
+        indices: (0..BATCH).collect(),
+        skipped: Vec::new(),
+    }
+}
+
+fn images(device: &Device) -> Tensor<4> {
+    Tensor::random([BATCH, 3, 224, 224], Distribution::Normal(0.0, 1.0), device)
+}
+
+fn name(arch: Architecture, kernels: bool) -> String {
+    format!("{arch}, {}", if kernels { "kernels" } else { "Burn" })
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5));
+    targets = forward, training_step
+}
+criterion_main!(benches);

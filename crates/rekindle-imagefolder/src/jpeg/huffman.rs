@@ -1,0 +1,292 @@
+//! Huffman codes of a baseline scan (ITU T.81, annex F), several symbols for each load of the bit
+//! buffer.
+
+use super::header::ZIGZAG;
+
+/// Codes and the bits of the value behind them that are looked up at once.
+const BITS: u32 = 11;
+
+/// The end of a block, as a run that leads beyond it.
+const END: u32 = 64;
+
+/// Symbols that are surely in a filled bit buffer, if they are short ones.
+const SYMBOLS: u32 = 56 / BITS;
+
+/// Coefficients of a block, columns before rows, and one place for those beyond the end.
+pub(super) type Block = [i16; 72];
+
+/// By position in the file's order, the place in a [`Block`].
+pub(super) const PLACES: [u8; 128] = {
+    let mut places = [64; 128];
+    let mut at = 0;
+    while at < 64 {
+        let place = ZIGZAG[at];
+        places[at] = place % 8 * 8 + place / 8;
+        at += 1;
+    }
+    places
+};
+
+/// A table that gives zeros to skip and the value that follows.
+pub(super) struct Table {
+    /// By the next [`BITS`] bits: number of bits of code and value, zeros to skip, and the value;
+    /// 0 where more bits are needed.
+    fast: Box<[u32; 1 << BITS]>,
+    /// The first code that is longer than the index, aligned to 16 bits.
+    above: [u32; 18],
+    /// What to add to a code of a length to have its symbol's position.
+    offsets: [i32; 17],
+    symbols: Vec<u8>,
+    /// Whether symbol 0 stands for the value 0 and not for the end of the block.
+    is_dc: bool,
+}
+
+impl Table {
+    /// `None` for codes that no file should have.
+    pub(super) fn dc(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let valid = symbols.iter().all(|symbol| *symbol <= 15);
+        valid.then(|| Self::new(lengths, symbols, true))?
+    }
+
+    /// `None` for codes that no file should have.
+    pub(super) fn ac(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        // A run without a value is the end of the block or sixteen zeros.
+        let valid = |symbol: &u8| symbol & 15 != 0 || matches!(symbol, 0 | 0xf0);
+        symbols
+            .iter()
+            .all(valid)
+            .then(|| Self::new(lengths, symbols, false))?
+    }
+
+    fn new(lengths: &[u8; 16], symbols: &[u8], is_dc: bool) -> Option<Self> {
+        let mut table = Self {
+            fast: Box::new([0; 1 << BITS]),
+            above: [0; 18],
+            offsets: [0; 17],
+            symbols: symbols.to_vec(),
+            is_dc,
+        };
+        let (mut code, mut position) = (0_u32, 0_usize);
+        for length in 1..=16_u32 {
+            let count = u32::from(lengths[length as usize - 1]);
+            table.offsets[length as usize] = position as i32 - code as i32;
+            for _ in 0..count {
+                let symbol = *symbols.get(position)?;
+                if length <= BITS {
+                    table.fill_fast(code, length, symbol);
+                }
+                code += 1;
+                position += 1;
+            }
+            if code > 1 << length {
+                return None;
+            }
+            table.above[length as usize] = code << (16 - length);
+            code <<= 1;
+        }
+        table.above[17] = u32::MAX;
+        Some(table)
+    }
+
+    fn fill_fast(&mut self, code: u32, length: u32, symbol: u8) {
+        let spare = BITS - length;
+        let size = u32::from(symbol & 15);
+        if size > spare {
+            return;
+        }
+        for tail in 0..1 << spare {
+            let value = extend(tail >> (spare - size), size);
+            let run = self.run(symbol);
+            let entry = (value as u32) << 16 | run << 8 | (length + size);
+            if let Some(place) = self.fast.get_mut((code << spare | tail) as usize) {
+                *place = entry;
+            }
+        }
+    }
+
+    fn run(&self, symbol: u8) -> u32 {
+        if symbol == 0 && !self.is_dc {
+            END
+        } else {
+            u32::from(symbol >> 4)
+        }
+    }
+}
+
+/// The signed value that `bits` of this size stand for.
+fn extend(bits: u32, size: u32) -> i32 {
+    let is_negative = size > 0 && bits >> (size - 1) == 0;
+    bits as i32 - if is_negative { (1 << size) - 1 } else { 0 }
+}
+
+/// The bits of a scan without stuffed zeros and markers.
+pub(super) struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// The next bits, from the top. Below `count` there may be bits that come again.
+    buffer: u64,
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(data: &'a [u8], at: usize) -> Self {
+        Self {
+            data,
+            at,
+            buffer: 0,
+            count: 0,
+        }
+    }
+
+    /// Whether more was read than `end` bytes of the data.
+    pub(super) fn is_beyond(&self, end: usize) -> bool {
+        8 * self.at > 8 * end + self.count as usize
+    }
+
+    /// Makes it at least 56 bits, as long as the data last.
+    #[inline(always)]
+    fn refill(&mut self) {
+        if let Some(next) = self.data.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            self.buffer |= u64::from_be_bytes(*next) >> self.count;
+            self.at += ((63 - self.count) >> 3) as usize;
+            self.count |= 56;
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, bits: u32) -> u32 {
+        // Twice, because a shift by 64 is none.
+        let value = (self.buffer >> 1 >> (63 - bits)) as u32;
+        self.drop(bits);
+        value
+    }
+
+    #[inline(always)]
+    fn drop(&mut self, bits: u32) {
+        self.buffer <<= bits;
+        self.count = self.count.saturating_sub(bits);
+    }
+
+    /// Zeros to skip, and a value. Needs [`BITS`] bits. `None` for a code that is none.
+    #[inline(always)]
+    fn symbol(&mut self, table: &Table) -> Option<(u32, i32)> {
+        let entry = table.fast[(self.buffer >> (64 - BITS)) as usize];
+        if entry != 0 {
+            self.drop(entry & 0xff);
+            Some((entry >> 8 & 0xff, entry as i32 >> 16))
+        } else {
+            self.long_symbol(table)
+        }
+    }
+
+    #[inline(never)]
+    fn long_symbol(&mut self, table: &Table) -> Option<(u32, i32)> {
+        self.refill();
+        let next = (self.buffer >> 48) as u32;
+        let length = (1..=17).find(|length| next < table.above[*length])?;
+        let code = (next >> (16 - length.min(16))) as i32;
+        let position = code + table.offsets.get(length)?;
+        let symbol = *table.symbols.get(usize::try_from(position).ok()?)?;
+        self.drop(length as u32);
+        let size = u32::from(symbol & 15);
+        let bits = self.take(size);
+        self.refill();
+        Some((table.run(symbol), extend(bits, size)))
+    }
+
+    /// Reads a block into `block`, which must be zero. Coefficients are put where [`PLACES`] says.
+    /// Returns the position in the file's order of the last one.
+    #[inline(always)]
+    pub(super) fn block(
+        &mut self,
+        dc: &Table,
+        ac: &Table,
+        before: &mut i32,
+        block: &mut Block,
+    ) -> Option<usize> {
+        self.refill();
+        let (_, difference) = self.symbol(dc)?;
+        *before = before.wrapping_add(difference);
+        block[0] = *before as i16;
+        let mut at = 1;
+        loop {
+            self.refill();
+            for _ in 0..SYMBOLS {
+                let (run, value) = self.symbol(ac)?;
+                at += run as usize;
+                block[usize::from(PLACES[at & 127])] = value as i16;
+                at += 1;
+                if at > 63 {
+                    return match (at, run) {
+                        (64, _) => Some(63),
+                        (_, END) => Some(at - END as usize - 2),
+                        _ => None,
+                    };
+                }
+            }
+        }
+    }
+
+    /// As [`block`](Self::block), without keeping the coefficients.
+    #[inline(always)]
+    pub(super) fn skip_block(&mut self, dc: &Table, ac: &Table, before: &mut i32) -> Option<()> {
+        self.refill();
+        let (_, difference) = self.symbol(dc)?;
+        *before = before.wrapping_add(difference);
+        let mut at = 1;
+        loop {
+            self.refill();
+            for _ in 0..SYMBOLS {
+                let (run, _) = self.symbol(ac)?;
+                at += run as usize + 1;
+                if at > 63 {
+                    return (at == 64 || run == END).then_some(());
+                }
+            }
+        }
+    }
+}
+
+/// A scan without stuffed zeros; where its restart intervals end.
+pub(super) struct Unstuffed {
+    pub(super) data: Vec<u8>,
+    pub(super) ends: Vec<usize>,
+}
+
+impl Unstuffed {
+    /// Reads up to the first marker that is no restart, at most `intervals` intervals. `None` where
+    /// restart markers do not count up.
+    pub(super) fn read(scan: &[u8], intervals: usize) -> Option<Self> {
+        let mut data = Vec::with_capacity(scan.len() + 8);
+        let mut ends = Vec::new();
+        let mut rest = scan;
+        loop {
+            let at = memchr::memchr(0xff, rest)?;
+            data.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+            match *rest.first()? {
+                0 => {
+                    data.push(0xff);
+                    rest = &rest[1..];
+                }
+                // A fill byte before a marker.
+                0xff => {}
+                restart @ 0xd0..=0xd7 if usize::from(restart & 7) == ends.len() % 8 => {
+                    ends.push(data.len());
+                    if ends.len() == intervals {
+                        break;
+                    }
+                    rest = &rest[1..];
+                }
+                0xd0..=0xd7 => return None,
+                _ => {
+                    ends.push(data.len());
+                    break;
+                }
+            }
+        }
+        // Refilling reads eight bytes at once.
+        data.extend_from_slice(&[0; 8]);
+        Some(Self { data, ends })
+    }
+}

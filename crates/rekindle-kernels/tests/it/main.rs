@@ -1,0 +1,11 @@
+//! Everything against something plain and independent.
+#![allow(clippy::unwrap_used)]
+
+mod batch_norm;
+mod convolution;
+mod errors;
+mod linear;
+mod network;
+mod pooling;
+mod reference;
+mod shapes;

@@ -1,0 +1,93 @@
+//! Pooling and its gradients against plain loops.
+
+use crate::reference::{random, relative_error};
+use rekindle_kernels::{
+    Activation, Isa, global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient,
+};
+
+#[test]
+fn pooling() {
+    for (shape, [kernel, stride, padding]) in [
+        ([2, 5, 1, 1], [3, 2, 1]),
+        ([2, 64, 11, 14], [3, 2, 1]),
+        ([1, 17, 9, 8], [2, 2, 0]),
+        ([1, 3, 7, 5], [5, 1, 2]),
+    ] {
+        let x = random(shape.iter().product(), 9);
+        let input = Activation::from_nchw(&x, shape).unwrap();
+        let [n, c, h, w] = shape;
+        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let (oh, ow) = (size(h), size(w));
+        let mut expected = vec![f32::NEG_INFINITY; n * c * oh * ow];
+        for (i, best) in expected.iter_mut().enumerate() {
+            let (plane, y, ox) = (i / (oh * ow), i / ow % oh, i % ow);
+            for (ky, kx) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
+                let (iy, ix) = (y * stride + ky, ox * stride + kx);
+                if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
+                    *best = best.max(x[(plane * h + iy - padding) * w + ix - padding]);
+                }
+            }
+        }
+        for &isa in Isa::available() {
+            let y = max_pool(isa, &input, kernel, stride, padding).unwrap();
+            assert_eq!(y.shape(), [n, c, oh, ow]);
+            assert_eq!(y.to_nchw(), expected, "{isa} {shape:?}");
+        }
+        let means: Vec<f64> = x
+            .chunks(h * w)
+            .map(|plane| plane.iter().map(|&v| f64::from(v)).sum::<f64>() / (h * w) as f64)
+            .collect();
+        assert!(relative_error(&global_average_pool(&input).unwrap(), &means) < 1e-5);
+    }
+}
+
+#[test]
+fn gradients() {
+    for (shape, [kernel, stride, padding]) in [
+        ([2, 5, 1, 1], [3, 2, 1]),
+        ([2, 64, 11, 14], [3, 2, 1]),
+        ([1, 17, 9, 8], [2, 2, 0]),
+    ] {
+        let [n, c, h, w] = shape;
+        // Few distinct values, so that windows hold equal ones.
+        let x: Vec<f32> = random(shape.iter().product(), 9)
+            .iter()
+            .map(|v| (v * 3.0).round())
+            .collect();
+        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let (oh, ow) = (size(h), size(w));
+        let dy = random(n * c * oh * ow, 10);
+        let mut expected = vec![0.0f64; x.len()];
+        for (i, &dy) in dy.iter().enumerate() {
+            let (plane, y, ox) = (i / (oh * ow), i / ow % oh, i % ow);
+            let mut best: Option<usize> = None;
+            for (ky, kx) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
+                let (iy, ix) = (y * stride + ky, ox * stride + kx);
+                if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
+                    let at = (plane * h + iy - padding) * w + ix - padding;
+                    if best.is_none_or(|best| x[at] > x[best]) {
+                        best = Some(at);
+                    }
+                }
+            }
+            expected[best.unwrap()] += f64::from(dy);
+        }
+        let input = Activation::from_nchw(&x, shape).unwrap();
+        let gradient = Activation::from_nchw(&dy, [n, c, oh, ow]).unwrap();
+        for &isa in Isa::available() {
+            let y = max_pool(isa, &input, kernel, stride, padding).unwrap();
+            let found =
+                max_pool_gradient(isa, &input, &y, &gradient, kernel, stride, padding).unwrap();
+            assert!(
+                relative_error(&found.to_nchw(), &expected) < 1e-6,
+                "{isa} {shape:?}"
+            );
+        }
+        let dy = random(n * c, 11);
+        let expected: Vec<f64> = (0..x.len())
+            .map(|i| f64::from(dy[i / (h * w)]) / (h * w) as f64)
+            .collect();
+        let found = global_average_pool_gradient(&dy, shape).unwrap().to_nchw();
+        assert!(relative_error(&found, &expected) < 1e-6);
+    }
+}

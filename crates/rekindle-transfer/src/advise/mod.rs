@@ -1,0 +1,15 @@
+//! What, when and how to transfer: scores of a source for a target, before anything is trained.
+//!
+//! All look at features or source probabilities of the target's images, once. [`LogMe`], [`HScore`],
+//! [`leep`] and [`nce`] need labels and rank sources for one target; [`ProxyADistance`] needs none and says how
+//! far two domains are apart.
+
+mod h_score;
+mod leep;
+mod log_me;
+mod proxy_a_distance;
+
+pub use h_score::HScore;
+pub use leep::{leep, nce};
+pub use log_me::LogMe;
+pub use proxy_a_distance::ProxyADistance;

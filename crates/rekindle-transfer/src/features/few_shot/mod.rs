@@ -1,0 +1,11 @@
+//! Learning from one or a few images a class.
+
+mod episode;
+mod matching;
+mod prototypes;
+mod simple_shot;
+
+pub use episode::{Episode, EpisodeSampler, MeanAccuracy};
+pub use matching::Matching;
+pub use prototypes::{Distance, Prototypes};
+pub use simple_shot::SimpleShot;
