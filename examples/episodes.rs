@@ -22,7 +22,9 @@ use clap::Parser;
 use image::imageops::{self, FilterType};
 use rayon::prelude::*;
 use rekindle::resnet::{ConvNet, ConvNetConfig};
-use rekindle::transfer::objective::{Episodes, prototype_logits, prototypes};
+use rekindle::transfer::TransferError;
+use rekindle::transfer::features::{Distance, EpisodeSampler, Features, MeanAccuracy, Prototypes};
+use rekindle::transfer::objective::{prototype_logits, prototypes};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -81,10 +83,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let net = train_network(arguments, &train)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let embeddings = embed(&net, &test);
+    let embeddings = embed(&net, &test)?;
     let mut results = Vec::new();
     for (ways, shots) in [(5, 1), (5, 5), (20, 1), (20, 5)] {
-        let (mean, interval) = accuracy(&embeddings, &test, [ways, shots, 5], arguments.tasks)?;
+        let found = accuracy(&embeddings, &test, [ways, shots], arguments.tasks)?;
+        let MeanAccuracy { mean, interval, .. } = found;
         if !arguments.json {
             println!("{ways}-way {shots}-shot: {mean:.4} +- {interval:.4}");
         }
@@ -184,12 +187,17 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
     device.seed(arguments.seed);
     let mut net = ConvNetConfig::new().init(&device);
     let mut optimizer = AdamConfig::new().init();
-    let sizes = [arguments.ways, arguments.shots, arguments.queries];
-    let episodes = Episodes::new(&train.labels, sizes, arguments.seed)?;
+    let Arguments {
+        ways,
+        shots,
+        queries,
+        ..
+    } = *arguments;
+    let episodes = EpisodeSampler::new(&train.labels, ways, shots, queries)?.seed(arguments.seed);
     let mut recent = 0.0;
     for number in 0..arguments.episodes {
         let episode = episodes.episode(number);
-        let rows = [episode.support.as_slice(), &episode.queries].concat();
+        let rows = [episode.support.as_slice(), &episode.query].concat();
         let embedded = net.features(train.batch(&rows, &device));
         let (support, width) = (episode.support.len(), embedded.dims()[1]);
         let prototypes = prototypes(
@@ -198,10 +206,9 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
         )?;
         let queries = embedded.slice([support..rows.len(), 0..width]);
         let logits = prototype_logits(queries, prototypes)?;
-        let labels: Vec<i64> = (0..episode.queries.len())
-            .map(|at| (at / arguments.queries) as i64)
-            .collect();
-        let labels = TensorData::new(labels, [episode.queries.len(), 1]);
+        let labels = episode.query_labels.iter().map(|label| *label as i64);
+        let labels: Vec<i64> = labels.collect();
+        let labels = TensorData::new(labels, [episode.query.len(), 1]);
         let labels = Tensor::<2, Int>::from_data(labels, &device);
         let loss = log_softmax(logits, 1).gather(1, labels).mean().neg();
         recent += f64::from(loss.clone().into_scalar::<f32>());
@@ -216,59 +223,41 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
     Ok(net.valid())
 }
 
-/// Embeddings `[n, 64]` of all drawings, row by row.
-fn embed(net: &ConvNet, characters: &Characters) -> Vec<Vec<f32>> {
+/// Embeddings `[n, 64]` of all drawings.
+fn embed(net: &ConvNet, characters: &Characters) -> Result<Features, TransferError> {
     let device = Device::flex();
     let rows: Vec<usize> = (0..characters.labels.len()).collect();
-    rows.chunks(256)
-        .flat_map(|rows| {
-            let embedded = net.features(characters.batch(rows, &device));
-            let width = embedded.dims()[1];
-            let values: Vec<f32> = embedded.into_data().iter::<f32>().collect();
-            values
-                .chunks_exact(width)
-                .map(<[f32]>::to_vec)
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let mut values: Vec<f32> = Vec::new();
+    for rows in rows.chunks(256) {
+        let embedded = net.features(characters.batch(rows, &device));
+        values.extend(embedded.into_data().iter::<f32>());
+    }
+    Features::new(values, net.num_features())
 }
 
-/// Mean accuracy over tasks and half the width of its 95 % interval.
+/// Of nearest means over tasks of this size, 5 questions a class.
 fn accuracy(
-    embeddings: &[Vec<f32>],
+    embeddings: &Features,
     characters: &Characters,
-    sizes: [usize; 3],
+    [ways, shots]: [usize; 2],
     tasks: u64,
-) -> Result<(f64, f64), Failure> {
-    let [ways, shots, queries] = sizes;
-    let episodes = Episodes::new(&characters.labels, sizes, 77)?;
+) -> Result<MeanAccuracy, Failure> {
+    let episodes = EpisodeSampler::new(&characters.labels, ways, shots, 5)?.seed(77);
     let of_task = |number: u64| {
         let episode = episodes.episode(number);
-        let means: Vec<Vec<f32>> = episode
-            .support
-            .chunks_exact(shots)
-            .map(|rows| {
-                let width = embeddings[rows[0]].len();
-                let mean =
-                    |at| rows.iter().map(|row| embeddings[*row][at]).sum::<f32>() / shots as f32;
-                (0..width).map(mean).collect()
-            })
-            .collect();
-        let distance =
-            |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum() };
-        let nearest = |row: usize| {
-            let to = |way: &usize| distance(&embeddings[row], &means[*way]);
-            (0..ways).min_by(|a, b| to(a).total_cmp(&to(b)))
+        let rows = |rows: &[usize]| {
+            let values = rows.iter().flat_map(|row| embeddings.row(*row)).copied();
+            Features::new(values.collect(), embeddings.dim())
         };
-        let answers = episode.queries.iter().enumerate();
-        let correct = answers
-            .filter(|(at, row)| nearest(**row) == Some(at / queries))
-            .count();
-        correct as f64 / episode.queries.len() as f64
+        let support = rows(&episode.support)?;
+        let distance = Distance::SquaredEuclidean;
+        let means = Prototypes::fit(&support, &episode.support_labels, ways, distance)?;
+        let answers = means.predict(&rows(&episode.query)?)?;
+        let pairs = answers.iter().zip(&episode.query_labels);
+        let correct = pairs.filter(|(answer, label)| answer == label).count();
+        Ok(correct as f64 / answers.len() as f64)
     };
-    let found: Vec<f64> = (0..tasks).into_par_iter().map(of_task).collect();
-    let n = found.len().max(2) as f64;
-    let mean = found.iter().sum::<f64>() / n;
-    let variance = found.iter().map(|a| (a - mean) * (a - mean)).sum::<f64>() / (n - 1.0);
-    Ok((mean, 1.96 * (variance / n).sqrt()))
+    let found = (0..tasks).into_par_iter().map(of_task);
+    let found = found.collect::<Result<Vec<_>, TransferError>>()?;
+    Ok(MeanAccuracy::of(&found)?)
 }

@@ -9,29 +9,25 @@
 //! the first half of the 10,000 test digits stands in for the one, the second half for the other. Labels of a target are used
 //! for nothing but the table. `--json` prints it for a program.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+mod set;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use clap::Parser;
-use image::imageops::{self, FilterType};
-use image::{GrayImage, Luma};
+use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt, SeedableRng};
 use rekindle::resnet::{ConvNet, ConvNetConfig};
-use rekindle::trainer::feed::Batch;
-use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Optimizer, Recipe};
 use rekindle::transfer::objective::{DomainAlignment, DomainObjective};
 use rekindle::transfer::{Classifier, Plan};
 use serde_json::json;
 
-type Failure = Box<dyn std::error::Error>;
+use set::Digits;
 
-const SIZE: usize = 28;
-const PIXELS: usize = SIZE * SIZE;
+type Failure = Box<dyn std::error::Error>;
 
 /// Adapts a digit classifier from MNIST to USPS and back.
 #[derive(Debug, Parser)]
@@ -185,81 +181,4 @@ fn accuracy(learner: &Learner<ConvNet>, test: &Digits, device: &Device) -> Resul
         }
     }
     Ok(correct as f64 / test.labels.len() as f64)
-}
-
-/// Digits of 28 x 28 pixels, ink 1 on paper 0.
-struct Digits {
-    pixels: Vec<f32>,
-    labels: Vec<usize>,
-}
-
-impl Digits {
-    fn read(folder: &Path, part: &str) -> Result<Self, Failure> {
-        let images = unpack(&folder.join(format!("{part}-images-idx3-ubyte.gz")))?;
-        let labels = unpack(&folder.join(format!("{part}-labels-idx1-ubyte.gz")))?;
-        let number = |at: usize| {
-            let bytes = images
-                .get(at..at + 4)
-                .and_then(|bytes| bytes.try_into().ok());
-            bytes.map(u32::from_be_bytes).ok_or("a cut idx file")
-        };
-        let (height, width) = (number(8)?, number(12)?);
-        let mut pixels = Vec::new();
-        for digit in images[16..].chunks_exact((height * width) as usize) {
-            let digit = GrayImage::from_fn(width, height, |x, y| {
-                Luma([digit[(y * width + x) as usize]])
-            });
-            let digit = imageops::resize(&digit, SIZE as u32, SIZE as u32, FilterType::Triangle);
-            pixels.extend(digit.pixels().map(|pixel| f32::from(pixel.0[0]) / 255.0));
-        }
-        let labels: Vec<usize> = labels
-            .iter()
-            .skip(8)
-            .map(|label| usize::from(*label))
-            .collect();
-        if labels.len() * PIXELS != pixels.len() || labels.iter().any(|label| *label > 9) {
-            return Err(
-                format!("{}: images and labels of {part} disagree", folder.display()).into(),
-            );
-        }
-        Ok(Self { pixels, labels })
-    }
-
-    fn part(&self, start: usize, end: usize) -> Self {
-        Self {
-            pixels: self.pixels[start * PIXELS..end * PIXELS].to_vec(),
-            labels: self.labels[start..end].to_vec(),
-        }
-    }
-
-    fn batch(&self, count: usize, draws: &mut Xoshiro256PlusPlus, device: &Device) -> Batch {
-        let any = |_| draws.random_range(0..self.labels.len());
-        self.of(&(0..count).map(any).collect::<Vec<_>>(), device)
-    }
-
-    fn of(&self, rows: &[usize], device: &Device) -> Batch {
-        let digit = |row: &usize| self.pixels[row * PIXELS..(row + 1) * PIXELS].to_vec();
-        let values: Vec<f32> = rows.iter().flat_map(digit).collect();
-        let shape = [rows.len(), 1, SIZE, SIZE];
-        Batch {
-            x: Tensor::from_data(TensorData::new(values, shape), device),
-            start: 0,
-            targets: Targets {
-                labels: rows.iter().map(|row| self.labels[*row]).collect(),
-                ..Targets::default()
-            },
-            indices: rows.to_vec(),
-            skipped: Vec::new(),
-        }
-    }
-}
-
-fn unpack(path: &Path) -> Result<Vec<u8>, Failure> {
-    let file = std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
-    if bytes.len() < 16 {
-        return Err(format!("{} is no idx file", path.display()).into());
-    }
-    Ok(bytes)
 }

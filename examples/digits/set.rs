@@ -1,0 +1,95 @@
+//! Sets of digits in gzipped idx files.
+
+use std::io::Read;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use image::imageops::{self, FilterType};
+use image::{GrayImage, Luma};
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+use rekindle::trainer::feed::Batch;
+use rekindle::trainer::loss::Targets;
+
+use crate::Failure;
+
+/// Pixels along a side, whatever the file has.
+pub const SIZE: usize = 28;
+const PIXELS: usize = SIZE * SIZE;
+
+/// Digits of 28 x 28 pixels, ink 1 on paper 0.
+pub struct Digits {
+    pixels: Vec<f32>,
+    pub labels: Vec<usize>,
+}
+
+impl Digits {
+    pub fn read(folder: &Path, part: &str) -> Result<Self, Failure> {
+        let images = unpack(&folder.join(format!("{part}-images-idx3-ubyte.gz")))?;
+        let labels = unpack(&folder.join(format!("{part}-labels-idx1-ubyte.gz")))?;
+        let number = |at: usize| {
+            let bytes = images
+                .get(at..at + 4)
+                .and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u32::from_be_bytes).ok_or("a cut idx file")
+        };
+        let (height, width) = (number(8)?, number(12)?);
+        let mut pixels = Vec::new();
+        for digit in images[16..].chunks_exact((height * width) as usize) {
+            let digit = GrayImage::from_fn(width, height, |x, y| {
+                Luma([digit[(y * width + x) as usize]])
+            });
+            let digit = imageops::resize(&digit, SIZE as u32, SIZE as u32, FilterType::Triangle);
+            pixels.extend(digit.pixels().map(|pixel| f32::from(pixel.0[0]) / 255.0));
+        }
+        let labels: Vec<usize> = labels
+            .iter()
+            .skip(8)
+            .map(|label| usize::from(*label))
+            .collect();
+        if labels.len() * PIXELS != pixels.len() || labels.iter().any(|label| *label > 9) {
+            return Err(
+                format!("{}: images and labels of {part} disagree", folder.display()).into(),
+            );
+        }
+        Ok(Self { pixels, labels })
+    }
+
+    pub fn part(&self, start: usize, end: usize) -> Self {
+        Self {
+            pixels: self.pixels[start * PIXELS..end * PIXELS].to_vec(),
+            labels: self.labels[start..end].to_vec(),
+        }
+    }
+
+    pub fn batch(&self, count: usize, draws: &mut Xoshiro256PlusPlus, device: &Device) -> Batch {
+        let any = |_| draws.random_range(0..self.labels.len());
+        self.of(&(0..count).map(any).collect::<Vec<_>>(), device)
+    }
+
+    pub fn of(&self, rows: &[usize], device: &Device) -> Batch {
+        let digit = |row: &usize| self.pixels[row * PIXELS..(row + 1) * PIXELS].to_vec();
+        let values: Vec<f32> = rows.iter().flat_map(digit).collect();
+        let shape = [rows.len(), 1, SIZE, SIZE];
+        Batch {
+            x: Tensor::from_data(TensorData::new(values, shape), device),
+            start: 0,
+            targets: Targets {
+                labels: rows.iter().map(|row| self.labels[*row]).collect(),
+                ..Targets::default()
+            },
+            indices: rows.to_vec(),
+            skipped: Vec::new(),
+        }
+    }
+}
+
+fn unpack(path: &Path) -> Result<Vec<u8>, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
+    if bytes.len() < 16 {
+        return Err(format!("{} is no idx file", path.display()).into());
+    }
+    Ok(bytes)
+}
