@@ -21,7 +21,7 @@ use rekindle::resnet::{Pretrained, ResNet};
 use rekindle::trainer::feed::{Batch, Feed};
 use rekindle::trainer::{Learner, Optimizer, Predictions, Predictor, Recipe, eval_pipeline};
 use rekindle::transfer::tuning::{
-    LowRank, average_weights, ensemble_probabilities, greedy_soup, trained_parameters,
+    LowRank, average_weights, ensemble_probabilities, trained_parameters,
 };
 use rekindle::transfer::{Backbone, Classifier, Plan, Strategy};
 use serde_json::json;
@@ -275,19 +275,11 @@ impl Data {
             probabilities,
             ..uniform.clone()
         };
-        let train = |net: &Classifier<ResNet>| {
-            let feed = Self::feed(&self.train, 0, false);
-            let found = Predictor::new(net).predict(feed.epoch(0, device), |_| ());
-            found.map_or(f64::NEG_INFINITY, |found| -found.loss)
-        };
-        let greedy = greedy_soup(&nets, train)?;
         Ok(json!({
             "way": "soup",
             "members": accuracies,
             "mean_of_members": accuracies.iter().sum::<f64>() / accuracies.len() as f64,
             "uniform_soup": uniform.accuracy(),
-            "greedy_soup": self.test(&greedy.module, device)?.accuracy(),
-            "ingredients": greedy.ingredients,
             "ensemble": ensemble.accuracy(),
         }))
     }
