@@ -233,7 +233,7 @@ fn without_labels(
 fn rotation_loss(pretext: &Pretext, x: Tensor<4>) -> Tensor<1> {
     let quarter = x.dims()[0] / 4;
     let turned = |turns: usize| {
-        let part = x.clone().slice([turns * quarter..(turns + 1) * quarter]);
+        let part = x.clone().narrow(0, turns * quarter, quarter);
         (0..turns).fold(part, |x, _| x.swap_dims(2, 3).flip([2]))
     };
     let x = Tensor::cat((0..4).map(turned).collect(), 0);
