@@ -22,6 +22,7 @@ mod batch_norm;
 mod block;
 pub mod catalogue;
 mod content;
+mod conv_net;
 mod error;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -36,6 +37,7 @@ pub mod weights;
 pub use architecture::Architecture;
 pub use batch_norm::BatchNorm;
 pub use block::{BasicBlock, Block, BlockKind, Bottleneck, Downsample};
+pub use conv_net::{ConvBlock, ConvNet, ConvNetConfig};
 pub use error::{Error, Mismatch, Misshapen};
 pub use preprocess::{Interpolation, Preprocess};
 pub use pretrained::{Pretrained, named_tensors};

@@ -13,27 +13,34 @@ use rekindle_kernels::{Activation, Statistics};
 
 use super::layer::{Gradients, Layer, TENSORS, Wanted};
 use super::memory::{from_values, to_activation, to_tensor};
-use super::operations::{CHECKED, Images, LayerTensors, ResNetOperations, average_pool_gradient};
+use super::operations::{
+    CHECKED, LayerInput, LayerTensors, ResNetOperations, average_pool_gradient,
+};
 use super::residual::{ResidualBlock, SavedBlock, WantedOfBlock};
-use super::stem::{self, SavedStem};
+use super::stem::{self, Pooling, SavedStem};
 use super::weights::{BlockWeights, LayerWeights};
 
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 type Outcome<C> = (Tracked<C>, Vec<Option<Statistics>>);
 
 impl<C: CheckpointStrategy> ResNetOperations for Autodiff<Flex, C> {
-    fn stem(images: Tracked<C>, weights: LayerWeights<Self>, layer: Layer) -> Outcome<C> {
-        let (images, image_node) = images.into_parts();
+    fn stem(
+        x: Tracked<C>,
+        weights: LayerWeights<Self>,
+        layer: Layer,
+        pooling: Pooling,
+    ) -> Outcome<C> {
+        let (x, image_node) = x.into_parts();
         let (weights, [conv, gamma, beta]) = detach(weights);
         let nodes = [image_node, conv, gamma, beta];
         match StemBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let (state, pooled) = StemState::new(images, weights, layer);
+                let (state, pooled) = StemState::new(x, weights, layer, pooling);
                 let statistics = state.layer.taken(state.saved.statistics());
                 (prep.finish(state, to_tensor(pooled)), vec![statistics])
             }
             OpsKind::UnTracked(prep) => {
-                let (y, statistics) = Flex::stem(images, weights, layer);
+                let (y, statistics) = Flex::stem(x, weights, layer, pooling);
                 (prep.finish(y), statistics)
             }
         }
@@ -136,26 +143,29 @@ fn detach_all<C: CheckpointStrategy, const LAYERS: usize>(
 
 #[derive(Clone, Debug)]
 struct StemState {
-    images: Images,
+    x: LayerInput,
     weights: LayerTensors,
     layer: Layer,
+    pooling: Pooling,
     saved: SavedStem,
 }
 
 impl StemState {
     fn new(
-        images: FlexTensor,
+        x: FlexTensor,
         weights: LayerWeights<Flex>,
         layer: Layer,
+        pooling: Pooling,
     ) -> (Self, Arc<Activation>) {
-        let images = Images::new(images);
+        let x = LayerInput::new(x, &layer);
         let weights = LayerTensors::new(weights.into_tensors());
         let (pooled, saved) =
-            stem::forward(&layer, weights.views()[0], images.input()).expect(CHECKED);
+            stem::forward(&layer, weights.views()[0], x.input(), pooling).expect(CHECKED);
         let state = Self {
-            images,
+            x,
             weights,
             layer,
+            pooling,
             saved,
         };
         (state, pooled)
@@ -177,17 +187,17 @@ impl Backward<Flex, 4> for StemBackward {
             weight: ops.parents[1].is_some(),
             residual: false,
         };
-        let found = stem::backward(
+        let mut found = stem::backward(
             &state.layer,
             state.weights.views()[0],
-            state.images.input(),
+            state.x.input(),
             &state.saved,
+            state.pooling,
             &dy,
             wanted,
         )
         .expect(CHECKED);
-        let input = found.input.as_ref();
-        let dx = input.map(|dx| from_values(dx.to_nchw(), dx.shape()));
+        let dx = found.input.take().map(|dx| state.x.like(dx));
         let gradients = std::iter::once(dx).chain(by_weights(found, &state.layer));
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {

@@ -22,11 +22,12 @@ pub(crate) use execution::Execution;
 use std::ops::Range;
 
 use burn::backend::{Dispatch, Flex};
+use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::Activation;
 
-use crate::ResNet;
+use crate::{BatchNorm, ResNet};
 use operations::ResNetOperations;
 use packed::StageInput;
 
@@ -83,6 +84,21 @@ pub(crate) fn forward_stages(
     } else {
         inference(resnet, stages, x.clone())
     }
+}
+
+/// Runs layers with ReLU, each with a max pooling of 2 x 2 behind it. `None` where Burn's operations have to do it.
+pub(crate) fn pooled_layers(layers: &[(&Conv2d, &BatchNorm)], x: &Tensor<4>) -> Option<Blocked> {
+    let device = x.device();
+    let is_at_home = device.clone().without_autodiff() == Device::flex()
+        && layers
+            .iter()
+            .all(|(conv, _)| conv.weight.val().device() == device)
+        && x.dtype() == DType::F32
+        && x.dims().iter().all(|extent| *extent > 0);
+    if !is_at_home {
+        return None;
+    }
+    training::pooled_layers(layers.iter().copied(), x.clone())
 }
 
 fn inference(resnet: &ResNet, stages: Range<usize>, x: Tensor<4>) -> Option<Blocked> {

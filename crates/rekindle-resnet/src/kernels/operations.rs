@@ -1,5 +1,7 @@
 //! The kernels as operations of Burn's backends.
 
+use std::sync::Arc;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -10,7 +12,7 @@ use rekindle_kernels::{
 use super::layer::{Input, Layer, TENSORS, Weights};
 use super::memory::{contiguous, from_values, to_activation, to_tensor, values};
 use super::residual::ResidualBlock;
-use super::stem;
+use super::stem::{self, Pooling};
 use super::weights::{BlockWeights, LayerWeights};
 
 /// Parts of a ResNet as one operation each, with a backward pass under autodiff.
@@ -19,11 +21,13 @@ use super::weights::{BlockWeights, LayerWeights};
 /// batch's statistics comes back, in the order of the layers' weights.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait ResNetOperations: Backend {
-    /// Images `[batch, channels, height, width]` to blocked feature maps a quarter as high and wide.
+    /// A layer with ReLU and max pooling, such as a stem: images `[batch, channels, height, width]` or blocked feature
+    /// maps to blocked feature maps.
     fn stem(
-        images: FloatTensor<Self>,
+        x: FloatTensor<Self>,
         #[extension_type] weights: LayerWeights<Self>,
         layer: Layer,
+        pooling: Pooling,
     ) -> (FloatTensor<Self>, Vec<Option<Statistics>>);
 
     /// A residual block on blocked feature maps.
@@ -48,16 +52,17 @@ pub(super) const CHECKED: &str = "shapes are compared before an operation is cal
 
 impl ResNetOperations for Flex {
     fn stem(
-        images: FlexTensor,
+        x: FlexTensor,
         weights: LayerWeights<Self>,
         layer: Layer,
+        pooling: Pooling,
     ) -> (FlexTensor, Vec<Option<Statistics>>) {
-        let (images, weights) = (
-            Images::new(images),
+        let (x, weights) = (
+            LayerInput::new(x, &layer),
             LayerTensors::new(weights.into_tensors()),
         );
         let (y, statistics) =
-            stem::infer(&layer, weights.views()[0], images.input()).expect(CHECKED);
+            stem::infer(&layer, weights.views()[0], x.input(), pooling).expect(CHECKED);
         (to_tensor(y.into()), vec![statistics])
     }
 
@@ -116,6 +121,38 @@ impl Images {
 
     pub fn input(&self) -> Input<'_> {
         Input::Images(values(&self.tensor), self.shape)
+    }
+}
+
+/// What a pooled layer reads, in either order.
+#[derive(Clone, Debug)]
+pub(super) enum LayerInput {
+    Images(Images),
+    Blocked(Arc<Activation>),
+}
+
+impl LayerInput {
+    pub fn new(x: FlexTensor, layer: &Layer) -> Self {
+        if x.layout().shape().num_dims() == 4 {
+            return Self::Images(Images::new(x));
+        }
+        let x = to_activation(x, layer.conv.in_channels).expect(CHECKED);
+        Self::Blocked(Arc::new(x))
+    }
+
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            Self::Images(images) => images.input(),
+            Self::Blocked(x) => Input::Blocked(x),
+        }
+    }
+
+    /// A gradient in the order of this input.
+    pub fn like(&self, gradient: Activation) -> FlexTensor {
+        match self {
+            Self::Images(_) => from_values(gradient.to_nchw(), gradient.shape()),
+            Self::Blocked(_) => to_tensor(gradient.into()),
+        }
     }
 }
 

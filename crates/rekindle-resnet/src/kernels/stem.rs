@@ -1,4 +1,4 @@
-//! The stem on the kernels: convolution, normalisation, ReLU and max pooling.
+//! A pooled layer on the kernels, such as a stem: convolution, normalisation, ReLU and max pooling.
 
 use std::sync::Arc;
 
@@ -8,8 +8,28 @@ use rekindle_kernels::{
 
 use super::layer::{Gradients, Incoming, Input, Layer, Saved, Wanted, Weights};
 
-/// Window, stride and padding of the stem's pooling.
-const POOL: [usize; 3] = [3, 2, 1];
+/// Max pooling behind a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pooling {
+    pub window: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl Pooling {
+    /// That of a ResNet's stem.
+    pub const STEM: Self = Self {
+        window: 3,
+        stride: 2,
+        padding: 1,
+    };
+    /// Windows of 2 x 2 side by side.
+    pub const HALVING: Self = Self {
+        window: 2,
+        stride: 2,
+        padding: 0,
+    };
+}
 
 /// What the stem's backward pass needs.
 #[derive(Clone, Debug)]
@@ -25,14 +45,15 @@ impl SavedStem {
     }
 }
 
-/// Images to activations a quarter as high and wide, and what a backward pass needs.
+/// The pooled layer's output, and what a backward pass needs.
 pub(crate) fn forward(
     layer: &Layer,
     weights: Weights<'_>,
     images: Input<'_>,
+    pooling: Pooling,
 ) -> Result<(Arc<Activation>, SavedStem), KernelError> {
     let (x, saved) = layer.forward(weights, images, None, true)?;
-    let pooled = Arc::new(pool(&x)?);
+    let pooled = Arc::new(pool(&x, pooling)?);
     let saved = SavedStem {
         layer: saved,
         pooled: Arc::clone(&pooled),
@@ -45,9 +66,10 @@ pub(crate) fn infer(
     layer: &Layer,
     weights: Weights<'_>,
     images: Input<'_>,
+    pooling: Pooling,
 ) -> Result<(Activation, Option<Statistics>), KernelError> {
     let (x, statistics) = layer.infer(weights, images, None, true)?;
-    Ok((pool(&x)?, statistics))
+    Ok((pool(&x, pooling)?, statistics))
 }
 
 /// Gradients for `dy`, the gradient by the pooled output.
@@ -56,6 +78,7 @@ pub(crate) fn backward(
     weights: Weights<'_>,
     images: Input<'_>,
     saved: &SavedStem,
+    pooling: Pooling,
     dy: &Activation,
     wanted: Wanted,
 ) -> Result<Gradients, KernelError> {
@@ -63,8 +86,12 @@ pub(crate) fn backward(
     // Computed again: kept, it would be the largest activation of the network.
     let Saved { conv, statistics } = &saved.layer;
     let x = weights.norm().forward(isa, conv, statistics, None, true)?;
-    let [kernel, stride, padding] = POOL;
-    let dy = max_pool_gradient(isa, &x, &saved.pooled, dy, kernel, stride, padding)?;
+    let Pooling {
+        window,
+        stride,
+        padding,
+    } = pooling;
+    let dy = max_pool_gradient(isa, &x, &saved.pooled, dy, window, stride, padding)?;
     drop(x);
     let incoming = Incoming {
         dy,
@@ -74,7 +101,11 @@ pub(crate) fn backward(
     layer.backward(weights, images, &saved.layer, incoming, wanted)
 }
 
-fn pool(x: &Activation) -> Result<Activation, KernelError> {
-    let [kernel, stride, padding] = POOL;
-    max_pool(Isa::detect(), x, kernel, stride, padding)
+fn pool(x: &Activation, pooling: Pooling) -> Result<Activation, KernelError> {
+    let Pooling {
+        window,
+        stride,
+        padding,
+    } = pooling;
+    max_pool(Isa::detect(), x, window, stride, padding)
 }

@@ -11,6 +11,7 @@ use super::Blocked;
 use super::layer::{Layer, running_statistics};
 use super::operations::ResNetOperations;
 use super::residual::ResidualBlock;
+use super::stem::Pooling;
 use super::weights::{BlockWeights, LayerWeights};
 use crate::{BatchNorm, Block, ResNet};
 
@@ -33,10 +34,33 @@ pub(super) fn forward_stages(
         channels = layers.follows(channels)?;
     }
     let x = match stem {
-        Some(stem) => stem.run_stem(x)?,
+        Some(stem) => stem.run_pooled(x.into_dispatch(), Pooling::STEM)?,
         None => Blocked::from_tensor(x),
     };
     blocks.iter().try_fold(x, |x, block| block.run_block(x))
+}
+
+/// Images through layers with ReLU that each halve the maps by max pooling; `None` where Burn's operations have to do it.
+pub(super) fn pooled_layers<'a>(
+    layers: impl IntoIterator<Item = (&'a Conv2d, &'a BatchNorm)>,
+    x: Tensor<4>,
+) -> Option<Blocked> {
+    let layers = layers.into_iter().map(|layer| Modules::new([layer]));
+    let layers = layers.collect::<Option<Vec<_>>>()?;
+    let (first, others) = layers.split_first()?;
+    let mut channels = x.dims()[1];
+    let mut size = x.dims()[2..].to_vec();
+    for layer in &layers {
+        channels = layer.follows(channels)?;
+        size.iter_mut().for_each(|extent| *extent /= 2);
+        if size.contains(&0) {
+            return None;
+        }
+    }
+    let x = first.run_pooled(x.into_dispatch(), Pooling::HALVING)?;
+    others.iter().try_fold(x, |x, layer| {
+        layer.run_pooled(x.tensor.into_dispatch(), Pooling::HALVING)
+    })
 }
 
 /// Convolutions with their normalisations: as the kernels see them, and as modules.
@@ -84,11 +108,11 @@ impl<'a> Modules<'a> {
         self.layers.len() - usize::from(self.has_downsample)
     }
 
-    fn run_stem(&self, images: Tensor<4>) -> Option<Blocked> {
+    fn run_pooled(&self, x: DispatchTensor, pooling: Pooling) -> Option<Blocked> {
         let layer = self.layers.first()?.clone();
         let channels = layer.conv.out_channels;
         let weights = self.weights().next()?;
-        let (y, statistics) = Dispatch::stem(images.into_dispatch(), weights, layer);
+        let (y, statistics) = Dispatch::stem(x, weights, layer, pooling);
         Some(self.finish(y, statistics, channels))
     }
 

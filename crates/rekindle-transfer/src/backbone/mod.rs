@@ -1,5 +1,6 @@
 //! What a network must offer so that its knowledge can be transferred.
 
+mod conv_net;
 mod prefix;
 mod resnet;
 

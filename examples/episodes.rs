@@ -1,0 +1,274 @@
+//! Episodic training of a small network on characters, and few-shot tasks with characters that it never saw.
+//!
+//! ```text
+//! cargo run --release --example episodes -- --train images_background.zip --test images_evaluation.zip
+//! ```
+//!
+//! The archives are Omniglot's own (<https://github.com/brendenlake/omniglot>). The network is the prototypical network of
+//! Snell et al. 2017: embeddings of 64 numbers, classes by the nearest mean of their examples, turned characters as classes
+//! of their own in training. `--json` prints the result for a program.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use clap::Parser;
+use image::imageops::{self, FilterType};
+use rayon::prelude::*;
+use rekindle::resnet::{ConvNet, ConvNetConfig};
+use rekindle::transfer::objective::{Episodes, prototype_logits, prototypes};
+use serde_json::json;
+
+type Failure = Box<dyn std::error::Error>;
+
+const SIZE: u32 = 28;
+const PIXELS: usize = (SIZE * SIZE) as usize;
+
+/// Trains a prototypical network on one set of characters and tests it on another.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Archive of the characters to train on
+    #[arg(long)]
+    train: PathBuf,
+    /// Archive of the characters to test on
+    #[arg(long)]
+    test: PathBuf,
+    /// Training episodes
+    #[arg(long, default_value_t = 3000)]
+    episodes: u64,
+    /// Classes of a training episode
+    #[arg(long, default_value_t = 30)]
+    ways: usize,
+    /// Examples a class of a training episode
+    #[arg(long, default_value_t = 1)]
+    shots: usize,
+    /// Questions a class of a training episode
+    #[arg(long, default_value_t = 5)]
+    queries: usize,
+    /// At the start; halved four times on the way
+    #[arg(long, default_value_t = 2e-3)]
+    rate: f64,
+    /// Of the order of the episodes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Test tasks of each kind
+    #[arg(long, default_value_t = 1000)]
+    tasks: u64,
+    /// Print JSON in place of lines
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let train = Characters::read(&arguments.train)?.with_rotations();
+    let test = Characters::read(&arguments.test)?;
+    let begun = Instant::now();
+    let net = train_network(arguments, &train)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let embeddings = embed(&net, &test);
+    let mut results = Vec::new();
+    for (ways, shots) in [(5, 1), (5, 5), (20, 1), (20, 5)] {
+        let (mean, interval) = accuracy(&embeddings, &test, [ways, shots, 5], arguments.tasks)?;
+        if !arguments.json {
+            println!("{ways}-way {shots}-shot: {mean:.4} +- {interval:.4}");
+        }
+        results
+            .push(json!({"ways": ways, "shots": shots, "accuracy": mean, "interval95": interval}));
+    }
+    if arguments.json {
+        let report = json!({
+            "seconds": seconds, "episodes": arguments.episodes, "ways": arguments.ways,
+            "seed": arguments.seed, "results": results,
+        });
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(())
+}
+
+/// Drawings of 28 x 28 pixels, ink 1 on paper 0.
+struct Characters {
+    pixels: Vec<f32>,
+    labels: Vec<usize>,
+}
+
+impl Characters {
+    /// An archive with a folder a character.
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let mut archive = zip::ZipArchive::new(file)?;
+        let mut folders: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index)?;
+            let name = entry.name()?.into_owned();
+            if let Some((folder, _)) = name.rsplit_once('/')
+                && name.ends_with(".png")
+            {
+                let folder = folder.to_string();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes)?;
+                folders.entry(folder).or_default().push(bytes);
+            }
+        }
+        let files: Vec<(usize, Vec<u8>)> = folders
+            .into_values()
+            .enumerate()
+            .flat_map(|(label, files)| files.into_iter().map(move |file| (label, file)))
+            .collect();
+        let decode = |(_, bytes): &(usize, Vec<u8>)| {
+            let drawing = image::load_from_memory(bytes)?.to_luma8();
+            let small = imageops::resize(&drawing, SIZE, SIZE, FilterType::Triangle);
+            let ink = small
+                .pixels()
+                .map(|pixel| 1.0 - f32::from(pixel.0[0]) / 255.0);
+            Ok(ink.collect::<Vec<f32>>())
+        };
+        let decoded = files.par_iter().map(decode);
+        let decoded = decoded.collect::<Result<Vec<_>, image::ImageError>>()?;
+        Ok(Self {
+            pixels: decoded.concat(),
+            labels: files.iter().map(|(label, _)| *label).collect(),
+        })
+    }
+
+    fn drawing(&self, row: usize) -> &[f32] {
+        &self.pixels[row * PIXELS..(row + 1) * PIXELS]
+    }
+
+    /// Each character turned by 0, 90, 180 and 270 degrees: four times as many classes.
+    fn with_rotations(self) -> Self {
+        let classes = self.labels.iter().max().map_or(0, |largest| largest + 1);
+        let size = SIZE as usize;
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for quarter in 0..4 {
+            for (row, label) in self.labels.iter().enumerate() {
+                let mut drawing = self.drawing(row).to_vec();
+                for _ in 0..quarter {
+                    let turned = |at: usize| drawing[(size - 1 - at % size) * size + at / size];
+                    drawing = (0..PIXELS).map(turned).collect();
+                }
+                pixels.extend(drawing);
+                labels.push(quarter * classes + label);
+            }
+        }
+        Self { pixels, labels }
+    }
+
+    fn batch(&self, rows: &[usize], device: &Device) -> Tensor<4> {
+        let values: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| self.drawing(*row).to_vec())
+            .collect();
+        let shape = [rows.len(), 1, SIZE as usize, SIZE as usize];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+}
+
+fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, Failure> {
+    let device = Device::flex().autodiff();
+    device.seed(arguments.seed);
+    let mut net = ConvNetConfig::new().init(&device);
+    let mut optimizer = AdamConfig::new().init();
+    let sizes = [arguments.ways, arguments.shots, arguments.queries];
+    let episodes = Episodes::new(&train.labels, sizes, arguments.seed)?;
+    let mut recent = 0.0;
+    for number in 0..arguments.episodes {
+        let episode = episodes.episode(number);
+        let rows = [episode.support.as_slice(), &episode.queries].concat();
+        let embedded = net.features(train.batch(&rows, &device));
+        let (support, width) = (episode.support.len(), embedded.dims()[1]);
+        let prototypes = prototypes(
+            embedded.clone().slice([0..support, 0..width]),
+            arguments.ways,
+        )?;
+        let queries = embedded.slice([support..rows.len(), 0..width]);
+        let logits = prototype_logits(queries, prototypes)?;
+        let labels: Vec<i64> = (0..episode.queries.len())
+            .map(|at| (at / arguments.queries) as i64)
+            .collect();
+        let labels = TensorData::new(labels, [episode.queries.len(), 1]);
+        let labels = Tensor::<2, Int>::from_data(labels, &device);
+        let loss = log_softmax(logits, 1).gather(1, labels).mean().neg();
+        recent += f64::from(loss.clone().into_scalar::<f32>());
+        let grads = GradientsParams::from_grads(loss.backward(), &net);
+        let halvings = 5 * number / arguments.episodes;
+        net = optimizer.step(arguments.rate / (1 << halvings) as f64, net, grads);
+        if number % 100 == 99 {
+            eprintln!("episode {}, loss {:.4}", number + 1, recent / 100.0);
+            recent = 0.0;
+        }
+    }
+    Ok(net.valid())
+}
+
+/// Embeddings `[n, 64]` of all drawings, row by row.
+fn embed(net: &ConvNet, characters: &Characters) -> Vec<Vec<f32>> {
+    let device = Device::flex();
+    let rows: Vec<usize> = (0..characters.labels.len()).collect();
+    rows.chunks(256)
+        .flat_map(|rows| {
+            let embedded = net.features(characters.batch(rows, &device));
+            let width = embedded.dims()[1];
+            let values: Vec<f32> = embedded.into_data().iter::<f32>().collect();
+            values
+                .chunks_exact(width)
+                .map(<[f32]>::to_vec)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Mean accuracy over tasks and half the width of its 95 % interval.
+fn accuracy(
+    embeddings: &[Vec<f32>],
+    characters: &Characters,
+    sizes: [usize; 3],
+    tasks: u64,
+) -> Result<(f64, f64), Failure> {
+    let [ways, shots, queries] = sizes;
+    let episodes = Episodes::new(&characters.labels, sizes, 77)?;
+    let of_task = |number: u64| {
+        let episode = episodes.episode(number);
+        let means: Vec<Vec<f32>> = episode
+            .support
+            .chunks_exact(shots)
+            .map(|rows| {
+                let width = embeddings[rows[0]].len();
+                let mean =
+                    |at| rows.iter().map(|row| embeddings[*row][at]).sum::<f32>() / shots as f32;
+                (0..width).map(mean).collect()
+            })
+            .collect();
+        let distance =
+            |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum() };
+        let nearest = |row: usize| {
+            let to = |way: &usize| distance(&embeddings[row], &means[*way]);
+            (0..ways).min_by(|a, b| to(a).total_cmp(&to(b)))
+        };
+        let answers = episode.queries.iter().enumerate();
+        let correct = answers
+            .filter(|(at, row)| nearest(**row) == Some(at / queries))
+            .count();
+        correct as f64 / episode.queries.len() as f64
+    };
+    let found: Vec<f64> = (0..tasks).into_par_iter().map(of_task).collect();
+    let n = found.len().max(2) as f64;
+    let mean = found.iter().sum::<f64>() / n;
+    let variance = found.iter().map(|a| (a - mean) * (a - mean)).sum::<f64>() / (n - 1.0);
+    Ok((mean, 1.96 * (variance / n).sqrt()))
+}
