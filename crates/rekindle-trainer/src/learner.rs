@@ -198,6 +198,11 @@ impl<B: Backbone> Learner<B> {
         cross_entropy(view.logits.clone(), &batch.targets, smoothing)
     }
 
+    /// Whether every gradient so far has gone into a step.
+    pub fn is_between_steps(&self) -> bool {
+        self.accumulated == 0
+    }
+
     /// One batch of training at `learning_rate`; the optimiser steps when enough batches are accumulated.
     /// Nothing moves where the loss is no number.
     ///

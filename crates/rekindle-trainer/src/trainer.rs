@@ -1,6 +1,7 @@
 //! A run of training, put together piece by piece.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_resnet::weights::ModelInfo;
@@ -72,6 +73,7 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) observers: Vec<Box<dyn Observer + 'a>>,
     pub(crate) interrupt: Interrupt,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) checkpoint_interval: Duration,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -89,6 +91,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             observers: Vec::new(),
             interrupt: Interrupt::new(),
             directory: None,
+            checkpoint_interval: Duration::from_secs(10),
         }
     }
 
@@ -131,6 +134,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     pub fn run_directory(self, path: impl AsRef<Path>) -> Self {
         Self {
             directory: Some(path.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Saves a checkpoint at the end of an epoch once this much time has passed since the last (default: 10 seconds,
+    /// because epochs on kept activations take milliseconds); zero saves after every epoch.
+    pub fn checkpoint_interval(self, checkpoint_interval: Duration) -> Self {
+        Self {
+            checkpoint_interval,
             ..self
         }
     }
