@@ -14,7 +14,8 @@ use crate::announce::{announce, emit, stage_summary};
 use crate::checkpoint::{self, LoopState, Partial, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
 use crate::feed::{Batch, Feed};
-use crate::learner::{Learner, Predictions};
+use crate::learner::Learner;
+use crate::predictor::Predictions;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
@@ -86,7 +87,8 @@ impl<'a, B: Backbone> Run<'a, B> {
             .balance_classes
             .then(|| trainer.data.train.class_weights());
         let classifier = trainer.classifier.clone();
-        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device);
+        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)
+            .with_devices(&trainer.more_devices);
         Ok(Self {
             info: trainer.model_info(),
             state: LoopState {

@@ -74,6 +74,7 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) interrupt: Interrupt,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) more_devices: Vec<Device>,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -92,6 +93,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             interrupt: Interrupt::new(),
             directory: None,
             checkpoint_interval: Duration::from_secs(10),
+            more_devices: Vec::new(),
         }
     }
 
@@ -134,6 +136,16 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     pub fn run_directory(self, path: impl AsRef<Path>) -> Self {
         Self {
             directory: Some(path.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Shares every batch with these devices, beside the classifier's own: each takes an equal part of the images, and
+    /// the optimiser steps on the mean gradient. See [`Learner::with_devices`](crate::Learner::with_devices) for what that
+    /// means for batch normalisation.
+    pub fn more_devices(self, devices: impl Into<Vec<Device>>) -> Self {
+        Self {
+            more_devices: devices.into(),
             ..self
         }
     }
