@@ -90,19 +90,35 @@ impl Characters {
         stack(&drawings.collect::<Vec<_>>().concat(), device)
     }
 
-    /// Like [`batch`](Self::batch), each drawing turned by up to 15 degrees, sheared and scaled by up to 15 % and moved by up
-    /// to two pixels; a function of the seed, the episode and the place in the batch.
-    pub fn jittered(&self, rows: &[usize], draw: [u64; 2], device: &Device) -> Tensor<4> {
-        let jitter = |(place, row): (usize, &usize)| {
-            let mut seed = [0; 32];
-            for (bytes, number) in seed.chunks_mut(8).zip([draw[0], draw[1], place as u64, 1]) {
-                bytes.copy_from_slice(&number.to_le_bytes());
-            }
-            Jitter::draw(&mut Xoshiro256PlusPlus::from_seed(seed)).apply(self.drawing(*row))
+    /// Like [`batch`](Self::batch) for an episode whose rows show these classes. All drawings of a class are slanted, stretched
+    /// and perhaps mirrored alike, which makes a new character of it, and each is moved a little by itself; a function of the
+    /// seed and the episode.
+    pub fn varied(
+        &self,
+        rows: &[usize],
+        classes: &[usize],
+        draw: [u64; 2],
+        device: &Device,
+    ) -> Tensor<4> {
+        let vary = |(place, row): (usize, &usize)| {
+            let of_class = Affine::of_character(&mut draws(draw, 1, classes[place]));
+            let own = Affine::of_drawing(&mut draws(draw, 2, place));
+            of_class.after(&own).apply(self.drawing(*row))
         };
-        let drawings = rows.par_iter().enumerate().map(jitter);
+        let drawings = rows.par_iter().enumerate().map(vary);
         stack(&drawings.collect::<Vec<_>>().concat(), device)
     }
+}
+
+fn draws([seed, episode]: [u64; 2], purpose: u64, number: usize) -> Xoshiro256PlusPlus {
+    let mut key = [0; 32];
+    for (bytes, part) in key
+        .chunks_mut(8)
+        .zip([seed, episode, purpose, number as u64])
+    {
+        bytes.copy_from_slice(&part.to_le_bytes());
+    }
+    Xoshiro256PlusPlus::from_seed(key)
 }
 
 fn stack(pixels: &[f32], device: &Device) -> Tensor<4> {
@@ -114,24 +130,59 @@ fn stack(pixels: &[f32], device: &Device) -> Tensor<4> {
 }
 
 /// Where a pixel of the new drawing comes from, measured from the middle.
-struct Jitter {
+struct Affine {
     linear: [f32; 4],
     offset: [f32; 2],
 }
 
-impl Jitter {
-    fn draw(draws: &mut Xoshiro256PlusPlus) -> Self {
-        let mut upto = |limit: f32| draws.random_range(-limit..limit);
-        let (sin, cos) = upto(15.0).to_radians().sin_cos();
-        let (shear, wide, high) = (upto(0.15), 1.0 + upto(0.15), 1.0 + upto(0.15));
+impl Affine {
+    /// Turned by up to 15 degrees, slanted and stretched by up to 0.3, mirrored or not.
+    fn of_character(draws: &mut Xoshiro256PlusPlus) -> Self {
+        let mirror = if draws.random_bool(0.5) { -1.0 } else { 1.0 };
+        Self::draw(draws, 15.0, 0.3, 0.0, mirror)
+    }
+
+    /// Turned by up to 8 degrees, slanted and stretched by up to 0.1, moved by up to two pixels.
+    fn of_drawing(draws: &mut Xoshiro256PlusPlus) -> Self {
+        Self::draw(draws, 8.0, 0.1, 2.0, 1.0)
+    }
+
+    fn draw(
+        draws: &mut Xoshiro256PlusPlus,
+        degrees: f32,
+        stretch: f32,
+        pixels: f32,
+        mirror: f32,
+    ) -> Self {
+        let mut upto = |limit: f32| draws.random_range(-limit..=limit);
+        let (sin, cos) = upto(degrees).to_radians().sin_cos();
+        let (slant, wide, high) = (
+            upto(stretch),
+            mirror * (1.0 + upto(stretch)),
+            1.0 + upto(stretch),
+        );
         Self {
             linear: [
                 wide * cos,
-                high * (shear * cos - sin),
+                high * (slant * cos - sin),
                 wide * sin,
-                high * (shear * sin + cos),
+                high * (slant * sin + cos),
             ],
-            offset: [upto(2.0), upto(2.0)],
+            offset: [upto(pixels), upto(pixels)],
+        }
+    }
+
+    /// First `other`, then this one, as places of pixels are looked up.
+    fn after(&self, other: &Self) -> Self {
+        let [a, b, c, d] = self.linear;
+        let [e, f, g, h] = other.linear;
+        let [x, y] = other.offset;
+        Self {
+            linear: [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h],
+            offset: [
+                a * x + b * y + self.offset[0],
+                c * x + d * y + self.offset[1],
+            ],
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! The archives are Omniglot's own (<https://github.com/brendenlake/omniglot>). The network is the prototypical network of
 //! Snell et al. 2017: embeddings of 64 numbers, classes by the nearest mean of their examples, turned characters as classes
-//! of their own in training, each drawing a little turned, sheared, scaled and moved. `--json` prints the result for a program.
+//! of their own in training, all of them slanted,
+//! stretched and mirrored anew in every episode. `--json` prints the result for a program.
 
 mod characters;
 
@@ -60,9 +61,6 @@ struct Arguments {
     /// Test tasks of each kind
     #[arg(long, default_value_t = 1000)]
     tasks: u64,
-    /// Views of each drawing in a test whose embeddings are averaged: itself, and others a little turned and moved
-    #[arg(long, default_value_t = 1)]
-    views: u64,
     /// Print JSON in place of lines
     #[arg(long)]
     json: bool,
@@ -84,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let net = train_network(arguments, &train)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let embeddings = embed(&net, &test, arguments.views)?;
+    let embeddings = embed(&net, &test)?;
     let mut results = Vec::new();
     for (ways, shots) in [(5, 1), (5, 5), (20, 1), (20, 5)] {
         let found = accuracy(&embeddings, &test, [ways, shots], arguments.tasks)?;
@@ -121,7 +119,9 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
     for number in 0..arguments.episodes {
         let episode = episodes.episode(number);
         let rows = [episode.support.as_slice(), &episode.query].concat();
-        let embedded = net.features(train.jittered(&rows, [arguments.seed, number], &device));
+        let classes = [episode.support_labels.as_slice(), &episode.query_labels].concat();
+        let images = train.varied(&rows, &classes, [arguments.seed, number], &device);
+        let embedded = net.features(images);
         let (support, width) = (episode.support.len(), embedded.dims()[1]);
         let prototypes = prototypes(
             embedded.clone().slice([0..support, 0..width]),
@@ -146,18 +146,14 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
     Ok(net.valid())
 }
 
-/// Embeddings `[n, 64]` of all drawings, each the mean over its views.
-fn embed(net: &ConvNet, characters: &Characters, views: u64) -> Result<Features, TransferError> {
+/// Embeddings `[n, 64]` of all drawings.
+fn embed(net: &ConvNet, characters: &Characters) -> Result<Features, TransferError> {
     let device = Device::flex();
     let rows: Vec<usize> = (0..characters.labels.len()).collect();
     let mut values: Vec<f32> = Vec::new();
     for rows in rows.chunks(256) {
-        let plain = net.features(characters.batch(rows, &device));
-        let others = (1..views).map(|view| {
-            net.features(characters.jittered(rows, [u64::MAX - view, rows[0] as u64], &device))
-        });
-        let sum = others.fold(plain, |sum, view| sum + view);
-        values.extend(sum.div_scalar(views as f64).into_data().iter::<f32>());
+        let embedded = net.features(characters.batch(rows, &device));
+        values.extend(embedded.into_data().iter::<f32>());
     }
     Features::new(values, net.num_features())
 }
