@@ -251,9 +251,9 @@ impl<'a> FineTune<'a> {
             indices: Vec::new(),
         };
         let mut values = Vec::new();
-        for (index, row) in activations.rows.iter().enumerate() {
-            if let (Some(row), Some(label)) = (row, dataset.labels()[index]) {
-                values.extend_from_slice(row);
+        for index in activations.usable() {
+            if let Some(label) = dataset.labels()[index] {
+                values.extend_from_slice(&activations.row(index, 0)?);
                 seen.labels.push(label);
                 seen.indices.push(index);
             }
@@ -265,7 +265,7 @@ impl<'a> FineTune<'a> {
                 advice: "run a scan of the folder: it lists every bad file and its reason",
             });
         }
-        seen.features = Features::new(values, activations.shape.iter().product())?;
+        seen.features = Features::new(values, activations.shape().iter().product())?;
         Ok(seen)
     }
 
