@@ -76,7 +76,7 @@ pub struct BackboneScore {
     pub dim: usize,
     /// Accuracy of a probe on images that it wasn't fitted to; none where a class has a single image.
     pub expected: Option<Estimate>,
-    /// Mean log loss of the probe on these; decides which backbone is the best.
+    /// Mean log loss of the probe on these.
     pub log_loss: Option<f64>,
     /// [`LogMe`](super::LogMe).
     pub log_me: f64,
