@@ -216,7 +216,7 @@ struct Lesson<'a> {
 }
 
 const STEPS: usize = 200;
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 
 #[derive(Module, Debug)]
 struct Student {
