@@ -179,6 +179,7 @@ impl<'a> Advise<'a> {
             count: 1,
             seed: 0,
             workers: self.workers,
+            on_bad_file: OnBadFile::Skip,
         };
         let observers = &mut self.observers;
         let phase = format!("features of {name}");

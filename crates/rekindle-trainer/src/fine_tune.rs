@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Pipeline, Transform};
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::features::{FittedProbe, PriorProbe};
@@ -217,6 +217,7 @@ impl<'a> FineTune<'a> {
             count: 1,
             seed: self.seed,
             workers: self.workers,
+            on_bad_file: OnBadFile::Skip,
         };
         let observers = &mut self.observers;
         pooled(part, &views, &self.cache, name, &mut |event| {

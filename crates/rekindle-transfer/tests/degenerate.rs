@@ -22,7 +22,12 @@ type Found = Result<Vec<f64>, TransferError>;
 type Estimator = (&'static str, &'static [&'static str], fn(&Case) -> Found);
 
 /// Cases that whatever learns from labels must refuse.
-const LABELS: &[&str] = &["one class", "one image", "a class without an image", "no image"];
+const LABELS: &[&str] = &[
+    "one class",
+    "one image",
+    "a class without an image",
+    "no image",
+];
 /// Cases that whatever looks at both domains must refuse.
 const DOMAINS: &[&str] = &["no target", "no image"];
 /// Both.
@@ -73,7 +78,13 @@ fn cases() -> Vec<Case> {
         case("zero target", x.clone(), two(12), 2, filled(10, 0.0)),
         case("rank one", ramp(12, 1.0), two(12), 2, ramp(10, 2.0)),
         case("duplicates", twice, two(12), 2, t.clone()),
-        case("more dimensions than images", wave(4, 40, 0.0), two(4), 2, wave(5, 40, 1.0)),
+        case(
+            "more dimensions than images",
+            wave(4, 40, 0.0),
+            two(4),
+            2,
+            wave(5, 40, 1.0),
+        ),
         case("tiny", ramp(12, 1e-30), two(12), 2, ramp(10, 1e-30)),
         case("huge", ramp(12, 1e12), two(12), 2, ramp(10, 1e12)),
         case("equal domains", x.clone(), two(12), 2, x),
@@ -85,7 +96,11 @@ fn values(features: &Features) -> Vec<f64> {
 }
 
 fn head(head: &LinearHead) -> Vec<f64> {
-    head.weight.iter().chain(&head.bias).map(|v| f64::from(*v)).collect()
+    head.weight
+        .iter()
+        .chain(&head.bias)
+        .map(|v| f64::from(*v))
+        .collect()
 }
 
 /// Signatures of the classes and of one that no image shows.
@@ -99,10 +114,14 @@ fn known(labels: &[usize]) -> Vec<Option<usize>> {
 
 const ESTIMATORS: &[Estimator] = &[
     ("logistic regression", LABELS, |c| {
-        Ok(head(&LogisticRegression::new(1e-2).fit(&c.x, &c.labels, c.classes)?))
+        Ok(head(
+            &LogisticRegression::new(1e-2).fit(&c.x, &c.labels, c.classes)?,
+        ))
     }),
     ("logistic regression without a penalty", LABELS, |c| {
-        Ok(head(&LogisticRegression::new(0.0).fit(&c.x, &c.labels, c.classes)?))
+        Ok(head(
+            &LogisticRegression::new(0.0).fit(&c.x, &c.labels, c.classes)?,
+        ))
     }),
     ("prior probe", LABELS, |c| {
         let fitted = PriorProbe::default().fit(&c.x, &c.labels, c.classes, None)?;
@@ -112,7 +131,9 @@ const ESTIMATORS: &[Estimator] = &[
         CategoryRelationship::default().fit(&c.x, &c.labels, c.classes)
     }),
     ("CORAL", DOMAINS, |c| {
-        Ok(values(&Coral::default().fit(&c.x, &c.target)?.transform(&c.x)?))
+        Ok(values(
+            &Coral::default().fit(&c.x, &c.target)?.transform(&c.x)?,
+        ))
     }),
     ("subspace alignment", DOMAINS, |c| {
         let maps = SubspaceAlignment::default().fit(&c.x, &c.target)?;
@@ -124,22 +145,30 @@ const ESTIMATORS: &[Estimator] = &[
         Ok([values(&shared.source), values(&shared.target)].concat())
     }),
     ("KMM", DOMAINS, |c| Kmm::default().weights(&c.x, &c.target)),
-    ("KLIEP", DOMAINS, |c| Ok(Kliep::default().fit(&c.x, &c.target)?.weights)),
-    ("density ratio", DOMAINS, |c| DensityRatio::default().weights(&c.x, &c.target)),
+    ("KLIEP", DOMAINS, |c| {
+        Ok(Kliep::default().fit(&c.x, &c.target)?.weights)
+    }),
+    ("density ratio", DOMAINS, |c| {
+        DensityRatio::default().weights(&c.x, &c.target)
+    }),
     ("TrAdaBoost", BOTH, |c| {
         let few = vec![0; c.target.len()];
-        let boosted =
-            TrAdaBoost::default().fit((&c.x, &c.labels), (&c.target, &few), c.classes)?;
+        let boosted = TrAdaBoost::default().fit((&c.x, &c.labels), (&c.target, &few), c.classes)?;
         Ok([boosted.votes(&c.target)?, boosted.source_weights].concat())
     }),
     ("statistics of a domain", &["no image"], |c| {
         Ok(values(&DomainStatistics::new(&c.x, 0.01)?.transform(&c.x)?))
     }),
-    ("prototype refinement", &["no target", "one class", "one image"], |c| {
-        let guesses = vec![1.0 / c.classes as f64; c.target.len() * c.classes];
-        let refined = PrototypeRefinement { steps: 3 }.refine(&guesses, c.classes, &c.target)?;
-        Ok([refined.cosines, values(&refined.centroids)].concat())
-    }),
+    (
+        "prototype refinement",
+        &["no target", "one class", "one image"],
+        |c| {
+            let guesses = vec![1.0 / c.classes as f64; c.target.len() * c.classes];
+            let refined =
+                PrototypeRefinement { steps: 3 }.refine(&guesses, c.classes, &c.target)?;
+            Ok([refined.cosines, values(&refined.centroids)].concat())
+        },
+    ),
     ("label propagation", &["no image"], |c| {
         let graph = NeighborGraph::new(&c.x, 3)?;
         let mut votes = vec![0.0; c.x.len() * c.classes];
@@ -154,7 +183,8 @@ const ESTIMATORS: &[Estimator] = &[
     }),
     ("SimpleShot", LABELS, |c| {
         let shot = SimpleShot::new(&c.x)?;
-        shot.fit(&c.x, &c.labels, c.classes)?.logits(&shot.transform(&c.target)?)
+        shot.fit(&c.x, &c.labels, c.classes)?
+            .logits(&shot.transform(&c.target)?)
     }),
     ("matching", LABELS, |c| {
         Matching::fit(&c.x, &c.labels, c.classes, 0.1)?.probabilities(&c.target)
@@ -163,24 +193,36 @@ const ESTIMATORS: &[Estimator] = &[
         let map = Eszsl::default().fit(&c.x, &c.labels, &signatures(c))?;
         map.scores(&c.target, &signatures(c))
     }),
-    ("visual exemplars", &["one class", "one image", "no image"], |c| {
-        let map = VisualExemplars::default().fit(&c.x, &c.labels, &signatures(c))?;
-        map.scores(&c.target, &signatures(c))
-    }),
-    ("direct attribute prediction", &["one class", "one image", "no image"], |c| {
-        let learner = LogisticRegression::new(1e-2);
-        DirectAttributePrediction::fit(&c.x, &c.labels, &signatures(c), &learner)?
-            .scores(&c.target, &signatures(c))
-    }),
+    (
+        "visual exemplars",
+        &["one class", "one image", "no image"],
+        |c| {
+            let map = VisualExemplars::default().fit(&c.x, &c.labels, &signatures(c))?;
+            map.scores(&c.target, &signatures(c))
+        },
+    ),
+    (
+        "direct attribute prediction",
+        &["one class", "one image", "no image"],
+        |c| {
+            let learner = LogisticRegression::new(1e-2);
+            DirectAttributePrediction::fit(&c.x, &c.labels, &signatures(c), &learner)?
+                .scores(&c.target, &signatures(c))
+        },
+    ),
     ("ConSE", &[], |c| {
         let known = signatures(c).select(&(0..c.classes).collect::<Vec<_>>());
         let shares = vec![0.0; c.x.len() * c.classes];
         Conse::default().scores(&shares, &known, &signatures(c))
     }),
-    ("PCA", &["no image", "constant", "zeros", "constant source"], |c| {
-        let found = Pca { components: 2 }.fit(&c.x)?;
-        Ok([values(&found.transform(&c.x)?), found.variances.clone()].concat())
-    }),
+    (
+        "PCA",
+        &["no image", "constant", "zeros", "constant source"],
+        |c| {
+            let found = Pca { components: 2 }.fit(&c.x)?;
+            Ok([values(&found.transform(&c.x)?), found.variances.clone()].concat())
+        },
+    ),
     ("k-means", &["no image", "one image"], |c| {
         let found = KMeans::new(2).fit(&c.x)?;
         Ok([values(&found.means), vec![found.inertia]].concat())
@@ -197,7 +239,11 @@ const ESTIMATORS: &[Estimator] = &[
         Ok([values(&maps.transform_x(&c.x)?), maps.correlations].concat())
     }),
     ("manifold alignment", BOTH, |c| {
-        let some = known(&(0..c.target.len()).map(|i| i % c.classes).collect::<Vec<_>>());
+        let some = known(
+            &(0..c.target.len())
+                .map(|i| i % c.classes)
+                .collect::<Vec<_>>(),
+        );
         let maps = ManifoldAlignment::default().fit(
             (&c.x, &known(&c.labels)),
             (&c.target, &some),
@@ -205,11 +251,18 @@ const ESTIMATORS: &[Estimator] = &[
         )?;
         Ok(values(&maps.transform_target(&c.target)?))
     }),
-    ("LogME", LABELS, |c| Ok(vec![LogMe::default().score(&c.x, &c.labels, c.classes)?])),
-    ("H-score", LABELS, |c| Ok(vec![HScore::default().score(&c.x, &c.labels, c.classes)?])),
+    ("LogME", LABELS, |c| {
+        Ok(vec![LogMe::default().score(&c.x, &c.labels, c.classes)?])
+    }),
+    ("H-score", LABELS, |c| {
+        Ok(vec![HScore::default().score(&c.x, &c.labels, c.classes)?])
+    }),
     ("LEEP and NCE", &["no image"], |c| {
         let shares = vec![1.0 / 3.0; c.labels.len() * 3];
-        Ok(vec![leep(&shares, 3, &c.labels)?, nce(&shares, 3, &c.labels)?])
+        Ok(vec![
+            leep(&shares, 3, &c.labels)?,
+            nce(&shares, 3, &c.labels)?,
+        ])
     }),
     ("proxy A-distance", DOMAINS, |c| {
         Ok(vec![ProxyADistance::default().between(&c.x, &c.target)?])
@@ -222,7 +275,9 @@ const ESTIMATORS: &[Estimator] = &[
         };
         let advice = Advisor::default().advise(&[candidate], Some(&c.x), &c.labels, c.classes)?;
         let best = &advice.backbones[0];
-        let expected = advice.expected.map_or(vec![], |e| vec![e.accuracy, e.low, e.high]);
+        let expected = advice
+            .expected
+            .map_or(vec![], |e| vec![e.accuracy, e.low, e.high]);
         Ok([expected, vec![best.log_me, best.h_score]].concat())
     }),
     ("ensemble and stacking", &[], |c| {
@@ -250,7 +305,8 @@ fn estimators_give_errors_or_finite_numbers() {
                     if case.name == "ordinary" {
                         silent.push(format!("{what}: {text}"));
                     }
-                    if text.len() < 15 || text.contains("NaN") && !text.contains("NaN or infinite") {
+                    if text.len() < 15 || text.contains("NaN") && !text.contains("NaN or infinite")
+                    {
                         silent.push(format!("{what} says too little: {text}"));
                     }
                 }
@@ -271,12 +327,7 @@ fn estimators_give_errors_or_finite_numbers() {
 #[test]
 fn objectives_on_features_give_errors_or_finite_numbers() {
     let mut silent = Vec::new();
-    let refused = [
-        "one class",
-        "one image",
-        "no image",
-        "no target",
-    ];
+    let refused = ["one class", "one image", "no image", "no target"];
     for case in cases() {
         for objective in DomainObjective::all() {
             let what = format!("{} on {}", objective.name(), case.name);

@@ -18,7 +18,7 @@ mod zero_shot;
 pub use alignment::{
     AlignedSubspaces, Coral, CoralMap, Kernel, SubspaceAlignment, Tca, TransferComponents,
 };
-pub use cache::{CacheKey, FeatureCache, Row};
+pub use cache::{CacheKey, FeatureCache, Row, RowPlace};
 pub use category_relationship::{CategoryRelationship, mix_heads};
 pub use clustering::{
     Clusters, KMeans, Pca, PrincipalComponents, adjusted_rand_index, normalized_mutual_information,
