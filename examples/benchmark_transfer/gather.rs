@@ -1,5 +1,6 @@
 //! Running an example and reading what it prints.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -49,17 +50,42 @@ pub fn merge(rows: &mut Vec<Row>, more: Vec<Row>) {
     }
 }
 
-/// What the example prints, by the cargo that runs this program.
-pub fn run_example(name: &str, arguments: &[String]) -> Result<String, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["run", "--release", "--quiet", "--example", name, "--"])
-        .args(arguments)
-        .stderr(Stdio::inherit())
-        .output()?;
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout)?),
-        false => Err(format!("the example {name} failed: {}", output.status).into()),
+/// How to start another example.
+pub struct Examples {
+    /// The folder of their programs; none to leave it to cargo.
+    folder: Option<PathBuf>,
+}
+
+impl Examples {
+    /// By the cargo that runs this program: they are built as far as needed.
+    pub fn by_cargo() -> Self {
+        Self { folder: None }
+    }
+
+    /// As they lie beside this program.
+    pub fn beside_this() -> Result<Self, Failure> {
+        let this = std::env::current_exe()?;
+        Ok(Self {
+            folder: this.parent().map(Path::to_path_buf),
+        })
+    }
+
+    /// What the example prints.
+    pub fn run(&self, name: &str, arguments: &[String]) -> Result<String, Failure> {
+        let mut command = match &self.folder {
+            Some(folder) => Command::new(folder.join(name)),
+            None => {
+                let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+                let mut command = Command::new(cargo);
+                command.args(["run", "--release", "--quiet", "--example", name, "--"]);
+                command
+            }
+        };
+        let output = command.args(arguments).stderr(Stdio::inherit()).output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)?),
+            false => Err(format!("the example {name} failed: {}", output.status).into()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Failure;
-use crate::gather::run_example;
+use crate::gather::Examples;
 
 /// A network whose features are kept.
 #[derive(Clone, Copy, PartialEq)]
@@ -63,7 +63,7 @@ impl Kept {
     }
 
     /// Computes the file where it isn't there yet.
-    pub fn ensure(&self, set: &str, network: Network) -> Result<(), Failure> {
+    pub fn ensure(&self, set: &str, network: Network, examples: &Examples) -> Result<(), Failure> {
         let file = self.file(set, network);
         if Path::new(&file).is_file() {
             return Ok(());
@@ -74,7 +74,7 @@ impl Kept {
         eprintln!("features of {set}");
         let (weights, data) = (self.weights(network), self.folder(set));
         let arguments = ["--weights", &weights, "--data", &data, "--out", &file];
-        run_example("extract_features", &arguments.map(String::from))?;
+        examples.run("extract_features", &arguments.map(String::from))?;
         Ok(())
     }
 }

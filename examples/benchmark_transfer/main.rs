@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use gather::{Row, run_example};
+use gather::{Examples, Row};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -34,6 +34,9 @@ struct Arguments {
     /// Parts to run, by a word of their names; all of them where none is given
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Use the examples that lie beside this program (`cargo build --release --examples`) as they are
+    #[arg(long)]
+    built: bool,
     /// One JSON object a part in place of Markdown
     #[arg(long)]
     json: bool,
@@ -50,6 +53,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let examples = match arguments.built {
+        true => Examples::beside_this()?,
+        false => Examples::by_cargo(),
+    };
     let kept = kept::Kept::new(&arguments.data, &arguments.work)?;
     for part in jobs::parts(&kept) {
         let is_wanted = |word: &String| part.name.contains(word.as_str());
@@ -58,11 +65,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         let begun = Instant::now();
         for (set, network) in &part.sets {
-            kept.ensure(set, *network)?;
+            kept.ensure(set, *network, &examples)?;
         }
         let mut rows: Vec<Row> = Vec::new();
         for call in &part.calls {
-            let printed = run_example(part.example, call)?;
+            let printed = examples.run(part.example, call)?;
             gather::merge(&mut rows, (part.read)(&printed)?);
         }
         let seconds = begun.elapsed().as_secs_f64();

@@ -179,7 +179,7 @@ const ESTIMATORS: &[Estimator] = &[
         Prototypes::fit(&c.x, &c.labels, c.classes, Distance::Cosine)?.logits(&c.target)
     }),
     ("prototypes, Euclidean", LABELS, |c| {
-        Prototypes::fit(&c.x, &c.labels, c.classes, Distance::Euclidean)?.logits(&c.target)
+        Prototypes::fit(&c.x, &c.labels, c.classes, Distance::SquaredEuclidean)?.logits(&c.target)
     }),
     ("SimpleShot", LABELS, |c| {
         let shot = SimpleShot::new(&c.x)?;
@@ -238,19 +238,23 @@ const ESTIMATORS: &[Estimator] = &[
         let maps = Cca::default().fit(&c.x, &c.x)?;
         Ok([values(&maps.transform_x(&c.x)?), maps.correlations].concat())
     }),
-    ("manifold alignment", BOTH, |c| {
-        let some = known(
-            &(0..c.target.len())
-                .map(|i| i % c.classes)
-                .collect::<Vec<_>>(),
-        );
-        let maps = ManifoldAlignment::default().fit(
-            (&c.x, &known(&c.labels)),
-            (&c.target, &some),
-            c.classes,
-        )?;
-        Ok(values(&maps.transform_target(&c.target)?))
-    }),
+    (
+        "manifold alignment",
+        &["one class", "one image", "no image", "no target"],
+        |c| {
+            let some = known(
+                &(0..c.target.len())
+                    .map(|i| i % c.classes)
+                    .collect::<Vec<_>>(),
+            );
+            let maps = ManifoldAlignment::default().fit(
+                (&c.x, &known(&c.labels)),
+                (&c.target, &some),
+                c.classes,
+            )?;
+            Ok(values(&maps.transform_target(&c.target)?))
+        },
+    ),
     ("LogME", LABELS, |c| {
         Ok(vec![LogMe::default().score(&c.x, &c.labels, c.classes)?])
     }),
