@@ -78,7 +78,7 @@ pub struct BackboneScore {
     pub expected: Option<Estimate>,
     /// Mean log loss of the probe on these.
     pub log_loss: Option<f64>,
-    /// [`LogMe`](super::LogMe).
+    /// [`LogMe`](super::LogMe); decides which backbone is the best.
     pub log_me: f64,
     /// [`HScore`](super::HScore).
     pub h_score: f64,

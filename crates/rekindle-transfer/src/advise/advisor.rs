@@ -1,7 +1,5 @@
 //! From scores to a recommendation.
 
-use std::cmp::Ordering;
-
 use super::advice::{Advice, BackboneScore, Domain, Estimate, Sizes, Warning};
 use super::{HScore, LogMe, leep, nce};
 use crate::features::table::check_labels;
@@ -21,8 +19,8 @@ pub struct Candidate<'a> {
 
 /// Recommends a backbone and a strategy for labelled images, without training a network.
 ///
-/// The backbone is the one whose cross-validated probe calls most images right, at the lower log loss where two are even,
-/// or the one of the highest [`LogMe`] where a class has a single image. The strategy follows from how far the images are from what the backbone knows ([`Domain`]), how
+/// The backbone is the one of the highest [`LogMe`], which knows no chance of a split; the cross-validated probe says what
+/// to expect of it. The strategy follows from how far the images are from what the backbone knows ([`Domain`]), how
 /// many there are, and how much the probe leaves to gain; the thresholds come from measurements on small sets of
 /// photographs and drawings (docs/benchmarks.md). Neither sees how far fine-tuning would get.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +69,7 @@ impl Advisor {
             .iter()
             .map(|candidate| self.score(candidate, labels, classes))
             .collect::<Result<Vec<_>, _>>()?;
-        backbones.sort_by(better_first);
+        backbones.sort_by(|a, b| b.log_me.total_cmp(&a.log_me));
         let Some(best) = backbones.first() else {
             return Err(TransferError::Degenerate {
                 method: "advice",
@@ -209,37 +207,22 @@ impl Sizes {
     }
 }
 
-fn better_first(a: &BackboneScore, b: &BackboneScore) -> Ordering {
-    let accuracy = |score: &BackboneScore| score.expected.map(|estimate| estimate.accuracy);
-    match (accuracy(a), accuracy(b), a.log_loss, b.log_loss) {
-        (Some(a), Some(b), Some(a_loss), Some(b_loss)) => {
-            b.total_cmp(&a).then(a_loss.total_cmp(&b_loss))
-        }
-        _ => b.log_me.total_cmp(&a.log_me),
-    }
-}
-
 fn why_backbone(backbones: &[BackboneScore]) -> String {
     let best = &backbones[0];
     let Some(second) = backbones.get(1) else {
         return format!("{} is the only backbone given.", best.name);
     };
-    match (best.expected, second.expected) {
+    let probe = match (best.expected, second.expected) {
         (Some(a), Some(b)) => format!(
-            "{} does best on held-out images: a probe on it calls {:.3} of them right at a log loss of {:.3}; with {} it \
-             is {:.3} at {:.3}.",
-            best.name,
-            a.accuracy,
-            best.log_loss.unwrap_or_default(),
-            second.name,
-            b.accuracy,
-            second.log_loss.unwrap_or_default()
+            "a probe on it calls {:.3} of held-out images right, on {} {:.3}",
+            a.accuracy, second.name, b.accuracy
         ),
-        _ => format!(
-            "{} has the highest LogME, {:.3}, before {} with {:.3}; nothing could be held out.",
-            best.name, best.log_me, second.name, second.log_me
-        ),
-    }
+        _ => "with a single image in a class nothing could be held out".into(),
+    };
+    format!(
+        "{} has the highest LogME, {:.3} before {:.3} of {}; {probe}.",
+        best.name, best.log_me, second.log_me, second.name
+    )
 }
 
 fn why_domain(best: &BackboneScore, domain: Option<Domain>) -> Option<String> {
