@@ -2,7 +2,8 @@
 //!
 //! Three levels: [`fine_tune`] is one call that is a good recipe, [`Trainer`] a builder for strategy and
 //! [`Recipe`], and [`Learner`], [`Predictor`] and [`feed::Feed`] are the parts. A run tells its [`Observer`]s
-//! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits.
+//! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits. [`advise`] says
+//! beforehand which weights and which strategy suit a folder of images.
 //!
 //! ```
 //! use rekindle_trainer::{Optimizer, Recipe, Schedule};
@@ -20,6 +21,7 @@
 //! ```
 
 mod activations;
+mod advise;
 mod announce;
 mod checkpoint;
 #[cfg(feature = "tui")]
@@ -39,6 +41,7 @@ mod lr_finder;
 pub mod metrics;
 mod narration;
 mod optimizer;
+mod pooled;
 mod predictor;
 mod progress;
 mod recipe;
@@ -67,6 +70,7 @@ pub use run_directory::{
 };
 pub use schedule::{Anneal, Schedule};
 
+pub use advise::{Advise, Looked, SeenBackbone, advise};
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
 pub use fine_tune::{FineTune, FineTuned, TestViews, fine_tune};
 pub use learner::{Learner, StepOutcome};

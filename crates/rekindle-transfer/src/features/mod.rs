@@ -38,6 +38,7 @@ pub use transductive::{
     DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,
 };
 pub use zero_shot::{
-    AttributeTable, ClassSplit, Conse, DirectAttributePrediction, Eszsl, EszslMap,
-    GeneralizedAccuracy, mean_class_accuracy,
+    AttributeTable, CalibratedStacking, ClassSplit, Conse, DirectAttributePrediction, Eszsl,
+    EszslMap, ExemplarMap, GeneralizedAccuracy, GeneralizedScores, VisualExemplars,
+    mean_class_accuracy,
 };
