@@ -15,7 +15,9 @@ use rekindle::trainer::{Model, image_files};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [model, images @ ..] = arguments.as_slice() else {
-        return Err("give a run directory or a file of weights, and images or folders of them".into());
+        return Err(
+            "give a run directory or a file of weights, and images or folders of them".into(),
+        );
     };
     let model = Model::open(model, &DeviceName::Cpu.open()?)?;
     model.predict(&image_files(images)?, |answer| {

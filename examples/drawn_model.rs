@@ -53,7 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             names.push(name);
         }
     }
-    std::fs::write(out.join("samples/list.json"), serde_json::to_string(&names)?)?;
+    std::fs::write(
+        out.join("samples/list.json"),
+        serde_json::to_string(&names)?,
+    )?;
     std::fs::remove_dir_all(&work)?;
     println!(
         "{}: accuracy {:.3} on {} drawings",

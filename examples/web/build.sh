@@ -15,7 +15,7 @@ if [ "$(wasm-bindgen --version 2>/dev/null)" = "wasm-bindgen $version" ]; then
 else
   bindgen="$target/tools/bin/wasm-bindgen"
   if [ "$("$bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
-    cargo install wasm-bindgen-cli --version "$version" --locked --root "$target/tools" --target-dir "$target/tools"
+    cargo install wasm-bindgen-cli --version "$version" --root "$target/tools" --target-dir "$target/tools"
   fi
 fi
 

@@ -31,7 +31,10 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     let dist = web.join("dist");
     if !dist.join("rekindle_web_bg.wasm").is_file() {
         let built = Command::new(web.join("build.sh")).status();
-        assert!(built.is_ok_and(|status| status.success()), "examples/web/build.sh failed");
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "examples/web/build.sh failed"
+        );
     }
     let names: Vec<String> =
         serde_json::from_slice(&std::fs::read(dist.join("samples/list.json")).unwrap()).unwrap();
@@ -40,7 +43,12 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     let server = Server::start(dist.clone(), DRIVER);
     let profile = tempfile::tempdir().unwrap();
     let mut child = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+        ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(server.url("driver.html"))
         .stdout(Stdio::null())
@@ -55,7 +63,10 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
 
     assert_eq!(told["ready"], "yes", "{told}");
     let model = Model::open(dist.join("model.safetensors"), &Device::flex()).unwrap();
-    let paths: Vec<PathBuf> = names.iter().map(|name| dist.join("samples").join(name)).collect();
+    let paths: Vec<PathBuf> = names
+        .iter()
+        .map(|name| dist.join("samples").join(name))
+        .collect();
     let mut at = 0;
     let mut right = 0;
     model
@@ -63,19 +74,34 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
             let (class, probability) = answer.top(1)[0];
             let page = &told["answers"][at];
             let expected = format!("{:.1} %", 100.0 * probability);
-            assert_eq!(page["class"], model.class_name(class).as_str(), "{}", names[at]);
+            assert_eq!(
+                page["class"],
+                model.class_name(class).as_str(),
+                "{}",
+                names[at]
+            );
             let number = |text: &str| text.trim_end_matches(" %").parse::<f64>().unwrap();
             let shown = page["share"].as_str().unwrap();
             // Another compiler's order of additions: nearly the same bits, shown with one decimal.
-            assert!((number(shown) - number(&expected)).abs() < 0.11, "{shown} {expected}");
+            assert!(
+                (number(shown) - number(&expected)).abs() < 0.11,
+                "{shown} {expected}"
+            );
             right += usize::from(names[at].starts_with(&model.class_name(class)));
             at += 1;
         })
         .unwrap();
     assert_eq!(at, names.len());
-    assert!(2 * right > names.len(), "{right} of {} drawings recognised", names.len());
+    assert!(
+        2 * right > names.len(),
+        "{right} of {} drawings recognised",
+        names.len()
+    );
     let complaint = told["complaint"].as_str().unwrap();
-    assert!(complaint.starts_with("Sorry: "), "a text file as a picture: {complaint}");
+    assert!(
+        complaint.starts_with("Sorry: "),
+        "a text file as a picture: {complaint}"
+    );
 }
 
 fn browser() -> Option<String> {

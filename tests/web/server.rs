@@ -45,10 +45,15 @@ fn serve(mut stream: TcpStream, folder: &Path, driver: &str, sender: &Sender<Str
         lines.push(std::mem::take(&mut line));
     }
     let request = lines.first().cloned().unwrap_or_default();
-    let target = request.split_whitespace().nth(1).unwrap_or("/").trim_start_matches('/');
+    let target = request
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or("/")
+        .trim_start_matches('/');
     let length = lines.iter().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     if request.starts_with("POST") {
         let mut body = vec![0; length.unwrap_or(0)];
@@ -70,11 +75,17 @@ fn serve(mut stream: TcpStream, folder: &Path, driver: &str, sender: &Sender<Str
         Some("safetensors") => "application/octet-stream",
         _ => "text/html; charset=utf-8",
     };
-    let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
+    let status = if body.is_some() {
+        "200 OK"
+    } else {
+        "404 Not Found"
+    };
     let body = body.unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(&body));
 }

@@ -150,7 +150,7 @@ impl Report {
 }
 
 impl RunReport {
-    /// Examines the run's best classifier on the validation images, and shows some of its answers.
+    /// Examines the run's best classifier on the validation images.
     ///
     /// # Errors
     ///
@@ -160,12 +160,7 @@ impl RunReport {
         classifier: &Classifier<ResNet>,
         data: &TransferData,
     ) -> Result<(), TrainerError> {
-        let examination = examine(classifier, &data.val, |_| ())?;
-        if let Some(grid) = prediction_grid(data, &examination.predictions)? {
-            let caption = "Validation images and what the network calls them; wrong answers are framed and come first";
-            self.pictures.push(Picture::new(caption, png(&grid)?));
-        }
-        self.examined(examination);
+        self.examined(examine(classifier, &data.val, |_| ())?);
         Ok(())
     }
 }

@@ -186,8 +186,8 @@ pub(super) fn overlay(picture: &RgbImage, cam: &GradCam) -> RgbImage {
         let grey = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2];
         let heat = strength[y as usize * width as usize + x as usize];
         Rgb(std::array::from_fn(|channel| {
-            let base = 0.55 * grey + (colour[channel] - 0.55 * grey) * heat;
-            let value = base + (WARM[channel] - base) * 0.45 * heat;
+            let base = 0.45 * grey + (colour[channel] - 0.45 * grey) * heat;
+            let value = base + (WARM[channel] - base) * 0.5 * heat;
             value.round().clamp(0.0, 255.0) as u8
         }))
     })

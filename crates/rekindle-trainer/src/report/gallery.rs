@@ -1,5 +1,7 @@
 //! The most confident mistakes, each beside where the classifier looked.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -45,8 +47,21 @@ fn card(html: &mut Html, mistake: &Mistake, classes: &[String]) {
             html.leaf("b", &[], truth);
             if !mistake.file.is_empty() {
                 html.void("br", &[]);
-                html.leaf("code", &[], &mistake.file);
+                html.leaf(
+                    "code",
+                    &[at("title", &*mistake.file)],
+                    &end_of(&mistake.file),
+                );
             }
         });
     });
+}
+
+/// The last three parts of a path: split, class and file.
+fn end_of(file: &str) -> String {
+    let parts: Vec<String> = Path::new(file)
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    parts[parts.len().saturating_sub(3)..].join("/")
 }
