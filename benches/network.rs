@@ -76,6 +76,7 @@ fn batch() -> Batch {
             ..Targets::default()
         },
         indices: (0..BATCH).collect(),
+        number: 0,
         skipped: Vec::new(),
     }
 }

@@ -164,6 +164,7 @@ fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f6
             ..Targets::default()
         },
         indices: (0..arguments.batch).collect(),
+        number: 0,
         skipped: Vec::new(),
     };
     median_rate(arguments, arguments.batch, || {

@@ -79,6 +79,7 @@ impl Digits {
                 ..Targets::default()
             },
             indices: rows.to_vec(),
+            number: 0,
             skipped: Vec::new(),
         }
     }

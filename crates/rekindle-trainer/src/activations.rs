@@ -34,6 +34,7 @@ pub(crate) struct Views<'a> {
     pub count: usize,
     pub seed: u64,
     pub workers: usize,
+    pub on_bad_file: OnBadFile,
 }
 
 impl<B: Backbone> FrozenPart<B> {
@@ -53,7 +54,7 @@ impl<B: Backbone> FrozenPart<B> {
                 .workers(views.workers)
                 .seed(views.seed)
                 .view(view as u64)
-                .on_bad_file(OnBadFile::Skip);
+                .on_bad_file(views.on_bad_file);
             let kept = match cache {
                 Cache::Disk(folder) => {
                     Some(self.open_cache(folder, dataset.pipeline(), views.seed)?)

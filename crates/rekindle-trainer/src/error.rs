@@ -141,7 +141,7 @@ pub enum TrainerError {
 
     /// The loss became NaN or infinite.
     #[error(
-        "the loss became {loss} in batch {batch} of epoch {epoch} ({files}); lower the learning rate, or clip the gradient"
+        "the loss became {loss} in batch {batch} of epoch {epoch} ({files}); lower the learning rate, or clip the gradient{kept}"
     )]
     Diverged {
         /// The epoch, from 1.
@@ -152,6 +152,23 @@ pub enum TrainerError {
         loss: f64,
         /// The batch's pictures.
         files: String,
+        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        kept: String,
+    },
+
+    /// A weight became NaN or infinite; no checkpoint is made of it.
+    #[error(
+        "a weight of {tensor} is {value} after epoch {epoch}; lower the learning rate, or clip the gradient{kept}"
+    )]
+    BrokenWeights {
+        /// Epochs finished.
+        epoch: usize,
+        /// The tensor's name.
+        tensor: String,
+        /// The value.
+        value: f32,
+        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        kept: String,
     },
 
     /// An optimiser state that can't be saved or read.

@@ -261,6 +261,8 @@ pub enum EndReason {
     Interrupted,
     /// The loss is no longer a number.
     Diverged,
+    /// An error that has nothing to do with the numbers: a file that went away, a full disk.
+    Failed,
 }
 
 /// Somebody who wants to know. Observers must not fail: one that writes files keeps its error and

@@ -20,6 +20,8 @@ pub struct Batch {
     pub targets: Targets,
     /// Positions in the data set.
     pub indices: Vec<usize>,
+    /// The batch's number in its epoch, from 0; batches whose files are all bad count, but don't come.
+    pub number: usize,
     /// Files that were left out because they are bad.
     pub skipped: Vec<Skipped>,
 }
@@ -95,6 +97,7 @@ fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError>
             weights: batch.weights,
         },
         indices: batch.indices,
+        number: batch.number,
         skipped: batch.skipped,
     })
 }
@@ -150,12 +153,13 @@ impl ActivationFeed {
             .collect();
         let view = epoch % self.activations.views;
         let chunks: Vec<Vec<usize>> = usable.chunks(self.batch_size).map(<[_]>::to_vec).collect();
-        Box::new(
-            chunks
-                .into_iter()
-                .skip(first)
-                .map(move |indices| Ok(self.batch(indices, view, &device))),
-        )
+        let numbered = chunks.into_iter().enumerate().skip(first);
+        Box::new(numbered.map(move |(number, indices)| {
+            Ok(Batch {
+                number,
+                ..self.batch(indices, view, &device)
+            })
+        }))
     }
 
     fn batch(&self, indices: Vec<usize>, view: usize, device: &Device) -> Batch {
@@ -185,6 +189,7 @@ impl ActivationFeed {
                     .map(|weights| indices.iter().map(|index| weights[*index]).collect()),
             },
             indices,
+            number: 0,
             skipped: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Pipeline, Transform};
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::features::{Features, FittedProbe, LinearHead, PriorProbe};
@@ -228,6 +228,7 @@ impl<'a> FineTune<'a> {
             count: 1,
             seed: self.seed,
             workers: self.workers,
+            on_bad_file: OnBadFile::Skip,
         };
         let begun = Instant::now();
         self.emit(&Event::PhaseStarted {

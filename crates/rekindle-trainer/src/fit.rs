@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::Module;
 use rekindle_resnet::named_tensors;
+use rekindle_resnet::state_dict::HostTensor;
 use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
@@ -13,14 +14,12 @@ use crate::announce::{announce, emit, stage_summary};
 use crate::checkpoint::{self, LoopState, Partial, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
 use crate::feed::{Batch, Feed};
-use crate::learner::{Learner, Predictions};
+use crate::learner::Learner;
+use crate::predictor::Predictions;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, Monitor, Observer, TrainerError};
-
-/// Time that must lie between two checkpoints: epochs on kept activations take milliseconds.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -32,16 +31,10 @@ pub(crate) fn run<B: Backbone>(
     if let Some(checkpoint) = from {
         run.restore(&checkpoint)?;
     }
-    let reason = match run.epochs() {
-        Ok(reason) => reason,
-        Err(error) => {
-            if matches!(error, TrainerError::Diverged { .. }) {
-                run.end(EndReason::Diverged)?;
-            }
-            return Err(error);
-        }
-    };
-    run.finish(reason)
+    match run.epochs() {
+        Ok(reason) => run.finish(reason),
+        Err(error) => Err(run.fail(error)),
+    }
 }
 
 struct Run<'a, B: Backbone> {
@@ -94,7 +87,8 @@ impl<'a, B: Backbone> Run<'a, B> {
             .balance_classes
             .then(|| trainer.data.train.class_weights());
         let classifier = trainer.classifier.clone();
-        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device);
+        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)
+            .with_devices(&trainer.more_devices);
         Ok(Self {
             info: trainer.model_info(),
             state: LoopState {
@@ -151,7 +145,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             }
             self.validate()?;
             self.position = Position::after_epoch(self.position.epochs + 1);
-            if self.clock.saved.elapsed() >= CHECKPOINT_INTERVAL {
+            if self.clock.saved.elapsed() >= self.trainer.checkpoint_interval {
                 self.save()?;
             }
             let stopping = &self.trainer.recipe.early_stopping;
@@ -183,6 +177,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         let before = self.state.partial.seconds;
         let feed = Rc::clone(&self.train);
         let interrupted = self.train_batches(&feed, begun, before)?;
+        self.refuse_nothing("training images", self.state.partial.images, images)?;
         self.state.partial.seconds = before + begun.elapsed().as_secs_f64();
         if !interrupted {
             let rate = self.rate(batches.saturating_sub(1));
@@ -208,11 +203,8 @@ impl<'a, B: Backbone> Run<'a, B> {
                     reason: skipped.reason.clone(),
                 })?;
             }
-            let rate = self.rate(self.position.batches);
-            self.position.batches += 1;
-            if batch.indices.is_empty() {
-                continue;
-            }
+            let rate = self.rate(batch.number);
+            self.position.batches = batch.number + 1;
             let outcome = self.learner.train_batch(&batch, rate)?;
             if !outcome.loss.is_finite() {
                 return Err(TrainerError::Diverged {
@@ -220,6 +212,7 @@ impl<'a, B: Backbone> Run<'a, B> {
                     batch: self.position.batches,
                     loss: outcome.loss,
                     files: files(feed, &batch.indices),
+                    kept: self.kept(),
                 });
             }
             let partial = &mut self.state.partial;
@@ -234,18 +227,29 @@ impl<'a, B: Backbone> Run<'a, B> {
                 loss: outcome.loss,
                 learning_rate: rate,
             })?;
-            let is_between_steps = self
-                .position
-                .batches
-                .is_multiple_of(self.trainer.recipe.accumulate);
             if self.trainer.interrupt.requested()
-                && is_between_steps
+                && self.learner.is_between_steps()
                 && self.position.batches < feed.batches()
             {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Bad files are left out; an epoch of none but these taught nothing.
+    fn refuse_nothing(&self, what: &str, seen: usize, of: usize) -> Result<(), TrainerError> {
+        if seen > 0 {
+            return Ok(());
+        }
+        Err(TrainerError::UnusableData {
+            what: what.to_string(),
+            found: format!(
+                "none of {of} could be read in epoch {}",
+                self.position.epochs + 1
+            ),
+            advice: "see that the folder is still there, then resume the run",
+        })
     }
 
     /// Weighs each image by its class, where the recipe asks for it.
@@ -283,6 +287,7 @@ impl<'a, B: Backbone> Run<'a, B> {
                 observer.on_event(&event);
             }
         })?;
+        self.refuse_nothing("validation images", predictions.labels.len(), images)?;
         let seconds = begun.elapsed().as_secs_f64();
         let (loss, accuracy) = (predictions.loss, predictions.accuracy());
         self.emit(Event::Validated {
@@ -347,6 +352,7 @@ impl<'a, B: Backbone> Run<'a, B> {
 
     /// Writes a checkpoint, and the best weights where they are newer than the file.
     fn save(&mut self) -> Result<(), TrainerError> {
+        self.refuse_broken_weights()?;
         self.state.seconds_total = self.clock.seconds();
         self.clock.saved = Instant::now();
         self.write_best()?;
@@ -362,6 +368,58 @@ impl<'a, B: Backbone> Run<'a, B> {
             epoch: self.position.epochs,
             path,
         })
+    }
+
+    /// A step may end in weights that are no numbers after a loss that was one; a checkpoint of these would replace the
+    /// last that is worth something.
+    fn refuse_broken_weights(&self) -> Result<(), TrainerError> {
+        let weights = checkpoint::weights_of(self.learner.classifier());
+        let broken = |(name, tensor): (&String, &HostTensor)| {
+            let value = tensor.values.iter().find(|value| !value.is_finite())?;
+            Some((name.clone(), *value))
+        };
+        match weights.iter().find_map(broken) {
+            None => Ok(()),
+            Some((tensor, value)) => Err(TrainerError::BrokenWeights {
+                epoch: self.position.epochs,
+                tensor,
+                value,
+                kept: self.kept(),
+            }),
+        }
+    }
+
+    /// What is left of a run that fails, as the end of a sentence.
+    fn kept(&self) -> String {
+        let Some(writer) = &self.writer else {
+            return String::new();
+        };
+        let best = self.state.best.epoch().map(|epoch| {
+            let path = writer.directory().best_weights_path();
+            format!(
+                "; the best weights, of epoch {epoch}, are in {}",
+                path.display()
+            )
+        });
+        let last = writer.directory().latest_checkpoint().ok().flatten();
+        let last = last.map(|last| format!("; the last checkpoint is {}", last.path().display()));
+        best.unwrap_or_default() + &last.unwrap_or_default()
+    }
+
+    /// Saves what is good of a run that fails. The error that ended it is the one to report, so those on the way out
+    /// are not.
+    fn fail(mut self, error: TrainerError) -> TrainerError {
+        let diverged = matches!(
+            error,
+            TrainerError::Diverged { .. } | TrainerError::BrokenWeights { .. }
+        );
+        let _ = self.write_best();
+        let _ = self.end(if diverged {
+            EndReason::Diverged
+        } else {
+            EndReason::Failed
+        });
+        error
     }
 
     fn write_best(&mut self) -> Result<(), TrainerError> {

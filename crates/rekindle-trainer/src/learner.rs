@@ -2,40 +2,31 @@
 
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
-use rekindle_resnet::state_dict;
-use rekindle_transfer::backbone::check_channels;
-use rekindle_transfer::objective::{DomainAlignment, DomainView};
-use rekindle_transfer::tuning::{L2Sp, feature_map_penalty};
-use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
+use rekindle_transfer::objective::DomainAlignment;
+use rekindle_transfer::tuning::L2Sp;
+use rekindle_transfer::{Backbone, Classifier, Plan};
 
-use crate::feed::{Batch, Batches};
-use crate::loss::{Targets, cross_entropy};
+use crate::feed::Batch;
 use crate::optimizer::{RateGroups, clip_norm};
-use crate::{Recipe, TrainerError};
+use crate::predictor::Predictor;
+use crate::replica::{Replica, outcome};
+use crate::{Recipe, TrainerError, data_parallel};
 
 /// Trains a classifier batch by batch.
 ///
 /// Stages that the [`Plan`] freezes run without gradients, in the backbone's fastest way; the graph of the
 /// backward pass begins behind them.
 pub struct Learner<B: Backbone> {
-    classifier: Classifier<B>,
+    replica: Replica<B>,
+    /// Where the other shares of each batch go.
+    others: Vec<Device>,
     optimizer: ModuleOptimizer,
-    plan: Plan,
-    prefix: FrozenPrefix<B>,
     groups: RateGroups,
     accumulator: GradientsAccumulator<Classifier<B>>,
     accumulated: usize,
-    settings: Settings,
-    /// The backbone as it came, where the plan measures against it.
-    source: Option<B>,
-    pull: Option<L2Sp>,
-}
-
-struct Settings {
-    label_smoothing: f64,
     clip_norm: Option<f64>,
     accumulate: usize,
+    pull: Option<L2Sp>,
 }
 
 /// What one batch of training gave.
@@ -53,52 +44,56 @@ impl<B: Backbone> Learner<B> {
     /// A learner for `classifier`, moved to `device` with autodiff, under `plan`.
     pub fn new(classifier: Classifier<B>, plan: Plan, recipe: &Recipe, device: &Device) -> Self {
         let device = device.clone().autodiff();
-        let classifier = tuning::apply(classifier.to_device(&device).train(), &plan);
-        let source = (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone));
+        let classifier = classifier.to_device(&device).train();
+        let replica = Replica::new(classifier, plan, recipe.label_smoothing);
+        let Replica {
+            classifier, plan, ..
+        } = &replica;
         let pull = (plan.pull_to_source > 0.0)
             .then(|| L2Sp::new(&classifier.backbone, plan.pull_to_source).ok())
             .flatten();
         Self {
-            source,
             pull,
-            prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
-            groups: RateGroups::new(&classifier),
+            others: Vec::new(),
+            groups: RateGroups::new(classifier),
             optimizer: recipe.optimizer.init(),
             accumulator: GradientsAccumulator::new(),
             accumulated: 0,
-            settings: Settings {
-                label_smoothing: recipe.label_smoothing,
-                clip_norm: recipe.clip_norm,
-                accumulate: recipe.accumulate,
-            },
-            classifier,
-            plan,
+            clip_norm: recipe.clip_norm,
+            accumulate: recipe.accumulate,
+            replica,
         }
+    }
+
+    /// Shares each batch with `devices`: every one of them, and the learner's own first, takes an equal part of the images,
+    /// and the optimiser steps on the mean gradient, as PyTorch's `DistributedDataParallel` does. Batch normalisation
+    /// takes the statistics of each part by itself; the running ones are those of the first part.
+    pub fn with_devices(mut self, devices: &[Device]) -> Self {
+        self.others = devices
+            .iter()
+            .map(|device| device.clone().autodiff())
+            .collect();
+        self
     }
 
     /// Freezes and thaws as `plan` says; nothing happens where it already holds.
     pub fn follow(&mut self, plan: Plan) {
-        if plan.frozen_stages != self.plan.frozen_stages {
-            self.classifier = tuning::apply(self.classifier.clone(), &plan);
-            self.prefix = FrozenPrefix::new(&self.classifier.backbone, plan.frozen_stages);
-        }
-        self.plan = plan;
+        self.replica.follow(plan);
     }
 
     /// The classifier, on a device with autodiff.
     pub fn classifier(&self) -> &Classifier<B> {
-        &self.classifier
+        &self.replica.classifier
     }
 
     /// Replaces the classifier's weights, such as by those of a checkpoint.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
-        self.classifier = tuning::apply(classifier, &self.plan);
-        self.prefix = FrozenPrefix::new(&self.classifier.backbone, self.plan.frozen_stages);
+        self.replica.set_classifier(classifier);
     }
 
     /// The plan that holds.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.replica.plan
     }
 
     /// The optimiser with its state.
@@ -117,8 +112,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// Images that don't fit the network.
     pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
-        let (start, x) = self.behind_frozen(batch)?;
-        Ok(self.classifier.forward_from(start, x))
+        self.replica.logits(batch)
     }
 
     /// Loss and gradients of one batch, without a step.
@@ -127,17 +121,11 @@ impl<B: Backbone> Learner<B> {
     ///
     /// As [`logits`](Self::logits).
     pub fn gradients(&self, batch: &Batch) -> Result<(StepOutcome, GradientsParams), TrainerError> {
-        let (view, penalty) = self.view(batch)?;
-        let mut loss = self.cross_entropy(&view, batch);
-        if let Some(penalty) = penalty {
-            loss = loss + penalty;
+        let share = 1.0 / self.accumulate as f64;
+        if self.others.is_empty() {
+            return self.replica.gradients(batch, share);
         }
-        let grads = loss
-            .clone()
-            .div_scalar(self.settings.accumulate as f64)
-            .backward();
-        let grads = GradientsParams::from_grads(grads, &self.classifier);
-        Ok((outcome(loss, view, batch), grads))
+        data_parallel::gradients(&self.replica, &self.others, batch, share)
     }
 
     /// One step on a batch with labels and one without (`target`, whose labels are not looked at), by cross entropy plus
@@ -156,9 +144,9 @@ impl<B: Backbone> Learner<B> {
         progress: f64,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        let (of_source, penalty) = self.view(batch)?;
-        let (of_target, _) = self.view(target)?;
-        let mut loss = self.cross_entropy(&of_source, batch)
+        let (of_source, penalty) = self.replica.view(batch)?;
+        let (of_target, _) = self.replica.view(target)?;
+        let mut loss = self.replica.cross_entropy(&of_source, batch)
             + alignment.loss(of_source.clone(), of_target, progress)?;
         if let Some(penalty) = penalty {
             loss = loss + penalty;
@@ -167,35 +155,15 @@ impl<B: Backbone> Learner<B> {
         if outcome.loss.is_finite() {
             let mut grads = loss.backward();
             alignment.step(&mut grads, learning_rate);
-            let grads = GradientsParams::from_module(&mut grads, &self.classifier);
+            let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
             self.step(grads, learning_rate);
         }
         Ok(outcome)
     }
 
-    /// Features and logits of a batch, and what the plan asks of its feature maps.
-    fn view(&self, batch: &Batch) -> Result<(DomainView, Option<Tensor<1>>), TrainerError> {
-        let (start, x) = self.behind_frozen(batch)?;
-        let backbone = &self.classifier.backbone;
-        let stages = backbone.stage_names().len();
-        let (features, penalty) = match &self.source {
-            Some(source) if start < stages => {
-                let reference = source.forward_stages(start, stages, x.clone().inner());
-                let maps = backbone.forward_stages(start, stages, x);
-                let penalty =
-                    feature_map_penalty(maps.clone(), Tensor::from_inner(reference), None)?;
-                let penalty = penalty.mul_scalar(self.plan.feature_penalty);
-                (backbone.pool(maps), Some(penalty))
-            }
-            _ => (backbone.pool_stages(start, x), None),
-        };
-        let logits = self.classifier.head.forward(features.clone());
-        Ok((DomainView { features, logits }, penalty))
-    }
-
-    fn cross_entropy(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
-        let smoothing = self.settings.label_smoothing;
-        cross_entropy(view.logits.clone(), &batch.targets, smoothing)
+    /// Whether every gradient so far has gone into a step.
+    pub fn is_between_steps(&self) -> bool {
+        self.accumulated == 0
     }
 
     /// One batch of training at `learning_rate`; the optimiser steps when enough batches are accumulated.
@@ -213,13 +181,13 @@ impl<B: Backbone> Learner<B> {
         if !outcome.loss.is_finite() {
             return Ok(outcome);
         }
-        if self.settings.accumulate == 1 {
+        if self.accumulate == 1 {
             self.step(grads, learning_rate);
             return Ok(outcome);
         }
-        self.accumulator.accumulate(&self.classifier, grads);
+        self.accumulator.accumulate(&self.replica.classifier, grads);
         self.accumulated += 1;
-        if self.accumulated == self.settings.accumulate {
+        if self.accumulated == self.accumulate {
             self.flush(learning_rate);
         }
         Ok(outcome)
@@ -235,169 +203,25 @@ impl<B: Backbone> Learner<B> {
     }
 
     fn step(&mut self, mut grads: GradientsParams, learning_rate: f64) {
-        if let Some(max_norm) = self.settings.clip_norm {
-            clip_norm(&self.classifier, &mut grads, max_norm);
+        if let Some(max_norm) = self.clip_norm {
+            clip_norm(&self.replica.classifier, &mut grads, max_norm);
         }
-        let rates = self.groups.learning_rate(learning_rate, &self.plan);
-        self.classifier = self.optimizer.step(rates, self.classifier.clone(), grads);
+        let Replica {
+            classifier, plan, ..
+        } = &mut self.replica;
+        let rates = self.groups.learning_rate(learning_rate, plan);
+        *classifier = self.optimizer.step(rates, classifier.clone(), grads);
         if let Some(pull) = &self.pull {
-            let names = self.classifier.backbone.clone();
-            let rate_of = |path: &str| learning_rate * self.plan.stage_rates[names.stage_of(path)];
-            self.classifier.backbone = pull.pull(names.clone(), rate_of);
+            let names = classifier.backbone.clone();
+            let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
+            classifier.backbone = pull.pull(names.clone(), rate_of);
         }
-    }
-
-    fn behind_frozen(&self, batch: &Batch) -> Result<(usize, Tensor<4>), TrainerError> {
-        let frozen = self.plan.frozen_stages;
-        let x = batch.x.clone();
-        if batch.start >= frozen {
-            if batch.start == 0 {
-                check_channels(&self.classifier.backbone, &x)?;
-            }
-            return Ok((batch.start, Tensor::from_inner(x)));
-        }
-        let x = if batch.start == 0 {
-            self.prefix.forward(x)?
-        } else {
-            let backbone = self.classifier.backbone.valid();
-            backbone.forward_stages(batch.start, frozen, x)
-        };
-        Ok((frozen, Tensor::from_inner(x)))
     }
 
     /// The classifier as it stands, ready to predict.
     pub fn predictor(&self) -> Predictor<B> {
-        Predictor::new(&self.classifier)
+        Predictor::new(&self.replica.classifier)
     }
-}
-
-/// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
-pub struct Predictor<B: Backbone> {
-    classifier: Classifier<B>,
-}
-
-/// What a classifier says of a set of images.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Predictions {
-    /// Number of classes.
-    pub classes: usize,
-    /// Probabilities `[n, classes]`, row-major.
-    pub probabilities: Vec<f32>,
-    /// The true class of each.
-    pub labels: Vec<usize>,
-    /// Positions in the data set.
-    pub indices: Vec<usize>,
-    /// Mean cross entropy.
-    pub loss: f64,
-}
-
-impl<B: Backbone> Predictor<B> {
-    /// Prepares `classifier` as it stands.
-    pub fn new(classifier: &Classifier<B>) -> Self {
-        Self {
-            classifier: classifier.valid(),
-        }
-    }
-
-    /// Logits `[n, classes]` of a batch.
-    ///
-    /// # Errors
-    ///
-    /// Images that don't fit the network.
-    pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
-        if batch.start == 0 {
-            check_channels(&self.classifier.backbone, &batch.x)?;
-        }
-        Ok(self.classifier.forward_from(batch.start, batch.x.clone()))
-    }
-
-    /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.
-    ///
-    /// # Errors
-    ///
-    /// The first error that a batch brings.
-    pub fn predict(
-        &self,
-        batches: Batches<'_>,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Predictions, TrainerError> {
-        let mut found = Predictions {
-            classes: self.classifier.num_classes(),
-            ..Predictions::default()
-        };
-        let mut total = 0.0;
-        for batch in batches {
-            let batch = batch?;
-            let count = batch.indices.len();
-            if count == 0 {
-                continue;
-            }
-            let logits = self.logits(&batch)?;
-            let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
-            total += f64::from(loss.into_scalar::<f32>()) * count as f64;
-            found.probabilities.extend(host(softmax(logits, 1)));
-            found.labels.extend(batch.targets.labels);
-            found.indices.extend(batch.indices);
-            progress(count);
-        }
-        found.loss = total / found.labels.len().max(1) as f64;
-        Ok(found)
-    }
-}
-
-impl Predictions {
-    /// The most probable class of each image and its probability.
-    pub fn top(&self) -> Vec<(usize, f32)> {
-        self.probabilities
-            .chunks_exact(self.classes.max(1))
-            .map(largest)
-            .collect()
-    }
-
-    /// Share of images whose most probable class is the true one; NaN without images.
-    pub fn accuracy(&self) -> f64 {
-        let top = self.top();
-        let correct = top
-            .iter()
-            .zip(&self.labels)
-            .filter(|(top, label)| top.0 == **label);
-        correct.count() as f64 / self.labels.len() as f64
-    }
-}
-
-/// A copy for inference whose running statistics don't follow those of `backbone`, as a clone's would.
-fn separate<B: Backbone>(backbone: &B) -> B {
-    let mut values = state_dict::collect(backbone);
-    state_dict::assign(backbone.valid(), |name| {
-        values.remove(name).map(|tensor| tensor.values)
-    })
-}
-
-fn outcome(loss: Tensor<1>, view: DomainView, batch: &Batch) -> StepOutcome {
-    StepOutcome {
-        loss: f64::from(loss.into_scalar::<f32>()),
-        correct: count_correct(&host(view.logits.detach()), &batch.targets),
-        images: batch.indices.len(),
-    }
-}
-
-fn count_correct(logits: &[f32], targets: &Targets) -> usize {
-    let classes = logits.len() / targets.labels.len().max(1);
-    logits
-        .chunks_exact(classes.max(1))
-        .zip(&targets.labels)
-        .filter(|(row, label)| largest(row).0 == **label)
-        .count()
-}
-
-/// Position and value of the largest number; the first among equals.
-fn largest(row: &[f32]) -> (usize, f32) {
-    row.iter()
-        .copied()
-        .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, next| {
-            if next.1 > best.1 { next } else { best }
-        })
 }
 
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

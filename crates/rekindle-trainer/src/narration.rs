@@ -82,6 +82,7 @@ impl Narration {
                 "stopped after {epochs} epochs and {took}: the loss is no longer a number; try a \
                  lower learning rate or gradient clipping"
             ),
+            EndReason::Failed => format!("stopped after {epochs} epochs and {took} by an error"),
         }];
         let last = outcome.last_accuracy.map_or_else(String::new, |last| {
             format!("; last {}", text::percent(last))
@@ -97,7 +98,7 @@ impl Narration {
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {
-                EndReason::Interrupted => " (resume it to go on)",
+                EndReason::Interrupted | EndReason::Failed => " (resume it to go on)",
                 _ => "",
             };
             lines.push(format!("  run directory  {}{hint}", directory.display()));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rekindle_imagefolder::Mix;
+use rekindle_imagefolder::{Mix, OnBadFile};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::Optimizer;
@@ -42,6 +42,8 @@ pub struct Recipe {
     pub views: usize,
     /// Threads that decode and augment.
     pub workers: usize,
+    /// Whether a file that can't be decoded is left out with a warning, as by default, or ends the run.
+    pub on_bad_file: OnBadFile,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -89,6 +91,7 @@ impl Recipe {
             cache: Cache::Off,
             views: 1,
             workers: 2,
+            on_bad_file: OnBadFile::Skip,
             seed: 0,
         }
     }

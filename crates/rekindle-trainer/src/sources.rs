@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rekindle_imagefolder::{Loader, OnBadFile};
+use rekindle_imagefolder::Loader;
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
@@ -29,14 +29,14 @@ pub(crate) fn feeds<B: Backbone>(
         .batch_size(recipe.batch_size)
         .workers(recipe.workers)
         .shuffle(recipe.seed)
-        .on_bad_file(OnBadFile::Skip);
+        .on_bad_file(recipe.on_bad_file);
     if let Some(mix) = recipe.mix {
         train_loader = train_loader.mix(mix);
     }
     let val_loader = Loader::new(Arc::clone(&data.val))
         .batch_size(VALIDATION_BATCH)
         .workers(recipe.workers)
-        .on_bad_file(OnBadFile::Skip);
+        .on_bad_file(recipe.on_bad_file);
     let names = trainer.classifier.backbone.stage_names();
     let frozen = trainer.strategy.always_frozen(names, recipe.epochs)?;
     if recipe.cache == Cache::Off || frozen == 0 {
@@ -56,6 +56,7 @@ pub(crate) fn feeds<B: Backbone>(
             count,
             seed: recipe.seed,
             workers: recipe.workers,
+            on_bad_file: recipe.on_bad_file,
         };
         let begun = Instant::now();
         let name = phase.to_string();

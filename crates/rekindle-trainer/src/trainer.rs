@@ -1,6 +1,7 @@
 //! A run of training, put together piece by piece.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_resnet::weights::ModelInfo;
@@ -72,6 +73,8 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) observers: Vec<Box<dyn Observer + 'a>>,
     pub(crate) interrupt: Interrupt,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) more_devices: Vec<Device>,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -89,6 +92,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             observers: Vec::new(),
             interrupt: Interrupt::new(),
             directory: None,
+            checkpoint_interval: Duration::from_secs(10),
+            more_devices: Vec::new(),
         }
     }
 
@@ -131,6 +136,25 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     pub fn run_directory(self, path: impl AsRef<Path>) -> Self {
         Self {
             directory: Some(path.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Shares every batch with these devices, beside the classifier's own: each takes an equal part of the images, and
+    /// the optimiser steps on the mean gradient. See [`Learner::with_devices`](crate::Learner::with_devices) for what that
+    /// means for batch normalisation.
+    pub fn more_devices(self, devices: impl Into<Vec<Device>>) -> Self {
+        Self {
+            more_devices: devices.into(),
+            ..self
+        }
+    }
+
+    /// Saves a checkpoint at the end of an epoch once this much time has passed since the last (default: 10 seconds,
+    /// because epochs on kept activations take milliseconds); zero saves after every epoch.
+    pub fn checkpoint_interval(self, checkpoint_interval: Duration) -> Self {
+        Self {
+            checkpoint_interval,
             ..self
         }
     }

@@ -47,6 +47,7 @@ fn batch(phase: f32) -> Batch {
             ..Targets::default()
         },
         indices: (0..8).collect(),
+        number: 0,
         skipped: Vec::new(),
     }
 }

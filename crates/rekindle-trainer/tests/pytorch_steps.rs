@@ -211,6 +211,7 @@ fn batches(reference: &common::Reference, device: &Device) -> Vec<Batch> {
                     ..Targets::default()
                 },
                 indices: (batch * 4..batch * 4 + 4).collect(),
+                number: 0,
                 skipped: Vec::new(),
             }
         })

@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 
 fn shared() -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
-    if path.is_dir() {
+    if path.join("reference").is_dir() && path.join("data").is_dir() {
         return Some(path);
     }
     println!("skipped: {} is absent", path.display());

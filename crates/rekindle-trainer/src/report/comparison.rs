@@ -95,6 +95,7 @@ fn remark(run: &RunReport) -> Option<String> {
         EndReason::EarlyStopping => "stopped early, because it no longer improved",
         EndReason::Interrupted => "was interrupted; its figures are those up to then",
         EndReason::Diverged => "diverged: its loss is no longer a number",
+        EndReason::Failed => "ended with an error; its figures are those up to then",
     };
     Some(format!("{} {why}.", capitalised(&run.name)))
 }

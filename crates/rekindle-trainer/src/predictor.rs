@@ -1,0 +1,115 @@
+//! What a classifier says of images.
+
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+use rekindle_transfer::backbone::check_channels;
+use rekindle_transfer::{Backbone, Classifier};
+
+use crate::TrainerError;
+use crate::feed::{Batch, Batches};
+use crate::learner::host;
+use crate::loss::cross_entropy;
+
+/// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
+pub struct Predictor<B: Backbone> {
+    classifier: Classifier<B>,
+}
+
+/// What a classifier says of a set of images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// Number of classes.
+    pub classes: usize,
+    /// Probabilities `[n, classes]`, row-major.
+    pub probabilities: Vec<f32>,
+    /// The true class of each.
+    pub labels: Vec<usize>,
+    /// Positions in the data set.
+    pub indices: Vec<usize>,
+    /// Mean cross entropy.
+    pub loss: f64,
+}
+
+impl<B: Backbone> Predictor<B> {
+    /// Prepares `classifier` as it stands.
+    pub fn new(classifier: &Classifier<B>) -> Self {
+        Self {
+            classifier: classifier.valid(),
+        }
+    }
+
+    /// Logits `[n, classes]` of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Images that don't fit the network.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
+        if batch.start == 0 {
+            check_channels(&self.classifier.backbone, &batch.x)?;
+        }
+        Ok(self.classifier.forward_from(batch.start, batch.x.clone()))
+    }
+
+    /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.
+    ///
+    /// # Errors
+    ///
+    /// The first error that a batch brings.
+    pub fn predict(
+        &self,
+        batches: Batches<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Predictions, TrainerError> {
+        let mut found = Predictions {
+            classes: self.classifier.num_classes(),
+            ..Predictions::default()
+        };
+        let mut total = 0.0;
+        for batch in batches {
+            let batch = batch?;
+            let count = batch.indices.len();
+            if count == 0 {
+                continue;
+            }
+            let logits = self.logits(&batch)?;
+            let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
+            total += f64::from(loss.into_scalar::<f32>()) * count as f64;
+            found.probabilities.extend(host(softmax(logits, 1)));
+            found.labels.extend(batch.targets.labels);
+            found.indices.extend(batch.indices);
+            progress(count);
+        }
+        found.loss = total / found.labels.len().max(1) as f64;
+        Ok(found)
+    }
+}
+
+impl Predictions {
+    /// The most probable class of each image and its probability.
+    pub fn top(&self) -> Vec<(usize, f32)> {
+        self.probabilities
+            .chunks_exact(self.classes.max(1))
+            .map(largest)
+            .collect()
+    }
+
+    /// Share of images whose most probable class is the true one; NaN without images.
+    pub fn accuracy(&self) -> f64 {
+        let top = self.top();
+        let correct = top
+            .iter()
+            .zip(&self.labels)
+            .filter(|(top, label)| top.0 == **label);
+        correct.count() as f64 / self.labels.len() as f64
+    }
+}
+
+/// Position and value of the largest number; the first among equals.
+pub(crate) fn largest(row: &[f32]) -> (usize, f32) {
+    row.iter()
+        .copied()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, next| {
+            if next.1 > best.1 { next } else { best }
+        })
+}

@@ -1,0 +1,159 @@
+//! A classifier on one device: its forward pass and its gradients under a plan.
+
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use rekindle_resnet::state_dict;
+use rekindle_transfer::backbone::check_channels;
+use rekindle_transfer::objective::DomainView;
+use rekindle_transfer::tuning::feature_map_penalty;
+use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
+
+use crate::TrainerError;
+use crate::feed::Batch;
+use crate::learner::{StepOutcome, host};
+use crate::loss::{Targets, cross_entropy};
+use crate::predictor::largest;
+
+/// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
+/// begins behind them.
+pub(crate) struct Replica<B: Backbone> {
+    pub classifier: Classifier<B>,
+    pub plan: Plan,
+    prefix: FrozenPrefix<B>,
+    /// The backbone as it came, where the plan measures against it.
+    source: Option<B>,
+    label_smoothing: f64,
+}
+
+impl<B: Backbone> Replica<B> {
+    pub fn new(classifier: Classifier<B>, plan: Plan, label_smoothing: f64) -> Self {
+        let classifier = tuning::apply(classifier, &plan);
+        Self {
+            source: (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone)),
+            prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
+            classifier,
+            plan,
+            label_smoothing,
+        }
+    }
+
+    /// The same on another device (with autodiff), or once more on the same: its running statistics go their own way.
+    pub fn on(&self, device: &Device) -> Self {
+        let mut values = state_dict::collect(&self.classifier);
+        let own = state_dict::assign(self.classifier.valid(), |name| {
+            values.remove(name).map(|tensor| tensor.values)
+        });
+        let plain = device.clone().without_autodiff();
+        let source = self.source.as_ref();
+        Self {
+            source: source.map(|source| source.clone().to_device(&plain)),
+            ..Self::new(
+                own.to_device(device).train(),
+                self.plan.clone(),
+                self.label_smoothing,
+            )
+        }
+    }
+
+    pub fn follow(&mut self, plan: Plan) {
+        if plan.frozen_stages != self.plan.frozen_stages {
+            self.classifier = tuning::apply(self.classifier.clone(), &plan);
+            self.prefix = FrozenPrefix::new(&self.classifier.backbone, plan.frozen_stages);
+        }
+        self.plan = plan;
+    }
+
+    pub fn set_classifier(&mut self, classifier: Classifier<B>) {
+        self.classifier = tuning::apply(classifier, &self.plan);
+        self.prefix = FrozenPrefix::new(&self.classifier.backbone, self.plan.frozen_stages);
+    }
+
+    /// Logits `[n, classes]` with the graph of a backward pass behind the frozen part.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
+        let (start, x) = self.behind_frozen(batch)?;
+        Ok(self.classifier.forward_from(start, x))
+    }
+
+    /// The loss of a batch, and the gradients of `share` times it.
+    pub fn gradients(
+        &self,
+        batch: &Batch,
+        share: f64,
+    ) -> Result<(StepOutcome, GradientsParams), TrainerError> {
+        let (view, penalty) = self.view(batch)?;
+        let mut loss = self.cross_entropy(&view, batch);
+        if let Some(penalty) = penalty {
+            loss = loss + penalty;
+        }
+        let grads = loss.clone().mul_scalar(share).backward();
+        let grads = GradientsParams::from_grads(grads, &self.classifier);
+        Ok((outcome(loss, view, batch), grads))
+    }
+
+    /// Features and logits of a batch, and what the plan asks of its feature maps.
+    pub fn view(&self, batch: &Batch) -> Result<(DomainView, Option<Tensor<1>>), TrainerError> {
+        let (start, x) = self.behind_frozen(batch)?;
+        let backbone = &self.classifier.backbone;
+        let stages = backbone.stage_names().len();
+        let (features, penalty) = match &self.source {
+            Some(source) if start < stages => {
+                let reference = source.forward_stages(start, stages, x.clone().inner());
+                let maps = backbone.forward_stages(start, stages, x);
+                let penalty =
+                    feature_map_penalty(maps.clone(), Tensor::from_inner(reference), None)?;
+                let penalty = penalty.mul_scalar(self.plan.feature_penalty);
+                (backbone.pool(maps), Some(penalty))
+            }
+            _ => (backbone.pool_stages(start, x), None),
+        };
+        let logits = self.classifier.head.forward(features.clone());
+        Ok((DomainView { features, logits }, penalty))
+    }
+
+    pub fn cross_entropy(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
+        cross_entropy(view.logits.clone(), &batch.targets, self.label_smoothing)
+    }
+
+    fn behind_frozen(&self, batch: &Batch) -> Result<(usize, Tensor<4>), TrainerError> {
+        let frozen = self.plan.frozen_stages;
+        let x = batch.x.clone();
+        if batch.start >= frozen {
+            if batch.start == 0 {
+                check_channels(&self.classifier.backbone, &x)?;
+            }
+            return Ok((batch.start, Tensor::from_inner(x)));
+        }
+        let x = if batch.start == 0 {
+            self.prefix.forward(x)?
+        } else {
+            let backbone = self.classifier.backbone.valid();
+            backbone.forward_stages(batch.start, frozen, x)
+        };
+        Ok((frozen, Tensor::from_inner(x)))
+    }
+}
+
+/// A copy for inference whose running statistics don't follow those of `backbone`, as a clone's would.
+fn separate<B: Backbone>(backbone: &B) -> B {
+    let mut values = state_dict::collect(backbone);
+    state_dict::assign(backbone.valid(), |name| {
+        values.remove(name).map(|tensor| tensor.values)
+    })
+}
+
+pub(crate) fn outcome(loss: Tensor<1>, view: DomainView, batch: &Batch) -> StepOutcome {
+    StepOutcome {
+        loss: f64::from(loss.into_scalar::<f32>()),
+        correct: count_correct(&host(view.logits.detach()), &batch.targets),
+        images: batch.indices.len(),
+    }
+}
+
+fn count_correct(logits: &[f32], targets: &Targets) -> usize {
+    let classes = logits.len() / targets.labels.len().max(1);
+    logits
+        .chunks_exact(classes.max(1))
+        .zip(&targets.labels)
+        .filter(|(row, label)| largest(row).0 == **label)
+        .count()
+}

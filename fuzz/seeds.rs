@@ -1,0 +1,140 @@
+//! Writes small valid inputs into `corpus/TARGET`, to begin from.
+
+#[path = "../crates/rekindle-resnet/tests/common/pytorch.rs"]
+mod pytorch;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+use pytorch::{Nesting, floats, longs, write_legacy, write_zip};
+use rekindle_resnet::weights::{TensorOut, write_burnpack, write_safetensors};
+use rekindle_trainer::{ClassesRecord, RunRecord};
+use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let folder = |target: &str| -> Result<PathBuf, Box<dyn Error>> {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    };
+    weights(&folder("weights")?)?;
+    images(&folder("image")?)?;
+    feature_cache(&folder("feature_cache")?)?;
+    run_directory(&folder("run_directory")?)?;
+    hub_response(&folder("hub_response")?)?;
+    archive(&folder("archive")?)
+}
+
+fn weights(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let tensors = [
+        floats("conv1.weight", &[2, 3, 1, 1], &values),
+        longs("bn1.num_batches_tracked", &[], &[7]),
+    ];
+    write_zip(&folder.join("zip"), &tensors, Nesting::Plain);
+    write_legacy(&folder.join("legacy"), &tensors, Nesting::Plain);
+    let out = || {
+        vec![
+            TensorOut::f32("conv1.weight", [2, 3, 1, 1], &values),
+            TensorOut::i64("bn1.num_batches_tracked", [], &[7]),
+        ]
+    };
+    let metadata = BTreeMap::from([("classes".to_string(), "[\"ants\",\"bees\"]".to_string())]);
+    write_safetensors(folder.join("safetensors"), out(), &metadata)?;
+    write_burnpack(folder.join("burnpack"), out(), &metadata)?;
+    Ok(())
+}
+
+fn images(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let picture = RgbImage::from_fn(19, 17, |x, y| {
+        image::Rgb([(x * 13) as u8, (y * 15) as u8, (x * y) as u8])
+    });
+    let picture = DynamicImage::from(picture);
+    let formats = [
+        ("jpeg", ImageFormat::Jpeg),
+        ("png", ImageFormat::Png),
+        ("gif", ImageFormat::Gif),
+        ("bmp", ImageFormat::Bmp),
+        ("webp", ImageFormat::WebP),
+        ("tiff", ImageFormat::Tiff),
+        ("pnm", ImageFormat::Pnm),
+        ("ico", ImageFormat::Ico),
+    ];
+    for (name, format) in formats {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format)?;
+        fs::write(folder.join(name), bytes.into_inner())?;
+    }
+    let mut grey = Cursor::new(Vec::new());
+    DynamicImage::from(picture.to_luma8()).write_to(&mut grey, ImageFormat::Jpeg)?;
+    fs::write(folder.join("grey.jpeg"), grey.into_inner())?;
+    Ok(())
+}
+
+fn feature_cache(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let key = CacheKey {
+        weights: String::new(),
+        cut: String::new(),
+        transform: String::new(),
+        seed: 0,
+    };
+    let mut cache = FeatureCache::open(folder, key)?;
+    for (image, values) in [("a", [1.0, 2.0]), ("b", [3.0, 4.0])] {
+        cache.insert(
+            Row {
+                image: image.into(),
+                stamp: "1".into(),
+                view: 0,
+            },
+            &[2],
+            &values,
+        )?;
+    }
+    Ok(cache.save()?)
+}
+
+fn run_directory(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let classes = ClassesRecord::new(vec!["ants".into(), "bees".into()], serde_json::Value::Null);
+    let texts = [
+        serde_json::to_string(&RunRecord::new("ants and bees"))?,
+        serde_json::to_string(&classes)?,
+        "{\"event\":\"epoch_started\",\"epoch\":1,\"epochs\":2,\"batches\":3,\"images\":4}\n"
+            .to_string(),
+        "{\"format\":1,\"epochs\":1,\"batches\":0,\"best_epoch\":1,\"files\":{\"model\":4}}"
+            .to_string(),
+    ];
+    for (choice, text) in texts.iter().enumerate() {
+        let bytes = [&[choice as u8], text.as_bytes()].concat();
+        fs::write(folder.join(choice.to_string()), bytes)?;
+    }
+    Ok(())
+}
+
+fn hub_response(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let answers = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-3/4\r\nContent-Length: 2\r\n\r\ncd",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html></html>",
+        "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n",
+    ];
+    for (number, answer) in answers.iter().enumerate() {
+        fs::write(folder.join(number.to_string()), answer)?;
+    }
+    Ok(())
+}
+
+fn archive(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let mut archive = zip::ZipWriter::new(fs::File::create(folder.join("zip"))?);
+    for name in ["data/train/ants/1.jpg", "../outside.txt"] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default())?;
+        archive.write_all(name.as_bytes())?;
+    }
+    archive.finish()?;
+    Ok(())
+}
