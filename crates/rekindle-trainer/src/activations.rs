@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler};
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
@@ -67,6 +67,7 @@ impl<B: Backbone> FrozenPart<B> {
             shape: table.shape,
             start: self.prefix.stages(),
             views: views.count,
+            skipped: std::mem::take(&mut table.skipped),
             rows: table.finish(),
         })
     }
@@ -99,6 +100,7 @@ impl<B: Backbone> FrozenPart<B> {
             let batch = batch?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
+            table.skipped.extend(batch.skipped);
             if count == 0 {
                 continue;
             }
@@ -141,6 +143,7 @@ struct Table {
     shape: [usize; 3],
     rows: Vec<Vec<f32>>,
     views: usize,
+    skipped: Vec<Skipped>,
 }
 
 impl Table {
@@ -149,6 +152,7 @@ impl Table {
             shape: [0; 3],
             rows: vec![Vec::new(); images],
             views,
+            skipped: Vec::new(),
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Activations {
     pub views: usize,
     /// For each image of the data set, its activations, view after view; none for a bad file.
     pub rows: Vec<Option<Vec<f32>>>,
+    /// The bad files, once a view.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Batches of kept activations, in the order that a loader would have taken the images.
