@@ -1,14 +1,19 @@
 //! Features of a set of images: from a folder and a network, or from a file that `extract_features` wrote.
 
+#![allow(dead_code)] // each program uses a part
+
+pub mod drawn;
+
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use clap::Args;
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::eval_pipeline;
 use rekindle::trainer::feed::Feed;
-use rekindle::transfer::features::Features;
+use rekindle::transfer::features::{Features, LinearHead};
 use rekindle::transfer::{Backbone, FrozenPrefix};
 use safetensors::SafeTensors;
 
@@ -41,6 +46,12 @@ impl Network {
             true => read(path),
             false => self.compute(path),
         }
+    }
+
+    /// The classifier that the weights come with, for pooled features.
+    pub fn source_head(&self) -> Result<LinearHead, Failure> {
+        let weights = self.weights.as_ref().ok_or("give --weights as well")?;
+        source_head(weights)
     }
 
     fn compute(&self, path: &Path) -> Result<Images, Failure> {
@@ -76,7 +87,25 @@ impl Network {
     }
 }
 
-fn read(path: &Path) -> Result<Images, Failure> {
+/// The classifier in a file of weights, for pooled features.
+pub fn source_head(weights: &Path) -> Result<LinearHead, Failure> {
+    let model = Pretrained::open(weights, &Device::flex())?.model;
+    let fc = model.fc.ok_or("the weights have no classifier")?;
+    let bias = fc.bias.ok_or("the classifier has no bias")?;
+    Ok(LinearHead {
+        weight: fc
+            .weight
+            .val()
+            .swap_dims(0, 1)
+            .into_data()
+            .iter::<f32>()
+            .collect(),
+        bias: bias.val().into_data().iter::<f32>().collect(),
+    })
+}
+
+/// Reads a file that `extract_features` wrote.
+pub fn read(path: &Path) -> Result<Images, Failure> {
     let broken = |what: &str| format!("{}: {what}; write it with extract_features", path.display());
     let bytes = std::fs::read(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes)?;

@@ -42,6 +42,8 @@ pub struct Output {
 pub enum Command {
     /// Decodes every image of a folder and lists bad files, duplicates and leaks
     Verify(Verify),
+    /// Says which weights suit a folder of images, how to adapt them, and what to expect
+    Advise(Advise),
     /// Trains classifiers for a folder of images, one a strategy, and writes a report
     Train(Train),
     /// Names the class of images
@@ -80,6 +82,34 @@ pub struct Weights {
 pub struct Verify {
     /// Folder with `train` and `val`, or with one folder a class
     pub data: PathBuf,
+}
+
+/// Networks to choose from.
+#[derive(Clone, Debug, Args)]
+pub struct Candidates {
+    /// Files of weights: .pth, .safetensors or burnpack
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub weights: Vec<PathBuf>,
+    /// torchvision's networks, downloaded once: NAME or NAME.ENTRY [default without files: resnet18]
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub arch: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// Folder with one folder a class, or one with `train`, of which that is looked at
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub weights: Candidates,
+    /// Folder that keeps features for later calls
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Seed of the cross-validation
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
 }
 
 #[derive(Debug, Args)]

@@ -8,14 +8,14 @@ use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
-use rekindle_transfer::features::{Features, FittedProbe, LinearHead, PriorProbe};
+use rekindle_transfer::features::{FittedProbe, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 use serde_json::json;
 
 use crate::activations::{FrozenPart, Views};
 use crate::checkpoint::weights_of;
 use crate::data::{TransferData, eval_pipeline};
-use crate::events::Event;
+use crate::pooled::{Pooled, pooled, take_head};
 use crate::recipe::Cache;
 use crate::{Observer, Predictions, TrainerError, fit};
 
@@ -158,18 +158,7 @@ impl<'a> FineTune<'a> {
         data: &TransferData,
         begun: Instant,
     ) -> Result<FineTuned, TrainerError> {
-        let source = pretrained.model.fc.take().map(|fc| LinearHead {
-            weight: fc
-                .weight
-                .val()
-                .swap_dims(0, 1)
-                .into_data()
-                .iter::<f32>()
-                .collect(),
-            bias: fc.bias.map_or_else(Vec::new, |bias| {
-                bias.val().into_data().iter::<f32>().collect()
-            }),
-        });
+        let source = take_head(&mut pretrained.model);
         let backbone = pretrained.model.clone();
         let stages = backbone.stage_names().len();
         let part = FrozenPart {
@@ -194,7 +183,7 @@ impl<'a> FineTune<'a> {
             views.push((logits, seen));
         }
         let (_, first) = &views[0];
-        let predictions = |views: &[(Vec<f64>, Seen)]| {
+        let predictions = |views: &[(Vec<f64>, Pooled)]| {
             let logits = mean_logits(views, first);
             predictions(&logits, classes, first)
         };
@@ -221,7 +210,7 @@ impl<'a> FineTune<'a> {
         dataset: &Arc<ImageDataset>,
         pipeline: Pipeline,
         name: &str,
-    ) -> Result<Seen, TrainerError> {
+    ) -> Result<Pooled, TrainerError> {
         let views = Views {
             dataset,
             plain: pipeline,
@@ -230,57 +219,13 @@ impl<'a> FineTune<'a> {
             workers: self.workers,
             on_bad_file: OnBadFile::Skip,
         };
-        let begun = Instant::now();
-        self.emit(&Event::PhaseStarted {
-            name: name.to_string(),
-            items: Some(dataset.len()),
-        });
-        let cache = self.cache.clone();
-        let mut done = 0;
-        let activations = part.activations(&views, &cache, |count| {
-            done += count;
-            self.emit(&Event::PhaseAdvanced { done });
-        })?;
-        self.emit(&Event::PhaseEnded {
-            name: name.to_string(),
-            seconds: begun.elapsed().as_secs_f64(),
-        });
-        let mut seen = Seen {
-            features: Features::new(Vec::new(), 1)?,
-            labels: Vec::new(),
-            indices: Vec::new(),
-        };
-        let mut values = Vec::new();
-        for (index, row) in activations.rows.iter().enumerate() {
-            if let (Some(row), Some(label)) = (row, dataset.labels()[index]) {
-                values.extend_from_slice(row);
-                seen.labels.push(label);
-                seen.indices.push(index);
+        let observers = &mut self.observers;
+        pooled(part, &views, &self.cache, name, &mut |event| {
+            for observer in observers.iter_mut() {
+                observer.on_event(event);
             }
-        }
-        if seen.indices.is_empty() {
-            return Err(TrainerError::UnusableData {
-                what: name.to_string(),
-                found: "not one image that can be read".into(),
-                advice: "run a scan of the folder: it lists every bad file and its reason",
-            });
-        }
-        seen.features = Features::new(values, activations.shape.iter().product())?;
-        Ok(seen)
+        })
     }
-
-    fn emit(&mut self, event: &Event) {
-        for observer in &mut self.observers {
-            observer.on_event(event);
-        }
-    }
-}
-
-/// Features of the images that could be read.
-struct Seen {
-    features: Features,
-    labels: Vec<usize>,
-    indices: Vec<usize>,
 }
 
 impl TestViews {
@@ -319,7 +264,7 @@ impl TestViews {
 
 /// Mean logits over the views, for the images that the first view has; one that a later view lacks keeps
 /// what the others say.
-fn mean_logits(views: &[(Vec<f64>, Seen)], first: &Seen) -> Vec<f64> {
+fn mean_logits(views: &[(Vec<f64>, Pooled)], first: &Pooled) -> Vec<f64> {
     let classes = views[0].0.len() / first.indices.len();
     let mut mean = vec![0.0; views[0].0.len()];
     for (logits, seen) in views {
@@ -335,7 +280,7 @@ fn mean_logits(views: &[(Vec<f64>, Seen)], first: &Seen) -> Vec<f64> {
     mean
 }
 
-fn predictions(logits: &[f64], classes: usize, seen: &Seen) -> Predictions {
+fn predictions(logits: &[f64], classes: usize, seen: &Pooled) -> Predictions {
     let mut probabilities = Vec::with_capacity(logits.len());
     let mut loss = 0.0;
     for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {

@@ -2,7 +2,8 @@
 //!
 //! Three levels: [`fine_tune`] is one call that is a good recipe, [`Trainer`] a builder for strategy and
 //! [`Recipe`], and [`Learner`], [`Predictor`] and [`feed::Feed`] are the parts. A run tells its [`Observer`]s
-//! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits.
+//! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits. [`advise`] says
+//! beforehand which weights and which strategy suit a folder of images.
 //!
 //! ```
 //! use rekindle_trainer::{Optimizer, Recipe, Schedule};
@@ -21,6 +22,7 @@
 
 mod activations;
 mod adapt;
+mod advise;
 mod announce;
 mod checkpoint;
 #[cfg(feature = "tui")]
@@ -44,6 +46,7 @@ pub mod metrics;
 mod model;
 mod narration;
 mod optimizer;
+mod pooled;
 mod predictor;
 mod progress;
 mod recipe;
@@ -72,6 +75,7 @@ pub use run_directory::{
 };
 pub use schedule::{Anneal, Schedule};
 
+pub use advise::{Advise, Looked, SeenBackbone, advise};
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
 pub use feature_table::{FeatureLayer, FeatureTable};
 pub use fine_tune::{FineTune, FineTuned, TestViews, fine_tune};

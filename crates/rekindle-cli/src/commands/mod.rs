@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod advise;
 mod completions;
 mod evaluate;
 mod export;
@@ -16,6 +17,7 @@ use crate::failure::{Failure, Outcome};
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let output = arguments.output;
     match &arguments.command {
+        Command::Advise(command) => advise::run(command, output),
         Command::Verify(command) => verify::run(command, output),
         Command::Train(command) => train::run(command, output),
         Command::Predict(command) => predict::run(command, output),

@@ -212,6 +212,31 @@ fn features_of_a_folder_are_a_table() {
 }
 
 #[test]
+fn advice_names_weights_and_a_strategy_that_train_takes() {
+    let workshop = workshop();
+    let (data, weights) = (text(&workshop.data), text(&workshop.weights));
+    let told = rekindle(["advise", data, "--weights", weights, "--json"])
+        .ends_with(0)
+        .json();
+    assert_eq!(told["backbone"], "source.safetensors");
+    assert_eq!((&told["images"], &told["classes"]), (&20.into(), &2.into()));
+    let strategy: rekindle::transfer::Strategy =
+        serde_json::from_value(told["strategy"].clone()).unwrap();
+    assert!(
+        strategy
+            .name()
+            .parse::<rekindle::transfer::Strategy>()
+            .is_ok()
+    );
+    let called = rekindle(["advise", data, "--weights", weights]).ends_with(0);
+    assert!(
+        called.stdout.contains("source.safetensors"),
+        "{}",
+        called.stdout
+    );
+}
+
+#[test]
 fn the_learning_rate_finder_recommends_one_of_the_rates() {
     let workshop = workshop();
     let told = rekindle([

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::category_relationship::{CategoryRelationship, mix_heads, mixed_logits};
 use super::logistic_regression::{Images, LogisticRegression, Problem};
-use super::table::{Features, LinearHead, check_labels, softmax};
+use super::table::{Features, LinearHead, argmax_rows, check_labels, softmax};
 use crate::TransferError;
 
 /// A head in two parts: rows of the source classifier mixed for the new classes
@@ -50,8 +50,12 @@ pub struct FittedProbe {
     pub head: LinearHead,
     /// The penalty that was chosen.
     pub penalty: f64,
+    /// Its place among the penalties.
+    pub chosen: usize,
     /// Mean log loss of each penalty on held-out training images; empty where a class has a single image.
     pub log_losses: Vec<f64>,
+    /// Share of held-out training images that each penalty's heads call right; empty as above.
+    pub accuracies: Vec<f64>,
     /// Mixtures of source classes `[classes, source_classes]`, where there is a source classifier.
     pub mixtures: Option<Vec<f64>>,
 }
@@ -87,7 +91,7 @@ impl PriorProbe {
             labels,
             classes,
         };
-        let losses = work.held_out_losses();
+        let HeldOut { losses, accuracies } = work.held_out();
         let log_losses: Vec<f64> = losses.iter().map(|losses| mean(losses)).collect();
         // Without a comparison the source's word is the safest: the strongest penalty.
         let chosen = match losses.is_empty() {
@@ -112,10 +116,41 @@ impl PriorProbe {
         Ok(FittedProbe {
             head,
             penalty: self.penalties[chosen],
+            chosen,
             log_losses,
+            accuracies,
             mixtures,
         })
     }
+}
+
+impl FittedProbe {
+    /// Share of held-out training images that heads of the chosen penalty call right; none where a class has a
+    /// single image.
+    pub fn held_out_accuracy(&self) -> Option<f64> {
+        self.accuracies.get(self.chosen).copied()
+    }
+
+    /// Mean log loss of the chosen penalty on held-out training images; none where a class has a single image.
+    pub fn held_out_log_loss(&self) -> Option<f64> {
+        self.log_losses.get(self.chosen).copied()
+    }
+}
+
+/// What heads say of images that they didn't see.
+#[derive(Default)]
+struct HeldOut {
+    /// For each penalty, the log loss of every image, mean over the repeats.
+    losses: Vec<Vec<f64>>,
+    /// For each penalty, the share of images called right.
+    accuracies: Vec<f64>,
+}
+
+struct Guess {
+    penalty: usize,
+    row: usize,
+    loss: f64,
+    is_right: bool,
 }
 
 struct Work<'a> {
@@ -152,26 +187,28 @@ impl Work<'_> {
             .solve(&regression, &images, self.classes, offset, start)
     }
 
-    /// For each penalty, the log loss of every image by a head that didn't see it, mean over the repeats.
-    fn held_out_losses(&self) -> Vec<Vec<f64>> {
+    fn held_out(&self) -> HeldOut {
         let (penalties, repeats) = (&self.probe.penalties, self.probe.repeats);
         let parts: Vec<Vec<usize>> = (0..repeats)
             .flat_map(|repeat| self.parts(repeat as u64))
             .collect();
         if parts.is_empty() {
-            return Vec::new();
+            return HeldOut::default();
         }
         let mut losses = vec![vec![0.0; self.labels.len()]; penalties.len()];
-        let found: Vec<Vec<(usize, usize, f64)>> =
-            parts.par_iter().map(|part| self.losses_of(part)).collect();
-        for (penalty, row, loss) in found.into_iter().flatten() {
-            losses[penalty][row] += loss / repeats as f64;
+        let mut right = vec![0usize; penalties.len()];
+        let found: Vec<Vec<Guess>> = parts.par_iter().map(|part| self.guesses(part)).collect();
+        for guess in found.into_iter().flatten() {
+            losses[guess.penalty][guess.row] += guess.loss / repeats as f64;
+            right[guess.penalty] += usize::from(guess.is_right);
         }
-        losses
+        let guesses = (repeats * self.labels.len()) as f64;
+        let accuracies = right.iter().map(|right| *right as f64 / guesses).collect();
+        HeldOut { losses, accuracies }
     }
 
-    /// (penalty, image, log loss) for the images of one part, by heads fitted to all others.
-    fn losses_of(&self, part: &[usize]) -> Vec<(usize, usize, f64)> {
+    /// For the images of one part, by heads fitted to all others.
+    fn guesses(&self, part: &[usize]) -> Vec<Guess> {
         let rest: Vec<usize> = (0..self.labels.len())
             .filter(|row| part.binary_search(row).is_err())
             .collect();
@@ -185,8 +222,15 @@ impl Work<'_> {
                 let mut logits =
                     self.problem
                         .logits_of(*row, &solution, self.classes, offset.as_deref());
-                let true_logit = logits[self.labels[*row]];
-                found.push((penalty, *row, softmax(&mut logits) - true_logit));
+                let label = self.labels[*row];
+                let true_logit = logits[label];
+                let is_right = argmax_rows(&logits, self.classes) == [label];
+                found.push(Guess {
+                    penalty,
+                    row: *row,
+                    loss: softmax(&mut logits) - true_logit,
+                    is_right,
+                });
             }
         }
         found

@@ -1,0 +1,305 @@
+//! Which weights and which strategy suit a folder of images, before anything is trained.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::prelude::*;
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline};
+use rekindle_resnet::{Preprocess, Pretrained};
+use rekindle_transfer::advise::{Advice, Advisor, Candidate};
+use rekindle_transfer::features::{Features, LinearHead};
+use rekindle_transfer::{Backbone, FrozenPrefix};
+
+use crate::activations::{FrozenPart, Views};
+use crate::data::eval_pipeline;
+use crate::pooled::{Pooled, pooled, take_head};
+use crate::recipe::Cache;
+use crate::{Observer, TrainerError};
+
+/// Cells along each side of a picture whose colours make the baseline, and pixels along a cell.
+const CELLS: usize = 8;
+const CELL_SIZE: usize = 8;
+
+/// Says which of the networks in `weights` to take for the images in `data`, how to adapt it, and what accuracy to
+/// expect, with the defaults of [`Advise`].
+///
+/// ```no_run
+/// use burn::tensor::Device;
+///
+/// let weights = ["resnet18-f37072fd.pth", "resnet50-11ad3fa6.pth"];
+/// let advice = rekindle_trainer::advise("hymenoptera", &weights, &Device::flex())?;
+/// println!("{advice}");
+/// # Ok::<(), rekindle_trainer::TrainerError>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of reading the weights and the images, and [`TrainerError::UnusableData`] with fewer than two classes.
+pub fn advise(
+    data: impl AsRef<Path>,
+    weights: &[impl AsRef<Path>],
+    device: &Device,
+) -> Result<Advice, TrainerError> {
+    Advise::new(device).run(data, weights)
+}
+
+/// Advice on a folder of images with its few choices.
+///
+/// Every image goes through every network once. Of a folder with `train` inside, the images there alone are looked at,
+/// so that its validation images stay fresh. The baseline is the mean and the standard deviation of each colour in
+/// 8 x 8 cells.
+pub struct Advise<'a> {
+    device: Device,
+    advisor: Advisor,
+    cache: Cache,
+    workers: usize,
+    observers: Vec<Box<dyn Observer + 'a>>,
+}
+
+impl<'a> Advise<'a> {
+    /// The defaults: features live in memory, seed 0.
+    pub fn new(device: &Device) -> Self {
+        Self {
+            device: device.clone().without_autodiff(),
+            advisor: Advisor::default(),
+            cache: Cache::Memory,
+            workers: 2,
+            observers: Vec::new(),
+        }
+    }
+
+    /// Thresholds and the probe.
+    pub fn advisor(self, advisor: Advisor) -> Self {
+        Self { advisor, ..self }
+    }
+
+    /// Keeps features in a folder for later runs.
+    pub fn cache(self, folder: impl AsRef<Path>) -> Self {
+        Self {
+            cache: Cache::Disk(folder.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Seed of the cross-validation.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.advisor.probe.seed = seed;
+        self
+    }
+
+    /// Threads that decode images.
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Lets `observer` hear how far the work is.
+    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Reads images and weights, and gives advice; backbones go by the names of their files.
+    ///
+    /// # Errors
+    ///
+    /// As [`advise`].
+    pub fn run(
+        mut self,
+        data: impl AsRef<Path>,
+        weights: &[impl AsRef<Path>],
+    ) -> Result<Advice, TrainerError> {
+        let looked = self.look(data, weights)?;
+        let candidates: Vec<Candidate<'_>> = looked
+            .backbones
+            .iter()
+            .map(SeenBackbone::candidate)
+            .collect();
+        Ok(self.advisor.advise(
+            &candidates,
+            Some(&looked.colours),
+            &looked.labels,
+            looked.classes.len(),
+        )?)
+    }
+
+    /// What each network makes of the images, to score in other ways.
+    ///
+    /// # Errors
+    ///
+    /// As [`advise`].
+    pub fn look(
+        &mut self,
+        data: impl AsRef<Path>,
+        weights: &[impl AsRef<Path>],
+    ) -> Result<Looked, TrainerError> {
+        let folder = training_images(data.as_ref())?;
+        let weights: Vec<&Path> = weights.iter().map(AsRef::as_ref).collect();
+        let mut backbones = Vec::new();
+        let mut images = None;
+        for path in &weights {
+            let (backbone, labels, indices) = self.backbone(&folder, path, name(&weights, path))?;
+            backbones.push(backbone);
+            images.get_or_insert((labels, indices));
+        }
+        let Some((labels, indices)) = images else {
+            return Err(TrainerError::UnusableData {
+                what: "weights".into(),
+                found: "none".into(),
+                advice: "give at least one file of weights",
+            });
+        };
+        Ok(Looked {
+            backbones,
+            colours: colours(&folder, &indices, self.workers)?,
+            labels,
+            classes: folder.classes().to_vec(),
+        })
+    }
+
+    /// The backbone's view of the images, their labels, and their positions in the folder.
+    fn backbone(
+        &mut self,
+        folder: &ImageFolder,
+        path: &Path,
+        name: String,
+    ) -> Result<(SeenBackbone, Vec<usize>, Vec<usize>), TrainerError> {
+        let mut pretrained = Pretrained::open(path, &self.device)?;
+        let source = take_head(&mut pretrained.model);
+        let model = &pretrained.model;
+        let part = FrozenPart {
+            prefix: FrozenPrefix::new(model, model.stage_names().len()),
+            cut: "pooled".to_string(),
+            weights: pretrained.sha256.clone(),
+            device: self.device.clone(),
+        };
+        let plain = eval_pipeline(&pretrained.preprocess);
+        let views = Views {
+            dataset: &Arc::new(ImageDataset::new(folder, plain.clone())?),
+            plain,
+            count: 1,
+            seed: 0,
+            workers: self.workers,
+            on_bad_file: OnBadFile::Skip,
+        };
+        let observers = &mut self.observers;
+        let phase = format!("features of {name}");
+        let Pooled {
+            features,
+            labels,
+            indices,
+        } = pooled(&part, &views, &self.cache, &phase, &mut |event| {
+            for observer in observers.iter_mut() {
+                observer.on_event(event);
+            }
+        })?;
+        let backbone = SeenBackbone {
+            name,
+            features,
+            source,
+        };
+        Ok((backbone, labels, indices))
+    }
+}
+
+/// What networks make of labelled images; rows of all features are the same images.
+pub struct Looked {
+    /// One a file of weights, in that order.
+    pub backbones: Vec<SeenBackbone>,
+    /// Colours of the images `[n, 384]`, which no network made.
+    pub colours: Features,
+    /// Labels `[n]`.
+    pub labels: Vec<usize>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+/// A backbone and what it makes of the images.
+pub struct SeenBackbone {
+    /// The name of its file.
+    pub name: String,
+    /// Pooled features `[n, dim]`.
+    pub features: Features,
+    /// The classifier that it came with.
+    pub source: Option<LinearHead>,
+}
+
+impl SeenBackbone {
+    /// As an advisor takes it.
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            name: &self.name,
+            features: &self.features,
+            source: self.source.as_ref(),
+        }
+    }
+}
+
+fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
+    let train = data.join("train");
+    let folder = ImageFolder::open(if train.is_dir() { &train } else { data })?;
+    match folder.classes().len() {
+        0 | 1 => Err(TrainerError::UnusableData {
+            what: folder.root().display().to_string(),
+            found: format!("{} class(es)", folder.classes().len()),
+            advice: "put the images into one folder a class, at least two",
+        }),
+        _ => Ok(folder),
+    }
+}
+
+/// A file's stem, or its path where another file has the same stem.
+fn name(all: &[&Path], path: &Path) -> String {
+    let stem = |path: &Path| path.file_stem().map(PathBuf::from);
+    let is_unique = all.iter().filter(|other| stem(other) == stem(path)).count() == 1;
+    match (is_unique, stem(path)) {
+        (true, Some(stem)) => stem.display().to_string(),
+        _ => path.display().to_string(),
+    }
+}
+
+/// Mean and standard deviation of each channel in each cell of the pictures `indices`.
+fn colours(
+    folder: &ImageFolder,
+    indices: &[usize],
+    workers: usize,
+) -> Result<Features, TrainerError> {
+    let side = CELLS * CELL_SIZE;
+    let Preprocess { mean, std, .. } = Preprocess::IMAGENET;
+    let pipeline = Pipeline::imagenet_eval(side as u32 * 8 / 7, side as u32, mean, std);
+    let loader = Loader::new(ImageDataset::new(folder, pipeline)?)
+        .batch_size(16)
+        .workers(workers)
+        .on_bad_file(OnBadFile::Skip);
+    let mut values = Vec::new();
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        for (picture, index) in batch
+            .images
+            .chunks_exact(3 * side * side)
+            .zip(&batch.indices)
+        {
+            if indices.binary_search(index).is_ok() {
+                for channel in picture.chunks_exact(side * side) {
+                    for cell in 0..CELLS * CELLS {
+                        values.extend(mean_and_spread(channel, cell / CELLS, cell % CELLS));
+                    }
+                }
+            }
+        }
+    }
+    Ok(Features::new(values, 2 * 3 * CELLS * CELLS)?)
+}
+
+fn mean_and_spread(channel: &[f32], row: usize, column: usize) -> [f32; 2] {
+    let side = CELLS * CELL_SIZE;
+    let lines = (row * CELL_SIZE..(row + 1) * CELL_SIZE)
+        .map(|y| &channel[y * side + column * CELL_SIZE..y * side + (column + 1) * CELL_SIZE]);
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for value in lines.flatten() {
+        sum += value;
+        squares += value * value;
+    }
+    let count = (CELL_SIZE * CELL_SIZE) as f32;
+    let mean = sum / count;
+    [mean, (squares / count - mean * mean).max(0.0).sqrt()]
+}

@@ -1,0 +1,79 @@
+//! Pooled features of labelled images by a frozen network.
+
+use std::time::Instant;
+
+use rekindle_resnet::ResNet;
+use rekindle_transfer::features::{Features, LinearHead};
+
+use crate::TrainerError;
+use crate::activations::{FrozenPart, Views};
+use crate::events::Event;
+use crate::recipe::Cache;
+
+/// Features of the images that could be read.
+pub(crate) struct Pooled {
+    pub features: Features,
+    pub labels: Vec<usize>,
+    /// Positions in the data set.
+    pub indices: Vec<usize>,
+}
+
+/// Sends the images' one plain view through `part`, telling `emit` how far it is.
+pub(crate) fn pooled(
+    part: &FrozenPart<ResNet>,
+    views: &Views<'_>,
+    cache: &Cache,
+    name: &str,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<Pooled, TrainerError> {
+    let dataset = views.dataset;
+    let begun = Instant::now();
+    emit(&Event::PhaseStarted {
+        name: name.to_string(),
+        items: Some(dataset.len()),
+    });
+    let mut done = 0;
+    let activations = part.activations(views, cache, |count| {
+        done += count;
+        emit(&Event::PhaseAdvanced { done });
+    })?;
+    emit(&Event::PhaseEnded {
+        name: name.to_string(),
+        seconds: begun.elapsed().as_secs_f64(),
+    });
+    let (mut values, mut labels, mut indices) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, row) in activations.rows.iter().enumerate() {
+        if let (Some(row), Some(label)) = (row, dataset.labels()[index]) {
+            values.extend_from_slice(row);
+            labels.push(label);
+            indices.push(index);
+        }
+    }
+    if indices.is_empty() {
+        return Err(TrainerError::UnusableData {
+            what: name.to_string(),
+            found: "not one image that can be read".into(),
+            advice: "run a scan of the folder: it lists every bad file and its reason",
+        });
+    }
+    Ok(Pooled {
+        features: Features::new(values, activations.shape.iter().product())?,
+        labels,
+        indices,
+    })
+}
+
+/// Takes the classifier off a network, as a head for pooled features.
+pub(crate) fn take_head(model: &mut ResNet) -> Option<LinearHead> {
+    model.fc.take().map(|fc| {
+        let weight = fc.weight.val().swap_dims(0, 1);
+        let [classes, _] = weight.dims();
+        LinearHead {
+            weight: weight.into_data().iter::<f32>().collect(),
+            bias: fc.bias.map_or_else(
+                || vec![0.0; classes],
+                |bias| bias.val().into_data().iter::<f32>().collect(),
+            ),
+        }
+    })
+}

@@ -1,0 +1,243 @@
+//! What an advisor found, as data and as sentences.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Strategy;
+
+/// Which backbone to take, how to adapt it, and what to expect of it. Displays as a few lines of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Advice {
+    /// Number of images.
+    pub images: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Images a class.
+    pub sizes: Sizes,
+    /// How far the images are from what the backbone knows, where that can be told.
+    pub domain: Option<Domain>,
+    /// Name of the backbone to take.
+    pub backbone: String,
+    /// How to adapt it.
+    pub strategy: Strategy,
+    /// Accuracy to expect of new images like these: that of a probe on the backbone's features, cross-validated. None
+    /// where a class has a single image.
+    pub expected: Option<Estimate>,
+    /// The same from raw colours, without any backbone.
+    pub baseline: Option<Estimate>,
+    /// All backbones, the best first.
+    pub backbones: Vec<BackboneScore>,
+    /// Why this backbone and this strategy, in sentences.
+    pub reasons: Vec<String>,
+    /// What may go wrong.
+    pub warnings: Vec<Warning>,
+}
+
+/// Images a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// In the smallest class.
+    pub fewest: usize,
+    /// In the class in the middle.
+    pub median: usize,
+    /// In the largest class.
+    pub most: usize,
+}
+
+/// How far images are from what a source knows, by the mean probability of its classifier's first guess: it is
+/// sure of photographs of many kinds and unsure of drawings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Domain {
+    /// A mean probability of at least 0.5, as the source's own kind of pictures have.
+    Near,
+    /// Below.
+    Far,
+}
+
+/// An accuracy between 0 and 1 and its 95 % interval (Wilson 1927).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The accuracy.
+    pub accuracy: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// What is known of one backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackboneScore {
+    /// Its name.
+    pub name: String,
+    /// Length of its features.
+    pub dim: usize,
+    /// Accuracy of a probe on images that it wasn't fitted to; none where a class has a single image.
+    pub expected: Option<Estimate>,
+    /// Mean log loss of the probe on these; decides which backbone is the best.
+    pub log_loss: Option<f64>,
+    /// [`LogMe`](super::LogMe).
+    pub log_me: f64,
+    /// [`HScore`](super::HScore).
+    pub h_score: f64,
+    /// [`leep`](super::leep), where there is a source classifier.
+    pub leep: Option<f64>,
+    /// [`nce`](super::nce), where there is a source classifier.
+    pub nce: Option<f64>,
+    /// Mean probability of the source classifier's first guess, where there is one.
+    pub confidence: Option<f64>,
+}
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// Raw colours do about as well as the best backbone: negative transfer threatens.
+    NegativeTransfer {
+        /// Of the best backbone.
+        backbone: f64,
+        /// Of the baseline.
+        baseline: f64,
+    },
+    /// The best backbone's probe is not clearly better than always naming the largest class.
+    NoBetterThanChance {
+        /// Of the best backbone.
+        backbone: f64,
+        /// Share of the largest class.
+        largest_class: f64,
+    },
+    /// Too few images to say how good the result will be.
+    FewImages {
+        /// Images in the smallest class.
+        fewest: usize,
+    },
+    /// Some class has ten times as many images as another.
+    Imbalance {
+        /// Images in the smallest class.
+        fewest: usize,
+        /// In the largest.
+        most: usize,
+    },
+}
+
+impl Estimate {
+    /// Of `accuracy`, taken into [0, 1], measured on `images`.
+    pub fn new(accuracy: f64, images: usize) -> Self {
+        const Z: f64 = 1.959_964;
+        let accuracy = accuracy.clamp(0.0, 1.0);
+        let n = images.max(1) as f64;
+        let spread = Z * (accuracy * (1.0 - accuracy) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let (centre, scale) = (accuracy + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
+        Self {
+            accuracy,
+            low: ((centre - spread) / scale).clamp(0.0, accuracy),
+            high: ((centre + spread) / scale).clamp(accuracy, 1.0),
+        }
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            accuracy,
+            low,
+            high,
+        } = self;
+        write!(f, "{accuracy:.3} ({low:.3} to {high:.3})")
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NegativeTransfer { backbone, baseline } => write!(
+                f,
+                "Negative transfer threatens: raw colours reach {baseline:.3} and the best backbone {backbone:.3}; look for a \
+                 backbone that was trained on pictures like these, or train from scratch."
+            ),
+            Self::NoBetterThanChance {
+                backbone,
+                largest_class,
+            } => write!(
+                f,
+                "Nothing was learnt that can be relied on: {backbone:.3}, where always naming the largest class gives \
+                 {largest_class:.3}; check that the folders are the classes you mean."
+            ),
+            Self::FewImages { fewest } => write!(
+                f,
+                "A class has only {fewest} image{}: what is said here is little more than a guess; five a class make a \
+                 start.",
+                if *fewest == 1 { "" } else { "s" }
+            ),
+            Self::Imbalance { fewest, most } => write!(
+                f,
+                "Classes differ in size, {fewest} to {most} images: accuracy hides the small ones; weight the classes or \
+                 watch the accuracy of each."
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sizes { fewest, most, .. } = self.sizes;
+        writeln!(
+            f,
+            "{} images of {} classes, {fewest} to {most} a class",
+            self.images, self.classes
+        )?;
+        write!(
+            f,
+            "take {} with the strategy {}",
+            self.backbone,
+            self.strategy.name()
+        )?;
+        match &self.expected {
+            Some(expected) => writeln!(f, "; expect an accuracy of {expected}")?,
+            None => writeln!(f)?,
+        }
+        for reason in &self.reasons {
+            writeln!(f, "  {reason}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        writeln!(f)?;
+        let width = self.backbones.iter().map(|score| score.name.len());
+        let width = width.chain([8]).max().unwrap_or(8);
+        writeln!(
+            f,
+            "{:width$}  accuracy (95 %)          log loss   LogME  H-score    LEEP     NCE  confidence",
+            "backbone"
+        )?;
+        for score in &self.backbones {
+            writeln!(f, "{:width$}  {score}", score.name)?;
+        }
+        if let Some(baseline) = &self.baseline {
+            writeln!(f, "{:width$}  {baseline}", "colours")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for BackboneScore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+        let expected = self
+            .expected
+            .map_or("-".into(), |estimate| estimate.to_string());
+        write!(
+            f,
+            "{expected:22}  {:>9} {:>7} {:>8} {:>7} {:>7} {:>11}",
+            number(self.log_loss),
+            number(Some(self.log_me)),
+            number(Some(self.h_score)),
+            number(self.leep),
+            number(self.nce),
+            number(self.confidence),
+        )
+    }
+}
