@@ -73,7 +73,7 @@ impl FeatureTable {
             folder,
             eval_pipeline(&pretrained.preprocess),
         )?);
-        let found = inspect(&classifier, &dataset, progress)?;
+        let found = inspect(&classifier, &dataset, |_| true, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: folder.root().display().to_string(),

@@ -17,8 +17,10 @@ const BATCH: usize = 32;
 /// What a classifier makes of a set of images, in the set's order; files that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inspection {
-    /// Pooled features `[n, width]`.
+    /// Pooled features `[kept, width]`.
     pub features: Vec<f32>,
+    /// The images that these are of, as places in `indices`.
+    pub kept: Vec<usize>,
     /// Logits `[n, classes]`.
     pub logits: Vec<f32>,
     pub classes: usize,
@@ -27,10 +29,12 @@ pub(crate) struct Inspection {
     pub skipped: Vec<Skipped>,
 }
 
-/// Runs the images through the network; `progress` hears how many more are done.
+/// Runs the images through the network; `progress` hears how many more are done. Features are kept of the images,
+/// by their position in the set, for which `keep` says so: of a million, all would fill the memory.
 pub(crate) fn inspect<B: Backbone>(
     classifier: &Classifier<B>,
     dataset: &Arc<ImageDataset>,
+    keep: impl Fn(usize) -> bool,
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let classifier = classifier.valid();
@@ -54,8 +58,14 @@ pub(crate) fn inspect<B: Backbone>(
         found
             .logits
             .extend(host(classifier.head.forward(pooled.clone())));
-        found.features.extend(host(pooled));
-        found.indices.extend(batch.indices);
+        let [_, width] = pooled.dims();
+        for (row, index) in host(pooled).chunks_exact(width).zip(batch.indices) {
+            if keep(index) {
+                found.features.extend_from_slice(row);
+                found.kept.push(found.indices.len());
+            }
+            found.indices.push(index);
+        }
     }
     Ok(found)
 }

@@ -208,7 +208,7 @@ impl Model {
         let folder = self.labelled(folder.as_ref())?;
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let inspection = inspect(&self.classifier, &dataset, progress)?;
+        let inspection = inspect(&self.classifier, &dataset, |_| false, progress)?;
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {

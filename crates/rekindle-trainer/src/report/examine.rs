@@ -1,6 +1,7 @@
 //! What a trained classifier makes of the validation images, for the report: scores, calibration, mistakes with
 //! what they were seen in, and where the images lie among each other.
 
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -96,7 +97,9 @@ pub fn examine<B: Backbone>(
     dataset: &Arc<ImageDataset>,
     progress: impl FnMut(usize),
 ) -> Result<Examination, TrainerError> {
-    let inspection = inspect(classifier, dataset, progress)?;
+    let every = dataset.len().div_ceil(ON_MAP).max(1);
+    let is_on_map = |index: usize| index.is_multiple_of(every);
+    let inspection = inspect(classifier, dataset, is_on_map, progress)?;
     let predictions = inspection.predictions(dataset);
     let Predictions {
         probabilities,
@@ -115,7 +118,7 @@ pub fn examine<B: Backbone>(
         evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
         temperature: Temperature::fit(probabilities, labels, *classes)?,
         mistakes: mistakes(classifier, dataset, &predictions)?,
-        map: feature_map(&inspection, dataset, &predictions),
+        map: feature_map(&inspection, &predictions),
         skipped: inspection.skipped,
         predictions,
     })
@@ -207,44 +210,39 @@ pub(super) fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, TrainerError> {
 }
 
 /// None where there is no plane to speak of.
-fn feature_map(
-    inspection: &Inspection,
-    dataset: &ImageDataset,
-    predictions: &Predictions,
-) -> Option<FeatureMap> {
-    let width = inspection.features.len() / inspection.indices.len().max(1);
-    let labelled = inspection.indices.iter().enumerate();
-    let rows: Vec<usize> = labelled
-        .filter(|(_, index)| dataset.labels()[**index].is_some())
-        .map(|(row, _)| row)
-        .collect();
-    let count = rows.len().min(ON_MAP);
-    let chosen: Vec<usize> = (0..count).map(|at| at * rows.len() / count).collect();
-    let values = chosen.iter().flat_map(|at| {
-        let row = rows[*at] * width;
-        inspection.features[row..row + width].iter().copied()
-    });
-    let features = Features::new(values.collect(), width).ok()?;
-    let components = Pca { components: 2 }.fit(&features).ok()?;
-    let places = components.transform(&features).ok()?;
-    let top = predictions.top();
-    let points = chosen
+fn feature_map(inspection: &Inspection, predictions: &Predictions) -> Option<FeatureMap> {
+    let width = inspection.features.len() / inspection.kept.len().max(1);
+    // Places of the labelled images among the predictions.
+    let places: HashMap<usize, usize> = predictions.indices.iter().copied().zip(0..).collect();
+    let kept = inspection
+        .kept
         .iter()
-        .zip(places.rows())
-        .map(|(at, place)| MapPoint {
-            x: f64::from(place[0]),
-            // Images that lie on a line have one direction alone.
-            y: place.get(1).copied().map_or(0.0, f64::from),
-            truth: predictions.labels[*at],
-            predicted: top[*at].0,
-        });
+        .zip(inspection.features.chunks_exact(width.max(1)));
+    let (mut chosen, mut values) = (Vec::new(), Vec::new());
+    for (at, row) in kept {
+        if let Some(place) = places.get(&inspection.indices[*at]) {
+            chosen.push(*place);
+            values.extend_from_slice(row);
+        }
+    }
+    let features = Features::new(values, width).ok()?;
+    let components = Pca { components: 2 }.fit(&features).ok()?;
+    let plane = components.transform(&features).ok()?;
+    let top = predictions.top();
+    let points = chosen.iter().zip(plane.rows()).map(|(at, place)| MapPoint {
+        x: f64::from(place[0]),
+        // Images that lie on a line have one direction alone.
+        y: place.get(1).copied().map_or(0.0, f64::from),
+        truth: predictions.labels[*at],
+        predicted: top[*at].0,
+    });
     let share = |direction: usize| {
         let variance = components.variances.get(direction).copied().unwrap_or(0.0);
         variance / components.total_variance
     };
     Some(FeatureMap {
         points: points.collect(),
-        images: rows.len(),
+        images: predictions.labels.len(),
         explained: [share(0), share(1)],
     })
 }
