@@ -69,7 +69,7 @@ impl Clock {
 impl<'a, B: Backbone> Run<'a, B> {
     fn prepare(
         mut trainer: Trainer<'a, B>,
-        writer: Option<RunWriter>,
+        mut writer: Option<RunWriter>,
         from: Option<&Checkpoint>,
     ) -> Result<Self, TrainerError> {
         let clock = Clock {
@@ -80,8 +80,8 @@ impl<'a, B: Backbone> Run<'a, B> {
         let plan = trainer
             .strategy
             .plan(trainer.classifier.backbone.stage_names(), 0)?;
-        announce(&mut trainer, &plan, writer.as_ref(), from);
-        let (train, val, seconds_train) = feeds(&mut trainer)?;
+        announce(&mut trainer, &plan, &mut writer, from)?;
+        let (train, val, seconds_train) = feeds(&mut trainer, &mut writer)?;
         let class_weights = trainer
             .recipe
             .balance_classes
