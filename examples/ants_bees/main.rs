@@ -20,12 +20,12 @@ use arguments::Arguments;
 use clap::Parser;
 use origin::Origin;
 use outputs::Outputs;
-use rekindle::resnet::{ResNet, ResNetConfig};
+use rekindle::resnet::ResNet;
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::{
-    Cache, Event, Fitted, Interrupt, Progress, ProgressMode, Recipe, Source, Trainer, TransferData,
+    Cache, Event, Fitted, Interrupt, Progress, ProgressMode, Recipe, Trainer, TransferData,
 };
-use rekindle::transfer::{Classifier, Strategy};
+use rekindle::transfer::Strategy;
 
 /// An error whose message says what to do.
 type Failure = Box<dyn std::error::Error>;
@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = arguments.folder();
     let origin = Origin::find(arguments, &folder, &device)?;
     let data = TransferData::open(&origin.data, &origin.pretrained.preprocess, arguments.seed)?;
-    let mut outputs = Outputs::create(&folder, &origin, &data)?;
+    let mut outputs = Outputs::create(&folder, &origin, &data, arguments.seed)?;
 
     // 2. A look at what the network will see.
     outputs.look_at_data(&data, arguments.seed)?;
@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         // 9. A look at what it says of pictures that it never saw.
         outputs.look_at_predictions(&data, &strategy, &fitted)?;
-        outputs.add(&strategy, fitted, events, arguments)?;
+        outputs.add(&data, &strategy, fitted, events, arguments)?;
     }
     outputs.finish(arguments)
 }
@@ -86,24 +86,6 @@ fn train(
     directory: &Path,
     interrupt: &Interrupt,
 ) -> Result<(Fitted<ResNet>, Vec<Event>), Failure> {
-    let device = arguments.device.open()?;
-    let classes = data.classes.len();
-    let config = ResNetConfig {
-        num_classes: 0,
-        ..origin.pretrained.config.clone()
-    };
-    let (backbone, source) = if strategy.is_transfer() {
-        let backbone = origin.load(&device)?.reset_classifier(0);
-        (backbone, Source::of(&origin.pretrained))
-    } else {
-        device.seed(arguments.seed);
-        let source = Source {
-            architecture: origin.pretrained.architecture.clone(),
-            ..Source::default()
-        };
-        (config.init(&device), source)
-    };
-    let classifier = Classifier::new(backbone, classes, arguments.seed, &device);
     let recipe = Recipe {
         epochs: arguments.epochs,
         batch_size: arguments.batch,
@@ -123,10 +105,10 @@ fn train(
     } else {
         ProgressMode::Auto
     };
-    let trainer = Trainer::new(classifier, data.clone())
-        .source(source)
-        .title(format!("ants and bees, {}", strategy.name()))
-        .strategy(strategy)
+    let title = format!("ants and bees, {}", strategy.name());
+    // The backbone with a fresh head; from scratch, fresh weights as well.
+    let trainer = Trainer::adapt(&origin.pretrained, data.clone(), strategy, arguments.seed)
+        .title(title)
         .recipe(recipe)
         .observer(Progress::new(mode))
         .observer(&mut events)

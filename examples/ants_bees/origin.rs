@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use rekindle::drawings::{self, DrawingTask, TargetTask};
 use rekindle::resnet::hub::{ConsoleProgress, Hub};
-use rekindle::resnet::{Error, Pretrained, ResNet, catalogue};
+use rekindle::resnet::{Error, Pretrained, catalogue};
 
 use crate::Failure;
 use crate::arguments::Arguments;
@@ -69,11 +69,6 @@ impl Origin {
             drawings::SourceTask.class_names().len()
         );
         Ok(origin)
-    }
-
-    /// The network once more, with nothing shared.
-    pub fn load(&self, device: &Device) -> Result<ResNet, Failure> {
-        Ok(Pretrained::open(&self.pretrained.path, device)?.model)
     }
 }
 

@@ -2,20 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle::imagefolder::grid::{self, Tile};
 use rekindle::resnet::ResNet;
-use rekindle::trainer::report::{ClassCount, Picture, Report, RunReport};
-use rekindle::trainer::{Evaluation, Event, Fitted, TransferData};
+use rekindle::trainer::report::{Report, RunReport, augmented_grid, prediction_grid};
+use rekindle::trainer::{Event, Fitted, TransferData};
 use rekindle::transfer::Strategy;
 use serde_json::json;
 
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::origin::Origin;
-
-/// Pictures in a grid and how many stand side by side.
-const TILES: usize = 16;
-const COLUMNS: usize = 4;
 
 /// The folder of results, and what is known so far.
 pub struct Outputs {
@@ -35,26 +30,16 @@ struct Line {
 }
 
 impl Outputs {
-    pub fn create(folder: &Path, origin: &Origin, data: &TransferData) -> Result<Self, Failure> {
+    pub fn create(
+        folder: &Path,
+        origin: &Origin,
+        data: &TransferData,
+        seed: u64,
+    ) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)?;
         let mut report = Report::new("Ants and bees");
         report.fact("Network and data", &origin.description);
-        report.data.source = origin.data.display().to_string();
-        let counts = data
-            .train
-            .class_counts()
-            .into_iter()
-            .zip(data.val.class_counts());
-        report.data.classes = data
-            .classes
-            .iter()
-            .zip(counts)
-            .map(|(name, (train, valid))| ClassCount {
-                name: name.clone(),
-                train,
-                valid,
-            })
-            .collect();
+        report.describe_data(data, seed)?;
         eprintln!("{}", origin.description);
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -63,78 +48,36 @@ impl Outputs {
         })
     }
 
-    /// A grid of augmented training images.
-    pub fn look_at_data(&mut self, data: &TransferData, seed: u64) -> Result<(), Failure> {
-        let count = data.train.len();
-        let mut tiles = Vec::new();
-        for position in 0..TILES.min(count) {
-            let index = position * count / TILES.min(count);
-            let Ok(image) = data.train.render_pixels(index, seed, 0, 0) else {
-                continue; // Training lists the files that can't be decoded.
-            };
-            tiles.push(Tile {
-                image,
-                caption: name_of(data, data.train.labels()[index]),
-                marked_wrong: false,
-            });
+    /// A grid of augmented training images, as a file.
+    pub fn look_at_data(&self, data: &TransferData, seed: u64) -> Result<(), Failure> {
+        if let Some(grid) = augmented_grid(data, seed)? {
+            let path = self.folder.join("augmented.png");
+            grid.save(&path)?;
+            eprintln!("augmented training images: {}", path.display());
         }
-        let path = self.folder.join("augmented.png");
-        grid::save(&path, &tiles, COLUMNS)?;
-        eprintln!("augmented training images: {}", path.display());
-        let png = std::fs::read(path)?;
-        self.report.pictures.push(Picture::new(
-            "Training images as the network sees them",
-            png,
-        ));
         Ok(())
     }
 
     /// A grid of validation images with what the network calls them; wrong ones are marked and come first.
     pub fn look_at_predictions(
-        &mut self,
+        &self,
         data: &TransferData,
         strategy: &Strategy,
         fitted: &Fitted<ResNet>,
     ) -> Result<(), Failure> {
-        let top = fitted.predictions.top();
-        let mut order: Vec<usize> = (0..top.len()).collect();
-        let is_wrong = |at: usize| top[at].0 != fitted.predictions.labels[at];
-        order.sort_by_key(|at| (!is_wrong(*at), *at));
-        let mut tiles = Vec::new();
-        let wrong = order
-            .iter()
-            .filter(|at| is_wrong(**at))
-            .count()
-            .min(TILES / 2);
-        let right = order.iter().filter(|at| !is_wrong(**at));
-        let right: Vec<usize> = right.copied().collect();
-        let step = (right.len() / (TILES - wrong)).max(1);
-        let shown = order[..wrong]
-            .iter()
-            .chain(right.iter().step_by(step))
-            .take(TILES);
-        for at in shown {
-            let (class, probability) = top[*at];
-            let image = data
-                .val
-                .render_pixels(fitted.predictions.indices[*at], 0, 0, 0)?;
-            tiles.push(Tile {
-                image,
-                caption: format!("{} {:.0}%", data.classes[class], probability * 100.0),
-                marked_wrong: is_wrong(*at),
-            });
+        if let Some(grid) = prediction_grid(data, &fitted.predictions)? {
+            let name = format!("predictions-{}.png", strategy.name());
+            let path = self.folder.join(name);
+            grid.save(&path)?;
+            eprintln!("predictions: {}", path.display());
         }
-        let path = self
-            .folder
-            .join(format!("predictions-{}.png", strategy.name()));
-        grid::save(&path, &tiles, COLUMNS)?;
-        eprintln!("predictions: {}", path.display());
         Ok(())
     }
 
     /// Takes a strategy's result into table and report.
     pub fn add(
         &mut self,
+        data: &TransferData,
         strategy: &Strategy,
         fitted: Fitted<ResNet>,
         events: Vec<Event>,
@@ -165,17 +108,7 @@ impl Outputs {
             json: json.to_string(),
         });
         let mut run = RunReport::from_events(&name, &events);
-        let predictions = &fitted.predictions;
-        run.evaluation = Some(Evaluation::from_probabilities(
-            &predictions.probabilities,
-            &predictions.labels,
-            predictions.classes,
-        )?);
-        let png = std::fs::read(self.folder.join(format!("predictions-{name}.png")))?;
-        run.pictures.push(Picture::new(
-            "Validation images and what the network calls them",
-            png,
-        ));
+        run.look(&fitted.classifier, data)?;
         self.report.runs.push(run);
         Ok(())
     }
@@ -217,10 +150,6 @@ fn count_trained(events: &[Event]) -> usize {
             _ => None,
         })
         .unwrap_or(0)
-}
-
-fn name_of(data: &TransferData, label: Option<usize>) -> String {
-    label.map_or_else(String::new, |label| data.classes[label].clone())
 }
 
 fn round(value: f64, digits: i32) -> f64 {

@@ -25,7 +25,10 @@ pub struct Pretrained {
     pub preprocess: Preprocess,
     /// Class names in the order of the logits, where the file knows them.
     pub classes: Option<Vec<String>>,
-    /// Where the weights came from.
+    /// What the file says about where its weights come from: source weights, data, recipe; JSON where rekindle
+    /// wrote it.
+    pub provenance: Option<String>,
+    /// Where the weights were read from.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
@@ -44,12 +47,44 @@ impl Pretrained {
     /// [`Error::NotFinite`] for NaN or infinity inside.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let path = path.as_ref();
-        let checkpoint = weights::read(path)?;
+        Self::from_checkpoint(&weights::read(path)?, sha256(path)?, device)
+    }
+
+    /// Reads safetensors that are in memory already, where there are no files, such as in a browser; `name` stands
+    /// for the path.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
+        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let checkpoint = weights::read_safetensors_bytes(name, bytes)?;
+        Self::from_checkpoint(&checkpoint, digest, device)
+    }
+
+    /// What a file of this network says about itself; its provenance is that of the file it was read from.
+    pub fn info(&self) -> ModelInfo {
+        ModelInfo {
+            architecture: Some(self.architecture.clone()),
+            classes: self.classes.clone(),
+            preprocess: Some(self.preprocess.clone()),
+            provenance: self.provenance.clone().or_else(|| {
+                let source = self.path.file_name()?.to_string_lossy().into_owned();
+                Some(serde_json::json!({"source": source, "sha256": self.sha256}).to_string())
+            }),
+        }
+    }
+
+    fn from_checkpoint(
+        checkpoint: &Checkpoint,
+        sha256: String,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let info = checkpoint.info()?;
-        let config = ResNetConfig::infer(&checkpoint);
+        let config = ResNetConfig::infer(checkpoint);
         let model = config
             .init(device)
-            .load(&checkpoint, CheckOptions::default())?;
+            .load(checkpoint, CheckOptions::default())?;
         let architecture = Architecture::ALL
             .into_iter()
             .find(|architecture| architecture.config().is_same_trunk(&config))
@@ -60,11 +95,12 @@ impl Pretrained {
             architecture,
             preprocess: info
                 .preprocess
-                .or_else(|| catalogue_preprocess(path))
+                .or_else(|| catalogue_preprocess(&checkpoint.path))
                 .unwrap_or_default(),
             classes: info.classes,
-            path: path.to_path_buf(),
-            sha256: sha256(path)?,
+            provenance: info.provenance,
+            path: checkpoint.path.clone(),
+            sha256,
         })
     }
 }
@@ -85,8 +121,11 @@ fn sha256(path: &Path) -> Result<String, Error> {
             path: path.to_path_buf(),
             source,
         })?;
-    let digest = hasher.0.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hasher.0.finalize()))
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct HashWriter(Sha256);

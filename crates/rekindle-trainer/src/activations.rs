@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler};
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
@@ -83,11 +83,13 @@ impl<B: Backbone> FrozenPart<B> {
             }
         }
         progress(images - missing.len());
+        let mut skipped: Vec<Skipped> = Vec::new();
         let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing.clone())));
         for batch in feed.epoch(0, &self.device) {
             let batch = batch?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
+            skipped.extend(batch.skipped);
             if count == 0 {
                 continue;
             }
@@ -119,6 +121,7 @@ impl<B: Backbone> FrozenPart<B> {
         Ok(KeptView {
             places: (0..images).map(place).collect(),
             cache,
+            skipped,
         })
     }
 

@@ -3,6 +3,7 @@
 use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Plan};
 
+use crate::TrainerError;
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
@@ -14,13 +15,26 @@ pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
     }
 }
 
+/// Tells every observer, and the run directory.
+pub(crate) fn tell<B: Backbone>(
+    trainer: &mut Trainer<'_, B>,
+    writer: &mut Option<RunWriter>,
+    event: &Event,
+) -> Result<(), TrainerError> {
+    emit(trainer, event);
+    match writer {
+        Some(writer) => writer.log(event),
+        None => Ok(()),
+    }
+}
+
 /// Introduces the run, new or continued from a checkpoint.
 pub(crate) fn announce<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
     plan: &Plan,
-    writer: Option<&RunWriter>,
+    writer: &mut Option<RunWriter>,
     from: Option<&Checkpoint>,
-) {
+) -> Result<(), TrainerError> {
     let parts = stage_parameters(&trainer.classifier, plan);
     let summary = RunSummary {
         title: trainer.title.clone(),
@@ -40,10 +54,10 @@ pub(crate) fn announce<B: Backbone>(
         batch_size: trainer.recipe.batch_size,
         device: format!("{:?}", trainer.device),
         seed: trainer.recipe.seed,
-        directory: writer.map(|writer| writer.path().to_path_buf()),
+        directory: writer.as_ref().map(|writer| writer.path().to_path_buf()),
         resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),
     };
-    emit(trainer, &Event::RunStarted(summary));
+    tell(trainer, writer, &Event::RunStarted(summary))
 }
 
 /// What learns in these epochs, and how fast.

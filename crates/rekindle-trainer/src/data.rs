@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Pipeline};
+use rekindle_imagefolder::{Ignored, ImageDataset, ImageFolder, Pipeline};
 use rekindle_resnet::Preprocess;
 use serde_json::{Value, json};
 
@@ -28,6 +28,8 @@ pub struct TransferData {
     pub preprocess: Preprocess,
     /// Where the images come from and how many there are, for `run.json`.
     pub description: Value,
+    /// Files and folders that the scan left out, and why.
+    pub left_out: Vec<Ignored>,
 }
 
 impl TransferData {
@@ -46,12 +48,16 @@ impl TransferData {
         seed: u64,
     ) -> Result<Self, TrainerError> {
         let folder = folder.as_ref();
+        let mut left_out = Vec::new();
         let (train, val) = if folder.join("train").is_dir() {
             ImageFolder::open_train_val(folder)?
         } else {
-            ImageFolder::open(folder)?.split(VALIDATION_SHARE, seed)?
+            let whole = ImageFolder::open(folder)?;
+            left_out.extend_from_slice(whole.ignored());
+            whole.split(VALIDATION_SHARE, seed)?
         };
         let mut data = Self::from_folders(&train, &val, preprocess)?;
+        data.left_out.append(&mut left_out);
         data.description["folder"] = json!(folder);
         Ok(data)
     }
@@ -69,11 +75,15 @@ impl TransferData {
         let dataset = |folder: &ImageFolder, pipeline| {
             ImageDataset::new(folder, pipeline).map(|set| set.cache_bytes(DECODED_CACHE))
         };
-        Self::from_datasets(
+        let data = Self::from_datasets(
             dataset(train, train_pipeline(preprocess))?,
             dataset(val, eval_pipeline(preprocess))?,
             preprocess,
-        )
+        )?;
+        Ok(Self {
+            left_out: [train.ignored(), val.ignored()].concat(),
+            ..data
+        })
     }
 
     /// Data sets with pipelines of their own.
@@ -114,6 +124,7 @@ impl TransferData {
             classes,
             preprocess: preprocess.clone(),
             description,
+            left_out: Vec::new(),
         })
     }
 }

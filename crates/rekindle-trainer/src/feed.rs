@@ -118,6 +118,8 @@ pub(crate) struct KeptView {
     pub cache: FeatureCache,
     /// For each image of the data set, where its activations are; none for a bad file.
     pub places: Vec<Option<RowPlace>>,
+    /// The bad files.
+    pub skipped: Vec<Skipped>,
 }
 
 impl Activations {
@@ -142,6 +144,11 @@ impl Activations {
             .first()
             .map_or(&[][..], |view| view.cache.row_shape());
         shape.try_into().unwrap_or([0; 3])
+    }
+
+    /// The bad files, once a view.
+    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        self.views.iter().flat_map(|view| &view.skipped)
     }
 
     /// Whether an image has activations in all views.

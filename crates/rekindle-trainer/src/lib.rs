@@ -21,6 +21,7 @@
 //! ```
 
 mod activations;
+mod adapt;
 mod advise;
 mod announce;
 mod checkpoint;
@@ -31,14 +32,18 @@ mod data_parallel;
 mod early_stopping;
 mod error;
 pub mod events;
+mod feature_table;
 pub mod feed;
 mod fine_tune;
 mod fit;
+mod grad_cam;
+mod inspect;
 mod interrupt;
 mod learner;
 pub mod loss;
 mod lr_finder;
 pub mod metrics;
+mod model;
 mod narration;
 mod optimizer;
 mod pooled;
@@ -61,7 +66,8 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConfusionMatrix, Evaluation, ReliabilityBin, top_k_accuracy,
+    Calibration, ClassScores, ConfusionMatrix, Evaluation, ReliabilityBin, Temperature,
+    top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use run_directory::{
@@ -72,9 +78,12 @@ pub use schedule::{Anneal, Schedule};
 
 pub use advise::{Advise, Looked, SeenBackbone, advise};
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
+pub use feature_table::{FeatureLayer, FeatureTable};
 pub use fine_tune::{FineTune, FineTuned, TestViews, fine_tune};
+pub use grad_cam::GradCam;
 pub use learner::{Learner, StepOutcome};
 pub use lr_finder::{LrCurve, LrFinder};
+pub use model::{Answer, Evaluated, Model, image_files};
 pub use optimizer::{Optimizer, clip_norm};
 pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};

@@ -49,9 +49,24 @@ impl LrFinder {
     /// A range that is none, and what reading the batches brings.
     pub fn run<B: Backbone>(
         &self,
+        learner: Learner<B>,
+        feed: &Feed,
+        device: &Device,
+    ) -> Result<LrCurve, TrainerError> {
+        self.run_with(learner, feed, device, |_| ())
+    }
+
+    /// As [`run`](Self::run); `progress` hears how many batches are done after each of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_with<B: Backbone>(
+        &self,
         mut learner: Learner<B>,
         feed: &Feed,
         device: &Device,
+        mut progress: impl FnMut(usize),
     ) -> Result<LrCurve, TrainerError> {
         require(
             self.start > 0.0 && self.start < self.end && self.end.is_finite(),
@@ -72,8 +87,8 @@ impl LrFinder {
                 if step == self.steps {
                     return Ok(curve);
                 }
-                let progress = step as f64 / (self.steps.max(2) - 1) as f64;
-                let rate = self.start * (self.end / self.start).powf(progress);
+                let share = step as f64 / (self.steps.max(2) - 1) as f64;
+                let rate = self.start * (self.end / self.start).powf(share);
                 let loss = learner.train_batch(&batch, rate)?.loss;
                 let loss = smoothed.add(loss);
                 if !loss.is_finite() || loss > self.divergence * smoothed.smallest {
@@ -82,6 +97,7 @@ impl LrFinder {
                 smoothed.smallest = smoothed.smallest.min(loss);
                 curve.rates.push(rate);
                 curve.losses.push(loss);
+                progress(curve.rates.len());
             }
             if curve.rates.len() == before {
                 break; // No batch at all: nothing will come of another pass.

@@ -8,11 +8,12 @@ use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
-use crate::announce::emit;
+use crate::announce::{emit, tell};
 use crate::data::eval_pipeline;
 use crate::events::Event;
 use crate::feed::{ActivationFeed, Feed};
 use crate::recipe::Cache;
+use crate::run_directory::RunWriter;
 use crate::trainer::Trainer;
 
 /// Images that go through the network together in validation.
@@ -22,6 +23,7 @@ const VALIDATION_BATCH: usize = 32;
 /// them; and the seconds that computing the training activations took.
 pub(crate) fn feeds<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
+    writer: &mut Option<RunWriter>,
 ) -> Result<(Feed, Feed, f64), TrainerError> {
     let recipe = trainer.recipe.clone();
     let data = trainer.data.clone();
@@ -61,20 +63,22 @@ pub(crate) fn feeds<B: Backbone>(
         let begun = Instant::now();
         let name = phase.to_string();
         let items = Some(views.dataset.len() * count);
-        emit(
-            trainer,
-            &Event::PhaseStarted {
-                name: name.clone(),
-                items,
-            },
-        );
+        let started = Event::PhaseStarted {
+            name: name.clone(),
+            items,
+        };
+        tell(trainer, writer, &started)?;
         let mut done = 0;
         let activations = part.activations(&views, &recipe.cache, |count| {
             done += count;
             emit(trainer, &Event::PhaseAdvanced { done });
         })?;
+        for file in activations.skipped() {
+            let (path, reason) = (file.path.clone(), file.reason.clone());
+            tell(trainer, writer, &Event::SkippedFile { path, reason })?;
+        }
         let seconds = begun.elapsed().as_secs_f64();
-        emit(trainer, &Event::PhaseEnded { name, seconds });
+        tell(trainer, writer, &Event::PhaseEnded { name, seconds })?;
         Ok::<_, TrainerError>((activations, seconds))
     };
     let (train, seconds) = keep(&data.train, recipe.views, "features of the training images")?;

@@ -4,8 +4,10 @@
 use rekindle_trainer::events::{
     EndReason, EpochMetrics, PartSummary, RunOutcome, RunSummary, StageSummary,
 };
-use rekindle_trainer::report::{ClassCount, Picture, Report, RunReport, SkippedFile};
-use rekindle_trainer::{Evaluation, Event};
+use rekindle_trainer::report::{
+    ClassCount, FeatureMap, MapPoint, Mistake, Picture, Report, RunReport, SkippedFile,
+};
+use rekindle_trainer::{Evaluation, Event, Temperature};
 use roxmltree::{Document, Node, ParsingOptions};
 
 /// What a file name may hold on Linux, and what would do harm in a page.
@@ -46,7 +48,9 @@ fn foreign_text_arrives_as_text() {
     let places = [
         ("h1", 1),
         ("figcaption", 2),
+        // Folder, and the skipped file (met by the scan and by a run, listed once).
         ("code", 2),
+        ("b", 1),
         ("dd", 1),
         ("dt", 1),
         ("h2", 1),
@@ -181,6 +185,85 @@ fn a_resumed_run_counts_each_epoch_once() {
 }
 
 #[test]
+fn each_part_has_its_own_curve_of_rates() {
+    let mut report = report("bees", 2);
+    let part = |name: &str, learning_rate| PartSummary {
+        name: name.into(),
+        parameters: 10,
+        trainable: if learning_rate > 0.0 { 10 } else { 0 },
+        learning_rate: (learning_rate > 0.0).then_some(learning_rate),
+    };
+    let stage = |first_epoch, last_epoch, layer4| StageSummary {
+        name: "thaw".into(),
+        first_epoch,
+        last_epoch,
+        parts: vec![part("layer4", layer4), part("head", 2e-3)],
+    };
+    // Frozen in the first epoch, then at a tenth of the head's rate, which the schedule has halved by then.
+    report.runs[0].stages = vec![stage(1, 1, 0.0), stage(2, 3, 2e-4)];
+    let html = report.to_html();
+    let page = parse(&html);
+    let titles: Vec<String> = page
+        .descendants()
+        .filter(|node| node.has_tag_name("title"))
+        .map(text_of)
+        .collect();
+    let of_layer4: Vec<&String> = titles.iter().filter(|t| t.starts_with("layer4")).collect();
+    assert_eq!(
+        of_layer4,
+        ["layer4, epoch 2: 1e-4", "layer4, epoch 3: 1e-4"]
+    );
+    assert!(
+        titles.contains(&"head, epoch 1: 0.001".to_string()),
+        "{titles:?}"
+    );
+}
+
+#[test]
+fn transfer_is_set_against_scratch() {
+    let mut report = report("bees", 2);
+    report.runs[1].name = "scratch".into();
+    let html = report.to_html();
+    assert!(html.contains("against scratch"));
+    assert!(html.contains("+30.0 points"));
+    report.runs.truncate(1);
+    assert!(!report.to_html().contains("against scratch"));
+}
+
+#[test]
+fn figures_are_files_of_their_own() {
+    for name in ["bees", HOSTILE, "../../etc/passwd"] {
+        let folder = tempfile::tempdir().unwrap();
+        let images = folder.path().join("images");
+        let report = report(name, 3);
+        let files = report.write_images(&images).unwrap();
+        assert!(
+            files
+                .iter()
+                .all(|file| file.parent() == Some(images.as_path())),
+            "{files:?}"
+        );
+        let mut svgs = 0;
+        for file in &files {
+            let bytes = std::fs::read(file).unwrap();
+            if file.extension().is_some_and(|ending| ending == "svg") {
+                svgs += 1;
+                let text = String::from_utf8(bytes).unwrap();
+                let drawing = Document::parse(&text).unwrap();
+                let root = drawing.root_element();
+                assert!(root.has_tag_name(("http://www.w3.org/2000/svg", "svg")));
+                assert!(root.descendants().all(|node| !node.has_tag_name("script")));
+            }
+        }
+        // Four charts of both runs; confusion, reliability and features of each.
+        assert_eq!(svgs, 4 + 2 * 3, "{files:?}");
+        let json = std::fs::read(images.join("report.json")).unwrap();
+        let again: Report = serde_json::from_slice(&json).unwrap();
+        assert_eq!(again, report);
+    }
+}
+
+#[test]
 fn it_comes_back_from_json() {
     let report = report("bees", 2);
     let json = serde_json::to_string(&report).unwrap();
@@ -263,7 +346,10 @@ fn loads_nothing(node: &Node) {
         assert!(!name.starts_with("on"), "{name}");
         assert!(!name.contains("href"), "{name}");
         if name == "src" {
-            assert!(value.starts_with("data:image/png;base64,"), "{value}");
+            let is_picture = ["data:image/png;base64,", "data:image/jpeg;base64,"]
+                .iter()
+                .any(|start| value.starts_with(start));
+            assert!(is_picture, "{value}");
         }
         if name == "style" {
             assert!(!value.contains("url("), "{value}");
@@ -363,6 +449,31 @@ fn run(name: &str, best: f64, classes: usize) -> RunReport {
         probabilities[row * classes + predicted] += 0.9;
     }
     run.evaluation = Evaluation::from_probabilities(&probabilities, &labels, classes).ok();
-    assert!(run.evaluation.is_some());
+    run.temperature = Temperature::fit(&probabilities, &labels, classes).ok();
+    assert!(run.evaluation.is_some() && run.temperature.is_some());
+    run.mistakes = vec![Mistake {
+        file: name.into(),
+        truth: 0,
+        predicted: classes - 1,
+        confidence: 0.875,
+        picture: vec![0xff, 0xd8],
+        overlay: vec![0xff, 0xd8, 1],
+    }];
+    run.map = Some(FeatureMap {
+        points: (0..classes * 3)
+            .map(|index| MapPoint {
+                x: index as f64,
+                y: -(index as f64).sqrt(),
+                truth: index % classes,
+                predicted: if index == 1 { 0 } else { index % classes },
+            })
+            .collect(),
+        images: classes * 3,
+        explained: [0.5, 0.25],
+    });
+    run.skipped = vec![SkippedFile {
+        path: name.into(),
+        reason: name.into(),
+    }];
     run
 }

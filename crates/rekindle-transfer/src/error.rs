@@ -14,6 +14,14 @@ pub enum TransferError {
         /// The backbone's stages.
         known: Vec<String>,
     },
+    /// A name that is no strategy's, or a value that it can't take.
+    #[error("no strategy {found:?}; there are {}", known.join(", "))]
+    UnknownStrategy {
+        /// The name given, with its value.
+        found: String,
+        /// The forms that are taken.
+        known: Vec<String>,
+    },
     /// A parameter of a strategy out of its range.
     #[error("strategy {strategy}: {parameter} is {found}, expected {expected}")]
     InvalidStrategy {

@@ -2,7 +2,8 @@
 //!
 //! [`read`] opens a file of any known format and gives its tensors torchvision's names;
 //! [`check`] compares them with what a model expects; [`write_safetensors`] and
-//! [`write_burnpack`] write them.
+//! [`write_burnpack`] write them. [`ResNet::save_onnx`](crate::ResNet::save_onnx) writes a network
+//! with its weights as ONNX.
 //!
 //! ```
 //! use rekindle_resnet::weights::{self, CheckOptions, TensorOut};
@@ -23,12 +24,14 @@ mod checkpoint;
 mod format;
 mod info;
 mod names;
+mod onnx;
 mod pickle_scan;
 mod pytorch;
 mod safetensors;
 mod write;
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -38,6 +41,7 @@ pub use burnpack::write_burnpack;
 pub use check::{CheckOptions, check};
 pub use checkpoint::{Checkpoint, ElementType, Format, NamedTensor};
 pub use info::ModelInfo;
+pub use onnx::ONNX_OPSET;
 pub use write::{TensorOut, write_safetensors};
 
 /// Opens a file of weights: PyTorch `.pth` (zip or legacy), safetensors or burnpack, told apart by
@@ -60,6 +64,32 @@ pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
         Format::Safetensors => safetensors::read(path)?,
         Format::Burnpack => burnpack::read(path)?,
     };
+    finish(path, format, tensors, metadata)
+}
+
+/// Reads safetensors that are in memory already, where there are no files, such as in a browser. `name` stands for
+/// the path in error messages.
+///
+/// # Errors
+/// As [`read`], for this one format.
+pub fn read_safetensors_bytes(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
+    let path = Path::new(name);
+    let size = bytes.len() as u64;
+    if bytes.is_empty() {
+        return Err(Error::EmptyFile {
+            path: path.to_path_buf(),
+        });
+    }
+    let (tensors, metadata) = safetensors::read_from(path, Box::new(Cursor::new(bytes)), size)?;
+    finish(path, Format::Safetensors, tensors, metadata)
+}
+
+fn finish(
+    path: &Path,
+    format: Format,
+    tensors: BTreeMap<String, NamedTensor>,
+    metadata: BTreeMap<String, String>,
+) -> Result<Checkpoint, Error> {
     let tensors = names::standardise(path, tensors)?;
     if tensors.is_empty() {
         return Err(Error::NoTensors {

@@ -16,10 +16,24 @@ use crate::Error;
 type Contents = (BTreeMap<String, NamedTensor>, BTreeMap<String, String>);
 
 pub(super) fn read(path: &Path) -> Result<Contents, Error> {
-    let mut file = File::open(path).map_err(Error::read(path))?;
+    let file = File::open(path).map_err(Error::read(path))?;
     let size = file.metadata().map_err(Error::read(path))?.len();
-    let header_len = header_length(path, &mut file, size)?;
-    let header = parse_header(path, &mut file, header_len)?;
+    read_from(path, Box::new(file), size)
+}
+
+/// What safetensors are read from: a file, or bytes in memory.
+pub(super) trait Source: Read + Seek + Send {}
+
+impl<S: Read + Seek + Send> Source for S {}
+
+/// `path` serves the error messages.
+pub(super) fn read_from(
+    path: &Path,
+    mut file: Box<dyn Source>,
+    size: u64,
+) -> Result<Contents, Error> {
+    let header_len = header_length(path, &mut *file, size)?;
+    let header = parse_header(path, &mut *file, header_len)?;
     if let Some(name) = header.duplicate {
         return Err(Error::DuplicateTensor {
             path: path.to_path_buf(),
@@ -59,7 +73,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, Error> {
 /// As the safetensors reference implementation bounds it.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-fn header_length(path: &Path, file: &mut File, size: u64) -> Result<u64, Error> {
+fn header_length(path: &Path, file: &mut dyn Source, size: u64) -> Result<u64, Error> {
     let mut length = [0; 8];
     file.read_exact(&mut length)
         .map_err(|_| Error::truncated(path, format_args!("it has {size} bytes")))?;
@@ -82,7 +96,7 @@ fn header_length(path: &Path, file: &mut File, size: u64) -> Result<u64, Error> 
     Ok(length)
 }
 
-fn parse_header(path: &Path, file: &mut File, length: u64) -> Result<Header, Error> {
+fn parse_header(path: &Path, file: &mut dyn Source, length: u64) -> Result<Header, Error> {
     let mut json = vec![0; length as usize];
     file.read_exact(&mut json).map_err(Error::read(path))?;
     serde_json::from_slice(&json).map_err(|error| {
@@ -133,7 +147,7 @@ fn check_layout(
 
 /// A part of an open file. The file stays the one that was opened, also if another takes its name.
 struct Region {
-    file: Arc<Mutex<File>>,
+    file: Arc<Mutex<Box<dyn Source>>>,
     path: Arc<Path>,
     start: u64,
     len: usize,

@@ -204,7 +204,10 @@ fn header(
 }
 
 /// Runs `write` on a temporary file beside `path`, and gives it that name once it is on the disk.
-fn write_atomically(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Error> {
+pub(super) fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), Error> {
     let pack_error =
         |error: burn_pack::Error| Error::write(path)(io::Error::other(error.to_string()));
     let (scratch, file) = AtomicFile::create(path).map_err(pack_error)?;

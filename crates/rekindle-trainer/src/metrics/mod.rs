@@ -2,9 +2,11 @@
 
 mod calibration;
 mod confusion;
+mod temperature;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use confusion::{ClassScores, ConfusionMatrix};
+pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};
 

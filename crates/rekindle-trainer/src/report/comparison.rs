@@ -27,14 +27,15 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
                     html.node("tr", &[], |html| {
                         html.leaf("th", &[], "strategy");
                         html.leaf("th", &[class("bar-column")], "best accuracy");
-                        for name in [
+                        let against_scratch = scratch(&report.runs).map(|_| "against scratch");
+                        for name in against_scratch.into_iter().chain([
                             "at epoch",
                             "last accuracy",
                             "lowest valid loss",
                             "trained parameters",
                             "images/s",
                             "time",
-                        ] {
+                        ]) {
                             html.leaf("th", &[class("number")], name);
                         }
                     });
@@ -42,7 +43,7 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
                 html.node("tbody", &[], |html| {
                     let best = best_of(&report.runs);
                     for (index, run) in report.runs.iter().enumerate() {
-                        row(html, index, run, best);
+                        row(html, index, run, (best, scratch(&report.runs)));
                     }
                 });
             });
@@ -54,7 +55,9 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
     });
 }
 
-fn row(html: &mut Html, index: usize, run: &RunReport, best: Option<f64>) {
+/// `yardsticks` are the best accuracy of all runs, and that of the run from scratch.
+fn row(html: &mut Html, index: usize, run: &RunReport, yardsticks: (Option<f64>, Option<f64>)) {
+    let (best, scratch) = yardsticks;
     let accuracy = run.best_accuracy();
     let winner = accuracy.is_some() && accuracy == best;
     html.node("tr", &[class(if winner { "winner" } else { "" })], |html| {
@@ -68,6 +71,9 @@ fn row(html: &mut Html, index: usize, run: &RunReport, best: Option<f64>) {
         });
         let dash = || "–".to_string();
         let last = run.epochs.last().and_then(|epoch| epoch.valid_accuracy);
+        if let Some(scratch) = scratch {
+            html.leaf("td", &[class("number")], &gain(run, scratch));
+        }
         let cells = [
             run.best_epoch()
                 .map_or_else(dash, |epoch| format!("{} of {}", epoch.epoch, epoch.epochs)),
@@ -101,6 +107,25 @@ fn best_of(runs: &[RunReport]) -> Option<f64> {
     runs.iter()
         .filter_map(RunReport::best_accuracy)
         .reduce(f64::max)
+}
+
+/// Accuracy of the run without transfer, where it is one of several.
+fn scratch(runs: &[RunReport]) -> Option<f64> {
+    if runs.len() < 2 {
+        return None;
+    }
+    let run = runs.iter().find(|run| run.is_from_scratch())?;
+    run.best_accuracy()
+}
+
+/// What transfer brings, in percentage points.
+fn gain(run: &RunReport, scratch: f64) -> String {
+    match run.best_accuracy() {
+        Some(accuracy) if !run.is_from_scratch() => {
+            format!("{:+.1} points", 100.0 * (accuracy - scratch))
+        }
+        _ => "–".into(),
+    }
 }
 
 fn lowest_loss(run: &RunReport) -> Option<f64> {

@@ -1,10 +1,13 @@
 //! What was trained on.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::html::{Html, at, class};
-use super::{Picture, Report};
+use super::{Picture, Report, SkippedFile};
 use crate::text;
 
 /// With more classes than this the table starts folded.
@@ -15,7 +18,8 @@ const SKIPPED: usize = 200;
 
 pub(super) fn draw(html: &mut Html, report: &Report) {
     let data = &report.data;
-    if data.classes.is_empty() && data.skipped.is_empty() && report.pictures.is_empty() {
+    let skipped = all_skipped(report);
+    if data.classes.is_empty() && skipped.is_empty() && report.pictures.is_empty() {
         return;
     }
     html.node("section", &[], |html| {
@@ -44,7 +48,7 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
         } else if !data.classes.is_empty() {
             class_table(html, report);
         }
-        skipped(html, report);
+        draw_skipped(html, &skipped);
         pictures(html, &report.pictures);
     });
 }
@@ -79,8 +83,19 @@ fn class_table(html: &mut Html, report: &Report) {
     });
 }
 
-fn skipped(html: &mut Html, report: &Report) {
-    let skipped = &report.data.skipped;
+/// What the scan left out, and what no run could decode; each file once.
+fn all_skipped(report: &Report) -> Vec<&SkippedFile> {
+    let mut all: Vec<&SkippedFile> = report.data.skipped.iter().collect();
+    let mut seen: HashSet<&Path> = all.iter().map(|file| file.path.as_path()).collect();
+    for file in report.runs.iter().flat_map(|run| &run.skipped) {
+        if seen.insert(&file.path) {
+            all.push(file);
+        }
+    }
+    all
+}
+
+fn draw_skipped(html: &mut Html, skipped: &[&SkippedFile]) {
     if skipped.is_empty() {
         return;
     }

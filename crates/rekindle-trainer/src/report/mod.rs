@@ -4,15 +4,24 @@
 //! reads in light and dark and prints.
 
 mod axis;
+mod build;
 mod chart;
 mod comparison;
 mod confusion;
 mod data;
+mod examine;
+mod gallery;
 mod html;
+mod images;
 mod page;
+mod rates;
 mod reliability;
 mod run;
+mod scatter;
 mod time;
+
+pub use build::{augmented_grid, prediction_grid, run_directories};
+pub use examine::{Examination, FeatureMap, MapPoint, Mistake, examine};
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::TrainerError;
 use crate::events::{EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Temperature};
 use crate::run_directory::{RunRecord, atomic_write};
 use crate::text;
 
@@ -123,6 +132,18 @@ pub struct RunReport {
     pub outcome: Option<RunOutcome>,
     /// What the best weights are worth on the validation images.
     pub evaluation: Option<Evaluation>,
+    /// What temperature scaling would do to its confidence.
+    #[serde(default)]
+    pub temperature: Option<Temperature>,
+    /// The wrong answers that were given most confidently.
+    #[serde(default)]
+    pub mistakes: Vec<Mistake>,
+    /// The validation images by their features.
+    #[serde(default)]
+    pub map: Option<FeatureMap>,
+    /// Files that were left out in training or validation.
+    #[serde(default)]
+    pub skipped: Vec<SkippedFile>,
     /// Pictures of this run, as a grid of predictions.
     pub pictures: Vec<Picture>,
 }
@@ -205,6 +226,7 @@ impl RunReport {
                     run.epochs.push(metrics.clone());
                 }
                 Event::PhaseEnded { name, seconds } => run.add_phase(name, *seconds),
+                Event::SkippedFile { path, reason } => run.skip(path, reason),
                 Event::RunEnded(outcome) => run.outcome = Some(outcome.clone()),
                 _ => {}
             }
@@ -262,6 +284,16 @@ impl RunReport {
         });
         times.retain(|time| time.seconds.is_finite() && time.seconds > 0.0);
         times
+    }
+
+    /// Every epoch meets a bad file again; it is listed once.
+    fn skip(&mut self, path: &Path, reason: &str) {
+        if !self.skipped.iter().any(|file| file.path == path) {
+            self.skipped.push(SkippedFile {
+                path: path.to_path_buf(),
+                reason: reason.to_string(),
+            });
+        }
     }
 
     fn add_phase(&mut self, name: &str, seconds: f64) {

@@ -110,47 +110,52 @@ fn curves(html: &mut Html, report: &Report) {
         html.leaf("h2", &[], "Training curves");
         legend(html, &report.runs);
         html.node("div", &[class("charts")], |html| {
-            Chart {
-                title: "Accuracy (% of images)",
-                scale: Scale::Linear,
-                format: |value| format!("{:.4}", 100.0 * value).trim_zeros(),
-                curves: pairs(
-                    &report.runs,
-                    |epoch| epoch.valid_accuracy,
-                    |epoch| epoch.train_accuracy,
-                ),
+            for (_, chart) in charts(&report.runs) {
+                chart.draw(html);
             }
-            .draw(html);
-            Chart {
-                title: "Loss (cross-entropy, nats)",
-                scale: Scale::Linear,
-                format: |value| format!("{value:.4}").trim_zeros(),
-                curves: pairs(
-                    &report.runs,
-                    |epoch| epoch.valid_loss,
-                    |epoch| epoch.train_loss,
-                ),
-            }
-            .draw(html);
-            Chart {
-                title: "Learning rate of the head (logarithmic)",
-                scale: Scale::Logarithmic,
-                format: text::rate,
-                curves: lines(&report.runs, false, |epoch| Some(epoch.learning_rate)),
-            }
-            .draw(html);
-            Chart {
-                title: "Speed of training (images/s)",
-                scale: speed_scale(&report.runs),
-                format: |value| match value {
-                    v if v < 100.0 => format!("{v:.1}").trim_zeros(),
-                    v => text::count(v.round() as usize),
-                },
-                curves: lines(&report.runs, false, |epoch| Some(epoch.images_per_second)),
-            }
-            .draw(html);
         });
     });
+}
+
+/// The curves of all runs, each with a name for a file.
+pub(super) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] {
+    let accuracy = Chart {
+        title: "Accuracy (% of images)",
+        scale: Scale::Linear,
+        format: |value| format!("{:.4}", 100.0 * value).trim_zeros(),
+        curves: pairs(
+            runs,
+            |epoch| epoch.valid_accuracy,
+            |epoch| epoch.train_accuracy,
+        ),
+    };
+    let loss = Chart {
+        title: "Loss (cross-entropy, nats)",
+        scale: Scale::Linear,
+        format: |value| format!("{value:.4}").trim_zeros(),
+        curves: pairs(runs, |epoch| epoch.valid_loss, |epoch| epoch.train_loss),
+    };
+    let rate = Chart {
+        title: "Learning rate of the head (logarithmic)",
+        scale: Scale::Logarithmic,
+        format: text::rate,
+        curves: lines(runs, false, |epoch| Some(epoch.learning_rate)),
+    };
+    let speed = Chart {
+        title: "Speed of training (images/s)",
+        scale: speed_scale(runs),
+        format: |value| match value {
+            v if v < 100.0 => format!("{v:.1}").trim_zeros(),
+            v => text::count(v.round() as usize),
+        },
+        curves: lines(runs, false, |epoch| Some(epoch.images_per_second)),
+    };
+    [
+        ("accuracy", accuracy),
+        ("loss", loss),
+        ("learning-rate", rate),
+        ("speed", speed),
+    ]
 }
 
 /// Cached features are a hundred times faster than the network; both must be readable.

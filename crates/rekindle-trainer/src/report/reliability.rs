@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::chart::{canvas, label, line, rectangle};
 use super::confusion::WithWidth;
 use super::html::{Html, at, class};
-use crate::metrics::Calibration;
+use crate::metrics::{Calibration, Temperature};
 use crate::text;
 
 const LEFT: f64 = 62.0;
@@ -18,14 +18,18 @@ const BETWEEN: f64 = 30.0;
 const WIDTH: f64 = LEFT + SIDE + 14.0;
 const HEIGHT: f64 = TOP + SIDE + BETWEEN + HISTOGRAM + 24.0;
 
-pub(super) fn draw(html: &mut Html, calibration: &Calibration) {
+/// The diagram as it is, or after temperature scaling.
+pub(super) fn draw(html: &mut Html, calibration: &Calibration, scaled: Option<&Temperature>) {
     let x = Axis::share(0.2, LEFT, LEFT + SIDE);
     let y = Axis::share(0.2, TOP + SIDE, TOP);
     html.node("figure", &[class("square")], |html| {
-        let caption = format!(
-            "Reliability (expected calibration error {})",
-            text::percent(calibration.ece)
-        );
+        let error = text::percent(calibration.ece);
+        let caption = match scaled {
+            None => format!("Reliability (expected calibration error {error})"),
+            Some(temperature) => {
+                format!("With temperature {:.2} (error {error})", temperature.value)
+            }
+        };
         html.leaf("figcaption", &[], &caption);
         let attributes = canvas(WIDTH, HEIGHT, &caption).to_vec_with_width(WIDTH);
         html.node("svg", &attributes, |html| {
@@ -38,7 +42,11 @@ pub(super) fn draw(html: &mut Html, calibration: &Calibration) {
             );
             histogram(html, calibration, &x);
         });
-        html.leaf("p", &[class("note")], &verdict(calibration));
+        let note = match scaled {
+            None => verdict(calibration),
+            Some(temperature) => effect(temperature),
+        };
+        html.leaf("p", &[class("note")], &note);
     });
 }
 
@@ -137,6 +145,20 @@ fn verdict(calibration: &Calibration) -> String {
         _ => format!("On average {offset} less confident than right."),
     };
     format!("{leaning} Bars: accuracy, orange lines: mean confidence; they should meet.")
+}
+
+fn effect(temperature: &Temperature) -> String {
+    let before = text::loss(temperature.cross_entropy_before);
+    let after = text::loss(temperature.cross_entropy_after);
+    let bound = match temperature.value {
+        value if value < 1.02 * Temperature::LOWEST => " The temperature is the smallest allowed.",
+        value if value > 0.98 * Temperature::HIGHEST => " The temperature is the largest allowed.",
+        _ => "",
+    };
+    format!(
+        "Logits divided by the temperature that fits these images best: cross-entropy {before} before, {after} after. \
+         Diagram and figures are cross-fitted: each fifth of the images is scaled by what fits the others.{bound}"
+    )
 }
 
 fn share(value: f64) -> String {

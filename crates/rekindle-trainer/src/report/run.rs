@@ -2,9 +2,9 @@
 
 use super::html::{Html, class};
 use super::page::{capitalised, meter, swatch};
-use super::{Report, RunReport, confusion, data, reliability};
+use super::{Report, RunReport, confusion, data, gallery, rates, reliability, scatter};
 use crate::events::{PartSummary, StageSummary};
-use crate::metrics::Evaluation;
+use crate::metrics::{Evaluation, Temperature};
 use crate::text;
 
 /// With more classes than this the table of classes starts folded.
@@ -14,9 +14,14 @@ const UNFOLDED: usize = 24;
 const MISTAKES: usize = 12;
 
 pub(super) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Report) {
-    if run.stages.is_empty() && run.evaluation.is_none() && run.pictures.is_empty() {
+    if run.stages.is_empty()
+        && run.evaluation.is_none()
+        && run.pictures.is_empty()
+        && run.description.is_empty()
+    {
         return;
     }
+    let classes = class_names(report, run);
     html.node("section", &[class("run")], |html| {
         html.node("h2", &[], |html| {
             swatch(html, index);
@@ -27,10 +32,15 @@ pub(super) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
         }
         if !run.stages.is_empty() {
             stage_table(html, &run.stages);
+            rates::draw(html, run);
         }
         if let Some(evaluation) = &run.evaluation {
-            let classes = class_names(report, run, evaluation.confusion.classes());
-            evaluated(html, evaluation, &classes);
+            evaluated(html, evaluation, run.temperature.as_ref(), &classes);
+        }
+        gallery::draw(html, &run.mistakes, &classes);
+        if let Some(map) = &run.map {
+            html.leaf("h3", &[], "How the images lie");
+            scatter::draw(html, map, &classes);
         }
         data::pictures(html, &run.pictures);
     });
@@ -125,7 +135,12 @@ fn part_names(stages: &[StageSummary]) -> Vec<&str> {
     names
 }
 
-fn evaluated(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
+fn evaluated(
+    html: &mut Html,
+    evaluation: &Evaluation,
+    temperature: Option<&Temperature>,
+    classes: &[String],
+) {
     html.node("h3", &[], |html| {
         html.text("On the validation images");
         let figures = format!(
@@ -139,7 +154,10 @@ fn evaluated(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     });
     html.node("div", &[class("pair")], |html| {
         confusion::draw(html, &evaluation.confusion, classes);
-        reliability::draw(html, &evaluation.calibration);
+        reliability::draw(html, &evaluation.calibration, None);
+        if let Some(temperature) = temperature {
+            reliability::draw(html, &temperature.calibration, Some(temperature));
+        }
     });
     html.leaf("h3", &[], "Class by class");
     if classes.len() > UNFOLDED {
@@ -199,15 +217,22 @@ fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     });
 }
 
-/// Names from the data, or from the run, or numbers.
-fn class_names(report: &Report, run: &RunReport, count: usize) -> Vec<String> {
-    let data = report.data.classes.iter().map(|class| class.name.clone());
-    let data: Vec<String> = data.collect();
-    if data.len() == count {
-        return data;
-    }
-    match &run.summary {
-        Some(summary) if summary.classes.len() == count => summary.classes.clone(),
-        _ => (0..count).map(|class| format!("class {class}")).collect(),
-    }
+/// Names from the run, or from the data, or numbers.
+pub(super) fn class_names(report: &Report, run: &RunReport) -> Vec<String> {
+    let of_run = run.summary.as_ref().map(|summary| summary.classes.clone());
+    let of_data: Vec<String> = report
+        .data
+        .classes
+        .iter()
+        .map(|class| class.name.clone())
+        .collect();
+    let count = match &run.evaluation {
+        Some(evaluation) => evaluation.confusion.classes(),
+        None => return of_run.unwrap_or(of_data),
+    };
+    let known = [of_run.unwrap_or_default(), of_data];
+    known
+        .into_iter()
+        .find(|names| names.len() == count)
+        .unwrap_or_else(|| (0..count).map(|class| format!("class {class}")).collect())
 }

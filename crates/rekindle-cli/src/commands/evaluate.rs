@@ -1,0 +1,85 @@
+use rekindle::trainer::{Evaluated, Model};
+use serde_json::json;
+
+use crate::arguments::{Evaluate, Output};
+use crate::console::{percent, printable};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
+    let model = Model::open(&command.model, &command.device.open()?)?;
+    let bar = output.bar(0, "evaluating");
+    bar.unset_length();
+    let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
+    bar.finish_and_clear();
+    for skipped in &found.skipped {
+        eprintln!("left out: {}", printable(&skipped.reason));
+    }
+    let names = model.class_names();
+    let json = json!({
+        "model": command.model, "data": command.data, "classes": names,
+        "evaluation": found.evaluation, "temperature": found.temperature,
+        "skipped": found.skipped, "ignored": found.ignored,
+    });
+    output.result(&json, || table(&found, &names));
+    Ok(if found.skipped.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::BadData
+    })
+}
+
+fn table(found: &Evaluated, names: &[String]) -> String {
+    let evaluation = &found.evaluation;
+    let calibration = &evaluation.calibration;
+    let mut lines = vec![
+        format!(
+            "accuracy {} of {} images (balanced {}), macro F1 {:.3}, cross-entropy {:.3}",
+            percent(evaluation.accuracy),
+            evaluation.samples,
+            percent(evaluation.balanced_accuracy),
+            evaluation.macro_f1,
+            evaluation.cross_entropy
+        ),
+        format!(
+            "calibration error {}; with temperature {:.2} {}",
+            percent(calibration.ece),
+            found.temperature.value,
+            percent(found.temperature.calibration.ece)
+        ),
+        String::new(),
+        format!(
+            "{:>9} {:>7} {:>7} {:>7}  class",
+            "precision", "recall", "F1", "images"
+        ),
+    ];
+    for (name, scores) in names.iter().zip(&evaluation.classes) {
+        if scores.support == 0 && scores.precision == 0.0 {
+            continue; // Of a thousand classes only those that play a part.
+        }
+        lines.push(format!(
+            "{:>9.3} {:>7.3} {:>7.3} {:>7}  {}",
+            scores.precision,
+            scores.recall,
+            scores.f1,
+            scores.support,
+            printable(name)
+        ));
+    }
+    let confusions = evaluation.confusion.worst_confusions(5);
+    if !confusions.is_empty() {
+        lines.push(String::new());
+    }
+    for (truth, predicted, count) in confusions {
+        let name = |class: usize| {
+            names
+                .get(class)
+                .map_or_else(String::new, |name| printable(name))
+        };
+        lines.push(format!(
+            "{count} x {} taken for {}",
+            name(truth),
+            name(predicted)
+        ));
+    }
+    lines.join("\n")
+}

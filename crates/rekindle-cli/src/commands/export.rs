@@ -1,0 +1,62 @@
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use rekindle::device::DeviceName;
+use rekindle::resnet::Pretrained;
+use rekindle::trainer::RunDirectory;
+use serde_json::json;
+
+use crate::arguments::{Export, Format, Output};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
+    let format = match command.format {
+        Some(format) => format,
+        None => by_ending(&command.out)?,
+    };
+    let device: Device = DeviceName::Cpu.open()?;
+    let pretrained = Pretrained::open(weights(&command.model)?, &device)?;
+    let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
+    match format {
+        Format::Safetensors => model.save(out, &info)?,
+        Format::SafetensorsF16 => model.save_f16(out, &info)?,
+        Format::Burnpack => model.save_burnpack(out, &info)?,
+        Format::Onnx => model.save_onnx(out, &info)?,
+    }
+    let json = json!({
+        "out": out, "format": format!("{format:?}").to_lowercase(),
+        "architecture": pretrained.architecture, "classes": pretrained.classes,
+        "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
+    });
+    output.result(&json, || {
+        let classes = pretrained.classes.as_ref().map_or_else(
+            || "no class names".to_string(),
+            |names| format!("{} classes", names.len()),
+        );
+        format!(
+            "{}: {} with {classes}",
+            out.display(),
+            pretrained.architecture
+        )
+    });
+    Ok(Outcome::Done)
+}
+
+fn weights(model: &Path) -> Result<PathBuf, Failure> {
+    if model.is_dir() {
+        return Ok(RunDirectory::open(model)?.best_weights_path());
+    }
+    Ok(model.to_path_buf())
+}
+
+fn by_ending(out: &Path) -> Result<Format, Failure> {
+    match out.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => Ok(Format::Safetensors),
+        Some("bpk") => Ok(Format::Burnpack),
+        Some("onnx") => Ok(Format::Onnx),
+        _ => Err(Failure::Usage(format!(
+            "{} does not end in .safetensors, .bpk or .onnx; say which format it is to be with --format",
+            out.display()
+        ))),
+    }
+}

@@ -1,0 +1,40 @@
+use rekindle::imagefolder::ImageFolder;
+use rekindle::trainer::{FeatureLayer, FeatureTable};
+use serde_json::json;
+
+use crate::arguments::{Features, Layer, Output};
+use crate::console::printable;
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
+    let pretrained = command.weights.open(&output, &command.device.open()?)?;
+    let folder = ImageFolder::open_any(&command.data)?;
+    let bar = output.bar(folder.len(), "images");
+    let layer = match command.layer {
+        Layer::Pooled => FeatureLayer::Pooled,
+        Layer::Logits => FeatureLayer::Logits,
+    };
+    let table = FeatureTable::compute(&pretrained, &folder, layer, |count| bar.inc(count as u64))?;
+    bar.finish_and_clear();
+    table.save(&command.out, &pretrained)?;
+    for skipped in &table.skipped {
+        eprintln!("left out: {}", printable(&skipped.reason));
+    }
+    let json = json!({
+        "out": command.out, "images": table.labels.len(), "width": table.width,
+        "classes": table.classes, "skipped": table.skipped,
+    });
+    output.result(&json, || {
+        format!(
+            "{} x {} to {}",
+            table.labels.len(),
+            table.width,
+            command.out.display()
+        )
+    });
+    Ok(if table.skipped.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::BadData
+    })
+}

@@ -1,0 +1,45 @@
+use rekindle::trainer::{LrFinder, Trainer, TransferData};
+use serde_json::json;
+
+use crate::arguments::{LrFind, Output};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
+    let device = command.device.open()?;
+    let pretrained = command.weights.open(&output, &device)?;
+    let data = TransferData::open(&command.data, &pretrained.preprocess, command.seed)?;
+    let finder = LrFinder {
+        start: command.from,
+        end: command.to,
+        steps: command.steps,
+        ..LrFinder::default()
+    };
+    let recipe = rekindle::trainer::Recipe {
+        batch_size: command.batch,
+        seed: command.seed,
+        ..rekindle::trainer::Recipe::tutorial()
+    };
+    let bar = output.bar(command.steps, "batches");
+    let curve = Trainer::adapt(&pretrained, data, command.strategy.clone(), command.seed)
+        .recipe(recipe)
+        .find_learning_rate(&finder, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let json = json!({
+        "steepest": curve.steepest(), "rates": curve.rates, "losses": curve.losses,
+    });
+    output.result(&json, || {
+        let mut lines: Vec<String> = curve
+            .rates
+            .iter()
+            .zip(&curve.losses)
+            .step_by((curve.rates.len() / 20).max(1))
+            .map(|(rate, loss)| format!("{rate:>9.2e}  loss {loss:.4}"))
+            .collect();
+        lines.push(match curve.steepest() {
+            Some(rate) => format!("The loss falls fastest at {rate:.1e}: a good base rate."),
+            None => "The loss falls nowhere: no rate can be recommended.".into(),
+        });
+        lines.join("\n")
+    });
+    Ok(Outcome::Done)
+}

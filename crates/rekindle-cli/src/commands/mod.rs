@@ -1,0 +1,31 @@
+//! One module a command.
+
+mod advise;
+mod completions;
+mod evaluate;
+mod export;
+mod features;
+mod lr_find;
+mod predict;
+mod report;
+mod train;
+mod verify;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let output = arguments.output;
+    match &arguments.command {
+        Command::Advise(command) => advise::run(command, output),
+        Command::Verify(command) => verify::run(command, output),
+        Command::Train(command) => train::run(command, output),
+        Command::Predict(command) => predict::run(command, output),
+        Command::Evaluate(command) => evaluate::run(command, output),
+        Command::LrFind(command) => lr_find::run(command, output),
+        Command::Export(command) => export::run(command, output),
+        Command::Report(command) => report::run(command, output),
+        Command::Features(command) => features::run(command, output),
+        Command::Completions(command) => Ok(completions::run(command)),
+    }
+}

@@ -1,0 +1,38 @@
+use rekindle::trainer::{Model, image_files};
+use serde_json::{Value, json};
+
+use crate::arguments::{Output, Predict};
+use crate::console::{print, printable};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
+    let model = Model::open(&command.model, &command.device.open()?)?;
+    let images = image_files(&command.images)?;
+    let mut outcome = Outcome::Done;
+    model.predict(&images, |answer| {
+        let path = answer.path.display().to_string();
+        if let Err(reason) = &answer.probabilities {
+            outcome = Outcome::BadData;
+            eprintln!("left out: {}", printable(reason));
+            if output.json {
+                print(&json!({"path": path, "error": reason}).to_string());
+            }
+            return;
+        }
+        let top = answer.top(command.top.max(1));
+        if output.json {
+            let named: Vec<Value> = top
+                .iter()
+                .map(|(class, p)| json!({"class": model.class_name(*class), "probability": p}))
+                .collect();
+            print(&json!({"path": path, "predictions": named}).to_string());
+        } else {
+            let named: Vec<String> = top
+                .iter()
+                .map(|(class, p)| format!("{} {p:.3}", printable(&model.class_name(*class))))
+                .collect();
+            print(&format!("{}: {}", printable(&path), named.join(", ")));
+        }
+    })?;
+    Ok(outcome)
+}

@@ -1,0 +1,32 @@
+use rekindle::trainer::report::{self, run_directories};
+use serde_json::json;
+
+use crate::arguments::{Output, Report};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
+    let device = command.device.open()?;
+    let runs = run_directories(&command.runs)?;
+    let data = command.data.as_deref();
+    let report = report::Report::from_runs(&runs, data, &device, |text| output.note(text))?;
+    report.write(&command.out)?;
+    let images = match &command.images {
+        Some(folder) => report.write_images(folder)?,
+        None => Vec::new(),
+    };
+    let summaries: Vec<_> = report
+        .runs
+        .iter()
+        .zip(&runs)
+        .map(|(run, path)| {
+            json!({
+                "name": run.name, "directory": path, "best_accuracy": run.best_accuracy(),
+                "epochs": run.epochs.len(), "seconds": run.seconds(),
+                "ece": run.evaluation.as_ref().map(|found| found.calibration.ece),
+            })
+        })
+        .collect();
+    let json = json!({"report": command.out, "images": images, "runs": summaries});
+    output.result(&json, || format!("report: {}", command.out.display()));
+    Ok(Outcome::Done)
+}

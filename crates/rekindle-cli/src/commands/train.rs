@@ -1,0 +1,276 @@
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use rekindle::resnet::Pretrained;
+use rekindle::trainer::events::EndReason;
+use rekindle::trainer::report::{Report, RunReport};
+use rekindle::trainer::{
+    Cache, EarlyStopping, Event, FineTune, Interrupt, Recipe, RunDirectory, Trainer, TransferData,
+};
+use rekindle::transfer::Strategy;
+use serde_json::{Value, json};
+
+use crate::arguments::{self, Output, Train, Way};
+use crate::console::{percent, print};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
+    let device = command.device.open()?;
+    let recipe = command.recipe.recipe()?;
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let pretrained = command.weights.open(&output, &device)?;
+    let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
+    let folder = command.folder();
+    let title = command
+        .title
+        .clone()
+        .unwrap_or_else(|| name_of(&command.data));
+    let mut report = Report::new(&title);
+    report.describe_data(&data, recipe.seed)?;
+    let mut session = Session {
+        output,
+        device,
+        recipe,
+        interrupt,
+        pretrained,
+        data,
+        folder,
+        title,
+        resume: command.resume,
+        report,
+        results: Vec::new(),
+    };
+    for way in &command.strategy {
+        if session.interrupt.requested() {
+            break;
+        }
+        match way {
+            Way::OneCall => session.one_call(&command.data)?,
+            Way::Strategy(strategy) => session.train(strategy)?,
+        }
+    }
+    session.finish()
+}
+
+/// What all strategies of one call share.
+struct Session {
+    output: Output,
+    device: Device,
+    recipe: Recipe,
+    interrupt: Interrupt,
+    pretrained: Pretrained,
+    data: TransferData,
+    folder: PathBuf,
+    title: String,
+    resume: bool,
+    report: Report,
+    results: Vec<Value>,
+}
+
+impl Session {
+    fn train(&mut self, strategy: &Strategy) -> Result<(), Failure> {
+        let name = strategy.name();
+        let directory = self.folder.join(name);
+        let mut events: Vec<Event> = Vec::new();
+        let seed = self.recipe.seed;
+        let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
+            .title(format!("{}, {name}", self.title))
+            .recipe(self.recipe.clone())
+            .observer(self.output.observer())
+            .observer(&mut events)
+            .interrupt(self.interrupt.clone());
+        let fitted = if self.resume && directory.join("run.json").exists() {
+            trainer.resume(&directory)?
+        } else {
+            trainer.run_directory(&directory).fit()?
+        };
+        let outcome = fitted.outcome.clone();
+        let classifier = fitted.classifier.clone();
+        let (train_seconds, loss) = (fitted.seconds_train, fitted.predictions.loss);
+        // Gives the lock back, so that the directory can be read as any other.
+        drop(fitted);
+        let run_directory = RunDirectory::open(&directory)?;
+        // A resumed run's events begin before this process.
+        let mut run = RunReport::from_events(name, &run_directory.events()?);
+        if outcome.best_epoch.is_some() {
+            run.look(&classifier, &self.data)?;
+        }
+        if self.report.facts.is_empty() {
+            self.report.describe_record(run_directory.record());
+        }
+        let alone = Report {
+            runs: vec![run.clone()],
+            ..self.report.clone()
+        };
+        alone.write(run_directory.report_path())?;
+        self.report.runs.push(run);
+        self.results.push(json!({
+            "strategy": name,
+            "reason": outcome.reason,
+            "epochs": outcome.epochs,
+            "best_epoch": outcome.best_epoch,
+            "best_accuracy": outcome.best_accuracy,
+            "last_accuracy": outcome.last_accuracy,
+            "loss": loss,
+            "seconds": outcome.seconds,
+            "seconds_train": train_seconds,
+            "seed": seed,
+            "directory": directory,
+            "weights": run_directory.best_weights_path(),
+        }));
+        if outcome.reason == EndReason::Interrupted {
+            let folder = self.folder.display();
+            eprintln!("interrupted; the same command with --out {folder} --resume goes on");
+        }
+        Ok(())
+    }
+
+    fn one_call(&mut self, data: &Path) -> Result<(), Failure> {
+        let directory = self.folder.join("one-call");
+        let mut events: Vec<Event> = Vec::new();
+        let mut recipe = FineTune::new(&self.device)
+            .seed(self.recipe.seed)
+            .workers(self.recipe.workers)
+            .observer(self.output.observer())
+            .observer(&mut events);
+        if let Cache::Disk(folder) = &self.recipe.cache {
+            recipe = recipe.cache(folder);
+        }
+        let tuned = recipe.run(data, &self.pretrained.path)?;
+        std::fs::create_dir_all(&directory).map_err(|error| Failure::Unwritable {
+            path: directory.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let weights = directory.join("best.safetensors");
+        tuned.save(&weights)?;
+        let mut run = RunReport::from_events("one-call", &events);
+        run.look(&tuned.classifier, &self.data)?;
+        run.description = format!(
+            "The head is mixed from the source classifier's rows and a cross-validated logistic regression on cached \
+             features; nothing else was trained. In {} views of each validation image its accuracy is {}.",
+            if tuned.plain == tuned.predictions {
+                "one"
+            } else {
+                "four"
+            },
+            percent(tuned.accuracy())
+        );
+        self.report.runs.push(run);
+        self.results.push(json!({
+            "strategy": "one-call",
+            "best_accuracy": tuned.plain.accuracy(),
+            "accuracy_in_views": tuned.accuracy(),
+            "penalty": tuned.probe.penalty,
+            "seconds": tuned.seconds,
+            "seed": self.recipe.seed,
+            "weights": weights,
+        }));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Outcome, Failure> {
+        let path = self.folder.join("report.html");
+        self.report.write(&path)?;
+        let json = json!({"report": path, "runs": self.results});
+        if self.output.json {
+            print(&json.to_string());
+        } else {
+            self.print_table(&path);
+        }
+        Ok(if self.interrupt.requested() {
+            Outcome::Interrupted
+        } else {
+            Outcome::Done
+        })
+    }
+
+    fn print_table(&self, report: &Path) {
+        print(&format!(
+            "{:<22} {:>9} {:>9} {:>10}",
+            "strategy", "best", "last", "time"
+        ));
+        for result in &self.results {
+            let share = |key: &str| result[key].as_f64().map_or_else(|| "-".into(), percent);
+            print(&format!(
+                "{:<22} {:>9} {:>9} {:>8.1} s",
+                result["strategy"].as_str().unwrap_or_default(),
+                share("best_accuracy"),
+                share("last_accuracy"),
+                result["seconds"].as_f64().unwrap_or(0.0)
+            ));
+        }
+        for result in &self.results {
+            print(&format!(
+                "weights: {}",
+                result["weights"].as_str().unwrap_or_default()
+            ));
+        }
+        print(&format!("report: {}", report.display()));
+    }
+}
+
+impl Train {
+    /// The folder named, or the first default that isn't taken.
+    fn folder(&self) -> PathBuf {
+        if let Some(folder) = &self.out {
+            return folder.clone();
+        }
+        let first = Path::new("runs").join(name_of(&self.data));
+        let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", first.display())));
+        std::iter::once(first.clone())
+            .chain(numbered)
+            .find(|folder| !folder.exists())
+            .unwrap_or(first)
+    }
+}
+
+impl arguments::Recipe {
+    /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
+    fn recipe(&self) -> Result<Recipe, Failure> {
+        let mut recipe = match &self.recipe {
+            Some(path) => read_recipe(path)?,
+            None => Recipe {
+                cache: Cache::Memory,
+                ..Recipe::tutorial()
+            },
+        };
+        let Self { epochs, batch, .. } = self;
+        recipe.epochs = epochs.unwrap_or(recipe.epochs);
+        recipe.batch_size = batch.unwrap_or(recipe.batch_size);
+        recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
+        recipe.workers = self.workers.unwrap_or(recipe.workers);
+        recipe.balance_classes |= self.balance_classes;
+        match self.views {
+            Some(0) => recipe.cache = Cache::Off,
+            Some(views) => recipe.views = views,
+            None => {}
+        }
+        if let Some(folder) = &self.cache {
+            recipe.cache = Cache::Disk(folder.clone());
+        }
+        if let Some(patience) = self.patience {
+            recipe.early_stopping = Some(EarlyStopping::new(patience));
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}
+
+fn read_recipe(path: &Path) -> Result<Recipe, Failure> {
+    let unreadable = |reason: String| Failure::Unreadable {
+        path: path.display().to_string(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+}
+
+fn name_of(folder: &Path) -> String {
+    let absolute = folder
+        .canonicalize()
+        .unwrap_or_else(|_| folder.to_path_buf());
+    let name = absolute.file_name();
+    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,73 @@
+//! Results go to standard output, everything else to standard error.
+
+use std::io::{self, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rekindle::trainer::{Progress, ProgressMode};
+use serde_json::Value;
+
+use crate::arguments::Output;
+
+impl Output {
+    /// Prints a result: `json` as one line where that is asked for, otherwise the text.
+    pub fn result(&self, json: &Value, text: impl FnOnce() -> String) {
+        let line = if self.json { json.to_string() } else { text() };
+        print(&line);
+    }
+
+    /// Says something about the work on standard error.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Shows a run's events.
+    pub fn observer(&self) -> Progress<'static> {
+        Progress::new(if self.quiet {
+            ProgressMode::Silent
+        } else {
+            ProgressMode::Auto
+        })
+    }
+
+    /// A bar over so many items, on a terminal.
+    pub fn bar(&self, items: usize, what: &str) -> ProgressBar {
+        let target = if self.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(Some(items as u64), target);
+        let style = "{prefix} {bar:30} {pos}/{len}, {per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what.to_string());
+        bar
+    }
+}
+
+/// A reader that has gone away, such as `head`, is no failure.
+pub fn print(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// A share as percent.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A foreign string, such as a file name, that can't steer the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let shown: Vec<char> = if c.is_control() {
+                c.escape_unicode().collect()
+            } else {
+                vec![c]
+            };
+            shown
+        })
+        .collect()
+}

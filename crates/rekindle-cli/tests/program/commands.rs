@@ -1,0 +1,273 @@
+//! Each command on real runs.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::workshop::{HOSTILE, rekindle, text, workshop};
+
+fn accuracy_of(model: &str) -> f64 {
+    // One file of the drawings can't be read, hence 3.
+    let found = rekindle(["evaluate", model, text(&workshop().data), "--json"])
+        .ends_with(3)
+        .json();
+    assert_eq!(found["skipped"].as_array().unwrap().len(), 1);
+    assert_eq!(found["evaluation"]["samples"], 40);
+    found["evaluation"]["accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn training_leaves_runs_that_evaluate_to_what_was_said() {
+    let runs = workshop().trained["runs"].as_array().unwrap();
+    let names: Vec<&str> = runs
+        .iter()
+        .map(|run| run["strategy"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["features", "discriminative-rates", "scratch", "one-call"]
+    );
+    for run in runs {
+        let said = run["best_accuracy"].as_f64().unwrap();
+        assert_eq!(accuracy_of(run["weights"].as_str().unwrap()), said, "{run}");
+        if let Some(directory) = run["directory"].as_str() {
+            assert_eq!(accuracy_of(directory), said, "{run}");
+            assert!(
+                std::path::Path::new(directory)
+                    .join("report.html")
+                    .is_file()
+            );
+        }
+    }
+    let transferred = runs[0]["best_accuracy"].as_f64().unwrap();
+    assert!(transferred > 0.75, "{transferred}");
+}
+
+#[test]
+fn every_export_gives_the_same_answers_and_needs_nothing_but_the_file() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let run = workshop.runs.join("features");
+    let answers = |model: &str| -> Vec<(String, f64)> {
+        let images = workshop.data.join("val/ants");
+        let called = rekindle(["predict", model, text(&images), "--json"]).ends_with(3);
+        let lines = called
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let top = lines
+            .filter(|line| line.get("error").is_none())
+            .map(|line| {
+                let first = &line["predictions"][0];
+                let class = first["class"].as_str().unwrap().to_string();
+                (class, first["probability"].as_f64().unwrap())
+            });
+        top.collect()
+    };
+    let expected = answers(text(&run));
+    assert_eq!(expected.len(), 20);
+    let known = BTreeSet::from(["ants", HOSTILE]);
+    assert!(
+        expected
+            .iter()
+            .all(|(class, _)| known.contains(class.as_str()))
+    );
+    for (name, format, tolerance) in [
+        ("a.safetensors", None, 0.0),
+        ("b.bpk", None, 0.0),
+        ("c.weights", Some("safetensors-f16"), 1e-2),
+    ] {
+        let out = folder.path().join(name);
+        let mut arguments = vec!["export", text(&run), "--out", text(&out), "--json"];
+        arguments.extend(format.iter().flat_map(|format| ["--format", format]));
+        let told = rekindle(arguments).ends_with(0).json();
+        assert_eq!(
+            told["classes"],
+            serde_json::json!(["ants", HOSTILE]).sort_classes()
+        );
+        for ((class, p), (expected, q)) in answers(text(&out)).iter().zip(&expected) {
+            assert!(
+                (p - q).abs() <= tolerance && (class == expected || tolerance > 0.0),
+                "{name}"
+            );
+        }
+    }
+    let out = folder.path().join("d.onnx");
+    rekindle(["export", text(&run), "--out", text(&out)]).ends_with(0);
+    assert!(std::fs::metadata(out).unwrap().len() > 100_000);
+}
+
+trait SortClasses {
+    fn sort_classes(self) -> Self;
+}
+
+impl SortClasses for Value {
+    /// Class folders are sorted by name, and `<` comes before letters.
+    fn sort_classes(mut self) -> Self {
+        if let Some(names) = self.as_array_mut() {
+            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        }
+        self
+    }
+}
+
+#[test]
+fn predictions_are_listed_for_people() {
+    let workshop = workshop();
+    let image = workshop.data.join("val/ants/0000.png");
+    let run = workshop.runs.join("features");
+    let called = rekindle(["predict", text(&run), text(&image), "--top", "2"]).ends_with(0);
+    assert_eq!(called.stdout.lines().count(), 1);
+    assert!(called.stdout.starts_with(text(&image)) && called.stdout.contains("ants 0."));
+    assert!(called.stdout.contains(HOSTILE));
+}
+
+#[test]
+fn runs_are_compared_side_by_side_and_as_files() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("compared.html");
+    let images = folder.path().join("images");
+    let told = rekindle([
+        "report",
+        text(&workshop.runs),
+        "--out",
+        text(&page),
+        "--images",
+        text(&images),
+        "--json",
+    ])
+    .ends_with(0)
+    .json();
+    // The one-call recipe keeps no run directory.
+    assert_eq!(told["runs"].as_array().unwrap().len(), 3);
+    let html = std::fs::read_to_string(page).unwrap();
+    for expected in [
+        "Strategies compared",
+        "against scratch",
+        "Confusion matrix",
+        "Reliability",
+        "With temperature",
+        "Most confident mistakes",
+        "How the images lie",
+        "Learning rate by part",
+        "Where the time went",
+        "notes.txt",
+        "not an image extension",
+        "broken",
+        "Class by class",
+        "data:image/jpeg;base64,",
+    ] {
+        assert!(html.contains(expected), "{expected}");
+    }
+    assert!(!html.contains(HOSTILE) && !html.contains("<b>broken") && !html.contains("<script"));
+    assert!(!html.contains("http://") && !html.contains("https://"));
+    assert!(images.join("accuracy.svg").is_file() && images.join("report.json").is_file());
+}
+
+#[test]
+fn a_run_whose_images_are_gone_still_has_curves() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let nowhere = folder.path().join("nowhere");
+    let run = workshop.runs.join("scratch");
+    rekindle([
+        "report",
+        text(&run),
+        "--out",
+        text(&page),
+        "--data",
+        text(&nowhere),
+    ])
+    .ends_with(0);
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("Training curves") && !html.contains("Confusion matrix"));
+    assert!(html.contains("read again") && html.contains("no such folder"));
+}
+
+#[test]
+fn features_of_a_folder_are_a_table() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("features.safetensors");
+    let told = rekindle([
+        "features",
+        text(&workshop.data.join("train")),
+        "--weights",
+        text(&workshop.weights),
+        "--out",
+        text(&out),
+        "--json",
+    ])
+    .ends_with(0)
+    .json();
+    assert_eq!(told["images"], 20);
+    let checkpoint = rekindle::resnet::weights::read(&out).unwrap();
+    let width = told["width"].as_u64().unwrap() as usize;
+    assert_eq!(checkpoint.shape("features"), Some(&[20, width][..]));
+    let labels = checkpoint.get("labels").unwrap().read_i64().unwrap();
+    assert_eq!(labels, [[0; 10], [1; 10]].concat());
+    assert!(checkpoint.metadata["paths"].contains("0000.png"));
+}
+
+#[test]
+fn advice_names_weights_and_a_strategy_that_train_takes() {
+    let workshop = workshop();
+    let (data, weights) = (text(&workshop.data), text(&workshop.weights));
+    let told = rekindle(["advise", data, "--weights", weights, "--json"])
+        .ends_with(0)
+        .json();
+    assert_eq!(told["backbone"], "source");
+    assert_eq!((&told["images"], &told["classes"]), (&20.into(), &2.into()));
+    let strategy: rekindle::transfer::Strategy =
+        serde_json::from_value(told["strategy"].clone()).unwrap();
+    assert!(
+        strategy
+            .name()
+            .parse::<rekindle::transfer::Strategy>()
+            .is_ok()
+    );
+    let called = rekindle(["advise", data, "--weights", weights]).ends_with(0);
+    assert!(called.stdout.contains("source"), "{}", called.stdout);
+}
+
+#[test]
+fn the_learning_rate_finder_recommends_one_of_the_rates() {
+    let workshop = workshop();
+    let told = rekindle([
+        "lr-find",
+        text(&workshop.data),
+        "--weights",
+        text(&workshop.weights),
+        "--strategy",
+        "features",
+        "--steps",
+        "12",
+        "--batch",
+        "8",
+        "--from",
+        "1e-4",
+        "--json",
+    ])
+    .ends_with(0)
+    .json();
+    let rates = told["rates"].as_array().unwrap();
+    assert!(rates.len() > 3 && rates.len() <= 12);
+    assert_eq!(rates.len(), told["losses"].as_array().unwrap().len());
+    assert!(told["steepest"].is_null() || rates.contains(&told["steepest"]));
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = rekindle(["completions", shell]).ends_with(0).stdout;
+        for command in ["lr-find", "--learning-rate", "verify"] {
+            // fish lists options without their dashes.
+            assert!(
+                script.contains(command.trim_start_matches('-')),
+                "{shell}: {command}"
+            );
+        }
+    }
+}

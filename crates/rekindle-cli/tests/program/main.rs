@@ -1,0 +1,7 @@
+//! The program from outside: what it prints, what it leaves, and what it ends with.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod commands;
+mod outcomes;
+mod workshop;

@@ -1,0 +1,62 @@
+//! A network with its weights as an ONNX file, for onnxruntime and all that reads it.
+
+mod graph;
+mod proto;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::path::Path;
+
+use prost::Message;
+
+use self::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use super::ModelInfo;
+use super::write::write_atomically;
+use crate::{Error, ResNet};
+
+/// Version of the default operator set that [`ResNet::save_onnx`] writes.
+pub const ONNX_OPSET: i64 = 17;
+
+/// Version of the file format that came with that operator set.
+const IR_VERSION: i64 = 8;
+
+impl ResNet {
+    /// Writes the network as it predicts, as ONNX of operator set [`ONNX_OPSET`]: input `images`
+    /// `[batch, channels, height, width]`, output `logits` `[batch, classes]`, or `features`
+    /// `[batch, num_features]` where there is no classifier. Batch, height and width are free.
+    ///
+    /// Weights keep the names and shapes that they have in PyTorch's state dict, batch normalisation included (a
+    /// runtime folds it itself). `architecture`, `classes`, `preprocess` and `provenance` of `info` are the file's
+    /// metadata, under these names and as in the other formats. Equal input gives equal bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`]; a file that was at `path` is then still there, unchanged.
+    pub fn save_onnx(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+        let bytes = model(self, info).encode_to_vec();
+        write_atomically(path.as_ref(), |mut file| file.write_all(&bytes))
+    }
+}
+
+fn model(resnet: &ResNet, info: &ModelInfo) -> ModelProto {
+    let metadata = info.to_metadata().into_iter();
+    ModelProto {
+        ir_version: Some(IR_VERSION),
+        producer_name: Some("rekindle".into()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        graph: Some(graph::build(resnet)),
+        opset_import: vec![OperatorSetIdProto {
+            domain: Some(String::new()),
+            version: Some(ONNX_OPSET),
+        }],
+        metadata_props: metadata
+            // What Python's readers of safetensors look for.
+            .filter(|(key, _)| key != "format")
+            .map(|(key, value)| StringStringEntryProto {
+                key: Some(key),
+                value: Some(value),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,72 @@
+//! A pretrained network under a strategy, ready to train.
+
+use std::sync::Arc;
+
+use rekindle_imagefolder::{Loader, OnBadFile};
+use rekindle_resnet::{Pretrained, ResNet, ResNetConfig, state_dict};
+use rekindle_transfer::{Backbone, Classifier, Strategy};
+
+use crate::feed::Feed;
+use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
+
+impl Trainer<'_, ResNet> {
+    /// A trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
+    /// [`Strategy::FromScratch`] the weights are fresh as well, and the network is the same. All that is fresh is a
+    /// function of `seed`; `pretrained` itself is not touched, whatever the training does.
+    pub fn adapt(
+        pretrained: &Pretrained,
+        data: TransferData,
+        strategy: Strategy,
+        seed: u64,
+    ) -> Self {
+        let device = pretrained.model.device();
+        let config = ResNetConfig {
+            num_classes: 0,
+            ..pretrained.config.clone()
+        };
+        device.seed(seed);
+        let fresh = config.init(&device);
+        let (backbone, source) = if strategy.is_transfer() {
+            let mut values = state_dict::collect(&pretrained.model);
+            let copy = state_dict::assign(fresh, |name| {
+                values.remove(name).map(|tensor| tensor.values)
+            });
+            (copy, Source::of(pretrained))
+        } else {
+            let source = Source {
+                architecture: pretrained.architecture.clone(),
+                ..Source::default()
+            };
+            (fresh, source)
+        };
+        let classifier = Classifier::new(backbone, data.classes.len(), seed, &device);
+        Trainer::new(classifier, data)
+            .source(source)
+            .strategy(strategy)
+    }
+}
+
+impl<B: Backbone> Trainer<'_, B> {
+    /// Runs a learning-rate range test on the training images, under the strategy's first epoch, in place of
+    /// training; `progress` hears how many batches are done.
+    ///
+    /// # Errors
+    ///
+    /// A recipe or strategy out of range, a range that is none, and what reading the images brings.
+    pub fn find_learning_rate(
+        self,
+        finder: &LrFinder,
+        progress: impl FnMut(usize),
+    ) -> Result<LrCurve, TrainerError> {
+        self.recipe.validate()?;
+        let stages = self.classifier.backbone.stage_names();
+        let plan = self.strategy.plan(stages, 0)?;
+        let loader = Loader::new(Arc::clone(&self.data.train))
+            .batch_size(self.recipe.batch_size)
+            .workers(self.recipe.workers)
+            .shuffle(self.recipe.seed)
+            .on_bad_file(OnBadFile::Skip);
+        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device);
+        finder.run_with(learner, &Feed::Images(loader), &self.device, progress)
+    }
+}

@@ -1,0 +1,149 @@
+//! What a network says of every image in a folder, as a table for whatever comes next.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
+use rekindle_resnet::Pretrained;
+use rekindle_resnet::weights::{TensorOut, write_safetensors};
+use rekindle_transfer::Classifier;
+
+use crate::TrainerError;
+use crate::data::eval_pipeline;
+use crate::inspect::inspect;
+
+/// Which numbers of the network go into the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FeatureLayer {
+    /// What the head takes: the last stage, averaged over the picture.
+    #[default]
+    Pooled,
+    /// The classifier's logits.
+    Logits,
+}
+
+/// One row an image, in the folder's order; files that can't be decoded have none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureTable {
+    /// Which numbers these are.
+    pub layer: FeatureLayer,
+    /// `[n, width]`, row-major.
+    pub values: Vec<f32>,
+    /// Numbers a row.
+    pub width: usize,
+    /// An index into `classes` for each row; none in a folder without classes.
+    pub labels: Vec<Option<usize>>,
+    /// Each row's file, relative to the folder.
+    pub paths: Vec<PathBuf>,
+    /// The folder's classes.
+    pub classes: Vec<String>,
+    /// Files that can't be decoded.
+    pub skipped: Vec<Skipped>,
+}
+
+impl FeatureTable {
+    /// Runs every image of `folder` through the network; `progress` hears how many more are done.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::UnusableData`] for logits of weights without a classifier, or where no image can be read.
+    pub fn compute(
+        pretrained: &Pretrained,
+        folder: &ImageFolder,
+        layer: FeatureLayer,
+        progress: impl FnMut(usize),
+    ) -> Result<Self, TrainerError> {
+        let mut backbone = pretrained.model.clone();
+        let head = backbone.fc.take();
+        if layer == FeatureLayer::Logits && head.is_none() {
+            return Err(TrainerError::UnusableData {
+                what: format!("model {}", pretrained.path.display()),
+                found: "weights without a classifier".into(),
+                advice: "extract pooled features, or give weights with a classifier",
+            });
+        }
+        let classifier = match head {
+            Some(head) => Classifier { backbone, head },
+            None => {
+                let device = backbone.device();
+                Classifier::new(backbone, 1, 0, &device)
+            }
+        };
+        let dataset = Arc::new(ImageDataset::new(
+            folder,
+            eval_pipeline(&pretrained.preprocess),
+        )?);
+        let found = inspect(&classifier, &dataset, |_| true, progress)?;
+        if found.indices.is_empty() {
+            return Err(TrainerError::UnusableData {
+                what: folder.root().display().to_string(),
+                found: format!("none of its {} images can be read", folder.len()),
+                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
+            });
+        }
+        let values = match layer {
+            FeatureLayer::Pooled => found.features,
+            FeatureLayer::Logits => found.logits,
+        };
+        let samples = found.indices.iter().map(|index| &folder.samples()[*index]);
+        let relative = |path: &Path| {
+            path.strip_prefix(folder.root())
+                .unwrap_or(path)
+                .to_path_buf()
+        };
+        Ok(Self {
+            layer,
+            width: values.len() / found.indices.len(),
+            values,
+            labels: samples.clone().map(|sample| sample.label).collect(),
+            paths: samples.map(|sample| relative(&sample.path)).collect(),
+            classes: folder.classes().to_vec(),
+            skipped: found.skipped,
+        })
+    }
+
+    /// Writes the table as safetensors: `features` or `logits` `[n, width]` (f32) and `labels` `[n]` (i64, -1
+    /// without classes); the metadata has `paths` and `classes` as JSON lists, and `architecture`,
+    /// `weights_sha256` and `preprocess` of `pretrained`.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn save(
+        &self,
+        path: impl AsRef<Path>,
+        pretrained: &Pretrained,
+    ) -> Result<(), TrainerError> {
+        let count = self.labels.len();
+        let labels = self.labels.iter();
+        let labels: Vec<i64> = labels
+            .map(|label| label.map_or(-1, |label| label as i64))
+            .collect();
+        let name = match self.layer {
+            FeatureLayer::Pooled => "features",
+            FeatureLayer::Logits => "logits",
+        };
+        let paths: Vec<String> = self
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let metadata = [
+            ("paths", json(serde_json::to_string(&paths))),
+            ("classes", json(serde_json::to_string(&self.classes))),
+            ("architecture", pretrained.architecture.clone()),
+            ("weights_sha256", pretrained.sha256.clone()),
+            (
+                "preprocess",
+                json(serde_json::to_string(&pretrained.preprocess)),
+            ),
+        ];
+        let metadata = metadata.map(|(key, value)| (key.to_string(), value));
+        let tensors = vec![
+            TensorOut::f32(name, [count, self.width], &self.values),
+            TensorOut::i64("labels", [count], &labels),
+        ];
+        Ok(write_safetensors(path, tensors, &metadata.into())?)
+    }
+}

@@ -1,0 +1,106 @@
+//! One pass over labelled images for everything that the report, an evaluation and a table of features need.
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped};
+use rekindle_transfer::backbone::check_channels;
+use rekindle_transfer::{Backbone, Classifier};
+
+use crate::feed::Feed;
+use crate::learner::host;
+use crate::{Predictions, TrainerError};
+
+/// Images that go through the network together.
+const BATCH: usize = 32;
+
+/// What a classifier makes of a set of images, in the set's order; files that can't be decoded are left out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inspection {
+    /// Pooled features `[kept, width]`.
+    pub features: Vec<f32>,
+    /// The images that these are of, as places in `indices`.
+    pub kept: Vec<usize>,
+    /// Logits `[n, classes]`.
+    pub logits: Vec<f32>,
+    pub classes: usize,
+    /// Positions in the set.
+    pub indices: Vec<usize>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// Runs the images through the network; `progress` hears how many more are done. Features are kept of the images,
+/// by their position in the set, for which `keep` says so: of a million, all would fill the memory.
+pub(crate) fn inspect<B: Backbone>(
+    classifier: &Classifier<B>,
+    dataset: &Arc<ImageDataset>,
+    keep: impl Fn(usize) -> bool,
+    mut progress: impl FnMut(usize),
+) -> Result<Inspection, TrainerError> {
+    let classifier = classifier.valid();
+    let device = classifier.head.weight.lazy_device().without_autodiff();
+    let loader = Loader::new(Arc::clone(dataset))
+        .batch_size(BATCH)
+        .on_bad_file(OnBadFile::Skip);
+    let mut found = Inspection {
+        classes: classifier.num_classes(),
+        ..Inspection::default()
+    };
+    for batch in Feed::Images(loader).epoch(0, &device) {
+        let batch = batch?;
+        progress(batch.indices.len() + batch.skipped.len());
+        found.skipped.extend(batch.skipped);
+        if batch.indices.is_empty() {
+            continue;
+        }
+        check_channels(&classifier.backbone, &batch.x)?;
+        let pooled = classifier.backbone.pool_stages(0, batch.x);
+        found
+            .logits
+            .extend(host(classifier.head.forward(pooled.clone())));
+        let [_, width] = pooled.dims();
+        for (row, index) in host(pooled).chunks_exact(width).zip(batch.indices) {
+            if keep(index) {
+                found.features.extend_from_slice(row);
+                found.kept.push(found.indices.len());
+            }
+            found.indices.push(index);
+        }
+    }
+    Ok(found)
+}
+
+impl Inspection {
+    /// Probabilities against the labels of `dataset`; images without a label are left out.
+    pub(crate) fn predictions(&self, dataset: &ImageDataset) -> Predictions {
+        let mut predictions = Predictions {
+            classes: self.classes,
+            ..Predictions::default()
+        };
+        let rows = self.logits.chunks_exact(self.classes.max(1));
+        for (row, index) in rows.zip(&self.indices) {
+            let Some(label) = dataset.labels()[*index] else {
+                continue;
+            };
+            let (probabilities, log_sum) = softmax(row);
+            predictions.loss += log_sum - f64::from(row[label]);
+            predictions.probabilities.extend(probabilities);
+            predictions.labels.push(label);
+            predictions.indices.push(*index);
+        }
+        predictions.loss /= predictions.labels.len().max(1) as f64;
+        predictions
+    }
+}
+
+/// Probabilities of a row of logits, and the logarithm of the sum of their exponentials.
+pub(crate) fn softmax(logits: &[f32]) -> (Vec<f32>, f64) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits
+        .iter()
+        .map(|logit| f64::from(logit - largest).exp())
+        .collect();
+    let sum: f64 = powers.iter().sum();
+    let row = powers.iter().map(|power| (power / sum) as f32).collect();
+    (row, f64::from(largest) + sum.ln())
+}

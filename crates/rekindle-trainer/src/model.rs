@@ -1,0 +1,301 @@
+//! A trained classifier read from its file: all that is needed to ask it about pictures.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::prelude::*;
+use rekindle_imagefolder::{Ignored, Skipped};
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Sample, ScanOptions};
+use rekindle_resnet::weights::ModelInfo;
+use rekindle_resnet::{Preprocess, Pretrained, ResNet};
+use rekindle_transfer::Classifier;
+
+use crate::data::eval_pipeline;
+use crate::feed::Feed;
+use crate::inspect::{inspect, softmax};
+use crate::learner::host;
+use crate::metrics::Temperature;
+use crate::{Evaluation, Predictions, RunDirectory, TrainerError};
+
+/// Images that go through the network together.
+const BATCH: usize = 16;
+
+/// A classifier with its classes and its preprocessing, from a file of weights or a run directory and nothing else.
+///
+/// ```no_run
+/// use burn::tensor::Device;
+/// use rekindle_trainer::Model;
+///
+/// let model = Model::open("ants-bees.safetensors", &Device::flex())?;
+/// model.predict(&["photo.jpg".into()], |answer| {
+///     if let Some((class, probability)) = answer.top(1).first() {
+///         println!("{} {probability:.2}", model.class_name(*class));
+///     }
+/// })?;
+/// # Ok::<(), rekindle_trainer::TrainerError>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    /// The network with its head.
+    pub classifier: Classifier<ResNet>,
+    /// Names in the order of the logits, where the file knows them.
+    pub classes: Option<Vec<String>>,
+    /// What a picture goes through before the network sees it.
+    pub preprocess: Preprocess,
+    /// torchvision's name, or a description of a network that is none of its ten.
+    pub architecture: String,
+    /// Where the weights come from, as the file says; JSON where rekindle wrote it.
+    pub provenance: Option<String>,
+    /// The file of weights.
+    pub path: PathBuf,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: String,
+    device: Device,
+}
+
+/// What a model says of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The picture's file.
+    pub path: PathBuf,
+    /// One probability a class; or why the file can't be read.
+    pub probabilities: Result<Vec<f32>, String>,
+}
+
+/// What a model is worth on labelled images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// The answer to each image.
+    pub predictions: Predictions,
+    /// Accuracy, per-class scores, calibration.
+    pub evaluation: Evaluation,
+    /// What temperature scaling would do.
+    pub temperature: Temperature,
+    /// Files that can't be decoded.
+    pub skipped: Vec<Skipped>,
+    /// Files that the scan of the folder left out.
+    pub ignored: Vec<Ignored>,
+}
+
+impl Model {
+    /// Reads a file of weights in any of the known formats, or the best weights of a run directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::open`]; [`TrainerError::NotARunDirectory`] for another folder, and
+    /// [`TrainerError::UnusableData`] for weights without a classifier.
+    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, TrainerError> {
+        let path = path.as_ref();
+        let file = if path.is_dir() {
+            RunDirectory::open(path)?.best_weights_path()
+        } else {
+            path.to_path_buf()
+        };
+        Self::from_pretrained(Pretrained::open(file, device)?)
+    }
+
+    /// A network that was read already.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::UnusableData`] for weights without a classifier.
+    pub fn from_pretrained(pretrained: Pretrained) -> Result<Self, TrainerError> {
+        let device = pretrained.model.device();
+        let classifier = Classifier::from_resnet(pretrained.model).ok_or_else(|| {
+            TrainerError::UnusableData {
+                what: format!("model {}", pretrained.path.display()),
+                found: "weights without a classifier (no fc.weight)".into(),
+                advice: "train one first, or only extract features",
+            }
+        })?;
+        Ok(Self {
+            classifier,
+            classes: pretrained.classes,
+            preprocess: pretrained.preprocess,
+            architecture: pretrained.architecture,
+            provenance: pretrained.provenance,
+            path: pretrained.path,
+            sha256: pretrained.sha256,
+            device,
+        })
+    }
+
+    /// The name of a class, or its number where the file has no names.
+    pub fn class_name(&self, class: usize) -> String {
+        let named = self.classes.as_ref().and_then(|names| names.get(class));
+        named.cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+
+    /// Every class's name.
+    pub fn class_names(&self) -> Vec<String> {
+        (0..self.classifier.num_classes())
+            .map(|class| self.class_name(class))
+            .collect()
+    }
+
+    /// What a file of this model says about itself.
+    pub fn info(&self) -> ModelInfo {
+        ModelInfo {
+            architecture: Some(self.architecture.clone()),
+            classes: self.classes.clone(),
+            preprocess: Some(self.preprocess.clone()),
+            provenance: self.provenance.clone(),
+        }
+    }
+
+    /// The network with its head in place, to write it out.
+    pub fn resnet(&self) -> ResNet {
+        self.classifier.clone().into_resnet()
+    }
+
+    /// Asks about pictures; `answer` hears of each one in the order of `paths`, but of files that can't be read
+    /// right after their batch.
+    ///
+    /// # Errors
+    ///
+    /// A model that doesn't take RGB pictures. A file that can't be read is an [`Answer`], not an error.
+    pub fn predict(
+        &self,
+        paths: &[PathBuf],
+        mut answer: impl FnMut(Answer),
+    ) -> Result<(), TrainerError> {
+        let samples = paths.iter().map(|path| Sample {
+            path: path.clone(),
+            label: None,
+        });
+        let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples.collect())?;
+        let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
+        let loader = Loader::new(dataset)
+            .batch_size(BATCH)
+            .on_bad_file(OnBadFile::Skip);
+        let predictor = crate::Predictor::new(&self.classifier);
+        for batch in Feed::Images(loader).epoch(0, &self.device) {
+            let batch = batch?;
+            if !batch.indices.is_empty() {
+                let logits = predictor.logits(&batch)?;
+                let [_, classes] = logits.dims();
+                let rows = host(logits);
+                for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
+                    answer(Answer {
+                        path: paths[*index].clone(),
+                        probabilities: Ok(softmax(row).0),
+                    });
+                }
+            }
+            for skipped in batch.skipped {
+                answer(Answer {
+                    path: skipped.path,
+                    probabilities: Err(skipped.reason),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures the model on a folder with one folder a class, or on the validation part of one with `train` and
+    /// `val` (or `valid`, `validation`, `test`) inside. Labels are matched by name; classes of the model without
+    /// images are fine.
+    ///
+    /// # Errors
+    ///
+    /// Those of scanning; class folders that the model doesn't know; [`TrainerError::UnusableData`] without one
+    /// image that can be read.
+    pub fn evaluate(
+        &self,
+        folder: impl AsRef<Path>,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        let folder = self.labelled(folder.as_ref())?;
+        let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
+        let dataset = Arc::new(dataset);
+        let inspection = inspect(&self.classifier, &dataset, |_| false, progress)?;
+        let predictions = inspection.predictions(&dataset);
+        if predictions.labels.is_empty() {
+            return Err(TrainerError::UnusableData {
+                what: folder.root().display().to_string(),
+                found: format!("none of its {} images can be read", folder.len()),
+                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
+            });
+        }
+        let Predictions {
+            probabilities,
+            labels,
+            classes,
+            ..
+        } = &predictions;
+        Ok(Evaluated {
+            evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
+            temperature: Temperature::fit(probabilities, labels, *classes)?,
+            predictions,
+            skipped: inspection.skipped,
+            ignored: folder.ignored().to_vec(),
+        })
+    }
+
+    /// The images of a folder with the model's own labels.
+    fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
+        let folder = validation_part(folder);
+        let count = self.classifier.num_classes();
+        if self.classes.is_some() {
+            let options = ScanOptions {
+                classes: self.classes.clone(),
+                ..ScanOptions::default()
+            };
+            return Ok(ImageFolder::open_with(folder, &options)?);
+        }
+        let scanned = ImageFolder::open(&folder)?;
+        if scanned.classes().len() == count {
+            return Ok(scanned);
+        }
+        Err(TrainerError::UnusableData {
+            what: folder.display().to_string(),
+            found: format!(
+                "{} class folders, but the model has {count} classes and its file names none",
+                scanned.classes().len()
+            ),
+            advice: "give a folder with the classes that the model was trained on",
+        })
+    }
+}
+
+impl Answer {
+    /// The `count` most probable classes with their probabilities; none where the file couldn't be read.
+    pub fn top(&self, count: usize) -> Vec<(usize, f32)> {
+        let Ok(probabilities) = &self.probabilities else {
+            return Vec::new();
+        };
+        let mut order: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        order.truncate(count);
+        order
+    }
+}
+
+/// Every image that is named or lies in a named folder, at any depth.
+///
+/// # Errors
+///
+/// Those of scanning a folder; a file is taken as it is.
+pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let folder = ImageFolder::flat(path)?;
+            found.extend(folder.samples().iter().map(|sample| sample.path.clone()));
+        } else {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn validation_part(folder: &Path) -> PathBuf {
+    if !folder.join("train").is_dir() {
+        return folder.to_path_buf();
+    }
+    ["val", "valid", "validation", "test"]
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|part| part.is_dir())
+        .unwrap_or_else(|| folder.to_path_buf())
+}

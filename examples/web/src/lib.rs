@@ -1,0 +1,84 @@
+//! A classifier in a web page: weights in, a picture in, probabilities out. Everything runs on the visitor's machine.
+
+use std::path::Path;
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use rekindle_imagefolder::rng::{SampleRng, Stream};
+use rekindle_imagefolder::{DecodeOptions, Pipeline, decode_bytes};
+use rekindle_resnet::Pretrained;
+use wasm_bindgen::prelude::*;
+
+/// A network with its class names and preprocessing, from one file and nothing else.
+#[wasm_bindgen]
+pub struct Classifier {
+    pretrained: Pretrained,
+    pipeline: Pipeline,
+    device: Device,
+}
+
+#[wasm_bindgen]
+impl Classifier {
+    /// Reads a safetensors file, such as training leaves as `best.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, as a sentence.
+    #[wasm_bindgen(constructor)]
+    pub fn new(weights: Vec<u8>) -> Result<Classifier, JsError> {
+        let device = Device::flex();
+        let pretrained = Pretrained::from_safetensors("the dropped file", weights, &device)?;
+        if pretrained.model.num_classes() == 0 {
+            return Err(JsError::new("these weights have no classifier"));
+        }
+        let preprocess = &pretrained.preprocess;
+        let (resize, crop) = (preprocess.resize as u32, preprocess.crop as u32);
+        Ok(Self {
+            pipeline: Pipeline::imagenet_eval(resize, crop, preprocess.mean, preprocess.std),
+            pretrained,
+            device,
+        })
+    }
+
+    /// The network and its classes, as JSON: `{"architecture": "...", "classes": ["..."]}`.
+    pub fn describe(&self) -> String {
+        let classes: Vec<String> = (0..self.pretrained.model.num_classes())
+            .map(|class| self.name(class))
+            .collect();
+        serde_json::json!({
+            "architecture": self.pretrained.architecture, "classes": classes,
+        })
+        .to_string()
+    }
+
+    /// What a picture file (JPEG, PNG, WebP, ...) is taken for, as JSON: `[{"class": "...", "probability": 0.9}, ...]`,
+    /// the most probable first.
+    ///
+    /// # Errors
+    ///
+    /// Why the file can't be decoded, as a sentence.
+    pub fn classify(&self, file: &[u8]) -> Result<String, JsError> {
+        let path = Path::new("the dropped file");
+        let picture = decode_bytes(path, file, &DecodeOptions::default())?;
+        let mut unused = SampleRng::keyed(0, Stream::User, &[]);
+        let image = self.pipeline.apply(&picture, &mut unused);
+        let shape = [1, 3, image.height, image.width];
+        let input = Tensor::<4>::from_data(TensorData::new(image.values, shape), &self.device);
+        let logits = self.pretrained.model.forward(input);
+        let row: Vec<f32> = softmax(logits, 1).into_data().iter::<f32>().collect();
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+        let answer: Vec<serde_json::Value> = order
+            .into_iter()
+            .take(10)
+            .map(|class| serde_json::json!({"class": self.name(class), "probability": row[class]}))
+            .collect();
+        Ok(serde_json::json!(answer).to_string())
+    }
+
+    fn name(&self, class: usize) -> String {
+        let names = self.pretrained.classes.as_ref();
+        let name = names.and_then(|names| names.get(class));
+        name.cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+}
