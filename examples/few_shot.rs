@@ -19,9 +19,9 @@ use serde_json::json;
 /// Few-shot classification with a frozen network.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A folder with one folder a class, or a file that `extract_features` wrote
+    /// A folder with one folder a class, or a file that `extract_features` wrote; without it, drawn things
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
     #[command(flatten)]
     network: Network,
     /// Classes an episode
@@ -53,7 +53,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let images = arguments.network.images(&arguments.data)?;
+    let images = arguments
+        .network
+        .images_or_drawn(arguments.data.as_deref())?;
     eprintln!(
         "{} images of {} classes",
         images.labels.len(),

@@ -7,6 +7,7 @@
 //! Each file is one style, as `extract_features` wrote it. A few pictures a class and style are learnt from and the others are
 //! the test; both tasks together are compared with each alone. `--json` prints the table for a program.
 
+mod common;
 #[path = "domain_adaptation_objectives/domain.rs"]
 #[allow(dead_code, reason = "shared with another example")]
 mod domain;
@@ -20,9 +21,8 @@ use rekindle::transfer::features::Features;
 use rekindle::transfer::objective::{MultiTask, TaskLabels, Weighting};
 use serde_json::json;
 
+use common::Failure;
 use domain::Domain;
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Learns class and style together and alone.
 #[derive(Debug, Parser)]

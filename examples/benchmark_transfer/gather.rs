@@ -148,15 +148,25 @@ pub fn objectives(printed: &str) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for objective in all.as_array().ok_or("no list of objectives")? {
         let pairs = objective["pairs"].as_array().ok_or("no pairs")?;
-        let seeds = pairs
-            .first()
-            .and_then(|pair| pair["accuracies"].as_array())
-            .map_or(0, Vec::len);
-        let of_seed = |seed: usize| {
-            let of = |pair: &Value| pair["accuracies"][seed].as_f64();
-            pairs.iter().filter_map(of).sum::<f64>() / pairs.len() as f64
-        };
         let name = text(&objective["objective"]);
+        if pairs.len() < 12 {
+            rows.extend(pairs.iter().map(|pair| Row {
+                name: format!(
+                    "{name}, {} to {}",
+                    text(&pair["source"]),
+                    text(&pair["target"])
+                ),
+                values: numbers(&pair["accuracies"]),
+            }));
+            continue;
+        }
+        let of_pairs: Vec<Vec<f64>> = pairs
+            .iter()
+            .map(|pair| numbers(&pair["accuracies"]))
+            .collect();
+        let seeds = of_pairs.iter().map(Vec::len).min().unwrap_or(0);
+        let of_seed =
+            |seed: usize| of_pairs.iter().map(|pair| pair[seed]).sum::<f64>() / pairs.len() as f64;
         rows.push(Row {
             name: format!("{name}, mean of {} pairs", pairs.len()),
             values: (0..seeds).map(of_seed).collect(),
@@ -230,6 +240,15 @@ pub fn advice(printed: &str) -> Result<Vec<Row>, Failure> {
 fn lines(printed: &str) -> Result<Vec<Value>, Failure> {
     let lines = printed.lines().filter(|line| !line.trim().is_empty());
     Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect()
 }
 
 fn text(value: &Value) -> String {

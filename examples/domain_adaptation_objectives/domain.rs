@@ -3,15 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
-use rekindle::resnet::Pretrained;
-use rekindle::trainer::eval_pipeline;
-use rekindle::trainer::feed::Feed;
 use rekindle::transfer::features::Features;
-use rekindle::transfer::{Backbone, FrozenPrefix};
-use safetensors::SafeTensors;
 
-use crate::Failure;
+use crate::common::{self, Failure, Images};
 
 /// Pictures of one kind, as features.
 pub struct Domain {
@@ -23,27 +17,22 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// All of them; the weights are opened once, and only where there are folders.
+    /// All of them, with the same classes.
     pub fn open_all(
         paths: &[PathBuf],
         weights: Option<&Path>,
         device: &Device,
     ) -> Result<Vec<Self>, Failure> {
-        let mut network = None;
         let mut domains: Vec<Domain> = Vec::new();
         for path in paths {
-            let domain = if path.is_dir() {
-                if network.is_none() {
+            let images = match path.is_dir() {
+                true => {
                     let weights = weights.ok_or("folders of images need --weights")?;
-                    network = Some(Pretrained::open(weights, device)?);
+                    common::compute(weights, path, device)?
                 }
-                match &network {
-                    Some(network) => Self::from_images(path, network, device)?,
-                    None => continue,
-                }
-            } else {
-                Self::from_file(path)?
+                false => common::read(path)?,
             };
+            let domain = Self::new(path, images);
             if let Some(first) = domains.first()
                 && first.classes != domain.classes
             {
@@ -58,6 +47,16 @@ impl Domain {
         Ok(domains)
     }
 
+    fn new(path: &Path, images: Images) -> Self {
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        Self {
+            name: name.to_string_lossy().into_owned(),
+            features: images.features,
+            labels: images.labels,
+            classes: images.classes,
+        }
+    }
+
     /// Share of the rows whose largest score `[n, classes]` is that of their class.
     pub fn accuracy(&self, scores: &[f64]) -> f64 {
         let rows = scores.chunks_exact(self.classes.len()).zip(&self.labels);
@@ -68,62 +67,4 @@ impl Domain {
         };
         rows.filter(is_largest).count() as f64 / self.labels.len().max(1) as f64
     }
-
-    fn from_images(path: &Path, network: &Pretrained, device: &Device) -> Result<Self, Failure> {
-        let folder = ImageFolder::open(path)?;
-        let model = &network.model;
-        let prefix = FrozenPrefix::new(model, model.stage_names().len());
-        let dataset = ImageDataset::new(&folder, eval_pipeline(&network.preprocess))?;
-        let loader = Loader::new(dataset)
-            .batch_size(16)
-            .on_bad_file(OnBadFile::Skip);
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
-        for batch in Feed::Images(loader).epoch(0, device) {
-            let batch = batch?;
-            if !batch.indices.is_empty() {
-                values.extend(prefix.forward(batch.x)?.into_data().iter::<f32>());
-                labels.extend(batch.targets.labels);
-            }
-        }
-        Ok(Self {
-            name: name(path),
-            features: Features::new(values, model.num_features())?,
-            labels,
-            classes: folder.classes().to_vec(),
-        })
-    }
-
-    fn from_file(path: &Path) -> Result<Self, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
-        let classes = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get("classes"))
-            .ok_or("the file doesn't say its classes; write it with extract_features")?;
-        let tensors = SafeTensors::deserialize(&bytes)?;
-        let features = tensors.tensor("features")?;
-        let dim = *features.shape().get(1).ok_or("features are no table")?;
-        let number = |bytes: &[u8]| bytes.try_into().map(f32::from_le_bytes);
-        let values = features.data().chunks_exact(4).map(number);
-        let values = values.collect::<Result<Vec<f32>, _>>()?;
-        let label = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes);
-        let labels = tensors.tensor("labels")?;
-        let labels = labels.data().chunks_exact(8).map(label);
-        let labels = labels.collect::<Result<Vec<i64>, _>>()?;
-        Ok(Self {
-            name: name(path),
-            features: Features::new(values, dim)?,
-            labels: labels
-                .into_iter()
-                .map(usize::try_from)
-                .collect::<Result<_, _>>()?,
-            classes: serde_json::from_str(classes)?,
-        })
-    }
-}
-
-fn name(path: &Path) -> String {
-    let name = path.file_stem().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
 }

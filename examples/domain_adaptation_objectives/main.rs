@@ -8,6 +8,8 @@
 //! domains are tried, and the labels of a target are used for nothing but the table. `--json` prints it for a
 //! program.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod domain;
 
 use std::path::PathBuf;
@@ -22,9 +24,8 @@ use rekindle::transfer::objective::{Adaptation, DomainObjective, LabelledRows, S
 use rekindle::transfer::tuning::ensemble_probabilities;
 use serde_json::json;
 
+use common::Failure;
 use domain::Domain;
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Adapts a head to an unlabelled target by each objective in turn.
 #[derive(Debug, Parser)]
