@@ -229,11 +229,7 @@ fn advice_names_weights_and_a_strategy_that_train_takes() {
             .is_ok()
     );
     let called = rekindle(["advise", data, "--weights", weights]).ends_with(0);
-    assert!(
-        called.stdout.contains("source"),
-        "{}",
-        called.stdout
-    );
+    assert!(called.stdout.contains("source"), "{}", called.stdout);
 }
 
 #[test]
