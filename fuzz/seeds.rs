@@ -83,19 +83,22 @@ fn feature_cache(folder: &Path) -> Result<(), Box<dyn Error>> {
         transform: String::new(),
         seed: 0,
     };
-    let mut cache = FeatureCache::open(folder, key)?;
+    let made = folder.join("made");
+    let shards = made.join(key.digest());
+    let mut cache = FeatureCache::open(&made, key)?;
     for (image, values) in [("a", [1.0, 2.0]), ("b", [3.0, 4.0])] {
-        cache.insert(
-            Row {
-                image: image.into(),
-                stamp: "1".into(),
-                view: 0,
-            },
-            &[2],
-            &values,
-        )?;
+        let row = Row {
+            image: image.into(),
+            stamp: "1".into(),
+            view: 0,
+        };
+        cache.insert(row, &[2], &values)?;
     }
-    Ok(cache.save()?)
+    cache.save()?;
+    for shard in fs::read_dir(shards)? {
+        fs::copy(shard?.path(), folder.join("shard"))?;
+    }
+    Ok(fs::remove_dir_all(made)?)
 }
 
 fn run_directory(folder: &Path) -> Result<(), Box<dyn Error>> {

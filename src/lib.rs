@@ -38,3 +38,8 @@ pub use rekindle_transfer as transfer;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide's code, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/README.md")]
+struct Guide;

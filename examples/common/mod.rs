@@ -3,11 +3,15 @@
 #![allow(dead_code)] // each program uses a part
 
 pub mod drawn;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
 use rekindle::resnet::Pretrained;
@@ -31,6 +35,7 @@ pub struct Network {
 }
 
 /// Pooled features of labelled images.
+#[derive(Clone)]
 pub struct Images {
     /// `[n, dim]`.
     pub features: Features,
@@ -39,7 +44,53 @@ pub struct Images {
     pub classes: Vec<String>,
 }
 
+impl Images {
+    /// These images.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            features: self.features.select(rows),
+            labels: rows.iter().map(|row| self.labels[*row]).collect(),
+            classes: self.classes.clone(),
+        }
+    }
+
+    /// So many images of each class, by `seed`, and all others; all of a class that has fewer.
+    pub fn split(&self, images: usize, seed: u64) -> (Self, Self) {
+        self.split_by(|_| images, seed)
+    }
+
+    /// Half of each class, by `seed`, and the other half.
+    pub fn halves(&self, seed: u64) -> (Self, Self) {
+        self.split_by(|count| count / 2, seed)
+    }
+
+    fn split_by(&self, images: impl Fn(usize) -> usize, seed: u64) -> (Self, Self) {
+        let mut draws = StdRng::seed_from_u64(seed);
+        let (mut taken, mut rest) = (Vec::new(), Vec::new());
+        for class in 0..self.classes.len() {
+            let mut rows: Vec<usize> = (0..self.labels.len())
+                .filter(|row| self.labels[*row] == class)
+                .collect();
+            rows.shuffle(&mut draws);
+            rest.extend(rows.split_off(images(rows.len()).min(rows.len())));
+            taken.extend(rows);
+        }
+        (self.select(&taken), self.select(&rest))
+    }
+}
+
 impl Network {
+    /// As [`images`](Self::images), or drawn things and what the network that comes with the library makes of them.
+    pub fn images_or_drawn(&self, path: Option<&Path>) -> Result<Images, Failure> {
+        match path {
+            Some(path) => self.images(path),
+            None => {
+                eprintln!("no --data: taking drawn things");
+                drawn::things(40)
+            }
+        }
+    }
+
     /// Features of a folder with one folder a class, or of a file of features.
     pub fn images(&self, path: &Path) -> Result<Images, Failure> {
         match path.is_file() {
@@ -59,32 +110,36 @@ impl Network {
             .weights
             .as_ref()
             .ok_or_else(|| format!("{} is a folder: give --weights as well", path.display()))?;
-        let device = self.device.open()?;
-        let pretrained = Pretrained::open(weights, &device)?;
-        let stages = pretrained.model.stage_names().len();
-        let prefix = FrozenPrefix::new(&pretrained.model, stages);
-        let folder = ImageFolder::open(path)?;
-        let dataset = ImageDataset::new(&folder, eval_pipeline(&pretrained.preprocess))?;
-        let loader = Loader::new(dataset)
-            .batch_size(16)
-            .on_bad_file(OnBadFile::Skip);
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
-        for batch in Feed::Images(loader).epoch(0, &device) {
-            let batch = batch?;
-            if batch.indices.is_empty() {
-                continue;
-            }
-            let pooled = prefix.forward(batch.x)?.flatten::<2>(1, 3);
-            values.extend(pooled.into_data().iter::<f32>());
-            labels.extend(batch.targets.labels);
-        }
-        let dim = values.len() / labels.len().max(1);
-        Ok(Images {
-            features: Features::new(values, dim)?,
-            labels,
-            classes: folder.classes().to_vec(),
-        })
+        compute(weights, path, &self.device.open()?)
     }
+}
+
+/// What the network in `weights` makes of the images of a folder.
+pub fn compute(weights: &Path, path: &Path, device: &Device) -> Result<Images, Failure> {
+    let pretrained = Pretrained::open(weights, device)?;
+    let stages = pretrained.model.stage_names().len();
+    let prefix = FrozenPrefix::new(&pretrained.model, stages);
+    let folder = ImageFolder::open(path)?;
+    let dataset = ImageDataset::new(&folder, eval_pipeline(&pretrained.preprocess))?;
+    let loader = Loader::new(dataset)
+        .batch_size(16)
+        .on_bad_file(OnBadFile::Skip);
+    let (mut values, mut labels) = (Vec::new(), Vec::new());
+    for batch in Feed::Images(loader).epoch(0, device) {
+        let batch = batch?;
+        if batch.indices.is_empty() {
+            continue;
+        }
+        let pooled = prefix.forward(batch.x)?.flatten::<2>(1, 3);
+        values.extend(pooled.into_data().iter::<f32>());
+        labels.extend(batch.targets.labels);
+    }
+    let dim = values.len() / labels.len().max(1);
+    Ok(Images {
+        features: Features::new(values, dim)?,
+        labels,
+        classes: folder.classes().to_vec(),
+    })
 }
 
 /// The classifier in a file of weights, for pooled features.

@@ -23,7 +23,15 @@ pub struct Digits {
     pub labels: Vec<usize>,
 }
 
-impl Digits {
+/// Digits as the files have them, ink 1 on paper 0.
+pub struct RawDigits {
+    pub pixels: Vec<f32>,
+    pub height: usize,
+    pub width: usize,
+    pub labels: Vec<usize>,
+}
+
+impl RawDigits {
     pub fn read(folder: &Path, part: &str) -> Result<Self, Failure> {
         let images = unpack(&folder.join(format!("{part}-images-idx3-ubyte.gz")))?;
         let labels = unpack(&folder.join(format!("{part}-labels-idx1-ubyte.gz")))?;
@@ -33,24 +41,46 @@ impl Digits {
                 .and_then(|bytes| bytes.try_into().ok());
             bytes.map(u32::from_be_bytes).ok_or("a cut idx file")
         };
-        let (height, width) = (number(8)?, number(12)?);
-        let mut pixels = Vec::new();
-        for digit in images[16..].chunks_exact((height * width) as usize) {
-            let digit = GrayImage::from_fn(width, height, |x, y| {
-                Luma([digit[(y * width + x) as usize]])
-            });
-            let digit = imageops::resize(&digit, SIZE as u32, SIZE as u32, FilterType::Triangle);
-            pixels.extend(digit.pixels().map(|pixel| f32::from(pixel.0[0]) / 255.0));
-        }
+        let (height, width) = (number(8)? as usize, number(12)? as usize);
+        let pixels: Vec<f32> = images
+            .iter()
+            .skip(16)
+            .map(|pixel| f32::from(*pixel) / 255.0)
+            .collect();
         let labels: Vec<usize> = labels
             .iter()
             .skip(8)
             .map(|label| usize::from(*label))
             .collect();
-        if labels.len() * PIXELS != pixels.len() || labels.iter().any(|label| *label > 9) {
+        if labels.len() * height * width != pixels.len() || labels.iter().any(|label| *label > 9) {
             return Err(
                 format!("{}: images and labels of {part} disagree", folder.display()).into(),
             );
+        }
+        Ok(Self {
+            pixels,
+            height,
+            width,
+            labels,
+        })
+    }
+}
+
+impl Digits {
+    pub fn read(folder: &Path, part: &str) -> Result<Self, Failure> {
+        let RawDigits {
+            pixels: raw,
+            height,
+            width,
+            labels,
+        } = RawDigits::read(folder, part)?;
+        let mut pixels = Vec::new();
+        for digit in raw.chunks_exact((height * width).max(1)) {
+            let digit = GrayImage::from_fn(width as u32, height as u32, |x, y| {
+                Luma([(digit[y as usize * width + x as usize] * 255.0).round() as u8])
+            });
+            let digit = imageops::resize(&digit, SIZE as u32, SIZE as u32, FilterType::Triangle);
+            pixels.extend(digit.pixels().map(|pixel| f32::from(pixel.0[0]) / 255.0));
         }
         Ok(Self { pixels, labels })
     }

@@ -17,6 +17,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::Parser;
 use rekindle::device::DeviceName;
+use rekindle::transfer::features::{DomainStatistics, Features};
 use rekindle::transfer::objective::{Adaptation, DomainObjective, LabelledRows, Scaling};
 use rekindle::transfer::tuning::ensemble_probabilities;
 use serde_json::json;
@@ -40,6 +41,12 @@ struct Arguments {
     /// Seeds to average over: 0, 1, ...
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// The same domains as another network sees them, in the same order: both views are used side by side
+    #[arg(long, num_args = 2..)]
+    beside: Vec<PathBuf>,
+    /// Raise each feature to this power, its sign kept; 0.5 evens out a few large ones
+    #[arg(long, default_value_t = 1.0)]
+    power: f32,
     /// Leave each domain's mean in the features
     #[arg(long)]
     uncentred: bool,
@@ -63,7 +70,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
-    let domains = Domain::open_all(&arguments.domains, arguments.weights.as_deref(), &device)?;
+    let domains = open(arguments, &device)?;
     let results = objectives(&arguments.objectives)?
         .into_iter()
         .map(|objective| try_objective(arguments, objective, &domains, &device))
@@ -74,6 +81,45 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         print_table(&results);
     }
     Ok(())
+}
+
+/// All domains, in one view or in two, each view of length 1 and centred on the domain's mean.
+fn open(arguments: &Arguments, device: &Device) -> Result<Vec<Domain>, Failure> {
+    let weights = arguments.weights.as_deref();
+    let mut domains = Domain::open_all(&arguments.domains, weights, device)?;
+    if arguments.beside.is_empty() && arguments.power == 1.0 {
+        return Ok(domains);
+    }
+    let view = |features: &Features| -> Result<Features, Failure> {
+        let lengths = features.power_normalized(arguments.power)?.l2_normalized();
+        if arguments.uncentred {
+            return Ok(lengths);
+        }
+        let own = DomainStatistics::centering(&lengths)?;
+        Ok(own.transform(&lengths)?.l2_normalized())
+    };
+    for domain in &mut domains {
+        domain.features = view(&domain.features)?;
+    }
+    if arguments.beside.is_empty() {
+        return Ok(domains);
+    }
+    let others = Domain::open_all(&arguments.beside, weights, device)?;
+    if others.len() != domains.len() {
+        return Err(format!(
+            "{} domains and {} second views; give one for each",
+            domains.len(),
+            others.len()
+        )
+        .into());
+    }
+    for (domain, other) in domains.iter_mut().zip(&others) {
+        if domain.labels != other.labels {
+            return Err(format!("{} and {} hold different images", domain.name, other.name).into());
+        }
+        domain.features = domain.features.beside(&view(&other.features)?)?;
+    }
+    Ok(domains)
 }
 
 fn objectives(names: &[String]) -> Result<Vec<DomainObjective>, Failure> {

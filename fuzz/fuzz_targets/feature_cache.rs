@@ -1,8 +1,10 @@
 //! Kept features.
 #![no_main]
 
+use std::fs;
+
 use libfuzzer_sys::fuzz_target;
-use rekindle_fuzz::{file, folder, only_own_panics};
+use rekindle_fuzz::{folder, only_own_panics};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
@@ -12,10 +14,19 @@ fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
         transform: String::new(),
         seed: 0,
     };
-    file(&format!("{}.safetensors", key.digest()), bytes);
-    if let Ok(cache) = FeatureCache::open(&folder(), key) {
-        let row = Row { image: "a".into(), stamp: "1".into(), view: 0 };
-        let length: usize = cache.row_shape().iter().product();
-        assert!(cache.get(&row).is_none_or(|values| values.len() == length));
+    let shards = folder().join(key.digest());
+    fs::create_dir_all(&shards).expect("a folder can be made");
+    fs::write(shards.join("000000.safetensors"), bytes).expect("a file can be written");
+    let Ok(cache) = FeatureCache::open(&folder(), key) else {
+        return;
+    };
+    let row = Row {
+        image: "a".into(),
+        stamp: "1".into(),
+        view: 0,
+    };
+    let length: usize = cache.row_shape().iter().product();
+    if let Ok(Some(values)) = cache.get(&row) {
+        assert_eq!(values.len(), length);
     }
 });

@@ -11,7 +11,7 @@ use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
-use crate::feed::{Activations, Feed};
+use crate::feed::{Activations, Feed, KeptView};
 use crate::recipe::Cache;
 
 /// Images that go through the frozen part together.
@@ -45,8 +45,8 @@ impl<B: Backbone> FrozenPart<B> {
         cache: &Cache,
         mut progress: impl FnMut(usize),
     ) -> Result<Activations, TrainerError> {
-        let mut table = Table::new(views.dataset.len(), views.count);
         let plain = Arc::new(views.dataset.with_pipeline(views.plain.clone())?);
+        let mut kept = Vec::with_capacity(views.count);
         for view in 0..views.count {
             let dataset = if view == 0 { &plain } else { views.dataset };
             let loader = Loader::new(Arc::clone(dataset))
@@ -55,52 +55,41 @@ impl<B: Backbone> FrozenPart<B> {
                 .seed(views.seed)
                 .view(view as u64)
                 .on_bad_file(views.on_bad_file);
-            let kept = match cache {
-                Cache::Disk(folder) => {
-                    Some(self.open_cache(folder, dataset.pipeline(), views.seed)?)
-                }
-                Cache::Memory | Cache::Off => None,
+            let cache = match cache {
+                Cache::Disk(folder) => self.open_cache(folder, dataset.pipeline(), views.seed)?,
+                Cache::Memory | Cache::Off => FeatureCache::in_memory(),
             };
-            self.one_view(&loader, view, kept, &mut table, &mut progress)?;
+            kept.push(self.one_view(&loader, view, cache, &mut progress)?);
         }
-        Ok(Activations {
-            shape: table.shape,
-            start: self.prefix.stages(),
-            views: views.count,
-            skipped: std::mem::take(&mut table.skipped),
-            rows: table.finish(),
-        })
+        Ok(Activations::new(self.prefix.stages(), kept))
     }
 
     fn one_view(
         &self,
         loader: &Loader,
         view: usize,
-        mut cache: Option<FeatureCache>,
-        table: &mut Table,
+        mut cache: FeatureCache,
         progress: &mut impl FnMut(usize),
-    ) -> Result<(), TrainerError> {
+    ) -> Result<KeptView, TrainerError> {
         let dataset = loader.dataset();
-        let rows: Vec<Row> = (0..dataset.len())
-            .map(|index| row_of(dataset, index, view))
-            .collect();
-        let mut missing = Vec::new();
-        for (index, row) in rows.iter().enumerate() {
-            match cache
-                .as_ref()
-                .and_then(|cache| Some((cache, cache.get(row)?)))
-            {
-                Some((cache, values)) => table.push(index, cache.row_shape(), values),
-                None => missing.push(index),
+        let images = dataset.len();
+        let mut missing: Vec<usize> = Vec::new();
+        let mut stamps: Vec<String> = Vec::new();
+        for index in 0..images {
+            let row = row_of(dataset, index, view);
+            if cache.find(&row).is_none() {
+                missing.push(index);
+                stamps.push(row.stamp);
             }
         }
-        progress(rows.len() - missing.len());
-        let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing)));
+        progress(images - missing.len());
+        let mut skipped: Vec<Skipped> = Vec::new();
+        let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing.clone())));
         for batch in feed.epoch(0, &self.device) {
             let batch = batch?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
-            table.skipped.extend(batch.skipped);
+            skipped.extend(batch.skipped);
             if count == 0 {
                 continue;
             }
@@ -109,16 +98,31 @@ impl<B: Backbone> FrozenPart<B> {
             let values: Vec<f32> = output.into_data().iter::<f32>().collect();
             let length = values.len() / count;
             for (index, values) in batch.indices.iter().zip(values.chunks_exact(length)) {
-                table.push(*index, &shape[1..], values);
-                if let Some(cache) = &mut cache {
-                    cache.insert(rows[*index].clone(), &shape[1..], values)?;
-                }
+                // The picture as it was before it was decoded: where it changed meanwhile, it is computed afresh next time.
+                let stamp = missing
+                    .binary_search(index)
+                    .map_or_else(|_| String::new(), |at| stamps[at].clone());
+                let row = Row {
+                    stamp,
+                    ..row_of(dataset, *index, view)
+                };
+                cache.insert(row, &shape[1..], values)?;
             }
         }
-        match &mut cache {
-            Some(cache) => Ok(cache.save()?),
-            None => Ok(()),
-        }
+        cache.save()?;
+        let stamp_of = |index: usize| missing.binary_search(&index).ok().map(|at| &stamps[at]);
+        let place = |index| {
+            let mut row = row_of(dataset, index, view);
+            if let Some(stamp) = stamp_of(index) {
+                row.stamp.clone_from(stamp);
+            }
+            cache.find(&row)
+        };
+        Ok(KeptView {
+            places: (0..images).map(place).collect(),
+            cache,
+            skipped,
+        })
     }
 
     fn open_cache(
@@ -135,41 +139,6 @@ impl<B: Backbone> FrozenPart<B> {
             seed: if pipeline.is_random() { seed } else { 0 },
         };
         Ok(FeatureCache::open(folder, key)?)
-    }
-}
-
-/// Rows that grow view by view.
-struct Table {
-    shape: [usize; 3],
-    rows: Vec<Vec<f32>>,
-    views: usize,
-    skipped: Vec<Skipped>,
-}
-
-impl Table {
-    fn new(images: usize, views: usize) -> Self {
-        Self {
-            shape: [0; 3],
-            rows: vec![Vec::new(); images],
-            views,
-            skipped: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, index: usize, shape: &[usize], values: &[f32]) {
-        for (extent, found) in self.shape.iter_mut().zip(shape) {
-            *extent = *found;
-        }
-        self.rows[index].extend_from_slice(values);
-    }
-
-    /// An image that is bad in any view is left out in all.
-    fn finish(self) -> Vec<Option<Vec<f32>>> {
-        let length = self.shape.iter().product::<usize>() * self.views;
-        self.rows
-            .into_iter()
-            .map(|row| (row.len() == length && length > 0).then_some(row))
-            .collect()
     }
 }
 

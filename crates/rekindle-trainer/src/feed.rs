@@ -1,10 +1,13 @@
 //! Where batches come from: freshly decoded images, or kept activations.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_imagefolder::{HostBatch, ImageDataset, Loader, Skipped};
+
+use rekindle_transfer::features::{FeatureCache, RowPlace};
 
 use crate::TrainerError;
 use crate::loss::Targets;
@@ -102,22 +105,81 @@ fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError>
     })
 }
 
-/// Activations of every usable image, in as many views as were kept.
-#[derive(Clone, Debug)]
+/// Activations of every usable image, in as many views as were kept, in memory or on disk.
+#[derive(Debug)]
 pub struct Activations {
-    /// `[channels, height, width]` of one image's activations.
-    pub shape: [usize; 3],
-    /// The stage that they go into.
-    pub start: usize,
-    /// Views of each image.
-    pub views: usize,
-    /// For each image of the data set, its activations, view after view; none for a bad file.
-    pub rows: Vec<Option<Vec<f32>>>,
-    /// The bad files, once a view.
+    start: usize,
+    views: Vec<KeptView>,
+}
+
+/// One view of every image.
+#[derive(Debug)]
+pub(crate) struct KeptView {
+    pub cache: FeatureCache,
+    /// For each image of the data set, where its activations are; none for a bad file.
+    pub places: Vec<Option<RowPlace>>,
+    /// The bad files.
     pub skipped: Vec<Skipped>,
 }
 
+impl Activations {
+    pub(crate) fn new(start: usize, views: Vec<KeptView>) -> Self {
+        Self { start, views }
+    }
+
+    /// The stage that they go into.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Views of each image.
+    pub fn views(&self) -> usize {
+        self.views.len()
+    }
+
+    /// `[channels, height, width]` of one image's activations.
+    pub fn shape(&self) -> [usize; 3] {
+        let shape = self
+            .views
+            .first()
+            .map_or(&[][..], |view| view.cache.row_shape());
+        shape.try_into().unwrap_or([0; 3])
+    }
+
+    /// The bad files, once a view.
+    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        self.views.iter().flat_map(|view| &view.skipped)
+    }
+
+    /// Whether an image has activations in all views.
+    pub fn is_usable(&self, index: usize) -> bool {
+        self.views
+            .iter()
+            .all(|view| matches!(view.places.get(index), Some(Some(_))))
+    }
+
+    /// Positions in the data set of the images that have activations.
+    pub fn usable(&self) -> impl Iterator<Item = usize> {
+        let images = self.views.first().map_or(0, |view| view.places.len());
+        (0..images).filter(|index| self.is_usable(*index))
+    }
+
+    /// One view of an image, row-major; empty where it is not usable.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, where they lie on the disk.
+    pub fn row(&self, index: usize, view: usize) -> Result<Cow<'_, [f32]>, TrainerError> {
+        let kept = &self.views[view];
+        match kept.places.get(index) {
+            Some(Some(place)) => Ok(kept.cache.read(*place)?),
+            _ => Ok(Cow::Borrowed(&[])),
+        }
+    }
+}
+
 /// Batches of kept activations, in the order that a loader would have taken the images.
+#[derive(Debug)]
 pub struct ActivationFeed {
     activations: Activations,
     loader: Loader,
@@ -141,7 +203,7 @@ impl ActivationFeed {
     }
 
     fn images(&self) -> usize {
-        self.activations.rows.iter().flatten().count()
+        self.activations.usable().count()
     }
 
     fn epoch(&self, epoch: usize, first: usize, device: Device) -> Batches<'_> {
@@ -151,35 +213,35 @@ impl ActivationFeed {
         };
         let usable: Vec<usize> = order
             .into_iter()
-            .filter(|index| self.activations.rows[*index].is_some())
+            .filter(|index| self.activations.is_usable(*index))
             .collect();
-        let view = epoch % self.activations.views;
+        let view = epoch % self.activations.views().max(1);
         let chunks: Vec<Vec<usize>> = usable.chunks(self.batch_size).map(<[_]>::to_vec).collect();
         let numbered = chunks.into_iter().enumerate().skip(first);
         Box::new(numbered.map(move |(number, indices)| {
             Ok(Batch {
                 number,
-                ..self.batch(indices, view, &device)
+                ..self.batch(indices, view, &device)?
             })
         }))
     }
 
-    fn batch(&self, indices: Vec<usize>, view: usize, device: &Device) -> Batch {
-        let Activations { shape, start, .. } = self.activations;
-        let length: usize = shape.iter().product();
-        let mut values = Vec::with_capacity(indices.len() * length);
-        for row in indices
-            .iter()
-            .filter_map(|index| self.activations.rows[*index].as_ref())
-        {
-            values.extend_from_slice(&row[view * length..(view + 1) * length]);
+    fn batch(
+        &self,
+        indices: Vec<usize>,
+        view: usize,
+        device: &Device,
+    ) -> Result<Batch, TrainerError> {
+        let [channels, height, width] = self.activations.shape();
+        let mut values = Vec::with_capacity(indices.len() * channels * height * width);
+        for index in &indices {
+            values.extend_from_slice(&self.activations.row(*index, view)?);
         }
         let dataset = self.loader.dataset();
-        let [channels, height, width] = shape;
         let data = TensorData::new(values, [indices.len(), channels, height, width]);
-        Batch {
+        Ok(Batch {
             x: Tensor::from_data(data, device),
-            start,
+            start: self.activations.start(),
             targets: Targets {
                 labels: indices
                     .iter()
@@ -193,6 +255,6 @@ impl ActivationFeed {
             indices,
             number: 0,
             skipped: Vec::new(),
-        }
+        })
     }
 }

@@ -54,6 +54,7 @@ mod replica;
 pub mod report;
 pub mod run_directory;
 mod schedule;
+mod sgd;
 mod sources;
 mod text;
 mod trainer;

@@ -3,15 +3,14 @@
 use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rekindle_transfer::{Backbone, Classifier, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainerError;
 use crate::recipe::require;
+use crate::sgd::Sgd;
 
 /// Which optimiser, with its constants. The learning rate is the recipe's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,21 +63,11 @@ impl Optimizer {
                 momentum,
                 nesterov,
                 weight_decay,
-            } => {
-                let mut config = SgdConfig::new();
-                if momentum > 0.0 {
-                    config = config.with_momentum(Some(MomentumConfig {
-                        momentum,
-                        dampening: 0.0,
-                        nesterov,
-                    }));
-                }
-                if weight_decay > 0.0 {
-                    config =
-                        config.with_weight_decay(Some(WeightDecayConfig::new(weight_decay as f32)));
-                }
-                config.init()
-            }
+            } => ModuleOptimizer::from(Sgd {
+                momentum: momentum as f32,
+                nesterov,
+                weight_decay: weight_decay as f32,
+            }),
             Optimizer::AdamW { weight_decay } => AdamWConfig::new()
                 .with_weight_decay(weight_decay as f32)
                 .init(),

@@ -42,9 +42,9 @@ pub(crate) fn pooled(
         seconds: begun.elapsed().as_secs_f64(),
     });
     let (mut values, mut labels, mut indices) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, row) in activations.rows.iter().enumerate() {
-        if let (Some(row), Some(label)) = (row, dataset.labels()[index]) {
-            values.extend_from_slice(row);
+    for index in activations.usable() {
+        if let Some(label) = dataset.labels()[index] {
+            values.extend_from_slice(&activations.row(index, 0)?);
             labels.push(label);
             indices.push(index);
         }
@@ -57,7 +57,7 @@ pub(crate) fn pooled(
         });
     }
     Ok(Pooled {
-        features: Features::new(values, activations.shape.iter().product())?,
+        features: Features::new(values, activations.shape().iter().product())?,
         labels,
         indices,
     })

@@ -73,7 +73,7 @@ pub(crate) fn feeds<B: Backbone>(
             done += count;
             emit(trainer, &Event::PhaseAdvanced { done });
         })?;
-        for file in &activations.skipped {
+        for file in activations.skipped() {
             let (path, reason) = (file.path.clone(), file.reason.clone());
             tell(trainer, writer, &Event::SkippedFile { path, reason })?;
         }

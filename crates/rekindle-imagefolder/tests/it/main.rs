@@ -4,6 +4,7 @@
 mod decode;
 mod folder;
 mod jpeg;
+mod large;
 mod loader;
 mod made;
 mod reference;

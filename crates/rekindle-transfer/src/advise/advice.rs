@@ -76,9 +76,9 @@ pub struct BackboneScore {
     pub dim: usize,
     /// Accuracy of a probe on images that it wasn't fitted to; none where a class has a single image.
     pub expected: Option<Estimate>,
-    /// Mean log loss of the probe on these; decides which backbone is the best.
+    /// Mean log loss of the probe on these.
     pub log_loss: Option<f64>,
-    /// [`LogMe`](super::LogMe).
+    /// [`LogMe`](super::LogMe); decides which backbone is the best.
     pub log_me: f64,
     /// [`HScore`](super::HScore).
     pub h_score: f64,

@@ -18,7 +18,7 @@ mod zero_shot;
 pub use alignment::{
     AlignedSubspaces, Coral, CoralMap, Kernel, SubspaceAlignment, Tca, TransferComponents,
 };
-pub use cache::{CacheKey, FeatureCache, Row};
+pub use cache::{CacheKey, FeatureCache, Row, RowPlace};
 pub use category_relationship::{CategoryRelationship, mix_heads};
 pub use clustering::{
     Clusters, KMeans, Pca, PrincipalComponents, adjusted_rand_index, normalized_mutual_information,
@@ -38,6 +38,7 @@ pub use transductive::{
     DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,
 };
 pub use zero_shot::{
-    AttributeTable, ClassSplit, Conse, DirectAttributePrediction, Eszsl, EszslMap,
-    GeneralizedAccuracy, mean_class_accuracy,
+    AttributeTable, CalibratedStacking, ClassSplit, Conse, DirectAttributePrediction, Eszsl,
+    EszslMap, ExemplarMap, GeneralizedAccuracy, GeneralizedScores, VisualExemplars,
+    mean_class_accuracy,
 };

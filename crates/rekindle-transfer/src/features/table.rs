@@ -97,6 +97,24 @@ impl Features {
         })
     }
 
+    /// The rows of `self` and `other` side by side, `[count, dim + other.dim]`: two networks' views of the same images.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for different numbers of rows.
+    pub fn beside(&self, other: &Self) -> Result<Self, TransferError> {
+        check_dim("rows of features side by side", other.len(), self.len())?;
+        let mut values = Vec::with_capacity(self.values.len() + other.values.len());
+        for (left, right) in self.rows().zip(other.rows()) {
+            values.extend_from_slice(left);
+            values.extend_from_slice(right);
+        }
+        Ok(Self {
+            values,
+            dim: self.dim + other.dim,
+        })
+    }
+
     /// Each row over its Euclidean length; a row of zeros stays as it is.
     pub fn l2_normalized(&self) -> Self {
         let mut values = Vec::with_capacity(self.values.len());
@@ -109,6 +127,26 @@ impl Features {
             values,
             dim: self.dim,
         }
+    }
+
+    /// Each value's magnitude raised to `power`, its sign kept (power normalisation; Perronnin et al. 2010, "Improving the
+    /// Fisher Kernel for Large-Scale Image Classification"): 0.5 evens out a few large values.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::Degenerate`] for a power that is not above 0 and at most 1.
+    pub fn power_normalized(&self, power: f32) -> Result<Self, TransferError> {
+        if !(power > 0.0 && power <= 1.0) {
+            return Err(TransferError::Degenerate {
+                method: "power normalisation",
+                reason: format!("power {power}; it is above 0 and at most 1"),
+            });
+        }
+        let of = |value: &f32| value.abs().powf(power).copysign(*value);
+        Ok(Self {
+            values: self.values.iter().map(of).collect(),
+            dim: self.dim,
+        })
     }
 
     /// The mean row; zeros where there is none.
@@ -319,5 +357,25 @@ pub(crate) fn check_weights(
             "no image of class {class} has a weight above 0; add some or leave the class out"
         )),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_side_by_side_and_roots_of_values() {
+        let a = Features::new(vec![1.0, -4.0, 9.0, 0.0], 2).unwrap();
+        let b = Features::new(vec![5.0, 6.0], 1).unwrap();
+        assert_eq!(
+            a.beside(&b).unwrap().values(),
+            [1.0, -4.0, 5.0, 9.0, 0.0, 6.0]
+        );
+        assert!(a.beside(&a.select(&[0])).is_err());
+        let roots = a.power_normalized(0.5).unwrap();
+        assert_eq!(roots.values(), [1.0, -2.0, 3.0, 0.0]);
+        assert!(a.power_normalized(0.0).is_err() && a.power_normalized(f32::NAN).is_err());
     }
 }

@@ -93,7 +93,7 @@ impl TrAdaBoost {
             if error >= 0.5 && !rounds.is_empty() {
                 break;
             }
-            let bounded = error.clamp(0.5 / n_target, 0.499);
+            let bounded = error.max(0.5 / n_target).min(0.499);
             let gain = (1.0 - bounded) / bounded;
             rounds.push((head, gain.ln()));
             if error >= 0.5 {

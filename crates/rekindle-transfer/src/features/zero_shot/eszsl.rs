@@ -190,7 +190,8 @@ impl EszslMap {
     }
 }
 
-fn seen_classes(labels: &[usize]) -> Vec<usize> {
+/// The classes that occur, sorted.
+pub(super) fn seen_classes(labels: &[usize]) -> Vec<usize> {
     let mut seen = labels.to_vec();
     seen.sort_unstable();
     seen.dedup();

@@ -1,18 +1,18 @@
 //! The loop over epochs.
 
-use std::path::Path;
+mod keep;
+
+pub(crate) use keep::write_weights;
+
 use std::rc::Rc;
 use std::time::Instant;
 
-use burn::module::Module;
-use rekindle_resnet::named_tensors;
-use rekindle_resnet::state_dict::HostTensor;
-use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
-use rekindle_transfer::{Backbone, Classifier, Plan};
+use rekindle_resnet::weights::ModelInfo;
+use rekindle_transfer::{Backbone, Plan};
 
 use crate::announce::{announce, emit, stage_summary};
 use crate::checkpoint::{self, LoopState, Partial, Weights};
-use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
+use crate::events::{EndReason, EpochMetrics, Event};
 use crate::feed::{Batch, Feed};
 use crate::learner::Learner;
 use crate::predictor::Predictions;
@@ -110,28 +110,6 @@ impl<'a, B: Backbone> Run<'a, B> {
             class_weights,
             clock,
         })
-    }
-
-    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainerError> {
-        self.position = checkpoint.position();
-        let plan = self.plan(self.position.epochs)?;
-        self.learner.follow(plan);
-        let optimizer = self.trainer.recipe.optimizer.clone();
-        self.state = checkpoint::restore(checkpoint.path(), &mut self.learner, &optimizer)?;
-        self.clock.before = self.state.seconds_total;
-        let best = match &self.writer {
-            Some(writer) => writer.directory().best_weights_path(),
-            None => return Ok(()),
-        };
-        if self.state.best.epoch().is_some() && best.exists() {
-            let weights = checkpoint::read_plain(&best, self.learner.classifier())?;
-            let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
-            let predictor = crate::Predictor::new(&classifier);
-            let batches = self.val.epoch(0, &self.trainer.device);
-            self.best_predictions = predictor.predict(batches, |_| ())?;
-            self.best_weights = Some(weights);
-        }
-        Ok(())
     }
 
     fn epochs(&mut self) -> Result<EndReason, TrainerError> {
@@ -350,136 +328,6 @@ impl<'a, B: Backbone> Run<'a, B> {
         self.emit(Event::EpochEnded { metrics })
     }
 
-    /// Writes a checkpoint, and the best weights where they are newer than the file.
-    fn save(&mut self) -> Result<(), TrainerError> {
-        self.refuse_broken_weights()?;
-        self.state.seconds_total = self.clock.seconds();
-        self.clock.saved = Instant::now();
-        self.write_best()?;
-        let Some(writer) = &self.writer else {
-            return Ok(());
-        };
-        let (learner, state) = (&self.learner, &self.state);
-        let saved = writer.save_checkpoint(self.position, state.best.epoch(), |folder| {
-            checkpoint::save(folder, learner, state)
-        })?;
-        let path = saved.path().to_path_buf();
-        self.emit(Event::CheckpointSaved {
-            epoch: self.position.epochs,
-            path,
-        })
-    }
-
-    /// A step may end in weights that are no numbers after a loss that was one; a checkpoint of these would replace the
-    /// last that is worth something.
-    fn refuse_broken_weights(&self) -> Result<(), TrainerError> {
-        let weights = checkpoint::weights_of(self.learner.classifier());
-        let broken = |(name, tensor): (&String, &HostTensor)| {
-            let value = tensor.values.iter().find(|value| !value.is_finite())?;
-            Some((name.clone(), *value))
-        };
-        match weights.iter().find_map(broken) {
-            None => Ok(()),
-            Some((tensor, value)) => Err(TrainerError::BrokenWeights {
-                epoch: self.position.epochs,
-                tensor,
-                value,
-                kept: self.kept(),
-            }),
-        }
-    }
-
-    /// What is left of a run that fails, as the end of a sentence.
-    fn kept(&self) -> String {
-        let Some(writer) = &self.writer else {
-            return String::new();
-        };
-        let best = self.state.best.epoch().map(|epoch| {
-            let path = writer.directory().best_weights_path();
-            format!(
-                "; the best weights, of epoch {epoch}, are in {}",
-                path.display()
-            )
-        });
-        let last = writer.directory().latest_checkpoint().ok().flatten();
-        let last = last.map(|last| format!("; the last checkpoint is {}", last.path().display()));
-        best.unwrap_or_default() + &last.unwrap_or_default()
-    }
-
-    /// Saves what is good of a run that fails. The error that ended it is the one to report, so those on the way out
-    /// are not.
-    fn fail(mut self, error: TrainerError) -> TrainerError {
-        let diverged = matches!(
-            error,
-            TrainerError::Diverged { .. } | TrainerError::BrokenWeights { .. }
-        );
-        let _ = self.write_best();
-        let _ = self.end(if diverged {
-            EndReason::Diverged
-        } else {
-            EndReason::Failed
-        });
-        error
-    }
-
-    fn write_best(&mut self) -> Result<(), TrainerError> {
-        if let (Some(writer), Some(weights), false) =
-            (&self.writer, &self.best_weights, self.is_best_written)
-        {
-            let path = writer.directory().best_weights_path();
-            write_weights(&path, self.learner.classifier(), weights, &self.info)?;
-            self.is_best_written = true;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, reason: EndReason) -> Result<Fitted<B>, TrainerError> {
-        if reason != EndReason::Interrupted {
-            self.save()?;
-        }
-        let outcome = self.end(reason)?;
-        let weights = match self.best_weights {
-            Some(weights) => weights,
-            None => checkpoint::weights_of(self.learner.classifier()),
-        };
-        let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
-        Ok(Fitted {
-            classifier,
-            history: self.state.history,
-            predictions: self.best_predictions,
-            seconds_train: self.state.seconds_train,
-            seconds_total: outcome.seconds,
-            outcome,
-            best_weights: weights,
-            info: self.info,
-            writer: self.writer,
-        })
-    }
-
-    fn end(&mut self, reason: EndReason) -> Result<RunOutcome, TrainerError> {
-        let accuracy = |metrics: Option<&EpochMetrics>| metrics.and_then(|m| m.valid_accuracy);
-        let history = &self.state.history;
-        let best_epoch = self.state.best.epoch();
-        let outcome = RunOutcome {
-            reason,
-            epochs: history.len(),
-            best_epoch,
-            best_accuracy: accuracy(best_epoch.and_then(|epoch| history.get(epoch - 1))),
-            last_accuracy: accuracy(history.last()),
-            seconds: self.clock.seconds(),
-            best_weights: self
-                .writer
-                .as_ref()
-                .map(|writer| writer.directory().best_weights_path()),
-            directory: self
-                .writer
-                .as_ref()
-                .map(|writer| writer.path().to_path_buf()),
-        };
-        self.emit(Event::RunEnded(outcome.clone()))?;
-        Ok(outcome)
-    }
-
     fn plan(&self, epoch: usize) -> Result<Plan, TrainerError> {
         let stages = self.learner.classifier().backbone.stage_names();
         Ok(self.trainer.strategy.plan(stages, epoch)?)
@@ -514,21 +362,6 @@ impl<'a, B: Backbone> Run<'a, B> {
             None => Ok(()),
         }
     }
-}
-
-/// Writes a classifier's weights under the names of a plain network.
-pub(crate) fn write_weights<B: Backbone>(
-    path: &Path,
-    classifier: &Classifier<B>,
-    weights: &Weights,
-    info: &ModelInfo,
-) -> Result<(), rekindle_resnet::Error> {
-    let plain = checkpoint::plain_names(classifier, weights.clone());
-    write_safetensors(
-        path,
-        named_tensors(plain, TensorOut::f32),
-        &info.to_metadata(),
-    )
 }
 
 /// The files of a batch, for an error message.
