@@ -25,9 +25,9 @@ pub(super) fn draw(html: &mut Html, calibration: &Calibration, scaled: Option<&T
     html.node("figure", &[class("square")], |html| {
         let error = text::percent(calibration.ece);
         let caption = match scaled {
-            None => format!("Reliability (expected calibration error {error})"),
+            None => format!("Reliability (ECE {error})"),
             Some(temperature) => {
-                format!("With temperature {:.2} (error {error})", temperature.value)
+                format!("With temperature {:.2} (ECE {error})", temperature.value)
             }
         };
         html.leaf("figcaption", &[], &caption);
@@ -144,7 +144,10 @@ fn verdict(calibration: &Calibration) -> String {
         o if o > 0.0 => format!("On average {offset} more confident than right."),
         _ => format!("On average {offset} less confident than right."),
     };
-    format!("{leaning} Bars: accuracy, orange lines: mean confidence; they should meet.")
+    format!(
+        "{leaning} Bars: accuracy, orange lines: mean confidence; they should meet. ECE is the expected calibration \
+         error, the mean distance between the two."
+    )
 }
 
 fn effect(temperature: &Temperature) -> String {

@@ -36,8 +36,8 @@ pub(super) fn draw(html: &mut Html, map: &FeatureMap, classes: &[String]) {
 pub(super) fn plane(html: &mut Html, map: &FeatureMap, classes: &[String]) {
     let values =
         |value: fn(&MapPoint) -> f64| -> Vec<f64> { map.points.iter().map(value).collect() };
-    let x = Axis::linear(&values(|point| point.x), 6, MARGIN, WIDTH - MARGIN);
-    let y = Axis::linear(&values(|point| point.y), 6, HEIGHT - MARGIN, MARGIN);
+    let x = Axis::linear(&values(|point| point.x), 20, MARGIN, WIDTH - MARGIN);
+    let y = Axis::linear(&values(|point| point.y), 20, HEIGHT - MARGIN, MARGIN);
     let title = "Validation images by their features";
     let attributes = canvas(WIDTH, HEIGHT, title).to_vec_with_width(WIDTH);
     html.node("svg", &attributes, |html| {
