@@ -20,7 +20,7 @@ else
 fi
 
 mkdir -p "$dist"
-CARGO_TARGET_DIR="$target" cargo build --locked --release --target wasm32-unknown-unknown
+CARGO_TARGET_DIR="$target" cargo build --release --target wasm32-unknown-unknown
 "$bindgen" --target web --no-typescript --out-dir "$dist" "$target/wasm32-unknown-unknown/release/rekindle_web.wasm"
 
 # A model of your own: examples/web/build.sh ants-bees.safetensors

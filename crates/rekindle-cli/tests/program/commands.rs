@@ -155,6 +155,7 @@ fn runs_are_compared_side_by_side_and_as_files() {
         "notes.txt",
         "not an image extension",
         "broken",
+        "torn.png",
         "Class by class",
         "data:image/jpeg;base64,",
     ] {
@@ -162,6 +163,13 @@ fn runs_are_compared_side_by_side_and_as_files() {
     }
     assert!(!html.contains(HOSTILE) && !html.contains("<b>broken") && !html.contains("<script"));
     assert!(!html.contains("http://") && !html.contains("https://"));
+    // Features are kept there, so the bad file was met before the first epoch.
+    let log = std::fs::read_to_string(workshop.runs.join("features/metrics.jsonl")).unwrap();
+    let skipped = log.lines().find(|line| line.contains("skipped_file"));
+    assert!(
+        skipped.is_some_and(|line| line.contains("torn.png")),
+        "{log}"
+    );
     assert!(images.join("accuracy.svg").is_file() && images.join("report.json").is_file());
 }
 
@@ -200,7 +208,7 @@ fn features_of_a_folder_are_a_table() {
         text(&out),
         "--json",
     ])
-    .ends_with(0)
+    .ends_with(3)
     .json();
     assert_eq!(told["images"], 20);
     let checkpoint = rekindle::resnet::weights::read(&out).unwrap();

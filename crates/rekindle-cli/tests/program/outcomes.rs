@@ -78,9 +78,9 @@ fn three_is_for_images_with_problems() {
         .json();
     assert_eq!(
         (&found["clean"], found["checked"].as_u64()),
-        (&false.into(), Some(61))
+        (&false.into(), Some(62))
     );
-    assert_eq!(found["bad"].as_array().unwrap().len(), 1);
+    assert_eq!(found["bad"].as_array().unwrap().len(), 2);
     assert_eq!(found["ignored"][0]["reason"], "not an image extension");
 
     let folder = tempfile::tempdir().unwrap();

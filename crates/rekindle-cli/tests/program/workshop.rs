@@ -84,6 +84,7 @@ pub fn workshop() -> &'static Workshop {
             std::fs::rename(split.join("bees"), split.join(HOSTILE)).unwrap();
         }
         std::fs::write(data.join("train/ants/notes.txt"), "not a picture").unwrap();
+        std::fs::write(data.join("train/ants/torn.png"), "no png").unwrap();
         std::fs::write(data.join("val/ants/<b>broken<b>.png"), "no png").unwrap();
         let weights = folder.path().join("source.safetensors");
         std::fs::write(&weights, SOURCE_WEIGHTS).unwrap();
