@@ -44,6 +44,7 @@ mod plan;
 mod prefetch;
 pub mod rng;
 mod sampler;
+mod scan;
 mod split;
 mod transform;
 mod verify;

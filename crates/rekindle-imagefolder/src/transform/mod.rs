@@ -6,12 +6,13 @@ mod crop;
 mod erase;
 mod pipeline;
 mod resize;
+mod run;
 
 pub use auto::AugmentOp;
 pub use crop::CropBox;
-pub(crate) use pipeline::Start;
 pub use pipeline::{FloatImage, Pipeline};
 pub use resize::Interpolation;
+pub(crate) use run::Start;
 
 use serde::{Deserialize, Serialize};
 
