@@ -24,8 +24,11 @@ pub struct Temperature {
 /// Parts of the samples that are held out in turn.
 const FOLDS: usize = 5;
 
-/// Halvings of the interval of ln(1 / T): beyond the precision of what the temperature is fitted to.
-const HALVINGS: usize = 40;
+/// Relative precision of 1 / T, far beyond that of what it is fitted to.
+const PRECISION: f64 = 1e-7;
+
+/// Steps at most; Newton's method takes about six, and the bounds take as many halvings as they need.
+const STEPS: usize = 60;
 
 impl Temperature {
     /// Smallest temperature: where every answer is right, ever smaller ones would fit ever better.
@@ -56,10 +59,11 @@ impl Temperature {
             labels,
             classes,
         };
+        let whole = all.inverse_temperature(1.0, |_| true);
         let mut scaled = vec![0.0; logits.len()];
         for fold in 0..FOLDS {
             // Samples come class by class, so every fifth one of them is a fair share of each class.
-            let inverse = all.inverse_temperature(|sample| sample % FOLDS != fold);
+            let inverse = all.inverse_temperature(whole, |sample| sample % FOLDS != fold);
             for sample in (fold..labels.len()).step_by(FOLDS) {
                 let row = softmax(all.row(sample), inverse);
                 scaled[sample * classes..(sample + 1) * classes].copy_from_slice(&row);
@@ -68,7 +72,7 @@ impl Temperature {
         let narrow: Vec<f32> = scaled.iter().map(|p| *p as f32).collect();
         let bins = Calibration::BINS;
         Ok(Self {
-            value: 1.0 / all.inverse_temperature(|_| true),
+            value: 1.0 / whole,
             cross_entropy_before: all.cross_entropy(|sample| softmax(all.row(sample), 1.0)),
             cross_entropy_after: all
                 .cross_entropy(|sample| scaled[sample * classes..(sample + 1) * classes].to_vec()),
@@ -88,38 +92,57 @@ impl Samples<'_> {
         &self.logits[sample * self.classes..(sample + 1) * self.classes]
     }
 
-    /// Where the cross entropy of the chosen samples is smallest: it is convex in 1 / T, so the sign of its
-    /// slope says on which side that is.
-    fn inverse_temperature(&self, is_chosen: impl Fn(usize) -> bool) -> f64 {
-        let chosen: Vec<usize> = (0..self.labels.len())
-            .filter(|sample| is_chosen(*sample))
-            .collect();
-        if chosen.is_empty() {
-            return 1.0;
+    /// Where the cross entropy of the chosen samples is smallest. It is convex in 1 / T: Newton's method from
+    /// `start`, and halving where that leaves what the signs of the slopes allow, or is slow.
+    fn inverse_temperature(&self, start: f64, is_chosen: impl Fn(usize) -> bool) -> f64 {
+        let (mut low, mut high) = (1.0 / Temperature::HIGHEST, 1.0 / Temperature::LOWEST);
+        // Where every answer is right, ever larger inverses would fit ever better.
+        if self.derivatives(high, &is_chosen).0 <= 0.0 {
+            return high;
         }
-        let slope = |inverse: f64| -> f64 {
-            let slopes = chosen.iter().map(|&sample| {
-                let row = self.row(sample);
-                let expected: f64 = softmax(row, inverse)
-                    .iter()
-                    .zip(row)
-                    .map(|(probability, logit)| probability * logit)
-                    .sum();
-                expected - row[self.labels[sample]]
-            });
-            slopes.sum()
-        };
-        let mut low = (1.0 / Temperature::HIGHEST).ln();
-        let mut high = (1.0 / Temperature::LOWEST).ln();
-        for _ in 0..HALVINGS {
-            let middle = 0.5 * (low + high);
-            if slope(middle.exp()) > 0.0 {
-                high = middle;
+        if self.derivatives(low, &is_chosen).0 >= 0.0 {
+            return low;
+        }
+        let mut inverse = start.clamp(low, high);
+        let mut before = f64::INFINITY;
+        for _ in 0..STEPS {
+            let (slope, curvature) = self.derivatives(inverse, &is_chosen);
+            if slope > 0.0 {
+                high = inverse;
             } else {
-                low = middle;
+                low = inverse;
+            }
+            let newton = inverse - slope / curvature;
+            let is_fast = slope.abs() <= 0.25 * before;
+            let is_there = (newton / inverse - 1.0).abs() < PRECISION;
+            inverse = if is_there || (is_fast && newton > low && newton < high) {
+                newton
+            } else {
+                (low * high).sqrt()
+            };
+            before = slope.abs();
+            if is_there || high / low - 1.0 < PRECISION {
+                break;
             }
         }
-        (0.5 * (low + high)).exp()
+        inverse
+    }
+
+    /// First and second derivative, by 1 / T, of the cross entropy summed over the chosen samples: what the
+    /// probabilities expect of the logits less the true class's, and their variance.
+    fn derivatives(&self, inverse: f64, is_chosen: impl Fn(usize) -> bool) -> (f64, f64) {
+        let (mut slope, mut curvature) = (0.0, 0.0);
+        for sample in (0..self.labels.len()).filter(|sample| is_chosen(*sample)) {
+            let row = self.row(sample);
+            let (mut mean, mut square) = (0.0, 0.0);
+            for (probability, logit) in softmax(row, inverse).iter().zip(row) {
+                mean += probability * logit;
+                square += probability * logit * logit;
+            }
+            slope += mean - row[self.labels[sample]];
+            curvature += (square - mean * mean).max(0.0);
+        }
+        (slope, curvature)
     }
 
     fn cross_entropy(&self, probabilities: impl Fn(usize) -> Vec<f64>) -> f64 {
