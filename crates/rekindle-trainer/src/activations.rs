@@ -72,19 +72,16 @@ impl<B: Backbone> FrozenPart<B> {
         progress: &mut impl FnMut(usize),
     ) -> Result<KeptView, TrainerError> {
         let dataset = loader.dataset();
-        let images = dataset.len();
-        let mut missing: Vec<usize> = Vec::new();
-        let mut stamps: Vec<String> = Vec::new();
-        for index in 0..images {
-            let row = row_of(dataset, index, view);
-            if cache.find(&row).is_none() {
-                missing.push(index);
-                stamps.push(row.stamp);
-            }
-        }
-        progress(images - missing.len());
+        // Pictures as they are before they are decoded: one that changes meanwhile is computed afresh next time.
+        let rows: Vec<Row> = (0..dataset.len())
+            .map(|index| row_of(dataset, index, view))
+            .collect();
+        let missing: Vec<usize> = (0..rows.len())
+            .filter(|index| cache.find(&rows[*index]).is_none())
+            .collect();
+        progress(rows.len() - missing.len());
         let mut skipped: Vec<Skipped> = Vec::new();
-        let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing.clone())));
+        let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing)));
         for batch in feed.epoch(0, &self.device) {
             let batch = batch?;
             let count = batch.indices.len();
@@ -98,28 +95,12 @@ impl<B: Backbone> FrozenPart<B> {
             let values: Vec<f32> = output.into_data().iter::<f32>().collect();
             let length = values.len() / count;
             for (index, values) in batch.indices.iter().zip(values.chunks_exact(length)) {
-                // The picture as it was before it was decoded: where it changed meanwhile, it is computed afresh next time.
-                let stamp = missing
-                    .binary_search(index)
-                    .map_or_else(|_| String::new(), |at| stamps[at].clone());
-                let row = Row {
-                    stamp,
-                    ..row_of(dataset, *index, view)
-                };
-                cache.insert(row, &shape[1..], values)?;
+                cache.insert(rows[*index].clone(), &shape[1..], values)?;
             }
         }
         cache.save()?;
-        let stamp_of = |index: usize| missing.binary_search(&index).ok().map(|at| &stamps[at]);
-        let place = |index| {
-            let mut row = row_of(dataset, index, view);
-            if let Some(stamp) = stamp_of(index) {
-                row.stamp.clone_from(stamp);
-            }
-            cache.find(&row)
-        };
         Ok(KeptView {
-            places: (0..images).map(place).collect(),
+            places: rows.iter().map(|row| cache.find(row)).collect(),
             cache,
             skipped,
         })

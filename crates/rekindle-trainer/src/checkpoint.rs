@@ -72,13 +72,14 @@ pub(crate) fn plain_names<B: Backbone>(classifier: &Classifier<B>, weights: Weig
         .collect()
 }
 
-/// Writes a learner's weights, its optimiser's state and the loop's into `folder`.
+/// Writes a learner's `weights`, its optimiser's state and the loop's into `folder`.
 pub(crate) fn save<B: Backbone>(
     folder: &Path,
+    weights: Weights,
     learner: &Learner<B>,
     state: &LoopState,
 ) -> Result<(), WriteError> {
-    let tensors = weights_of(learner.classifier())
+    let tensors = weights
         .into_iter()
         .map(|(name, tensor)| TensorOut::f32(name, tensor.shape, &tensor.values))
         .collect();

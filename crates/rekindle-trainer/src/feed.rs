@@ -45,7 +45,7 @@ impl Feed {
     pub fn batches(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.batches(),
-            Feed::Activations(feed) => feed.images().div_ceil(feed.batch_size),
+            Feed::Activations(feed) => feed.images.div_ceil(feed.batch_size),
         }
     }
 
@@ -53,7 +53,7 @@ impl Feed {
     pub fn images(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.dataset().len(),
-            Feed::Activations(feed) => feed.images(),
+            Feed::Activations(feed) => feed.images,
         }
     }
 
@@ -184,6 +184,8 @@ pub struct ActivationFeed {
     activations: Activations,
     loader: Loader,
     batch_size: usize,
+    /// Counted once, for it is asked for at every batch.
+    images: usize,
 }
 
 impl ActivationFeed {
@@ -191,6 +193,7 @@ impl ActivationFeed {
     /// `e` modulo the number of views.
     pub fn new(activations: Activations, loader: Loader, batch_size: usize) -> Self {
         Self {
+            images: activations.usable().count(),
             activations,
             loader,
             batch_size,
@@ -200,10 +203,6 @@ impl ActivationFeed {
     /// The activations.
     pub fn activations(&self) -> &Activations {
         &self.activations
-    }
-
-    fn images(&self) -> usize {
-        self.activations.usable().count()
     }
 
     fn epoch(&self, epoch: usize, first: usize, device: Device) -> Batches<'_> {

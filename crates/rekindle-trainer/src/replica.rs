@@ -27,9 +27,19 @@ pub(crate) struct Replica<B: Backbone> {
 
 impl<B: Backbone> Replica<B> {
     pub fn new(classifier: Classifier<B>, plan: Plan, label_smoothing: f64) -> Self {
+        let source = (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone));
+        Self::with_source(classifier, source, plan, label_smoothing)
+    }
+
+    fn with_source(
+        classifier: Classifier<B>,
+        source: Option<B>,
+        plan: Plan,
+        label_smoothing: f64,
+    ) -> Self {
         let classifier = tuning::apply(classifier, &plan);
         Self {
-            source: (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone)),
+            source,
             prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
             classifier,
             plan,
@@ -39,20 +49,14 @@ impl<B: Backbone> Replica<B> {
 
     /// The same on another device (with autodiff), or once more on the same: its running statistics go their own way.
     pub fn on(&self, device: &Device) -> Self {
-        let mut values = state_dict::collect(&self.classifier);
-        let own = state_dict::assign(self.classifier.valid(), |name| {
-            values.remove(name).map(|tensor| tensor.values)
-        });
         let plain = device.clone().without_autodiff();
-        let source = self.source.as_ref();
-        Self {
-            source: source.map(|source| source.clone().to_device(&plain)),
-            ..Self::new(
-                own.to_device(device).train(),
-                self.plan.clone(),
-                self.label_smoothing,
-            )
-        }
+        let source = self.source.clone();
+        Self::with_source(
+            self.classifier.valid().to_device(device).train(),
+            source.map(|source| source.to_device(&plain)),
+            self.plan.clone(),
+            self.label_smoothing,
+        )
     }
 
     pub fn follow(&mut self, plan: Plan) {

@@ -41,7 +41,8 @@ impl<B: Backbone> Run<'_, B> {
 
     /// Writes a checkpoint, and the best weights where they are newer than the file.
     pub(super) fn save(&mut self) -> Result<(), TrainerError> {
-        self.refuse_broken_weights()?;
+        let weights = checkpoint::weights_of(self.learner.classifier());
+        self.refuse_broken(&weights)?;
         self.state.seconds_total = self.clock.seconds();
         self.clock.saved = Instant::now();
         self.write_best()?;
@@ -50,7 +51,7 @@ impl<B: Backbone> Run<'_, B> {
         };
         let (learner, state) = (&self.learner, &self.state);
         let saved = writer.save_checkpoint(self.position, state.best.epoch(), |folder| {
-            checkpoint::save(folder, learner, state)
+            checkpoint::save(folder, weights, learner, state)
         })?;
         let path = saved.path().to_path_buf();
         self.emit(Event::CheckpointSaved {
@@ -61,8 +62,7 @@ impl<B: Backbone> Run<'_, B> {
 
     /// A step may end in weights that are no numbers after a loss that was one; a checkpoint of these would replace the
     /// last that is worth something.
-    fn refuse_broken_weights(&self) -> Result<(), TrainerError> {
-        let weights = checkpoint::weights_of(self.learner.classifier());
+    fn refuse_broken(&self, weights: &Weights) -> Result<(), TrainerError> {
         let broken = |(name, tensor): (&String, &HostTensor)| {
             let value = tensor.values.iter().find(|value| !value.is_finite())?;
             Some((name.clone(), *value))
