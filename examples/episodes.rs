@@ -8,6 +8,9 @@
 //! Snell et al. 2017: embeddings of 64 numbers, classes by the nearest mean of their examples, turned characters as classes
 //! of their own in training. `--json` prints the result for a program.
 
+#[path = "common/outcome.rs"]
+mod outcome;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -68,13 +71,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

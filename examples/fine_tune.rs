@@ -4,6 +4,9 @@
 //! cargo run --release --example fine_tune -- --data hymenoptera --weights resnet18-f37072fd.pth --out ants-bees.safetensors
 //! ```
 
+#[path = "common/outcome.rs"]
+mod outcome;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,13 +52,7 @@ enum Views {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {

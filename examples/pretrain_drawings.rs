@@ -7,6 +7,9 @@
 //! It takes about half an hour on two cores. The result is the file that the crate carries as
 //! `rekindle::drawings::SOURCE_WEIGHTS`.
 
+#[path = "common/outcome.rs"]
+mod outcome;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,13 +57,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

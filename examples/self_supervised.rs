@@ -9,6 +9,8 @@
 //! without labels are SimSiam, Barlow Twins and telling by how many quarters a digit was turned. `--json` prints the table for
 //! a program.
 
+#[path = "common/outcome.rs"]
+mod outcome;
 #[path = "digits/set.rs"]
 mod set;
 
@@ -61,13 +63,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,6 +7,9 @@
 //!
 //! Figures are the median over `--repeats` batches (epochs for `data`) after `--warmup`.
 
+#[path = "common/outcome.rs"]
+mod outcome;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -78,13 +81,7 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -7,6 +7,9 @@
 //! A few pictures a class are learnt from, all others are the test; every way has the same pictures, steps and seed. `--json`
 //! prints the table for a program.
 
+#[path = "common/outcome.rs"]
+mod outcome;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,13 +64,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 /// A way of tuning: a strategy's plan, or low-rank adapters.

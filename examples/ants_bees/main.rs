@@ -11,6 +11,8 @@
 
 mod arguments;
 mod origin;
+#[path = "../common/outcome.rs"]
+mod outcome;
 mod outputs;
 
 use std::path::Path;
@@ -31,13 +33,7 @@ use rekindle::transfer::Strategy;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

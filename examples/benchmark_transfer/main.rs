@@ -11,6 +11,8 @@
 mod gather;
 mod jobs;
 mod kept;
+#[path = "../common/outcome.rs"]
+mod outcome;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,13 +45,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

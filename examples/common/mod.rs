@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each program uses a part
 
 pub mod drawn;
+pub mod outcome;
 pub mod table;
 
 use std::path::{Path, PathBuf};
@@ -146,17 +147,8 @@ pub fn compute(weights: &Path, path: &Path, device: &Device) -> Result<Images, F
 pub fn source_head(weights: &Path) -> Result<LinearHead, Failure> {
     let model = Pretrained::open(weights, &Device::flex())?.model;
     let fc = model.fc.ok_or("the weights have no classifier")?;
-    let bias = fc.bias.ok_or("the classifier has no bias")?;
-    Ok(LinearHead {
-        weight: fc
-            .weight
-            .val()
-            .swap_dims(0, 1)
-            .into_data()
-            .iter::<f32>()
-            .collect(),
-        bias: bias.val().into_data().iter::<f32>().collect(),
-    })
+    fc.bias.as_ref().ok_or("the classifier has no bias")?;
+    Ok(LinearHead::of(&fc))
 }
 
 /// Reads a file that `extract_features` wrote.

@@ -9,6 +9,8 @@
 //! the first half of the 10,000 test digits stands in for the one, the second half for the other. Labels of a target are used
 //! for nothing but the table. `--json` prints it for a program.
 
+#[path = "../common/outcome.rs"]
+mod outcome;
 mod set;
 
 use std::path::PathBuf;
@@ -60,13 +62,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -42,13 +42,7 @@ const PENALTIES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 const POWERS: [i32; 5] = [-2, -1, 0, 1, 2];
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::outcome::exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

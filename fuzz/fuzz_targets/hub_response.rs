@@ -27,7 +27,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
 });
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
-    ANSWER.lock().expect("no panic in between").clone_from(&bytes.to_vec());
+    *ANSWER.lock().expect("no panic in between") = bytes.to_vec();
     let folder = folder().join("hub");
     let _ = std::fs::remove_dir_all(&folder);
     let hub = Hub::at(&folder)

@@ -12,6 +12,9 @@ pub const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
 
+/// Names that the validation part of a folder may have, the first that exists counts.
+pub const VALIDATION_NAMES: [&str; 4] = ["val", "valid", "validation", "test"];
+
 /// One image file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
@@ -238,7 +241,7 @@ impl ImageFolder {
             classes: Some(train.classes.clone()),
             ..ScanOptions::default()
         };
-        let val = Self::open_with(find(&["val", "valid", "validation", "test"])?, &options)?;
+        let val = Self::open_with(find(&VALIDATION_NAMES)?, &options)?;
         Ok((train, val))
     }
 

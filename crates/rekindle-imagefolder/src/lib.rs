@@ -53,7 +53,7 @@ pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::Error;
-pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
+pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions, VALIDATION_NAMES};
 pub use loader::{Epoch, Loader};
 pub use mix::Mix;
 pub use sampler::{Sampler, class_weights};

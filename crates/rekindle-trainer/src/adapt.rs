@@ -1,12 +1,10 @@
 //! A pretrained network under a strategy, ready to train.
 
-use std::sync::Arc;
-
-use rekindle_imagefolder::{Loader, OnBadFile};
 use rekindle_resnet::{Pretrained, ResNet, ResNetConfig, state_dict};
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 
 use crate::feed::Feed;
+use crate::sources::train_loader;
 use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
 
 impl Trainer<'_, ResNet> {
@@ -61,11 +59,7 @@ impl<B: Backbone> Trainer<'_, B> {
         self.recipe.validate()?;
         let stages = self.classifier.backbone.stage_names();
         let plan = self.strategy.plan(stages, 0)?;
-        let loader = Loader::new(Arc::clone(&self.data.train))
-            .batch_size(self.recipe.batch_size)
-            .workers(self.recipe.workers)
-            .shuffle(self.recipe.seed)
-            .on_bad_file(OnBadFile::Skip);
+        let loader = train_loader(&self.data, &self.recipe);
         let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device);
         finder.run_with(learner, &Feed::Images(loader), &self.device, progress)
     }

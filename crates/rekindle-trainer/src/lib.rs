@@ -83,7 +83,7 @@ pub use fine_tune::{FineTune, FineTuned, TestViews, fine_tune};
 pub use grad_cam::GradCam;
 pub use learner::{Learner, StepOutcome};
 pub use lr_finder::{LrCurve, LrFinder};
-pub use model::{Answer, Evaluated, Model, image_files};
+pub use model::{Answer, Evaluated, Model, image_files, weights_file};
 pub use optimizer::{Optimizer, clip_norm};
 pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};

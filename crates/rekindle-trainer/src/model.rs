@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{Ignored, Skipped};
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Sample, ScanOptions};
+use rekindle_imagefolder::{
+    Ignored, ImageDataset, ImageFolder, Loader, OnBadFile, Sample, ScanOptions, Skipped,
+    VALIDATION_NAMES,
+};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::Classifier;
@@ -85,13 +87,7 @@ impl Model {
     /// Those of [`Pretrained::open`]; [`TrainerError::NotARunDirectory`] for another folder, and
     /// [`TrainerError::UnusableData`] for weights without a classifier.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, TrainerError> {
-        let path = path.as_ref();
-        let file = if path.is_dir() {
-            RunDirectory::open(path)?.best_weights_path()
-        } else {
-            path.to_path_buf()
-        };
-        Self::from_pretrained(Pretrained::open(file, device)?)
+        Self::from_pretrained(Pretrained::open(weights_file(path)?, device)?)
     }
 
     /// A network that was read already.
@@ -289,11 +285,24 @@ pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
     Ok(found)
 }
 
+/// The file itself, or the best weights of a run directory.
+///
+/// # Errors
+///
+/// [`TrainerError::NotARunDirectory`] for another folder.
+pub fn weights_file(path: impl AsRef<Path>) -> Result<PathBuf, TrainerError> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return Ok(RunDirectory::open(path)?.best_weights_path());
+    }
+    Ok(path.to_path_buf())
+}
+
 fn validation_part(folder: &Path) -> PathBuf {
     if !folder.join("train").is_dir() {
         return folder.to_path_buf();
     }
-    ["val", "valid", "validation", "test"]
+    VALIDATION_NAMES
         .iter()
         .map(|name| folder.join(name))
         .find(|part| part.is_dir())

@@ -65,15 +65,5 @@ pub(crate) fn pooled(
 
 /// Takes the classifier off a network, as a head for pooled features.
 pub(crate) fn take_head(model: &mut ResNet) -> Option<LinearHead> {
-    model.fc.take().map(|fc| {
-        let weight = fc.weight.val().swap_dims(0, 1);
-        let [classes, _] = weight.dims();
-        LinearHead {
-            weight: weight.into_data().iter::<f32>().collect(),
-            bias: fc.bias.map_or_else(
-                || vec![0.0; classes],
-                |bias| bias.val().into_data().iter::<f32>().collect(),
-            ),
-        }
-    })
+    model.fc.take().map(|fc| LinearHead::of(&fc))
 }

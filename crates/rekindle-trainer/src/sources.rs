@@ -9,15 +9,24 @@ use rekindle_transfer::{Backbone, FrozenPrefix};
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
 use crate::announce::{emit, tell};
-use crate::data::eval_pipeline;
+use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
 use crate::feed::{ActivationFeed, Feed};
-use crate::recipe::Cache;
+use crate::recipe::{Cache, Recipe};
 use crate::run_directory::RunWriter;
 use crate::trainer::Trainer;
 
 /// Images that go through the network together in validation.
 const VALIDATION_BATCH: usize = 32;
+
+/// Training images as the recipe wants them, not mixed.
+pub(crate) fn train_loader(data: &TransferData, recipe: &Recipe) -> Loader {
+    Loader::new(Arc::clone(&data.train))
+        .batch_size(recipe.batch_size)
+        .workers(recipe.workers)
+        .shuffle(recipe.seed)
+        .on_bad_file(recipe.on_bad_file)
+}
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
 /// them; and the seconds that computing the training activations took.
@@ -27,11 +36,7 @@ pub(crate) fn feeds<B: Backbone>(
 ) -> Result<(Feed, Feed, f64), TrainerError> {
     let recipe = trainer.recipe.clone();
     let data = trainer.data.clone();
-    let mut train_loader = Loader::new(Arc::clone(&data.train))
-        .batch_size(recipe.batch_size)
-        .workers(recipe.workers)
-        .shuffle(recipe.seed)
-        .on_bad_file(recipe.on_bad_file);
+    let mut train_loader = train_loader(&data, &recipe);
     if let Some(mix) = recipe.mix {
         train_loader = train_loader.mix(mix);
     }

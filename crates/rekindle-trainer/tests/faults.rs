@@ -64,6 +64,14 @@ fn ends_with(run: &RunDirectory, reason: EndReason) -> bool {
     matches!(run.events().unwrap().last(), Some(Event::RunEnded(outcome)) if outcome.reason == reason)
 }
 
+/// What a run that saves after every epoch ends with.
+fn failure(recipe: Recipe, path: &Path) -> TrainerError {
+    let trainer = Trainer::new(classifier(), data())
+        .recipe(recipe)
+        .checkpoint_interval(Duration::ZERO);
+    trainer.run_directory(path).fit().err().unwrap()
+}
+
 fn best_is_whole(run: &RunDirectory) -> bool {
     Pretrained::open(run.best_weights_path(), &Device::flex()).is_ok()
 }
@@ -155,13 +163,7 @@ fn a_run_that_diverges_keeps_the_last_good_checkpoint_and_says_where() {
         },
         ..recipe()
     };
-    let error = Trainer::new(classifier(), data())
-        .recipe(recipe)
-        .checkpoint_interval(Duration::ZERO)
-        .run_directory(&path)
-        .fit()
-        .err()
-        .unwrap();
+    let error = failure(recipe, &path);
     assert!(
         matches!(error, TrainerError::Diverged { epoch: 3, .. }),
         "{error}"
@@ -186,13 +188,7 @@ fn weights_that_are_no_numbers_make_no_checkpoint() {
         learning_rate: 1e38,
         ..recipe()
     };
-    let error = Trainer::new(classifier(), data())
-        .recipe(recipe)
-        .checkpoint_interval(Duration::ZERO)
-        .run_directory(&path)
-        .fit()
-        .err()
-        .unwrap();
+    let error = failure(recipe, &path);
     let is_expected = matches!(
         error,
         TrainerError::BrokenWeights { .. } | TrainerError::Diverged { .. }

@@ -82,3 +82,8 @@ pub enum TransferError {
         reason: String,
     },
 }
+
+/// The error of input that a method can't work with.
+pub(crate) fn degenerate<T>(method: &'static str, reason: String) -> Result<T, TransferError> {
+    Err(TransferError::Degenerate { method, reason })
+}

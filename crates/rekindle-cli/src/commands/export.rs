@@ -1,9 +1,9 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use rekindle::device::DeviceName;
 use rekindle::resnet::Pretrained;
-use rekindle::trainer::RunDirectory;
+use rekindle::trainer::weights_file;
 use serde_json::json;
 
 use crate::arguments::{Export, Format, Output};
@@ -15,7 +15,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         None => by_ending(&command.out)?,
     };
     let device: Device = DeviceName::Cpu.open()?;
-    let pretrained = Pretrained::open(weights(&command.model)?, &device)?;
+    let pretrained = Pretrained::open(weights_file(&command.model)?, &device)?;
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
         Format::Safetensors => model.save(out, &info)?,
@@ -40,13 +40,6 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         )
     });
     Ok(Outcome::Done)
-}
-
-fn weights(model: &Path) -> Result<PathBuf, Failure> {
-    if model.is_dir() {
-        return Ok(RunDirectory::open(model)?.best_weights_path());
-    }
-    Ok(model.to_path_buf())
 }
 
 fn by_ending(out: &Path) -> Result<Format, Failure> {

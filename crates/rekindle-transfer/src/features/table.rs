@@ -1,5 +1,7 @@
 //! Features of many images, and the linear heads that are learnt from them.
 
+use burn::nn::Linear;
+
 use crate::TransferError;
 
 /// Features `[count, dim]`, row-major.
@@ -194,6 +196,19 @@ pub struct LinearHead {
 }
 
 impl LinearHead {
+    /// The weights of a linear layer; its bias is zero where it has none.
+    pub fn of(layer: &Linear) -> Self {
+        let weight = layer.weight.val().swap_dims(0, 1);
+        let bias = layer.bias.as_ref().map(|bias| bias.val().into_data());
+        Self {
+            bias: bias.map_or_else(
+                || vec![0.0; weight.dims()[0]],
+                |bias| bias.iter::<f32>().collect(),
+            ),
+            weight: weight.into_data().iter::<f32>().collect(),
+        }
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.bias.len()

@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::linalg::{ThinSvd, centered_matrix, features, matrix, thin_svd};
 use crate::features::table::{Features, check_dim};
 
@@ -50,21 +51,25 @@ impl Coral {
     pub fn fit(&self, source: &Features, target: &Features) -> Result<CoralMap, TransferError> {
         check_dim("target features", target.dim(), source.dim())?;
         if !(self.regularization.is_finite() && self.regularization >= 0.0) {
-            return degenerate(format!(
-                "regularisation {}; it is at least 0",
-                self.regularization
-            ));
+            return degenerate(
+                METHOD,
+                format!("regularisation {}; it is at least 0", self.regularization),
+            );
         }
         if source.len() < 2 || target.len() < 2 {
-            return degenerate(format!(
-                "{} source and {} target images; a covariance needs two",
-                source.len(),
-                target.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{} source and {} target images; a covariance needs two",
+                    source.len(),
+                    target.len()
+                ),
+            );
         }
         let whiten = Power::new(source, self.regularization, -0.5)?;
         if !whiten.outside.is_finite() && whiten.factors.len() < source.dim() {
             return degenerate(
+                METHOD,
                 "the source's covariance is singular; give a regularisation above 0".into(),
             );
         }
@@ -129,13 +134,6 @@ impl Power {
             outside * rows[(i, j)] + inside[(i, j)]
         })
     }
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

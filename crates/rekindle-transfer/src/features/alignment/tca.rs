@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::linalg::{features, generalized_eigen, matrix};
 use crate::features::table::{Features, check_dim};
 
@@ -91,7 +92,10 @@ impl Tca {
         let trace: f64 = (0..count).map(|i| variance[(i, i)]).sum();
         let size: f64 = (0..count).map(|i| kernel[(i, i)]).sum::<f64>() / count as f64;
         if trace <= 1e-12 * size * size * count as f64 {
-            return degenerate("all images are alike; there is nothing to tell apart".into());
+            return degenerate(
+                METHOD,
+                "all images are alike; there is nothing to tell apart".into(),
+            );
         }
         let mu = self.mu;
         let penalty = Mat::from_fn(count, count, |i, j| {
@@ -120,16 +124,22 @@ impl Tca {
             Kernel::Gaussian(scale) => positive(scale),
         };
         if n_source == 0 || n_target == 0 || self.dimensions == 0 {
-            return degenerate(format!(
-                "{n_source} source images, {n_target} target images, {} dimensions; at least 1 of each",
-                self.dimensions
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{n_source} source images, {n_target} target images, {} dimensions; at least 1 of each",
+                    self.dimensions
+                ),
+            );
         }
         if !positive(self.mu) || !is_kernel {
-            return degenerate(format!(
-                "mu {} and kernel {:?}; mu and the scale are above 0",
-                self.mu, self.kernel
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "mu {} and kernel {:?}; mu and the scale are above 0",
+                    self.mu, self.kernel
+                ),
+            );
         }
         Ok(())
     }
@@ -164,13 +174,6 @@ impl Kernel {
             (-(of_a[i] + of_b[j] - 2.0 * products[(i, j)]).max(0.0) / scale).exp()
         })
     }
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

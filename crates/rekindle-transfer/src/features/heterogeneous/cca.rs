@@ -3,6 +3,7 @@
 use faer::{Mat, Side};
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::linalg::{centered_matrix, features, thin_svd};
 use crate::features::table::{Features, check_dim};
 
@@ -54,12 +55,15 @@ impl Cca {
         check_dim("rows that are paired", y.len(), x.len())?;
         let is_regular = self.regularization.is_finite() && self.regularization >= 0.0;
         if x.len() < 2 || self.dimensions == 0 || !is_regular {
-            return degenerate(format!(
-                "{} pairs, {} dimensions, regularisation {}; at least 2, 1 and 0 are needed",
-                x.len(),
-                self.dimensions,
-                self.regularization
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{} pairs, {} dimensions, regularisation {}; at least 2, 1 and 0 are needed",
+                    x.len(),
+                    self.dimensions,
+                    self.regularization
+                ),
+            );
         }
         let means = [x.mean(), y.mean()];
         let centered = [centered_matrix(x, &means[0]), centered_matrix(y, &means[1])];
@@ -74,7 +78,7 @@ impl Cca {
         let svd = thin_svd(METHOD, turned.transpose())?;
         let count = self.dimensions.min(svd.values.len());
         if count == 0 {
-            return degenerate("the sides don't vary together at all".into());
+            return degenerate(METHOD, "the sides don't vary together at all".into());
         }
         let mut maps = [
             svd.left.subcols(0, count).to_owned(),
@@ -98,13 +102,18 @@ impl Cca {
         let product = centered.transpose() * centered;
         let trace: f64 = (0..dim).map(|i| product[(i, i)]).sum();
         if trace == 0.0 {
-            return degenerate("the images of a side are all alike".into());
+            return degenerate(METHOD, "the images of a side are all alike".into());
         }
         let ridge = self.regularization * trace / dim as f64;
         let covariance = Mat::from_fn(dim, dim, |i, j| {
             (product[(i, j)] + if i == j { ridge } else { 0.0 }) / n as f64
         });
-        let singular = || degenerate("a covariance is singular; raise the regularisation".into());
+        let singular = || {
+            degenerate(
+                METHOD,
+                "a covariance is singular; raise the regularisation".into(),
+            )
+        };
         let Ok(factor) = covariance.llt(Side::Lower) else {
             return singular();
         };
@@ -143,13 +152,6 @@ impl CanonicalMaps {
         check_dim("features", rows.dim(), self.means[side].len())?;
         features((centered_matrix(rows, &self.means[side]) * &self.maps[side]).as_ref())
     }
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

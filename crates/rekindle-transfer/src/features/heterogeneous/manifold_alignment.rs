@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::NeighborGraph;
 use crate::features::linalg::{centered_matrix, features, generalized_eigen};
 use crate::features::table::{Features, check_dim};
@@ -130,28 +131,34 @@ impl ManifoldAlignment {
         check_dim("target labels", target.1.len(), target.0.len())?;
         let is_fine = |value: f64| value.is_finite() && value >= 0.0;
         if self.dimensions == 0 || self.neighbors == 0 || !is_fine(self.mu) {
-            return degenerate(format!(
-                "{} dimensions, {} neighbours, mu {}; at least 1, 1 and 0 are needed",
-                self.dimensions, self.neighbors, self.mu
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{} dimensions, {} neighbours, mu {}; at least 1, 1 and 0 are needed",
+                    self.dimensions, self.neighbors, self.mu
+                ),
+            );
         }
         if !is_fine(self.regularization) || self.regularization == 0.0 {
-            return degenerate(format!(
-                "regularisation {}; it must be above 0",
-                self.regularization
-            ));
+            return degenerate(
+                METHOD,
+                format!("regularisation {}; it must be above 0", self.regularization),
+            );
         }
         let mut known = source.1.iter().chain(target.1).flatten();
         if let Some(label) = known.find(|label| **label >= classes) {
-            return degenerate(format!("label {label} with {classes} classes"));
+            return degenerate(METHOD, format!("label {label} with {classes} classes"));
         }
         let has = |labels: &[Option<usize>], class| labels.contains(&Some(class));
         let shared = (0..classes).filter(|class| has(source.1, *class) && has(target.1, *class));
         let shared = shared.count();
         if shared < 2 {
-            return degenerate(format!(
-                "both domains have labels of {shared} class(es) in common; at least two are needed"
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "both domains have labels of {shared} class(es) in common; at least two are needed"
+                ),
+            );
         }
         Ok(())
     }
@@ -189,10 +196,10 @@ impl Domain {
         let centered = rows.centered(&mean)?;
         let norm = centered.mean_norm();
         if rows.len() < 2 || norm == 0.0 {
-            return degenerate(format!(
-                "a domain of {} images that are all alike",
-                rows.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!("a domain of {} images that are all alike", rows.len()),
+            );
         }
         let domain = Self {
             mean,
@@ -282,13 +289,6 @@ fn add_neighbors(
         }
     }
     Ok(())
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

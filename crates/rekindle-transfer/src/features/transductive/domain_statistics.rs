@@ -1,7 +1,10 @@
 //! Each domain seen through its own mean and deviation.
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::table::{Features, check_dim};
+
+const METHOD: &str = "domain statistics";
 
 /// Replaces a domain's mean and standard deviation, feature by feature, by 0 and 1: what AdaBN (Li et al.
 /// 2017, "Revisiting Batch Normalization for Practical Domain Adaptation") does in every layer of a network,
@@ -27,7 +30,10 @@ impl DomainStatistics {
     pub fn new(domain: &Features, floor: f64) -> Result<Self, TransferError> {
         let mut statistics = Self::centering(domain)?;
         if !(floor.is_finite() && floor > 0.0) {
-            return degenerate(format!("floor {floor}; it must be above 0, such as 0.01"));
+            return degenerate(
+                METHOD,
+                format!("floor {floor}; it must be above 0, such as 0.01"),
+            );
         }
         let mut squares = vec![0.0; domain.dim()];
         for row in domain.rows() {
@@ -54,7 +60,7 @@ impl DomainStatistics {
     /// [`TransferError::Degenerate`] without a row.
     pub fn centering(domain: &Features) -> Result<Self, TransferError> {
         if domain.is_empty() {
-            return degenerate("the domain has no image".into());
+            return degenerate(METHOD, "the domain has no image".into());
         }
         Ok(Self {
             mean: domain.mean(),
@@ -76,13 +82,6 @@ impl DomainStatistics {
         let values = rows.flat_map(|row| row.iter().zip(&self.mean).zip(&self.scale).map(of));
         Features::new(values.collect(), features.dim())
     }
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: "domain statistics",
-        reason,
-    })
 }
 
 #[cfg(test)]

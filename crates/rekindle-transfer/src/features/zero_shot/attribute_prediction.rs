@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::LogisticRegression;
 use crate::features::table::{Features, LinearHead, argmax_rows, check_dim};
 
@@ -41,10 +42,10 @@ impl DirectAttributePrediction {
     ) -> Result<Self, TransferError> {
         check_dim("labels", labels.len(), features.len())?;
         if let Some(label) = labels.iter().find(|label| **label >= binary.len()) {
-            return degenerate(format!(
-                "label {label} with {} rows of attributes",
-                binary.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!("label {label} with {} rows of attributes", binary.len()),
+            );
         }
         let mut seen = labels.to_vec();
         seen.sort_unstable();
@@ -61,7 +62,7 @@ impl DirectAttributePrediction {
         });
         let classifiers: Vec<_> = classifiers.collect::<Result<_, TransferError>>()?;
         if classifiers.iter().flatten().next().is_none() {
-            return degenerate("no attribute tells the seen classes apart".into());
+            return degenerate(METHOD, "no attribute tells the seen classes apart".into());
         }
         Ok(Self { classifiers })
     }
@@ -127,13 +128,6 @@ impl DirectAttributePrediction {
 /// `ln(1 + exp x)` without overflow.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

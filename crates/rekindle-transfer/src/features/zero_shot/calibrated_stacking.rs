@@ -2,6 +2,7 @@
 
 use super::evaluation::{GeneralizedAccuracy, mean_class_accuracy};
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::table::{argmax_rows, check_dim};
 
 const METHOD: &str = "calibrated stacking";
@@ -36,7 +37,7 @@ impl CalibratedStacking {
     pub fn choose(tasks: &[GeneralizedScores]) -> Result<Self, TransferError> {
         const STEPS: usize = 100;
         if tasks.is_empty() {
-            return degenerate("no task to choose the offset by".into());
+            return degenerate(METHOD, "no task to choose the offset by".into());
         }
         let mut range = 0.0f64;
         for task in tasks {
@@ -73,7 +74,10 @@ impl CalibratedStacking {
     pub fn predict(&self, scores: &[f64], is_seen: &[bool]) -> Result<Vec<usize>, TransferError> {
         let classes = is_seen.len();
         if classes == 0 || !scores.len().is_multiple_of(classes) {
-            return degenerate(format!("{} scores of {classes} classes", scores.len()));
+            return degenerate(
+                METHOD,
+                format!("{} scores of {classes} classes", scores.len()),
+            );
         }
         let shifted: Vec<f64> = scores
             .iter()
@@ -116,24 +120,20 @@ impl GeneralizedScores {
         let classes = self.is_seen.len();
         check_dim("scores", self.scores.len(), self.labels.len() * classes)?;
         if let Some(score) = self.scores.iter().find(|score| !score.is_finite()) {
-            return degenerate(format!("a score is {score}"));
+            return degenerate(METHOD, format!("a score is {score}"));
         }
         if let Some(label) = self.labels.iter().find(|label| **label >= classes) {
-            return degenerate(format!("label {label} with {classes} classes"));
+            return degenerate(METHOD, format!("label {label} with {classes} classes"));
         }
         let has = |kind| self.labels.iter().any(|label| self.is_seen[*label] == kind);
         match has(true) && has(false) {
             true => Ok(()),
-            false => degenerate("images of seen and of unseen classes are both needed".into()),
+            false => degenerate(
+                METHOD,
+                "images of seen and of unseen classes are both needed".into(),
+            ),
         }
     }
-}
-
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::evaluation::mean_class_accuracy;
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::linalg::{matrix, solve_positive_definite};
 use crate::features::table::{Features, argmax_rows, check_dim};
 
@@ -58,20 +59,26 @@ impl Eszsl {
         check_dim("labels", labels.len(), features.len())?;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         if !positive(self.feature_penalty) || !positive(self.signature_penalty) {
-            return degenerate(format!(
-                "penalties {} and {}; both are above 0",
-                self.feature_penalty, self.signature_penalty
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "penalties {} and {}; both are above 0",
+                    self.feature_penalty, self.signature_penalty
+                ),
+            );
         }
         let seen = seen_classes(labels);
         if let Some(label) = seen.last().filter(|label| **label >= signatures.len()) {
-            return degenerate(format!(
-                "label {label} with {} signatures",
-                signatures.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!("label {label} with {} signatures", signatures.len()),
+            );
         }
         if seen.len() < 2 {
-            return degenerate(format!("{} seen class(es); at least two", seen.len()));
+            return degenerate(
+                METHOD,
+                format!("{} seen class(es); at least two", seen.len()),
+            );
         }
         let x = matrix(features);
         let s = matrix(&signatures.select(&seen));
@@ -119,11 +126,14 @@ impl Eszsl {
         let seen = seen_classes(labels);
         let folds = folds.min(seen.len() / 2);
         if powers.is_empty() || folds < 2 {
-            return degenerate(format!(
-                "{} powers, {} seen classes in {folds} parts; at least 1, 4 and 2 are needed",
-                powers.len(),
-                seen.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{} powers, {} seen classes in {folds} parts; at least 1, 4 and 2 are needed",
+                    powers.len(),
+                    seen.len()
+                ),
+            );
         }
         let candidates: Vec<Self> = powers
             .iter()
@@ -198,19 +208,12 @@ pub(super) fn seen_classes(labels: &[usize]) -> Vec<usize> {
     seen
 }
 
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn example() -> (Features, Vec<usize>, Features) {
+    pub(in super::super) fn example() -> (Features, Vec<usize>, Features) {
         let wave = |i: usize| (i as f32 * 0.7).sin();
         let features = Features::new((0..24).map(wave).collect(), 4).unwrap();
         let signatures = Features::new((0..9).map(|i| wave(2 * i + 1)).collect(), 3).unwrap();

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::eszsl::seen_classes;
 use super::evaluation::mean_class_accuracy;
 use crate::TransferError;
+use crate::error::degenerate;
 use crate::features::linalg::{features, matrix, solve_positive_definite};
 use crate::features::table::{Features, argmax_rows, check_dim, dot};
 
@@ -60,17 +61,20 @@ impl VisualExemplars {
     ) -> Result<ExemplarMap, TransferError> {
         check_dim("labels", labels.len(), features.len())?;
         if !(self.penalty.is_finite() && self.penalty > 0.0) {
-            return degenerate(format!("penalty {}; it is above 0", self.penalty));
+            return degenerate(METHOD, format!("penalty {}; it is above 0", self.penalty));
         }
         let seen = seen_classes(labels);
         if let Some(label) = seen.last().filter(|label| **label >= signatures.len()) {
-            return degenerate(format!(
-                "label {label} with {} signatures",
-                signatures.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!("label {label} with {} signatures", signatures.len()),
+            );
         }
         if seen.len() < 2 {
-            return degenerate(format!("{} seen class(es); at least two", seen.len()));
+            return degenerate(
+                METHOD,
+                format!("{} seen class(es); at least two", seen.len()),
+            );
         }
         let signature_mean = signatures.select(&seen).mean();
         let s = matrix(&signatures.select(&seen).centered(&signature_mean)?);
@@ -79,7 +83,10 @@ impl VisualExemplars {
         let gram = &s * s.transpose();
         let unit: f64 = (0..seen.len()).map(|i| gram[(i, i)]).sum::<f64>() / seen.len() as f64;
         if unit == 0.0 {
-            return degenerate("the seen classes have the same signature; check the table".into());
+            return degenerate(
+                METHOD,
+                "the seen classes have the same signature; check the table".into(),
+            );
         }
         let gram = Mat::from_fn(seen.len(), seen.len(), |i, j| {
             gram[(i, j)] + if i == j { self.penalty * unit } else { 0.0 }
@@ -111,11 +118,14 @@ impl VisualExemplars {
         let seen = seen_classes(labels);
         let folds = folds.min(seen.len() / 2);
         if penalties.is_empty() || folds < 2 {
-            return degenerate(format!(
-                "{} penalties, {} seen classes in {folds} parts; at least 1, 4 and 2 are needed",
-                penalties.len(),
-                seen.len()
-            ));
+            return degenerate(
+                METHOD,
+                format!(
+                    "{} penalties, {} seen classes in {folds} parts; at least 1, 4 and 2 are needed",
+                    penalties.len(),
+                    seen.len()
+                ),
+            );
         }
         let score = |penalty: &f64| -> Result<f64, TransferError> {
             let mut sum = 0.0;
@@ -202,24 +212,11 @@ fn class_means(features: &Features, labels: &[usize], seen: &[usize], mean: &[f6
     Mat::from_fn(seen.len(), features.dim(), |i, j| sums[(i, j)] / counts[i])
 }
 
-fn degenerate<T>(reason: String) -> Result<T, TransferError> {
-    Err(TransferError::Degenerate {
-        method: METHOD,
-        reason,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::eszsl::tests::example;
     use super::*;
-
-    fn example() -> (Features, Vec<usize>, Features) {
-        let wave = |i: usize| (i as f32 * 0.7).sin();
-        let features = Features::new((0..24).map(wave).collect(), 4).unwrap();
-        let signatures = Features::new((0..9).map(|i| wave(2 * i + 1)).collect(), 3).unwrap();
-        (features, vec![0, 0, 1, 1, 2, 2], signatures)
-    }
 
     #[test]
     fn exemplars_and_scores_of_numpy() {
