@@ -60,7 +60,7 @@ struct Arguments {
     #[arg(long)]
     test: PathBuf,
     /// Training episodes
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 12_000)]
     episodes: u64,
     /// Classes of a training episode
     #[arg(long, default_value_t = 30)]
