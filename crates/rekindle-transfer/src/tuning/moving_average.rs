@@ -45,6 +45,21 @@ impl<M: Module> MovingAverage<M> {
         })
     }
 
+    /// Goes on from an average that was saved after `updates` updates.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn resume(module: &M, decay: f64, updates: u64) -> Result<Self, TransferError> {
+        let begun = Self::new(module, decay)?;
+        Ok(Self { updates, ..begun })
+    }
+
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
     /// Follows the weights of `module`, the same network after another step. Parameters that only one of the two has
     /// stay as they are.
     pub fn update(&mut self, module: &M) {
