@@ -8,7 +8,7 @@ use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::{Backbone, Classifier};
 
 use crate::feed::Feed;
-use crate::learner::host;
+use crate::shortage::{contained, host};
 use crate::{Predictions, TrainerError};
 
 /// Images that go through the network together.
@@ -54,12 +54,14 @@ pub(crate) fn inspect<B: Backbone>(
             continue;
         }
         check_channels(&classifier.backbone, &batch.x)?;
-        let pooled = classifier.backbone.pool_stages(0, batch.x);
-        found
-            .logits
-            .extend(host(classifier.head.forward(pooled.clone())));
-        let [_, width] = pooled.dims();
-        for (row, index) in host(pooled).chunks_exact(width).zip(batch.indices) {
+        let (logits, features) = contained(false, &batch.x, || {
+            let pooled = classifier.backbone.pool_stages(0, batch.x.clone());
+            let logits = host(classifier.head.forward(pooled.clone()))?;
+            Ok((logits, host(pooled)?))
+        })?;
+        found.logits.extend(logits);
+        let width = classifier.backbone.num_features();
+        for (row, index) in features.chunks_exact(width).zip(batch.indices) {
             if keep(index) {
                 found.features.extend_from_slice(row);
                 found.kept.push(found.indices.len());

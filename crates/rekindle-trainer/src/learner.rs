@@ -10,6 +10,7 @@ use crate::feed::Batch;
 use crate::optimizer::{RateGroups, clip_norm};
 use crate::predictor::Predictor;
 use crate::replica::{Replica, outcome};
+use crate::shortage::contained;
 use crate::{Recipe, TrainerError, data_parallel};
 
 /// Trains a classifier batch by batch.
@@ -159,7 +160,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     ///
-    /// As [`logits`](Self::logits), and a batch too small for the objective.
+    /// As [`train_batch`](Self::train_batch), and a batch too small for the objective.
     pub fn train_batch_towards(
         &mut self,
         batch: &Batch,
@@ -168,21 +169,23 @@ impl<B: Backbone> Learner<B> {
         progress: f64,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        let (of_source, penalty) = self.replica.view(batch)?;
-        let (of_target, _) = self.replica.view(target)?;
-        let mut loss = self.replica.cross_entropy(&of_source, batch)
-            + alignment.loss(of_source.clone(), of_target, progress)?;
-        if let Some(penalty) = penalty {
-            loss = loss + penalty;
-        }
-        let outcome = outcome(loss.clone(), of_source, batch);
-        if outcome.loss.is_finite() {
-            let mut grads = loss.backward();
-            alignment.step(&mut grads, learning_rate);
-            let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
-            self.step(grads, learning_rate);
-        }
-        Ok(outcome)
+        contained(true, &batch.x, || {
+            let (of_source, penalty) = self.replica.view(batch)?;
+            let (of_target, _) = self.replica.view(target)?;
+            let mut loss = self.replica.cross_entropy(&of_source, batch)
+                + alignment.loss(of_source.clone(), of_target, progress)?;
+            if let Some(penalty) = penalty {
+                loss = loss + penalty;
+            }
+            let outcome = outcome(loss.clone(), of_source, batch)?;
+            if outcome.loss.is_finite() {
+                let mut grads = loss.backward();
+                alignment.step(&mut grads, learning_rate);
+                let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
+                self.step(grads, learning_rate);
+            }
+            Ok(outcome)
+        })
     }
 
     /// Whether every gradient so far has gone into a step.
@@ -195,12 +198,17 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     ///
-    /// As [`logits`](Self::logits).
+    /// As [`logits`](Self::logits), [`TrainerError::OutOfDeviceMemory`] and [`TrainerError::Device`]. A device works ahead:
+    /// what went wrong in one step may be told by the next.
     pub fn train_batch(
         &mut self,
         batch: &Batch,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
+        contained(true, &batch.x, || self.one_step(batch, learning_rate))
+    }
+
+    fn one_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome, TrainerError> {
         let (outcome, grads) = self.gradients(batch)?;
         if !outcome.loss.is_finite() {
             return Ok(outcome);
@@ -249,8 +257,4 @@ impl<B: Backbone> Learner<B> {
     pub fn predictor(&self) -> Predictor<B> {
         Predictor::new(&self.averaged())
     }
-}
-
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
 }

@@ -111,7 +111,13 @@ impl<B: Backbone> Run<'_, B> {
         } else {
             EndReason::Failed
         });
-        error
+        match error {
+            TrainerError::OutOfDeviceMemory { shortage, .. } => TrainerError::OutOfDeviceMemory {
+                shortage,
+                kept: self.kept(),
+            },
+            error => error,
+        }
     }
 
     fn write_best(&mut self) -> Result<(), TrainerError> {
