@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long)]
     pub cache: Option<PathBuf>,
+    /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
+    #[arg(long)]
+    pub moving_average: Option<f64>,
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

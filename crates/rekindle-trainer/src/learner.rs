@@ -3,7 +3,7 @@
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rekindle_transfer::objective::DomainAlignment;
-use rekindle_transfer::tuning::L2Sp;
+use rekindle_transfer::tuning::{L2Sp, MovingAverage};
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
 use crate::feed::Batch;
@@ -28,6 +28,7 @@ pub struct Learner<B: Backbone> {
     clip_norm: Option<f64>,
     accumulate: usize,
     pull: Option<L2Sp>,
+    average: Option<MovingAverage<Classifier<B>>>,
 }
 
 /// What one batch of training gave.
@@ -53,8 +54,12 @@ impl<B: Backbone> Learner<B> {
         let pull = (plan.pull_to_source > 0.0)
             .then(|| L2Sp::new(&classifier.backbone, plan.pull_to_source).ok())
             .flatten();
+        let average = recipe
+            .moving_average
+            .and_then(|decay| MovingAverage::new(classifier, decay).ok());
         Self {
             pull,
+            average,
             others: Vec::new(),
             groups: RateGroups::new(classifier),
             optimizer: recipe.optimizer.init(),
@@ -87,9 +92,28 @@ impl<B: Backbone> Learner<B> {
         &self.replica.classifier
     }
 
-    /// Replaces the classifier's weights, such as by those of a checkpoint.
+    /// Replaces the classifier's weights, such as by those of a checkpoint. A moving average stays as it is.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
         self.replica.set_classifier(classifier);
+    }
+
+    /// The classifier that is worth keeping, without autodiff: the moving average where the recipe has one, else the
+    /// weights as they stand.
+    pub fn averaged(&self) -> Classifier<B> {
+        match &self.average {
+            Some(average) => average.module().valid(),
+            None => self.classifier().valid(),
+        }
+    }
+
+    /// The moving average, where the recipe has one.
+    pub fn moving_average(&self) -> Option<&MovingAverage<Classifier<B>>> {
+        self.average.as_ref()
+    }
+
+    /// Takes over a moving average, such as that of a checkpoint.
+    pub fn set_moving_average(&mut self, average: MovingAverage<Classifier<B>>) {
+        self.average = Some(average);
     }
 
     /// The plan that holds.
@@ -224,10 +248,13 @@ impl<B: Backbone> Learner<B> {
             let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
             classifier.backbone = pull.pull(names.clone(), rate_of);
         }
+        if let Some(average) = &mut self.average {
+            average.update(classifier);
+        }
     }
 
-    /// The classifier as it stands, ready to predict.
+    /// The [averaged](Self::averaged) classifier, ready to predict.
     pub fn predictor(&self) -> Predictor<B> {
-        Predictor::new(&self.replica.classifier)
+        Predictor::new(&self.averaged())
     }
 }

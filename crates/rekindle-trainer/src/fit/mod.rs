@@ -293,7 +293,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         if !self.state.best.observe(epoch, value) {
             return Ok(false);
         }
-        self.best_weights = Some(checkpoint::weights_of(self.learner.classifier()));
+        self.best_weights = Some(checkpoint::weights_of(&self.learner.averaged()));
         self.best_predictions = predictions;
         self.is_best_written = false;
         self.emit(Event::BestImproved {
