@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long)]
     pub cache: Option<PathBuf>,
+    /// Runs frozen stages in eight bits: faster on a CPU with VNNI, and a little off
+    #[arg(long)]
+    pub quantize: bool,
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

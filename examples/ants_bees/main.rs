@@ -88,6 +88,7 @@ fn train(
         seed: arguments.seed,
         workers: arguments.workers,
         views: arguments.views.max(1),
+        quantize_frozen: arguments.quantize && strategy == Strategy::FeatureExtraction,
         cache: match (arguments.views, arguments.cache.clone()) {
             (0, _) => Cache::Off,
             (_, Some(folder)) => Cache::Disk(folder),

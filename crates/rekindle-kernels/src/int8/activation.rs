@@ -2,7 +2,7 @@
 
 use super::tile::LINE;
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES};
+use crate::buffer::{Buffer, LANES, Line};
 use crate::error::{KernelError, check_len};
 use rayon::prelude::*;
 
@@ -100,6 +100,29 @@ impl QuantizedActivation {
                     for (byte, &value) in bytes[at..].iter_mut().zip(&line.0) {
                         *byte = quantization.quantize(value);
                     }
+                }
+            }
+        });
+        out
+    }
+
+    /// To `f32` maps.
+    pub fn dequantize(&self) -> Activation {
+        let [_, c, h, w] = self.shape;
+        let mut out = Activation::uninit(self.shape);
+        let (pixels, blocks, outs) = (h * w, self.blocks(), out.blocks());
+        if pixels == 0 || outs == 0 {
+            return out;
+        }
+        let planes = out.lines_mut().par_chunks_mut(pixels);
+        planes.enumerate().for_each(|(plane, lines)| {
+            let (n, block) = (plane / outs, plane % outs);
+            let first = (n * blocks + block * LANES / LINE) * pixels * LINE + block * LANES % LINE;
+            let used = LANES.min(c - block * LANES);
+            for (line, bytes) in lines.iter_mut().zip(self.bytes()[first..].chunks(LINE)) {
+                *line = Line::ZERO;
+                for (value, &byte) in line.0[..used].iter_mut().zip(bytes) {
+                    *value = self.quantization.dequantize(byte);
                 }
             }
         });

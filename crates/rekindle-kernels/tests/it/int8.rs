@@ -252,6 +252,27 @@ fn pooled_bytes_stand_for_pooled_values() {
 }
 
 #[test]
+fn maps_stand_for_the_nearest_values() {
+    for shape in [[2, 70, 3, 5], [1, 16, 1, 1], [3, 5, 2, 2]] {
+        let x = random(shape.iter().product(), 9);
+        let q = Quantization::of_range(-1.0, 1.0).unwrap();
+        let maps = Activation::from_nchw(&x, shape).unwrap();
+        let maps = QuantizedActivation::from_activation(&maps, q);
+        let nearest: Vec<u8> = x.iter().map(|&x| q.quantize(x)).collect();
+        assert_eq!(maps.to_nchw(), nearest);
+        let values: Vec<f32> = nearest.iter().map(|&b| q.dequantize(b)).collect();
+        let back = maps.dequantize();
+        assert_eq!(back.to_nchw(), values);
+        let used = shape[1] % 16;
+        if let Some(line) = back.as_blocked().chunks_exact(16).next_back() {
+            assert!(used == 0 || line[used..].iter().all(|&v| v == 0.0));
+        }
+        let largest = x.iter().zip(&values).map(|(a, b)| (a - b).abs());
+        assert!(largest.fold(0.0, f32::max) <= 0.51 * q.scale());
+    }
+}
+
+#[test]
 fn a_range_has_an_exact_zero_and_both_ends() {
     for (min, max) in [
         (0.0, 6.0),
