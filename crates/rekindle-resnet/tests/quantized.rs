@@ -143,7 +143,7 @@ fn what_cannot_be_quantized_is_refused() {
     assert!(reason(off.quantize_stages(2, one)).contains("switched on"));
     assert!(reason(model.quantize_stages(2, &[])).contains("no images"));
     let grey = images(1, &device);
-    assert!(reason(model.quantize_stages(2, &[grey.clone()])).contains("channels"));
+    assert!(reason(model.quantize_stages(2, std::slice::from_ref(&grey))).contains("channels"));
     let broken = of.clone() * f32::NAN;
     assert!(reason(model.quantize_stages(2, &[broken])).contains("range"));
     let mut broken = model.clone();

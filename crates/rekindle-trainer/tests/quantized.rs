@@ -103,7 +103,7 @@ fn a_frozen_prefix_says_what_it_is() {
     let backbone = classifier().backbone;
     let images = Tensor::ones([2, 3, 32, 32], &Device::flex());
     assert!(FrozenPrefix::new(&backbone, 3).quantization().is_none());
-    let none = FrozenPrefix::quantized(&backbone, 0, &[images.clone()]).unwrap();
+    let none = FrozenPrefix::quantized(&backbone, 0, std::slice::from_ref(&images)).unwrap();
     assert!(none.quantization().is_none());
     let refused = FrozenPrefix::quantized(&backbone, 3, &[]);
     assert!(matches!(
@@ -113,7 +113,7 @@ fn a_frozen_prefix_says_what_it_is() {
     if !is_able() {
         return;
     }
-    let rounded = FrozenPrefix::quantized(&backbone, 5, &[images.clone()]).unwrap();
+    let rounded = FrozenPrefix::quantized(&backbone, 5, std::slice::from_ref(&images)).unwrap();
     assert!(rounded.quantization().is_some());
     let features = rounded.forward(images).unwrap();
     assert_eq!(features.dims(), [2, backbone.num_features(), 1, 1]);
