@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use burn::prelude::*;
 use common::{classifier, curve, data, recipe};
 use rekindle_trainer::{Cache, Recipe, Trainer, TrainerError};
@@ -31,12 +33,16 @@ fn frozen_to(last_frozen: &str) -> Strategy {
 type Epoch = (f64, f64, Option<f64>, Option<f64>);
 
 fn train(strategy: Strategy, quantize_frozen: bool, cache: Cache) -> Vec<Epoch> {
-    let fitted = Trainer::new(classifier(), data())
+    let mut data = data();
+    let plain = data.val.pipeline().clone();
+    data.train = Arc::new(data.train.with_pipeline(plain).unwrap());
+    let fitted = Trainer::new(classifier(), data)
         .strategy(strategy)
         .recipe(Recipe {
             quantize_frozen,
             cache,
-            learning_rate: 0.001,
+            // The features of this network are large.
+            learning_rate: 1e-5,
             ..recipe()
         })
         .fit()
@@ -45,24 +51,36 @@ fn train(strategy: Strategy, quantize_frozen: bool, cache: Cache) -> Vec<Epoch> 
 }
 
 #[test]
-fn training_on_rounded_stages_is_near_that_on_f32() {
+fn a_head_on_rounded_features_learns_what_one_on_f32_does() {
     if !is_able() {
         return;
     }
-    for (strategy, cache) in [
-        (frozen_to("layer3"), Cache::Off),
-        (frozen_to("layer3"), Cache::Memory),
-        (Strategy::FeatureExtraction, Cache::Off),
-        (Strategy::FeatureExtraction, Cache::Memory),
-    ] {
-        let plain = train(strategy.clone(), false, cache.clone());
-        let rounded = train(strategy.clone(), true, cache.clone());
-        assert_eq!(rounded, train(strategy.clone(), true, cache.clone()));
-        assert_ne!(plain, rounded, "{strategy:?} {cache:?}");
-        for (a, b) in plain.iter().zip(&rounded) {
-            let error = (a.0 - b.0).abs() / a.0;
-            assert!(error < 0.1, "{strategy:?} {cache:?}: {a:?} {b:?}");
+    let strategy = || Strategy::FeatureExtraction;
+    let plain = train(strategy(), false, Cache::Memory);
+    let rounded = train(strategy(), true, Cache::Memory);
+    assert_ne!(plain, rounded);
+    for (a, b) in plain.iter().zip(&rounded) {
+        assert!((a.0 - b.0).abs() < 0.1 * a.0, "{a:?} {b:?}");
+    }
+    assert_eq!(rounded, train(strategy(), true, Cache::Memory));
+}
+
+#[test]
+fn frozen_stages_are_rounded_in_training_as_where_their_activations_are_kept() {
+    if !is_able() {
+        return;
+    }
+    for strategy in [frozen_to("layer3"), Strategy::FeatureExtraction] {
+        let losses = |quantize, cache| -> Vec<f64> {
+            let epochs = train(strategy.clone(), quantize, cache);
+            epochs.iter().map(|epoch| epoch.0).collect()
+        };
+        let images = losses(true, Cache::Off);
+        let kept = losses(true, Cache::Memory);
+        for (a, b) in images.iter().zip(&kept) {
+            assert!((a - b).abs() < 1e-4, "{strategy:?}: {a} {b}");
         }
+        assert_ne!(images, losses(false, Cache::Off), "{strategy:?}");
     }
 }
 
