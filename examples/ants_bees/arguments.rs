@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Runs frozen stages in eight bits: faster on a CPU with VNNI, and a little off
     #[arg(long)]
     pub quantize: bool,
+    /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
+    #[arg(long)]
+    pub moving_average: Option<f64>,
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     pub workers: usize,

@@ -87,6 +87,7 @@ fn train(
         batch_size: arguments.batch,
         seed: arguments.seed,
         workers: arguments.workers,
+        moving_average: arguments.moving_average,
         views: arguments.views.max(1),
         quantize_frozen: arguments.quantize && strategy == Strategy::FeatureExtraction,
         cache: match (arguments.views, arguments.cache.clone()) {

@@ -20,8 +20,14 @@ else
 fi
 
 mkdir -p "$dist"
-CARGO_TARGET_DIR="$target" cargo build --release --target wasm32-unknown-unknown
-"$bindgen" --target web --no-typescript --out-dir "$dist" "$target/wasm32-unknown-unknown/release/rekindle_web.wasm"
+# Twice: for the processor, and for the graphics processor, which only browsers that have one load.
+build() {
+  CARGO_TARGET_DIR="$target" cargo build --release --target wasm32-unknown-unknown "${@:2}"
+  "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" --out-name "$1" \
+    "$target/wasm32-unknown-unknown/release/rekindle_web.wasm"
+}
+build rekindle_web
+build rekindle_webgpu --no-default-features --features webgpu
 
 # A model of your own: examples/web/build.sh ants-bees.safetensors
 if [ $# -gt 0 ]; then

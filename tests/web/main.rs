@@ -29,7 +29,7 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     };
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web");
     let dist = web.join("dist");
-    if !dist.join("rekindle_web_bg.wasm").is_file() {
+    if !dist.join("rekindle_webgpu_bg.wasm").is_file() {
         let built = Command::new(web.join("build.sh")).status();
         assert!(
             built.is_ok_and(|status| status.success()),
@@ -41,16 +41,38 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     assert!(!names.is_empty());
 
     let server = Server::start(dist.clone(), DRIVER);
+    let by_default = visit(&browser, &server, "");
+    assert_eq!(by_default["device"], "cpu", "an emulated GPU is no reason");
+    compare(&by_default, &dist, &names);
+    let on_cpu = visit(&browser, &server, "?device=cpu");
+    assert_eq!(on_cpu["device"], "cpu");
+    compare(&on_cpu, &dist, &names);
+
+    let on_gpu = visit(&browser, &server, "?device=gpu");
+    if on_gpu["adapter"] == true {
+        assert_eq!(on_gpu["device"], "gpu", "{on_gpu}");
+        compare(&on_gpu, &dist, &names);
+    } else {
+        eprintln!("skipped: WebGPU, which this browser doesn't offer");
+        let said = on_gpu["computes"].as_str().unwrap();
+        assert!(said.contains("offers no WebGPU"), "{said}");
+        compare(&on_gpu, &dist, &names);
+    }
+}
+
+/// What the page says of every sample, in a browser of its own with Chromium's software WebGPU.
+fn visit(browser: &str, server: &Server, query: &str) -> Value {
     let profile = tempfile::tempdir().unwrap();
     let mut child = Command::new(browser)
         .args([
             "--headless",
             "--no-sandbox",
-            "--disable-gpu",
+            "--enable-unsafe-webgpu",
+            "--use-webgpu-adapter=swiftshader",
             "--disable-background-networking",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(server.url("driver.html"))
+        .arg(server.url(&format!("driver.html{query}")))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -58,9 +80,13 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     let told = server.wait(Duration::from_secs(180));
     child.kill().unwrap();
     child.wait().unwrap();
-    let told: Value = serde_json::from_str(&told.expect("no answer in three minutes")).unwrap();
-    eprintln!("{told:#}");
+    let told = serde_json::from_str(&told.expect("no answer in three minutes")).unwrap();
+    eprintln!("{query} {told:#}");
+    told
+}
 
+/// The answers in the page with those of the native program.
+fn compare(told: &Value, dist: &Path, names: &[String]) {
     assert_eq!(told["ready"], "yes", "{told}");
     let model = Model::open(dist.join("model.safetensors"), &Device::flex()).unwrap();
     let paths: Vec<PathBuf> = names

@@ -50,6 +50,7 @@ fn serve(mut stream: TcpStream, folder: &Path, driver: &str, sender: &Sender<Str
         .nth(1)
         .unwrap_or("/")
         .trim_start_matches('/');
+    let target = target.split('?').next().unwrap_or_default();
     let length = lines.iter().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length")

@@ -194,6 +194,10 @@ pub struct Recipe {
     /// Share of the target that is spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub label_smoothing: Option<f64>,
+    /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
+    /// [default: none]
+    #[arg(long, value_name = "DECAY")]
+    pub moving_average: Option<f64>,
     /// Stops after so many epochs without improvement
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<usize>,

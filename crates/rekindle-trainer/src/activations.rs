@@ -13,6 +13,7 @@ use rekindle_transfer::{Backbone, FrozenPrefix};
 use crate::TrainerError;
 use crate::feed::{Activations, Feed, KeptView};
 use crate::recipe::Cache;
+use crate::shortage::{contained, host};
 
 /// Images that go through the frozen part together.
 const BATCH: usize = 16;
@@ -90,9 +91,10 @@ impl<B: Backbone> FrozenPart<B> {
             if count == 0 {
                 continue;
             }
-            let output = self.prefix.forward(batch.x)?;
-            let shape = output.dims();
-            let values: Vec<f32> = output.into_data().iter::<f32>().collect();
+            let (shape, values) = contained(false, &batch.x, || {
+                let output = self.prefix.forward(batch.x.clone())?;
+                Ok((output.dims(), host(output)?))
+            })?;
             let length = values.len() / count;
             for (index, values) in batch.indices.iter().zip(values.chunks_exact(length)) {
                 cache.insert(rows[*index].clone(), &shape[1..], values)?;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rekindle_resnet::named_tensors;
 use rekindle_resnet::state_dict::{self, HostTensor};
 use rekindle_resnet::weights::{self, TensorOut, write_safetensors};
+use rekindle_transfer::tuning::MovingAverage;
 use rekindle_transfer::{Backbone, Classifier};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ use crate::run_directory::WriteError;
 use crate::{BestEpoch, TrainerError};
 
 const MODEL: &str = "model.safetensors";
+const AVERAGE: &str = "average.safetensors";
+const AVERAGE_UPDATES: &str = "updates";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
@@ -79,11 +83,16 @@ pub(crate) fn save<B: Backbone>(
     learner: &Learner<B>,
     state: &LoopState,
 ) -> Result<(), WriteError> {
-    let tensors = weights
-        .into_iter()
-        .map(|(name, tensor)| TensorOut::f32(name, tensor.shape, &tensor.values))
-        .collect();
-    write_safetensors(folder.join(MODEL), tensors, &BTreeMap::new())?;
+    write_safetensors(
+        folder.join(MODEL),
+        named_tensors(weights, TensorOut::f32),
+        &BTreeMap::new(),
+    )?;
+    if let Some(average) = learner.moving_average() {
+        let weights = named_tensors(weights_of(average.module()), TensorOut::f32);
+        let updates = BTreeMap::from([(AVERAGE_UPDATES.into(), average.updates().to_string())]);
+        write_safetensors(folder.join(AVERAGE), weights, &updates)?;
+    }
     learner
         .optimizer()
         .save(folder.join(OPTIMIZER))
@@ -116,6 +125,26 @@ pub(crate) fn restore<B: Backbone>(
         })?;
     learner.set_optimizer(saved);
     Ok(state)
+}
+
+/// Brings the moving average of the weights to where [`save`] was called.
+pub(crate) fn restore_average<B: Backbone>(
+    folder: &Path,
+    learner: &mut Learner<B>,
+    decay: f64,
+) -> Result<(), TrainerError> {
+    let path = folder.join(AVERAGE);
+    let updates = weights::read(&path)?
+        .metadata
+        .get(AVERAGE_UPDATES)
+        .and_then(|updates| updates.parse().ok())
+        .ok_or_else(|| TrainerError::DamagedFile {
+            path: path.clone(),
+            reason: format!("its metadata has no number of {AVERAGE_UPDATES}"),
+        })?;
+    let average = with_weights(learner.averaged(), &read_weights(&path)?);
+    learner.set_moving_average(MovingAverage::resume(&average, decay, updates)?);
+    Ok(())
 }
 
 /// Every tensor of a safetensors file, under its own names.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Shortage;
+
 /// An error of this crate; every message says what was found, what was expected, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -169,6 +171,23 @@ pub enum TrainerError {
         value: f32,
         /// Where the best weights and the last checkpoint are; empty without a run directory.
         kept: String,
+    },
+
+    /// A device has too little memory for a step of training or a prediction. The weights in its memory are not to be
+    /// relied on any more; what was saved is.
+    #[error("{shortage}{kept}")]
+    OutOfDeviceMemory {
+        /// What was asked of which device; its text says what needs less.
+        shortage: Box<Shortage>,
+        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        kept: String,
+    },
+
+    /// A device failed, such as a graphics card whose driver was restarted.
+    #[error("the device failed: {reason}; start the program again, or use the CPU device")]
+    Device {
+        /// What the backend says.
+        reason: String,
     },
 
     /// An optimiser state that can't be saved or read.

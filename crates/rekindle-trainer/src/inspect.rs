@@ -7,7 +7,7 @@ use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped};
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 
 use crate::feed::Feed;
-use crate::learner::host;
+use crate::shortage::{contained, host};
 use crate::{Predictions, TrainerError};
 
 /// Images that go through the network together.
@@ -65,12 +65,14 @@ pub(crate) fn inspect_by<B: Backbone>(
         if batch.indices.is_empty() {
             continue;
         }
-        let pooled = whole.forward(batch.x)?.flatten::<2>(1, 3);
-        found
-            .logits
-            .extend(host(classifier.head.forward(pooled.clone())));
-        let [_, width] = pooled.dims();
-        for (row, index) in host(pooled).chunks_exact(width).zip(batch.indices) {
+        let (logits, features) = contained(false, &batch.x, || {
+            let pooled = whole.forward(batch.x.clone())?.flatten::<2>(1, 3);
+            let logits = host(classifier.head.forward(pooled.clone()))?;
+            Ok((logits, host(pooled)?))
+        })?;
+        found.logits.extend(logits);
+        let width = classifier.backbone.num_features();
+        for (row, index) in features.chunks_exact(width).zip(batch.indices) {
             if keep(index) {
                 found.features.extend_from_slice(row);
                 found.kept.push(found.indices.len());

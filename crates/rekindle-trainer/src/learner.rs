@@ -3,7 +3,7 @@
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rekindle_transfer::objective::DomainAlignment;
-use rekindle_transfer::tuning::L2Sp;
+use rekindle_transfer::tuning::{L2Sp, MovingAverage};
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
 use crate::feed::Batch;
@@ -11,6 +11,7 @@ use crate::optimizer::{RateGroups, clip_norm};
 use crate::predictor::Predictor;
 use crate::recipe::require;
 use crate::replica::{Replica, outcome};
+use crate::shortage::contained;
 use crate::{Recipe, TrainerError, data_parallel};
 
 /// Trains a classifier batch by batch.
@@ -28,6 +29,7 @@ pub struct Learner<B: Backbone> {
     clip_norm: Option<f64>,
     accumulate: usize,
     pull: Option<L2Sp>,
+    average: Option<MovingAverage<Classifier<B>>>,
 }
 
 /// What one batch of training gave.
@@ -53,8 +55,12 @@ impl<B: Backbone> Learner<B> {
         let pull = (plan.pull_to_source > 0.0)
             .then(|| L2Sp::new(&classifier.backbone, plan.pull_to_source).ok())
             .flatten();
+        let average = recipe
+            .moving_average
+            .and_then(|decay| MovingAverage::new(classifier, decay).ok());
         Self {
             pull,
+            average,
             others: Vec::new(),
             groups: RateGroups::new(classifier),
             optimizer: recipe.optimizer.init(),
@@ -108,9 +114,28 @@ impl<B: Backbone> Learner<B> {
         &self.replica.classifier
     }
 
-    /// Replaces the classifier's weights, such as by those of a checkpoint.
+    /// Replaces the classifier's weights, such as by those of a checkpoint. A moving average stays as it is.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
         self.replica.set_classifier(classifier);
+    }
+
+    /// The classifier that is worth keeping, without autodiff: the moving average where the recipe has one, else the
+    /// weights as they stand.
+    pub fn averaged(&self) -> Classifier<B> {
+        match &self.average {
+            Some(average) => average.module().valid(),
+            None => self.classifier().valid(),
+        }
+    }
+
+    /// The moving average, where the recipe has one.
+    pub fn moving_average(&self) -> Option<&MovingAverage<Classifier<B>>> {
+        self.average.as_ref()
+    }
+
+    /// Takes over a moving average, such as that of a checkpoint.
+    pub fn set_moving_average(&mut self, average: MovingAverage<Classifier<B>>) {
+        self.average = Some(average);
     }
 
     /// The plan that holds.
@@ -157,7 +182,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     ///
-    /// As [`logits`](Self::logits), and a batch too small for the objective.
+    /// As [`train_batch`](Self::train_batch), and a batch too small for the objective.
     pub fn train_batch_towards(
         &mut self,
         batch: &Batch,
@@ -166,21 +191,23 @@ impl<B: Backbone> Learner<B> {
         progress: f64,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        let (of_source, penalty) = self.replica.view(batch)?;
-        let (of_target, _) = self.replica.view(target)?;
-        let mut loss = self.replica.cross_entropy(&of_source, batch)
-            + alignment.loss(of_source.clone(), of_target, progress)?;
-        if let Some(penalty) = penalty {
-            loss = loss + penalty;
-        }
-        let outcome = outcome(loss.clone(), of_source, batch);
-        if outcome.loss.is_finite() {
-            let mut grads = loss.backward();
-            alignment.step(&mut grads, learning_rate);
-            let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
-            self.step(grads, learning_rate);
-        }
-        Ok(outcome)
+        contained(true, &batch.x, || {
+            let (of_source, penalty) = self.replica.view(batch)?;
+            let (of_target, _) = self.replica.view(target)?;
+            let mut loss = self.replica.cross_entropy(&of_source, batch)
+                + alignment.loss(of_source.clone(), of_target, progress)?;
+            if let Some(penalty) = penalty {
+                loss = loss + penalty;
+            }
+            let outcome = outcome(loss.clone(), of_source, batch)?;
+            if outcome.loss.is_finite() {
+                let mut grads = loss.backward();
+                alignment.step(&mut grads, learning_rate);
+                let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
+                self.step(grads, learning_rate);
+            }
+            Ok(outcome)
+        })
     }
 
     /// Whether every gradient so far has gone into a step.
@@ -193,12 +220,17 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     ///
-    /// As [`logits`](Self::logits).
+    /// As [`logits`](Self::logits), [`TrainerError::OutOfDeviceMemory`] and [`TrainerError::Device`]. A device works ahead:
+    /// what went wrong in one step may be told by the next.
     pub fn train_batch(
         &mut self,
         batch: &Batch,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
+        contained(true, &batch.x, || self.one_step(batch, learning_rate))
+    }
+
+    fn one_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome, TrainerError> {
         let (outcome, grads) = self.gradients(batch)?;
         if !outcome.loss.is_finite() {
             return Ok(outcome);
@@ -238,14 +270,13 @@ impl<B: Backbone> Learner<B> {
             let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
             classifier.backbone = pull.pull(names.clone(), rate_of);
         }
+        if let Some(average) = &mut self.average {
+            average.update(classifier);
+        }
     }
 
-    /// The classifier as it stands, ready to predict.
+    /// The [averaged](Self::averaged) classifier, ready to predict.
     pub fn predictor(&self) -> Predictor<B> {
-        Predictor::new(&self.replica.classifier)
+        Predictor::new(&self.averaged())
     }
-}
-
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
 }

@@ -15,7 +15,6 @@ use rekindle_transfer::Classifier;
 use crate::data::eval_pipeline;
 use crate::feed::Feed;
 use crate::inspect::{inspect, softmax};
-use crate::learner::host;
 use crate::metrics::Temperature;
 use crate::{Evaluation, Predictions, RunDirectory, TrainerError};
 
@@ -149,7 +148,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A model that doesn't take RGB pictures. A file that can't be read is an [`Answer`], not an error.
+    /// A model that doesn't take RGB pictures; [`TrainerError::OutOfDeviceMemory`]. A file that can't be read is an [`Answer`], not an error.
     pub fn predict(
         &self,
         paths: &[PathBuf],
@@ -165,12 +164,12 @@ impl Model {
             .batch_size(BATCH)
             .on_bad_file(OnBadFile::Skip);
         let predictor = crate::Predictor::new(&self.classifier);
+        let named = |error: TrainerError| error.with_architecture(&self.architecture);
         for batch in Feed::Images(loader).epoch(0, &self.device) {
             let batch = batch?;
             if !batch.indices.is_empty() {
-                let logits = predictor.logits(&batch)?;
-                let [_, classes] = logits.dims();
-                let rows = host(logits);
+                let rows = predictor.logit_values(&batch).map_err(named)?;
+                let classes = self.classifier.num_classes();
                 for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
                     answer(Answer {
                         path: paths[*index].clone(),
@@ -204,7 +203,8 @@ impl Model {
         let folder = self.labelled(folder.as_ref())?;
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let inspection = inspect(&self.classifier, &dataset, |_| false, progress)?;
+        let inspection = inspect(&self.classifier, &dataset, |_| false, progress)
+            .map_err(|error| error.with_architecture(&self.architecture))?;
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {

@@ -7,8 +7,8 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::TrainerError;
 use crate::feed::{Batch, Batches};
-use crate::learner::host;
 use crate::loss::cross_entropy;
+use crate::shortage::{contained, host, scalar};
 
 /// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
 pub struct Predictor<B: Backbone> {
@@ -50,11 +50,20 @@ impl<B: Backbone> Predictor<B> {
         Ok(self.classifier.forward_from(batch.start, batch.x.clone()))
     }
 
+    /// The values of [`logits`](Self::logits), row-major.
+    ///
+    /// # Errors
+    ///
+    /// Images that don't fit the network; [`TrainerError::OutOfDeviceMemory`] and [`TrainerError::Device`].
+    pub fn logit_values(&self, batch: &Batch) -> Result<Vec<f32>, TrainerError> {
+        contained(false, &batch.x, || host(self.logits(batch)?))
+    }
+
     /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.
     ///
     /// # Errors
     ///
-    /// The first error that a batch brings.
+    /// The first error that a batch brings; [`TrainerError::OutOfDeviceMemory`].
     pub fn predict(
         &self,
         batches: Batches<'_>,
@@ -71,10 +80,13 @@ impl<B: Backbone> Predictor<B> {
             if count == 0 {
                 continue;
             }
-            let logits = self.logits(&batch)?;
-            let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
-            total += f64::from(loss.into_scalar::<f32>()) * count as f64;
-            found.probabilities.extend(host(softmax(logits, 1)));
+            let (loss, probabilities) = contained(false, &batch.x, || {
+                let logits = self.logits(&batch)?;
+                let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
+                Ok((scalar(loss)?, host(softmax(logits, 1))?))
+            })?;
+            total += loss * count as f64;
+            found.probabilities.extend(probabilities);
             found.labels.extend(batch.targets.labels);
             found.indices.extend(batch.indices);
             progress(count);

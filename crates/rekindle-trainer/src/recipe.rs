@@ -28,6 +28,9 @@ pub struct Recipe {
     pub clip_norm: Option<f64>,
     /// Batches whose gradients are averaged before a step of the optimiser.
     pub accumulate: usize,
+    /// Decay of the moving average of the weights that is validated and kept in place of the weights themselves, in
+    /// [0, 1); none by default.
+    pub moving_average: Option<f64>,
     /// When to stop before the last epoch.
     pub early_stopping: Option<EarlyStopping>,
     /// What makes a model the best.
@@ -90,6 +93,7 @@ impl Recipe {
             label_smoothing: 0.0,
             clip_norm: None,
             accumulate: 1,
+            moving_average: None,
             early_stopping: None,
             monitor: Monitor::Accuracy,
             mix: None,
@@ -142,6 +146,14 @@ impl Recipe {
                 "clip_norm",
                 norm,
                 "a finite number above 0",
+            )?;
+        }
+        if let Some(decay) = self.moving_average {
+            require(
+                (0.0..1.0).contains(&decay),
+                "moving_average",
+                decay,
+                "at least 0 and below 1",
             )?;
         }
         if let Some(mix) = &self.mix {

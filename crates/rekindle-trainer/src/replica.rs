@@ -12,9 +12,10 @@ use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 
 use crate::TrainerError;
 use crate::feed::Batch;
-use crate::learner::{StepOutcome, host};
+use crate::learner::StepOutcome;
 use crate::loss::{Targets, cross_entropy};
 use crate::predictor::largest;
+use crate::shortage::{host, scalar};
 
 /// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
 /// begins behind them.
@@ -116,7 +117,7 @@ impl<B: Backbone> Replica<B> {
         }
         let grads = loss.clone().mul_scalar(share).backward();
         let grads = GradientsParams::from_grads(grads, &self.classifier);
-        Ok((outcome(loss, view, batch), grads))
+        Ok((outcome(loss, view, batch)?, grads))
     }
 
     /// Features and logits of a batch, and what the plan asks of its feature maps.
@@ -170,12 +171,16 @@ fn separate<B: Backbone>(backbone: &B) -> B {
     })
 }
 
-pub(crate) fn outcome(loss: Tensor<1>, view: DomainView, batch: &Batch) -> StepOutcome {
-    StepOutcome {
-        loss: f64::from(loss.into_scalar::<f32>()),
-        correct: count_correct(&host(view.logits.detach()), &batch.targets),
+pub(crate) fn outcome(
+    loss: Tensor<1>,
+    view: DomainView,
+    batch: &Batch,
+) -> Result<StepOutcome, TrainerError> {
+    Ok(StepOutcome {
+        loss: scalar(loss)?,
+        correct: count_correct(&host(view.logits.detach())?, &batch.targets),
         images: batch.indices.len(),
-    }
+    })
 }
 
 fn count_correct(logits: &[f32], targets: &Targets) -> usize {

@@ -164,7 +164,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// # Errors
     ///
     /// A recipe or strategy out of range, bad images, a run directory that can't be written, and
-    /// [`TrainerError::Diverged`] when the loss stops being a number.
+    /// [`TrainerError::Diverged`] when the loss stops being a number. [`TrainerError::OutOfDeviceMemory`] says what needs
+    /// less, and where what was saved is.
     pub fn fit(self) -> Result<Fitted<B>, TrainerError> {
         self.recipe.validate()?;
         let writer = match &self.directory {

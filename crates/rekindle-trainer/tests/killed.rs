@@ -31,6 +31,7 @@ fn the_run_to_kill() {
     };
     let recipe = Recipe {
         epochs: EPOCHS,
+        moving_average: matches!(optimizer, Optimizer::AdamW { .. }).then_some(0.9),
         optimizer,
         ..recipe()
     };

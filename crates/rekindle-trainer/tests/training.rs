@@ -6,11 +6,13 @@ mod common;
 
 use burn::prelude::*;
 use common::{classifier, curve, data, preprocess, recipe, unbroken, weights};
+use rekindle_imagefolder::Loader;
 use rekindle_resnet::{Pretrained, state_dict};
 use rekindle_trainer::events::EndReason;
+use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
-    Cache, EarlyStopping, Event, Interrupt, Monitor, Observer, Optimizer, Recipe, Trainer,
-    TrainerError,
+    Cache, EarlyStopping, Event, Fitted, Interrupt, Monitor, Observer, Optimizer, Predictor,
+    Recipe, Trainer, TrainerError,
 };
 use rekindle_transfer::{Classifier, Strategy};
 
@@ -116,12 +118,13 @@ impl Observer for StopAfter {
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    for optimizer in [
-        Recipe::tutorial().optimizer,
-        Optimizer::AdamW { weight_decay: 0.01 },
+    for (optimizer, moving_average) in [
+        (Recipe::tutorial().optimizer, None),
+        (Optimizer::AdamW { weight_decay: 0.01 }, Some(0.9)),
     ] {
         let recipe = Recipe {
             optimizer,
+            moving_average,
             ..recipe()
         };
         let whole = unbroken(&folder.path().join("whole"), &recipe);
@@ -163,6 +166,39 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
         drop(whole);
         std::fs::remove_dir_all(folder.path().join("whole")).unwrap();
     }
+}
+
+#[test]
+fn a_moving_average_is_validated_and_kept_in_place_of_the_weights() {
+    let run = |moving_average| {
+        let recipe = Recipe {
+            moving_average,
+            ..recipe()
+        };
+        let trainer = Trainer::new(classifier(), data()).recipe(recipe);
+        trainer.fit().unwrap()
+    };
+    let (plain, followed, averaged) = (run(None), run(Some(0.0)), run(Some(0.9)));
+    let valid = |fitted: &Fitted<_>| -> Vec<_> {
+        let losses = fitted.history.iter().map(|epoch| epoch.valid_loss);
+        losses.collect()
+    };
+    for (of_plain, of_averaged) in plain.history.iter().zip(&averaged.history) {
+        assert_eq!(of_plain.train_loss, of_averaged.train_loss);
+    }
+    for (plain, followed) in valid(&plain).into_iter().zip(valid(&followed)) {
+        let (plain, followed) = (plain.unwrap(), followed.unwrap());
+        assert!(
+            (plain - followed).abs() < 1e-5 * plain,
+            "{plain} {followed}"
+        );
+    }
+    assert_ne!(valid(&plain), valid(&averaged));
+    let kept = Predictor::new(&averaged.classifier);
+    let loader = Loader::new(data().val).batch_size(32);
+    let feed = Feed::Images(loader);
+    let again = kept.predict(feed.epoch(0, &Device::flex()), |_| ());
+    assert_eq!(again.unwrap(), averaged.predictions);
 }
 
 #[test]
@@ -264,9 +300,9 @@ fn a_run_directory_holds_all_that_a_reader_needs() {
     );
     assert_eq!(back.preprocess, preprocess());
     let classifier = Classifier::from_resnet(back.model).unwrap();
-    let predictor = rekindle_trainer::Predictor::new(&classifier);
-    let loader = rekindle_imagefolder::Loader::new(data().val).batch_size(8);
-    let feed = rekindle_trainer::feed::Feed::Images(loader);
+    let predictor = Predictor::new(&classifier);
+    let loader = Loader::new(data().val).batch_size(8);
+    let feed = Feed::Images(loader);
     let predictions = predictor.predict(feed.epoch(0, &device), |_| ()).unwrap();
     assert_eq!(predictions.accuracy(), best);
 }
@@ -292,6 +328,10 @@ fn recipes_out_of_range_are_refused_by_name() {
         },
         Recipe {
             clip_norm: Some(0.0),
+            ..recipe()
+        },
+        Recipe {
+            moving_average: Some(1.0),
             ..recipe()
         },
         Recipe {

@@ -1,16 +1,58 @@
 // The page around the network: files in, bars out.
-import init, { Classifier } from './rekindle_web.js';
-
 const element = (id) => document.getElementById(id);
+// The program, and what it computes on.
+let program = null;
+let compute = null;
 let classifier = null;
 
 function say(text) {
   element('status').textContent = text;
 }
 
+// Why not the graphics processor; nothing where it is worth trying. A software adapter is slower than WebAssembly.
+async function noGpu() {
+  const wanted = new URLSearchParams(location.search).get('device');
+  if (wanted === 'cpu') return 'the address asks for it';
+  const adapter = await navigator.gpu?.requestAdapter();
+  if (!adapter) return 'this browser offers no WebGPU';
+  if (wanted !== 'gpu' && adapter.info?.isFallbackAdapter) return 'WebGPU is only emulated here';
+  return '';
+}
+
+async function open(module) {
+  program = await import(module);
+  await program.default();
+  compute = await program.Compute.open();
+}
+
+function computesOn(device, text) {
+  element('device').textContent = text;
+  document.body.dataset.device = device;
+}
+
+// Loads the program for the graphics processor where there is one; the one for the processor elsewhere, and where that
+// fails.
+async function start(bytes, name) {
+  let reason = await noGpu();
+  if (!reason) {
+    try {
+      await open('./rekindle_webgpu.js');
+      await load(bytes, name);
+      computesOn('gpu', 'Computed on the graphics processor (WebGPU).');
+      return;
+    } catch (error) {
+      reason = `WebGPU failed: ${error.message ?? error}`;
+      classifier = null;
+    }
+  }
+  await open('./rekindle_web.js');
+  await load(bytes, name);
+  computesOn('cpu', `Computed on the processor (WebAssembly): ${reason}.`);
+}
+
 async function load(bytes, name) {
   const begun = performance.now();
-  const loaded = new Classifier(bytes); // Throws what is wrong with the file.
+  const loaded = new program.Classifier(bytes, compute); // Throws what is wrong with the file.
   classifier?.free();
   classifier = loaded;
   const { architecture, classes } = JSON.parse(classifier.describe());
@@ -36,7 +78,13 @@ function show(answer) {
 // The browser draws what is on the page before the network takes the thread.
 const drawn = () => new Promise((resolve) => setTimeout(resolve, 30));
 
-async function take(file) {
+// One after the other: the graphics processor answers later, and the answers are to come in the order of the files.
+let last = Promise.resolve();
+function take(file) {
+  last = last.then(() => answer(file));
+}
+
+async function answer(file) {
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
     if (file.name.endsWith('.safetensors')) {
@@ -52,9 +100,9 @@ async function take(file) {
     say('Looking …');
     await drawn();
     const begun = performance.now();
-    const answer = JSON.parse(classifier.classify(bytes));
-    show(answer);
-    say(`${answer[0].class}, seen in ${Math.round(performance.now() - begun)} ms.`);
+    const found = JSON.parse(await classifier.classify(bytes));
+    show(found);
+    say(`${found[0].class}, seen in ${Math.round(performance.now() - begun)} ms.`);
   } catch (error) {
     element('answer').replaceChildren();
     say(`Sorry: ${error.message ?? error}`);
@@ -102,9 +150,8 @@ async function offerSamples() {
 }
 
 try {
-  await init();
   const response = await fetch('model.safetensors');
-  await load(new Uint8Array(await response.arrayBuffer()), 'model.safetensors');
+  await start(new Uint8Array(await response.arrayBuffer()), 'model.safetensors');
   listen();
   await offerSamples();
   document.body.dataset.ready = 'yes';

@@ -9,6 +9,30 @@ use rekindle_imagefolder::{DecodeOptions, Pipeline, decode_bytes};
 use rekindle_resnet::Pretrained;
 use wasm_bindgen::prelude::*;
 
+/// What computes: the visitor's processor (feature `flex`) or graphics processor (`webgpu`).
+#[wasm_bindgen]
+pub struct Compute {
+    device: Device,
+}
+
+#[wasm_bindgen]
+impl Compute {
+    /// Gets hold of the device; once a page.
+    ///
+    /// # Errors
+    ///
+    /// Why the browser gives no device, as a sentence.
+    pub async fn open() -> Result<Compute, JsError> {
+        #[cfg(feature = "webgpu")]
+        let device = burn::tensor::wgpu::WgpuOptions::default()
+            .init_async()
+            .await?;
+        #[cfg(not(feature = "webgpu"))]
+        let device = Device::flex();
+        Ok(Self { device })
+    }
+}
+
 /// A network with its class names and preprocessing, from one file and nothing else.
 #[wasm_bindgen]
 pub struct Classifier {
@@ -25,8 +49,8 @@ impl Classifier {
     ///
     /// What is wrong with the file, as a sentence.
     #[wasm_bindgen(constructor)]
-    pub fn new(weights: Vec<u8>) -> Result<Classifier, JsError> {
-        let device = Device::flex();
+    pub fn new(weights: Vec<u8>, compute: &Compute) -> Result<Classifier, JsError> {
+        let device = compute.device.clone();
         let pretrained = Pretrained::from_safetensors("the dropped file", weights, &device)?;
         if pretrained.model.num_classes() == 0 {
             return Err(JsError::new("these weights have no classifier"));
@@ -56,16 +80,18 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// Why the file can't be decoded, as a sentence.
-    pub fn classify(&self, file: &[u8]) -> Result<String, JsError> {
+    /// Why the file can't be decoded or the device didn't answer, as a sentence.
+    pub async fn classify(&self, file: Vec<u8>) -> Result<String, JsError> {
         let path = Path::new("the dropped file");
-        let picture = decode_bytes(path, file, &DecodeOptions::default())?;
+        let picture = decode_bytes(path, &file, &DecodeOptions::default())?;
         let mut unused = SampleRng::keyed(0, Stream::User, &[]);
         let image = self.pipeline.apply(&picture, &mut unused);
         let shape = [1, 3, image.height, image.width];
         let input = Tensor::<4>::from_data(TensorData::new(image.values, shape), &self.device);
         let logits = self.pretrained.model.forward(input);
-        let row: Vec<f32> = softmax(logits, 1).into_data().iter::<f32>().collect();
+        // A page can't wait for the graphics processor, only be called back by it.
+        let answer = softmax(logits, 1).into_data_async().await?;
+        let row: Vec<f32> = answer.iter::<f32>().collect();
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
         let answer: Vec<serde_json::Value> = order

@@ -240,6 +240,7 @@ impl arguments::Recipe {
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
+        recipe.moving_average = self.moving_average.or(recipe.moving_average);
         recipe.workers = self.workers.unwrap_or(recipe.workers);
         recipe.balance_classes |= self.balance_classes;
         match self.views {

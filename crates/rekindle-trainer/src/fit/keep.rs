@@ -23,6 +23,9 @@ impl<B: Backbone> Run<'_, B> {
         self.learner.follow(plan);
         let optimizer = self.trainer.recipe.optimizer.clone();
         self.state = checkpoint::restore(checkpoint.path(), &mut self.learner, &optimizer)?;
+        if let Some(decay) = self.trainer.recipe.moving_average {
+            checkpoint::restore_average(checkpoint.path(), &mut self.learner, decay)?;
+        }
         self.clock.before = self.state.seconds_total;
         let best = match &self.writer {
             Some(writer) => writer.directory().best_weights_path(),
@@ -108,7 +111,13 @@ impl<B: Backbone> Run<'_, B> {
         } else {
             EndReason::Failed
         });
-        error
+        match error {
+            TrainerError::OutOfDeviceMemory { shortage, .. } => TrainerError::OutOfDeviceMemory {
+                shortage,
+                kept: self.kept(),
+            },
+            error => error,
+        }
     }
 
     fn write_best(&mut self) -> Result<(), TrainerError> {
@@ -129,7 +138,7 @@ impl<B: Backbone> Run<'_, B> {
         let outcome = self.end(reason)?;
         let weights = match self.best_weights {
             Some(weights) => weights,
-            None => checkpoint::weights_of(self.learner.classifier()),
+            None => checkpoint::weights_of(&self.learner.averaged()),
         };
         let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
         Ok(Fitted {

@@ -20,6 +20,7 @@ use crate::feed::{Batch, Feed};
 use crate::learner::Learner;
 use crate::predictor::Predictions;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
+use crate::shortage::contained_run;
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, Monitor, Observer, TrainerError};
@@ -30,14 +31,18 @@ pub(crate) fn run<B: Backbone>(
     writer: Option<RunWriter>,
     from: Option<Checkpoint>,
 ) -> Result<Fitted<B>, TrainerError> {
-    let mut run = Run::prepare(trainer, writer, from.as_ref())?;
-    if let Some(checkpoint) = from {
-        run.restore(&checkpoint)?;
-    }
-    match run.epochs() {
-        Ok(reason) => run.finish(reason),
-        Err(error) => Err(run.fail(error)),
-    }
+    let architecture = trainer.source.architecture.clone();
+    let fitted = (|| {
+        let mut run = Run::prepare(trainer, writer, from.as_ref())?;
+        if let Some(checkpoint) = from {
+            run.restore(&checkpoint)?;
+        }
+        match contained_run(|| run.epochs()) {
+            Ok(reason) => run.finish(reason),
+            Err(error) => Err(run.fail(error)),
+        }
+    })();
+    fitted.map_err(|error: TrainerError| error.with_architecture(&architecture))
 }
 
 /// The images to measure ranges on, where the recipe wants frozen stages in eight bits.
@@ -308,7 +313,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         if !self.state.best.observe(epoch, value) {
             return Ok(false);
         }
-        self.best_weights = Some(checkpoint::weights_of(self.learner.classifier()));
+        self.best_weights = Some(checkpoint::weights_of(&self.learner.averaged()));
         self.best_predictions = predictions;
         self.is_best_written = false;
         self.emit(Event::BestImproved {

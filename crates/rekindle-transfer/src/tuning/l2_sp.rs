@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 
+use super::flat::flat;
 use crate::TransferError;
 
 /// The penalty `strength / 2 * |w - w0|^2` on the distance from the pretrained weights `w0` (L2-SP; Li et al. 2018,
@@ -74,16 +75,6 @@ impl L2Sp {
 
 fn is_running(path: &[String]) -> bool {
     path.last().is_some_and(|name| name.starts_with("running_"))
-}
-
-fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let tensor = if tensor.is_autodiff() {
-        tensor.inner()
-    } else {
-        tensor
-    };
-    let count = tensor.dims().iter().product::<usize>();
-    tensor.reshape([count])
 }
 
 #[derive(Default)]

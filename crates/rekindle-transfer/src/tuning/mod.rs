@@ -2,9 +2,11 @@
 
 mod delta;
 mod ensemble;
+mod flat;
 mod freeze;
 mod l2_sp;
 mod low_rank;
+mod moving_average;
 mod named;
 mod soup;
 mod strategy;
@@ -14,6 +16,7 @@ pub use ensemble::{ensemble_probabilities, stacked_features, stacking};
 pub use freeze::{StageParameters, apply, stage_parameters, trained_parameters};
 pub use l2_sp::L2Sp;
 pub use low_rank::LowRank;
+pub use moving_average::MovingAverage;
 pub use named::STRATEGY_NAMES;
 pub use soup::{Soup, average_weights, greedy_soup};
 pub use strategy::{Plan, Strategy, Trained};

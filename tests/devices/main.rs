@@ -3,6 +3,8 @@
 //! wgpu runs on whatever adapter it finds; Mesa's software Vulkan will do.
 #![allow(clippy::unwrap_used)]
 
+mod memory;
+
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
