@@ -176,7 +176,7 @@ impl ResNet {
     ///
     /// # Errors
     ///
-    /// [`Error::NotQuantizable`] for a network in training (on an autodiff device, see [`valid`](Self::valid)), on another
+    /// [`Error::NotQuantizable`](crate::Error::NotQuantizable) for a network in training (on an autodiff device, see [`valid`](Self::valid)), on another
     /// device than flex, with its kernels switched off, or with weights that are no finite numbers; for no images, or such
     /// as don't fit; and on a machine that multiplies bytes no faster than `f32`.
     #[cfg(feature = "kernels")]
