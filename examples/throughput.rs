@@ -19,11 +19,11 @@ use burn::tensor::Distribution;
 use clap::{Parser, ValueEnum};
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader};
-use rekindle::resnet::{Architecture, Preprocess, ResNet};
+use rekindle::resnet::{Architecture, Preprocess, ResNet, STAGES};
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe, train_pipeline};
-use rekindle::transfer::{Backbone, Classifier, Strategy};
+use rekindle::transfer::{Backbone, Classifier, FrozenPrefix, Strategy};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -61,6 +61,9 @@ struct Arguments {
     /// Burn's operations even where there are kernels of our own
     #[arg(long)]
     no_kernels: bool,
+    /// Frozen stages, or in modes `forward` and `features` all of them, in eight bits
+    #[arg(long)]
+    quantize: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -108,6 +111,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             "{}",
             json!({
                 "arch": arguments.arch.name(), "batch": arguments.batch, "mode": mode,
+                "quantize": arguments.quantize,
                 "device": arguments.device.to_string(), "threads": arguments.threads,
                 "img_per_s": (rate * 100.0).round() / 100.0, "peak_rss_mb": peak,
             })
@@ -125,10 +129,15 @@ fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
     let model = arguments.arch.config().init(device).valid();
     let model = with_kernels(model, arguments);
     let images = images(arguments.batch, device);
+    let prefix = match arguments.quantize {
+        true => FrozenPrefix::quantized(&model, STAGES.len(), std::slice::from_ref(&images))?,
+        false => FrozenPrefix::new(&model, STAGES.len()),
+    };
     let run = |model: &ResNet| -> Result<(), Failure> {
-        let output = match arguments.mode {
-            Mode::Forward => model.forward(images.clone()),
-            _ => model.pool_stages(0, images.clone()),
+        let output = match (arguments.mode, &model.fc) {
+            (Mode::Forward, _) if !arguments.quantize => model.forward(images.clone()),
+            (Mode::Forward, Some(fc)) => fc.forward(prefix.forward(images.clone())?.flatten(1, 3)),
+            _ => prefix.forward(images.clone())?.flatten(1, 3),
         };
         // Reading a value back waits until the device has finished.
         output.slice([0..1, 0..1]).into_data();
@@ -164,6 +173,9 @@ fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f6
         number: 0,
         skipped: Vec::new(),
     };
+    if arguments.quantize {
+        learner.quantize_frozen(vec![batch.x.clone()])?;
+    }
     median_rate(arguments, arguments.batch, || {
         learner.train_batch(&batch, 1e-3)?;
         Ok(())

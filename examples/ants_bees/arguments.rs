@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long)]
     pub cache: Option<PathBuf>,
+    /// Runs frozen stages in eight bits: faster on a CPU with VNNI, and a little off
+    #[arg(long)]
+    pub quantize: bool,
     /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
     #[arg(long)]
     pub moving_average: Option<f64>,

@@ -89,6 +89,7 @@ fn train(
         workers: arguments.workers,
         moving_average: arguments.moving_average,
         views: arguments.views.max(1),
+        quantize_frozen: arguments.quantize && strategy == Strategy::FeatureExtraction,
         cache: match (arguments.views, arguments.cache.clone()) {
             (0, _) => Cache::Off,
             (_, Some(folder)) => Cache::Disk(folder),

@@ -10,8 +10,8 @@ use common::{Options, Times, inference, random, training};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle_kernels::{
     Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    PackedLinear, Statistics, linear_gradients, max_pool, max_pool_gradient, weight_gradient,
-    weight_gradient_nchw,
+    PackedLinear, Quantization, QuantizedActivation, QuantizedConv2d, Statistics, linear_gradients,
+    max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -69,7 +69,12 @@ fn convolution(
     group.throughput(Throughput::Elements(
         params.multiply_adds(BATCH, [size, size])? as u64,
     ));
+    let range = Quantization::of_range(-1.0, 1.0)?;
+    let quantized = QuantizedConv2d::new(isa, &params, &weight, None)?;
     if ic == 3 {
+        group.bench_function("forward in eight bits", |b| {
+            b.iter(|| black_box(quantized.forward_nchw(&input, shape, range, true, range)));
+        });
         // A stem reads planes, and nobody asks for its gradient by the input.
         group.bench_function("forward", |b| {
             b.iter(|| black_box(conv.forward_nchw(&input, shape, true)));
@@ -78,6 +83,10 @@ fn convolution(
             b.iter(|| black_box(weight_gradient_nchw(isa, &params, &input, shape, &dy)));
         });
     } else {
+        let bytes = QuantizedActivation::from_activation(&x, range);
+        group.bench_function("forward in eight bits", |b| {
+            b.iter(|| black_box(quantized.forward(&bytes, None, true, range)));
+        });
         group.bench_function("forward", |b| {
             b.iter(|| black_box(conv.forward(&x, None, true)));
         });

@@ -47,12 +47,13 @@ pub(crate) type TileFn = unsafe fn(&Tile);
 /// Repeats the body with a constant index, so that register arrays are never indexed at run time.
 macro_rules! unrolled {
     ($i:ident < $n:ident, $body:block) => {
-        unrolled!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+        $crate::tile::unrolled!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
     };
     (@ $i:ident, $n:ident, $body:block, $($k:literal)*) => {
         $(if $k < $n { #[allow(non_upper_case_globals)] const $i: usize = $k; $body })*
     };
 }
+pub(crate) use unrolled;
 
 /// # Safety
 /// The instruction set of `S` must be there, and `t`'s pointers valid for `MR` pixels `STRIDE` values apart and `NR`

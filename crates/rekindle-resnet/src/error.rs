@@ -14,6 +14,14 @@ pub enum Error {
         /// The name given.
         found: String,
     },
+    /// Stages that can't run in eight bits, or images that they can't take.
+    #[error("cannot run the first {stages} stages in eight bits: {reason}")]
+    NotQuantizable {
+        /// How many stages.
+        stages: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The operating system could not read a file.
     #[error("cannot read {}: {source}", path.display())]
     Read {

@@ -39,6 +39,8 @@ pub use batch_norm::BatchNorm;
 pub use block::{BasicBlock, Block, BlockKind, Bottleneck, Downsample};
 pub use conv_net::{ConvBlock, ConvNet, ConvNetConfig};
 pub use error::{Error, Mismatch, Misshapen};
+#[cfg(feature = "kernels")]
+pub use kernels::QuantizedStages;
 pub use preprocess::{Interpolation, Preprocess};
 pub use pretrained::{Pretrained, named_tensors};
 pub use resnet::{ResNet, ResNetConfig, STAGES};

@@ -124,7 +124,7 @@ fn sha256(path: &Path) -> Result<String, Error> {
     Ok(hexadecimal(&hasher.0.finalize()))
 }
 
-fn hexadecimal(digest: &[u8]) -> String {
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -169,6 +169,25 @@ impl ResNet {
         }
     }
 
+    /// The first `stages` of [`STAGES`] in eight bits, for inference on a CPU: two to four times as fast as `f32`, and a
+    /// little off. Weights are taken as they stand; ranges of activations are measured on `calibration`, batches of images
+    /// `[batch, channels, height, width]` as the network is to see them. A few dozen images are enough, and the same ones
+    /// give the same result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotQuantizable`](crate::Error::NotQuantizable) for a network in training (on an autodiff device, see [`valid`](Self::valid)), on another
+    /// device than flex, with its kernels switched off, or with weights that are no finite numbers; for no images, or such
+    /// as don't fit; and on a machine that multiplies bytes no faster than `f32`.
+    #[cfg(feature = "kernels")]
+    pub fn quantize_stages(
+        &self,
+        stages: usize,
+        calibration: &[Tensor<4>],
+    ) -> Result<kernels::QuantizedStages, crate::Error> {
+        kernels::QuantizedStages::new(self, stages, calibration)
+    }
+
     fn forward_by_burn(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
         if stage == 0 {
             return self.forward_stem(x);

@@ -114,9 +114,13 @@ impl<B: Backbone> FrozenPart<B> {
         pipeline: &Pipeline,
         seed: u64,
     ) -> Result<FeatureCache, TrainerError> {
+        let cut = match self.prefix.quantization() {
+            Some(digest) => format!("{}, int8 {digest}", self.cut),
+            None => self.cut.clone(),
+        };
         let key = CacheKey {
             weights: self.weights.clone(),
-            cut: self.cut.clone(),
+            cut,
             transform: serde_json::to_string(pipeline).unwrap_or_default(),
             // A plain picture looks the same under every seed.
             seed: if pipeline.is_random() { seed } else { 0 },

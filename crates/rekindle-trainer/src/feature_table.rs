@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
-use rekindle_resnet::Pretrained;
 use rekindle_resnet::weights::{TensorOut, write_safetensors};
-use rekindle_transfer::Classifier;
+use rekindle_resnet::{Pretrained, STAGES};
+use rekindle_transfer::{Classifier, FrozenPrefix};
 
 use crate::TrainerError;
+use crate::calibration::calibration;
 use crate::data::eval_pipeline;
-use crate::inspect::inspect;
+use crate::inspect::inspect_by;
+
+/// Threads that decode the images to measure ranges on.
+const WORKERS: usize = 2;
 
 /// Which numbers of the network go into the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,32 @@ impl FeatureTable {
         layer: FeatureLayer,
         progress: impl FnMut(usize),
     ) -> Result<Self, TrainerError> {
+        Self::compute_by(pretrained, folder, layer, false, progress)
+    }
+
+    /// As [`compute`](Self::compute) in eight bits, with ranges measured on up to 64 images of the folder: on a CPU two to
+    /// four times as fast, and a little off, see [`ResNet::quantize_stages`](rekindle_resnet::ResNet::quantize_stages).
+    ///
+    /// # Errors
+    ///
+    /// As [`compute`](Self::compute), and [`TransferError::NotQuantizable`](rekindle_transfer::TransferError::NotQuantizable)
+    /// where the network can't run so.
+    pub fn compute_quantized(
+        pretrained: &Pretrained,
+        folder: &ImageFolder,
+        layer: FeatureLayer,
+        progress: impl FnMut(usize),
+    ) -> Result<Self, TrainerError> {
+        Self::compute_by(pretrained, folder, layer, true, progress)
+    }
+
+    fn compute_by(
+        pretrained: &Pretrained,
+        folder: &ImageFolder,
+        layer: FeatureLayer,
+        quantize: bool,
+        progress: impl FnMut(usize),
+    ) -> Result<Self, TrainerError> {
         let mut backbone = pretrained.model.clone();
         let head = backbone.fc.take();
         if layer == FeatureLayer::Logits && head.is_none() {
@@ -69,11 +99,16 @@ impl FeatureTable {
                 Classifier::new(backbone, 1, 0, &device)
             }
         };
-        let dataset = Arc::new(ImageDataset::new(
-            folder,
-            eval_pipeline(&pretrained.preprocess),
-        )?);
-        let found = inspect(&classifier, &dataset, |_| true, progress)?;
+        let pipeline = eval_pipeline(&pretrained.preprocess);
+        let dataset = Arc::new(ImageDataset::new(folder, pipeline.clone())?);
+        let (backbone, stages) = (&classifier.backbone, STAGES.len());
+        let whole = if quantize {
+            let images = calibration(&dataset, pipeline, WORKERS, &backbone.device())?;
+            FrozenPrefix::quantized(backbone, stages, &images)?
+        } else {
+            FrozenPrefix::new(backbone, stages)
+        };
+        let found = inspect_by(&classifier, &whole, &dataset, |_| true, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: folder.root().display().to_string(),

@@ -13,6 +13,7 @@ use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 use serde_json::json;
 
 use crate::activations::{FrozenPart, Views};
+use crate::calibration::calibration;
 use crate::checkpoint::weights_of;
 use crate::data::{TransferData, eval_pipeline};
 use crate::pooled::{Pooled, pooled, take_head};
@@ -52,6 +53,7 @@ pub struct FineTune<'a> {
     probe: PriorProbe,
     test_views: TestViews,
     cache: Cache,
+    quantize: bool,
     workers: usize,
     seed: u64,
     observers: Vec<Box<dyn Observer + 'a>>,
@@ -96,6 +98,7 @@ impl<'a> FineTune<'a> {
             probe: PriorProbe::default(),
             test_views: TestViews::default(),
             cache: Cache::Memory,
+            quantize: false,
             workers: 2,
             seed: 0,
             observers: Vec::new(),
@@ -113,6 +116,12 @@ impl<'a> FineTune<'a> {
             cache: Cache::Disk(folder.as_ref().to_path_buf()),
             ..self
         }
+    }
+
+    /// Whether features are computed in eight bits, see [`Recipe::quantize_frozen`](crate::Recipe::quantize_frozen); off
+    /// unless asked for.
+    pub fn quantize_frozen(self, quantize: bool) -> Self {
+        Self { quantize, ..self }
     }
 
     /// Seed of the cross-validation, and of the split where the folder has none.
@@ -161,13 +170,20 @@ impl<'a> FineTune<'a> {
         let source = take_head(&mut pretrained.model);
         let backbone = pretrained.model.clone();
         let stages = backbone.stage_names().len();
+        let plain = eval_pipeline(&data.preprocess);
+        let prefix = if self.quantize {
+            let pipeline = plain.clone();
+            let images = calibration(&data.train, pipeline, self.workers, &self.device)?;
+            FrozenPrefix::quantized(&backbone, stages, &images)?
+        } else {
+            FrozenPrefix::new(&backbone, stages)
+        };
         let part = FrozenPart {
-            prefix: FrozenPrefix::new(&backbone, stages),
+            prefix,
             cut: "pooled".to_string(),
             weights: pretrained.sha256.clone(),
             device: self.device.clone(),
         };
-        let plain = eval_pipeline(&data.preprocess);
         let train = self.features(&part, &data.train, plain, "features of the training images")?;
         let probe = PriorProbe {
             seed: self.seed,

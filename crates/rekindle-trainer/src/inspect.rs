@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped};
-use rekindle_transfer::backbone::check_channels;
-use rekindle_transfer::{Backbone, Classifier};
+use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 
 use crate::feed::Feed;
 use crate::shortage::{contained, host};
@@ -35,6 +34,19 @@ pub(crate) fn inspect<B: Backbone>(
     classifier: &Classifier<B>,
     dataset: &Arc<ImageDataset>,
     keep: impl Fn(usize) -> bool,
+    progress: impl FnMut(usize),
+) -> Result<Inspection, TrainerError> {
+    let backbone = &classifier.backbone;
+    let whole = FrozenPrefix::new(backbone, backbone.stage_names().len());
+    inspect_by(classifier, &whole, dataset, keep, progress)
+}
+
+/// As [`inspect`], with features by `whole`, all stages of the classifier's backbone.
+pub(crate) fn inspect_by<B: Backbone>(
+    classifier: &Classifier<B>,
+    whole: &FrozenPrefix<B>,
+    dataset: &Arc<ImageDataset>,
+    keep: impl Fn(usize) -> bool,
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let classifier = classifier.valid();
@@ -53,9 +65,8 @@ pub(crate) fn inspect<B: Backbone>(
         if batch.indices.is_empty() {
             continue;
         }
-        check_channels(&classifier.backbone, &batch.x)?;
         let (logits, features) = contained(false, &batch.x, || {
-            let pooled = classifier.backbone.pool_stages(0, batch.x.clone());
+            let pooled = whole.forward(batch.x.clone())?.flatten::<2>(1, 3);
             let logits = host(classifier.head.forward(pooled.clone()))?;
             Ok((logits, host(pooled)?))
         })?;

@@ -9,6 +9,7 @@ use rekindle_transfer::{Backbone, Classifier, Plan};
 use crate::feed::Batch;
 use crate::optimizer::{RateGroups, clip_norm};
 use crate::predictor::Predictor;
+use crate::recipe::require;
 use crate::replica::{Replica, outcome};
 use crate::shortage::contained;
 use crate::{Recipe, TrainerError, data_parallel};
@@ -80,6 +81,27 @@ impl<B: Backbone> Learner<B> {
             .map(|device| device.clone().autodiff())
             .collect();
         self
+    }
+
+    /// Runs frozen stages in eight bits from now on; ranges of activations are measured on the images in `calibration`,
+    /// batches on a device without autodiff, and measured again where other stages are frozen.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`] where the plan freezes nothing or batches are shared with other devices, and
+    /// those of [`Backbone::quantize`].
+    pub fn quantize_frozen(&mut self, calibration: Vec<Tensor<4>>) -> Result<(), TrainerError> {
+        let refuse = |found: &str, expected| require(false, "quantize_frozen", found, expected);
+        if self.replica.plan.frozen_stages == 0 {
+            return refuse(
+                "set with a strategy that trains every stage",
+                "unset, or a strategy that freezes stages: weights that move can't be rounded once",
+            );
+        }
+        if !self.others.is_empty() {
+            return refuse("set for several devices", "unset, or a single device");
+        }
+        self.replica.quantize(calibration)
     }
 
     /// Freezes and thaws as `plan` says; nothing happens where it already holds.

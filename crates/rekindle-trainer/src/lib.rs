@@ -24,6 +24,7 @@ mod activations;
 mod adapt;
 mod advise;
 mod announce;
+mod calibration;
 mod checkpoint;
 #[cfg(feature = "tui")]
 mod dashboard;

@@ -1,5 +1,7 @@
 //! A classifier on one device: its forward pass and its gradients under a plan.
 
+use std::sync::OnceLock;
+
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rekindle_resnet::state_dict;
@@ -20,7 +22,10 @@ use crate::shortage::{host, scalar};
 pub(crate) struct Replica<B: Backbone> {
     pub classifier: Classifier<B>,
     pub plan: Plan,
-    prefix: FrozenPrefix<B>,
+    /// Made when it is first needed, and anew when other stages are frozen.
+    prefix: OnceLock<FrozenPrefix<B>>,
+    /// Images to measure ranges on, where frozen stages run in eight bits.
+    calibration: Option<Vec<Tensor<4>>>,
     /// The backbone as it came, where the plan measures against it.
     source: Option<B>,
     label_smoothing: f64,
@@ -41,7 +46,8 @@ impl<B: Backbone> Replica<B> {
         let classifier = tuning::apply(classifier, &plan);
         Self {
             source,
-            prefix: FrozenPrefix::new(&classifier.backbone, plan.frozen_stages),
+            prefix: OnceLock::new(),
+            calibration: None,
             classifier,
             plan,
             label_smoothing,
@@ -63,14 +69,33 @@ impl<B: Backbone> Replica<B> {
     pub fn follow(&mut self, plan: Plan) {
         if plan.frozen_stages != self.plan.frozen_stages {
             self.classifier = tuning::apply(self.classifier.clone(), &plan);
-            self.prefix = FrozenPrefix::new(&self.classifier.backbone, plan.frozen_stages);
+            self.prefix = OnceLock::new();
         }
         self.plan = plan;
     }
 
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
         self.classifier = tuning::apply(classifier, &self.plan);
-        self.prefix = FrozenPrefix::new(&self.classifier.backbone, self.plan.frozen_stages);
+        self.prefix = OnceLock::new();
+    }
+
+    /// Runs frozen stages in eight bits from now on.
+    pub fn quantize(&mut self, calibration: Vec<Tensor<4>>) -> Result<(), TrainerError> {
+        self.calibration = Some(calibration);
+        self.prefix = OnceLock::new();
+        self.prefix().map(drop)
+    }
+
+    fn prefix(&self) -> Result<&FrozenPrefix<B>, TrainerError> {
+        if let Some(prefix) = self.prefix.get() {
+            return Ok(prefix);
+        }
+        let (backbone, stages) = (&self.classifier.backbone, self.plan.frozen_stages);
+        let prefix = match &self.calibration {
+            Some(images) => FrozenPrefix::quantized(backbone, stages, images)?,
+            None => FrozenPrefix::new(backbone, stages),
+        };
+        Ok(self.prefix.get_or_init(|| prefix))
     }
 
     /// Logits `[n, classes]` with the graph of a backward pass behind the frozen part.
@@ -129,7 +154,7 @@ impl<B: Backbone> Replica<B> {
             return Ok((batch.start, Tensor::from_inner(x)));
         }
         let x = if batch.start == 0 {
-            self.prefix.forward(x)?
+            self.prefix()?.forward(x)?
         } else {
             let backbone = self.classifier.backbone.valid();
             backbone.forward_stages(batch.start, frozen, x)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use burn::prelude::*;
 use rekindle_imagefolder::Loader;
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
@@ -29,10 +30,11 @@ pub(crate) fn train_loader(data: &TransferData, recipe: &Recipe) -> Loader {
 }
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
-/// them; and the seconds that computing the training activations took.
+/// them; and the seconds that computing the training activations took. With `calibration`, they are computed in eight bits.
 pub(crate) fn feeds<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
     writer: &mut Option<RunWriter>,
+    calibration: Option<&[Tensor<4>]>,
 ) -> Result<(Feed, Feed, f64), TrainerError> {
     let recipe = trainer.recipe.clone();
     let data = trainer.data.clone();
@@ -51,7 +53,10 @@ pub(crate) fn feeds<B: Backbone>(
     }
 
     let part = FrozenPart {
-        prefix: FrozenPrefix::new(&trainer.classifier.backbone, frozen),
+        prefix: match calibration {
+            Some(images) => FrozenPrefix::quantized(&trainer.classifier.backbone, frozen, images)?,
+            None => FrozenPrefix::new(&trainer.classifier.backbone, frozen),
+        },
         cut: names[frozen - 1].to_string(),
         weights: trainer.source.sha256.clone(),
         device: trainer.device.clone(),

@@ -52,6 +52,14 @@ pub enum TransferError {
         /// What is wrong with the input and what to do.
         reason: String,
     },
+    /// Stages that can't run in eight bits.
+    #[error("cannot run {stages} frozen stages in eight bits: {reason}")]
+    NotQuantizable {
+        /// How many stages.
+        stages: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// Images of another number of channels than the network's first convolution takes.
     #[error(
         "the images have {found} channels and the network takes {expected}; load the weights for {found} channels, \

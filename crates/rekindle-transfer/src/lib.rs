@@ -22,7 +22,7 @@ mod initialise;
 pub mod objective;
 pub mod tuning;
 
-pub use backbone::{Backbone, FrozenPrefix};
+pub use backbone::{Backbone, FrozenPrefix, QuantizedPrefix};
 pub use classifier::Classifier;
 pub use error::TransferError;
 pub use tuning::{Plan, Strategy};

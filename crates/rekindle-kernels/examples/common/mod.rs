@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod inference;
+pub mod int8;
 pub mod limit;
 pub mod training;
 
@@ -15,6 +16,8 @@ pub struct Options {
     pub threads: usize,
     pub isa: Isa,
     pub seconds: f64,
+    /// In eight bits.
+    pub int8: bool,
     /// Times of single layers, not of kinds of them.
     pub layers: bool,
 }
@@ -27,6 +30,7 @@ impl Default for Options {
             threads: 2,
             isa: Isa::detect(),
             seconds: 5.0,
+            int8: false,
             layers: false,
         }
     }
@@ -51,6 +55,7 @@ impl Options {
             threads: number("--threads", 2.0) as usize,
             isa: isa.unwrap_or_else(Isa::detect),
             seconds: number("--seconds", 5.0),
+            int8: args.iter().any(|a| a == "--int8"),
             layers: args.iter().any(|a| a == "--layers"),
         }
     }

@@ -7,17 +7,20 @@
 //! [`ResNet::with_kernels`] turns them off.
 
 mod backward;
+mod calibration;
 mod execution;
 mod layer;
 mod memory;
 mod operations;
 mod packed;
+mod quantized;
 mod residual;
 mod stem;
 mod training;
 mod weights;
 
 pub(crate) use execution::Execution;
+pub use quantized::QuantizedStages;
 
 use std::ops::Range;
 

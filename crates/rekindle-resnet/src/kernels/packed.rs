@@ -42,20 +42,32 @@ impl PackedStage {
     }
 
     pub fn forward(&self, x: StageInput<'_>) -> Result<Activation, KernelError> {
+        self.observed(x, &mut |_| {})
+    }
+
+    /// As [`forward`](Self::forward), showing the output of each layer to `observe`: in a block first that of the one
+    /// beside, then those in a row.
+    pub fn observed(
+        &self,
+        x: StageInput<'_>,
+        observe: &mut dyn FnMut(&Activation),
+    ) -> Result<Activation, KernelError> {
         match (self, x) {
-            (Self::Stem(conv), StageInput::Images(images, shape)) => {
-                let x = conv.forward_nchw(images, shape, true)?;
+            (Self::Stem(conv), x) => {
+                let x = match x {
+                    StageInput::Images(images, shape) => conv.forward_nchw(images, shape, true)?,
+                    StageInput::Maps(x) => conv.forward(&x, None, true)?,
+                };
+                observe(&x);
                 max_pool(Isa::detect(), &x, 3, 2, 1)
             }
-            (Self::Stem(conv), StageInput::Maps(x)) => {
-                max_pool(Isa::detect(), &conv.forward(&x, None, true)?, 3, 2, 1)
-            }
-            (Self::Blocks(blocks), StageInput::Maps(x)) => {
-                blocks.iter().try_fold(x, |x, block| block.forward(&x))
-            }
-            (Self::Blocks(blocks), StageInput::Images(images, shape)) => {
-                let x = Activation::from_nchw(images, shape)?;
-                blocks.iter().try_fold(x, |x, block| block.forward(&x))
+            (Self::Blocks(blocks), x) => {
+                let x = match x {
+                    StageInput::Maps(x) => x,
+                    StageInput::Images(images, shape) => Activation::from_nchw(images, shape)?,
+                };
+                let mut blocks = blocks.iter();
+                blocks.try_fold(x, |x, block| block.forward(&x, observe))
             }
         }
     }
@@ -76,16 +88,25 @@ impl PackedBlock {
         })
     }
 
-    fn forward(&self, x: &Activation) -> Result<Activation, KernelError> {
+    fn forward(
+        &self,
+        x: &Activation,
+        observe: &mut dyn FnMut(&Activation),
+    ) -> Result<Activation, KernelError> {
         let projected = match &self.downsample {
             Some(conv) => Some(conv.forward(x, None, false)?),
             None => None,
         };
+        if let Some(projected) = &projected {
+            observe(projected);
+        }
         let identity = projected.as_ref().unwrap_or(x);
         let mut inner: Option<Activation> = None;
         for (index, conv) in self.convs.iter().enumerate() {
             let residual = (index + 1 == self.convs.len()).then_some(identity);
-            inner = Some(conv.forward(inner.as_ref().unwrap_or(x), residual, true)?);
+            let y = conv.forward(inner.as_ref().unwrap_or(x), residual, true)?;
+            observe(&y);
+            inner = Some(y);
         }
         Ok(inner.unwrap_or_else(|| x.clone()))
     }
@@ -106,6 +127,6 @@ fn pack(conv: &Conv2d, norm: &BatchNorm) -> Option<PackedConv2d> {
     PackedConv2d::new(Isa::detect(), &layer.conv, &weight, Some((&scale, &shift))).ok()
 }
 
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }

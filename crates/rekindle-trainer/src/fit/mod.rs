@@ -7,11 +7,14 @@ pub(crate) use keep::write_weights;
 use std::rc::Rc;
 use std::time::Instant;
 
+use burn::prelude::*;
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_transfer::{Backbone, Plan};
 
 use crate::announce::{announce, emit, stage_summary};
+use crate::calibration::calibration;
 use crate::checkpoint::{self, LoopState, Partial, Weights};
+use crate::data::eval_pipeline;
 use crate::events::{EndReason, EpochMetrics, Event};
 use crate::feed::{Batch, Feed};
 use crate::learner::Learner;
@@ -40,6 +43,18 @@ pub(crate) fn run<B: Backbone>(
         }
     })();
     fitted.map_err(|error: TrainerError| error.with_architecture(&architecture))
+}
+
+/// The images to measure ranges on, where the recipe wants frozen stages in eight bits.
+fn calibrate<B: Backbone>(
+    trainer: &Trainer<'_, B>,
+) -> Result<Option<Vec<Tensor<4>>>, TrainerError> {
+    if !trainer.recipe.quantize_frozen {
+        return Ok(None);
+    }
+    let (data, device) = (&trainer.data, trainer.device.clone().without_autodiff());
+    let pipeline = eval_pipeline(&data.preprocess);
+    calibration(&data.train, pipeline, trainer.recipe.workers, &device).map(Some)
 }
 
 struct Run<'a, B: Backbone> {
@@ -86,14 +101,19 @@ impl<'a, B: Backbone> Run<'a, B> {
             .strategy
             .plan(trainer.classifier.backbone.stage_names(), 0)?;
         announce(&mut trainer, &plan, &mut writer, from)?;
-        let (train, val, seconds_train) = feeds(&mut trainer, &mut writer)?;
+        let calibration = calibrate(&trainer)?;
+        let (train, val, seconds_train) = feeds(&mut trainer, &mut writer, calibration.as_deref())?;
         let class_weights = trainer
             .recipe
             .balance_classes
             .then(|| trainer.data.train.class_weights());
         let classifier = trainer.classifier.clone();
-        let learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)
+        let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)
             .with_devices(&trainer.more_devices);
+        // Kept activations have been through the frozen stages already.
+        if let (Some(images), Feed::Images(_)) = (calibration, &train) {
+            learner.quantize_frozen(images)?;
+        }
         Ok(Self {
             info: trainer.model_info(),
             state: LoopState {

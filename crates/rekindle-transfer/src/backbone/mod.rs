@@ -4,10 +4,12 @@ mod conv_net;
 mod prefix;
 mod resnet;
 
-pub use prefix::{FrozenPrefix, check_channels};
+pub use prefix::{FrozenPrefix, QuantizedPrefix, check_channels};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
+
+use crate::TransferError;
 
 /// A pretrained feature extractor that runs in stages.
 ///
@@ -42,6 +44,25 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// `[batch, num_features]`.
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
         self.pool(self.forward_stages(start, self.stage_names().len(), x))
+    }
+
+    /// The first `stages` stages in eight bits, as they stand, for inference. Ranges of activations are measured on
+    /// `calibration`: batches of images as the network is to see them.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::NotQuantizable`] where there is no such way to run them: the only answer of backbones that don't
+    /// say otherwise, and a ResNet's without the feature `kernels`, on other devices than flex, or in training.
+    fn quantize(
+        &self,
+        stages: usize,
+        calibration: &[Tensor<4>],
+    ) -> Result<Box<dyn QuantizedPrefix>, TransferError> {
+        let _ = calibration;
+        Err(TransferError::NotQuantizable {
+            stages,
+            reason: "this backbone has no kernels for that, or was built without them (feature `kernels`)".into(),
+        })
     }
 
     /// Channels of the images that it takes: 3 for RGB.

@@ -1,9 +1,15 @@
 //! torchvision's ResNets as backbones: the stem and four layers.
 
 use burn::prelude::*;
+#[cfg(feature = "kernels")]
+use rekindle_resnet::QuantizedStages;
 use rekindle_resnet::{ResNet, STAGES};
 
 use super::Backbone;
+#[cfg(feature = "kernels")]
+use super::QuantizedPrefix;
+#[cfg(feature = "kernels")]
+use crate::TransferError;
 
 impl Backbone for ResNet {
     fn stage_names(&self) -> &'static [&'static str] {
@@ -30,6 +36,15 @@ impl Backbone for ResNet {
         ResNet::num_features(self)
     }
 
+    #[cfg(feature = "kernels")]
+    fn quantize(
+        &self,
+        stages: usize,
+        calibration: &[Tensor<4>],
+    ) -> Result<Box<dyn QuantizedPrefix>, TransferError> {
+        Ok(Box::new(self.quantize_stages(stages, calibration)?))
+    }
+
     fn in_channels(&self) -> usize {
         self.conv1.weight.dims()[1]
     }
@@ -39,5 +54,35 @@ impl Backbone for ResNet {
             .iter()
             .position(|stage| path.split('.').any(|part| part == *stage))
             .unwrap_or(0)
+    }
+}
+
+#[cfg(feature = "kernels")]
+impl QuantizedPrefix for QuantizedStages {
+    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, TransferError> {
+        Ok(QuantizedStages::forward(self, images)?)
+    }
+
+    fn pool(&self, images: Tensor<4>) -> Result<Tensor<2>, TransferError> {
+        Ok(QuantizedStages::pool(self, images)?)
+    }
+
+    fn digest(&self) -> &str {
+        QuantizedStages::digest(self)
+    }
+}
+
+#[cfg(feature = "kernels")]
+impl From<rekindle_resnet::Error> for TransferError {
+    fn from(error: rekindle_resnet::Error) -> Self {
+        match error {
+            rekindle_resnet::Error::NotQuantizable { stages, reason } => {
+                Self::NotQuantizable { stages, reason }
+            }
+            other => Self::NotQuantizable {
+                stages: 0,
+                reason: other.to_string(),
+            },
+        }
     }
 }

@@ -1,0 +1,206 @@
+//! Feature maps in bytes.
+
+use super::tile::LINE;
+use crate::activation::Activation;
+use crate::buffer::{Buffer, LANES, Line};
+use crate::error::{KernelError, check_len};
+use rayon::prelude::*;
+
+/// What a byte stands for: `scale * (byte - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    scale: f32,
+    zero_point: u8,
+}
+
+impl Quantization {
+    /// The finest that covers `min..=max` and has a byte that is exactly zero. Behind a ReLU `min` is zero, and so is the
+    /// zero point.
+    ///
+    /// An error where the range is not finite or `min` is above `max`.
+    pub fn of_range(min: f32, max: f32) -> Result<Self, KernelError> {
+        let (low, high) = (min.min(0.0), max.max(0.0));
+        if !(min <= max && (high - low).is_finite()) {
+            return Err(KernelError::InvalidLayer(format!(
+                "a range to quantise needs finite ends in ascending order, found {min} to {max}"
+            )));
+        }
+        let scale = (high - low) / 255.0;
+        if scale == 0.0 {
+            return Self::new(1.0, 0);
+        }
+        Self::new(scale, (-low / scale).round_ties_even() as u8)
+    }
+
+    /// An error where `scale` is not a positive finite number.
+    pub fn new(scale: f32, zero_point: u8) -> Result<Self, KernelError> {
+        if scale > 0.0 && scale.is_finite() {
+            return Ok(Self { scale, zero_point });
+        }
+        Err(KernelError::InvalidLayer(format!(
+            "a quantisation's scale must be positive and finite, found {scale}"
+        )))
+    }
+
+    /// The step from one byte to the next.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The byte that stands for zero.
+    pub fn zero_point(&self) -> u8 {
+        self.zero_point
+    }
+
+    /// The nearest byte.
+    pub fn quantize(&self, x: f32) -> u8 {
+        let (inverse, zero) = self.inverse();
+        // A cast of a value out of range gives the nearest end, and of a NaN zero.
+        (x * inverse + zero).round_ties_even() as u8
+    }
+
+    /// What a value is multiplied by, and what is added then, to be rounded.
+    pub(super) fn inverse(&self) -> (f32, f32) {
+        (1.0 / self.scale, f32::from(self.zero_point))
+    }
+
+    /// What `byte` stands for.
+    pub fn dequantize(&self, byte: u8) -> f32 {
+        self.scale * (f32::from(byte) - f32::from(self.zero_point))
+    }
+}
+
+/// Feature maps `[batch, channels, height, width]` in bytes, stored as `[batch, channels / 64, height, width, 64]`.
+///
+/// What is past the last channel is unspecified.
+#[derive(Clone, Debug)]
+pub struct QuantizedActivation {
+    shape: [usize; 4],
+    quantization: Quantization,
+    /// A line of memory is a pixel's 64 channels.
+    buffer: Buffer,
+}
+
+impl QuantizedActivation {
+    /// From `f32` maps.
+    pub fn from_activation(x: &Activation, quantization: Quantization) -> Self {
+        let mut out = Self::uninit(x.shape(), quantization);
+        let [_, _, h, w] = x.shape();
+        let (pixels, blocks, ins) = (h * w, out.blocks(), x.blocks());
+        if pixels == 0 || blocks == 0 {
+            return out;
+        }
+        let planes = out.bytes_mut().par_chunks_mut(pixels * LINE);
+        planes.enumerate().for_each(|(plane, bytes)| {
+            let (n, first) = (plane / blocks, plane % blocks * (LINE / LANES));
+            for block in first..ins.min(first + LINE / LANES) {
+                let lines = &x.lines()[(n * ins + block) * pixels..][..pixels];
+                let at = (block - first) * LANES;
+                for (bytes, line) in bytes.chunks_exact_mut(LINE).zip(lines) {
+                    for (byte, &value) in bytes[at..].iter_mut().zip(&line.0) {
+                        *byte = quantization.quantize(value);
+                    }
+                }
+            }
+        });
+        out
+    }
+
+    /// To `f32` maps.
+    pub fn dequantize(&self) -> Activation {
+        let [_, c, h, w] = self.shape;
+        let mut out = Activation::uninit(self.shape);
+        let (pixels, blocks, outs) = (h * w, self.blocks(), out.blocks());
+        if pixels == 0 || outs == 0 {
+            return out;
+        }
+        let planes = out.lines_mut().par_chunks_mut(pixels);
+        planes.enumerate().for_each(|(plane, lines)| {
+            let (n, block) = (plane / outs, plane % outs);
+            let first = (n * blocks + block * LANES / LINE) * pixels * LINE + block * LANES % LINE;
+            let used = LANES.min(c - block * LANES);
+            for (line, bytes) in lines.iter_mut().zip(self.bytes()[first..].chunks(LINE)) {
+                *line = Line::ZERO;
+                for (value, &byte) in line.0[..used].iter_mut().zip(bytes) {
+                    *value = self.quantization.dequantize(byte);
+                }
+            }
+        });
+        out
+    }
+
+    /// From row-major `[batch, channels, height, width]`.
+    pub fn from_nchw(
+        x: &[u8],
+        shape: [usize; 4],
+        quantization: Quantization,
+    ) -> Result<Self, KernelError> {
+        check_len("the quantised maps", x.len(), &shape)?;
+        let mut out = Self::uninit(shape, quantization);
+        let [_, c, h, w] = shape;
+        let (pixels, blocks) = (h * w, out.blocks());
+        let bytes = out.bytes_mut();
+        bytes.fill(0);
+        for (plane, x) in x.chunks_exact(pixels.max(1)).enumerate() {
+            let (n, channel) = (plane / c, plane % c);
+            let first = (n * blocks + channel / LINE) * pixels * LINE + channel % LINE;
+            for (byte, x) in bytes[first..].iter_mut().step_by(LINE).zip(x) {
+                *byte = *x;
+            }
+        }
+        Ok(out)
+    }
+
+    /// To row-major `[batch, channels, height, width]`.
+    pub fn to_nchw(&self) -> Vec<u8> {
+        let [n, c, h, w] = self.shape;
+        let (pixels, blocks) = (h * w, self.blocks());
+        let mut out = Vec::with_capacity(n * c * pixels);
+        for (n, channel) in (0..n).flat_map(|n| (0..c).map(move |channel| (n, channel))) {
+            let first = (n * blocks + channel / LINE) * pixels * LINE + channel % LINE;
+            out.extend((0..pixels).map(|p| self.bytes()[first + p * LINE]));
+        }
+        out
+    }
+
+    /// Contents unspecified.
+    pub(super) fn uninit(shape: [usize; 4], quantization: Quantization) -> Self {
+        let [n, c, h, w] = shape;
+        Self {
+            shape,
+            quantization,
+            buffer: Buffer::new(n * c.div_ceil(LINE) * h * w),
+        }
+    }
+
+    /// `[batch, channels, height, width]`.
+    pub fn shape(&self) -> [usize; 4] {
+        self.shape
+    }
+
+    /// What its bytes stand for.
+    pub fn quantization(&self) -> Quantization {
+        self.quantization
+    }
+
+    /// Groups of 64 channels.
+    pub(super) fn blocks(&self) -> usize {
+        self.shape[1].div_ceil(LINE)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        let lines = self.buffer.lines();
+        // SAFETY: a line is 64 initialised bytes, of which every pattern is valid.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        let lines = self.buffer.lines_mut();
+        // SAFETY: as above; and every pattern of bytes is a valid line.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) }
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.buffer.as_mut_ptr()
+    }
+}
