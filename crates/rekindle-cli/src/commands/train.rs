@@ -131,6 +131,7 @@ impl Session {
         let mut recipe = FineTune::new(&self.device)
             .seed(self.recipe.seed)
             .workers(self.recipe.workers)
+            .quantize_frozen(self.recipe.quantize_frozen)
             .observer(self.output.observer())
             .observer(&mut events);
         if let Cache::Disk(folder) = &self.recipe.cache {
@@ -242,6 +243,7 @@ impl arguments::Recipe {
         recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
         recipe.moving_average = self.moving_average.or(recipe.moving_average);
         recipe.workers = self.workers.unwrap_or(recipe.workers);
+        recipe.quantize_frozen |= self.quantize;
         recipe.balance_classes |= self.balance_classes;
         match self.views {
             Some(0) => recipe.cache = Cache::Off,
