@@ -323,6 +323,9 @@ pub struct Features {
     /// Pooled features or the classifier's logits
     #[arg(long, value_enum, default_value_t = Layer::Pooled)]
     pub layer: Layer,
+    /// Computes in eight bits: faster, and a little off
+    #[arg(long)]
+    pub quantize: bool,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,

@@ -14,7 +14,11 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
         Layer::Pooled => FeatureLayer::Pooled,
         Layer::Logits => FeatureLayer::Logits,
     };
-    let table = FeatureTable::compute(&pretrained, &folder, layer, |count| bar.inc(count as u64))?;
+    let progress = |count| bar.inc(count as u64);
+    let table = match command.quantize {
+        true => FeatureTable::compute_quantized(&pretrained, &folder, layer, progress)?,
+        false => FeatureTable::compute(&pretrained, &folder, layer, progress)?,
+    };
     bar.finish_and_clear();
     table.save(&command.out, &pretrained)?;
     for skipped in &table.skipped {
