@@ -29,6 +29,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use rekindle::resnet::{ConvNet, ConvNetConfig};
+use rekindle::trainer::Schedule;
 use rekindle::transfer::TransferError;
 use rekindle::transfer::features::{Distance, EpisodeSampler, Features, MeanAccuracy, Prototypes};
 use rekindle::transfer::objective::{prototype_logits, prototypes};
@@ -228,9 +229,8 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
         let loss = log_softmax(logits, 1).gather(1, labels).mean().neg();
         recent += f64::from(loss.clone().into_scalar::<f32>());
         let grads = GradientsParams::from_grads(loss.backward(), &net);
-        let progress = number as f64 / arguments.episodes as f64;
-        let rate = arguments.rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        net = optimizer.step(rate, net, grads);
+        let factor = Schedule::cosine().factor(number as usize, 1, arguments.episodes as usize);
+        net = optimizer.step(arguments.rate * factor, net, grads);
         average.update(&net);
         if number % 100 == 99 {
             eprintln!("episode {}, loss {:.4}", number + 1, recent / 100.0);

@@ -7,6 +7,7 @@ use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::rngs::Xoshiro256PlusPlus;
 use rekindle::resnet::ConvNet;
+use rekindle::trainer::Schedule;
 use rekindle::transfer::TransferError;
 use rekindle::transfer::objective::{barlow_twins_loss, simsiam_loss};
 
@@ -91,9 +92,8 @@ impl Pretext {
                 );
             }
             let grads = GradientsParams::from_grads(loss.backward(), &learner);
-            let progress = step as f64 / arguments.steps as f64;
-            let rate = RATE * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-            learner = optimizer.step(rate, learner, grads);
+            let factor = Schedule::cosine().factor(step, 1, arguments.steps);
+            learner = optimizer.step(RATE * factor, learner, grads);
         }
         Ok(learner.net.valid())
     }

@@ -59,6 +59,18 @@ impl Conv2dParams {
         window_output(self.kernel, self.stride, self.padding, size)
     }
 
+    /// Shape of the output for an input of `[batch, channels, height, width]`.
+    pub(crate) fn output_shape(&self, [n, c, h, w]: [usize; 4]) -> Result<[usize; 4], KernelError> {
+        if c != self.in_channels {
+            return Err(KernelError::WrongChannels {
+                found: c,
+                expected: self.in_channels,
+            });
+        }
+        let [oh, ow] = self.output_size([h, w])?;
+        Ok([n, self.out_channels, oh, ow])
+    }
+
     /// Multiplications with addition for a batch of `n` pictures of `size`, computed the plain way.
     pub fn multiply_adds(&self, n: usize, size: [usize; 2]) -> Result<usize, KernelError> {
         let [oh, ow] = self.output_size(size)?;
@@ -328,17 +340,10 @@ impl PackedConv2d {
     /// Checks the shapes and makes the output.
     fn output<'a>(
         &self,
-        [n, c, h, w]: [usize; 4],
+        shape: [usize; 4],
         residual: Option<&'a Activation>,
     ) -> Result<(Activation, Option<&'a Activation>), KernelError> {
-        if c != self.params.in_channels {
-            return Err(KernelError::WrongChannels {
-                found: c,
-                expected: self.params.in_channels,
-            });
-        }
-        let [oh, ow] = self.params.output_size([h, w])?;
-        let shape = [n, self.params.out_channels, oh, ow];
+        let shape = self.params.output_shape(shape)?;
         if let Some(residual) = residual {
             residual.check_shape("the residual", shape)?;
         }

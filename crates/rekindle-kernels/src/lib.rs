@@ -24,6 +24,7 @@ mod arena;
 mod batch_norm;
 mod buffer;
 mod conv;
+mod cut;
 mod direct;
 mod dispatch;
 mod elementwise;

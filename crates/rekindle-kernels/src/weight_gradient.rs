@@ -72,19 +72,12 @@ pub fn weight_gradient_nchw(
 fn check(
     isa: Isa,
     params: &Conv2dParams,
-    [n, c, h, w]: [usize; 4],
+    shape: [usize; 4],
     dy: &Activation,
 ) -> Result<(), KernelError> {
     check_isa(isa)?;
     params.check()?;
-    if c != params.in_channels {
-        return Err(KernelError::WrongChannels {
-            found: c,
-            expected: params.in_channels,
-        });
-    }
-    let [oh, ow] = params.output_size([h, w])?;
-    dy.check_shape("the gradient", [n, params.out_channels, oh, ow])
+    dy.check_shape("the gradient", params.output_shape(shape)?)
 }
 
 fn direct(

@@ -2,10 +2,15 @@
 #![cfg(feature = "kernels")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/networks.rs"]
+mod networks;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, Gradients};
-use rekindle_resnet::{BatchNorm, Block, BlockKind, ResNet, ResNetConfig, STAGES};
+use rekindle_resnet::{BatchNorm, Block, ResNet, STAGES};
+
+use networks::{configurations, images};
 
 /// Relative error of outputs: two ways of summing in f32.
 const TOLERANCE: f32 = 1e-4;
@@ -13,41 +18,13 @@ const TOLERANCE: f32 = 1e-4;
 /// really differ; that is rare, so of several draws the best has to agree.
 const DRAWS: usize = 4;
 
-fn configurations() -> Vec<(&'static str, ResNetConfig)> {
-    let basic = ResNetConfig::new(BlockKind::Basic, [1, 2, 1, 1]).with_num_classes(7);
-    let bottleneck = ResNetConfig::new(BlockKind::Bottleneck, [1, 1, 2, 1]).with_num_classes(7);
-    vec![
-        ("basic", basic.clone().with_stem_width(16)),
-        // Channels that don't fill a block of sixteen.
-        ("narrow", basic.clone().with_stem_width(6)),
-        ("grey", basic.with_stem_width(8).with_in_channels(1)),
-        ("bottleneck", bottleneck.clone().with_stem_width(16)),
-        (
-            "grouped",
-            bottleneck
-                .with_stem_width(16)
-                .with_groups(4)
-                .with_width_per_group(16),
-        ),
-    ]
-}
-
-fn images(config: &ResNetConfig, device: &Device) -> Tensor<4> {
-    // An odd size, so that windows hang over the edge.
-    Tensor::random(
-        [4, config.in_channels, 77, 69],
-        Distribution::Normal(0.0, 1.0),
-        device,
-    )
-}
-
 #[test]
 fn inference_is_burns() {
     let device = Device::flex();
     for (name, config) in configurations() {
         let model = config.init(&device);
         let burn = model.clone().with_kernels(false);
-        let images = images(&config, &device);
+        let images = images(config.in_channels, &device);
         let expected = burn.forward_intermediates(images.clone());
         for (stage, (found, expected)) in model
             .forward_intermediates(images.clone())
@@ -76,7 +53,7 @@ fn what_was_packed_follows_the_weights() {
     let device = Device::flex();
     let (_, config) = configurations().remove(0);
     let mut model = config.init(&device);
-    let images = images(&config, &device);
+    let images = images(config.in_channels, &device);
     let before = model.forward(images.clone());
     close(model.forward(images.clone()), before.clone(), "unchanged");
 
@@ -107,7 +84,7 @@ fn training_is_burns() {
         let model = config.init(&device);
         let (model, burn) = (separate(&model), separate(&model).with_kernels(false));
         compare_steps(name, &model, &burn, || {
-            images(&config, &device).require_grad()
+            images(config.in_channels, &device).require_grad()
         });
         compare_statistics(name, &model, &burn);
     }
@@ -120,7 +97,7 @@ fn frozen_parts_get_no_gradient_and_keep_their_statistics() {
         let model = config.init(&device);
         let (model, burn) = (separate(&model), separate(&model).with_kernels(false));
         let (model, burn) = (partly_frozen(model), partly_frozen(burn));
-        compare_steps(name, &model, &burn, || images(&config, &device));
+        compare_steps(name, &model, &burn, || images(config.in_channels, &device));
         compare_statistics(name, &model, &burn);
         let mean = model.bn1.running_mean.value();
         assert_eq!(mean.abs().sum().into_scalar::<f32>(), 0.0);

@@ -2,38 +2,14 @@
 #![cfg(feature = "kernels")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/networks.rs"]
+mod networks;
+
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use burn::tensor::Distribution;
-use rekindle_resnet::{Block, BlockKind, Error, QuantizedStages, ResNet, ResNetConfig, STAGES};
+use rekindle_resnet::{Block, Error, QuantizedStages, ResNet, STAGES};
 
-fn configurations() -> Vec<(&'static str, ResNetConfig)> {
-    let basic = ResNetConfig::new(BlockKind::Basic, [1, 2, 1, 1]).with_num_classes(7);
-    let bottleneck = ResNetConfig::new(BlockKind::Bottleneck, [1, 1, 2, 1]).with_num_classes(7);
-    vec![
-        ("basic", basic.clone().with_stem_width(16)),
-        // Channels that don't fill a block of sixteen.
-        ("narrow", basic.clone().with_stem_width(6)),
-        ("grey", basic.with_stem_width(8).with_in_channels(1)),
-        ("bottleneck", bottleneck.clone().with_stem_width(16)),
-        (
-            "grouped",
-            bottleneck
-                .with_stem_width(16)
-                .with_groups(4)
-                .with_width_per_group(16),
-        ),
-    ]
-}
-
-fn images(channels: usize, device: &Device) -> Tensor<4> {
-    // An odd size, so that windows hang over the edge.
-    Tensor::random(
-        [4, channels, 77, 69],
-        Distribution::Normal(0.0, 1.0),
-        device,
-    )
-}
+use networks::{configurations, images};
 
 /// Nothing where this machine has no instructions for it.
 fn quantized(model: &ResNet, stages: usize, images: &Tensor<4>) -> Option<QuantizedStages> {

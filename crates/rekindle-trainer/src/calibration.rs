@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler};
+use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::TrainerError;
 use crate::feed::Feed;
@@ -11,6 +12,18 @@ use crate::feed::Feed;
 /// Images at most, evenly spread over the data set, which has them class by class.
 const IMAGES: usize = 64;
 const BATCH: usize = 16;
+
+/// The first `stages` of `backbone`; in eight bits where there are images to measure ranges on.
+pub(crate) fn prefix<B: Backbone>(
+    backbone: &B,
+    stages: usize,
+    calibration: Option<&[Tensor<4>]>,
+) -> Result<FrozenPrefix<B>, TrainerError> {
+    Ok(match calibration {
+        Some(images) => FrozenPrefix::quantized(backbone, stages, images)?,
+        None => FrozenPrefix::new(backbone, stages),
+    })
+}
 
 /// Some images of `dataset` as `pipeline`, which draws nothing at random, shows them; the same ones every time.
 pub(crate) fn calibration(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rekindle_resnet::named_tensors;
 use rekindle_resnet::state_dict::{self, HostTensor};
-use rekindle_resnet::weights::{self, TensorOut, write_safetensors};
+use rekindle_resnet::weights::{self, Checkpoint, TensorOut, write_safetensors};
 use rekindle_transfer::tuning::MovingAverage;
 use rekindle_transfer::{Backbone, Classifier};
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,8 @@ pub(crate) fn restore_average<B: Backbone>(
     decay: f64,
 ) -> Result<(), TrainerError> {
     let path = folder.join(AVERAGE);
-    let updates = weights::read(&path)?
+    let checkpoint = weights::read(&path)?;
+    let updates = checkpoint
         .metadata
         .get(AVERAGE_UPDATES)
         .and_then(|updates| updates.parse().ok())
@@ -142,14 +143,17 @@ pub(crate) fn restore_average<B: Backbone>(
             path: path.clone(),
             reason: format!("its metadata has no number of {AVERAGE_UPDATES}"),
         })?;
-    let average = with_weights(learner.averaged(), &read_weights(&path)?);
+    let average = with_weights(learner.averaged(), &weights_in(&checkpoint)?);
     learner.set_moving_average(MovingAverage::resume(&average, decay, updates)?);
     Ok(())
 }
 
 /// Every tensor of a safetensors file, under its own names.
 fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
-    let checkpoint = weights::read(path)?;
+    weights_in(&weights::read(path)?)
+}
+
+fn weights_in(checkpoint: &Checkpoint) -> Result<Weights, TrainerError> {
     let mut found = Weights::new();
     for tensor in checkpoint.tensors.values() {
         if !tensor.element_type().is_float() {

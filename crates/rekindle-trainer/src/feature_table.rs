@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
 use rekindle_resnet::weights::{TensorOut, write_safetensors};
 use rekindle_resnet::{Pretrained, STAGES};
-use rekindle_transfer::{Classifier, FrozenPrefix};
+use rekindle_transfer::Classifier;
 
 use crate::TrainerError;
-use crate::calibration::calibration;
+use crate::calibration::{calibration, prefix};
 use crate::data::eval_pipeline;
 use crate::inspect::inspect_by;
 
@@ -102,12 +102,10 @@ impl FeatureTable {
         let pipeline = eval_pipeline(&pretrained.preprocess);
         let dataset = Arc::new(ImageDataset::new(folder, pipeline.clone())?);
         let (backbone, stages) = (&classifier.backbone, STAGES.len());
-        let whole = if quantize {
-            let images = calibration(&dataset, pipeline, WORKERS, &backbone.device())?;
-            FrozenPrefix::quantized(backbone, stages, &images)?
-        } else {
-            FrozenPrefix::new(backbone, stages)
-        };
+        let images = quantize
+            .then(|| calibration(&dataset, pipeline, WORKERS, &backbone.device()))
+            .transpose()?;
+        let whole = prefix(backbone, stages, images.as_deref())?;
         let found = inspect_by(&classifier, &whole, &dataset, |_| true, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {

@@ -9,11 +9,11 @@ use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::features::{FittedProbe, PriorProbe};
-use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
+use rekindle_transfer::{Backbone, Classifier};
 use serde_json::json;
 
 use crate::activations::{FrozenPart, Views};
-use crate::calibration::calibration;
+use crate::calibration::{calibration, prefix};
 use crate::checkpoint::weights_of;
 use crate::data::{TransferData, eval_pipeline};
 use crate::pooled::{Pooled, pooled, take_head};
@@ -171,15 +171,12 @@ impl<'a> FineTune<'a> {
         let backbone = pretrained.model.clone();
         let stages = backbone.stage_names().len();
         let plain = eval_pipeline(&data.preprocess);
-        let prefix = if self.quantize {
-            let pipeline = plain.clone();
-            let images = calibration(&data.train, pipeline, self.workers, &self.device)?;
-            FrozenPrefix::quantized(&backbone, stages, &images)?
-        } else {
-            FrozenPrefix::new(&backbone, stages)
-        };
+        let images = self
+            .quantize
+            .then(|| calibration(&data.train, plain.clone(), self.workers, &self.device))
+            .transpose()?;
         let part = FrozenPart {
-            prefix,
+            prefix: prefix(&backbone, stages, images.as_deref())?,
             cut: "pooled".to_string(),
             weights: pretrained.sha256.clone(),
             device: self.device.clone(),

@@ -11,6 +11,7 @@ use rekindle_transfer::tuning::feature_map_penalty;
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 
 use crate::TrainerError;
+use crate::calibration::prefix;
 use crate::feed::Batch;
 use crate::learner::StepOutcome;
 use crate::loss::{Targets, cross_entropy};
@@ -91,10 +92,7 @@ impl<B: Backbone> Replica<B> {
             return Ok(prefix);
         }
         let (backbone, stages) = (&self.classifier.backbone, self.plan.frozen_stages);
-        let prefix = match &self.calibration {
-            Some(images) => FrozenPrefix::quantized(backbone, stages, images)?,
-            None => FrozenPrefix::new(backbone, stages),
-        };
+        let prefix = prefix(backbone, stages, self.calibration.as_deref())?;
         Ok(self.prefix.get_or_init(|| prefix))
     }
 

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
-use rekindle_transfer::{Backbone, FrozenPrefix};
+use rekindle_transfer::Backbone;
 
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
 use crate::announce::{emit, tell};
+use crate::calibration::prefix;
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
 use crate::feed::{ActivationFeed, Feed};
@@ -53,10 +54,7 @@ pub(crate) fn feeds<B: Backbone>(
     }
 
     let part = FrozenPart {
-        prefix: match calibration {
-            Some(images) => FrozenPrefix::quantized(&trainer.classifier.backbone, frozen, images)?,
-            None => FrozenPrefix::new(&trainer.classifier.backbone, frozen),
-        },
+        prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
         cut: names[frozen - 1].to_string(),
         weights: trainer.source.sha256.clone(),
         device: trainer.device.clone(),

@@ -3,9 +3,9 @@
 use super::{Direct, Frame, Source};
 use crate::buffer::{LANES, SendPtr, with_scratch};
 use crate::conv::Conv2dParams;
+use crate::cut::Cut;
 use crate::dispatch::Kernels;
 use crate::tile::{Tile, pieces};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Input of a task at most, half of a usual second-level cache.
@@ -47,33 +47,14 @@ struct View {
 
 impl Pass<'_> {
     pub fn run(&self, n: usize) {
-        let threads = rayon::current_num_threads();
-        let (inputs, panels) = (self.inputs(), self.conv.layout.panels.len());
-        let picture_bytes = inputs * self.height * self.width * self.pixel_values() * 4;
-        let bands = picture_bytes
-            .div_ceil(BAND_BYTES)
-            .max((2 * threads).div_ceil(n.max(1)))
-            .clamp(1, self.units);
-        let group = if bands > 1 {
-            1
-        } else {
-            (BAND_BYTES / picture_bytes.max(1)).clamp(1, (n / (2 * threads)).max(1))
+        let cut = Cut {
+            pictures: n,
+            picture_bytes: self.inputs() * self.height * self.width * self.pixel_values() * 4,
+            units: self.units,
+            panels: self.conv.layout.panels.len(),
+            band_bytes: BAND_BYTES,
         };
-        let groups = n.div_ceil(group);
-        let splits = (2 * threads)
-            .div_ceil((groups * bands).max(1))
-            .clamp(1, panels);
-        (0..groups * bands * splits)
-            .into_par_iter()
-            .for_each(|task| {
-                let (split, rest) = (task % splits, task / splits);
-                let (band, first) = (rest % bands, rest / bands * group);
-                self.task(
-                    first..(first + group).min(n),
-                    band * self.units / bands..(band + 1) * self.units / bands,
-                    split * panels / splits..(split + 1) * panels / splits,
-                );
-            });
+        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Blocks of input channels, or channels where planar.

@@ -168,17 +168,10 @@ impl QuantizedConv2d {
 
     fn out_shape(
         &self,
-        [n, c, h, w]: [usize; 4],
+        shape: [usize; 4],
         residual: Option<&QuantizedActivation>,
     ) -> Result<[usize; 4], KernelError> {
-        if c != self.params.in_channels {
-            return Err(KernelError::WrongChannels {
-                found: c,
-                expected: self.params.in_channels,
-            });
-        }
-        let [oh, ow] = self.params.output_size([h, w])?;
-        let expected = [n, self.params.out_channels, oh, ow];
+        let expected = self.params.output_shape(shape)?;
         match residual.map(QuantizedActivation::shape) {
             Some(found) if found != expected => Err(KernelError::WrongShape {
                 what: "the residual",

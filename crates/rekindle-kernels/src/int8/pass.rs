@@ -7,8 +7,8 @@ use super::tile::{LINE, Out, Tile};
 use super::weights::{Panel, Weights};
 use crate::buffer::{LANES, SendPtr, with_scratch};
 use crate::conv::Conv2dParams;
+use crate::cut::Cut;
 use crate::tile::pieces;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Input of a task at most, part of a usual second-level cache.
@@ -75,34 +75,15 @@ impl Pass<'_> {
         if self.units == 0 || self.out_size[1] == 0 {
             return;
         }
-        let threads = rayon::current_num_threads();
-        let panels = self.weights.layout.panels.len();
         let [h, w] = self.size;
-        let picture_bytes = self.planes() * h * w * self.pixel();
-        let bands = picture_bytes
-            .div_ceil(BAND_BYTES)
-            .max((2 * threads).div_ceil(n.max(1)))
-            .clamp(1, self.units);
-        let group = if bands > 1 {
-            1
-        } else {
-            (BAND_BYTES / picture_bytes.max(1)).clamp(1, (n / (2 * threads)).max(1))
+        let cut = Cut {
+            pictures: n,
+            picture_bytes: self.planes() * h * w * self.pixel(),
+            units: self.units,
+            panels: self.weights.layout.panels.len(),
+            band_bytes: BAND_BYTES,
         };
-        let groups = n.div_ceil(group);
-        let splits = (2 * threads)
-            .div_ceil((groups * bands).max(1))
-            .clamp(1, panels);
-        (0..groups * bands * splits)
-            .into_par_iter()
-            .for_each(|task| {
-                let (split, rest) = (task % splits, task / splits);
-                let (band, first) = (rest % bands, rest / bands * group);
-                self.task(
-                    first..(first + group).min(n),
-                    band * self.units / bands..(band + 1) * self.units / bands,
-                    split * panels / splits..(split + 1) * panels / splits,
-                );
-            });
+        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Planes of a picture: blocks of channels, or one of all.

@@ -3,7 +3,9 @@
 
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
-use rekindle_kernels::{Activation, Isa, KernelError, PackedConv2d, fold_batch_norm, max_pool};
+use rekindle_kernels::{
+    Activation, Conv2dParams, Isa, KernelError, PackedConv2d, fold_batch_norm, max_pool,
+};
 
 use super::layer::{Layer, running_statistics};
 use crate::batch_norm::EPSILON;
@@ -113,20 +115,42 @@ impl PackedBlock {
 }
 
 fn pack(conv: &Conv2d, norm: &BatchNorm) -> Option<PackedConv2d> {
-    let running = running_statistics(norm);
-    let layer = Layer::new(conv, norm, None)?;
-    let (scale, shift) = fold_batch_norm(
-        &host(norm.weight.val()),
-        &host(norm.bias.val()),
-        &running.mean,
-        &running.var,
-        EPSILON as f32,
-    )
-    .ok()?;
-    let weight = host(conv.weight.val());
-    PackedConv2d::new(Isa::detect(), &layer.conv, &weight, Some((&scale, &shift))).ok()
+    let folded = Folded::new(conv, norm)?;
+    let scale_shift = Some((&folded.scale[..], &folded.shift[..]));
+    PackedConv2d::new(Isa::detect(), &folded.params, &folded.weight, scale_shift).ok()
 }
 
-pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+/// A layer on the host, with its normalisation by running statistics as one scale and shift a channel.
+pub(super) struct Folded {
+    pub params: Conv2dParams,
+    /// `[out_channels, in_channels / groups, height, width]`.
+    pub weight: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+impl Folded {
+    /// `None` for a layer that the kernels don't know.
+    pub fn new(conv: &Conv2d, norm: &BatchNorm) -> Option<Self> {
+        let running = running_statistics(norm);
+        let layer = Layer::new(conv, norm, None)?;
+        let (scale, shift) = fold_batch_norm(
+            &host(norm.weight.val()),
+            &host(norm.bias.val()),
+            &running.mean,
+            &running.var,
+            EPSILON as f32,
+        )
+        .ok()?;
+        Some(Self {
+            params: layer.conv,
+            weight: host(conv.weight.val()),
+            scale,
+            shift,
+        })
+    }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }

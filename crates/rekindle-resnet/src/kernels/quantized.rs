@@ -5,15 +5,13 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
     Activation, Isa, KernelError, Quantization, QuantizedActivation, QuantizedConv2d,
-    fold_batch_norm, max_pool_quantized,
+    max_pool_quantized,
 };
 use sha2::{Digest, Sha256};
 
 use super::Blocked;
 use super::calibration::ranges;
-use super::layer::{Layer, running_statistics};
-use super::packed::host;
-use crate::batch_norm::EPSILON;
+use super::packed::Folded;
 use crate::pretrained::hexadecimal;
 use crate::{BatchNorm, Block, Error, ResNet, STAGES};
 
@@ -184,21 +182,10 @@ impl QuantizedBlock {
 
 impl QuantizedLayer {
     fn new(conv: &Conv2d, norm: &BatchNorm, output: Quantization) -> Result<Self, String> {
-        let running = running_statistics(norm);
-        let layer = Layer::new(conv, norm, None).ok_or("a layer that the kernels don't know")?;
-        let make = || {
-            let (scale, shift) = fold_batch_norm(
-                &host(norm.weight.val()),
-                &host(norm.bias.val()),
-                &running.mean,
-                &running.var,
-                EPSILON as f32,
-            )?;
-            let weight = host(conv.weight.val());
-            let fused = Some((&scale[..], &shift[..]));
-            QuantizedConv2d::new(Isa::detect(), &layer.conv, &weight, fused)
-        };
-        let conv = make().map_err(|error: KernelError| error.to_string())?;
+        let folded = Folded::new(conv, norm).ok_or("a layer that the kernels don't know")?;
+        let scale_shift = Some((&folded.scale[..], &folded.shift[..]));
+        let conv = QuantizedConv2d::new(Isa::detect(), &folded.params, &folded.weight, scale_shift)
+            .map_err(|error| error.to_string())?;
         Ok(Self { conv, output })
     }
 }
