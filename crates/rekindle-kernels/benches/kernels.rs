@@ -9,9 +9,9 @@ mod common;
 use common::{Options, Times, inference, random, training};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle_kernels::{
-    Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    PackedLinear, Quantization, QuantizedActivation, QuantizedConv2d, Statistics, linear_gradients,
-    max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
+    Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedLinear,
+    Quantization, QuantizedActivation, QuantizedConv2d, Statistics, UnpackedConv2d, input_gradient,
+    linear_gradients, max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -62,7 +62,6 @@ fn convolution(
     let pack = || PackedConv2d::new(isa, &params, &weight, None);
     let conv = pack()?;
     let dy = conv.forward(&x, None, false)?;
-    let back = PackedInputGradient::new(isa, &params, &weight)?;
     let name = format!("{kernel}x{kernel} {ic} to {oc}, stride {stride}, {size} px");
     let mut group = c.benchmark_group(name);
     group.bench_function("pack", |b| b.iter(|| black_box(pack())));
@@ -90,11 +89,24 @@ fn convolution(
         group.bench_function("forward", |b| {
             b.iter(|| black_box(conv.forward(&x, None, true)));
         });
+        let once = UnpackedConv2d::new(isa, &params, &weight, None)?;
+        group.bench_function("forward by weights used once", |b| {
+            b.iter(|| black_box(once.forward(&x, None, true)));
+        });
         group.bench_function("gradient by weight", |b| {
             b.iter(|| black_box(weight_gradient(isa, &params, &x, &dy)));
         });
         group.bench_function("gradient by input", |b| {
-            b.iter(|| black_box(back.backward(&dy, [size, size], None)));
+            b.iter(|| {
+                black_box(input_gradient(
+                    isa,
+                    &params,
+                    &weight,
+                    &dy,
+                    [size, size],
+                    None,
+                ))
+            });
         });
     }
     group.finish();

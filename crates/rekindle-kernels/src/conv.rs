@@ -4,8 +4,8 @@ use crate::activation::Activation;
 use crate::buffer::LANES;
 use crate::direct::{Direct, Source};
 use crate::error::{KernelError, check_isa, check_len};
+use crate::filters::Filters;
 use crate::isa::Isa;
-use crate::weights::Filters;
 use crate::winograd::Winograd;
 
 /// The numbers that describe a two-dimensional convolution.
@@ -69,6 +69,25 @@ impl Conv2dParams {
         }
         let [oh, ow] = self.output_size([h, w])?;
         Ok([n, self.out_channels, oh, ow])
+    }
+
+    /// The output of an input of `shape`, contents unspecified. `residual` must have its shape.
+    pub(crate) fn output(
+        &self,
+        shape: [usize; 4],
+        residual: Option<&Activation>,
+    ) -> Result<Activation, KernelError> {
+        let shape = self.output_shape(shape)?;
+        if let Some(residual) = residual {
+            residual.check_shape("the residual", shape)?;
+        }
+        Ok(Activation::uninit(shape))
+    }
+
+    /// The taps of a filter as they lie.
+    pub(crate) fn all_taps(&self) -> Vec<usize> {
+        let [height, width] = self.kernel;
+        (0..height * width).collect()
     }
 
     /// Multiplications with addition for a batch of `n` pictures of `size`, computed the plain way.
@@ -144,25 +163,10 @@ impl Algorithm {
             Self::Direct
         }
     }
-
-    /// What is faster where weights are packed for one pass that writes `pixels` pixels, all pictures together: as in
-    /// training, where they move between passes.
-    ///
-    /// Winograd's packed filters are four times as large as the filters (F(4x4, 3x3) has 36 numbers for 9). Few pixels
-    /// don't pay for writing and reading them.
-    pub fn choose_for(params: &Conv2dParams, pixels: usize) -> Self {
-        match Self::choose(params) {
-            Self::Winograd if params.stride == 1 && pixels < FEW_PIXELS => Self::Direct,
-            algorithm => algorithm,
-        }
-    }
 }
 
-/// Pixels below which a filter that is packed once a pass is faster as it is. At 20 bytes a nanosecond and 100
-/// multiply-adds a nanosecond the two cost the same near 400.
-const FEW_PIXELS: usize = 400;
-
 /// A convolution's weights, packed once for an instruction set and used for any number of pictures of any size.
+/// For weights that are used once there is [`UnpackedConv2d`](crate::UnpackedConv2d).
 ///
 /// ```
 /// use rekindle_kernels::{Activation, Conv2dParams, Isa, PackedConv2d};
@@ -211,18 +215,8 @@ impl PackedConv2d {
         scale_shift: Option<(&[f32], &[f32])>,
         algorithm: Algorithm,
     ) -> Result<Self, KernelError> {
-        check_isa(isa)?;
-        params.check()?;
-        check_len(
-            "the convolution's weight",
-            weight.len(),
-            &params.weight_shape(),
-        )?;
-        if let Some((scale, shift)) = scale_shift {
-            check_len("the scale", scale.len(), &[params.out_channels])?;
-            check_len("the shift", shift.len(), &[params.out_channels])?;
-        }
-        let taps: Vec<usize> = (0..params.kernel[0] * params.kernel[1]).collect();
+        check_weights(isa, params, weight, scale_shift)?;
+        let taps = params.all_taps();
         let filters = Filters::new(params, weight, &taps);
         Self::pack(isa, params, filters, scale_shift, algorithm)
     }
@@ -260,7 +254,7 @@ impl PackedConv2d {
         residual: Option<&Activation>,
         relu: bool,
     ) -> Result<Activation, KernelError> {
-        let (mut out, residual) = self.output(x.shape(), residual)?;
+        let mut out = self.params.output(x.shape(), residual)?;
         match &self.packed {
             Packed::Direct(c) => {
                 c.forward(
@@ -298,12 +292,12 @@ impl PackedConv2d {
         check_len("the picture batch", x.len(), &shape)?;
         match &self.packed {
             Packed::Direct(c) if c.is_planar() => {
-                let (mut out, _) = self.output(shape, None)?;
+                let mut out = self.params.output(shape, None)?;
                 c.forward(self.isa, Source::Planar(x), shape, None, relu, &mut out);
                 Ok(out)
             }
             Packed::Winograd(c) if c.is_planar() => {
-                let (mut out, _) = self.output(shape, None)?;
+                let mut out = self.params.output(shape, None)?;
                 c.forward(self.isa, Source::Planar(x), shape, None, relu, &mut out);
                 Ok(out)
             }
@@ -336,19 +330,26 @@ impl PackedConv2d {
             Packed::Winograd(c) => c.bytes(),
         }
     }
+}
 
-    /// Checks the shapes and makes the output.
-    fn output<'a>(
-        &self,
-        shape: [usize; 4],
-        residual: Option<&'a Activation>,
-    ) -> Result<(Activation, Option<&'a Activation>), KernelError> {
-        let shape = self.params.output_shape(shape)?;
-        if let Some(residual) = residual {
-            residual.check_shape("the residual", shape)?;
-        }
-        Ok((Activation::uninit(shape), residual))
+pub(crate) fn check_weights(
+    isa: Isa,
+    params: &Conv2dParams,
+    weight: &[f32],
+    scale_shift: Option<(&[f32], &[f32])>,
+) -> Result<(), KernelError> {
+    check_isa(isa)?;
+    params.check()?;
+    check_len(
+        "the convolution's weight",
+        weight.len(),
+        &params.weight_shape(),
+    )?;
+    if let Some((scale, shift)) = scale_shift {
+        check_len("the scale", scale.len(), &[params.out_channels])?;
+        check_len("the shift", shift.len(), &[params.out_channels])?;
     }
+    Ok(())
 }
 
 /// BatchNorm in evaluation mode as `(scale, shift)`: `scale = gamma / sqrt(var + eps)`, `shift = beta - mean * scale`.

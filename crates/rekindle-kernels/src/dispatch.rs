@@ -6,9 +6,10 @@ use crate::outer::{Outer, OuterFn, outer};
 use crate::pool::{PoolGradient, PoolRow, pool_gradient, pool_row};
 use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
+use crate::transpose::{Columns, lines_to_rows, rows_to_lines};
 use crate::winograd::adjoint::{FilterTile, GradientTile, filter_tile, gradient_tile};
 use crate::winograd::transform::{
-    InputTile, OutputTile, WeightTile, fence, input_tile, output_tile, weight_tile,
+    InputTile, OutputTile, WeightTile, input_tile, output_tile, weight_tile,
 };
 
 /// The kernels of one instruction set.
@@ -22,10 +23,10 @@ pub(crate) struct Kernels {
     pub outer_rows: usize,
     pub outer_blocks: usize,
     outer: fn(usize) -> OuterFn,
+    pub rows_to_lines: unsafe fn(&Columns<'_>),
+    pub lines_to_rows: unsafe fn(&Columns<'_>),
     /// For filters of 3x3, and of 4x4.
     pub winograd_weight: [unsafe fn(&WeightTile<'_>); 2],
-    /// Ends the streamed stores of the transformed weights.
-    pub fence: unsafe fn(&()),
     pub winograd_input: unsafe fn(&InputTile),
     /// For filters of 3x3, and of 4x4.
     pub winograd_output: [unsafe fn(&OutputTile); 2],
@@ -73,8 +74,9 @@ macro_rules! kernels {
                 outer_rows: $r,
                 outer_blocks: $nr,
                 outer: select_outer,
+                rows_to_lines: to_lines,
+                lines_to_rows: to_rows,
                 winograd_weight: [weight_entry::<3>, weight_entry::<4>],
-                fence: stream_fence,
                 winograd_input,
                 winograd_output: [output_entry::<4>, output_entry::<3>],
                 winograd_gradient,
@@ -88,8 +90,9 @@ macro_rules! kernels {
 
             kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, &Tile, $simd, $(#[$feature])?);
             kernels!(@entry outer_entry<R, NR>, outer, &Outer, $simd, $(#[$feature])?);
+            kernels!(@entry to_lines, rows_to_lines, &Columns<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry to_rows, lines_to_rows, &Columns<'_>, $simd, $(#[$feature])?);
             kernels!(@entry weight_entry<R>, weight_tile, &WeightTile<'_>, $simd, $(#[$feature])?);
-            kernels!(@entry stream_fence, fence, &(), $simd, $(#[$feature])?);
             kernels!(@entry winograd_gradient, gradient_tile, &GradientTile, $simd, $(#[$feature])?);
             kernels!(@entry winograd_filter, filter_tile, &mut FilterTile<'_>, $simd, $(#[$feature])?);
             kernels!(@entry pool_back, pool_gradient, &PoolGradient, $simd, $(#[$feature])?);

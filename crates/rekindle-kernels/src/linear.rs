@@ -4,9 +4,10 @@ use crate::buffer::{Buffer, LANES, Line, SendPtr};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
+use crate::filters::Filters;
 use crate::isa::Isa;
 use crate::tile::{Tile, pieces};
-use crate::weights::{Filters, Layout};
+use crate::weights::Layout;
 use rayon::prelude::*;
 
 /// A linear layer's weights, packed once.
@@ -62,11 +63,12 @@ impl PackedLinear {
 
     /// A linear layer is a 1x1 convolution of one pixel.
     fn pack(isa: Isa, params: &Conv2dParams, filters: Filters<'_>, bias: Option<&[f32]>) -> Self {
+        let kernels = Kernels::of(isa);
         Self {
             isa,
             inputs: params.in_channels,
             outputs: params.out_channels,
-            weights: Layout::new(params, Kernels::of(isa).nr, 1).pack(filters, None),
+            weights: Layout::new(params, kernels.nr, 1).pack(kernels, filters, None),
             bias: packed_bias(params.out_channels, bias.map(|b| (b, b))),
         }
     }

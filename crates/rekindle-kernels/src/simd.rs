@@ -14,22 +14,14 @@ pub(crate) trait Simd: Copy {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
-    /// Stores past the caches where that is possible, to an address that is a multiple of 64 bytes. Other threads see it
-    /// after a [`fence`](Self::fence).
-    #[inline(always)]
-    unsafe fn stream(p: *mut f32, v: Self::V) {
-        // SAFETY: the caller's promise.
-        unsafe { Self::store(p, v) }
-    }
-    /// Ends what [`stream`](Self::stream) began.
-    #[inline(always)]
-    unsafe fn fence() {}
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Exchanges rows and columns of sixteen vectors.
+    unsafe fn transpose(rows: &mut [Self::V; 16]);
     /// Fetches a line that will be needed soon; any address will do.
     #[inline(always)]
     fn prefetch(_: *const f32) {}
@@ -106,6 +98,10 @@ impl Simd for Portable {
         std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn transpose(rows: &mut [Self::V; 16]) {
+        *rows = std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]));
+    }
+    #[inline(always)]
     unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V {
         std::array::from_fn(|i| if gate[i] > 0.0 { x[i] } else { 0.0 })
     }
@@ -153,14 +149,6 @@ mod x86 {
             unsafe { _mm512_storeu_ps(p, v) }
         }
         #[inline(always)]
-        unsafe fn stream(p: *mut f32, v: __m512) {
-            unsafe { _mm512_stream_ps(p, v) }
-        }
-        #[inline(always)]
-        unsafe fn fence() {
-            unsafe { _mm_sfence() }
-        }
-        #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
@@ -179,6 +167,42 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(rows: &mut [__m512; 16]) {
+            unsafe {
+                let wide = |a, b| (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                // Pairs of rows, then of pairs: each register holds four values of one column, for four columns.
+                let mut pairs = *rows;
+                for i in (0..16).step_by(2) {
+                    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+                    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+                }
+                let mut fours = pairs;
+                for i in (0..16).step_by(4) {
+                    for j in 0..2 {
+                        let (a, b) = wide(pairs[i + j], pairs[i + j + 2]);
+                        fours[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                        fours[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                    }
+                }
+                // Quarters of registers, which hold rows 4 k to 4 k + 3 of columns j, j + 4, j + 8 and j + 12.
+                for j in 0..4 {
+                    let [a, b, c, d] = [fours[j], fours[j + 4], fours[j + 8], fours[j + 12]];
+                    let (even_ab, odd_ab) = (
+                        _mm512_shuffle_f32x4::<0x88>(a, b),
+                        _mm512_shuffle_f32x4::<0xdd>(a, b),
+                    );
+                    let (even_cd, odd_cd) = (
+                        _mm512_shuffle_f32x4::<0x88>(c, d),
+                        _mm512_shuffle_f32x4::<0xdd>(c, d),
+                    );
+                    rows[j] = _mm512_shuffle_f32x4::<0x88>(even_ab, even_cd);
+                    rows[j + 4] = _mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd);
+                    rows[j + 8] = _mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd);
+                    rows[j + 12] = _mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd);
+                }
+            }
         }
         #[inline(always)]
         unsafe fn keep_positive(x: __m512, gate: __m512) -> __m512 {
@@ -226,17 +250,6 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn stream(p: *mut f32, v: Self::V) {
-            unsafe {
-                _mm256_stream_ps(p, v[0]);
-                _mm256_stream_ps(p.add(8), v[1]);
-            }
-        }
-        #[inline(always)]
-        unsafe fn fence() {
-            unsafe { _mm_sfence() }
-        }
-        #[inline(always)]
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             unsafe {
                 [
@@ -262,6 +275,19 @@ mod x86 {
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
         }
         #[inline(always)]
+        unsafe fn transpose(rows: &mut [Self::V; 16]) {
+            unsafe {
+                // Four squares of eight; the two off the diagonal change places.
+                let from = *rows;
+                for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    let square = std::array::from_fn(|k| from[8 * i + k][j]);
+                    for (k, column) in transposed_square(square).into_iter().enumerate() {
+                        rows[8 * j + k][i] = column;
+                    }
+                }
+            }
+        }
+        #[inline(always)]
         unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V {
             unsafe {
                 let zero = _mm256_setzero_ps();
@@ -279,6 +305,33 @@ mod x86 {
                     _mm256_and_ps(x[1], _mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1])),
                 ]
             }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    unsafe fn transposed_square(rows: [__m256; 8]) -> [__m256; 8] {
+        unsafe {
+            let wide = |a, b| (_mm256_castps_pd(a), _mm256_castps_pd(b));
+            let mut pairs = rows;
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+            }
+            let mut fours = pairs;
+            for i in (0..8).step_by(4) {
+                for j in 0..2 {
+                    let (a, b) = wide(pairs[i + j], pairs[i + j + 2]);
+                    fours[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                    fours[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                }
+            }
+            let mut columns = fours;
+            for j in 0..4 {
+                columns[j] = _mm256_permute2f128_ps::<0x20>(fours[j], fours[j + 4]);
+                columns[j + 4] = _mm256_permute2f128_ps::<0x31>(fours[j], fours[j + 4]);
+            }
+            columns
         }
     }
 }

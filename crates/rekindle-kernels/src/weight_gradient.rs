@@ -101,7 +101,7 @@ fn direct(
         layout: &layout,
     };
     let (mut sums, parts) = job.run();
-    layout.unpack(sums.lines_mut(), parts)
+    layout.unpack(kernels, sums.lines_mut(), parts)
 }
 
 /// The input with its padding written out, so that no window needs a look at borders.

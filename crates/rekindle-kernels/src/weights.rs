@@ -2,7 +2,8 @@
 
 use crate::buffer::{Buffer, LANES, Line};
 use crate::conv::Conv2dParams;
-use crate::simd::prefetch;
+use crate::dispatch::Kernels;
+use crate::filters::{Filters, Run};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -15,139 +16,6 @@ const REDUCED: usize = 512;
 /// Whether the input is read as planes: few channels would leave most of sixteen lanes empty.
 pub(crate) fn is_planar(params: &Conv2dParams) -> bool {
     params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS
-}
-
-/// Filters somewhere in a slice, by group, output channel and input channel within the group.
-#[derive(Clone, Copy)]
-pub(crate) struct Filters<'a> {
-    values: &'a [f32],
-    group_stride: usize,
-    out_stride: usize,
-    in_stride: usize,
-    /// Which value of a filter is its k-th tap.
-    taps: &'a [usize],
-}
-
-impl<'a> Filters<'a> {
-    /// `values` as `[out, in / groups, taps]`.
-    pub fn new(params: &Conv2dParams, values: &'a [f32], taps: &'a [usize]) -> Self {
-        let [o, i, kh, kw] = params.weight_shape();
-        Self {
-            values,
-            group_stride: o / params.groups * i * kh * kw,
-            out_stride: i * kh * kw,
-            in_stride: kh * kw,
-            taps,
-        }
-    }
-
-    /// The same values for a convolution that goes the other way, from output to input channels.
-    pub fn swapped(params: &Conv2dParams, values: &'a [f32], taps: &'a [usize]) -> Self {
-        let own = Self::new(params, values, taps);
-        Self {
-            out_stride: own.in_stride,
-            in_stride: own.out_stride,
-            ..own
-        }
-    }
-
-    /// Writes the filters of `run`, output channels in the lanes: the k-th tap of its first input goes to line
-    /// `run.line + places[k]`. Each is multiplied by its output channel's `scale`.
-    pub fn gather(&self, run: &Run, places: &[usize], scale: Option<&[f32]>, lines: &mut [Line]) {
-        match self.taps.len() {
-            1 => self.gather_whole::<1>(run, places, scale, lines),
-            9 => self.gather_whole::<9>(run, places, scale, lines),
-            _ => self.gather_any(run, places, scale, lines),
-        }
-    }
-
-    /// The usual case, all `N` taps of a filter: without the look-up of each.
-    fn gather_whole<const N: usize>(
-        &self,
-        run: &Run,
-        places: &[usize],
-        scale: Option<&[f32]>,
-        lines: &mut [Line],
-    ) {
-        let mut place_of = [0; N];
-        for (&place, &tap) in places.iter().zip(self.taps) {
-            place_of[tap % N] = place;
-        }
-        if self.out_stride.min(self.in_stride) < N || self.taps.iter().any(|&tap| tap >= N) {
-            return self.gather_any(run, places, scale, lines);
-        }
-        self.each(run, |from, lane, line| {
-            let scale = scale.map_or(1.0, |scale| scale[run.channel + lane - run.lane]);
-            let Some(filter) = self.values[from..].first_chunk::<N>() else {
-                return;
-            };
-            let lines = &mut lines[line..];
-            for (&place, value) in place_of.iter().zip(filter) {
-                lines[place].0[lane] = scale * value;
-            }
-        });
-    }
-
-    fn gather_any(&self, run: &Run, places: &[usize], scale: Option<&[f32]>, lines: &mut [Line]) {
-        self.each(run, |from, lane, line| {
-            let scale = scale.map_or(1.0, |scale| scale[run.channel + lane - run.lane]);
-            for (&place, &tap) in places.iter().zip(self.taps) {
-                lines[line + place].0[lane] = scale * self.values[from + tap];
-            }
-        });
-    }
-
-    /// Calls `f(first value, lane, line)` for all filters of the run, in the order in which they lie in memory.
-    #[inline(always)]
-    fn each(&self, run: &Run, mut f: impl FnMut(usize, usize, usize)) {
-        let first = run.group * self.group_stride;
-        // The next run's filters lie far from this one's end, where the processor does not look ahead.
-        let ahead = run.inputs.len() * self.in_stride;
-        run.each(self.in_stride > self.out_stride, |o, i, lane, line| {
-            let from = first + o * self.out_stride + i * self.in_stride;
-            prefetch(self.values.as_ptr().wrapping_add(from + ahead));
-            f(from, lane, line);
-        });
-    }
-}
-
-/// Filters of one group whose output channels lie in one block, and where they are packed.
-pub(crate) struct Run {
-    pub group: usize,
-    /// Output and input channels within the group.
-    pub outputs: Range<usize>,
-    pub inputs: Range<usize>,
-    /// First output channel of all, and its lane.
-    pub channel: usize,
-    pub lane: usize,
-    /// Line of the first input channel, and lines from one to the next.
-    pub line: usize,
-    pub per_input: usize,
-}
-
-impl Run {
-    /// Calls `f(output channel, input channel, lane, line)` for all pairs, output channels innermost if asked for.
-    #[inline(always)]
-    fn each(&self, outputs_first: bool, mut f: impl FnMut(usize, usize, usize, usize)) {
-        let mut at = |o: usize, i: usize| {
-            let lane = self.lane + o - self.outputs.start;
-            f(
-                o,
-                i,
-                lane,
-                self.line + (i - self.inputs.start) * self.per_input,
-            );
-        };
-        if outputs_first {
-            for i in self.inputs.clone() {
-                self.outputs.clone().for_each(|o| at(o, i));
-            }
-        } else {
-            for o in self.outputs.clone() {
-                self.inputs.clone().for_each(|i| at(o, i));
-            }
-        }
-    }
 }
 
 /// Output channels that are computed together, and the input channels they depend on.
@@ -225,18 +93,36 @@ impl Layout {
     }
 
     /// Packs `filters`, each output channel multiplied by its `scale`.
-    pub fn pack(&self, filters: Filters<'_>, scale: Option<&[f32]>) -> Buffer {
-        let mut packed = Buffer::zeroed(self.lines);
+    pub fn pack(&self, kernels: &Kernels, filters: Filters<'_>, scale: Option<&[f32]>) -> Buffer {
+        let mut packed = Buffer::new(self.lines);
+        let has_gaps = self.has_gaps();
         self.by_panel(packed.lines_mut())
             .for_each(|(panel, lines)| {
+                if has_gaps {
+                    lines.fill(Line::ZERO);
+                }
                 let places = self.places(panel);
-                self.runs(panel, |run| filters.gather(&run, &places, scale, lines));
+                self.runs(panel, |run| {
+                    filters.gather(kernels, &run, &places, scale, lines);
+                });
             });
         packed
     }
 
+    /// Whether there are lanes, or rows, that no filter reaches.
+    fn has_gaps(&self) -> bool {
+        let Conv2dParams {
+            in_channels,
+            out_channels,
+            groups,
+            ..
+        } = self.params;
+        let is_whole = in_channels.is_multiple_of(LANES) && out_channels.is_multiple_of(LANES);
+        self.planar || groups > 1 || !is_whole
+    }
+
     /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
-    pub fn unpack(&self, sums: &mut [Line], parts: usize) -> Vec<f32> {
+    pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> Vec<f32> {
         let (sums, others) = sums.split_at_mut(self.lines);
         sums.par_chunks_mut(REDUCED)
             .enumerate()
@@ -256,16 +142,10 @@ impl Layout {
             .zip(&self.panels)
             .for_each(|(out, panel)| {
                 let (places, first) = (self.places(panel), panel.first_block * LANES);
-                let reach = places.iter().max().map_or(0, |place| place + 1);
+                let sums = &sums[panel.first_line..];
                 self.runs(panel, |run| {
-                    run.each(false, |_, i, lane, line| {
-                        let channel = run.channel + lane - run.lane - first;
-                        let out = &mut out[(channel * in_group + i) * filter..][..filter];
-                        let lines = &sums[panel.first_line + line..][..reach];
-                        for (value, &place) in out.iter_mut().zip(&places) {
-                            *value = lines[place].0[lane];
-                        }
-                    });
+                    let at = ((run.channel - first) * in_group + run.inputs.start) * filter;
+                    run.scatter(kernels, sums, &places, &mut out[at..], in_group);
                 });
             });
         out

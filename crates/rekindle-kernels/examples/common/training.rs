@@ -3,9 +3,9 @@
 use super::{Options, Times, blocks, describe, random, random_weight};
 use rayon::prelude::*;
 use rekindle_kernels::{
-    Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    PackedLinear, Statistics, global_average_pool, global_average_pool_gradient, linear_gradients,
-    max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
+    Activation, BatchNorm, Conv2dParams, Gate, Isa, KernelError, PackedLinear, Statistics,
+    UnpackedConv2d, global_average_pool, global_average_pool_gradient, input_gradient,
+    linear_gradients, max_pool, max_pool_gradient, weight_gradient, weight_gradient_nchw,
 };
 use std::sync::Arc;
 
@@ -106,13 +106,11 @@ impl Unit {
         relu: bool,
         times: &mut Times,
     ) -> Result<(Activation, Saved), KernelError> {
-        let packed = times.run("pack for forward", 0, || {
-            PackedConv2d::new(self.isa, &self.params, &self.weight.value, None)
-        })?;
+        let layer = UnpackedConv2d::new(self.isa, &self.params, &self.weight.value, None)?;
         let (kind, work) = self.kind("forward", x.shape())?;
         let conv = times.run(&kind, work, || match x {
-            Input::Blocked(x) => packed.forward(x, None, false),
-            Input::Pictures(x, shape) => packed.forward_nchw(x, shape, false),
+            Input::Blocked(x) => layer.forward(x, None, false),
+            Input::Pictures(x, shape) => layer.forward_nchw(x, shape, false),
         })?;
         let statistics = times.run("batch statistics", 0, || {
             Statistics::of_batch(self.isa, &conv)
@@ -161,11 +159,11 @@ impl Unit {
             Input::Pictures(..) => None,
             Input::Blocked(x) => {
                 let [_, _, h, w] = x.shape();
-                let packed = times.run("pack for gradient by input", 0, || {
-                    PackedInputGradient::new(self.isa, &self.params, &self.weight.value)
-                })?;
                 let (kind, work) = self.kind("gradient by input", x.shape())?;
-                Some(times.run(&kind, work, || packed.backward(&back.x, [h, w], add))?)
+                let weight = &self.weight.value;
+                Some(times.run(&kind, work, || {
+                    input_gradient(self.isa, &self.params, weight, &back.x, [h, w], add)
+                })?)
             }
         };
         times.run("SGD", 0, || {

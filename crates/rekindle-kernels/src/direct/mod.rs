@@ -10,8 +10,9 @@ use crate::activation::Activation;
 use crate::buffer::{Buffer, Line};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
+use crate::filters::Filters;
 use crate::isa::Isa;
-use crate::weights::{Filters, Layout};
+use crate::weights::Layout;
 use pass::Pass;
 
 /// Weights packed for the direct algorithm.
@@ -41,7 +42,7 @@ impl Direct {
         let layout = Layout::new(params, Kernels::of(isa).nr, 1);
         Self {
             params: *params,
-            weights: layout.pack(filters, scale_shift.map(|s| s.0)),
+            weights: layout.pack(Kernels::of(isa), filters, scale_shift.map(|s| s.0)),
             layout,
             bias: packed_bias(params.out_channels, scale_shift),
         }

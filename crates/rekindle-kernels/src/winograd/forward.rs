@@ -1,14 +1,15 @@
 //! The forward pass.
 
+use super::output::{Output, Product, Products};
 use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
-use super::transform::{OUT, OutputTile, POSITIONS};
+use super::transform::POSITIONS;
 use super::{Winograd, space_to_depth};
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, SendPtr, with_scratch};
 use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
-use crate::tile::{Tile, pieces};
+use crate::tile::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -41,16 +42,14 @@ impl Winograd {
                 &rearranged
             }
         };
+        let kernels = Kernels::of(isa);
         let tiling = Tiling::new([oh, ow], self.step, self.padding);
         let job = Job {
             conv: self,
-            kernels: Kernels::of(isa),
+            kernels,
             x,
-            out_size: [oh, ow],
             tiling,
-            residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
-            relu,
-            out: out.send_ptr(),
+            output: Output::new(kernels, tiling, &self.bias, residual, relu, out),
         };
         let threads = rayon::current_num_threads();
         let tiles = n * tiling.down * tiling.across;
@@ -67,15 +66,9 @@ struct Job<'a> {
     conv: &'a Winograd,
     kernels: &'static Kernels,
     x: &'a Activation,
-    out_size: [usize; 2],
     tiling: Tiling,
-    residual: *const f32,
-    relu: bool,
-    out: SendPtr,
+    output: Output<'a>,
 }
-
-// SAFETY: `residual` is only read, and outlives the pass by the borrow in `Winograd::forward`.
-unsafe impl Sync for Job<'_> {}
 
 impl Job<'_> {
     fn in_blocks(&self) -> usize {
@@ -83,7 +76,7 @@ impl Job<'_> {
     }
 
     fn out_blocks(&self) -> usize {
-        self.conv.bias.len()
+        self.output.blocks()
     }
 
     /// Each task takes some tiles through all three steps in memory of its own.
@@ -165,77 +158,42 @@ impl Job<'_> {
         let (ins, outs) = (self.in_blocks(), self.out_blocks());
         let (nr, plane) = (self.conv.nr, block.count * LANES);
         let offsets: Vec<isize> = (0..ins).map(|c| (c * plane) as isize).collect();
-        let input = block
-            .input
-            .get()
-            .wrapping_add(position * position_values(ins, block.count));
-        let products = block
-            .products
-            .get()
-            .wrapping_add(position * position_values(outs, block.count));
+        let products = position * position_values(outs, block.count);
         let per_position = position_values(outs, self.conv.in_lines) / LANES;
         let weights = &self.conv.weights.lines()[position * per_position..];
         for panel in panels {
             let first = panel * nr;
-            let width = nr.min(outs - first);
+            let blocks = nr.min(outs - first);
             for start in (0..ins).step_by(CHUNK / LANES) {
                 let end = (start + CHUNK / LANES).min(ins);
-                let line = first * self.conv.in_lines + start * LANES * width;
-                for (t, count) in pieces(block.count, self.kernels.mr) {
-                    let tile = Tile {
-                        a: input.wrapping_add(t * LANES),
-                        w: weights[line..].as_ptr().cast(),
-                        offsets: offsets[start..].as_ptr(),
-                        segments: end - start,
-                        segment_len: LANES.min(self.conv.in_lines),
-                        out: products.wrapping_add((first * block.count + t) * LANES),
-                        block_stride: plane,
-                        pixel_stride: LANES,
-                        residual: std::ptr::null(),
-                        bias: std::ptr::null(),
-                        accumulate: start > 0,
-                        relu: false,
-                        fetch_next: false,
-                    };
-                    // SAFETY: all pointers lie in the block's memory and the packed weights, and no other task has
-                    // this panel at this position.
-                    unsafe { self.kernels.tile(count, width, LANES)(&tile) };
-                }
+                let line = first * self.conv.in_lines + start * LANES * blocks;
+                let product = Product {
+                    input: block.input_of(position, ins),
+                    offsets: &offsets[start..end],
+                    segment_len: LANES.min(self.conv.in_lines),
+                    weights: weights[line..].as_ptr().cast(),
+                    products: block.products.get().wrapping_add(products + first * plane),
+                    tiles: block.count,
+                    blocks,
+                    accumulate: start > 0,
+                };
+                // SAFETY: all pointers lie in the block's memory and the packed weights, and no other task has this
+                // panel at this position.
+                unsafe { product.compute(self.kernels) };
             }
         }
     }
 
     fn transform_output(&self, block: &Block, tiles: Range<usize>) {
-        let ([oh, ow], outs, step) = (self.out_size, self.out_blocks(), self.tiling.step);
-        let transform = self.kernels.winograd_output[usize::from(step < OUT)];
-        for c in 0..outs {
-            for t in tiles.clone() {
-                let (n, ty, tx) = self.tiling.locate(block.first + t);
-                let (y, x) = (ty * step, tx * step);
-                let at = (((n * outs + c) * oh + y) * ow + x) * LANES;
-                let products = block
-                    .products
-                    .get()
-                    .wrapping_add((c * block.count + t) * LANES);
-                let tile = OutputTile {
-                    products,
-                    position_stride: position_values(outs, block.count),
-                    bias: self.conv.bias[c..].as_ptr().cast(),
-                    out: self.out.get().wrapping_add(at),
-                    residual: if self.residual.is_null() {
-                        self.residual
-                    } else {
-                        self.residual.wrapping_add(at)
-                    },
-                    row_stride: ow * LANES,
-                    rows: step.min(oh - y),
-                    columns: step.min(ow - x),
-                    relu: self.relu,
-                };
-                // SAFETY: the pixels lie in the output and the residual, which have one shape, and no other task has
-                // this tile.
-                unsafe { transform(&tile) };
-            }
-        }
+        let outs = self.out_blocks();
+        let products = Products {
+            first: block.products.get(),
+            position_stride: position_values(outs, block.count),
+            blocks: 0..outs,
+            first_tile: block.first,
+            count: block.count,
+        };
+        // SAFETY: all positions have been multiplied, and no other task has these tiles.
+        unsafe { self.output.write(&products, tiles) };
     }
 }

@@ -6,25 +6,24 @@
 
 pub(crate) mod adjoint;
 mod forward;
+pub(crate) mod once;
+mod output;
 mod space_to_depth;
 mod tiles;
 pub(crate) mod transform;
 pub(crate) mod weight_gradient;
+mod weights;
 
 use crate::buffer::{Buffer, LANES, Line, SendPtr};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::error::KernelError;
+use crate::filters::Filters;
 use crate::isa::Isa;
-use crate::weights::{Filters, Run};
 use rayon::prelude::*;
 use tiles::{position_lines, position_values};
-use transform::{IN, WeightTile};
-
-/// Input channels whose filters are brought into lanes in one go.
-const GATHERED: usize = 16;
-/// Weights that are larger than this leave the caches before they are read, and are written past them.
-const STREAMED: usize = 16 << 20;
+use transform::IN;
+use weights::{Destination, FilterTransform, GATHERED};
 
 /// Weights in the transformed domain.
 #[derive(Clone, Debug)]
@@ -70,20 +69,14 @@ impl Winograd {
     ) -> Self {
         let kernels = Kernels::of(isa);
         let nr = kernels.nr;
+        let transform = FilterTransform::new(kernels, params, filters, scale_shift.map(|s| s.0));
+        let parts = transform.parts;
         let space_to_depth = space_to_depth::takes(params);
-        // Filters that one filter falls apart into, and where each of its taps goes.
-        let (parts, size, padding, places) = if space_to_depth {
-            let size = space_to_depth::FILTER;
-            (
-                4,
-                size,
-                space_to_depth::padding(params),
-                space_to_depth::places(params),
-            )
+        let padding = if space_to_depth {
+            space_to_depth::padding(params)
         } else {
-            (1, 3, params.padding, (0..9).map(|tap| (0, tap)).collect())
+            params.padding
         };
-        let transform = kernels.winograd_weight[size - 3];
         let (ic, oc) = (params.in_channels, params.out_channels);
         // Few channels have no need of whole lines of weights.
         let in_lines = if ic * parts < LANES {
@@ -92,59 +85,36 @@ impl Winograd {
             (ic * parts).next_multiple_of(LANES)
         };
         let out_blocks = oc.div_ceil(LANES);
-        let position = position_values(out_blocks, in_lines);
         let mut weights = Buffer::new(position_lines(out_blocks, in_lines));
         let shared = SendPtr::new(weights.as_mut_ptr());
-        let (taps, stream) = (size * size, size_of_val(weights.lines()) > STREAMED);
-        let places: Vec<usize> = places.iter().map(|(part, tap)| part * taps + tap).collect();
-        let per_input = parts * taps;
+        let per_group = GATHERED * parts;
         (0..out_blocks.div_ceil(nr))
             .into_par_iter()
             .for_each(|panel| {
                 let blocks = panel * nr..out_blocks.min((panel + 1) * nr);
-                let mut filters_of = vec![Line::ZERO; blocks.len() * GATHERED * per_input];
-                for first in (0..in_lines).step_by(GATHERED * parts) {
-                    let inputs = first / parts..ic.min(first / parts + GATHERED);
-                    if inputs.len() < GATHERED {
-                        filters_of.fill(Line::ZERO);
-                    }
-                    for (j, block) in blocks.clone().enumerate() {
-                        let run = Run {
-                            group: 0,
-                            outputs: block * LANES..oc.min((block + 1) * LANES),
-                            inputs: inputs.start.min(ic)..inputs.end,
-                            channel: block * LANES,
-                            lane: 0,
-                            line: j * GATHERED * per_input,
-                            per_input,
+                let mut scratch = vec![Line::ZERO; transform.scratch_lines()];
+                for group in 0..in_lines.div_ceil(per_group) {
+                    let first = group * per_group;
+                    for block in blocks.clone() {
+                        let line =
+                            blocks.start * in_lines + first * blocks.len() + (block - blocks.start);
+                        let to = Destination {
+                            out: shared.get().wrapping_add(line * LANES),
+                            row: blocks.len() * LANES,
+                            position: position_values(out_blocks, in_lines),
                         };
-                        let scale = scale_shift.map(|(scale, _)| scale);
-                        filters.gather(&run, &places, scale, &mut filters_of);
-                    }
-                    for row in first..in_lines.min(first + GATHERED * parts) {
-                        for j in 0..blocks.len() {
-                            let line = panel * nr * in_lines + row * blocks.len() + j;
-                            let from = j * GATHERED * per_input + (row - first) * taps;
-                            let tile = WeightTile {
-                                filters: &filters_of[from..from + taps],
-                                out: shared.get().wrapping_add(line * LANES),
-                                position_stride: position,
-                                stream,
-                            };
-                            // SAFETY: each panel has its own lines, all inside `weights`.
-                            unsafe { transform(&tile) };
-                        }
+                        let rows = per_group.min(in_lines - first);
+                        // SAFETY: each panel has its own lines, all inside `weights`.
+                        unsafe { transform.write(block, group, rows, &mut scratch, to) };
                     }
                 }
-                // SAFETY: the instruction set is there.
-                unsafe { (kernels.fence)(&()) };
             });
         Self {
             weights,
             bias: packed_bias(oc, scale_shift),
             nr,
             in_lines,
-            step: IN + 1 - size,
+            step: IN + 1 - transform.size,
             padding,
             space_to_depth,
         }

@@ -85,3 +85,11 @@ pub(super) struct Block {
     /// `[position, output block, tile, 16]`.
     pub products: SendPtr,
 }
+
+impl Block {
+    /// Transformed input of a position, of `blocks` blocks of channels in all.
+    pub fn input_of(&self, position: usize, blocks: usize) -> *const f32 {
+        let values = position * position_values(blocks, self.count);
+        self.input.get().wrapping_add(values)
+    }
+}

@@ -50,8 +50,6 @@ pub(crate) struct WeightTile<'a> {
     pub out: *mut f32,
     /// Values between two positions.
     pub position_stride: usize,
-    /// Write past the caches; the caller fences.
-    pub stream: bool,
 }
 
 /// `G g` for one row or column of `R` taps.
@@ -97,25 +95,10 @@ pub(crate) unsafe fn weight_tile<S: Simd, const R: usize>(t: &WeightTile<'_>) {
         }
         for (i, row) in half.into_iter().enumerate() {
             for (j, v) in weight_1d::<S, R>(row).into_iter().enumerate() {
-                let out = t.out.add((i * IN + j) * t.position_stride);
-                if t.stream {
-                    S::stream(out, v);
-                } else {
-                    S::store(out, v);
-                }
+                S::store(t.out.add((i * IN + j) * t.position_stride), v);
             }
         }
     }
-}
-
-/// Makes streamed weights visible to other threads.
-///
-/// # Safety
-/// The instruction set of `S` must be there.
-#[inline(always)]
-pub(crate) unsafe fn fence<S: Simd>(_: &()) {
-    // SAFETY: by the contract above.
-    unsafe { S::fence() }
 }
 
 /// Transforms one input tile of sixteen channels.

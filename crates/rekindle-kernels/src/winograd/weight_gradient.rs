@@ -9,9 +9,10 @@ use super::forward::SHARED_TILES;
 use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
 use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
+use crate::filters::Run;
 use crate::isa::Isa;
 use crate::outer::Outer;
 use crate::tile::pieces;
@@ -20,6 +21,10 @@ use std::ops::Range;
 
 /// Tiles whose values of two blocks of output channels stay in the first-level cache with those of one of input channels.
 const FIRST_LEVEL_TILES: usize = 128;
+/// Sums up to which they are kept for all channels at once; larger ones would leave the caches before they are read.
+const KEPT_SUMS: usize = 16 << 20;
+/// Blocks of input channels whose sums stay in the second-level cache.
+const CHUNK: usize = 8;
 
 /// Shapes have been checked.
 pub(crate) fn weight_gradient(
@@ -31,9 +36,7 @@ pub(crate) fn weight_gradient(
     let [n, _, oh, ow] = dy.shape();
     let tiling = Tiling::new([oh, ow], OUT, params.padding);
     let tiles = n * tiling.down * tiling.across;
-    if tiles == 0 {
-        return vec![0.0; params.weight_shape().iter().product()];
-    }
+    let mut out = vec![0.0; params.weight_shape().iter().product()];
     let job = Job {
         params,
         kernels: Kernels::of(isa),
@@ -41,38 +44,13 @@ pub(crate) fn weight_gradient(
         dy,
         tiling,
     };
-    let most = tiles.div_ceil(tiles.div_ceil(SHARED_TILES));
-    let mut input = Buffer::new(position_lines(x.blocks(), most));
-    let mut gradient = Buffer::new(position_lines(dy.blocks(), most));
-    let mut sums = Buffer::new(position_lines(dy.blocks(), x.blocks() * LANES));
-    let (input, gradient) = (
-        SendPtr::new(input.as_mut_ptr()),
-        SendPtr::new(gradient.as_mut_ptr()),
-    );
-    let out = SendPtr::new(sums.as_mut_ptr());
-    for (first, count) in pieces(tiles, SHARED_TILES) {
-        let block = Block {
-            first,
-            count,
-            input,
-            products: gradient,
-        };
-        let parts = (4 * rayon::current_num_threads()).min(count);
-        (0..2 * parts).into_par_iter().for_each(|i| {
-            let range = i / 2 * count / parts..(i / 2 + 1) * count / parts;
-            if i % 2 == 0 {
-                transform_input(job.kernels, x, tiling, &block, range);
-            } else {
-                job.transform_gradient(&block, range);
-            }
-        });
-        (0..2 * POSITIONS).into_par_iter().for_each(|i| {
-            let (half, blocks) = (i % 2, x.blocks());
-            let inputs = half * blocks / 2..(half + 1) * blocks / 2;
-            job.multiply(&block, i / 2, inputs, out);
-        });
+    let sums = position_lines(dy.blocks(), x.blocks() * LANES) * size_of::<Line>();
+    if tiles > 0 && sums > KEPT_SUMS {
+        job.by_channels(tiles, &mut out);
+    } else if tiles > 0 {
+        job.by_positions(tiles, &mut out);
     }
-    job.filters(&sums)
+    out
 }
 
 struct Job<'a> {
@@ -83,7 +61,121 @@ struct Job<'a> {
     tiling: Tiling,
 }
 
+/// Sums over tiles, `[position, block of output channels, input channel, 16]`.
+#[derive(Clone, Copy)]
+struct Sums {
+    first: SendPtr,
+    /// Blocks of output channels, and of input channels.
+    outs: usize,
+    ins: usize,
+}
+
+impl Sums {
+    fn lines(outs: usize, ins: usize) -> usize {
+        position_lines(outs, ins * LANES)
+    }
+
+    fn position_stride(self) -> usize {
+        position_values(self.outs, self.ins * LANES)
+    }
+
+    fn of(self, position: usize, out_block: usize, input: usize) -> *mut f32 {
+        let line = out_block * self.ins * LANES + input;
+        self.first
+            .get()
+            .wrapping_add(position * self.position_stride() + line * LANES)
+    }
+}
+
 impl Job<'_> {
+    /// Tasks share the positions: each takes all channels, for some tiles after the others.
+    fn by_positions(&self, tiles: usize, out: &mut [f32]) {
+        let (ins, outs) = (self.x.blocks(), self.dy.blocks());
+        let most = tiles.div_ceil(tiles.div_ceil(SHARED_TILES));
+        let mut memory = Buffer::new(Sums::lines(outs, ins));
+        let first = SendPtr::new(memory.as_mut_ptr());
+        let sums = Sums { first, outs, ins };
+        self.transformed(most, |block| {
+            for (first, count) in pieces(tiles, SHARED_TILES) {
+                let block = block(first, count);
+                (0..2 * POSITIONS).into_par_iter().for_each(|i| {
+                    let half = i % 2;
+                    let inputs = half * ins / 2..(half + 1) * ins / 2;
+                    self.multiply(&block, i / 2, 0..outs, inputs, sums, 0);
+                });
+            }
+        });
+        out.par_chunks_mut(LANES * self.params.in_channels * 9)
+            .enumerate()
+            .for_each(|(block, out)| {
+                let mut filters = [Line::ZERO; LANES * 9];
+                for c in 0..ins {
+                    self.filters(sums, [block, c], &mut filters, c, out);
+                }
+            });
+    }
+
+    /// Tasks share the output channels: each takes all positions, for some input channels after the others.
+    fn by_channels(&self, tiles: usize, out: &mut [f32]) {
+        let (ins, width) = (self.x.blocks(), self.kernels.outer_blocks);
+        let per_block = LANES * self.params.in_channels * 9;
+        self.transformed(tiles, |block| {
+            let block = block(0, tiles);
+            out.par_chunks_mut(width * per_block)
+                .enumerate()
+                .for_each(|(panel, out)| {
+                    let first = panel * width;
+                    let outs = first..self.dy.blocks().min(first + width);
+                    with_scratch(Sums::lines(outs.len(), CHUNK), |scratch| {
+                        let sums = Sums {
+                            first: SendPtr::new(scratch.as_mut_ptr().cast()),
+                            outs: outs.len(),
+                            ins: CHUNK,
+                        };
+                        let mut filters = [Line::ZERO; LANES * 9];
+                        for start in (0..ins).step_by(CHUNK) {
+                            let inputs = start..ins.min(start + CHUNK);
+                            for position in 0..POSITIONS {
+                                let (outs, inputs) = (outs.clone(), inputs.clone());
+                                self.multiply(&block, position, outs, inputs, sums, start);
+                            }
+                            for (j, out) in out.chunks_mut(per_block).enumerate() {
+                                for c in inputs.clone() {
+                                    self.filters(sums, [j, c - start], &mut filters, c, out);
+                                }
+                            }
+                        }
+                    });
+                });
+        });
+    }
+
+    /// Calls `work` with what transforms input and gradient of some tiles, `most` at a time.
+    fn transformed(&self, most: usize, work: impl FnOnce(&dyn Fn(usize, usize) -> Block)) {
+        let mut input = Buffer::new(position_lines(self.x.blocks(), most));
+        let mut gradient = Buffer::new(position_lines(self.dy.blocks(), most));
+        let input = SendPtr::new(input.as_mut_ptr());
+        let products = SendPtr::new(gradient.as_mut_ptr());
+        work(&|first, count| {
+            let block = Block {
+                first,
+                count,
+                input,
+                products,
+            };
+            let parts = (4 * rayon::current_num_threads()).min(count);
+            (0..2 * parts).into_par_iter().for_each(|i| {
+                let range = i / 2 * count / parts..(i / 2 + 1) * count / parts;
+                if i % 2 == 0 {
+                    transform_input(self.kernels, self.x, self.tiling, &block, range);
+                } else {
+                    self.transform_gradient(&block, range);
+                }
+            });
+            block
+        });
+    }
+
     fn transform_gradient(&self, block: &Block, tiles: Range<usize>) {
         let ([_, _, oh, ow], outs) = (self.dy.shape(), self.dy.blocks());
         for c in 0..outs {
@@ -108,29 +200,29 @@ impl Job<'_> {
         }
     }
 
-    /// Sums `[position, block of output channels, input channel, 16]` over the block's tiles.
-    fn multiply(&self, block: &Block, position: usize, inputs: Range<usize>, sums: SendPtr) {
+    /// Sums over the block's tiles for some blocks of channels; `sums` starts at input block `start` and the first of
+    /// `outputs`.
+    fn multiply(
+        &self,
+        block: &Block,
+        position: usize,
+        outputs: Range<usize>,
+        inputs: Range<usize>,
+        sums: Sums,
+        start: usize,
+    ) {
         let (ins, outs) = (self.x.blocks(), self.dy.blocks());
         let plane = block.count * LANES;
-        let a = block
-            .input
-            .get()
-            .wrapping_add(position * position_values(ins, block.count));
-        let b = block
-            .products
-            .get()
-            .wrapping_add(position * position_values(outs, block.count));
-        let sums = sums
-            .get()
-            .wrapping_add(position * position_values(outs, ins * LANES));
+        let a = block.input_of(position, ins);
+        let b = position * position_values(outs, block.count);
+        let b = block.products.get().wrapping_add(b);
         let (nr, rows) = (self.kernels.outer_blocks, self.kernels.outer_rows);
-        for first in (0..outs).step_by(nr) {
-            let blocks = nr.min(outs - first);
+        for first in outputs.clone().step_by(nr) {
+            let blocks = nr.min(outputs.end - first);
             for ((t, count), c) in pieces(block.count, FIRST_LEVEL_TILES)
                 .flat_map(|piece| inputs.clone().map(move |c| (piece, c)))
             {
                 for r in (0..LANES).step_by(rows) {
-                    let row = (first * ins + c) * LANES + r;
                     let outer = Outer {
                         a: a.wrapping_add(c * plane + t * LANES + r),
                         a_pixel: LANES,
@@ -145,49 +237,50 @@ impl Job<'_> {
                         count,
                         rows: 1,
                         pictures: 1,
-                        out: sums.wrapping_add(row * LANES),
+                        out: sums.of(position, first - outputs.start, (c - start) * LANES + r),
                         out_stride: LANES,
-                        out_block: ins * LANES * LANES,
+                        out_block: sums.ins * LANES * LANES,
                         accumulate: block.first + t > 0,
                     };
                     // SAFETY: all pointers lie in the block's memory and the sums, and no other task has these
-                    // inputs at this position.
+                    // channels at this position.
                     unsafe { self.kernels.outer(blocks)(&outer) };
                 }
             }
         }
     }
 
-    fn filters(&self, sums: &Buffer) -> Vec<f32> {
-        let (ins, outs) = (self.x.blocks(), self.dy.blocks());
+    /// Writes the filters of a block of output and one of input channels of `sums`, the latter the layer's block `c`, to
+    /// the block's part of the gradient.
+    fn filters(
+        &self,
+        sums: Sums,
+        [out_block, in_block]: [usize; 2],
+        filters: &mut [Line; LANES * 9],
+        c: usize,
+        out: &mut [f32],
+    ) {
         let ic = self.params.in_channels;
-        let mut out = vec![0.0; self.params.out_channels * ic * 9];
-        out.par_chunks_mut(LANES * ic * 9)
-            .enumerate()
-            .for_each(|(block, out)| {
-                let mut filters = [[Line::ZERO; 9]; LANES];
-                for first in (0..ic).step_by(LANES) {
-                    let inputs = LANES.min(ic - first);
-                    for (i, filters) in filters.iter_mut().enumerate().take(inputs) {
-                        let line = block * ins * LANES + first + i;
-                        let mut tile = FilterTile {
-                            sums: sums.as_ptr().wrapping_add(line * LANES),
-                            position_stride: position_values(outs, ins * LANES),
-                            filters,
-                        };
-                        // SAFETY: all 36 positions of this channel and block lie in the sums.
-                        unsafe { (self.kernels.winograd_filter)(&mut tile) };
-                    }
-                    for (lane, out) in out.chunks_mut(ic * 9).enumerate() {
-                        let out = &mut out[first * 9..][..inputs * 9];
-                        for (values, filter) in out.chunks_exact_mut(9).zip(&filters) {
-                            for (value, line) in values.iter_mut().zip(filter) {
-                                *value = line.0[lane];
-                            }
-                        }
-                    }
-                }
-            });
-        out
+        let first = c * LANES;
+        let run = Run {
+            group: 0,
+            outputs: 0..out.len() / (ic * 9),
+            inputs: first..ic.min(first + LANES),
+            channel: 0,
+            lane: 0,
+            line: 0,
+            per_input: 9,
+        };
+        for (i, filters) in filters.as_chunks_mut::<9>().0.iter_mut().enumerate() {
+            let mut tile = FilterTile {
+                sums: sums.of(0, out_block, in_block * LANES + i),
+                position_stride: sums.position_stride(),
+                filters,
+            };
+            // SAFETY: all 36 positions of this channel and block lie in the sums.
+            unsafe { (self.kernels.winograd_filter)(&mut tile) };
+        }
+        let places: [usize; 9] = std::array::from_fn(|tap| tap);
+        run.scatter(self.kernels, filters, &places, &mut out[first * 9..], ic);
     }
 }

@@ -4,8 +4,8 @@ use crate::reference::{convolution, convolution_gradients, random, relative_erro
 use crate::shapes::{self, Case};
 use proptest::prelude::*;
 use rekindle_kernels::{
-    Activation, Algorithm, Conv2dParams, Isa, PackedConv2d, PackedInputGradient, Statistics,
-    fold_batch_norm, weight_gradient_by, weight_gradient_nchw,
+    Activation, Algorithm, Conv2dParams, Isa, PackedConv2d, Statistics, UnpackedConv2d,
+    fold_batch_norm, input_gradient, input_gradient_by, weight_gradient_by, weight_gradient_nchw,
 };
 
 /// Of the largest value, by algorithm.
@@ -24,7 +24,7 @@ fn check_all(cases: &[Case]) {
     }
 }
 
-/// Both algorithms, with and without all that can be fused.
+/// Both algorithms, packed and unpacked, with and without all that can be fused.
 fn check_forward(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
     let x = random(shape.iter().product(), seed);
     let weight = random(params.weight_shape().iter().product(), seed + 1);
@@ -54,6 +54,9 @@ fn check_forward(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
             let case = format!("{params:?} {shape:?} {isa} {algorithm:?}");
             let y = conv.forward(&input, None, false).unwrap();
             assert_eq!(y.shape(), out_shape, "{case}");
+            let once = |s| UnpackedConv2d::with_algorithm(isa, params, &weight, s, algorithm);
+            let same = once(None).unwrap().forward(&input, None, false).unwrap();
+            assert_eq!(same.as_blocked(), y.as_blocked(), "{case}, unpacked");
             let error = relative_error(&y.to_nchw(), &plain);
             assert!(error < tolerance, "{case}: {error:e}");
             let y = conv.forward_nchw(&x, shape, false).unwrap();
@@ -61,6 +64,9 @@ fn check_forward(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
             assert!(error < tolerance, "{case}, row-major: {error:e}");
             let conv = pack(Some((&scale, &shift))).unwrap();
             let y = conv.forward(&input, Some(&residual), true).unwrap();
+            let once = once(Some((&scale, &shift))).unwrap();
+            let same = once.forward(&input, Some(&residual), true).unwrap();
+            assert_eq!(same.as_blocked(), y.as_blocked(), "{case}, unpacked, fused");
             let error = relative_error(&y.to_nchw(), &fused);
             assert!(error < tolerance, "{case}, fused: {error:e}");
         }
@@ -98,12 +104,11 @@ fn check_gradients(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
             if params.kernel[0] != params.kernel[1] || params.padding >= params.kernel[0] {
                 continue;
             }
-            let packed =
-                PackedInputGradient::with_algorithm(isa, params, &weight, Some(algorithm)).unwrap();
             for (add, expected) in [(None, &dx), (Some(&add), &dx_added)] {
-                let found = packed
-                    .backward(&gradient, [shape[2], shape[3]], add)
-                    .unwrap();
+                let size = [shape[2], shape[3]];
+                let found =
+                    input_gradient_by(isa, params, &weight, &gradient, size, add, algorithm);
+                let found = found.unwrap();
                 assert_eq!(found.shape(), shape);
                 let error = relative_error(&found.to_nchw(), expected);
                 assert!(error < tolerance, "{case}, by input: {error:e}");
@@ -191,10 +196,9 @@ fn the_number_of_threads_changes_nothing() {
         let x = Activation::from_nchw(&x, [5, 32, 19, 23]).unwrap();
         let weight = random(params.weight_shape().iter().product(), 2);
         let conv = PackedConv2d::new(isa, &params, &weight, None).unwrap();
-        let back = PackedInputGradient::new(isa, &params, &weight).unwrap();
         let run = || {
             let y = conv.forward(&x, None, true).unwrap();
-            let dx = back.backward(&y, [19, 23], None).unwrap();
+            let dx = input_gradient(isa, &params, &weight, &y, [19, 23], None).unwrap();
             let dw = weight_gradient_by(isa, &params, &x, &y, conv.algorithm()).unwrap();
             let statistics = Statistics::of_batch(isa, &y).unwrap();
             (y.to_nchw(), dx.to_nchw(), dw, statistics)

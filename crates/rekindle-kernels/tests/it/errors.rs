@@ -1,8 +1,8 @@
 //! Wrong shapes are typed errors.
 
 use rekindle_kernels::{
-    Activation, Algorithm, Conv2dParams, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    Statistics, weight_gradient_by,
+    Activation, Algorithm, Conv2dParams, Isa, KernelError, PackedConv2d, Statistics,
+    input_gradient, weight_gradient_by,
 };
 
 #[test]
@@ -85,14 +85,13 @@ fn gradients() {
             ..
         }
     ));
-    let packed = PackedInputGradient::new(isa, &params, &[0.0; 288]).unwrap();
-    let error = packed.backward(&dy, [6, 6], None).unwrap_err();
+    let error = input_gradient(isa, &params, &[0.0; 288], &dy, [6, 6], None).unwrap_err();
     assert!(matches!(error, KernelError::WrongShape { .. }));
     let wide = Conv2dParams {
         padding: 3,
         ..params
     };
-    let error = PackedInputGradient::new(isa, &wide, &[0.0; 288]).unwrap_err();
+    let error = input_gradient(isa, &wide, &[0.0; 288], &dy, [6, 6], None).unwrap_err();
     assert!(matches!(error, KernelError::InvalidLayer(_)));
     let empty = Activation::zeros([0, 4, 6, 6]);
     assert!(Statistics::of_batch(isa, &empty).is_err());

@@ -7,8 +7,8 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
-    Activation, Algorithm, Conv2dParams, Gate, Isa, KernelError, PackedConv2d, PackedInputGradient,
-    Statistics, fold_batch_norm, weight_gradient, weight_gradient_by, weight_gradient_nchw,
+    Activation, Conv2dParams, Gate, Isa, KernelError, Statistics, UnpackedConv2d, fold_batch_norm,
+    input_gradient, weight_gradient, weight_gradient_nchw,
 };
 
 use crate::BatchNorm;
@@ -117,9 +117,8 @@ impl Layer {
         relu: bool,
     ) -> Result<(Activation, Saved), KernelError> {
         let isa = Isa::detect();
-        let algorithm = Algorithm::choose_for(&self.conv, self.pixels(input)?);
-        let packed = PackedConv2d::with_algorithm(isa, &self.conv, weights.conv, None, algorithm)?;
-        let conv = run(&packed, input, None, false)?;
+        let conv = UnpackedConv2d::new(isa, &self.conv, weights.conv, None)?;
+        let conv = run(&conv, input, None, false)?;
         let statistics = match &self.running {
             Some(statistics) => statistics.clone(),
             None => Statistics::of_batch(isa, &conv)?,
@@ -151,14 +150,9 @@ impl Layer {
             &running.var,
             EPSILON as f32,
         )?;
-        let packed = PackedConv2d::with_algorithm(
-            Isa::detect(),
-            &self.conv,
-            weights.conv,
-            Some((&scale, &shift)),
-            Algorithm::choose_for(&self.conv, self.pixels(input)?),
-        )?;
-        Ok((run(&packed, input, residual, relu)?, None))
+        let affine = Some((&scale[..], &shift[..]));
+        let conv = UnpackedConv2d::new(Isa::detect(), &self.conv, weights.conv, affine)?;
+        Ok((run(&conv, input, residual, relu)?, None))
     }
 
     /// The gradients that are wanted.
@@ -179,28 +173,17 @@ impl Layer {
             incoming.dy,
             wanted.residual,
         )?;
-        let algorithm = Algorithm::choose_for(&self.conv, self.pixels(input)?);
-        let weight = match (input, algorithm) {
+        let weight = match input {
             _ if !wanted.weight => None,
-            (Input::Blocked(x), Algorithm::Direct) => {
-                Some(weight_gradient_by(isa, &self.conv, x, &norm.x, algorithm)?)
-            }
-            (Input::Blocked(x), _) => Some(weight_gradient(isa, &self.conv, x, &norm.x)?),
-            (Input::Images(x, shape), _) => {
+            Input::Blocked(x) => Some(weight_gradient(isa, &self.conv, x, &norm.x)?),
+            Input::Images(x, shape) => {
                 Some(weight_gradient_nchw(isa, &self.conv, x, shape, &norm.x)?)
             }
         };
         let input = if wanted.input {
-            let packed = match algorithm {
-                Algorithm::Direct => PackedInputGradient::with_algorithm(
-                    isa,
-                    &self.conv,
-                    weights.conv,
-                    Some(algorithm),
-                )?,
-                Algorithm::Winograd => PackedInputGradient::new(isa, &self.conv, weights.conv)?,
-            };
-            Some(packed.backward(&norm.x, input.size(), incoming.add)?)
+            let (weight, size) = (weights.conv, input.size());
+            let dx = input_gradient(isa, &self.conv, weight, &norm.x, size, incoming.add)?;
+            Some(dx)
         } else {
             None
         };
@@ -211,14 +194,6 @@ impl Layer {
             gamma: norm.gamma,
             beta: norm.beta,
         })
-    }
-}
-
-impl Layer {
-    /// Pixels of all pictures that the convolution writes.
-    fn pixels(&self, input: Input<'_>) -> Result<usize, KernelError> {
-        let [height, width] = self.conv.output_size(input.size())?;
-        Ok(input.batch() * height * width)
     }
 }
 
@@ -240,10 +215,6 @@ impl Input<'_> {
         }
     }
 
-    fn batch(&self) -> usize {
-        self.shape()[0]
-    }
-
     fn size(&self) -> [usize; 2] {
         let [_, _, height, width] = self.shape();
         [height, width]
@@ -251,15 +222,15 @@ impl Input<'_> {
 }
 
 fn run(
-    packed: &PackedConv2d,
+    conv: &UnpackedConv2d<'_>,
     input: Input<'_>,
     residual: Option<&Activation>,
     relu: bool,
 ) -> Result<Activation, KernelError> {
     match input {
-        Input::Blocked(x) => packed.forward(x, residual, relu),
+        Input::Blocked(x) => conv.forward(x, residual, relu),
         // A stem has no residual.
-        Input::Images(x, shape) => packed.forward_nchw(x, shape, relu),
+        Input::Images(x, shape) => conv.forward_nchw(x, shape, relu),
     }
 }
 

@@ -1,0 +1,124 @@
+//! A convolution whose weights are used once.
+
+use crate::activation::Activation;
+use crate::conv::{Algorithm, Conv2dParams, PackedConv2d, check_weights};
+use crate::error::KernelError;
+use crate::filters::Filters;
+use crate::isa::Isa;
+use crate::winograd::{Winograd, once};
+
+/// A convolution that reads its weights where they lie: for training, where they move after every pass.
+///
+/// It computes what a [`PackedConv2d`] of the same weights does, bit for bit. Large layers never write packed weights to
+/// memory; others pack them for the one pass.
+#[derive(Clone, Copy, Debug)]
+pub struct UnpackedConv2d<'a> {
+    isa: Isa,
+    params: &'a Conv2dParams,
+    weight: &'a [f32],
+    scale_shift: Option<(&'a [f32], &'a [f32])>,
+    algorithm: Algorithm,
+}
+
+impl<'a> UnpackedConv2d<'a> {
+    /// `weight` is `[out, in / groups, height, width]`; `scale_shift` as of [`PackedConv2d::new`].
+    pub fn new(
+        isa: Isa,
+        params: &'a Conv2dParams,
+        weight: &'a [f32],
+        scale_shift: Option<(&'a [f32], &'a [f32])>,
+    ) -> Result<Self, KernelError> {
+        Self::with_algorithm(isa, params, weight, scale_shift, Algorithm::choose(params))
+    }
+
+    /// As [`new`](Self::new), by the algorithm that is asked for.
+    pub fn with_algorithm(
+        isa: Isa,
+        params: &'a Conv2dParams,
+        weight: &'a [f32],
+        scale_shift: Option<(&'a [f32], &'a [f32])>,
+        algorithm: Algorithm,
+    ) -> Result<Self, KernelError> {
+        check_weights(isa, params, weight, scale_shift)?;
+        if algorithm == Algorithm::Winograd && !Winograd::takes(params) {
+            return Err(Winograd::refuses(params));
+        }
+        Ok(Self {
+            isa,
+            params,
+            weight,
+            scale_shift,
+            algorithm,
+        })
+    }
+
+    /// `relu(scale * conv(x) + shift + residual)`, without what is not asked for.
+    ///
+    /// `residual` has the output's shape.
+    pub fn forward(
+        &self,
+        x: &Activation,
+        residual: Option<&Activation>,
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        let taps = self.params.all_taps();
+        Pass {
+            isa: self.isa,
+            params: self.params,
+            filters: Filters::new(self.params, self.weight, &taps),
+            scale_shift: self.scale_shift,
+            algorithm: self.algorithm,
+        }
+        .run(x, residual, relu)
+    }
+
+    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
+    pub fn forward_nchw(
+        &self,
+        x: &[f32],
+        shape: [usize; 4],
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        let Self {
+            isa,
+            params,
+            weight,
+            scale_shift,
+            algorithm,
+        } = *self;
+        PackedConv2d::with_algorithm(isa, params, weight, scale_shift, algorithm)?
+            .forward_nchw(x, shape, relu)
+    }
+}
+
+/// One pass by filters in whatever order; all but the shape of the input has been checked.
+pub(crate) struct Pass<'a> {
+    pub isa: Isa,
+    pub params: &'a Conv2dParams,
+    pub filters: Filters<'a>,
+    pub scale_shift: Option<(&'a [f32], &'a [f32])>,
+    pub algorithm: Algorithm,
+}
+
+impl Pass<'_> {
+    pub fn run(
+        &self,
+        x: &Activation,
+        residual: Option<&Activation>,
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        let Self {
+            isa,
+            params,
+            filters,
+            scale_shift,
+            algorithm,
+        } = *self;
+        if algorithm == Algorithm::Winograd && once::pays(params) {
+            let mut out = params.output(x.shape(), residual)?;
+            once::forward(self, x, residual, relu, &mut out);
+            return Ok(out);
+        }
+        PackedConv2d::pack(isa, params, filters, scale_shift, algorithm)?.forward(x, residual, relu)
+    }
+}
