@@ -227,7 +227,9 @@ impl<B: Backbone> Learner<B> {
         batch: &Batch,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        contained(true, &batch.x, || self.one_step(batch, learning_rate))
+        contained(true, &batch.x, || {
+            beside_workers(&batch.x.device(), || self.one_step(batch, learning_rate))
+        })
     }
 
     fn one_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome, TrainerError> {
@@ -279,4 +281,13 @@ impl<B: Backbone> Learner<B> {
     pub fn predictor(&self) -> Predictor<B> {
         Predictor::new(&self.averaged())
     }
+}
+
+fn beside_workers<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "flex")]
+    if device.clone().without_autodiff() == Device::flex() {
+        return rayon::scope(|_| work());
+    }
+    let _ = device;
+    work()
 }
