@@ -6,7 +6,7 @@ use crate::direct::{Direct, Source};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::filters::Filters;
 use crate::isa::Isa;
-use crate::winograd::Winograd;
+use crate::winograd::{OnTheFly, Winograd};
 
 /// The numbers that describe a two-dimensional convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,6 +191,7 @@ pub struct PackedConv2d {
 enum Packed {
     Direct(Direct),
     Winograd(Winograd),
+    OnTheFly(OnTheFly),
 }
 
 impl PackedConv2d {
@@ -234,6 +235,9 @@ impl PackedConv2d {
             Algorithm::Winograd if !Winograd::takes(params) => {
                 return Err(Winograd::refuses(params));
             }
+            Algorithm::Winograd if OnTheFly::pays(params) => {
+                Packed::OnTheFly(OnTheFly::pack(isa, params, filters, scale_shift))
+            }
             Algorithm::Winograd => {
                 Packed::Winograd(Winograd::pack(isa, params, filters, scale_shift))
             }
@@ -254,28 +258,13 @@ impl PackedConv2d {
         residual: Option<&Activation>,
         relu: bool,
     ) -> Result<Activation, KernelError> {
-        let mut out = self.params.output(x.shape(), residual)?;
+        let (isa, shape) = (self.isa, x.shape());
+        let mut out = self.params.output(shape, residual)?;
+        let source = Source::Blocked(x);
         match &self.packed {
-            Packed::Direct(c) => {
-                c.forward(
-                    self.isa,
-                    Source::Blocked(x),
-                    x.shape(),
-                    residual,
-                    relu,
-                    &mut out,
-                );
-            }
-            Packed::Winograd(c) => {
-                c.forward(
-                    self.isa,
-                    Source::Blocked(x),
-                    x.shape(),
-                    residual,
-                    relu,
-                    &mut out,
-                );
-            }
+            Packed::Direct(c) => c.forward(isa, source, shape, residual, relu, &mut out),
+            Packed::Winograd(c) => c.forward(isa, source, shape, residual, relu, &mut out),
+            Packed::OnTheFly(c) => c.forward(isa, x, residual, relu, &mut out),
         }
         Ok(out)
     }
@@ -319,7 +308,7 @@ impl PackedConv2d {
     pub fn algorithm(&self) -> Algorithm {
         match self.packed {
             Packed::Direct(_) => Algorithm::Direct,
-            Packed::Winograd(_) => Algorithm::Winograd,
+            Packed::Winograd(_) | Packed::OnTheFly(_) => Algorithm::Winograd,
         }
     }
 
@@ -328,6 +317,7 @@ impl PackedConv2d {
         match &self.packed {
             Packed::Direct(c) => c.bytes(),
             Packed::Winograd(c) => c.bytes(),
+            Packed::OnTheFly(c) => c.bytes(),
         }
     }
 }

@@ -5,12 +5,12 @@ use crate::conv::{Algorithm, Conv2dParams, PackedConv2d, check_weights};
 use crate::error::KernelError;
 use crate::filters::Filters;
 use crate::isa::Isa;
-use crate::winograd::{Winograd, once};
+use crate::winograd::{OnTheFly, Winograd};
 
 /// A convolution that reads its weights where they lie: for training, where they move after every pass.
 ///
 /// It computes what a [`PackedConv2d`] of the same weights does, bit for bit. Large layers never write packed weights to
-/// memory; others pack them for the one pass.
+/// memory; others pack them for the pass.
 #[derive(Clone, Copy, Debug)]
 pub struct UnpackedConv2d<'a> {
     isa: Isa,
@@ -114,9 +114,9 @@ impl Pass<'_> {
             scale_shift,
             algorithm,
         } = *self;
-        if algorithm == Algorithm::Winograd && once::pays(params) {
+        if algorithm == Algorithm::Winograd && OnTheFly::pays(params) {
             let mut out = params.output(x.shape(), residual)?;
-            once::forward(self, x, residual, relu, &mut out);
+            OnTheFly::forward_unpacked(self, x, residual, relu, &mut out);
             return Ok(out);
         }
         PackedConv2d::pack(isa, params, filters, scale_shift, algorithm)?.forward(x, residual, relu)

@@ -6,7 +6,7 @@
 
 pub(crate) mod adjoint;
 mod forward;
-pub(crate) mod once;
+mod on_the_fly;
 mod output;
 mod space_to_depth;
 mod tiles;
@@ -20,6 +20,7 @@ use crate::dispatch::Kernels;
 use crate::error::KernelError;
 use crate::filters::Filters;
 use crate::isa::Isa;
+pub(crate) use on_the_fly::OnTheFly;
 use rayon::prelude::*;
 use tiles::{position_lines, position_values};
 use transform::IN;
@@ -92,7 +93,7 @@ impl Winograd {
             .into_par_iter()
             .for_each(|panel| {
                 let blocks = panel * nr..out_blocks.min((panel + 1) * nr);
-                let mut scratch = vec![Line::ZERO; transform.scratch_lines()];
+                let mut scratch = vec![Line::ZERO; transform.group_lines()];
                 for group in 0..in_lines.div_ceil(per_group) {
                     let first = group * per_group;
                     for block in blocks.clone() {

@@ -6,6 +6,7 @@ use crate::buffer::{LANES, Line};
 use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::simd::prefetch;
 
 /// Input channels whose filters are brought into lanes in one go.
 pub(super) const GATHERED: usize = 16;
@@ -13,9 +14,7 @@ pub(super) const GATHERED: usize = 16;
 /// What a layer's filters become.
 pub(super) struct FilterTransform<'a> {
     kernels: &'static Kernels,
-    filters: Filters<'a>,
-    /// A factor of each output channel.
-    scale: Option<&'a [f32]>,
+    source: Source<'a>,
     in_channels: usize,
     out_channels: usize,
     /// Filters that one filter falls apart into.
@@ -24,6 +23,14 @@ pub(super) struct FilterTransform<'a> {
     pub size: usize,
     /// Where each of its taps goes.
     places: Vec<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// Filters, and a factor of each output channel.
+    Filters(Filters<'a>, Option<&'a [f32]>),
+    /// What [`FilterTransform::gather`] made of them, `[block of output channels, group, input channel, tap]`.
+    Gathered(&'a [Line]),
 }
 
 /// Where transformed filters go.
@@ -44,6 +51,19 @@ impl<'a> FilterTransform<'a> {
         filters: Filters<'a>,
         scale: Option<&'a [f32]>,
     ) -> Self {
+        Self::of(kernels, params, Source::Filters(filters, scale))
+    }
+
+    /// Of filters that were gathered before.
+    pub fn of_gathered(
+        kernels: &'static Kernels,
+        params: &Conv2dParams,
+        gathered: &'a [Line],
+    ) -> Self {
+        Self::of(kernels, params, Source::Gathered(gathered))
+    }
+
+    fn of(kernels: &'static Kernels, params: &Conv2dParams, source: Source<'a>) -> Self {
         let (parts, size, places) = if space_to_depth::takes(params) {
             (4, space_to_depth::FILTER, space_to_depth::places(params))
         } else {
@@ -52,8 +72,7 @@ impl<'a> FilterTransform<'a> {
         let place = |(part, tap): (usize, usize)| part * size * size + tap;
         Self {
             kernels,
-            filters,
-            scale,
+            source,
             in_channels: params.in_channels,
             out_channels: params.out_channels,
             parts,
@@ -62,13 +81,40 @@ impl<'a> FilterTransform<'a> {
         }
     }
 
-    /// Lines for filters on their way.
-    pub fn scratch_lines(&self) -> usize {
+    /// Lines of a group of filters in lanes.
+    pub fn group_lines(&self) -> usize {
         GATHERED * self.parts * self.size * self.size
     }
 
-    /// Writes `rows` input channels from `GATHERED * parts * group` on, for one block of output channels. Those behind the
-    /// last are zero.
+    /// Groups of input channels.
+    pub fn groups(&self) -> usize {
+        self.in_channels.div_ceil(GATHERED)
+    }
+
+    /// Brings the filters of [`GATHERED`] input channels and one block of output channels into lanes. Those behind the
+    /// last are zero. Nothing happens where they were gathered before.
+    pub fn gather(&self, block: usize, group: usize, lines: &mut [Line]) {
+        let Source::Filters(filters, scale) = self.source else {
+            return;
+        };
+        let ic = self.in_channels;
+        let first = (group * GATHERED).min(ic);
+        let run = Run {
+            group: 0,
+            outputs: block * LANES..self.out_channels.min((block + 1) * LANES),
+            inputs: first..ic.min(first + GATHERED),
+            channel: block * LANES,
+            lane: 0,
+            line: 0,
+            per_input: self.parts * self.size * self.size,
+        };
+        if run.inputs.len() < GATHERED || run.outputs.len() < LANES || self.parts > 1 {
+            lines.fill(Line::ZERO);
+        }
+        filters.gather(self.kernels, &run, &self.places, scale, lines);
+    }
+
+    /// Writes `rows` input channels from `GATHERED * parts * group` on, for one block of output channels.
     ///
     /// # Safety
     ///
@@ -81,27 +127,25 @@ impl<'a> FilterTransform<'a> {
         scratch: &mut [Line],
         to: Destination,
     ) {
-        let (taps, ic) = (self.size * self.size, self.in_channels);
-        let first = (group * GATHERED).min(ic);
-        let run = Run {
-            group: 0,
-            outputs: block * LANES..self.out_channels.min((block + 1) * LANES),
-            inputs: first..ic.min(first + GATHERED),
-            channel: block * LANES,
-            lane: 0,
-            line: 0,
-            per_input: self.parts * taps,
+        let len = self.group_lines();
+        let (gathered, ahead) = match self.source {
+            // The next group lies behind this one, in memory that the processor would fetch too late.
+            Source::Gathered(lines) => {
+                (&lines[(block * self.groups() + group) * len..][..len], len)
+            }
+            Source::Filters(..) => {
+                self.gather(block, group, scratch);
+                (&*scratch, 0)
+            }
         };
-        if run.inputs.len() < GATHERED || run.outputs.len() < LANES || self.parts > 1 {
-            scratch.fill(Line::ZERO);
-        }
-        let (kernels, places) = (self.kernels, &self.places);
-        self.filters
-            .gather(kernels, &run, places, self.scale, scratch);
-        let transform = kernels.winograd_weight[self.size - 3];
-        for row in 0..rows {
+        let transform = self.kernels.winograd_weight[self.size - 3];
+        let filters = gathered.chunks_exact(self.size * self.size);
+        for (row, filters) in filters.take(rows).enumerate() {
+            for line in filters {
+                prefetch(std::ptr::from_ref(line).wrapping_add(ahead).cast());
+            }
             let tile = WeightTile {
-                filters: &scratch[row * taps..][..taps],
+                filters,
                 out: to.out.wrapping_add(row * to.row),
                 position_stride: to.position,
             };

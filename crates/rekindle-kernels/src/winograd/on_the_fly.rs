@@ -1,8 +1,9 @@
-//! The forward pass with filters that are used once.
+//! The forward pass with filters that are transformed as they are used.
 //!
-//! Transformed filters are four times as large as filters: those of a late stage don't fit into the caches, and where they
-//! move after every pass, as in training, writing and reading them takes longer than the products. Here every task
-//! transforms the filters of a few channels, multiplies by them, and goes on: they never leave its second-level cache.
+//! Transformed filters are four times as large as filters. Those of a late stage don't fit into the caches: to read them
+//! from memory takes as long as to transform them again, and where filters move after every pass, as in training, to write
+//! them takes longer than the products. Here every task transforms the filters of a few channels, multiplies by them, and
+//! goes on: they never leave its second-level cache.
 
 use super::Winograd;
 use super::output::{Output, Product, Products};
@@ -10,9 +11,11 @@ use super::tiles::{Block, Tiling, position_lines, position_values, transform_inp
 use super::transform::{OUT, POSITIONS};
 use super::weights::{Destination, FilterTransform};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, SendPtr, with_scratch};
+use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
 use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
+use crate::filters::Filters;
+use crate::isa::Isa;
 use crate::tile::pieces;
 use crate::unpacked::Pass;
 use rayon::prelude::*;
@@ -26,35 +29,99 @@ const TILES: usize = 256;
 /// Transformed filters above this leave the caches before they are read.
 const KEPT_FILTERS: usize = 16 << 20;
 
-/// Whether it is faster than packing the filters for the pass.
-pub(crate) fn pays(params: &Conv2dParams) -> bool {
-    let (ins, outs) = (params.in_channels, params.out_channels);
-    Winograd::takes_gradient(params) && POSITIONS * ins * outs * size_of::<f32>() > KEPT_FILTERS
+/// Filters in lanes, not transformed yet.
+#[derive(Clone, Debug)]
+pub(crate) struct OnTheFly {
+    params: Conv2dParams,
+    /// `[block of output channels, input channel, tap, 16]`.
+    filters: Buffer,
+    bias: Vec<Line>,
 }
 
-/// Shapes have been checked, and the filters are 3x3 of stride 1; `out` is fully written.
-pub(crate) fn forward(
-    pass: &Pass<'_>,
-    x: &Activation,
-    residual: Option<&Activation>,
-    relu: bool,
-    out: &mut Activation,
-) {
-    let (kernels, params) = (Kernels::of(pass.isa), pass.params);
-    let (scale, bias) = (
-        pass.scale_shift.map(|(scale, _)| scale),
-        packed_bias(params.out_channels, pass.scale_shift),
-    );
-    let [n, _, oh, ow] = out.shape();
-    let tiling = Tiling::new([oh, ow], OUT, params.padding);
-    let job = Job {
-        kernels,
-        x,
-        tiling,
-        transform: FilterTransform::new(kernels, params, pass.filters, scale),
-        output: Output::new(kernels, tiling, &bias, residual, relu, out),
-    };
-    job.run(n * tiling.down * tiling.across);
+impl OnTheFly {
+    /// Whether it is faster than to transform all filters first.
+    pub fn pays(params: &Conv2dParams) -> bool {
+        let (ins, outs) = (params.in_channels, params.out_channels);
+        Winograd::takes_gradient(params) && POSITIONS * ins * outs * size_of::<f32>() > KEPT_FILTERS
+    }
+
+    /// `params` must be what [`pays`](Self::pays) accepts.
+    pub fn pack(
+        isa: Isa,
+        params: &Conv2dParams,
+        filters: Filters<'_>,
+        scale_shift: Option<(&[f32], &[f32])>,
+    ) -> Self {
+        let scale = scale_shift.map(|(scale, _)| scale);
+        let transform = FilterTransform::new(Kernels::of(isa), params, filters, scale);
+        let bias = packed_bias(params.out_channels, scale_shift);
+        let per_group = transform.group_lines();
+        let per_block = transform.groups() * per_group;
+        let mut packed = Buffer::new(bias.len() * per_block);
+        let blocks = packed.lines_mut().par_chunks_mut(per_block).enumerate();
+        blocks.for_each(|(block, lines)| {
+            for (group, lines) in lines.chunks_mut(per_group).enumerate() {
+                transform.gather(block, group, lines);
+            }
+        });
+        Self {
+            params: *params,
+            filters: packed,
+            bias,
+        }
+    }
+
+    /// Shapes have been checked; `out` is fully written.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        x: &Activation,
+        residual: Option<&Activation>,
+        relu: bool,
+        out: &mut Activation,
+    ) {
+        let kernels = Kernels::of(isa);
+        let tiling = tiling(&self.params, out);
+        let job = Job {
+            kernels,
+            x,
+            tiling,
+            transform: FilterTransform::of_gathered(kernels, &self.params, self.filters.lines()),
+            output: Output::new(kernels, tiling, &self.bias, residual, relu, out),
+        };
+        job.run();
+    }
+
+    /// As [`forward`](Self::forward) by filters that are not packed.
+    pub fn forward_unpacked(
+        pass: &Pass<'_>,
+        x: &Activation,
+        residual: Option<&Activation>,
+        relu: bool,
+        out: &mut Activation,
+    ) {
+        let (kernels, params) = (Kernels::of(pass.isa), pass.params);
+        let scale = pass.scale_shift.map(|(scale, _)| scale);
+        let bias = packed_bias(params.out_channels, pass.scale_shift);
+        let tiling = tiling(params, out);
+        let job = Job {
+            kernels,
+            x,
+            tiling,
+            transform: FilterTransform::new(kernels, params, pass.filters, scale),
+            output: Output::new(kernels, tiling, &bias, residual, relu, out),
+        };
+        job.run();
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.filters.lines()) + size_of_val(self.bias.as_slice())
+    }
+}
+
+fn tiling(params: &Conv2dParams, out: &Activation) -> Tiling {
+    let [_, _, height, width] = out.shape();
+    Tiling::new([height, width], OUT, params.padding)
 }
 
 struct Job<'a> {
@@ -66,7 +133,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, tiles: usize) {
+    fn run(&self) {
+        let tiles = self.x.shape()[0] * self.tiling.down * self.tiling.across;
         let ins = self.x.blocks();
         let most = tiles.div_ceil(tiles.div_ceil(TILES).max(1));
         let mut input = Buffer::new(position_lines(ins, most));
@@ -93,7 +161,7 @@ impl Job<'_> {
     /// All tiles of the block for some output channels.
     fn panel(&self, block: &Block, blocks: Range<usize>) {
         let (ins, width) = (self.x.blocks(), blocks.len());
-        let gathered = self.transform.scratch_lines();
+        let gathered = self.transform.group_lines();
         let filters = position_lines(width, CHUNK * LANES);
         let products = position_lines(width, block.count);
         with_scratch(gathered + filters + products, |scratch| {
