@@ -100,8 +100,11 @@ pub fn odd() -> Vec<Case> {
     let cases = convolutions
         .into_iter()
         .flat_map(|params| sizes.map(|[h, w]| (params, [3, params.in_channels, h, w])));
+    // So large that Winograd's filters are transformed as they are used.
+    let large = [[3, 2], [5, 7]].map(|[h, w]| (Conv2dParams::new(349, 347, 3, 1), [3, 349, h, w]));
     cases
         .filter(|&(params, [_, _, h, w])| params.output_size([h, w]).is_ok())
+        .chain(large)
         .collect()
 }
 
