@@ -2,6 +2,7 @@
 
 use crate::arena::{self, Memory};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Channels that lie next to each other: one cache line of `f32`, one AVX-512 register.
@@ -18,6 +19,11 @@ impl Line {
     pub fn values(lines: &[Self]) -> &[f32] {
         // SAFETY: a line is sixteen `f32` without padding, and an `f32` needs less alignment.
         unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
+    }
+
+    pub fn values_mut(lines: &mut [Self]) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LANES) }
     }
 }
 
@@ -53,6 +59,40 @@ impl Buffer {
 
     pub fn as_mut_ptr(&mut self) -> *mut f32 {
         self.lines_mut().as_mut_ptr().cast()
+    }
+}
+
+/// Numbers that a kernel has written, read as a slice. Dropping them keeps their memory for the next ones, see
+/// [`release_buffers`].
+#[derive(Clone, Debug)]
+pub struct Values {
+    buffer: Buffer,
+    len: usize,
+}
+
+impl Values {
+    /// Contents unspecified.
+    pub(crate) fn new(len: usize) -> Self {
+        let buffer = Buffer::new(len.div_ceil(LANES));
+        Self { buffer, len }
+    }
+
+    pub(crate) fn zeros(len: usize) -> Self {
+        let mut values = Self::new(len);
+        values.as_mut_slice().fill(0.0);
+        values
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut Line::values_mut(self.buffer.lines_mut())[..self.len]
+    }
+}
+
+impl Deref for Values {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &Line::values(self.buffer.lines())[..self.len]
     }
 }
 

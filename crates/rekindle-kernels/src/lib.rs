@@ -47,7 +47,7 @@ mod winograd;
 
 pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
-pub use buffer::{LANES, release_buffers};
+pub use buffer::{LANES, Values, release_buffers};
 pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
 pub use error::KernelError;
 pub use input_gradient::{input_gradient, input_gradient_by};

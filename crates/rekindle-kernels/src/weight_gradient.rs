@@ -1,7 +1,7 @@
 //! The gradient of a convolution by its weight.
 
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, SendPtr};
+use crate::buffer::{Buffer, LANES, SendPtr, Values};
 use crate::conv::{Algorithm, Conv2dParams};
 use crate::direct::Source;
 use crate::dispatch::Kernels;
@@ -27,7 +27,7 @@ pub fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Result<Vec<f32>, KernelError> {
+) -> Result<Values, KernelError> {
     let algorithm = match Algorithm::choose(params) {
         Algorithm::Winograd if !Winograd::takes_gradient(params) => Algorithm::Direct,
         algorithm => algorithm,
@@ -42,7 +42,7 @@ pub fn weight_gradient_by(
     x: &Activation,
     dy: &Activation,
     algorithm: Algorithm,
-) -> Result<Vec<f32>, KernelError> {
+) -> Result<Values, KernelError> {
     check(isa, params, x.shape(), dy)?;
     match algorithm {
         Algorithm::Direct => Ok(direct(isa, params, Source::Blocked(x), x.shape(), dy)),
@@ -60,7 +60,7 @@ pub fn weight_gradient_nchw(
     x: &[f32],
     shape: [usize; 4],
     dy: &Activation,
-) -> Result<Vec<f32>, KernelError> {
+) -> Result<Values, KernelError> {
     check_len("the picture batch", x.len(), &shape)?;
     if !is_planar(params) {
         return weight_gradient(isa, params, &Activation::from_nchw(x, shape)?, dy);
@@ -86,9 +86,9 @@ fn direct(
     source: Source<'_>,
     shape: [usize; 4],
     dy: &Activation,
-) -> Vec<f32> {
+) -> Values {
     if dy.lines().is_empty() {
-        return vec![0.0; params.weight_shape().iter().product()];
+        return Values::zeros(params.weight_shape().iter().product());
     }
     let kernels = Kernels::of(isa);
     let layout = Layout::new(params, kernels.outer_blocks, kernels.outer_rows);

@@ -1,6 +1,6 @@
 //! How weights lie in memory: as the caller has them, and as the direct kernels read them.
 
-use crate::buffer::{Buffer, LANES, Line};
+use crate::buffer::{Buffer, LANES, Line, Values};
 use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
@@ -122,7 +122,7 @@ impl Layout {
     }
 
     /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
-    pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> Vec<f32> {
+    pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> Values {
         let (sums, others) = sums.split_at_mut(self.lines);
         sums.par_chunks_mut(REDUCED)
             .enumerate()
@@ -136,9 +136,10 @@ impl Layout {
             });
         let [_, in_group, kh, kw] = self.params.weight_shape();
         let filter = kh * kw;
-        let mut out = vec![0.0; self.params.out_channels * in_group * filter];
+        let mut out = Values::new(self.params.out_channels * in_group * filter);
         let per_panel = self.panels[0].blocks * LANES * in_group * filter;
-        out.par_chunks_mut(per_panel)
+        out.as_mut_slice()
+            .par_chunks_mut(per_panel)
             .zip(&self.panels)
             .for_each(|(out, panel)| {
                 let (places, first) = (self.places(panel), panel.first_block * LANES);

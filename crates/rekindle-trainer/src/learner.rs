@@ -7,6 +7,7 @@ use rekindle_transfer::tuning::{L2Sp, MovingAverage};
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
 use crate::feed::Batch;
+use crate::held::Held;
 use crate::optimizer::{RateGroups, clip_norm};
 use crate::predictor::Predictor;
 use crate::recipe::require;
@@ -19,6 +20,8 @@ use crate::{Recipe, TrainerError, data_parallel};
 /// Stages that the [`Plan`] freezes run without gradients, in the backbone's fastest way; the graph of the
 /// backward pass begins behind them.
 pub struct Learner<B: Backbone> {
+    /// With autodiff.
+    device: Device,
     replica: Replica<B>,
     /// Where the other shares of each batch go.
     others: Vec<Device>,
@@ -57,10 +60,11 @@ impl<B: Backbone> Learner<B> {
             .flatten();
         let average = recipe
             .moving_average
-            .and_then(|decay| MovingAverage::new(classifier, decay).ok());
+            .and_then(|decay| MovingAverage::new(&**classifier, decay).ok());
         Self {
             pull,
             average,
+            device,
             others: Vec::new(),
             groups: RateGroups::new(classifier),
             optimizer: recipe.optimizer.init(),
@@ -203,7 +207,7 @@ impl<B: Backbone> Learner<B> {
             if outcome.loss.is_finite() {
                 let mut grads = loss.backward();
                 alignment.step(&mut grads, learning_rate);
-                let grads = GradientsParams::from_module(&mut grads, &self.replica.classifier);
+                let grads = GradientsParams::from_module(&mut grads, &*self.replica.classifier);
                 self.step(grads, learning_rate);
             }
             Ok(outcome)
@@ -228,7 +232,12 @@ impl<B: Backbone> Learner<B> {
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
         contained(true, &batch.x, || {
-            beside_workers(&batch.x.device(), || self.one_step(batch, learning_rate))
+            if is_cpu(&self.device) {
+                // On one of the pool's own threads, which then hands no kernel over and waits for none.
+                rayon::scope(|_| self.one_step(batch, learning_rate))
+            } else {
+                self.one_step(batch, learning_rate)
+            }
         })
     }
 
@@ -241,7 +250,7 @@ impl<B: Backbone> Learner<B> {
             self.step(grads, learning_rate);
             return Ok(outcome);
         }
-        self.accumulator.accumulate(&self.replica.classifier, grads);
+        self.accumulator.accumulate(&*self.replica.classifier, grads);
         self.accumulated += 1;
         if self.accumulated == self.accumulate {
             self.flush(learning_rate);
@@ -260,20 +269,26 @@ impl<B: Backbone> Learner<B> {
 
     fn step(&mut self, mut grads: GradientsParams, learning_rate: f64) {
         if let Some(max_norm) = self.clip_norm {
-            clip_norm(&self.replica.classifier, &mut grads, max_norm);
+            clip_norm(&*self.replica.classifier, &mut grads, max_norm);
         }
         let Replica {
             classifier, plan, ..
         } = &mut self.replica;
         let rates = self.groups.learning_rate(learning_rate, plan);
-        *classifier = self.optimizer.step(rates, classifier.clone(), grads);
+        let optimizer = &mut self.optimizer;
+        if is_cpu(&self.device) {
+            classifier.change(|classifier| optimizer.step(rates, classifier, grads));
+        } else {
+            // A step that runs out of the device's memory leaves the classifier as it was.
+            *classifier = Held::new(optimizer.step(rates, classifier.clone(), grads));
+        }
         if let Some(pull) = &self.pull {
             let names = classifier.backbone.clone();
             let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
             classifier.backbone = pull.pull(names.clone(), rate_of);
         }
         if let Some(average) = &mut self.average {
-            average.update(classifier);
+            average.update(&**classifier);
         }
     }
 
@@ -283,11 +298,13 @@ impl<B: Backbone> Learner<B> {
     }
 }
 
-fn beside_workers<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "flex")]
-    if device.clone().without_autodiff() == Device::flex() {
-        return rayon::scope(|_| work());
-    }
-    let _ = device;
-    work()
+/// Whether steps run on rayon's threads.
+#[cfg(feature = "flex")]
+fn is_cpu(device: &Device) -> bool {
+    device.clone().without_autodiff() == Device::flex()
+}
+
+#[cfg(not(feature = "flex"))]
+fn is_cpu(_: &Device) -> bool {
+    false
 }

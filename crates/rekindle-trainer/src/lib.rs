@@ -38,6 +38,7 @@ pub mod feed;
 mod fine_tune;
 mod fit;
 mod grad_cam;
+mod held;
 mod inspect;
 mod interrupt;
 mod learner;

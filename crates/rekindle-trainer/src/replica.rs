@@ -13,6 +13,7 @@ use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
 use crate::TrainerError;
 use crate::calibration::prefix;
 use crate::feed::Batch;
+use crate::held::Held;
 use crate::learner::StepOutcome;
 use crate::loss::{Targets, cross_entropy};
 use crate::predictor::largest;
@@ -21,7 +22,7 @@ use crate::shortage::{host, scalar};
 /// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
 /// begins behind them.
 pub(crate) struct Replica<B: Backbone> {
-    pub classifier: Classifier<B>,
+    pub classifier: Held<Classifier<B>>,
     pub plan: Plan,
     /// Made when it is first needed, and anew when other stages are frozen.
     prefix: OnceLock<FrozenPrefix<B>>,
@@ -49,7 +50,7 @@ impl<B: Backbone> Replica<B> {
             source,
             prefix: OnceLock::new(),
             calibration: None,
-            classifier,
+            classifier: Held::new(classifier),
             plan,
             label_smoothing,
         }
@@ -69,14 +70,15 @@ impl<B: Backbone> Replica<B> {
 
     pub fn follow(&mut self, plan: Plan) {
         if plan.frozen_stages != self.plan.frozen_stages {
-            self.classifier = tuning::apply(self.classifier.clone(), &plan);
+            let classifier = tuning::apply(self.classifier.clone(), &plan);
+            self.classifier = Held::new(classifier);
             self.prefix = OnceLock::new();
         }
         self.plan = plan;
     }
 
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
-        self.classifier = tuning::apply(classifier, &self.plan);
+        self.classifier = Held::new(tuning::apply(classifier, &self.plan));
         self.prefix = OnceLock::new();
     }
 
@@ -114,7 +116,7 @@ impl<B: Backbone> Replica<B> {
             loss = loss + penalty;
         }
         let grads = loss.clone().mul_scalar(share).backward();
-        let grads = GradientsParams::from_grads(grads, &self.classifier);
+        let grads = GradientsParams::from_grads(grads, &*self.classifier);
         Ok((outcome(loss, view, batch)?, grads))
     }
 

@@ -104,7 +104,7 @@ mod flex {
         tensor.device() == Device::flex() && tensor.dtype() == DType::F32
     }
 
-    /// The new weight, in the gradient's memory, and the new velocity, in the old one's.
+    /// The new weight and the new velocity, in the memory of the old ones where nobody else holds it.
     pub fn step<const D: usize>(
         sgd: &Sgd,
         rate: f32,
@@ -112,43 +112,37 @@ mod flex {
         gradient: Tensor<D>,
         velocity: Option<Tensor<D>>,
     ) -> (Tensor<D>, Option<Tensor<D>>) {
-        let (weight, mut next) = (primitive(weight), primitive(gradient));
-        let weight = weight.as_slice::<f32>().unwrap_or(&[]);
+        let (mut weight, gradient) = (primitive(weight), primitive(gradient));
+        let gradient = gradient.as_slice::<f32>().unwrap_or(&[]).par_chunks(CHUNK);
+        let shape = weight.layout().shape().clone();
+        let weights = weight.storage_mut::<f32>().par_chunks_mut(CHUNK);
         if sgd.momentum == 0.0 {
-            let pairs = next
-                .storage_mut::<f32>()
-                .par_chunks_mut(CHUNK)
-                .zip(weight.par_chunks(CHUNK));
-            pairs.for_each(|(next, weight)| {
-                for (next, weight) in next.iter_mut().zip(weight) {
-                    *next = weight - rate * (*next + sgd.weight_decay * weight);
+            weights.zip(gradient).for_each(|(weight, gradient)| {
+                for (weight, gradient) in weight.iter_mut().zip(gradient) {
+                    *weight -= rate * (gradient + sgd.weight_decay * *weight);
                 }
             });
-            return (Tensor::from_primitive::<Flex>(next), None);
+            return (Tensor::from_primitive::<Flex>(weight), None);
         }
-        let shape = next.layout().shape().clone();
         let mut velocity = match velocity {
             Some(velocity) => primitive(velocity),
             None => FlexTensor::zeros(shape, DType::F32),
         };
-        let chunks = next
-            .storage_mut::<f32>()
-            .par_chunks_mut(CHUNK)
-            .zip(velocity.storage_mut::<f32>().par_chunks_mut(CHUNK))
-            .zip(weight.par_chunks(CHUNK));
-        chunks.for_each(|((next, velocity), weight)| {
-            for ((next, velocity), weight) in next.iter_mut().zip(velocity).zip(weight) {
-                let gradient = *next + sgd.weight_decay * weight;
+        let velocities = velocity.storage_mut::<f32>().par_chunks_mut(CHUNK);
+        let chunks = weights.zip(velocities).zip(gradient);
+        chunks.for_each(|((weight, velocity), gradient)| {
+            for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
+                let gradient = gradient + sgd.weight_decay * *weight;
                 *velocity = sgd.momentum * *velocity + gradient;
                 let direction = match sgd.nesterov {
                     true => gradient + sgd.momentum * *velocity,
                     false => *velocity,
                 };
-                *next = weight - rate * direction;
+                *weight -= rate * direction;
             }
         });
-        let [next, velocity] = [next, velocity].map(Tensor::from_primitive::<Flex>);
-        (next, Some(velocity))
+        let [weight, velocity] = [weight, velocity].map(Tensor::from_primitive::<Flex>);
+        (weight, Some(velocity))
     }
 
     /// The tensor on its backend, its values in row-major order from the beginning of its memory.

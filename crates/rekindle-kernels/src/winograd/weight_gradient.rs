@@ -9,7 +9,7 @@ use super::forward::SHARED_TILES;
 use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
+use crate::buffer::{Buffer, LANES, Line, SendPtr, Values, with_scratch};
 use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::Run;
@@ -32,11 +32,15 @@ pub(crate) fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Vec<f32> {
+) -> Values {
     let [n, _, oh, ow] = dy.shape();
     let tiling = Tiling::new([oh, ow], OUT, params.padding);
     let tiles = n * tiling.down * tiling.across;
-    let mut out = vec![0.0; params.weight_shape().iter().product()];
+    let len = params.weight_shape().iter().product();
+    if tiles == 0 {
+        return Values::zeros(len);
+    }
+    let mut out = Values::new(len);
     let job = Job {
         params,
         kernels: Kernels::of(isa),
@@ -45,10 +49,10 @@ pub(crate) fn weight_gradient(
         tiling,
     };
     let sums = position_lines(dy.blocks(), x.blocks() * LANES) * size_of::<Line>();
-    if tiles > 0 && sums > KEPT_SUMS {
-        job.by_channels(tiles, &mut out);
-    } else if tiles > 0 {
-        job.by_positions(tiles, &mut out);
+    if sums > KEPT_SUMS {
+        job.by_channels(tiles, out.as_mut_slice());
+    } else {
+        job.by_positions(tiles, out.as_mut_slice());
     }
     out
 }

@@ -200,6 +200,7 @@ fn the_number_of_threads_changes_nothing() {
             let y = conv.forward(&x, None, true).unwrap();
             let dx = input_gradient(isa, &params, &weight, &y, [19, 23], None).unwrap();
             let dw = weight_gradient_by(isa, &params, &x, &y, conv.algorithm()).unwrap();
+            let dw = dw.to_vec();
             let statistics = Statistics::of_batch(isa, &y).unwrap();
             (y.to_nchw(), dx.to_nchw(), dw, statistics)
         };

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Flex};
 use rekindle_kernels::{Activation, Statistics};
 
 use super::layer::{Gradients, Layer, TENSORS, Wanted};
-use super::memory::{from_values, to_activation, to_tensor};
+use super::memory::{from_kernel, from_values, to_activation, to_tensor};
 use super::operations::{
     CHECKED, LayerInput, LayerTensors, ResNetOperations, average_pool_gradient,
 };
@@ -307,7 +307,7 @@ fn by_weights(found: Gradients, layer: &Layer) -> [Option<FlexTensor>; TENSORS] 
     [
         found
             .weight
-            .map(|weight| from_values(weight, layer.conv.weight_shape())),
+            .map(|weight| from_kernel(weight, layer.conv.weight_shape())),
         Some(from_values(found.gamma, channels)),
         Some(from_values(found.beta, channels)),
     ]

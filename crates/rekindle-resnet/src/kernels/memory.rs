@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
-use rekindle_kernels::{Activation, KernelError, LANES};
+use rekindle_kernels::{Activation, KernelError, LANES, Values};
 
 /// Extents of a tensor that holds feature maps `[batch, channels, height, width]` in blocks of channels.
 pub(super) fn blocked_shape([n, c, h, w]: [usize; 4]) -> [usize; 5] {
@@ -16,9 +16,12 @@ pub(super) fn blocked_shape([n, c, h, w]: [usize; 4]) -> [usize; 5] {
 /// A tensor of shape [`blocked_shape`] that lies where the activation lies.
 pub(super) fn to_tensor(activation: Arc<Activation>) -> FlexTensor {
     let shape = blocked_shape(activation.shape());
-    let bytes = bytes::Bytes::from_owner(Owner(activation));
-    let bytes = Bytes::from_shared(bytes, AllocationProperty::Native);
-    tensor(TensorData::from_bytes(bytes, shape, DType::F32))
+    shared(Maps(activation), shape)
+}
+
+/// A tensor of a kernel's values in row-major order, where they lie.
+pub(super) fn from_kernel<const D: usize>(values: Values, shape: [usize; D]) -> FlexTensor {
+    shared(Numbers(values), shape)
 }
 
 /// The feature maps in a tensor of shape [`blocked_shape`], of which `channels` are in use.
@@ -28,7 +31,7 @@ pub(super) fn to_activation(
 ) -> Result<Activation, KernelError> {
     let shape = tensor.layout().shape();
     let shape = [shape[0], channels, shape[2], shape[3]];
-    Activation::from_shared(Arc::new(Values(contiguous(tensor))), shape)
+    Activation::from_shared(Arc::new(Contiguous(contiguous(tensor))), shape)
 }
 
 /// A tensor of `values` in row-major order.
@@ -54,17 +57,35 @@ fn tensor(data: TensorData) -> FlexTensor {
     Flex::float_from_data(data, &Default::default())
 }
 
-struct Owner(Arc<Activation>);
+fn shared<const D: usize>(
+    owner: impl AsRef<[u8]> + Send + 'static,
+    shape: [usize; D],
+) -> FlexTensor {
+    let bytes = bytes::Bytes::from_owner(owner);
+    let bytes = Bytes::from_shared(bytes, AllocationProperty::Native);
+    tensor(TensorData::from_bytes(bytes, shape, DType::F32))
+}
 
-impl AsRef<[u8]> for Owner {
+struct Maps(Arc<Activation>);
+
+impl AsRef<[u8]> for Maps {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(self.0.as_blocked())
     }
 }
 
-struct Values(FlexTensor);
+struct Numbers(Values);
 
-impl AsRef<[f32]> for Values {
+impl AsRef<[u8]> for Numbers {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// A tensor that holds feature maps.
+struct Contiguous(FlexTensor);
+
+impl AsRef<[f32]> for Contiguous {
     fn as_ref(&self) -> &[f32] {
         values(&self.0)
     }
