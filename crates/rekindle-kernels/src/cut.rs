@@ -53,3 +53,9 @@ impl Cut {
             });
     }
 }
+
+/// Runs `work`, a row of kernels, on one of rayon's threads: called from another thread, each kernel would wake them and
+/// wait for them, which at one image takes a tenth of a forward pass.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}

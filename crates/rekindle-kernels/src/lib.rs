@@ -49,6 +49,7 @@ pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
 pub use buffer::{LANES, Values, release_buffers};
 pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
+pub use cut::in_pool;
 pub use error::KernelError;
 pub use input_gradient::{input_gradient, input_gradient_by};
 pub use int8::{Quantization, QuantizedActivation, QuantizedConv2d, max_pool_quantized};

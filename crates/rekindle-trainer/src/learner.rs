@@ -250,7 +250,8 @@ impl<B: Backbone> Learner<B> {
             self.step(grads, learning_rate);
             return Ok(outcome);
         }
-        self.accumulator.accumulate(&*self.replica.classifier, grads);
+        self.accumulator
+            .accumulate(&*self.replica.classifier, grads);
         self.accumulated += 1;
         if self.accumulated == self.accumulate {
             self.flush(learning_rate);
