@@ -163,6 +163,14 @@ impl Algorithm {
             Self::Direct
         }
     }
+
+    /// Whether it takes `params` forward.
+    pub(crate) fn check(self, params: &Conv2dParams) -> Result<(), KernelError> {
+        match self {
+            Self::Winograd if !Winograd::takes(params) => Err(Winograd::refuses(params)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A convolution's weights, packed once for an instruction set and used for any number of pictures of any size.
@@ -216,7 +224,8 @@ impl PackedConv2d {
         scale_shift: Option<(&[f32], &[f32])>,
         algorithm: Algorithm,
     ) -> Result<Self, KernelError> {
-        check_weights(isa, params, weight, scale_shift)?;
+        check_isa(isa)?;
+        check_weights(params, weight, scale_shift)?;
         let taps = params.all_taps();
         let filters = Filters::new(params, weight, &taps);
         Self::pack(isa, params, filters, scale_shift, algorithm)
@@ -230,12 +239,10 @@ impl PackedConv2d {
         scale_shift: Option<(&[f32], &[f32])>,
         algorithm: Algorithm,
     ) -> Result<Self, KernelError> {
+        algorithm.check(params)?;
         let packed = match algorithm {
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, params, filters, scale_shift)),
-            Algorithm::Winograd if !Winograd::takes(params) => {
-                return Err(Winograd::refuses(params));
-            }
-            Algorithm::Winograd if OnTheFly::pays(params) => {
+            Algorithm::Winograd if Winograd::outgrows_caches(params) => {
                 Packed::OnTheFly(OnTheFly::pack(isa, params, filters, scale_shift))
             }
             Algorithm::Winograd => {
@@ -322,13 +329,12 @@ impl PackedConv2d {
     }
 }
 
+/// Whether they fit the layer, and the layer is one.
 pub(crate) fn check_weights(
-    isa: Isa,
     params: &Conv2dParams,
     weight: &[f32],
     scale_shift: Option<(&[f32], &[f32])>,
 ) -> Result<(), KernelError> {
-    check_isa(isa)?;
     params.check()?;
     check_len(
         "the convolution's weight",

@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::conv::{Algorithm, Conv2dParams, check_weights};
 use crate::direct::{Direct, Frame, Source};
-use crate::error::KernelError;
+use crate::error::{KernelError, check_isa};
 use crate::filters::Filters;
 use crate::isa::Isa;
 use crate::unpacked::Pass;
@@ -34,7 +34,8 @@ pub fn input_gradient_by(
     add: Option<&Activation>,
     algorithm: Algorithm,
 ) -> Result<Activation, KernelError> {
-    check_weights(isa, params, weight, None)?;
+    check_isa(isa)?;
+    check_weights(params, weight, None)?;
     let [k, kw] = params.kernel;
     if k != kw || params.padding >= k {
         return Err(KernelError::InvalidLayer(format!(

@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::conv::{Algorithm, Conv2dParams, PackedConv2d, check_weights};
-use crate::error::KernelError;
+use crate::error::{KernelError, check_isa};
 use crate::filters::Filters;
 use crate::isa::Isa;
 use crate::winograd::{OnTheFly, Winograd};
@@ -39,10 +39,9 @@ impl<'a> UnpackedConv2d<'a> {
         scale_shift: Option<(&'a [f32], &'a [f32])>,
         algorithm: Algorithm,
     ) -> Result<Self, KernelError> {
-        check_weights(isa, params, weight, scale_shift)?;
-        if algorithm == Algorithm::Winograd && !Winograd::takes(params) {
-            return Err(Winograd::refuses(params));
-        }
+        check_isa(isa)?;
+        check_weights(params, weight, scale_shift)?;
+        algorithm.check(params)?;
         Ok(Self {
             isa,
             params,
@@ -114,7 +113,7 @@ impl Pass<'_> {
             scale_shift,
             algorithm,
         } = *self;
-        if algorithm == Algorithm::Winograd && OnTheFly::pays(params) {
+        if algorithm == Algorithm::Winograd && Winograd::outgrows_caches(params) {
             let mut out = params.output(x.shape(), residual)?;
             OnTheFly::forward_unpacked(self, x, residual, relu, &mut out);
             return Ok(out);

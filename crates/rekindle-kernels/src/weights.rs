@@ -1,4 +1,4 @@
-//! How weights lie in memory: as the caller has them, and as the direct kernels read them.
+//! How weights lie in memory where the direct kernels read them.
 
 use crate::buffer::{Buffer, LANES, Line, Values};
 use crate::conv::Conv2dParams;

@@ -195,7 +195,8 @@ impl<B: Backbone> Learner<B> {
         progress: f64,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        contained(true, &batch.x, || {
+        let device = self.device.clone();
+        contained_step(&device, batch, || {
             let (of_source, penalty) = self.replica.view(batch)?;
             let (of_target, _) = self.replica.view(target)?;
             let mut loss = self.replica.cross_entropy(&of_source, batch)
@@ -231,14 +232,8 @@ impl<B: Backbone> Learner<B> {
         batch: &Batch,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
-        contained(true, &batch.x, || {
-            if is_cpu(&self.device) {
-                // On one of the pool's own threads, which then hands no kernel over and waits for none.
-                rayon::scope(|_| self.one_step(batch, learning_rate))
-            } else {
-                self.one_step(batch, learning_rate)
-            }
-        })
+        let device = self.device.clone();
+        contained_step(&device, batch, || self.one_step(batch, learning_rate))
     }
 
     fn one_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepOutcome, TrainerError> {
@@ -297,6 +292,18 @@ impl<B: Backbone> Learner<B> {
     pub fn predictor(&self) -> Predictor<B> {
         Predictor::new(&self.averaged())
     }
+}
+
+/// A step on the CPU runs on one of rayon's own threads, which then hands no kernel over and waits for none.
+fn contained_step<T: Send>(
+    device: &Device,
+    batch: &Batch,
+    step: impl FnOnce() -> Result<T, TrainerError> + Send,
+) -> Result<T, TrainerError> {
+    contained(true, &batch.x, || match is_cpu(device) {
+        true => rayon::scope(|_| step()),
+        false => step(),
+    })
 }
 
 /// Whether steps run on rayon's threads.

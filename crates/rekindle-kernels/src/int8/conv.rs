@@ -6,7 +6,7 @@ use super::pass::{Epilogue, OutPtr, Pass, Source};
 use super::weights::Weights;
 use crate::activation::Activation;
 use crate::buffer::{LANES, SendPtr};
-use crate::conv::Conv2dParams;
+use crate::conv::{Conv2dParams, check_weights};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 
@@ -61,19 +61,12 @@ impl QuantizedConv2d {
         weight: &[f32],
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Result<Self, KernelError> {
-        params.check()?;
-        check_len(
-            "the convolution's weight",
-            weight.len(),
-            &params.weight_shape(),
-        )?;
+        check_weights(params, weight, scale_shift)?;
         let channels = params.out_channels;
         let (scale, shift) = match scale_shift {
             Some((scale, shift)) => (scale.to_vec(), shift.to_vec()),
             None => (vec![1.0; channels], vec![0.0; channels]),
         };
-        check_len("the scale", scale.len(), &[channels])?;
-        check_len("the shift", shift.len(), &[channels])?;
         for (what, values) in [("weight", weight), ("scale", &scale), ("shift", &shift)] {
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(KernelError::InvalidLayer(format!(

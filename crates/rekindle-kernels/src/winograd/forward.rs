@@ -1,7 +1,9 @@
 //! The forward pass.
 
 use super::output::{Output, Product, Products};
-use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
+use super::tiles::{
+    Block, SHARED_TILES, Tiling, in_parts, position_lines, position_values, transform_input,
+};
 use super::transform::POSITIONS;
 use super::{Winograd, space_to_depth};
 use crate::activation::Activation;
@@ -19,8 +21,6 @@ const CHUNK: usize = 256;
 const PRIVATE_WEIGHTS: usize = 4 << 20;
 /// Transformed input and products that a private task aims at.
 const PRIVATE_BYTES: usize = 640 << 10;
-/// Tiles that are worked on together where the weights are shared out.
-pub(super) const SHARED_TILES: usize = 256;
 
 impl Winograd {
     /// Shapes have been checked; `out` is fully written.
@@ -56,7 +56,7 @@ impl Winograd {
         if self.bytes() <= PRIVATE_WEIGHTS && tiles >= 4 * threads {
             job.private_blocks(tiles, threads);
         } else {
-            job.shared_blocks(tiles, threads);
+            job.shared_blocks(tiles);
         }
     }
 }
@@ -99,19 +99,19 @@ impl Job<'_> {
                     first,
                     count,
                     input: SendPtr::new(input.as_mut_ptr().cast()),
-                    products: SendPtr::new(products.as_mut_ptr().cast()),
                 };
+                let products = SendPtr::new(products.as_mut_ptr().cast());
                 self.transform_input(&block, 0..count);
                 for position in 0..POSITIONS {
-                    self.multiply(&block, position, 0..self.panels());
+                    self.multiply(&block, products, position, 0..self.panels());
                 }
-                self.transform_output(&block, 0..count);
+                self.transform_output(&block, products, 0..count);
             });
         });
     }
 
     /// All threads work on the same tiles, each with its own share of the weights.
-    fn shared_blocks(&self, tiles: usize, threads: usize) {
+    fn shared_blocks(&self, tiles: usize) {
         let (ins, outs) = (self.in_blocks(), self.out_blocks());
         let blocks = tiles.div_ceil(SHARED_TILES);
         let most = tiles.div_ceil(blocks.max(1));
@@ -126,23 +126,18 @@ impl Job<'_> {
                 first,
                 count,
                 input,
-                products,
             };
-            let parts = (4 * threads).min(count);
-            let part = |i: usize| i * count / parts..(i + 1) * count / parts;
-            (0..parts)
-                .into_par_iter()
-                .for_each(|i| self.transform_input(&block, part(i)));
+            in_parts(count, |tiles| self.transform_input(&block, tiles));
             let halves = if self.panels() > 1 { 2 } else { 1 };
             (0..POSITIONS * halves).into_par_iter().for_each(|i| {
                 let (position, half) = (i / halves, i % halves);
                 let panels = self.panels();
                 let panels = half * panels / halves..(half + 1) * panels / halves;
-                self.multiply(&block, position, panels);
+                self.multiply(&block, products, position, panels);
             });
-            (0..parts)
-                .into_par_iter()
-                .for_each(|i| self.transform_output(&block, part(i)));
+            in_parts(count, |tiles| {
+                self.transform_output(&block, products, tiles)
+            });
         }
     }
 
@@ -154,11 +149,12 @@ impl Job<'_> {
         transform_input(self.kernels, self.x, self.tiling, block, tiles);
     }
 
-    fn multiply(&self, block: &Block, position: usize, panels: Range<usize>) {
+    /// `products` are `[position, output block, tile, 16]`.
+    fn multiply(&self, block: &Block, products: SendPtr, position: usize, panels: Range<usize>) {
         let (ins, outs) = (self.in_blocks(), self.out_blocks());
         let (nr, plane) = (self.conv.nr, block.count * LANES);
         let offsets: Vec<isize> = (0..ins).map(|c| (c * plane) as isize).collect();
-        let products = position * position_values(outs, block.count);
+        let of_position = position * position_values(outs, block.count);
         let per_position = position_values(outs, self.conv.in_lines) / LANES;
         let weights = &self.conv.weights.lines()[position * per_position..];
         for panel in panels {
@@ -172,7 +168,7 @@ impl Job<'_> {
                     offsets: &offsets[start..end],
                     segment_len: LANES.min(self.conv.in_lines),
                     weights: weights[line..].as_ptr().cast(),
-                    products: block.products.get().wrapping_add(products + first * plane),
+                    products: products.get().wrapping_add(of_position + first * plane),
                     tiles: block.count,
                     blocks,
                     accumulate: start > 0,
@@ -184,10 +180,10 @@ impl Job<'_> {
         }
     }
 
-    fn transform_output(&self, block: &Block, tiles: Range<usize>) {
+    fn transform_output(&self, block: &Block, products: SendPtr, tiles: Range<usize>) {
         let outs = self.out_blocks();
         let products = Products {
-            first: block.products.get(),
+            first: products.get(),
             position_stride: position_values(outs, block.count),
             blocks: 0..outs,
             first_tile: block.first,

@@ -23,8 +23,11 @@ use crate::isa::Isa;
 pub(crate) use on_the_fly::OnTheFly;
 use rayon::prelude::*;
 use tiles::{position_lines, position_values};
-use transform::IN;
+use transform::{IN, POSITIONS};
 use weights::{Destination, FilterTransform, GATHERED};
+
+/// Bytes of transformed filters that the caches hold.
+const KEPT: usize = 16 << 20;
 
 /// Weights in the transformed domain.
 #[derive(Clone, Debug)]
@@ -52,6 +55,13 @@ impl Winograd {
     /// Whether the gradient by the weight can be computed this way, too.
     pub fn takes_gradient(params: &Conv2dParams) -> bool {
         params.kernel == [3, 3] && params.stride == 1 && params.groups == 1 && params.padding <= 2
+    }
+
+    /// Whether transformed filters of a layer that [`takes_gradient`](Self::takes_gradient), and sums of their gradient,
+    /// leave the caches before they are read: then tasks make them anew, a few channels at a time.
+    pub fn outgrows_caches(params: &Conv2dParams) -> bool {
+        let (ins, outs) = (params.in_channels, params.out_channels);
+        Self::takes_gradient(params) && POSITIONS * ins * outs * size_of::<f32>() > KEPT
     }
 
     pub fn refuses(params: &Conv2dParams) -> KernelError {

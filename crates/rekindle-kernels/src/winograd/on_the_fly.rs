@@ -5,9 +5,10 @@
 //! them takes longer than the products. Here every task transforms the filters of a few channels, multiplies by them, and
 //! goes on: they never leave its second-level cache.
 
-use super::Winograd;
 use super::output::{Output, Product, Products};
-use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
+use super::tiles::{
+    Block, SHARED_TILES, Tiling, in_parts, position_lines, position_values, transform_input,
+};
 use super::transform::{OUT, POSITIONS};
 use super::weights::{Destination, FilterTransform};
 use crate::activation::Activation;
@@ -23,11 +24,6 @@ use std::ops::Range;
 
 /// Blocks of input channels whose filters are in the cache at a time.
 const CHUNK: usize = 8;
-/// Tiles that are worked on together.
-const TILES: usize = 256;
-
-/// Transformed filters above this leave the caches before they are read.
-const KEPT_FILTERS: usize = 16 << 20;
 
 /// Filters in lanes, not transformed yet.
 #[derive(Clone, Debug)]
@@ -39,13 +35,7 @@ pub(crate) struct OnTheFly {
 }
 
 impl OnTheFly {
-    /// Whether it is faster than to transform all filters first.
-    pub fn pays(params: &Conv2dParams) -> bool {
-        let (ins, outs) = (params.in_channels, params.out_channels);
-        Winograd::takes_gradient(params) && POSITIONS * ins * outs * size_of::<f32>() > KEPT_FILTERS
-    }
-
-    /// `params` must be what [`pays`](Self::pays) accepts.
+    /// The filters are 3x3 of stride 1.
     pub fn pack(
         isa: Isa,
         params: &Conv2dParams,
@@ -136,19 +126,16 @@ impl Job<'_> {
     fn run(&self) {
         let tiles = self.x.shape()[0] * self.tiling.down * self.tiling.across;
         let ins = self.x.blocks();
-        let most = tiles.div_ceil(tiles.div_ceil(TILES).max(1));
+        let most = tiles.div_ceil(tiles.div_ceil(SHARED_TILES).max(1));
         let mut input = Buffer::new(position_lines(ins, most));
         let input = SendPtr::new(input.as_mut_ptr());
-        for (first, count) in pieces(tiles, TILES) {
+        for (first, count) in pieces(tiles, SHARED_TILES) {
             let block = Block {
                 first,
                 count,
                 input,
-                products: input,
             };
-            let parts = (4 * rayon::current_num_threads()).min(count);
-            (0..parts).into_par_iter().for_each(|i| {
-                let tiles = i * count / parts..(i + 1) * count / parts;
+            in_parts(count, |tiles| {
                 transform_input(self.kernels, self.x, self.tiling, &block, tiles);
             });
             let (nr, outs) = (self.kernels.nr, self.output.blocks());

@@ -4,7 +4,18 @@ use super::transform::{InputTile, POSITIONS};
 use crate::activation::Activation;
 use crate::buffer::{LANES, SendPtr};
 use crate::dispatch::Kernels;
+use rayon::prelude::*;
 use std::ops::Range;
+
+/// Tiles that all threads work on together.
+pub(super) const SHARED_TILES: usize = 256;
+
+/// Calls `task` with parts of `0..tiles`, on rayon's threads.
+pub(super) fn in_parts(tiles: usize, task: impl Fn(Range<usize>) + Sync) {
+    let parts = (4 * rayon::current_num_threads()).min(tiles);
+    let part = |i: usize| i * tiles / parts..(i + 1) * tiles / parts;
+    (0..parts).into_par_iter().for_each(|i| task(part(i)));
+}
 
 /// Tiles of a picture.
 #[derive(Clone, Copy)]
@@ -75,15 +86,13 @@ pub(super) fn transform_input(
     }
 }
 
-/// Transformed input and products of `count` tiles from `first` on.
+/// Transformed input of `count` tiles from `first` on.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     pub first: usize,
     pub count: usize,
     /// `[position, input block, tile, 16]`.
     pub input: SendPtr,
-    /// `[position, output block, tile, 16]`.
-    pub products: SendPtr,
 }
 
 impl Block {

@@ -4,9 +4,11 @@
 //! other way, sums products over tiles at each of the 36 positions, and transforms the sums back into filters: again 36
 //! multiplications where the plain sum has 144.
 
+use super::Winograd;
 use super::adjoint::{FilterTile, GradientTile};
-use super::forward::SHARED_TILES;
-use super::tiles::{Block, Tiling, position_lines, position_values, transform_input};
+use super::tiles::{
+    Block, SHARED_TILES, Tiling, in_parts, position_lines, position_values, transform_input,
+};
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, Line, SendPtr, Values, with_scratch};
@@ -21,8 +23,6 @@ use std::ops::Range;
 
 /// Tiles whose values of two blocks of output channels stay in the first-level cache with those of one of input channels.
 const FIRST_LEVEL_TILES: usize = 128;
-/// Sums up to which they are kept for all channels at once; larger ones would leave the caches before they are read.
-const KEPT_SUMS: usize = 16 << 20;
 /// Blocks of input channels whose sums stay in the second-level cache.
 const CHUNK: usize = 8;
 
@@ -48,8 +48,7 @@ pub(crate) fn weight_gradient(
         dy,
         tiling,
     };
-    let sums = position_lines(dy.blocks(), x.blocks() * LANES) * size_of::<Line>();
-    if sums > KEPT_SUMS {
+    if Winograd::outgrows_caches(params) {
         job.by_channels(tiles, out.as_mut_slice());
     } else {
         job.by_positions(tiles, out.as_mut_slice());
@@ -91,6 +90,45 @@ impl Sums {
     }
 }
 
+/// Memory for [`Tiles`].
+struct Transformed {
+    input: Buffer,
+    gradient: Buffer,
+}
+
+impl Transformed {
+    /// For as many as `most` tiles.
+    fn new(job: &Job<'_>, most: usize) -> Self {
+        Self {
+            input: Buffer::new(position_lines(job.x.blocks(), most)),
+            gradient: Buffer::new(position_lines(job.dy.blocks(), most)),
+        }
+    }
+
+    /// Transforms `count` tiles from `first` on.
+    fn fill(&mut self, job: &Job<'_>, first: usize, count: usize) -> Tiles {
+        let block = Block {
+            first,
+            count,
+            input: SendPtr::new(self.input.as_mut_ptr()),
+        };
+        let gradient = SendPtr::new(self.gradient.as_mut_ptr());
+        in_parts(count, |tiles| {
+            transform_input(job.kernels, job.x, job.tiling, &block, tiles.clone());
+            job.transform_gradient(&block, gradient, tiles);
+        });
+        Tiles { block, gradient }
+    }
+}
+
+/// Input and gradient of some tiles in the transformed domain.
+#[derive(Clone, Copy)]
+struct Tiles {
+    block: Block,
+    /// `[position, output block, tile, 16]`.
+    gradient: SendPtr,
+}
+
 impl Job<'_> {
     /// Tasks share the positions: each takes all channels, for some tiles after the others.
     fn by_positions(&self, tiles: usize, out: &mut [f32]) {
@@ -99,16 +137,15 @@ impl Job<'_> {
         let mut memory = Buffer::new(Sums::lines(outs, ins));
         let first = SendPtr::new(memory.as_mut_ptr());
         let sums = Sums { first, outs, ins };
-        self.transformed(most, |block| {
-            for (first, count) in pieces(tiles, SHARED_TILES) {
-                let block = block(first, count);
-                (0..2 * POSITIONS).into_par_iter().for_each(|i| {
-                    let half = i % 2;
-                    let inputs = half * ins / 2..(half + 1) * ins / 2;
-                    self.multiply(&block, i / 2, 0..outs, inputs, sums, 0);
-                });
-            }
-        });
+        let mut transformed = Transformed::new(self, most);
+        for (first, count) in pieces(tiles, SHARED_TILES) {
+            let filled = transformed.fill(self, first, count);
+            (0..2 * POSITIONS).into_par_iter().for_each(|i| {
+                let half = i % 2;
+                let inputs = half * ins / 2..(half + 1) * ins / 2;
+                self.multiply(&filled, i / 2, 0..outs, inputs, sums, 0);
+            });
+        }
         out.par_chunks_mut(LANES * self.params.in_channels * 9)
             .enumerate()
             .for_each(|(block, out)| {
@@ -123,64 +160,37 @@ impl Job<'_> {
     fn by_channels(&self, tiles: usize, out: &mut [f32]) {
         let (ins, width) = (self.x.blocks(), self.kernels.outer_blocks);
         let per_block = LANES * self.params.in_channels * 9;
-        self.transformed(tiles, |block| {
-            let block = block(0, tiles);
-            out.par_chunks_mut(width * per_block)
-                .enumerate()
-                .for_each(|(panel, out)| {
-                    let first = panel * width;
-                    let outs = first..self.dy.blocks().min(first + width);
-                    with_scratch(Sums::lines(outs.len(), CHUNK), |scratch| {
-                        let sums = Sums {
-                            first: SendPtr::new(scratch.as_mut_ptr().cast()),
-                            outs: outs.len(),
-                            ins: CHUNK,
-                        };
-                        let mut filters = [Line::ZERO; LANES * 9];
-                        for start in (0..ins).step_by(CHUNK) {
-                            let inputs = start..ins.min(start + CHUNK);
-                            for position in 0..POSITIONS {
-                                let (outs, inputs) = (outs.clone(), inputs.clone());
-                                self.multiply(&block, position, outs, inputs, sums, start);
-                            }
-                            for (j, out) in out.chunks_mut(per_block).enumerate() {
-                                for c in inputs.clone() {
-                                    self.filters(sums, [j, c - start], &mut filters, c, out);
-                                }
+        let mut transformed = Transformed::new(self, tiles);
+        let filled = transformed.fill(self, 0, tiles);
+        out.par_chunks_mut(width * per_block)
+            .enumerate()
+            .for_each(|(panel, out)| {
+                let first = panel * width;
+                let outs = first..self.dy.blocks().min(first + width);
+                with_scratch(Sums::lines(outs.len(), CHUNK), |scratch| {
+                    let sums = Sums {
+                        first: SendPtr::new(scratch.as_mut_ptr().cast()),
+                        outs: outs.len(),
+                        ins: CHUNK,
+                    };
+                    let mut filters = [Line::ZERO; LANES * 9];
+                    for start in (0..ins).step_by(CHUNK) {
+                        let inputs = start..ins.min(start + CHUNK);
+                        for position in 0..POSITIONS {
+                            let (outs, inputs) = (outs.clone(), inputs.clone());
+                            self.multiply(&filled, position, outs, inputs, sums, start);
+                        }
+                        for (j, out) in out.chunks_mut(per_block).enumerate() {
+                            for c in inputs.clone() {
+                                self.filters(sums, [j, c - start], &mut filters, c, out);
                             }
                         }
-                    });
+                    }
                 });
-        });
-    }
-
-    /// Calls `work` with what transforms input and gradient of some tiles, `most` at a time.
-    fn transformed(&self, most: usize, work: impl FnOnce(&dyn Fn(usize, usize) -> Block)) {
-        let mut input = Buffer::new(position_lines(self.x.blocks(), most));
-        let mut gradient = Buffer::new(position_lines(self.dy.blocks(), most));
-        let input = SendPtr::new(input.as_mut_ptr());
-        let products = SendPtr::new(gradient.as_mut_ptr());
-        work(&|first, count| {
-            let block = Block {
-                first,
-                count,
-                input,
-                products,
-            };
-            let parts = (4 * rayon::current_num_threads()).min(count);
-            (0..2 * parts).into_par_iter().for_each(|i| {
-                let range = i / 2 * count / parts..(i / 2 + 1) * count / parts;
-                if i % 2 == 0 {
-                    transform_input(self.kernels, self.x, self.tiling, &block, range);
-                } else {
-                    self.transform_gradient(&block, range);
-                }
             });
-            block
-        });
     }
 
-    fn transform_gradient(&self, block: &Block, tiles: Range<usize>) {
+    fn transform_gradient(&self, block: &Block, gradient: SendPtr, tiles: Range<usize>) {
         let ([_, _, oh, ow], outs) = (self.dy.shape(), self.dy.blocks());
         for c in 0..outs {
             for t in tiles.clone() {
@@ -192,10 +202,7 @@ impl Job<'_> {
                     row_stride: ow * LANES,
                     rows: OUT.min(oh - y),
                     columns: OUT.min(ow - x),
-                    out: block
-                        .products
-                        .get()
-                        .wrapping_add((c * block.count + t) * LANES),
+                    out: gradient.get().wrapping_add((c * block.count + t) * LANES),
                     position_stride: position_values(outs, block.count),
                 };
                 // SAFETY: the pixels lie in `dy`, the slot in the block's memory, and no other task has it.
@@ -208,18 +215,19 @@ impl Job<'_> {
     /// `outputs`.
     fn multiply(
         &self,
-        block: &Block,
+        tiles: &Tiles,
         position: usize,
         outputs: Range<usize>,
         inputs: Range<usize>,
         sums: Sums,
         start: usize,
     ) {
+        let Tiles { block, gradient } = tiles;
         let (ins, outs) = (self.x.blocks(), self.dy.blocks());
         let plane = block.count * LANES;
         let a = block.input_of(position, ins);
         let b = position * position_values(outs, block.count);
-        let b = block.products.get().wrapping_add(b);
+        let b = gradient.get().wrapping_add(b);
         let (nr, rows) = (self.kernels.outer_blocks, self.kernels.outer_rows);
         for first in outputs.clone().step_by(nr) {
             let blocks = nr.min(outputs.end - first);
