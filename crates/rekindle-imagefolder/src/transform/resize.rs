@@ -1,7 +1,8 @@
 //! Resizing as Pillow does it: separable, antialiased, rounded to 8 bits after each direction.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -188,24 +189,21 @@ fn convolve(
     let (width, height, between) = (columns.to, rows.to, end - first);
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let resized = (|| {
-        let source = ImageRef::new(
-            image.width(),
-            image.height(),
-            image.as_raw(),
-            PixelType::U8x3,
-        )
-        .ok()?;
-        let source =
-            CroppedImage::new(&source, from.left, from.top + first, from.width, between).ok()?;
-        let mut narrow = Image::new(width, between, PixelType::U8x3);
+        let between_rows = CropBox {
+            top: from.top + first,
+            height: between,
+            ..from
+        };
+        let source = part_of(image, between_rows)?;
+        let mut narrow = TypedImage::<U8x3>::new(width, between);
         let across = options.crop(columns.start, 0.0, columns.length, f64::from(between));
-        resizer.resize(&source, &mut narrow, &across).ok()?;
+        resizer.resize_typed(&source, &mut narrow, &across).ok()?;
 
-        let mut target = Image::from_slice_u8(width, height, &mut pixels, PixelType::U8x3).ok()?;
+        let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).ok()?;
         let start = rows.start - f64::from(first);
         let length = rows.length.min(f64::from(between) - start);
         let down = options.crop(0.0, start, f64::from(width), length);
-        resizer.resize(&narrow, &mut target, &down).ok()
+        resizer.resize_typed(&narrow, &mut target, &down).ok()
     })();
     // Boxes are made by this crate inside their image and buffers to their size.
     debug_assert!(
@@ -236,18 +234,17 @@ fn convolve_down_first(
     let (width, height) = (columns.to, rows.to);
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let resized = (|| {
-        let source = ImageRef::new(
-            image.width(),
-            image.height(),
-            image.as_raw(),
-            PixelType::U8x3,
-        )
-        .ok()?;
-        let source =
-            CroppedImage::new(&source, from.left, from.top, from.width, from.height).ok()?;
-        let mut target = Image::from_slice_u8(width, height, &mut pixels, PixelType::U8x3).ok()?;
-        resizer.resize(&source, &mut target, options).ok()
+        let source = part_of(image, from)?;
+        let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).ok()?;
+        resizer.resize_typed(&source, &mut target, options).ok()
     })();
     debug_assert!(resized.is_some(), "{from:?} of {:?}", image.dimensions());
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+/// Borrows a part of an image. The pixels' type is fixed here, since the resizer's untyped entry compiles its filters for
+/// thirteen of them.
+fn part_of(image: &RgbImage, part: CropBox) -> Option<impl ImageView<Pixel = U8x3>> {
+    let whole = TypedImageRef::from_buffer(image.width(), image.height(), image.as_raw()).ok()?;
+    TypedCroppedImage::new(whole, part.left, part.top, part.width, part.height).ok()
 }
