@@ -6,6 +6,8 @@
 //! ```
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../crates/rekindle-trainer/tests/common/chromium.rs"]
+mod chromium;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use burn::tensor::Device;
+use chromium::browser;
 use rekindle::trainer::Model;
 use serde_json::Value;
 use server::Server;
@@ -128,13 +131,4 @@ fn compare(told: &Value, dist: &Path, names: &[String]) {
         complaint.starts_with("Sorry: "),
         "a text file as a picture: {complaint}"
     );
-}
-
-fn browser() -> Option<String> {
-    let named = std::env::var("CHROMIUM").ok();
-    let usual = ["chromium", "chromium-browser", "google-chrome"].map(String::from);
-    named.into_iter().chain(usual).find(|name| {
-        let version = Command::new(name).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
-    })
 }

@@ -52,12 +52,24 @@ pub(crate) fn announce<B: Backbone>(
             .sum(),
         epochs: trainer.recipe.epochs,
         batch_size: trainer.recipe.batch_size,
+        augmented: Some(is_augmented(trainer)?),
         device: format!("{:?}", trainer.device),
         seed: trainer.recipe.seed,
         directory: writer.as_ref().map(|writer| writer.path().to_path_buf()),
         resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),
     };
     tell(trainer, writer, &Event::RunStarted(summary))
+}
+
+/// Whether training sees images varied at random: those that are decoded anew in each epoch as their pipeline says, kept
+/// activations in every view after the first.
+fn is_augmented<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
+    let varied = trainer.data.train.pipeline().is_random();
+    Ok(if trainer.kept_stages()? > 0 {
+        varied && trainer.recipe.views > 1
+    } else {
+        varied || trainer.recipe.mix.is_some()
+    })
 }
 
 /// What learns in these epochs, and how fast.

@@ -159,6 +159,9 @@ pub struct RunSummary {
     pub epochs: usize,
     /// Images a batch.
     pub batch_size: usize,
+    /// Whether the training images are varied at random; unknown of runs of rekindle 0.1.
+    #[serde(default)]
+    pub augmented: Option<bool>,
     /// The device's name.
     pub device: String,
     /// The seed of everything random.

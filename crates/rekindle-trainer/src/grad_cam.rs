@@ -7,21 +7,33 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::TrainerError;
 
-/// How much each place of the last stage's feature map speaks for a class (Grad-CAM, Selvaraju et al. 2017,
+/// Shows how much each place of the last stage's feature map speaks for a class (Grad-CAM, Selvaraju et al. 2017,
 /// <https://arxiv.org/abs/1610.02391>).
+///
+/// The gradient is that of the class's *margin*: its logit `z_c` less the mean of the others,
+///
+/// ```text
+/// m_c = z_c - (sum of z_j over j != c) / (classes - 1)
+/// ```
+///
+/// A softmax gives the same probabilities when one vector is added to every class's weights, so that a logit alone
+/// says nothing of what an answer comes from: what speaks for "bee" may be written into the bees' row, or with the other
+/// sign into that of the ants. The margin is the same in both. With two classes it is the difference of the logits, with
+/// many nearly the centred logit. A head with a single output has no other class; there the margin is the logit itself,
+/// whose counterpart is 0, as a sigmoid takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradCam {
     /// Rows: the image's height over the network's stride, 7 for 224 pixels.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// `[height, width]`, row-major, at least 0: the feature maps, each weighted by the mean of the class's
-    /// logit's gradient over it, summed, and cut off below 0.
+    /// `[height, width]`, row-major, at least 0: the feature maps, each weighted by the mean of the margin's
+    /// gradient over it, summed, and cut off below 0.
     pub values: Vec<f32>,
 }
 
 impl GradCam {
-    /// The maps of `images` `[n, channels, height, width]` (on a device without autodiff), each for its class in
+    /// Computes the maps of `images` `[n, channels, height, width]` (on a device without autodiff), each for its class in
     /// `classes`.
     ///
     /// The graph of the backward pass begins behind the last stage, so this costs hardly more than a forward pass.
@@ -46,18 +58,16 @@ impl GradCam {
         let tracked = Tensor::from_inner(maps.clone()).require_grad();
         let pooled = trained.backbone.pool(tracked.clone());
         let logits = trained.head.forward(pooled);
-        let chosen: Vec<i64> = classes.iter().map(|class| *class as i64).collect();
-        let chosen = TensorData::new(chosen, [classes.len(), 1]);
-        let chosen = Tensor::<2, Int>::from_data(chosen, &logits.device());
         // Images don't mix in pooling and head, so one backward pass serves all.
-        let grads = logits.gather(1, chosen).sum().backward();
-        let Some(gradient) = tracked.grad(&grads) else {
-            return Ok(Vec::new());
-        };
+        let grads = (logits.clone() * margin(classes, logits.dims(), &logits.device()))
+            .sum()
+            .backward();
+        // Nothing where the pooling doesn't depend on the map.
+        let gradient = tracked.grad(&grads).unwrap_or_else(|| maps.zeros_like());
         Ok(weighted(maps, gradient))
     }
 
-    /// The map stretched over a picture, bilinearly, and scaled so that its largest value is 1: row-major
+    /// Stretches the map over a picture, bilinearly, and scales it so that its largest value is 1: row-major
     /// `[height, width]`. All 0 where nothing speaks for the class.
     pub fn over(&self, width: usize, height: usize) -> Vec<f32> {
         let most = self.values.iter().copied().fold(0.0, f32::max);
@@ -100,6 +110,16 @@ fn check<B: Backbone>(
         ),
         None => Ok(()),
     }
+}
+
+/// What the logits `[n, classes]` are multiplied by so that their sum is that of the margins.
+fn margin(classes: &[usize], [images, count]: [usize; 2], device: &Device) -> Tensor<2> {
+    let others = -1.0 / count.saturating_sub(1).max(1) as f32;
+    let mut factors = vec![others; images * count];
+    for (row, class) in classes.iter().enumerate() {
+        factors[row * count + class] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(factors, [images, count]), device)
 }
 
 /// `maps` and `gradient` are `[n, channels, height, width]`.

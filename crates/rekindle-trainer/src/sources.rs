@@ -14,7 +14,7 @@ use crate::calibration::prefix;
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
 use crate::feed::{ActivationFeed, Feed};
-use crate::recipe::{Cache, Recipe};
+use crate::recipe::Recipe;
 use crate::run_directory::RunWriter;
 use crate::trainer::Trainer;
 
@@ -48,8 +48,8 @@ pub(crate) fn feeds<B: Backbone>(
         .workers(recipe.workers)
         .on_bad_file(recipe.on_bad_file);
     let names = trainer.classifier.backbone.stage_names();
-    let frozen = trainer.strategy.always_frozen(names, recipe.epochs)?;
-    if recipe.cache == Cache::Off || frozen == 0 {
+    let frozen = trainer.kept_stages()?;
+    if frozen == 0 {
         return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
     }
 

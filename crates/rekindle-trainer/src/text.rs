@@ -72,13 +72,18 @@ pub(crate) fn rate(value: f64) -> String {
 }
 
 /// A foreign string, such as a file name, made harmless to look at: what would steer a terminal or
-/// turn the direction of the text around it is shown as its code.
+/// turn the direction of the text around it is shown as its code. What joins letters of Persian or Hindi and the
+/// parts of an emoji stays, behind such characters.
 pub(crate) fn printable(text: &str) -> String {
+    let mut before = ' ';
     text.chars()
         .flat_map(|c| {
-            let steers = c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+            let joins = matches!(c, '\u{200c}' | '\u{200d}') && !before.is_ascii();
+            let steers = !joins
+                && (c.is_control()
+                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'));
+            before = if steers || joins { ' ' } else { c };
             let shown = if steers {
                 c.escape_unicode().collect::<String>()
             } else {
@@ -133,5 +138,8 @@ mod tests {
         assert_eq!(printable("bee\u{1b}[2J.jpg"), "bee\\u{1b}[2J.jpg");
         assert_eq!(printable("gpj\u{202e}exe"), "gpj\\u{202e}exe");
         assert_eq!(printable("fourmi é 蜂.jpg"), "fourmi é 蜂.jpg");
+        assert_eq!(printable("ants\u{200d}"), "ants\\u{200d}");
+        assert_eq!(printable("می\u{200c}خواهم"), "می\u{200c}خواهم");
+        assert_eq!(printable("é\u{200d}\u{200d}"), "é\u{200d}\\u{200d}");
     }
 }

@@ -13,7 +13,7 @@ use crate::data::TransferData;
 use crate::events::{EpochMetrics, RunOutcome};
 use crate::fit;
 use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
-use crate::{Interrupt, Observer, Predictions, Recipe, TrainerError};
+use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError};
 
 /// Where a classifier's weights come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -200,6 +200,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             .map_or_else(Default::default, |checkpoint| checkpoint.position());
         writer.rewind(position)?;
         fit::run(self, Some(writer), checkpoint)
+    }
+
+    /// Stages whose activations are computed once and kept: those that stay frozen, where the recipe keeps any.
+    pub(crate) fn kept_stages(&self) -> Result<usize, TrainerError> {
+        if self.recipe.cache == Cache::Off {
+            return Ok(0);
+        }
+        let names = self.classifier.backbone.stage_names();
+        Ok(self.strategy.always_frozen(names, self.recipe.epochs)?)
     }
 
     fn refuse_other_origin(&self, record: &RunRecord) -> Result<(), TrainerError> {

@@ -1,43 +1,15 @@
 //! The report as a browser shows it.
 
 use std::path::Path;
-use std::process::Command;
 
 use rekindle::imagefolder::{DecodeOptions, decode_file};
 
 use crate::workshop::{text, workshop};
 
-/// A headless browser of the Chromium family: the one that `CHROMIUM` names, or one of the usual names.
-fn browser() -> Option<String> {
-    let named = std::env::var("CHROMIUM").ok();
-    let usual = ["chromium", "chromium-browser", "google-chrome"].map(String::from);
-    named.into_iter().chain(usual).find(|name| {
-        let version = Command::new(name).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
-    })
-}
+#[path = "../../../rekindle-trainer/tests/common/chromium.rs"]
+mod chromium;
 
-fn open(browser: &str, page: &Path, profile: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-        ])
-        .arg("--hide-scrollbars")
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .args(arguments)
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use chromium::{browser, open};
 
 /// Mean level of all channels, 0 to 255, and how many different colours there are.
 fn look(picture: &Path) -> (f64, usize) {

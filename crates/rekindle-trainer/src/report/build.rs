@@ -9,8 +9,8 @@ use rekindle_imagefolder::grid::{self, Tile};
 use rekindle_resnet::ResNet;
 use rekindle_transfer::Classifier;
 
+use super::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
 use super::examine::examine;
-use super::{ClassCount, DataReport, Picture, Report, RunReport, SkippedFile};
 use crate::run_directory::RunRecord;
 use crate::{Model, Predictions, RunDirectory, TrainerError, TransferData};
 
@@ -34,7 +34,7 @@ impl Report {
         mut progress: impl FnMut(&str),
     ) -> Result<Self, TrainerError> {
         let mut report = Report::new("");
-        let mut titles = Vec::new();
+        let (mut titles, mut records) = (Vec::new(), Vec::new());
         for path in paths {
             let directory = RunDirectory::open(path)?;
             let record = directory.record().clone();
@@ -46,10 +46,8 @@ impl Report {
                      ({error})."
                 );
             }
-            if titles.is_empty() {
-                report.describe_record(&record);
-            }
-            titles.push(record.title);
+            titles.push(record.title.clone());
+            records.push(record);
             report.runs.push(run);
         }
         report.title = titles.first().cloned().unwrap_or_default();
@@ -57,6 +55,8 @@ impl Report {
             report.title = format!("{} runs: {}", titles.len(), common_start(&titles));
         }
         tell_apart(&mut report.runs, paths);
+        let names: Vec<String> = report.runs.iter().map(|run| run.name.clone()).collect();
+        report.describe_records(&names, &records);
         Ok(report)
     }
 
@@ -124,7 +124,7 @@ impl Report {
                 .collect(),
         };
         if let Some(grid) = augmented_grid(data, seed)? {
-            let caption = "Training images as the network sees them in the first epoch";
+            let caption = "Training images, augmented; runs on features kept in one view see them as they are";
             self.pictures.push(Picture::new(caption, png(&grid)?));
         }
         Ok(())
@@ -132,21 +132,58 @@ impl Report {
 
     /// Adds what a reader must know to do a run again.
     pub fn describe_record(&mut self, record: &RunRecord) {
-        self.fact("Network", &record.architecture);
-        match &record.weights {
-            Some(weights) => {
-                self.fact("Source weights", &weights.source);
-                self.fact("SHA-256 of the source weights", &weights.sha256);
-            }
-            None => {
-                self.fact("Source weights", "none");
-            }
-        }
-        self.fact("Recipe", &record.recipe);
-        self.fact("Seed", record.seed);
-        self.fact("Device", &record.device);
-        self.fact("rekindle", &record.rekindle);
+        self.facts.extend(facts(record));
     }
+
+    /// The same of several runs: what they share once, what they don't with their names.
+    fn describe_records(&mut self, names: &[String], records: &[RunRecord]) {
+        let facts: Vec<Vec<Fact>> = records.iter().map(facts).collect();
+        let mut told: Vec<&str> = Vec::new();
+        for fact in facts.iter().flatten() {
+            if told.contains(&fact.name.as_str()) {
+                continue;
+            }
+            told.push(&fact.name);
+            let mut values: Vec<(&str, Vec<&str>)> = Vec::new();
+            for (name, facts) in names.iter().zip(&facts) {
+                let found = facts.iter().find(|other| other.name == fact.name);
+                let value = found.map_or("none", |fact| fact.value.as_str());
+                match values.iter_mut().find(|(other, _)| *other == value) {
+                    Some((_, runs)) => runs.push(name),
+                    None => values.push((value, vec![name])),
+                }
+            }
+            match &values[..] {
+                [(value, _)] => self.fact(&fact.name, value),
+                several => {
+                    let several = several
+                        .iter()
+                        .map(|(value, runs)| format!("{}: {value}", runs.join(", ")));
+                    self.fact(&fact.name, several.collect::<Vec<_>>().join("\n"))
+                }
+            };
+        }
+    }
+}
+
+fn facts(record: &RunRecord) -> Vec<Fact> {
+    let fact = |name: &str, value: &dyn std::fmt::Display| Fact {
+        name: name.into(),
+        value: value.to_string(),
+    };
+    let mut facts = vec![fact("Network", &record.architecture)];
+    match &record.weights {
+        Some(weights) => {
+            facts.push(fact("Source weights", &weights.source));
+            facts.push(fact("SHA-256 of the source weights", &weights.sha256));
+        }
+        None => facts.push(fact("Source weights", &"none")),
+    }
+    facts.push(fact("Recipe", &record.recipe));
+    facts.push(fact("Seed", &record.seed));
+    facts.push(fact("Device", &record.device));
+    facts.push(fact("rekindle", &record.rekindle));
+    facts
 }
 
 impl RunReport {

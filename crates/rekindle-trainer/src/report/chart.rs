@@ -1,7 +1,8 @@
 //! Curves over epochs.
 
 use super::axis::Axis;
-use super::html::{Attribute, Html, at, class};
+use super::html::{Html, at, class};
+use super::svg::{COLOURS, Entry, canvas, label, line, mark, series};
 
 /// A chart with epochs to the right.
 pub(super) struct Chart<'a> {
@@ -35,16 +36,33 @@ pub(super) struct Curve {
 
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 290.0;
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 14.0;
+/// Wide enough for "100,000" in the larger letters of a narrow screen.
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 44.0;
+const BOTTOM: f64 = 50.0;
 
 /// With more epochs than this a dot for each would only thicken the line.
 const DOTS: usize = 40;
 
+/// Marks that tell a curve from another one of the same colour.
+const MARKS: usize = 6;
+
 /// Pixels that a curve is drawn before another one of the same points has its turn.
 const DASH: usize = 12;
+
+impl Curve {
+    /// Mean of the finite values.
+    pub(super) fn mean(&self) -> Option<f64> {
+        let values = self.points.iter().map(|(_, value)| *value);
+        let (sum, count) = values
+            .filter(|value| value.is_finite())
+            .fold((0.0, 0usize), |(sum, count), value| {
+                (sum + value, count + 1)
+            });
+        (count > 0).then(|| sum / count as f64)
+    }
+}
 
 impl Chart<'_> {
     /// Draws the chart as a figure; nothing where there is nothing to draw.
@@ -59,15 +77,41 @@ impl Chart<'_> {
             Scale::Linear => Axis::linear(&values, 5, HEIGHT - BOTTOM, TOP),
             Scale::Logarithmic => Axis::logarithmic(&values, HEIGHT - BOTTOM, TOP),
         };
-        html.node("figure", &[], |html| {
-            html.leaf("figcaption", &[], self.title);
-            html.node("svg", &canvas(WIDTH, HEIGHT, self.title), |html| {
+        let title = match self.scale {
+            Scale::Linear => self.title.to_string(),
+            Scale::Logarithmic => format!("{}, logarithmic", self.title),
+        };
+        html.node("figure", &[class("chart")], |html| {
+            html.leaf("figcaption", &[], &title);
+            html.node("svg", &canvas(WIDTH, HEIGHT, &title), |html| {
                 self.grid(html, &x, &y);
                 for curve in &self.curves {
                     self.curve(html, curve, &x, &y, last - first);
                 }
             });
         });
+    }
+
+    /// What its lines stand for, where it is drawn without a page around it.
+    pub(super) fn legend(&self) -> Vec<Entry> {
+        let drawn = |secondary: bool| {
+            let curves = self.curves.iter();
+            curves.filter(move |curve| curve.secondary == secondary && !curve.points.is_empty())
+        };
+        let first = drawn(false).next().is_none();
+        let mut entries: Vec<Entry> = drawn(first)
+            .map(|curve| Entry {
+                mark: Some(curve.series),
+                name: curve.name.clone(),
+            })
+            .collect();
+        if drawn(true).next().is_some() {
+            entries.push(Entry {
+                mark: None,
+                name: "training images".into(),
+            });
+        }
+        entries
     }
 
     fn points(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
@@ -95,14 +139,14 @@ impl Chart<'_> {
                 html,
                 "tick end",
                 LEFT - 8.0,
-                pixel + 4.0,
+                pixel + 4.5,
                 &(self.format)(tick),
             );
         }
         let foot = HEIGHT - BOTTOM;
         for (tick, pixel) in x.marks() {
             html.void("line", &line("axis", pixel, foot, pixel, foot + 4.0));
-            label(html, "tick middle", pixel, foot + 18.0, &format!("{tick}"));
+            label(html, "tick middle", pixel, foot + 20.0, &format!("{tick}"));
         }
         html.void("line", &line("axis", LEFT, foot, WIDTH - RIGHT, foot));
         let middle = (LEFT + WIDTH - RIGHT) / 2.0;
@@ -150,26 +194,17 @@ impl Chart<'_> {
         if curve.secondary && span > 0 {
             return;
         }
-        for (epoch, value, px, py) in places {
+        let every = places.len().div_ceil(MARKS).max(1);
+        for (number, (epoch, value, px, py)) in places.into_iter().enumerate() {
             let (Some(px), Some(py)) = (px, py) else {
                 continue;
             };
             let marked = curve.marked == Some(epoch);
-            if !marked && (span > DOTS || equal > 1) {
+            let shaped = curve.series >= COLOURS && number % every == 0;
+            if !marked && !shaped && (span > DOTS || equal > 1) {
                 continue;
             }
-            let (radius, dot) = if marked {
-                (5.0, "dot best")
-            } else {
-                (2.2, "dot")
-            };
-            let attributes = [
-                class(format!("{dot} {}", series(curve.series))),
-                at("cx", px),
-                at("cy", py),
-                at("r", radius),
-            ];
-            html.node("circle", &attributes, |html| {
+            html.node("g", &[], |html| {
                 let best = if marked { " (best epoch)" } else { "" };
                 let text = format!(
                     "{}, epoch {epoch}{best}: {}",
@@ -177,54 +212,18 @@ impl Chart<'_> {
                     (self.format)(value)
                 );
                 html.leaf("title", &[], &text);
+                if marked {
+                    let colour = class(format!("dot best {}", series(curve.series)));
+                    html.void(
+                        "circle",
+                        &[colour, at("cx", px), at("cy", py), at("r", 5.0)],
+                    );
+                } else if shaped {
+                    mark(html, curve.series, (px, py), 4.0, "");
+                } else {
+                    mark(html, curve.series % COLOURS, (px, py), 2.2, "");
+                }
             });
         }
     }
-}
-
-/// The colour class of the n-th run.
-pub(super) fn series(index: usize) -> String {
-    format!("s{}", index % 6 + 1)
-}
-
-/// Attributes of a drawing that grows with the page.
-pub(super) fn canvas(width: f64, height: f64, title: &str) -> [Attribute; 3] {
-    [
-        at("viewBox", format!("0 0 {width} {height}")),
-        at("role", "img"),
-        at("aria-label", title),
-    ]
-}
-
-/// Attributes of a straight line.
-pub(super) fn line(name: &'static str, x1: f64, y1: f64, x2: f64, y2: f64) -> [Attribute; 5] {
-    [
-        class(name),
-        at("x1", x1),
-        at("y1", y1),
-        at("x2", x2),
-        at("y2", y2),
-    ]
-}
-
-/// Attributes of a rectangle.
-pub(super) fn rectangle(
-    name: impl super::html::Value,
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-) -> [Attribute; 5] {
-    [
-        class(name),
-        at("x", x),
-        at("y", y),
-        at("width", width.max(0.0)),
-        at("height", height.max(0.0)),
-    ]
-}
-
-/// Text in a drawing.
-pub(super) fn label(html: &mut Html, name: &'static str, x: f64, y: f64, text: &str) {
-    html.leaf("text", &[class(name), at("x", x), at("y", y)], text);
 }

@@ -1,20 +1,24 @@
 //! What was trained on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
-use super::html::{Html, at, class};
-use super::{Picture, Report, SkippedFile};
+use super::contents::{ClassCount, Report, SkippedFile};
+use super::html::{Html, class};
+use super::parts::{counted, meter, pictures, scrolling};
 use crate::text;
 
 /// With more classes than this the table starts folded.
 const UNFOLDED: usize = 24;
 
+/// With more skipped files than this their list starts folded, behind a count for each reason.
+const SKIPPED_UNFOLDED: usize = 12;
+
 /// Skipped files listed; the others are only counted, so that the page stays readable.
 const SKIPPED: usize = 200;
+
+/// Reasons that are counted.
+const REASONS: usize = 12;
 
 pub(super) fn draw(html: &mut Html, report: &Report) {
     let data = &report.data;
@@ -24,22 +28,9 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
     }
     html.node("section", &[], |html| {
         html.leaf("h2", &[], "Data");
-        let sum = |count: fn(&super::ClassCount) -> usize| -> String {
-            text::count(data.classes.iter().map(count).sum())
-        };
-        html.node("p", &[], |html| {
-            html.text(&format!(
-                "{} training and {} validation images of {} classes",
-                sum(|class| class.train),
-                sum(|class| class.valid),
-                data.classes.len()
-            ));
-            if !data.source.is_empty() {
-                html.text(" from ");
-                html.leaf("code", &[], &data.source);
-            }
-            html.text(".");
-        });
+        if !data.classes.is_empty() {
+            overview(html, report);
+        }
         if data.classes.len() > UNFOLDED {
             html.node("details", &[], |html| {
                 html.leaf("summary", &[], "Images of every class");
@@ -53,6 +44,32 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
     });
 }
 
+fn overview(html: &mut Html, report: &Report) {
+    let data = &report.data;
+    let sum = |count: fn(&ClassCount) -> usize| data.classes.iter().map(count).sum();
+    html.node("p", &[], |html| {
+        html.text(&format!(
+            "{} and {} of {}",
+            counted(
+                sum(|class| class.train),
+                "training image",
+                "training images"
+            ),
+            counted(
+                sum(|class| class.valid),
+                "validation image",
+                "validation images"
+            ),
+            counted(data.classes.len(), "class", "classes")
+        ));
+        if !data.source.is_empty() {
+            html.text(" from ");
+            html.named("code", &[], &data.source);
+        }
+        html.text(".");
+    });
+}
+
 fn class_table(html: &mut Html, report: &Report) {
     let classes = &report.data.classes;
     let most = classes
@@ -60,7 +77,7 @@ fn class_table(html: &mut Html, report: &Report) {
         .map(|class| class.train.max(class.valid))
         .max();
     let most = most.unwrap_or(0).max(1) as f64;
-    html.node("div", &[class("scroll")], |html| {
+    scrolling(html, |html| {
         html.node("table", &[class("scores")], |html| {
             html.raw(
                 "<thead><tr><th>class</th><th class=\"bar-column\">training images</th>\
@@ -69,11 +86,11 @@ fn class_table(html: &mut Html, report: &Report) {
             html.node("tbody", &[], |html| {
                 for found in classes {
                     html.node("tr", &[], |html| {
-                        html.leaf("td", &[class("name")], &found.name);
+                        html.named("td", &[class("name")], &found.name);
                         for count in [found.train, found.valid] {
                             html.node("td", &[class("bar-column")], |html| {
                                 let share = count as f64 / most;
-                                super::page::meter(html, "plain", share, &text::count(count));
+                                meter(html, "plain", share, &text::count(count));
                             });
                         }
                     });
@@ -104,37 +121,61 @@ fn draw_skipped(html: &mut Html, skipped: &[&SkippedFile]) {
         let count = format!(" · {}", text::count(skipped.len()));
         html.leaf("span", &[class("aside")], &count);
     });
-    html.node("div", &[class("scroll")], |html| {
+    if skipped.len() <= SKIPPED_UNFOLDED {
+        return skipped_table(html, skipped);
+    }
+    reasons(html, skipped);
+    html.node("details", &[], |html| {
+        html.leaf("summary", &[], "The files, each with its reason");
+        skipped_table(html, &skipped[..skipped.len().min(SKIPPED)]);
+        if skipped.len() > SKIPPED {
+            let more = text::count(skipped.len() - SKIPPED);
+            html.leaf("p", &[class("note")], &format!("... and {more} more."));
+        }
+    });
+}
+
+/// How many files each reason has left out, the most frequent first.
+fn reasons(html: &mut Html, skipped: &[&SkippedFile]) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in skipped {
+        *counts.entry(&file.reason).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    html.node("ul", &[class("reasons")], |html| {
+        for (reason, count) in counts.iter().take(REASONS) {
+            html.node("li", &[], |html| {
+                html.text(&format!("{} × ", text::count(*count)));
+                html.name(reason);
+            });
+        }
+        if counts.len() > REASONS {
+            let rest = counts[REASONS..].iter().map(|(_, count)| count).sum();
+            let others = counted(counts.len() - REASONS, "other reason", "other reasons");
+            html.leaf(
+                "li",
+                &[],
+                &format!("{} for {others}", counted(rest, "file", "files")),
+            );
+        }
+    });
+}
+
+fn skipped_table(html: &mut Html, skipped: &[&SkippedFile]) {
+    scrolling(html, |html| {
         html.node("table", &[class("wide skipped")], |html| {
             html.raw("<thead><tr><th>file</th><th>why</th></tr></thead>");
             html.node("tbody", &[], |html| {
-                for file in skipped.iter().take(SKIPPED) {
+                for file in skipped {
                     html.node("tr", &[], |html| {
                         html.node("td", &[], |html| {
-                            html.leaf("code", &[], &file.path.to_string_lossy());
+                            html.named("code", &[], &file.path.to_string_lossy());
                         });
-                        html.leaf("td", &[], &file.reason);
+                        html.named("td", &[], &file.reason);
                     });
                 }
             });
         });
     });
-    if skipped.len() > SKIPPED {
-        let more = text::count(skipped.len() - SKIPPED);
-        html.leaf("p", &[class("note")], &format!("... and {more} more."));
-    }
-}
-
-/// Pictures with their captions, inside the page.
-pub(super) fn pictures(html: &mut Html, pictures: &[Picture]) {
-    for picture in pictures {
-        html.node("figure", &[class("picture")], |html| {
-            let source = format!(
-                "data:image/png;base64,{}",
-                BASE64_STANDARD.encode(&picture.png)
-            );
-            html.void("img", &[at("src", source), at("alt", &*picture.caption)]);
-            html.leaf("figcaption", &[], &picture.caption);
-        });
-    }
 }

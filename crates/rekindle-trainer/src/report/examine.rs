@@ -11,9 +11,8 @@ use image::{ExtendedColorType, Rgb, RgbImage};
 use rekindle_imagefolder::{ImageDataset, Skipped};
 use rekindle_transfer::features::{Features, Pca};
 use rekindle_transfer::{Backbone, Classifier};
-use serde::{Deserialize, Serialize};
 
-use super::{RunReport, from_base64, to_base64};
+use super::contents::{FeatureMap, MapPoint, Mistake, RunReport};
 use crate::grad_cam::GradCam;
 use crate::inspect::{Inspection, inspect};
 use crate::metrics::{Evaluation, Temperature};
@@ -42,49 +41,6 @@ pub struct Examination {
     pub map: Option<FeatureMap>,
     /// Files that can't be decoded.
     pub skipped: Vec<Skipped>,
-}
-
-/// A wrong answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mistake {
-    /// The image's file; empty for one that never was a file.
-    pub file: String,
-    /// Its class.
-    pub truth: usize,
-    /// The class it was taken for.
-    pub predicted: usize,
-    /// Probability of that, 0 to 1.
-    pub confidence: f64,
-    /// The image as the network saw it: the bytes of a JPEG file.
-    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
-    pub picture: Vec<u8>,
-    /// The same in grey, coloured where [`GradCam`] says that the answer comes from.
-    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
-    pub overlay: Vec<u8>,
-}
-
-/// Images as points: their pooled features along the two directions of largest variance (PCA).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FeatureMap {
-    /// One point an image.
-    pub points: Vec<MapPoint>,
-    /// Images that there are; the points may be a sample of them.
-    pub images: usize,
-    /// Share of the features' variance along the first and the second direction, 0 to 1.
-    pub explained: [f64; 2],
-}
-
-/// An image on a [`FeatureMap`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct MapPoint {
-    /// Along the first direction.
-    pub x: f64,
-    /// Along the second one.
-    pub y: f64,
-    /// The image's class.
-    pub truth: usize,
-    /// The class it was taken for.
-    pub predicted: usize,
 }
 
 /// Runs `classifier` over labelled images, as they are seen in validation.
@@ -159,10 +115,7 @@ fn mistakes<B: Backbone>(
         let input = Tensor::from_data(TensorData::new(image.values, shape), &device);
         let cams = GradCam::of(classifier, input, &[predicted])?;
         let picture = dataset.render_pixels(index, 0, 0, 0)?;
-        let overlay = match cams.first() {
-            Some(cam) => overlay(&picture, cam),
-            None => picture.clone(),
-        };
+        let overlay = overlay(&picture, &cams[0]);
         found.push(Mistake {
             file: dataset
                 .path(index)

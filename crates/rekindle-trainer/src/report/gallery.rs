@@ -5,8 +5,9 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::examine::Mistake;
+use super::contents::Mistake;
 use super::html::{Html, at, class};
+use super::parts::unbroken;
 use crate::text;
 
 pub(super) fn draw(html: &mut Html, mistakes: &[Mistake], classes: &[String]) {
@@ -42,16 +43,14 @@ fn card(html: &mut Html, mistake: &Mistake, classes: &[String]) {
             }
         });
         html.node("figcaption", &[], |html| {
-            html.leaf("b", &[], predicted);
-            html.text(&format!(" {}, is ", text::percent(mistake.confidence)));
-            html.leaf("b", &[], truth);
+            html.named("b", &[], predicted);
+            let confidence = unbroken(&text::percent(mistake.confidence));
+            html.text(&format!(" {confidence}, is "));
+            html.named("b", &[], truth);
             if !mistake.file.is_empty() {
                 html.void("br", &[]);
-                html.leaf(
-                    "code",
-                    &[at("title", &*mistake.file)],
-                    &end_of(&mistake.file),
-                );
+                let whole = [at("title", &*mistake.file)];
+                html.named("code", &whole, &end_of(&mistake.file));
             }
         });
     });

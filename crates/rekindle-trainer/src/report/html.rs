@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
 use crate::text::printable;
 
 /// Markup under construction. Names of elements and attributes are literals, everything else is
@@ -90,6 +93,17 @@ impl Html {
         self.node(name, attributes, |html| html.text(text));
     }
 
+    /// A foreign name among other text, kept apart from it: one in Arabic or Hebrew leaves the numbers beside it in
+    /// their places.
+    pub(super) fn name(&mut self, name: &str) {
+        self.leaf("bdi", &[], name);
+    }
+
+    /// A foreign name alone in an element.
+    pub(super) fn named(&mut self, element: &'static str, attributes: &[Attribute], name: &str) {
+        self.node(element, attributes, |html| html.name(name));
+    }
+
     /// An element without content.
     pub(super) fn void(&mut self, name: &'static str, attributes: &[Attribute]) {
         self.open(name, attributes);
@@ -120,15 +134,49 @@ fn push_escaped(out: &mut String, text: &str) {
     }
 }
 
-/// A name no longer than `most` characters, cut in the middle: beginnings and endings tell names
-/// apart.
+/// A name no wider than `most` Latin letters, cut in the middle: beginnings and endings tell names apart. Chinese
+/// characters and emoji are as wide as two letters, and what belongs to one character stays together.
 pub(super) fn shortened(name: &str, most: usize) -> String {
-    let characters: Vec<char> = name.chars().collect();
-    if characters.len() <= most {
-        return name.into();
+    // Cut as it will be shown.
+    let name = printable(name);
+    if name.width() <= most {
+        return name;
     }
-    let tail = (most - 1) / 3;
-    let head: String = characters[..most - 1 - tail].iter().collect();
-    let tail: String = characters[characters.len() - tail..].iter().collect();
-    format!("{head}…{tail}")
+    let characters: Vec<&str> = name.graphemes(true).collect();
+    let tail = fitting(characters.iter().rev(), (most - 1) / 3);
+    let end: String = characters[characters.len() - tail..].concat();
+    let head = fitting(characters.iter(), most - 1 - end.width());
+    format!("{}…{end}", characters[..head].concat())
+}
+
+/// How many of the characters fit into `most` columns.
+fn fitting<'a>(characters: impl Iterator<Item = &'a &'a str>, most: usize) -> usize {
+    let widths = characters.scan(0, |sum, character| {
+        *sum += character.width();
+        Some(*sum)
+    });
+    widths.take_while(|sum| *sum <= most).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(shortened("bees", 8), "bees");
+        assert_eq!(shortened("golden retriever", 10), "golden…ver");
+        // Two columns each.
+        assert_eq!(shortened("金毛寻回猎犬金毛寻回猎犬", 10), "金毛寻…犬");
+        let family = "👨\u{200d}👩\u{200d}👧";
+        assert_eq!(
+            shortened(&family.repeat(9), 8),
+            format!("{family}{family}…{family}")
+        );
+        for most in 3..40 {
+            for name in ["e\u{301}".repeat(50), "شجرة".repeat(12), family.repeat(30)] {
+                assert!(shortened(&name, most).width() <= most, "{name} {most}");
+            }
+        }
+    }
 }

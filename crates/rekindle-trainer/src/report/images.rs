@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::contents::Report;
 use super::html::Html;
-use super::{Report, RunReport, confusion, page, rates, reliability, run, scatter};
+use super::parts::class_names;
+use super::svg::{Entry, label, line, mark, text_width};
+use super::{confusion, curves, rates, reliability, scatter};
 use crate::error::TrainerError;
 use crate::run_directory::atomic_write;
 
@@ -21,35 +24,37 @@ impl Report {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|error| TrainerError::io("create", folder, error))?;
         let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut draw = |name: String, figure: &dyn Fn(&mut Html)| {
+        let mut draw = |name: String, legend: &[Entry], figure: &dyn Fn(&mut Html)| {
             let mut html = Html::new();
             figure(&mut html);
-            if let Some(svg) = standalone(&html.into_string()) {
+            if let Some(svg) = standalone(&html.into_string(), legend) {
                 files.push((format!("{name}.svg"), svg.into_bytes()));
             }
         };
-        for (name, chart) in page::charts(&self.runs) {
-            draw(name.to_string(), &|html| chart.draw(html));
+        for (name, chart) in curves::charts(&self.runs) {
+            draw(name.to_string(), &chart.legend(), &|html| chart.draw(html));
         }
         for (index, run) in self.runs.iter().enumerate() {
             let name = file_name(index, &run.name);
-            let classes = run::class_names(self, run);
+            let classes = class_names(self, run);
             if let Some(evaluation) = &run.evaluation {
-                draw(format!("{name}-confusion"), &|html| {
+                draw(format!("{name}-confusion"), &[], &|html| {
                     confusion::draw(html, &evaluation.confusion, &classes);
                 });
-                draw(format!("{name}-reliability"), &|html| {
+                draw(format!("{name}-reliability"), &[], &|html| {
                     reliability::draw(html, &evaluation.calibration, None);
                 });
             }
             if let Some(map) = &run.map {
-                draw(format!("{name}-features"), &|html| {
+                let legend = scatter::legend(map, &classes);
+                draw(format!("{name}-features"), &legend, &|html| {
                     scatter::plane(html, map, &classes);
                 });
             }
             let parts = rates::by_part(run);
-            draw(format!("{name}-rates"), &|html| {
-                rates::chart(&parts).draw(html)
+            let chart = rates::chart(&parts);
+            draw(format!("{name}-rates"), &chart.legend(), &|html| {
+                chart.draw(html)
             });
         }
         files.extend(self.pictures_as_files());
@@ -85,24 +90,50 @@ impl Report {
     }
 }
 
-impl RunReport {
-    /// Whether this run used nothing of the source: the yardstick for the others.
-    pub fn is_from_scratch(&self) -> bool {
-        match &self.summary {
-            Some(summary) if !summary.strategy.is_empty() => summary.strategy == "scratch",
-            _ => self.name == "scratch",
-        }
-    }
-}
-
-/// The first drawing of a figure as a file that needs no page around it.
-fn standalone(figure: &str) -> Option<String> {
+/// The first drawing of a figure as a file that needs no page around it, with its name above and what its marks stand for
+/// below.
+fn standalone(figure: &str, legend: &[Entry]) -> Option<String> {
+    const ABOVE: f64 = 30.0;
+    const LINE: f64 = 22.0;
     let start = figure.find("<svg")? + "<svg".len();
     let end = figure[start..].find("</svg>")? + start;
     let (attributes, content) = figure[start..end].split_once('>')?;
+    let value = |name: &str| {
+        attributes
+            .split_once(&format!(" {name}=\""))?
+            .1
+            .split('"')
+            .next()
+    };
+    let title = value("aria-label")?;
+    let mut size = value("viewBox")?.split(' ').skip(2);
+    let (width, height): (f64, f64) = (size.next()?.parse().ok()?, size.next()?.parse().ok()?);
+
+    let mut below = Html::new();
+    let (mut x, mut y) = (4.0, height + LINE);
+    for entry in legend {
+        let wide = 40.0 + text_width(&entry.name, 12.0);
+        if x > 4.0 && x + wide > width {
+            (x, y) = (4.0, y + LINE);
+        }
+        match entry.mark {
+            Some(index) => mark(&mut below, index, (x + 6.0, y - 4.5), 4.5, ""),
+            None => below.void(
+                "line",
+                &line("axis secondary", x - 2.0, y - 4.5, x + 14.0, y - 4.5),
+            ),
+        }
+        label(&mut below, "legend-name", x + 20.0, y, &entry.name);
+        x += wide;
+    }
+    let tall = ABOVE + if legend.is_empty() { height } else { y + 10.0 };
+    let top = -ABOVE;
+    let below = below.into_string();
     Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\"{attributes}><style>{STYLE}\
-         svg {{ background: var(--page); font-family: sans-serif; }}</style>{content}</svg>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 {top} {width} {tall}\" width=\"{width}\" \
+         height=\"{tall}\" role=\"img\" aria-label=\"{title}\"><style>{STYLE} svg {{ background: var(--page); \
+         font-family: sans-serif; }} svg .title {{ font-size: 14px; font-weight: 600; }}</style>\
+         <text class=\"title\" x=\"4\" y=\"-12\">{title}</text>{content}{below}</svg>\n"
     ))
 }
 

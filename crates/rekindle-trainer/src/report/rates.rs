@@ -1,8 +1,9 @@
 //! The learning rate of each part of the network over the epochs.
 
-use super::RunReport;
-use super::chart::{Chart, Curve, Scale, series};
+use super::chart::{Chart, Curve, Scale};
+use super::contents::RunReport;
 use super::html::{Html, class};
+use super::parts::swatch;
 use crate::events::{EpochMetrics, StageSummary};
 use crate::text;
 
@@ -59,8 +60,8 @@ pub(super) fn draw(html: &mut Html, run: &RunReport) {
         html.node("p", &[class("legend")], |html| {
             for (index, (name, _)) in parts.iter().enumerate() {
                 html.node("span", &[], |html| {
-                    html.leaf("i", &[class(format!("swatch {}", series(index)))], "");
-                    html.text(name);
+                    swatch(html, index);
+                    html.name(name);
                 });
             }
         });
@@ -80,7 +81,7 @@ pub(super) fn chart(parts: &[(String, Vec<(usize, f64)>)]) -> Chart<'static> {
             marked: None,
         });
     Chart {
-        title: "Learning rate by part of the network (logarithmic)",
+        title: "Learning rate by part of the network",
         scale: Scale::Logarithmic,
         format: text::rate,
         curves: curves.collect(),

@@ -1,15 +1,15 @@
 //! The reliability diagram as a picture.
 
 use super::axis::Axis;
-use super::chart::{canvas, label, line, rectangle};
-use super::confusion::WithWidth;
-use super::html::{Html, at, class};
+use super::html::{Html, class};
+use super::parts::{counted, short};
+use super::svg::{fixed_canvas, label, line, rectangle, turned};
 use crate::metrics::{Calibration, Temperature};
 use crate::text;
 
 const LEFT: f64 = 62.0;
 const TOP: f64 = 10.0;
-const SIDE: f64 = 230.0;
+const SIDE: f64 = 244.0;
 const HISTOGRAM: f64 = 46.0;
 
 /// Space between the diagram and the histogram below, which share the numbers between them.
@@ -22,7 +22,7 @@ const HEIGHT: f64 = TOP + SIDE + BETWEEN + HISTOGRAM + 24.0;
 pub(super) fn draw(html: &mut Html, calibration: &Calibration, scaled: Option<&Temperature>) {
     let x = Axis::share(0.2, LEFT, LEFT + SIDE);
     let y = Axis::share(0.2, TOP + SIDE, TOP);
-    html.node("figure", &[class("square")], |html| {
+    html.node("figure", &[], |html| {
         let error = text::percent(calibration.ece);
         let caption = match scaled {
             None => format!("Reliability (ECE {error})"),
@@ -31,8 +31,7 @@ pub(super) fn draw(html: &mut Html, calibration: &Calibration, scaled: Option<&T
             }
         };
         html.leaf("figcaption", &[], &caption);
-        let attributes = canvas(WIDTH, HEIGHT, &caption).to_vec_with_width(WIDTH);
-        html.node("svg", &attributes, |html| {
+        html.node("svg", &fixed_canvas(WIDTH, HEIGHT, &caption), |html| {
             grid(html, &x, &y);
             bars(html, calibration, &x, &y);
             html.void("line", &line("ideal", LEFT, TOP + SIDE, LEFT + SIDE, TOP));
@@ -58,12 +57,8 @@ fn grid(html: &mut Html, x: &Axis, y: &Axis) {
     for (tick, pixel) in x.marks() {
         label(html, "tick middle", pixel, TOP + SIDE + 17.0, &share(tick));
     }
-    let turned = format!("translate(14 {:.1}) rotate(-90)", TOP + SIDE / 2.0);
-    html.leaf(
-        "text",
-        &[class("axis-name middle"), at("transform", turned)],
-        "accuracy (%)",
-    );
+    let place = (14.0, TOP + SIDE / 2.0);
+    turned(html, "axis-name middle", place, -90, "accuracy (%)");
     label(
         html,
         "axis-name middle",
@@ -85,8 +80,8 @@ fn bars(html: &mut Html, calibration: &Calibration, x: &Axis, y: &Axis) {
         let width = right - left - 2.0;
         html.node("g", &[], |html| {
             let title = format!(
-                "{} images, mean confidence {}, accuracy {}",
-                bin.samples,
+                "{}, mean confidence {}, accuracy {}",
+                counted(bin.samples, "image", "images"),
                 text::percent(bin.confidence),
                 text::percent(bin.accuracy)
             );
@@ -130,7 +125,7 @@ fn histogram(html: &mut Html, calibration: &Calibration, x: &Axis) {
             "tick middle small",
             (left + right) / 2.0,
             foot - height - 3.0,
-            &bin.samples.to_string(),
+            &short(bin.samples as u64),
         );
     }
     html.void("line", &line("axis", LEFT, foot, LEFT + SIDE, foot));

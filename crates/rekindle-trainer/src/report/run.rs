@@ -1,8 +1,9 @@
 //! One run in detail.
 
+use super::contents::{Report, RunReport};
 use super::html::{Html, class};
-use super::page::{capitalised, meter, swatch};
-use super::{Report, RunReport, confusion, data, gallery, rates, reliability, scatter};
+use super::parts::{capitalised, class_names, counted, meter, pictures, scrolling, swatch};
+use super::{confusion, gallery, rates, reliability, scatter};
 use crate::events::{PartSummary, StageSummary};
 use crate::metrics::{Evaluation, Temperature};
 use crate::text;
@@ -10,8 +11,11 @@ use crate::text;
 /// With more classes than this the table of classes starts folded.
 const UNFOLDED: usize = 24;
 
-/// The mistakes listed where the matrix is too large for numbers.
+/// The most frequent mistakes that are listed.
 const MISTAKES: usize = 12;
+
+/// Classes shown beside the folded table of all.
+const WORST: usize = 10;
 
 pub(super) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Report) {
     if run.stages.is_empty()
@@ -25,7 +29,7 @@ pub(super) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
     html.node("section", &[class("run")], |html| {
         html.node("h2", &[], |html| {
             swatch(html, index);
-            html.text(&capitalised(&run.name));
+            html.name(&capitalised(&run.name));
         });
         if !run.description.is_empty() {
             html.leaf("p", &[], &run.description);
@@ -42,14 +46,14 @@ pub(super) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
             html.leaf("h3", &[], "How the images lie");
             scatter::draw(html, map, &classes);
         }
-        data::pictures(html, &run.pictures);
+        pictures(html, &run.pictures);
     });
 }
 
 /// Parts of the network down, stages across.
 fn stage_table(html: &mut Html, stages: &[StageSummary]) {
     html.leaf("h3", &[], "What was trained");
-    html.node("div", &[class("scroll")], |html| {
+    scrolling(html, |html| {
         html.node("table", &[class("stages")], |html| {
             html.node("thead", &[], |html| {
                 html.node("tr", &[], |html| {
@@ -57,10 +61,13 @@ fn stage_table(html: &mut Html, stages: &[StageSummary]) {
                     html.leaf("th", &[class("number")], "parameters");
                     for stage in stages {
                         html.node("th", &[], |html| {
-                            html.leaf("b", &[], &stage.name);
+                            html.named("b", &[], &stage.name);
                             html.void("br", &[]);
-                            let (first, last) = (stage.first_epoch, stage.last_epoch);
-                            html.text(&format!("epochs {first} to {last}"));
+                            html.text(&match (stage.first_epoch, stage.last_epoch) {
+                                (0, _) => "without epochs".to_string(),
+                                (first, last) if first == last => format!("epoch {first}"),
+                                (first, last) => format!("epochs {first} to {last}"),
+                            });
                         });
                     }
                 });
@@ -144,8 +151,9 @@ fn evaluated(
     html.node("h3", &[], |html| {
         html.text("On the validation images");
         let figures = format!(
-            " · {} images, cross-entropy {}, macro F1 {:.3}, Brier score {:.3}",
-            text::count(evaluation.samples),
+            " · {}, accuracy {}, cross-entropy {} nats, macro F1 {:.3}, Brier score {:.3}",
+            counted(evaluation.samples, "image", "images"),
+            text::percent(evaluation.accuracy),
             text::loss(evaluation.cross_entropy),
             evaluation.macro_f1,
             evaluation.brier
@@ -159,33 +167,73 @@ fn evaluated(
             reliability::draw(html, &temperature.calibration, Some(temperature));
         }
     });
-    html.leaf("h3", &[], "Class by class");
-    if classes.len() > UNFOLDED {
-        html.node("details", &[], |html| {
-            html.leaf("summary", &[], "Precision, recall and F1 of every class");
-            class_table(html, evaluation, classes);
-        });
-    } else {
-        class_table(html, evaluation, classes);
-    }
     if classes.len() > 2 {
         mistakes(html, evaluation, classes);
     }
+    class_scores(html, evaluation, classes);
 }
 
-fn class_table(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
-    html.node("div", &[class("scroll")], |html| {
+/// Every class's scores; of many, the worst are shown and all are folded away.
+fn class_scores(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
+    let all: Vec<usize> = (0..classes.len()).collect();
+    if classes.len() <= UNFOLDED {
+        html.leaf("h3", &[], "Class by class");
+        return class_table(html, evaluation, classes, &all);
+    }
+    let mut worst = all.clone();
+    let f1 = |class: &usize| {
+        evaluation
+            .classes
+            .get(*class)
+            .map_or(0.0, |scores| scores.f1)
+    };
+    worst.retain(|class| evaluation.confusion.support(*class) > 0);
+    worst.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
+    worst.truncate(WORST);
+    html.leaf(
+        "h3",
+        &[],
+        &format!("The {} classes with the lowest F1", worst.len()),
+    );
+    class_table(html, evaluation, classes, &worst);
+    html.node("details", &[], |html| {
+        let all_of_them = format!("Precision, recall and F1 of all {} classes", classes.len());
+        html.leaf("summary", &[], &all_of_them);
+        class_table(html, evaluation, classes, &all);
+    });
+}
+
+fn class_table(html: &mut Html, evaluation: &Evaluation, classes: &[String], chosen: &[usize]) {
+    let numbered = classes.len() > UNFOLDED;
+    scrolling(html, |html| {
         html.node("table", &[class("scores")], |html| {
-            html.raw(
-                "<thead><tr><th>class</th><th class=\"number\">images</th>\
-                 <th class=\"bar-column\">precision</th><th class=\"bar-column\">recall</th>\
-                 <th class=\"bar-column\">F1</th></tr></thead>",
-            );
+            html.node("thead", &[], |html| {
+                html.node("tr", &[], |html| {
+                    if numbered {
+                        html.leaf("th", &[class("number")], "no.");
+                    }
+                    html.raw(
+                        "<th>class</th><th class=\"number\">images</th>\
+                         <th class=\"bar-column\">precision</th><th class=\"bar-column\">recall</th>\
+                         <th class=\"bar-column\">F1</th>",
+                    );
+                });
+            });
             html.node("tbody", &[], |html| {
-                for (name, scores) in classes.iter().zip(&evaluation.classes) {
+                for class_index in chosen {
+                    let (Some(name), Some(scores)) = (
+                        classes.get(*class_index),
+                        evaluation.classes.get(*class_index),
+                    ) else {
+                        continue;
+                    };
                     html.node("tr", &[], |html| {
-                        html.leaf("td", &[class("name")], name);
-                        html.leaf("td", &[class("number")], &scores.support.to_string());
+                        if numbered {
+                            html.leaf("td", &[class("number")], &format!("{}", class_index + 1));
+                        }
+                        html.named("td", &[class("name")], name);
+                        let images = text::count(scores.support as usize);
+                        html.leaf("td", &[class("number")], &images);
                         for share in [scores.precision, scores.recall, scores.f1] {
                             html.node("td", &[class("bar-column")], |html| {
                                 meter(html, "accent", share, &format!("{share:.3}"));
@@ -199,7 +247,8 @@ fn class_table(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
 }
 
 fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
-    let worst = evaluation.confusion.worst_confusions(MISTAKES);
+    let matrix = &evaluation.confusion;
+    let worst = matrix.worst_confusions(MISTAKES);
     if worst.is_empty() {
         return;
     }
@@ -208,31 +257,17 @@ fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     html.node("ul", &[class("mistakes")], |html| {
         for (truth, predicted, count) in worst {
             html.node("li", &[], |html| {
-                html.text(&format!("{count} × "));
-                html.leaf("b", &[], name(truth));
+                html.text(&format!("{} × ", text::count(count as usize)));
+                html.named("b", &[], name(truth));
                 html.text(" taken for ");
-                html.leaf("b", &[], name(predicted));
+                html.named("b", &[], name(predicted));
+                let of = format!(
+                    " · {} of {}",
+                    text::percent(count as f64 / matrix.support(truth).max(1) as f64),
+                    counted(matrix.support(truth) as usize, "image", "images")
+                );
+                html.leaf("span", &[class("aside")], &of);
             });
         }
     });
-}
-
-/// Names from the run, or from the data, or numbers.
-pub(super) fn class_names(report: &Report, run: &RunReport) -> Vec<String> {
-    let of_run = run.summary.as_ref().map(|summary| summary.classes.clone());
-    let of_data: Vec<String> = report
-        .data
-        .classes
-        .iter()
-        .map(|class| class.name.clone())
-        .collect();
-    let count = match &run.evaluation {
-        Some(evaluation) => evaluation.confusion.classes(),
-        None => return of_run.unwrap_or(of_data),
-    };
-    let known = [of_run.unwrap_or_default(), of_data];
-    known
-        .into_iter()
-        .find(|names| names.len() == count)
-        .unwrap_or_else(|| (0..count).map(|class| format!("class {class}")).collect())
 }

@@ -1,20 +1,20 @@
 //! The validation images as points in the plane of their features.
 
 use super::axis::Axis;
-use super::chart::{canvas, series};
-use super::confusion::WithWidth;
-use super::examine::{FeatureMap, MapPoint};
+use super::contents::{FeatureMap, MapPoint};
 use super::html::{Html, at, class, shortened};
+use super::parts::counted;
+use super::svg::{COLOURS, Entry, SHAPES, canvas, key, mark, rectangle};
 use crate::text;
 
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 430.0;
 const MARGIN: f64 = 12.0;
 
-/// Classes that get a key; with more than these colours and shapes nobody could tell them apart.
-const KEYED: usize = COLOURS * SHAPES;
-const COLOURS: usize = 6;
-const SHAPES: usize = 4;
+/// With more classes than there are marks, nobody could tell them apart ...
+const MARKS: usize = COLOURS * SHAPES;
+/// ... so those with the most mistakes get a mark, and all others a dot.
+const OF_MANY: usize = 2 * COLOURS;
 
 pub(super) fn draw(html: &mut Html, map: &FeatureMap, classes: &[String]) {
     if map.points.is_empty() {
@@ -26,7 +26,7 @@ pub(super) fn draw(html: &mut Html, map: &FeatureMap, classes: &[String]) {
             &[],
             "Validation images by their features (PCA)",
         );
-        key(html, classes);
+        key_of_marks(html, map, classes);
         plane(html, map, classes);
         html.leaf("p", &[class("note")], &note(map));
     });
@@ -38,46 +38,88 @@ pub(super) fn plane(html: &mut Html, map: &FeatureMap, classes: &[String]) {
         |value: fn(&MapPoint) -> f64| -> Vec<f64> { map.points.iter().map(value).collect() };
     let x = Axis::linear(&values(|point| point.x), 20, MARGIN, WIDTH - MARGIN);
     let y = Axis::linear(&values(|point| point.y), 20, HEIGHT - MARGIN, MARGIN);
+    let marked = marked(map, classes.len());
     let title = "Validation images by their features";
-    let attributes = canvas(WIDTH, HEIGHT, title).to_vec_with_width(WIDTH);
-    html.node("svg", &attributes, |html| {
-        let frame = super::chart::rectangle("frame", 0.5, 0.5, WIDTH - 1.0, HEIGHT - 1.0);
+    html.node("svg", &canvas(WIDTH, HEIGHT, title), |html| {
+        let frame = rectangle("frame", 0.5, 0.5, WIDTH - 1.0, HEIGHT - 1.0);
         html.void("rect", &frame);
         // Rings last, so that they are seen.
         for is_wrong in [false, true] {
             let points = map.points.iter();
             for point in points.filter(|point| (point.truth != point.predicted) == is_wrong) {
                 if let (Some(px), Some(py)) = (x.pixel(point.x), y.pixel(point.y)) {
-                    mark(html, point, (px, py), classes);
+                    draw_point(html, point, (px, py), classes, &marked);
                 }
             }
         }
     });
 }
 
-fn key(html: &mut Html, classes: &[String]) {
+/// The classes with a mark of their own, by its number.
+fn marked(map: &FeatureMap, classes: usize) -> Vec<usize> {
+    if classes <= MARKS {
+        return (0..classes).collect();
+    }
+    let mut mistakes = vec![0usize; classes];
+    for point in map
+        .points
+        .iter()
+        .filter(|point| point.truth != point.predicted)
+    {
+        for class in [point.truth, point.predicted] {
+            if let Some(mistakes) = mistakes.get_mut(class) {
+                *mistakes += 1;
+            }
+        }
+    }
+    let mut worst: Vec<usize> = (0..classes).collect();
+    worst.sort_by_key(|class| (std::cmp::Reverse(mistakes[*class]), *class));
+    worst.truncate(OF_MANY);
+    worst.sort_unstable();
+    worst
+}
+
+/// The classes that have a mark, for a drawing without a page around it.
+pub(super) fn legend(map: &FeatureMap, classes: &[String]) -> Vec<Entry> {
+    let marked = marked(map, classes.len());
+    let names = marked.iter().filter_map(|class| classes.get(*class));
+    names
+        .enumerate()
+        .map(|(index, name)| Entry {
+            mark: Some(index),
+            name: shortened(name, 28),
+        })
+        .collect()
+}
+
+fn key_of_marks(html: &mut Html, map: &FeatureMap, classes: &[String]) {
+    let entries = legend(map, classes);
     html.node("p", &[class("legend")], |html| {
-        for (index, name) in classes.iter().enumerate().take(KEYED) {
+        for (index, entry) in entries.iter().enumerate() {
             html.node("span", &[], |html| {
-                let attributes = [
-                    at("viewBox", "0 0 12 12"),
-                    at("aria-hidden", "true"),
-                    class("key"),
-                ];
-                html.node("svg", &attributes, |html| {
-                    shape(html, index, (6.0, 6.0), "")
-                });
-                html.text(&shortened(name, 28));
+                key(html, index);
+                html.name(&entry.name);
             });
         }
-        if classes.len() > KEYED {
-            html.node("span", &[], |html| html.text("colours and shapes repeat"));
+        if entries.len() < classes.len() {
+            let others = classes.len() - entries.len();
+            let others = counted(others, "other class", "other classes");
+            html.node("span", &[], |html| {
+                html.leaf("i", &[class("other-dot")], "");
+                html.text(&format!("{others}, with fewer mistakes"));
+            });
         }
         html.raw("<span><i class=\"ring\"></i>taken for another class</span>");
     });
 }
 
-fn mark(html: &mut Html, point: &MapPoint, place: (f64, f64), classes: &[String]) {
+fn draw_point(
+    html: &mut Html,
+    point: &MapPoint,
+    (x, y): (f64, f64),
+    classes: &[String],
+    marked: &[usize],
+) {
     let name = |class: usize| classes.get(class).map_or("?", String::as_str);
     let is_wrong = point.truth != point.predicted;
     html.node("g", &[], |html| {
@@ -88,49 +130,26 @@ fn mark(html: &mut Html, point: &MapPoint, place: (f64, f64), classes: &[String]
         };
         html.leaf("title", &[], &title);
         if is_wrong {
-            let ring = [
-                class("wrong-ring"),
-                at("cx", place.0),
-                at("cy", place.1),
-                at("r", 7.5),
-            ];
+            let ring = [class("wrong-ring"), at("cx", x), at("cy", y), at("r", 7.5)];
             html.void("circle", &ring);
         }
-        shape(html, point.truth, place, "point ");
+        match marked.iter().position(|class| *class == point.truth) {
+            Some(index) => mark(html, index, (x, y), 4.0, "point "),
+            None => {
+                let dot = [class("other"), at("cx", x), at("cy", y), at("r", 2.6)];
+                html.void("circle", &dot);
+            }
+        }
     });
-}
-
-/// The mark of a class: six colours, then the same with other shapes.
-fn shape(html: &mut Html, class_index: usize, (x, y): (f64, f64), style: &str) {
-    const R: f64 = 4.0;
-    let colour = class(format!("{style}dot {}", series(class_index % COLOURS)));
-    let outline = match class_index / COLOURS % SHAPES {
-        0 => return html.void("circle", &[colour, at("cx", x), at("cy", y), at("r", R)]),
-        1 => [(-R, -R), (R, -R), (R, R), (-R, R)].to_vec(),
-        2 => [(0.0, -1.3 * R), (1.3 * R, R), (-1.3 * R, R)].to_vec(),
-        _ => [
-            (0.0, -1.4 * R),
-            (1.4 * R, 0.0),
-            (0.0, 1.4 * R),
-            (-1.4 * R, 0.0),
-        ]
-        .to_vec(),
-    };
-    let mut path = String::new();
-    for (number, (dx, dy)) in outline.into_iter().enumerate() {
-        let command = if number == 0 { 'M' } else { 'L' };
-        path.push_str(&format!("{command}{:.1} {:.1}", x + dx, y + dy));
-    }
-    html.void("path", &[colour, at("d", format!("{path}Z"))]);
 }
 
 fn note(map: &FeatureMap) -> String {
     let [first, second] = map.explained.map(text::percent);
     let sample = if map.points.len() < map.images {
         format!(
-            " {} of {} images, evenly taken.",
+            " {} of {}, evenly taken.",
             text::count(map.points.len()),
-            text::count(map.images)
+            counted(map.images, "image", "images")
         )
     } else {
         String::new()

@@ -1,9 +1,9 @@
 //! Where the time went.
 
-use super::RunReport;
-use super::chart::series;
+use super::contents::RunReport;
 use super::html::{Html, at, class};
-use super::page::swatch;
+use super::parts::swatch;
+use super::svg::series;
 use crate::text;
 
 pub(super) fn draw(html: &mut Html, runs: &[RunReport]) {
@@ -13,13 +13,11 @@ pub(super) fn draw(html: &mut Html, runs: &[RunReport]) {
     }
     html.node("section", &[], |html| {
         html.leaf("h2", &[], "Where the time went");
-        html.node("table", &[class("wide times")], |html| {
-            html.node("tbody", &[], |html| {
-                for (index, run) in runs.iter().enumerate() {
-                    row(html, index, run, longest);
-                }
-            });
-        });
+        for (index, run) in runs.iter().enumerate() {
+            if run.seconds() > 0.0 {
+                row(html, index, run, longest);
+            }
+        }
     });
 }
 
@@ -34,12 +32,13 @@ fn row(html: &mut Html, index: usize, run: &RunReport, longest: f64) {
     if rest > 0.005 * total {
         parts.push(("everything else".into(), rest));
     }
-    html.node("tr", &[], |html| {
-        html.node("td", &[class("name")], |html| {
+    html.node("div", &[class("spent")], |html| {
+        html.node("div", &[class("who")], |html| {
             swatch(html, index);
-            html.text(&run.name);
+            html.name(&run.name);
         });
-        html.node("td", &[class("stack-column")], |html| {
+        html.leaf("div", &[class("total")], &text::duration(total));
+        html.node("div", &[class("stack-box")], |html| {
             html.node("div", &[class("stack")], |html| {
                 for (part, (name, seconds)) in parts.iter().enumerate() {
                     let width = 100.0 * seconds / longest;
@@ -58,12 +57,12 @@ fn row(html: &mut Html, index: usize, run: &RunReport, longest: f64) {
                         let shade = shade(name, part);
                         let key = format!("swatch {} shade{shade}", series(index));
                         html.leaf("i", &[class(key)], "");
-                        html.text(&format!("{name} {}", text::duration(*seconds)));
+                        html.name(name);
+                        html.text(&format!(" {}", text::duration(*seconds)));
                     });
                 }
             });
         });
-        html.leaf("td", &[class("number")], &text::duration(total));
     });
 }
 

@@ -1,6 +1,12 @@
 //! The report is well formed, holds everything itself, and nothing foreign becomes markup.
 #![allow(clippy::unwrap_used)]
 
+mod browser;
+#[path = "../common/chromium.rs"]
+mod chromium;
+mod layout;
+mod made_up;
+
 use rekindle_trainer::events::{
     EndReason, EpochMetrics, PartSummary, RunOutcome, RunSummary, StageSummary,
 };
@@ -85,7 +91,7 @@ fn it_tells_the_result_first() {
     assert_eq!(
         text_of(lead).replace('\u{a0}', " "),
         "Bees recognises 90.0 % of 10 validation images, trained in 1 min 30 s. That is 30.0 \
-         percentage points more than from scratch (60.0 %)."
+         percentage points (3 images) more than the next best, from scratch (60.0 %)."
     );
 }
 
@@ -316,6 +322,7 @@ fn loads_nothing(node: &Node) {
         "span",
         "i",
         "b",
+        "bdi",
         "br",
         "figure",
         "figcaption",
@@ -410,7 +417,10 @@ fn run(name: &str, best: f64, classes: usize) -> RunReport {
         learning_rate: None,
     };
     let events = [
-        Event::RunStarted(RunSummary::default()),
+        Event::RunStarted(RunSummary {
+            valid_images: 10,
+            ..RunSummary::default()
+        }),
         Event::PhaseEnded {
             name: name.into(),
             seconds: 3.0,
