@@ -122,7 +122,9 @@ fn named(html: &mut Html, (run, accuracy): &Ranked) {
 fn points(best: &Ranked, other: &Ranked) -> String {
     let distance = best.1 - other.1;
     let images = match (best.0.validated_images(), other.0.validated_images()) {
-        (Some(of_best), Some(of_other)) if of_best == of_other => {
+        (Some(of_best), Some(of_other))
+            if of_best == of_other && distance * of_best as f64 > 0.5 =>
+        {
             let images = (distance * of_best as f64).round() as usize;
             format!(" ({})", unbroken(&counted(images, "image", "images")))
         }

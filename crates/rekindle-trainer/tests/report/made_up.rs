@@ -296,6 +296,18 @@ fn run(
         });
     }
     let mut run = RunReport::from_events(name, &events);
+    if shape.images > 0 {
+        examine(&mut run, accuracy, shape);
+        let found = run.evaluation.as_ref().map(|found| found.accuracy);
+        let best = run.best_epoch().map(|best| best.epoch - 1).unwrap_or(0);
+        run.epochs[best].valid_accuracy = found;
+        for epoch in &mut run.epochs {
+            epoch.valid_accuracy = epoch
+                .valid_accuracy
+                .zip(found)
+                .map(|(seen, most)| seen.min(most));
+        }
+    }
     let best = run
         .best_epoch()
         .map(|best| (best.epoch, best.valid_accuracy));
@@ -309,9 +321,6 @@ fn run(
         best_weights: None,
         directory: None,
     });
-    if shape.images > 0 {
-        examine(&mut run, accuracy, shape);
-    }
     run
 }
 
