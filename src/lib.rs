@@ -1,10 +1,10 @@
 //! Transfer learning for Rust, on top of Burn: take a network trained on ImageNet, and adapt it to a task of
-//! your own, on a laptop's CPU, any GPU (wgpu) or CUDA.
+//! your own, on a laptop's CPU, or on a GPU through wgpu or CUDA.
 //!
 //! One call makes a classifier of a folder of images:
 //!
 //! ```no_run
-//! use burn::tensor::Device;
+//! use rekindle::Device;
 //! use rekindle::trainer::fine_tune;
 //!
 //! let tuned = fine_tune("hymenoptera", "resnet18-f37072fd.pth", &Device::flex())?;
@@ -16,7 +16,8 @@
 //! A builder chooses strategy and recipe ([`trainer::Trainer`]), and the parts can be had one by one. This
 //! crate re-exports them as modules: [`resnet`] (models and weights), [`imagefolder`] (data), [`transfer`]
 //! (what is frozen, how fast the rest learns) and [`trainer`] (the loop). Its own are [`device`], which opens
-//! a device by name, and [`drawings`], data that it draws itself.
+//! a device by name, and [`drawings`], data that it draws itself. Burn comes with it as [`burn`]; only its derive macros
+//! (`Module`, `Config`) want a dependency of your own on the same version.
 //!
 //! # Features
 //!
@@ -29,17 +30,9 @@
 pub mod device;
 pub mod drawings;
 
+pub use burn;
+pub use burn::tensor::Device;
 pub use rekindle_imagefolder as imagefolder;
 pub use rekindle_resnet as resnet;
 pub use rekindle_trainer as trainer;
 pub use rekindle_transfer as transfer;
-
-/// The README's code, so that it is compiled with the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
-
-/// The guide's code, likewise.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/guide/README.md")]
-struct Guide;

@@ -79,7 +79,10 @@ fn others() -> Vec<(DeviceName, Device)> {
     let open = |name: DeviceName| Some((name, name.open().ok()?));
     let found: Vec<_> = names.into_iter().filter_map(open).collect();
     if found.is_empty() {
-        println!("skipped: no device is compiled in beside the CPU");
+        test_support::skip(
+            test_support::Needs::Feature,
+            "no device is compiled in beside the CPU (--features wgpu,ndarray)",
+        );
     }
     found
 }
@@ -114,7 +117,7 @@ fn forward_agrees_with_the_cpu() {
     for (name, device) in others() {
         let error = relative_error(&logits(&device), &expected);
         println!("{name}, logits: relative error {error:.1e}");
-        assert!(error < 1e-4, "{name}: {error:e}");
+        assert!(error < 1e-5, "{name}: {error:e}");
     }
 }
 

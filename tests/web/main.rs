@@ -27,7 +27,10 @@ const DRIVER: &str = include_str!("driver.html");
 #[ignore = "compiles everything once more, for WebAssembly"]
 fn a_picture_dropped_on_the_page_is_classified_there() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium (set CHROMIUM to its program)");
+        test_support::skip(
+            test_support::Needs::Program,
+            "there is no Chromium (set CHROMIUM to its program)",
+        );
         return;
     };
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web");
@@ -56,7 +59,10 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
         assert_eq!(on_gpu["device"], "gpu", "{on_gpu}");
         compare(&on_gpu, &dist, &names);
     } else {
-        eprintln!("skipped: WebGPU, which this browser doesn't offer");
+        test_support::skip(
+            test_support::Needs::Driver,
+            "the part with WebGPU, which this browser doesn't offer",
+        );
         let said = on_gpu["computes"].as_str().unwrap();
         assert!(said.contains("offers no WebGPU"), "{said}");
         compare(&on_gpu, &dist, &names);

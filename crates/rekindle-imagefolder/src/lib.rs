@@ -49,6 +49,8 @@ mod split;
 mod transform;
 mod verify;
 
+pub use burn;
+
 pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
@@ -62,8 +64,3 @@ pub use transform::{
     Transform,
 };
 pub use verify::{BadFile, Duplicate, DuplicateFile, Report, verify};
-
-/// Compiles the README's code.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,6 +1,7 @@
 //! Which vector instructions the kernels use.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 /// An instruction set the kernels are written for.
 ///
@@ -18,9 +19,24 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine.
+    /// Returns the best instruction set of this machine, or the one that the environment variable `REKINDLE_ISA` names:
+    /// `portable`, `avx2` or `avx512`, read once. A name that this machine can't follow is said on standard error.
     pub fn detect() -> Self {
-        Self::available().last().copied().unwrap_or(Self::Portable)
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let available = Self::available();
+            let best = available.last().copied().unwrap_or(Self::Portable);
+            let Some(name) = std::env::var_os("REKINDLE_ISA") else {
+                return best;
+            };
+            let found = available.iter().find(|isa| name == isa.to_string().as_str());
+            *found.unwrap_or_else(|| {
+                let names: Vec<String> = available.iter().map(Self::to_string).collect();
+                let names = names.join(", ");
+                eprintln!("REKINDLE_ISA={name:?} is none of {names}, which this machine has; taking {best}");
+                available.last().unwrap_or(&Self::Portable)
+            })
+        })
     }
 
     /// All instruction sets this machine can run, from the slowest to the fastest.

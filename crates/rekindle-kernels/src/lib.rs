@@ -59,7 +59,3 @@ pub use linear_gradient::{LinearGradients, linear_gradients};
 pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
 pub use unpacked::UnpackedConv2d;
 pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

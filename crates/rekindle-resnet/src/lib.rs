@@ -5,8 +5,8 @@
 //! writes named tensors, [`catalogue`] and `hub` know torchvision's weights.
 //!
 //! ```
-//! use burn::tensor::{Device, Tensor};
 //! use rekindle_resnet::Architecture;
+//! use rekindle_resnet::burn::tensor::{Device, Tensor};
 //!
 //! # #[cfg(feature = "flex")] {
 //! let device = Device::flex();
@@ -33,6 +33,8 @@ mod pretrained;
 mod resnet;
 pub mod state_dict;
 pub mod weights;
+
+pub use burn;
 
 pub use architecture::Architecture;
 pub use batch_norm::BatchNorm;

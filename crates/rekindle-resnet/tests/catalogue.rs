@@ -2,21 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
 
 use rekindle_resnet::{Error, Interpolation, catalogue};
 use serde_json::Value;
 
 #[test]
 fn every_entry_agrees_with_torchvision() {
-    let path = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/reference/architectures.json"
-    ));
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return;
-    }
+    let path = test_support::reference_path("architectures.json");
     let reference: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let mut count = 0;
     for (architecture, facts) in reference.as_object().unwrap() {

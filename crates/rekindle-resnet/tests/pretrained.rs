@@ -6,38 +6,52 @@ mod common;
 use burn::prelude::*;
 use rekindle_resnet::weights::{self, CheckOptions, ModelInfo};
 use rekindle_resnet::{Architecture, Error, Preprocess, Pretrained, ResNet, STAGES, state_dict};
+use test_support::{Reference, relative_error, shared};
+
+/// Relative error that the README announces.
+const WITHIN: f64 = 3e-6;
 
 #[test]
 fn activations_are_pytorchs() {
     let (Some(weights), Some(reference)) = (
-        common::shared("data/weights/resnet18-standin.pth"),
-        common::shared("reference/resnet18_eval.safetensors"),
+        shared("data/weights/resnet18-standin.pth"),
+        shared("reference/resnet18_eval.safetensors"),
     ) else {
         return;
     };
     let device = Device::flex();
     let pretrained = Pretrained::open(weights, &device).unwrap();
     assert_eq!(pretrained.architecture, "resnet18");
-    let reference = common::Reference::open(&reference);
+    let reference = Reference::open(&reference);
     agrees_with_pytorch(&pretrained.model, &reference, &device);
     #[cfg(feature = "kernels")]
     agrees_with_pytorch(&pretrained.model.with_kernels(false), &reference, &device);
 }
 
-fn agrees_with_pytorch(model: &ResNet, reference: &common::Reference, device: &Device) {
-    let intermediates = model.forward_intermediates(reference.tensor("input", device));
+fn agrees_with_pytorch(model: &ResNet, reference: &Reference, device: &Device) {
+    let input = common::tensor::<4>(reference, "input", device);
+    let intermediates = model.forward_intermediates(input.clone());
     let last = intermediates[4].clone();
     for (stage, activations) in STAGES.iter().zip(intermediates) {
-        let error = reference.relative_error(stage, activations);
+        let error = common::relative_error(reference, stage, activations);
         println!("{stage}: relative error {error:.1e}");
-        assert!(error < 1e-4, "{stage}: {error:e}");
+        assert!(error < WITHIN, "{stage}: {error:e}");
     }
-    let features = reference.relative_error("features", model.pool(last.clone()));
-    let logits = reference.relative_error("logits", model.forward_head(last));
-    let at_once = model.forward(reference.tensor("input", device));
-    let at_once = reference.relative_error("logits", at_once);
+    let features = common::relative_error(reference, "features", model.pool(last.clone()));
+    let logits = common::relative_error(reference, "logits", model.forward_head(last));
+    let at_once = common::relative_error(reference, "logits", model.forward(input));
     println!("features {features:.1e}, logits {logits:.1e}, at once {at_once:.1e}");
-    assert!(features < 1e-4 && logits < 1e-4 && at_once < 1e-4);
+    assert!(features < WITHIN && logits < WITHIN && at_once < WITHIN);
+}
+
+#[cfg(feature = "kernels")]
+#[test]
+fn activations_are_pytorchs_on_every_instruction_set() {
+    if shared("data/weights/resnet18-standin.pth").is_some() {
+        for isa in rekindle_kernels::Isa::available() {
+            test_support::rerun("activations_are_pytorchs", "REKINDLE_ISA", &isa.to_string());
+        }
+    }
 }
 
 #[test]
@@ -120,7 +134,7 @@ fn a_grey_stem_sums_the_weights_over_the_channels() {
         let found = other.forward(image.clone().repeat_dim(1, channels));
         let [found, expected] = [found, expected.clone()]
             .map(|logits| logits.into_data().iter::<f32>().collect::<Vec<_>>());
-        let error = common::relative_error(&found, &expected);
+        let error = relative_error(&found, &expected);
         // Two channels keep red and green: scaled, but not the same filter.
         if channels != 2 {
             assert!(error < 1e-5, "{channels} channels: {error:e}");

@@ -15,7 +15,7 @@ use networks::{configurations, images};
 fn quantized(model: &ResNet, stages: usize, images: &Tensor<4>) -> Option<QuantizedStages> {
     match model.quantize_stages(stages, std::slice::from_ref(images)) {
         Err(Error::NotQuantizable { reason, .. }) if reason.contains("this machine") => {
-            eprintln!("skipped: {reason}");
+            test_support::skip(test_support::Needs::Instructions, reason);
             None
         }
         quantized => Some(quantized.unwrap()),

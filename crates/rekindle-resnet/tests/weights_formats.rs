@@ -6,15 +6,16 @@ mod pytorch;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use burn::prelude::Device;
 use half::{bf16, f16};
 use pytorch::{Nesting, Stored, floats, longs, write_legacy, write_zip};
 use rekindle_resnet::weights::{
     self, CheckOptions, ElementType, Format, ModelInfo, TensorOut, write_burnpack,
     write_safetensors,
 };
-use rekindle_resnet::{Error, Preprocess};
+use rekindle_resnet::{Architecture, Error, Preprocess, state_dict};
 
 const WEIGHT: [f32; 6] = [1.0, -2.5, 0.0, 3.25, 1e-8, -65504.0];
 
@@ -372,22 +373,45 @@ fn bad_metadata_names_the_entry() {
     );
 }
 
-fn shared(file: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(file);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
+/// torchvision's names and shapes by architecture.
+fn torchvisions() -> serde_json::Value {
+    let path = test_support::reference_path("architectures.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Files that `torch.save` wrote, today's format and the one before, value by value.
+#[test]
+fn files_of_torch_save_have_every_tensor() {
+    let config = Architecture::ResNet18
+        .config()
+        .with_stem_width(2)
+        .with_num_classes(3);
+    let shapes = state_dict::shapes(&config.init(&Device::flex()));
+    for (file, format) in [
+        ("resnet18-zip.pth", Format::PytorchZip),
+        ("resnet18-legacy.pth", Format::PytorchLegacy),
+    ] {
+        let path = test_support::reference_path(file);
+        let checkpoint = weights::read(&path).unwrap();
+        assert_eq!(checkpoint.format, format);
+        assert_eq!(checkpoint.architecture(), Some("resnet18"));
+        assert_eq!(checkpoint.classes(), Some(3));
+        weights::check(&checkpoint, &shapes, CheckOptions::default()).unwrap();
+        let mut formula = test_support::StateDict::new(shapes.clone());
+        for (name, _) in &shapes {
+            let found = checkpoint.read_f32(name).unwrap();
+            assert_eq!(found, formula.next(name), "{file} {name}");
+        }
+        let other = expected(&torchvisions(), "resnet34");
+        let error = weights::check(&checkpoint, &other, CheckOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("those of resnet18"), "{error}");
     }
-    Some(path)
 }
 
 /// Names and shapes of real files against PyTorch's own list of them.
 #[test]
 fn real_checkpoints_have_every_tensor_of_their_architecture() {
-    let Some(list) = shared("reference/architectures.json") else {
-        return;
-    };
-    let list: serde_json::Value = serde_json::from_slice(&fs::read(list).unwrap()).unwrap();
+    let list = torchvisions();
     for (file, architecture, format) in [
         (
             "data/weights/resnet18-standin.pth",
@@ -400,7 +424,9 @@ fn real_checkpoints_have_every_tensor_of_their_architecture() {
             Format::Safetensors,
         ),
     ] {
-        let Some(path) = shared(file) else { return };
+        let Some(path) = test_support::shared(file) else {
+            return;
+        };
         let checkpoint = weights::read(&path).unwrap();
         assert_eq!(checkpoint.format, format);
         assert_eq!(checkpoint.architecture(), Some(architecture));
@@ -439,10 +465,7 @@ fn expected(list: &serde_json::Value, architecture: &str) -> Vec<(String, Vec<us
 /// The ten architectures tell themselves apart by their shapes alone.
 #[test]
 fn every_architecture_is_recognised() {
-    let Some(list) = shared("reference/architectures.json") else {
-        return;
-    };
-    let list: serde_json::Value = serde_json::from_slice(&fs::read(list).unwrap()).unwrap();
+    let list = torchvisions();
     let folder = tempfile::tempdir().unwrap();
     for architecture in list.as_object().unwrap().keys() {
         // The first stage and one name of each later block hold all that the guess looks at.

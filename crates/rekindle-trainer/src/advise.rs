@@ -24,7 +24,7 @@ const CELL_SIZE: usize = 8;
 /// expect, with the defaults of [`Advise`].
 ///
 /// ```no_run
-/// use burn::tensor::Device;
+/// use rekindle_trainer::burn::tensor::Device;
 ///
 /// let weights = ["resnet18-f37072fd.pth", "resnet50-11ad3fa6.pth"];
 /// let advice = rekindle_trainer::advise("hymenoptera", &weights, &Device::flex())?;

@@ -24,7 +24,7 @@ use crate::{Observer, Predictions, TrainerError, fit};
 /// whatever `device` is.
 ///
 /// ```no_run
-/// use burn::tensor::Device;
+/// use rekindle_trainer::burn::tensor::Device;
 ///
 /// let tuned = rekindle_trainer::fine_tune("hymenoptera", "resnet18-f37072fd.pth", &Device::flex())?;
 /// println!("accuracy {:.3} in {:.1} s", tuned.accuracy(), tuned.seconds);

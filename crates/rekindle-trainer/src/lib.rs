@@ -62,6 +62,8 @@ mod sources;
 mod text;
 mod trainer;
 
+pub use burn;
+
 #[cfg(feature = "tui")]
 pub use dashboard::Dashboard;
 pub use early_stopping::{BestEpoch, EarlyStopping, Monitor};

@@ -24,7 +24,7 @@ const BATCH: usize = 16;
 /// A classifier with its classes and its preprocessing, from a file of weights or a run directory and nothing else.
 ///
 /// ```no_run
-/// use burn::tensor::Device;
+/// use rekindle_trainer::burn::tensor::Device;
 /// use rekindle_trainer::Model;
 ///
 /// let model = Model::open("ants-bees.safetensors", &Device::flex())?;

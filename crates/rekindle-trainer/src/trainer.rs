@@ -40,7 +40,7 @@ impl Source {
 /// Trains a classifier on data, by a strategy and a recipe.
 ///
 /// ```no_run
-/// use burn::tensor::Device;
+/// use rekindle_trainer::burn::tensor::Device;
 /// use rekindle_resnet::Pretrained;
 /// use rekindle_trainer::{Progress, ProgressMode, Recipe, Source, Trainer, TransferData};
 /// use rekindle_transfer::{Classifier, Strategy};

@@ -270,9 +270,13 @@ fn a_disk_that_fills_up_loses_nothing_that_was_saved() {
     match status {
         Ok(status) if status.success() => {}
         Ok(status) if status.code() != Some(101) => {
-            println!("skipped: this machine doesn't let a test mount a small disk ({status})");
+            let reason = format!("this machine doesn't let a test mount a small disk ({status})");
+            test_support::skip(test_support::Needs::Permission, reason);
         }
         Ok(status) => panic!("{status}"),
-        Err(error) => println!("skipped: no unshare here ({error})"),
+        Err(error) => {
+            let reason = format!("the program unshare can't be run ({error})");
+            test_support::skip(test_support::Needs::Program, reason);
+        }
     }
 }

@@ -342,7 +342,10 @@ fn a_place_without_permission_is_called_so() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(folder.path().join("probe"), "").is_ok() {
-        println!("skipped: this user may write everywhere");
+        test_support::skip(
+            test_support::Needs::Permission,
+            "this user may write everywhere",
+        );
         return;
     }
     let error = RunDirectory::create(folder.path().join("run"), &RunRecord::new("x"), &classes())

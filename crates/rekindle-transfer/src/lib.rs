@@ -22,6 +22,8 @@ mod initialise;
 pub mod objective;
 pub mod tuning;
 
+pub use burn;
+
 pub use backbone::{Backbone, FrozenPrefix, QuantizedPrefix};
 pub use classifier::Classifier;
 pub use error::TransferError;

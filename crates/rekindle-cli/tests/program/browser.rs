@@ -23,7 +23,10 @@ fn look(picture: &Path) -> (f64, usize) {
 #[test]
 fn the_report_shows_in_light_and_dark_and_prints() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium (set CHROMIUM to its program)");
+        test_support::skip(
+            test_support::Needs::Program,
+            "there is no Chromium (set CHROMIUM to its program)",
+        );
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -18,6 +18,25 @@ pub fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
     })
 }
 
+/// Slopes, steps and a fine grid; the same as `drawing` in `tests/reference/pixels.py`.
+pub fn drawing(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let step = if (x / 9 + y / 7) % 2 == 0 { 220 } else { 35 };
+        Rgb([(x * 5 + y * 2) as u8, step, (x * y / 3) as u8])
+    })
+}
+
+/// Waves of a few cycles, as smooth as a photograph.
+pub fn waves(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let wave = |a: f64, b: f64| {
+            let (across, down) = ((f64::from(x) * a).sin(), (f64::from(y) * b).cos());
+            (128.0 + 100.0 * across * down) as u8
+        };
+        Rgb([wave(0.09, 0.05), wave(0.04, 0.11), wave(0.07, 0.03)])
+    })
+}
+
 pub fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.into().write_to(&mut bytes, format).unwrap();

@@ -1,41 +1,48 @@
-//! Against Pillow's pixels in `shared/reference/preprocess.safetensors`.
+//! Against Pillow's pixels: of drawings, kept in `tests/reference`, and of photographs in the optional `../shared`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use image::RgbImage;
+use image::{ImageFormat, RgbImage};
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{
-    DecodeOptions, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, Pipeline,
-    Transform, decode_file, verify,
+    DecodeOptions, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Interpolation, Loader,
+    Pipeline, Transform, decode_file, verify,
 };
-use safetensors::SafeTensors;
+use test_support::{Reference, reference, reference_path, shared};
 
-fn shared() -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared"));
-    if path.join("reference").is_dir() && path.join("data").is_dir() {
-        return Some(path);
-    }
-    println!("skipped: {} is absent", path.display());
-    None
-}
+use crate::made::{drawing, encode, waves, write};
 
-/// The pictures by file and by what was done.
-fn reference(shared: &std::path::Path) -> BTreeMap<String, BTreeMap<String, RgbImage>> {
-    let bytes = std::fs::read(shared.join("reference/preprocess.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let mut files: BTreeMap<String, BTreeMap<String, RgbImage>> = BTreeMap::new();
-    for (name, tensor) in tensors.tensors() {
+/// Grey levels by which a resize may differ from Pillow's on the same pixels: at most, and on average.
+const RESIZE_WITHIN: (u8, f64) = (1, 0.01);
+/// The same of our JPEG decoder, alone or behind a resize.
+const DECODER_WITHIN: (u8, f64) = (4, 0.4);
+
+type Pictures = BTreeMap<String, BTreeMap<String, RgbImage>>;
+
+/// The pictures of a file of numbers, by source and by what was done.
+fn pictures(numbers: &Reference) -> Pictures {
+    let mut files = Pictures::new();
+    for name in numbers.names() {
         let (file, what) = name.split_once('|').unwrap();
-        let (height, width) = (tensor.shape()[0] as u32, tensor.shape()[1] as u32);
-        let picture = RgbImage::from_raw(width, height, tensor.data().to_vec()).unwrap();
+        let (shape, pixels) = numbers.bytes(&name);
+        let picture = RgbImage::from_raw(shape[1] as u32, shape[0] as u32, pixels).unwrap();
         files
             .entry(file.to_string())
             .or_default()
             .insert(what.to_string(), picture);
     }
     files
+}
+
+/// Photographs by Pillow, and the folder that they are in.
+fn photographs() -> Option<(Pictures, PathBuf)> {
+    let path = shared("reference/preprocess.safetensors")?;
+    Some((
+        pictures(&Reference::open(&path)),
+        shared("data/hymenoptera")?,
+    ))
 }
 
 /// Does to `decoded` what the key says.
@@ -49,11 +56,17 @@ fn redo(decoded: &RgbImage, what: &str) -> RgbImage {
             .parse()
             .unwrap()
     };
+    let interpolation = match what.rsplit('_').next() {
+        Some("bicubic") => Interpolation::Bicubic,
+        Some("lanczos") => Interpolation::Lanczos,
+        Some("nearest") => Interpolation::Nearest,
+        _ => Interpolation::Bilinear,
+    };
     if what.starts_with("resize") {
         return Pipeline::new([
             Transform::Resize {
                 size: number(what, "resize"),
-                interpolation: Default::default(),
+                interpolation,
             },
             Transform::CenterCrop {
                 size: number(what, "center"),
@@ -72,7 +85,7 @@ fn redo(decoded: &RgbImage, what: &str) -> RgbImage {
         size,
         scale: (1.0, 1.0),
         ratio: (ratio, ratio),
-        interpolation: Default::default(),
+        interpolation,
     }])
     .apply_to_pixels(&part, &mut rng)
 }
@@ -95,67 +108,102 @@ fn difference(a: &RgbImage, b: &RgbImage) -> Difference {
 }
 
 #[test]
-fn resizing_pillows_own_pixels_agrees_within_one_grey_level() {
-    let Some(shared) = shared() else { return };
+fn resizing_drawings_agrees_with_pillow_within_one_grey_level() {
     let mut checked = 0;
-    let (mut most, mut worst_mean) = (0, 0.0_f64);
-    for (file, pictures) in reference(&shared) {
-        let Some(decoded) = pictures.get("decoded") else {
+    for (source, pictures) in pictures(&reference("pixels.safetensors")) {
+        let Some(size) = source.strip_prefix("drawing") else {
             continue;
         };
-        for (what, expected) in pictures.iter().filter(|(what, _)| *what != "decoded") {
-            let d = difference(&redo(decoded, what), expected);
-            println!("{file} {what}: at most {}, mean {:.5}", d.most, d.mean);
-            assert!(
-                d.most <= 1 && d.mean <= 0.2,
-                "{file} {what}: {} {}",
-                d.most,
-                d.mean
-            );
-            most = most.max(d.most);
-            worst_mean = worst_mean.max(d.mean);
-            checked += 1;
-        }
+        let (width, height) = size.split_once('x').unwrap();
+        let drawn = drawing(width.parse().unwrap(), height.parse().unwrap());
+        checked += compare_resized(&source, &drawn, &pictures, RESIZE_WITHIN);
     }
-    assert_eq!(checked, 12);
-    println!("resize: at most {most} grey levels, mean at worst {worst_mean:.5}");
+    assert_eq!(checked, 27);
 }
 
 #[test]
-fn our_decoder_and_resize_stay_near_pillows() {
-    let Some(shared) = shared() else { return };
-    let data = shared.join("data/hymenoptera");
-    let (mut decoder_most, mut decoder_mean) = (0, 0.0_f64);
-    let (mut most, mut worst_mean, mut checked) = (0, 0.0_f64, 0);
-    for (file, pictures) in reference(&shared) {
-        let ours = decode_file(&data.join(&file), &DecodeOptions::default()).unwrap();
-        for (what, expected) in &pictures {
-            if what == "decoded" {
-                let d = difference(&ours, expected);
-                println!("{file} decoded: at most {}, mean {:.4}", d.most, d.mean);
-                decoder_most = decoder_most.max(d.most);
-                decoder_mean = decoder_mean.max(d.mean);
-                continue;
-            }
-            let d = difference(&redo(&ours, what), expected);
-            println!("{file} {what}: at most {}, mean {:.4}", d.most, d.mean);
-            most = most.max(d.most);
-            worst_mean = worst_mean.max(d.mean);
-            checked += 1;
+fn resizing_photographs_agrees_with_pillow_within_one_grey_level() {
+    let Some((photographs, _)) = photographs() else {
+        return;
+    };
+    let mut checked = 0;
+    for (file, pictures) in photographs {
+        if let Some(decoded) = pictures.get("decoded") {
+            checked += compare_resized(&file, decoded, &pictures, RESIZE_WITHIN);
         }
     }
-    println!("decoder alone: at most {decoder_most}, mean at worst {decoder_mean:.4}");
-    println!(
-        "decoder and resize: at most {most}, mean at worst {worst_mean:.4}, {checked} pictures"
-    );
-    assert!(checked >= 40);
-    assert!(most <= 5 && worst_mean <= 0.5);
+    assert_eq!(checked, 12);
+}
+
+/// Compares everything that was done to a picture; returns how many things these were.
+fn compare_resized(
+    source: &str,
+    picture: &RgbImage,
+    pictures: &BTreeMap<String, RgbImage>,
+    within: (u8, f64),
+) -> usize {
+    let resized = pictures.iter().filter(|(what, _)| *what != "decoded");
+    let mut checked = 0;
+    for (what, expected) in resized {
+        let d = difference(&redo(picture, what), expected);
+        println!("{source} {what}: at most {}, mean {:.5}", d.most, d.mean);
+        assert!(
+            d.most <= within.0 && d.mean <= within.1,
+            "{source} {what}: {} {}",
+            d.most,
+            d.mean
+        );
+        checked += 1;
+    }
+    checked
+}
+
+#[test]
+fn small_jpegs_are_decoded_and_resized_as_by_pillow() {
+    let mut checked = 0;
+    for (file, pictures) in pictures(&reference("pixels.safetensors")) {
+        if !file.ends_with(".jpg") {
+            continue;
+        }
+        let path = reference_path("pictures").join(&file);
+        checked += compare_decoded(&file, &path, &pictures);
+    }
+    assert_eq!(checked, 24);
+}
+
+#[test]
+fn photographs_are_decoded_and_resized_as_by_pillow() {
+    let Some((photographs, folder)) = photographs() else {
+        return;
+    };
+    let mut checked = 0;
+    for (file, pictures) in photographs {
+        checked += compare_decoded(&file, &folder.join(&file), &pictures);
+    }
+    assert_eq!(checked, 51);
+}
+
+/// Compares a file as we decode it, as it is and resized; returns how many pictures these were.
+fn compare_decoded(file: &str, path: &Path, pictures: &BTreeMap<String, RgbImage>) -> usize {
+    let ours = decode_file(path, &DecodeOptions::default()).unwrap();
+    let decoded = pictures.get("decoded").map_or(0, |expected| {
+        let d = difference(&ours, expected);
+        println!("{file} decoded: at most {}, mean {:.4}", d.most, d.mean);
+        assert!(
+            d.most <= DECODER_WITHIN.0 && d.mean <= DECODER_WITHIN.1,
+            "{file}"
+        );
+        1
+    });
+    decoded + compare_resized(file, &ours, pictures, DECODER_WITHIN)
 }
 
 #[test]
 fn hymenoptera_has_the_tutorials_images() {
-    let Some(shared) = shared() else { return };
-    let (train, val) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    let Some(folder) = shared("data/hymenoptera") else {
+        return;
+    };
+    let (train, val) = ImageFolder::open_train_val(folder).unwrap();
     assert_eq!(train.classes(), ["ants", "bees"]);
     assert_eq!(
         (train.class_counts(), val.class_counts()),
@@ -185,8 +233,10 @@ fn hymenoptera_has_the_tutorials_images() {
 #[test]
 #[ignore = "a measurement"]
 fn throughput() {
-    let Some(shared) = shared() else { return };
-    let (train, _) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    let Some(folder) = shared("data/hymenoptera") else {
+        return;
+    };
+    let (train, _) = ImageFolder::open_train_val(folder).unwrap();
     let start = Instant::now();
     for sample in train.samples() {
         decode_file(&sample.path, &DecodeOptions::default()).unwrap();
@@ -217,35 +267,56 @@ fn throughput() {
 /// Photographs of about 500 x 375 cropped to 32 and 64: decoded at a quarter or a half.
 #[test]
 fn photographs_at_reduced_scale_stay_within_the_tolerance() {
-    let Some(shared) = shared() else { return };
-    let (_, val) = ImageFolder::open_train_val(shared.join("data/hymenoptera")).unwrap();
+    let Some(folder) = shared("data/hymenoptera") else {
+        return;
+    };
+    let (_, val) = ImageFolder::open_train_val(folder).unwrap();
     for size in [32, 64] {
-        let pipeline = Pipeline::imagenet_train(size, IMAGENET_MEAN, IMAGENET_STD);
-        let reduced = ImageDataset::new(&val, pipeline.clone()).unwrap();
-        let full = ImageDataset::new(&val, pipeline)
-            .unwrap()
-            .decode_options(DecodeOptions {
-                reduced_scale: false,
-                ..DecodeOptions::default()
-            });
-        let mut means = Vec::new();
-        let mut most = 0;
-        for index in 0..val.len() {
-            let a = reduced.render_pixels(index, 0, 0, 0).unwrap();
-            let d = difference(&a, &full.render_pixels(index, 0, 0, 0).unwrap());
-            if d.mean > 0.0 {
-                means.push(d.mean);
-                most = most.max(d.most);
-            }
-        }
-        means.sort_by(f64::total_cmp);
-        let (median, worst) = (means[means.len() / 2], means[means.len() - 1]);
-        println!(
-            "crop {size}: {} of {} reduced, mean {median:.3} in the median, {worst:.3} at worst, \
-             a value at most {most}",
-            means.len(),
-            val.len()
-        );
-        assert!(means.len() > 20 && median < 1.5 && worst < 6.0);
+        let means = reduced_against_full(&val, size);
+        assert!(means.len() > 20, "{}", means.len());
     }
+}
+
+/// The same of drawings.
+#[test]
+fn drawings_at_reduced_scale_stay_within_the_tolerance() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (width, height)) in [(500, 375), (375, 500), (640, 480)].into_iter().enumerate() {
+        let jpeg = encode(waves(width, height), ImageFormat::Jpeg);
+        write(folder.path().join(format!("a/{number}.jpg")), &jpeg);
+    }
+    let folder = ImageFolder::open(folder.path()).unwrap();
+    for size in [32, 64] {
+        assert!(!reduced_against_full(&folder, size).is_empty());
+    }
+}
+
+/// Mean grey levels between pictures decoded at a reduced scale and in full, cropped for training to `size`;
+/// the median is held below 1.5, the worst below 6.
+fn reduced_against_full(folder: &ImageFolder, size: u32) -> Vec<f64> {
+    let pipeline = Pipeline::imagenet_train(size, IMAGENET_MEAN, IMAGENET_STD);
+    let reduced = ImageDataset::new(folder, pipeline.clone()).unwrap();
+    let full = ImageDataset::new(folder, pipeline)
+        .unwrap()
+        .decode_options(DecodeOptions {
+            reduced_scale: false,
+            ..DecodeOptions::default()
+        });
+    let mut means = Vec::new();
+    for index in 0..folder.len() {
+        let a = reduced.render_pixels(index, 0, 0, 0).unwrap();
+        let d = difference(&a, &full.render_pixels(index, 0, 0, 0).unwrap());
+        if d.mean > 0.0 {
+            means.push(d.mean);
+        }
+    }
+    means.sort_by(f64::total_cmp);
+    let (median, worst) = (means[means.len() / 2], means[means.len() - 1]);
+    println!(
+        "crop {size}: {} of {} reduced, mean {median:.3} in the median, {worst:.3} at worst",
+        means.len(),
+        folder.len()
+    );
+    assert!(median < 1.5 && worst < 6.0, "{median} {worst}");
+    means
 }

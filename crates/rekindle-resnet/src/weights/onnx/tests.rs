@@ -10,38 +10,23 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
+use sha2::{Digest, Sha256};
+
 use super::proto::{AttributeProto, ModelProto, NodeProto};
 use super::*;
 use crate::{Architecture, Preprocess, Pretrained, ResNetConfig, state_dict};
 
-/// A network whose weights, statistics included, are a formula of name and index.
+/// A network whose weights, statistics included, are a formula.
 fn network(config: &ResNetConfig) -> ResNet {
     let model = config.init(&Device::flex());
-    let shapes: BTreeMap<String, Vec<usize>> = state_dict::shapes(&model).into_iter().collect();
-    state_dict::assign(model, |name| {
-        let shape = &shapes[name];
-        let count: usize = shape.iter().product();
-        let fan_in: usize = shape.iter().skip(1).product();
-        let salt = name.bytes().map(f32::from).sum::<f32>();
-        let value = |index: usize| {
-            let wave = (index as f32 * 0.37 + salt).sin();
-            match name.rsplit('.').next() {
-                Some("running_var") => 1.0 + 0.5 * wave,
-                // Small, so that a hundred residual blocks don't add up to millions.
-                Some("weight") if shape.len() == 1 => 0.35 + 0.15 * wave,
-                Some("weight") => wave * (2.0 / fan_in as f32).sqrt(),
-                _ => 0.1 * wave,
-            }
-        };
-        Some((0..count).map(value).collect())
-    })
+    let mut weights = test_support::StateDict::new(state_dict::shapes(&model));
+    state_dict::assign(model, |name| Some(weights.next(name)))
 }
 
-fn images(config: &ResNetConfig, count: usize, side: usize) -> Tensor<4> {
-    let shape = [count, config.in_channels, side, side];
-    let values = (0..shape.iter().product::<usize>()).map(|i| (i as f32 * 0.11).sin());
+fn images(count: usize, side: usize) -> Tensor<4> {
+    let values = test_support::images(count, side, side);
     Tensor::from_data(
-        TensorData::new(values.collect::<Vec<_>>(), shape),
+        TensorData::new(values, [count, 3, side, side]),
         &Device::flex(),
     )
 }
@@ -71,7 +56,7 @@ fn node_by_node_it_computes_what_the_network_does() {
             ..narrow(architecture)
         };
         let model = network(&config);
-        let x = images(&config, 2, 64);
+        let x = images(2, 64);
         let expected = model.forward(x.clone());
         let bytes = super::model(&model, &info()).encode_to_vec();
         let read = ModelProto::decode(bytes.as_slice()).unwrap();
@@ -96,7 +81,7 @@ fn without_a_classifier_it_gives_features() {
     let read = super::model(&model, &ModelInfo::default());
     let graph = read.graph.as_ref().unwrap();
     assert_eq!(graph.output[0].name.as_deref(), Some("features"));
-    let x = images(&config, 1, 40);
+    let x = images(1, 40);
     let expected = model.forward(x.clone());
     let difference = evaluate(&read, x) - expected.clone();
     let scale = expected.abs().max().into_scalar::<f32>();
@@ -148,6 +133,72 @@ fn a_place_that_cannot_be_written_to_is_an_error() {
     assert!(matches!(error, Error::Write { .. }), "{error}");
 }
 
+/// SHA-256 of the graph, weights included and metadata not.
+fn graph_digest(model: &ModelProto) -> String {
+    let graph = model.graph.as_ref().unwrap().encode_to_vec();
+    Sha256::digest(graph)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+#[derive(serde::Deserialize)]
+struct Kept {
+    graph: String,
+    logits: Vec<f32>,
+}
+
+/// The graph is, bit for bit, the one that onnxruntime was asked about, and the network gives its answer.
+#[test]
+fn the_logits_that_onnxruntime_gave_are_the_networks() {
+    let kept = std::fs::read(test_support::reference_path("onnx.json")).unwrap();
+    let kept: BTreeMap<String, Kept> = serde_json::from_slice(&kept).unwrap();
+    for architecture in Architecture::ALL {
+        let config = narrow(architecture);
+        let network = network(&config);
+        let kept = &kept[architecture.name()];
+        assert_eq!(
+            graph_digest(&super::model(&network, &info())),
+            kept.graph,
+            "{architecture}: the graph has changed; ask onnxruntime again as tests/reference/onnxruntime_logits.py says"
+        );
+        let expected: Vec<f32> = network.forward(images(2, 64)).into_data().iter().collect();
+        assert_logits_agree(&architecture.to_string(), &kept.logits, &expected);
+    }
+}
+
+/// Writes what `tests/reference/onnxruntime_logits.py` reads.
+#[test]
+#[ignore = "writes files for tests/reference/onnxruntime_logits.py"]
+fn the_files_that_onnxruntime_is_asked_about() {
+    let folder = std::env::var("REKINDLE_ONNX_OUT").expect("REKINDLE_ONNX_OUT names a folder");
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder).unwrap();
+    for architecture in Architecture::ALL {
+        let file = |extension: &str| folder.join(format!("{architecture}.{extension}"));
+        let network = network(&narrow(architecture));
+        network.save_onnx(file("onnx"), &info()).unwrap();
+        let digest = graph_digest(&super::model(&network, &info()));
+        std::fs::write(file("sha256"), digest).unwrap();
+        write_floats(&file("images"), &images(2, 64));
+    }
+}
+
+/// Within 1e-4 of the larger of 1 and the largest logit.
+fn assert_logits_agree(name: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0f32, |most, v| most.max(v.abs()));
+    let difference = found
+        .iter()
+        .zip(expected)
+        .fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    println!("{name}: logits differ by {difference:.2e} of {scale:.2}");
+    assert!(
+        difference <= 1e-4 * scale.max(1.0),
+        "{name}: {difference} of {scale}"
+    );
+}
+
 #[test]
 fn onnxruntime_gives_the_same_logits() {
     compare_with_onnxruntime(&Architecture::ALL.map(narrow), 64);
@@ -183,7 +234,9 @@ fn compare_with_onnxruntime(configs: &[ResNetConfig], side: usize) {
         .args(["-c", "import onnxruntime, numpy"])
         .output();
     if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} has no onnxruntime (set REKINDLE_PYTHON to one that has)");
+        let reason =
+            format!("{python} has no onnxruntime (set REKINDLE_PYTHON to a Python that has)");
+        test_support::skip(test_support::Needs::Program, reason);
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -191,7 +244,7 @@ fn compare_with_onnxruntime(configs: &[ResNetConfig], side: usize) {
     for config in configs {
         let model = network(config);
         model.save_onnx(file("model.onnx"), &info()).unwrap();
-        let x = images(config, 2, side);
+        let x = images(2, side);
         write_floats(&file("images"), &x);
         let shape = x.dims().map(|extent| extent.to_string()).join(",");
         let output = Command::new(&python)
@@ -205,20 +258,11 @@ fn compare_with_onnxruntime(configs: &[ResNetConfig], side: usize) {
 
         let expected: Vec<f32> = model.forward(x).into_data().iter::<f32>().collect();
         let found = read_floats(&file("logits"));
-        assert_eq!(found.len(), expected.len());
-        let scale = expected.iter().fold(0f32, |most, v| most.max(v.abs()));
-        let difference = found
-            .iter()
-            .zip(&expected)
-            .fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-        eprintln!(
-            "{:?} {:?} groups {} width {}: logits differ by {difference:.2e} of {scale:.2}",
+        let name = format!(
+            "{:?} {:?} groups {} width {}",
             config.block, config.layers, config.groups, config.width_per_group
         );
-        assert!(
-            difference <= 1e-4 * scale.max(1.0),
-            "{difference} of {scale}"
-        );
+        assert_logits_agree(&name, &found, &expected);
     }
 }
 

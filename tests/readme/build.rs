@@ -1,0 +1,30 @@
+//! Takes the front page out of each crate's `lib.rs`.
+
+use std::path::Path;
+use std::{env, fs};
+
+fn main() {
+    let out = env::var("OUT_DIR").expect("cargo names a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for name in [
+        "rekindle",
+        "imagefolder",
+        "kernels",
+        "resnet",
+        "trainer",
+        "transfer",
+    ] {
+        let source = match name {
+            "rekindle" => root.join("src/lib.rs"),
+            name => root.join(format!("crates/rekindle-{name}/src/lib.rs")),
+        };
+        println!("cargo::rerun-if-changed={}", source.display());
+        let text = fs::read_to_string(&source).expect("a crate's front page");
+        let page: String = text
+            .lines()
+            .map_while(|line| line.strip_prefix("//!"))
+            .flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"])
+            .collect();
+        fs::write(Path::new(&out).join(format!("{name}.md")), page).expect("a place to write to");
+    }
+}
