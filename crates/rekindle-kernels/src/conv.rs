@@ -25,6 +25,17 @@ pub struct Conv2dParams {
     pub groups: usize,
 }
 
+impl std::fmt::Display for Conv2dParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [height, width] = self.kernel;
+        write!(
+            f,
+            "{} to {} channels, {height} x {width}, stride {}, padding {}, {} group(s)",
+            self.in_channels, self.out_channels, self.stride, self.padding, self.groups
+        )
+    }
+}
+
 impl Conv2dParams {
     /// A square filter with the padding that keeps `ceil(size / stride)` pixels, and one group.
     pub fn new(in_channels: usize, out_channels: usize, kernel: usize, stride: usize) -> Self {
@@ -107,7 +118,7 @@ impl Conv2dParams {
         } = *self;
         if i == 0 || o == 0 || g == 0 || kh == 0 || kw == 0 {
             return Err(KernelError::InvalidLayer(format!(
-                "channels, groups and kernel must be at least 1, found {self:?}"
+                "channels, groups and kernel must be at least 1, found {self}"
             )));
         }
         if !i.is_multiple_of(g) || !o.is_multiple_of(g) {

@@ -254,6 +254,41 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns true where a name or a combination of options was asked for that there is not, as opposed to a file, a
+    /// download or a network that failed.
+    pub fn is_invalid_option(&self) -> bool {
+        match self {
+            Self::UnknownArchitecture { .. }
+            | Self::UnknownWeights { .. }
+            | Self::NotQuantizable { .. } => true,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::EmptyFile { .. }
+            | Self::HtmlInsteadOfWeights { .. }
+            | Self::UnknownFormat { .. }
+            | Self::Truncated { .. }
+            | Self::Corrupt { .. }
+            | Self::ForeignCode { .. }
+            | Self::NoTensors { .. }
+            | Self::DuplicateTensor { .. }
+            | Self::MissingTensor { .. }
+            | Self::Mismatch(_)
+            | Self::WrongElementType { .. }
+            | Self::NotFinite { .. }
+            | Self::InvalidMetadata { .. }
+            | Self::NoCacheDirectory
+            | Self::Offline { .. }
+            | Self::NoNetwork { .. }
+            | Self::HttpStatus { .. }
+            | Self::HtmlInsteadOfFile { .. }
+            | Self::Interrupted { .. }
+            | Self::ChecksumMismatch { .. }
+            | Self::DamagedCache { .. }
+            | Self::InvalidRequest { .. }
+            | Self::UnsafeArchive { .. } => false,
+        }
+    }
+
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Read { path, source }

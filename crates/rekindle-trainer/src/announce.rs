@@ -3,10 +3,10 @@
 use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Plan};
 
-use crate::TrainerError;
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
+use crate::{TrainerError, text};
 
 /// Tells every observer.
 pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
@@ -52,7 +52,7 @@ pub(crate) fn announce<B: Backbone>(
             .sum(),
         epochs: trainer.recipe.epochs,
         batch_size: trainer.recipe.batch_size,
-        device: format!("{:?}", trainer.device),
+        device: text::device(&trainer.device),
         seed: trainer.recipe.seed,
         directory: writer.as_ref().map(|writer| writer.path().to_path_buf()),
         resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),

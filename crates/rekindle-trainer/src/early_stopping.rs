@@ -35,6 +35,7 @@ impl Monitor {
 /// Stop when the monitored figure hasn't improved for some epochs (Prechelt, "Early Stopping — But
 /// When?", 1998).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
     /// The figure to watch.
     #[serde(default)]

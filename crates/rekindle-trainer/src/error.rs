@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rekindle_imagefolder::ErrorKind;
+
 use crate::Shortage;
 
 /// An error of this crate; every message says what was found, what was expected, where, and what to do.
@@ -39,7 +41,7 @@ pub enum TrainerError {
     },
 
     /// A new run was to be written where there already is something.
-    #[error("{} exists already and isn't empty; resume that run, or choose another path for the new one", path.display())]
+    #[error("{} is there already; resume that run (--resume), or choose another folder for the new one (--out)", path.display())]
     RunDirectoryExists {
         /// The path asked for.
         path: PathBuf,
@@ -128,6 +130,26 @@ pub enum TrainerError {
         found: String,
         /// What it may be.
         expected: &'static str,
+    },
+
+    /// A file with a recipe that can't be followed.
+    #[error("{}: {problem}", path.display())]
+    InvalidRecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// The key and what is wrong with it.
+        problem: String,
+    },
+
+    /// Weights that can't do what is asked of them.
+    #[error("{what}: {found}; {advice}")]
+    UnusableWeights {
+        /// The weights.
+        what: String,
+        /// What is wrong with them.
+        found: String,
+        /// What to do.
+        advice: &'static str,
     },
 
     /// A data set with nothing to learn from.
@@ -222,6 +244,39 @@ pub enum TrainerError {
 }
 
 impl TrainerError {
+    /// Returns the place where the error has its cause: the request, the images, or the work.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidSchedule { .. }
+            | Self::InvalidRecipe { .. }
+            | Self::InvalidRecipeFile { .. }
+            | Self::NotARunDirectory { .. }
+            | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
+            Self::UnusableData { .. } => ErrorKind::BadImages,
+            Self::Images(error) => error.kind(),
+            Self::Model(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
+            Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
+            Self::Model(_)
+            | Self::Transfer(_)
+            | Self::UnusableWeights { .. }
+            | Self::InvalidPredictions { .. }
+            | Self::LockedByAnotherProcess { .. }
+            | Self::NewerFormat { .. }
+            | Self::DamagedFile { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::DiskFull { .. }
+            | Self::NotWritable { .. }
+            | Self::Io { .. }
+            | Self::Writer { .. }
+            | Self::Diverged { .. }
+            | Self::BrokenWeights { .. }
+            | Self::OutOfDeviceMemory { .. }
+            | Self::Device { .. }
+            | Self::OptimizerState { .. }
+            | Self::NoInterruptHandler { .. } => ErrorKind::Failed,
+        }
+    }
+
     /// Sorts an operating-system error by what the user can do about it.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();

@@ -50,7 +50,8 @@ impl FeatureTable {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for logits of weights without a classifier, or where no image can be read.
+    /// [`TrainerError::UnusableWeights`] for logits of weights without a classifier, [`TrainerError::UnusableData`] where no
+    /// image can be read.
     pub fn compute(
         pretrained: &Pretrained,
         folder: &ImageFolder,
@@ -86,9 +87,9 @@ impl FeatureTable {
         let mut backbone = pretrained.model.clone();
         let head = backbone.fc.take();
         if layer == FeatureLayer::Logits && head.is_none() {
-            return Err(TrainerError::UnusableData {
-                what: format!("model {}", pretrained.path.display()),
-                found: "weights without a classifier".into(),
+            return Err(TrainerError::UnusableWeights {
+                what: pretrained.path.display().to_string(),
+                found: "these weights have no classifier, so there are no logits".into(),
                 advice: "extract pooled features, or give weights with a classifier",
             });
         }

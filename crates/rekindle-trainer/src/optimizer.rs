@@ -14,7 +14,7 @@ use crate::sgd::Sgd;
 
 /// Which optimiser, with its constants. The learning rate is the recipe's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
     /// Stochastic gradient descent, as PyTorch's (no dampening).
     Sgd {

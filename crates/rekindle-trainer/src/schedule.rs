@@ -24,7 +24,7 @@ use crate::error::TrainerError;
 /// assert_eq!(schedule.factor(7 * steps_per_epoch, steps_per_epoch, 25), 0.1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// The base rate throughout.
     #[default]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::prelude::*;
 
-use crate::TrainerError;
+use crate::{TrainerError, text};
 
 /// What a device had too little memory for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) fn contained<T>(
 ) -> Result<T, TrainerError> {
     let (device, input) = (input.device(), input.dims());
     let complete = |shortage: Shortage| Shortage {
-        device: format!("{device:?}"),
+        device: text::device(&device),
         training,
         input,
         ..shortage

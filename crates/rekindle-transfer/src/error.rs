@@ -14,25 +14,33 @@ pub enum TransferError {
         /// The backbone's stages.
         known: Vec<String>,
     },
-    /// A name that is no strategy's, or a value that it can't take.
-    #[error("no strategy {found:?}; there are {}", known.join(", "))]
+    /// A name that is no strategy's.
+    #[error("there is no strategy {found:?}; known are {}", known.join(", "))]
     UnknownStrategy {
         /// The name given, with its value.
         found: String,
         /// The forms that are taken.
         known: Vec<String>,
     },
-    /// A parameter of a strategy out of its range.
-    #[error("strategy {strategy}: {parameter} is {found}, expected {expected}")]
+    /// A parameter of a strategy that is missing, is no number, or lies out of its range.
+    #[error("strategy {strategy}: the {parameter} is {found}, expected {expected}")]
     InvalidStrategy {
         /// The strategy's name.
         strategy: &'static str,
-        /// The parameter's name.
+        /// The parameter's name, such as `decay`.
         parameter: String,
         /// Its value.
         found: String,
         /// Its range.
         expected: &'static str,
+    },
+    /// A value given to a strategy that takes none.
+    #[error("strategy {strategy} takes no value, found {found:?}")]
+    UnexpectedValue {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// The value given.
+        found: String,
     },
     /// Numbers whose count doesn't fit the rest of the input.
     #[error("{what}: {found} values, expected {expected}")]
@@ -89,6 +97,25 @@ pub enum TransferError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl TransferError {
+    /// Returns true where a name, a value or a combination of options was asked for that there is not, as opposed to a
+    /// failure of the work or of the data.
+    pub fn is_invalid_option(&self) -> bool {
+        match self {
+            Self::UnknownStage { .. }
+            | Self::UnknownStrategy { .. }
+            | Self::InvalidStrategy { .. }
+            | Self::UnexpectedValue { .. }
+            | Self::NotQuantizable { .. } => true,
+            Self::WrongLength { .. }
+            | Self::Degenerate { .. }
+            | Self::Channels { .. }
+            | Self::Table { .. }
+            | Self::Cache { .. } => false,
+        }
+    }
 }
 
 /// The error of input that a method can't work with.

@@ -98,6 +98,21 @@ impl RunDirectory {
         )
     }
 
+    /// Checks that a run can begin at `path`: nothing is there, or nothing that belongs to anybody.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::RunDirectoryExists`], and those of the file system.
+    pub fn check_new(path: impl AsRef<Path>) -> Result<(), TrainerError> {
+        match path.as_ref() {
+            path if path.is_dir() => refuse_foreign_files(path),
+            path if path.exists() => Err(TrainerError::RunDirectoryExists {
+                path: path.to_path_buf(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins a run in a new folder of `parent`, named after the day, the record's title and four
     /// digits that make it unique, as `2026-01-31-ants-bees-7f3a`.
     ///

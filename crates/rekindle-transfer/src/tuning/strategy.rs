@@ -8,7 +8,7 @@ use crate::TransferError;
 ///
 /// A strategy is plain data; [`plan`](Self::plan) turns it into what holds in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Everything but the head is frozen, batch normalisation included: features are fixed.
     FeatureExtraction,
@@ -179,11 +179,16 @@ impl Strategy {
         Ok(self.plan(stages, epochs.saturating_sub(1))?.frozen_stages)
     }
 
-    fn validate(&self) -> Result<(), TransferError> {
-        let invalid = |what: &str, found: f64, expected: &'static str| {
+    /// Checks every parameter but the names of stages, which [`plan`](Self::plan) knows.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::InvalidStrategy`] for a parameter out of its range.
+    pub fn validate(&self) -> Result<(), TransferError> {
+        let invalid = |parameter: &str, found: f64, expected| {
             Err(TransferError::InvalidStrategy {
                 strategy: self.name(),
-                parameter: what.to_string(),
+                parameter: parameter.into(),
                 found: found.to_string(),
                 expected,
             })
@@ -197,7 +202,7 @@ impl Strategy {
             | Strategy::BatchNormOnly { backbone_rate }
                 if !(backbone_rate.is_finite() && *backbone_rate > 0.0) =>
             {
-                invalid("backbone_rate", *backbone_rate, "a finite number above 0")
+                invalid("rate", *backbone_rate, "a finite number above 0")
             }
             Strategy::L2Sp { strength, .. } | Strategy::Delta { strength, .. }
                 if strength.is_nan() || *strength < 0.0 =>
@@ -209,7 +214,7 @@ impl Strategy {
             }
             Strategy::GradualUnfreezing {
                 epochs_per_stage: 0,
-            } => invalid("epochs_per_stage", 0.0, "at least 1"),
+            } => invalid("number of epochs", 0.0, "at least 1"),
             _ => Ok(()),
         }
     }
