@@ -31,7 +31,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// How results and progress are shown.
+/// Form of results and progress.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
     /// Prints results as JSON: one object, or one per line where there are many
@@ -66,7 +66,7 @@ pub enum Command {
     Completions(Completions),
 }
 
-/// Where a run begins.
+/// Weights that a run begins with.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
     /// Weights of a ResNet: .pth, .safetensors or burnpack
@@ -151,7 +151,7 @@ pub struct Train {
     pub title: Option<String>,
 }
 
-/// What `--strategy` takes.
+/// A value of `--strategy`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
     /// A cross-validated head on cached features, which begins with the source's rows: seconds.
@@ -214,7 +214,7 @@ fn trained_strategy(text: &str) -> Result<Strategy, String> {
     }
 }
 
-/// How to train. What is not given is as in the recipe's file, or as in PyTorch's tutorial.
+/// Options of training. Those that are not given are as in the recipe's file, or as in PyTorch's tutorial.
 #[derive(Clone, Debug, Args)]
 pub struct Recipe {
     /// JSON file with a recipe, such as the `recipe` of a run.json; options given beside it take precedence
@@ -327,7 +327,7 @@ pub struct Export {
     pub format: Option<Format>,
 }
 
-/// What `export` writes; all carry class names, preprocessing and provenance.
+/// Formats that `export` writes; all carry class names, preprocessing and provenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// torchvision's names, 32-bit floats; PyTorch loads it with strict=True

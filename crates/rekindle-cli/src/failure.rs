@@ -8,7 +8,7 @@ use rekindle::resnet;
 use rekindle::trainer::TrainerError;
 use rekindle::transfer::TransferError;
 
-/// How a command ended, as an exit status. clap itself ends with 2 where the command line is wrong.
+/// End of a command, as an exit status. clap itself ends with 2 where the command line is wrong.
 ///
 /// The status says where the fault lies, not when it was found: in what was asked (2), in the images (3), or in anything
 /// else (1).

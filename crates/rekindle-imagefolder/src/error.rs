@@ -98,7 +98,7 @@ pub enum Error {
         path: PathBuf,
         /// The file's size.
         bytes: u64,
-        /// What the decoder missed.
+        /// The part that the decoder missed.
         reason: String,
     },
     /// The content is no image format that is compiled in.
@@ -151,7 +151,7 @@ pub enum Error {
         position: usize,
         /// The transform's name.
         name: &'static str,
-        /// What is wrong and what is expected.
+        /// The fault, and the expected values.
         reason: String,
     },
     /// The pipeline leaves images of different sizes, which cannot share a batch.
@@ -165,7 +165,7 @@ pub enum Error {
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// What was found and what is expected.
+        /// The value found, and the expected ones.
         reason: String,
     },
     /// Something panicked while a batch was made.

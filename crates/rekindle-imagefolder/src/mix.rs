@@ -7,7 +7,7 @@ use crate::batch::HostBatch;
 use crate::error::Error;
 use crate::rng::{SampleRng, Stream};
 
-/// How the images of a batch are mixed. Each image's partner is the one before it (torchvision's
+/// A way to mix the images of a batch. Each image's partner is the one before it (torchvision's
 /// choice: the order is random already), and one ratio holds for the whole batch. Targets become
 /// the same mixture of one-hot vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

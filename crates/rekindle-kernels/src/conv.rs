@@ -152,7 +152,7 @@ pub(crate) fn window_output(
     Ok([(h - kernel[0]) / stride + 1, (w - kernel[1]) / stride + 1])
 }
 
-/// How a convolution is computed.
+/// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// The plain sum, as an implicit matrix product. Takes any convolution.
@@ -164,7 +164,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What is faster for `params`.
+    /// Returns the faster one for `params`.
     pub fn choose(params: &Conv2dParams) -> Self {
         // Narrow layers would transform mostly zeros.
         let wide = params.in_channels >= LANES || params.stride == 2;
@@ -175,7 +175,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether it takes `params` forward.
+    /// Returns true where it takes `params` forward.
     pub(crate) fn check(self, params: &Conv2dParams) -> Result<(), KernelError> {
         match self {
             Self::Winograd if !Winograd::takes(params) => Err(Winograd::refuses(params)),

@@ -136,7 +136,7 @@ impl<'a> Advise<'a> {
         Ok(advice)
     }
 
-    /// What each network makes of the images, to score in other ways.
+    /// Computes the features of the images by each network, to score them in other ways.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl<'a> Advise<'a> {
     }
 }
 
-/// What networks make of labelled images; rows of all features are the same images.
+/// Features of labelled images by several networks; rows of all features are the same images.
 pub struct Looked {
     /// One a file of weights, in that order.
     pub backbones: Vec<SeenBackbone>,

@@ -1,4 +1,4 @@
-//! What a run says of itself before it begins, and where what learns changes.
+//! Events that introduce a run, and the parts that learn where these change.
 
 use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Plan};
@@ -60,7 +60,7 @@ pub(crate) fn announce<B: Backbone>(
     tell(trainer, writer, &Event::RunStarted(summary))
 }
 
-/// What learns in these epochs, and how fast.
+/// Summarises the parts that learn in these epochs, with their rates.
 pub(crate) fn stage_summary<B: Backbone>(
     trainer: &Trainer<'_, B>,
     plan: &Plan,

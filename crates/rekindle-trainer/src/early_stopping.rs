@@ -1,4 +1,4 @@
-//! Which epoch was the best, and when to stop waiting for a better one.
+//! The best epoch, and the rule for no longer waiting for a better one.
 
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,7 @@ impl BestEpoch {
         improved
     }
 
-    /// Whether the patience is used up.
+    /// Returns true where the patience is used up.
     pub fn should_stop(&self, stopping: &EarlyStopping) -> bool {
         self.epochs_since >= stopping.patience.max(1)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong while training, as one enum.
+//! Errors of training, as one enum.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,9 @@ pub enum TrainerError {
     /// Predictions and labels don't fit each other, so no metric can be computed from them.
     #[error("cannot compute metrics: {found}; expected {expected}")]
     InvalidPredictions {
-        /// What was handed in.
+        /// The predictions handed in.
         found: String,
-        /// What would have been right.
+        /// The predictions that would have been right.
         expected: String,
     },
 
@@ -36,7 +36,7 @@ pub enum TrainerError {
     NotARunDirectory {
         /// The folder asked for.
         path: PathBuf,
-        /// What is missing or unreadable.
+        /// The part that is missing or unreadable.
         reason: String,
     },
 
@@ -74,7 +74,7 @@ pub enum TrainerError {
     DamagedFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault, and its place.
         reason: String,
     },
 
@@ -104,7 +104,7 @@ pub enum TrainerError {
     /// Any other failure of the file system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action tried, as a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -128,7 +128,7 @@ pub enum TrainerError {
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The values that it may have.
         expected: &'static str,
     },
 
@@ -146,20 +146,20 @@ pub enum TrainerError {
     UnusableWeights {
         /// The weights.
         what: String,
-        /// What is wrong with them.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
 
     /// A data set with nothing to learn from.
     #[error("{what}: {found}; {advice}")]
     UnusableData {
-        /// Which data.
+        /// The data.
         what: String,
-        /// What is wrong with it.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
 
@@ -176,7 +176,7 @@ pub enum TrainerError {
         loss: f64,
         /// The batch's pictures.
         files: String,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
@@ -191,7 +191,7 @@ pub enum TrainerError {
         tensor: String,
         /// The value.
         value: f32,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
@@ -199,16 +199,16 @@ pub enum TrainerError {
     /// relied on any more; what was saved is.
     #[error("{shortage}{kept}")]
     OutOfDeviceMemory {
-        /// What was asked of which device; its text says what needs less.
+        /// The work and the device; its text says what needs less.
         shortage: Box<Shortage>,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
     /// A device failed, such as a graphics card whose driver was restarted.
     #[error("the device failed: {reason}; start the program again, or use the CPU device")]
     Device {
-        /// What the backend says.
+        /// The backend's reason.
         reason: String,
     },
 

@@ -1,4 +1,4 @@
-//! What a network says of every image in a folder, as a table for whatever comes next.
+//! Extracts features or logits for every image in a folder, as a table.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::inspect::inspect_by;
 /// Threads that decode the images to measure ranges on.
 const WORKERS: usize = 2;
 
-/// Which numbers of the network go into the table.
+/// The numbers of the network that go into the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FeatureLayer {
-    /// What the head takes: the last stage, averaged over the picture.
+    /// The head's input: the last stage, averaged over the picture.
     #[default]
     Pooled,
     /// The classifier's logits.
@@ -29,7 +29,7 @@ pub enum FeatureLayer {
 /// One row an image, in the folder's order; files that can't be decoded have none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureTable {
-    /// Which numbers these are.
+    /// The kind of numbers.
     pub layer: FeatureLayer,
     /// `[n, width]`, row-major.
     pub values: Vec<f32>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::optimizer::Optimizer;
 use crate::{EarlyStopping, Monitor, Schedule, TrainerError};
 
-/// How to train: plain data, printed into `run.json`.
+/// Options of a training run: plain data, printed into `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {

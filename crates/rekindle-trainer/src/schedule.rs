@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainerError;
 
-/// How the learning rate moves over a run, as a factor on the base rate.
+/// Course of the learning rate over a run, as a factor on the base rate.
 ///
 /// Names, parameters and defaults are those of `torch.optim.lr_scheduler`. `Step`, `MultiStep` and
 /// `Exponential` change between epochs; `Cosine`, `OneCycle` and `Warmup` change with every step.
@@ -82,7 +82,7 @@ pub enum Schedule {
         epochs: f64,
         /// Factor of the very first step, above 0 and at most 1.
         start_factor: f64,
-        /// What comes after.
+        /// The schedule after the rise.
         then: Box<Schedule>,
     },
 }

@@ -58,7 +58,7 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// What went wrong with a file, the file's name once: most reasons begin with it.
+/// A file and what went wrong with it; reasons that begin with the file's name are taken as they are.
 pub(crate) fn about_file(path: &Path, reason: &str) -> String {
     let path = path.to_string_lossy();
     if reason.starts_with(&*path) {

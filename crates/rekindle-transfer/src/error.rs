@@ -1,4 +1,4 @@
-//! What can go wrong with a transfer.
+//! Errors of transfer.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub enum TransferError {
     /// Numbers whose count doesn't fit the rest of the input.
     #[error("{what}: {found} values, expected {expected}")]
     WrongLength {
-        /// Which input.
+        /// The input.
         what: &'static str,
         /// Its length.
         found: usize,
@@ -57,15 +57,15 @@ pub enum TransferError {
     Degenerate {
         /// The method.
         method: &'static str,
-        /// What is wrong with the input and what to do.
+        /// The fault of the input, and the remedy.
         reason: String,
     },
     /// Stages that can't run in eight bits.
     #[error("cannot run {stages} frozen stages in eight bits: {reason}")]
     NotQuantizable {
-        /// How many stages.
+        /// Number of stages.
         stages: usize,
-        /// What is wrong, and what to do.
+        /// The fault, and the remedy.
         reason: String,
     },
     /// Images of another number of channels than the network's first convolution takes.
@@ -86,7 +86,7 @@ pub enum TransferError {
         path: PathBuf,
         /// The line, from 1 on; 0 for the file as a whole.
         line: usize,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A cache file that can't be read or written.
@@ -94,7 +94,7 @@ pub enum TransferError {
     Cache {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }

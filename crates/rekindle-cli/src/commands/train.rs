@@ -59,7 +59,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     session.finish()
 }
 
-/// What all strategies of one call share.
+/// Things that all strategies of one call share.
 struct Session {
     output: Output,
     device: Device,

@@ -1,4 +1,4 @@
-//! How much of the features' variance lies between classes.
+//! The share of the features' variance that lies between classes.
 
 use crate::TransferError;
 use crate::features::Features;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TransferError;
 
-/// How a pretrained network is adapted.
+/// A way to adapt a pretrained network.
 ///
 /// A strategy is plain data; [`plan`](Self::plan) turns it into what holds in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ impl Strategy {
         }
     }
 
-    /// Whether the source's weights are used at all.
+    /// Returns true where the source's weights are used at all.
     pub fn is_transfer(&self) -> bool {
         !matches!(self, Strategy::FromScratch)
     }
@@ -169,7 +169,7 @@ impl Strategy {
         Ok(plan)
     }
 
-    /// How many stages stay frozen through all of `epochs`: their activations can be kept.
+    /// Returns the number of stages that stay frozen through all of `epochs`: their activations can be kept.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ fn position(stages: &[&str], wanted: &str) -> Result<usize, TransferError> {
         })
 }
 
-/// Which parameters of the thawed stages learn.
+/// The parameters of the thawed stages that learn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trained {
     /// All of them.
@@ -245,7 +245,7 @@ pub enum Trained {
 }
 
 impl Trained {
-    /// Whether the parameter at `path`, of so many dimensions, learns.
+    /// Returns true where the parameter at `path`, of so many dimensions, learns.
     pub fn includes(self, path: &str, dimensions: usize) -> bool {
         let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
         match self {
@@ -256,7 +256,7 @@ impl Trained {
         }
     }
 
-    /// Whether batch normalisation normalises by the batch and updates its running statistics.
+    /// Returns true where batch normalisation normalises by the batch and updates its running statistics.
     pub fn updates_statistics(self) -> bool {
         matches!(self, Trained::All | Trained::Normalisation)
     }
