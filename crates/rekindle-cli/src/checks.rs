@@ -2,7 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle::imagefolder;
+
 use crate::failure::Failure;
+
+/// Checks that there is a folder of images, before weights are read or even downloaded for it.
+pub fn images(data: &Path) -> Result<(), Failure> {
+    match data.is_dir() {
+        true => Ok(()),
+        false => Err(imagefolder::Error::FolderNotFound {
+            path: data.to_path_buf(),
+        }
+        .into()),
+    }
+}
 
 /// Checks that a file can be written at `path`; one that is there already will be replaced.
 pub fn file(path: &Path) -> Result<(), Failure> {

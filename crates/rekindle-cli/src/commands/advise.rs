@@ -10,6 +10,7 @@ use crate::console::print;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
     if let Some(kept) = &command.cache {
         checks::outside("--cache", kept, &command.data)?;
         checks::folder(kept)?;

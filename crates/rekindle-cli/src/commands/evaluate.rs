@@ -2,10 +2,12 @@ use rekindle::trainer::{Evaluated, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
+use crate::checks;
 use crate::console::{counted, percent, printable, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
     let model = Model::open(&command.model, &command.device.open()?)?;
     let bar = output.bar(0, "evaluating");
     bar.unset_length();

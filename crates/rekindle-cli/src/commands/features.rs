@@ -8,6 +8,7 @@ use crate::console::{counted, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
     checks::file(&command.out)?;
     if let Some(weights) = &command.weights.weights {
         checks::different("the file of weights", &command.out, weights)?;

@@ -3,6 +3,7 @@ use rekindle::transfer::Backbone;
 use serde_json::json;
 
 use crate::arguments::{LrFind, Output};
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
@@ -12,6 +13,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
             command.from, command.to
         )));
     }
+    checks::images(&command.data)?;
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
     command.strategy.plan(pretrained.model.stage_names(), 0)?;

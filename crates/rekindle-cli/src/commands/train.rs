@@ -229,6 +229,7 @@ impl Train {
                 names[twice]
             )));
         }
+        checks::images(&self.data)?;
         checks::outside("--out", folder, &self.data)?;
         checks::folder(folder)?;
         if folder.is_dir() {

@@ -231,6 +231,11 @@ fn what_can_be_checked_is_checked_before_anything_is_trained() {
             ],
             "no stage \"x\"",
         ),
+        (vec!["advise", data, "--weights", weights, weights], "twice"),
+        (
+            vec!["evaluate", text(&workshop.runs), data],
+            "holds the runs discriminative-rates=0.5, features",
+        ),
     ] {
         let called = rekindle(&arguments).ends_with(2);
         assert!(

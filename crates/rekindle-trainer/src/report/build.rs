@@ -41,6 +41,10 @@ impl Report {
             progress(&format!("reading {}", path.display()));
             let mut run = RunReport::from_events(strategy_name(&record), &directory.events()?);
             if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
+                progress(&format!(
+                    "{}: no more than its curves, since {error}",
+                    path.display()
+                ));
                 run.description = format!(
                     "Only what the run wrote down is shown: its images or its best weights can't be read again \
                      ({error})."
