@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle::device::DeviceName;
-use rekindle::transfer::Strategy;
+use rekindle::transfer::tuning::STRATEGY_NAMES;
+use rekindle::transfer::{Strategy, TransferError};
+
+use crate::values::{count, rate, seed, share, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
-    0  everything asked for was done
-    1  something failed; standard error says what
-    2  the command line can't be followed
-    3  the images have problems: unreadable files, leaks between training and validation, classes that don't fit
-  130  interrupted by Ctrl-C; what is needed to go on was saved
+  0    everything asked for was done
+  1    something failed: weights, a file, the network, memory
+  2    the command line or the recipe can't be followed
+  3    the images have problems: unreadable files, leaks
+       between training and validation, unknown classes
+  130  interrupted by Ctrl-C; what is needed to go on is saved
 
-Results go to standard output, everything else to standard error.";
+Standard output has the results, standard error the rest.";
 
 /// Transfer learning for images: adapt a network trained on ImageNet to classes of your own.
 #[derive(Debug, Parser)]
@@ -27,10 +31,10 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// How results and progress are shown.
+/// Form of results and progress.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
-    /// Prints results as JSON: one object, or one a line where there are many
+    /// Prints results as JSON: one object, or one per line where there are many
     #[arg(long, global = true)]
     pub json: bool,
     /// Shows no progress
@@ -42,9 +46,9 @@ pub struct Output {
 pub enum Command {
     /// Decodes every image of a folder and lists bad files, duplicates and leaks
     Verify(Verify),
-    /// Says which weights suit a folder of images, how to adapt them, and what to expect
+    /// Recommends weights and a strategy for a folder of images, with what to expect
     Advise(Advise),
-    /// Trains classifiers for a folder of images, one a strategy, and writes a report
+    /// Trains classifiers for a folder of images, one per strategy, and writes a report
     Train(Box<Train>),
     /// Names the class of images
     Predict(Predict),
@@ -56,13 +60,13 @@ pub enum Command {
     Export(Export),
     /// Writes a report of one run, or of several side by side
     Report(Report),
-    /// Writes what a network says of every image in a folder
+    /// Writes features or logits of every image in a folder to a table
     Features(Features),
     /// Prints a completion script for a shell
     Completions(Completions),
 }
 
-/// Where a run begins.
+/// Weights that a run begins with.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
     /// Weights of a ResNet: .pth, .safetensors or burnpack
@@ -73,6 +77,7 @@ pub struct Weights {
         long,
         value_name = "NAME",
         default_value = "resnet18",
+        value_parser = words,
         conflicts_with = "weights"
     )]
     pub arch: String,
@@ -80,7 +85,7 @@ pub struct Weights {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Folder with `train` and `val`, or with one folder a class
+    /// Folder with `train` and `val`, or with one folder per class
     pub data: PathBuf,
 }
 
@@ -91,13 +96,13 @@ pub struct Candidates {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub weights: Vec<PathBuf>,
     /// torchvision's networks, downloaded once: NAME or NAME.ENTRY [default without files: resnet18]
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = words)]
     pub arch: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct Advise {
-    /// Folder with one folder a class, or one with `train`, of which that is looked at
+    /// Folder with one folder per class, or one with `train`, whose images alone are scored
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Candidates,
@@ -105,7 +110,7 @@ pub struct Advise {
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
     /// Seed of the cross-validation
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
@@ -114,12 +119,12 @@ pub struct Advise {
 
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Folder with `train` and `val` and in each one folder a class, or with one folder a class
+    /// Folder with `train` and `val` and in each one folder per class, or with one folder per class
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,
-    /// What is frozen and how fast the rest learns, one or several: one-call, features, finetune[=RATE],
-    /// freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
+    /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
+    /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
     /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], scratch
     #[arg(
         long,
@@ -141,12 +146,12 @@ pub struct Train {
     /// Goes on with the interrupted runs in --out
     #[arg(long, requires = "out")]
     pub resume: bool,
-    /// What to call the runs
-    #[arg(long)]
+    /// Title of the runs [default: the data's name]
+    #[arg(long, value_parser = words)]
     pub title: Option<String>,
 }
 
-/// What `--strategy` takes.
+/// A value of `--strategy`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
     /// A cross-validated head on cached features, which begins with the source's rows: seconds.
@@ -155,60 +160,103 @@ pub enum Way {
     Strategy(Strategy),
 }
 
-impl std::str::FromStr for Way {
-    type Err = rekindle::transfer::TransferError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "one-call" => Ok(Way::OneCall),
-            _ => text.parse().map(Way::Strategy),
+impl std::fmt::Display for Way {
+    /// Writes the name of the run, from which it can be read back.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Way::OneCall => f.write_str("one-call"),
+            Way::Strategy(strategy) => strategy.fmt(f),
         }
     }
 }
 
-/// How to train. What is not given is as in the recipe's file, or as in PyTorch's tutorial.
+impl std::str::FromStr for Way {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "one-call" => Ok(Way::OneCall),
+            _ => strategy(text, &["one-call"]).map(Way::Strategy),
+        }
+    }
+}
+
+/// Reads a strategy; where there is none of that name, `others` are listed before the known ones.
+fn strategy(text: &str, others: &[&str]) -> Result<Strategy, String> {
+    let error = match text.parse() {
+        Ok(strategy) => return Ok(strategy),
+        Err(error) => error,
+    };
+    let TransferError::UnknownStrategy { .. } = error else {
+        return Err(error.to_string());
+    };
+    let known: Vec<&str> = others.iter().copied().chain(STRATEGY_NAMES).collect();
+    let name = |form: &str| form.split(['[', '=']).next().unwrap_or(form).to_string();
+    let wanted = name(text);
+    let near = known
+        .iter()
+        .map(|form| name(form))
+        .map(|known| (strsim::jaro_winkler(&known, &wanted), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.8);
+    let hint = near.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"));
+    Err(format!(
+        "there is no such strategy{hint}\n  known: {}",
+        known.join(", ")
+    ))
+}
+
+/// Reads a strategy that trains with a learning rate.
+fn trained_strategy(text: &str) -> Result<Strategy, String> {
+    match text {
+        "one-call" => Err("it trains without a learning rate, so there is none to find".into()),
+        _ => strategy(text, &[]),
+    }
+}
+
+/// Options of training. Those that are not given are as in the recipe's file, or as in PyTorch's tutorial.
 #[derive(Clone, Debug, Args)]
 pub struct Recipe {
-    /// JSON file with a recipe, such as the `recipe` of a run.json; the options below go before it
+    /// JSON file with a recipe, such as the `recipe` of a run.json; options given beside it take precedence
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
     /// Passes over the training images [default: 25]
-    #[arg(long)]
+    #[arg(long, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub epochs: Option<usize>,
-    /// Images a batch [default: 4]
-    #[arg(long)]
+    /// Images per batch [default: 4]
+    #[arg(long, value_parser = count::<1, 65_536>, allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// Base learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Seed of everything random [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Views of each image whose features are kept while they are frozen: 1 the plain image, more add
     /// augmented ones, 0 augments anew in every epoch [default: 1]
-    #[arg(long)]
+    #[arg(long, value_parser = count::<0, 1_000>, allow_negative_numbers = true)]
     pub views: Option<usize>,
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
     /// Share of the target that is spread over all classes [default: 0]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub label_smoothing: Option<f64>,
     /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
     /// [default: none]
-    #[arg(long, value_name = "DECAY")]
+    #[arg(long, value_name = "DECAY", value_parser = share, allow_negative_numbers = true)]
     pub moving_average: Option<f64>,
     /// Runs layers that stay frozen in eight bits: faster, and a little off
     #[arg(long)]
     pub quantize: bool,
     /// Stops after so many epochs without improvement
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub patience: Option<usize>,
     /// Weighs each class by the inverse of its share
     #[arg(long)]
     pub balance_classes: bool,
     /// Threads that decode images [default: 2]
-    #[arg(long)]
+    #[arg(long, value_parser = count::<0, 256>, allow_negative_numbers = true)]
     pub workers: Option<usize>,
 }
 
@@ -219,8 +267,8 @@ pub struct Predict {
     /// Images, or folders of images
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
-    /// How many classes to name for each image
-    #[arg(long, default_value_t = 1)]
+    /// Number of classes to name for each image
+    #[arg(long, default_value_t = 1, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub top: usize,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
@@ -231,7 +279,7 @@ pub struct Predict {
 pub struct Evaluate {
     /// A run directory, or a file of weights with a classifier
     pub model: PathBuf,
-    /// Folder with one folder a class, or one with `train` and `val`, of which `val` is taken
+    /// Folder with one folder per class, or one with `train` and `val`, of which `val` is taken
     pub data: PathBuf,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
@@ -240,27 +288,27 @@ pub struct Evaluate {
 
 #[derive(Debug, Args)]
 pub struct LrFind {
-    /// Folder with `train` and `val`, or with one folder a class
+    /// Folder with `train` and `val`, or with one folder per class
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,
-    /// As of `train`, one
-    #[arg(long, short, value_name = "NAME", default_value = "finetune")]
+    /// One of the strategies of `train`, except one-call
+    #[arg(long, short, value_name = "NAME", default_value = "finetune", value_parser = trained_strategy)]
     pub strategy: Strategy,
     /// Lowest rate
-    #[arg(long, default_value_t = 1e-6)]
+    #[arg(long, default_value_t = 1e-6, value_parser = rate, allow_negative_numbers = true)]
     pub from: f64,
     /// Highest rate
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = rate, allow_negative_numbers = true)]
     pub to: f64,
-    /// Batches at most
-    #[arg(long, default_value_t = 100)]
+    /// Most batches
+    #[arg(long, default_value_t = 100, value_parser = count::<3, 100_000>, allow_negative_numbers = true)]
     pub steps: usize,
-    /// Images a batch
-    #[arg(long, default_value_t = 16)]
+    /// Images per batch
+    #[arg(long, default_value_t = 16, value_parser = count::<1, 65_536>, allow_negative_numbers = true)]
     pub batch: usize,
     /// Seed of everything random
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
@@ -279,7 +327,7 @@ pub struct Export {
     pub format: Option<Format>,
 }
 
-/// What `export` writes; all carry class names, preprocessing and provenance.
+/// Formats that `export` writes; all carry class names, preprocessing and provenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// torchvision's names, 32-bit floats; PyTorch loads it with strict=True
@@ -292,6 +340,14 @@ pub enum Format {
     Onnx,
 }
 
+impl Format {
+    /// The name that `--format` takes.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_string())
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Report {
     /// Run directories, or folders that hold some
@@ -300,10 +356,10 @@ pub struct Report {
     /// The page to write
     #[arg(long, short, default_value = "report.html")]
     pub out: PathBuf,
-    /// Folder for every figure as a file of its own (SVG, PNG, JPEG) and report.json
+    /// Folder for report.json and every figure as a file of its own (SVG, PNG, JPEG)
     #[arg(long, value_name = "FOLDER")]
     pub images: Option<PathBuf>,
-    /// Where the images are, if they have moved since
+    /// Folder of the images, if they have moved since
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// cpu, wgpu, cuda, cuda:N or ndarray
@@ -313,7 +369,7 @@ pub struct Report {
 
 #[derive(Debug, Args)]
 pub struct Features {
-    /// Folder with one folder a class, or with images
+    /// Folder with one folder per class, or with images
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,

@@ -18,7 +18,7 @@ impl Output {
     /// Says something about the work on standard error.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
@@ -48,9 +48,26 @@ impl Output {
     }
 }
 
-/// A reader that has gone away, such as `head`, is no failure.
+/// Prints a line to standard output. A reader that has gone away, such as `head`, is no failure.
 pub fn print(line: &str) {
     let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Prints a line to standard error, which may be closed as well.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Says which files could not be used, and why.
+pub fn say_left_out(reasons: impl IntoIterator<Item = impl AsRef<str>>) {
+    for reason in reasons {
+        say(&format!("left out: {}", printable(reason.as_ref())));
+    }
+}
+
+/// A number of things, such as `1 class` or `3 classes`.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// A share as percent.

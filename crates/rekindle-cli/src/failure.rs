@@ -1,21 +1,24 @@
-//! What a command ends with.
+//! Results of commands as exit statuses.
 
 use std::process::ExitCode;
 
 use rekindle::device::DeviceError;
-use rekindle::imagefolder;
+use rekindle::imagefolder::{self, ErrorKind};
 use rekindle::resnet;
 use rekindle::trainer::TrainerError;
 use rekindle::transfer::TransferError;
 
-/// How a command ended, as an exit status. clap itself ends with 2 where the command line is wrong.
+/// End of a command, as an exit status. clap itself ends with 2 where the command line is wrong.
+///
+/// The status says where the fault lies, not when it was found: in what was asked (2), in the images (3), or in anything
+/// else (1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything asked for was done.
     Done,
-    /// Something failed; standard error says what.
+    /// Something failed: weights, a file, the network, memory.
     Failed,
-    /// The command line can't be followed.
+    /// The command line or the recipe can't be followed.
     Usage,
     /// The images have problems: files that can't be read, leaks, classes that don't fit.
     BadData,
@@ -56,48 +59,42 @@ pub enum Failure {
     /// A command line that contradicts itself or the files it names.
     #[error("{0}")]
     Usage(String),
-    /// A file given on the command line.
-    #[error("cannot read {path}: {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
     /// A place that can't be written to.
     #[error("cannot write {path}: {reason}")]
     Unwritable {
-        /// The folder.
+        /// The file or folder.
         path: String,
-        /// Why.
+        /// The system's reason.
         reason: String,
     },
 }
 
 impl From<&Failure> for Outcome {
+    // No arm for all that is left: each kind of error of each crate says where it belongs.
     fn from(failure: &Failure) -> Self {
         match failure {
-            Failure::Usage(_)
-            | Failure::Device(_)
-            | Failure::Transfer(
-                TransferError::UnknownStrategy { .. }
-                | TransferError::UnknownStage { .. }
-                | TransferError::InvalidStrategy { .. },
-            )
-            | Failure::Trainer(
-                TrainerError::InvalidRecipe { .. }
-                | TrainerError::InvalidSchedule { .. }
-                | TrainerError::RunDirectoryExists { .. }
-                | TrainerError::NotARunDirectory { .. }
-                | TrainerError::Transfer(
-                    TransferError::UnknownStage { .. } | TransferError::InvalidStrategy { .. },
-                ),
-            ) => Outcome::Usage,
-            Failure::Images(_)
-            | Failure::Trainer(TrainerError::Images(_) | TrainerError::UnusableData { .. }) => {
-                Outcome::BadData
-            }
-            _ => Outcome::Failed,
+            Failure::Usage(_) | Failure::Device(_) => Outcome::Usage,
+            Failure::Model(error) => match error.is_invalid_option() {
+                true => Outcome::Usage,
+                false => Outcome::Failed,
+            },
+            Failure::Transfer(error) => match error.is_invalid_option() {
+                true => Outcome::Usage,
+                false => Outcome::Failed,
+            },
+            Failure::Images(error) => error.kind().into(),
+            Failure::Trainer(error) => error.kind().into(),
+            Failure::Unwritable { .. } => Outcome::Failed,
+        }
+    }
+}
+
+impl From<ErrorKind> for Outcome {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidOption => Outcome::Usage,
+            ErrorKind::BadImages => Outcome::BadData,
+            ErrorKind::Failed => Outcome::Failed,
         }
     }
 }

@@ -2,9 +2,11 @@
 //! arguments, shows progress and prints results.
 
 mod arguments;
+mod checks;
 mod commands;
 mod console;
 mod failure;
+mod values;
 mod weights;
 
 use std::process::ExitCode;
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     match commands::run(&arguments) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            console::say(&format!("error: {failure}"));
             Outcome::from(&failure).into()
         }
     }

@@ -29,6 +29,12 @@ impl Candidates {
     /// The files, and those of the names.
     pub fn paths(&self, output: &Output) -> Result<Vec<PathBuf>, Failure> {
         let mut paths = self.weights.clone();
+        if let Some(twice) = (1..paths.len()).find(|at| paths[..*at].contains(&paths[*at])) {
+            return Err(Failure::Usage(format!(
+                "--weights names {} twice",
+                paths[twice].display()
+            )));
+        }
         for name in &self.arch {
             paths.push(download(name, output)?);
         }

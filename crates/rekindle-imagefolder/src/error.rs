@@ -1,4 +1,4 @@
-//! What can go wrong with a folder of images, said so that a user can act on it.
+//! Errors of folders of images, said so that a user can act on them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,13 +98,14 @@ pub enum Error {
         path: PathBuf,
         /// The file's size.
         bytes: u64,
-        /// What the decoder missed.
+        /// The part that the decoder missed.
         reason: String,
     },
     /// The content is no image format that is compiled in.
     #[error(
-        "{path}: the content is no known image format (first bytes {start:02x?}); \
-         expected JPEG, PNG, BMP, PNM, TIFF, WebP or GIF"
+        "{path}: the content is no known image format (it begins with {}); \
+         expected JPEG, PNG, BMP, PNM, TIFF, WebP or GIF",
+        hexadecimal(start)
     )]
     NotAnImage {
         /// The file.
@@ -123,7 +124,7 @@ pub enum Error {
     /// The header claims more pixels than the limit.
     #[error(
         "{path}: {width} x {height} pixels are more than the limit of {max_pixels}; \
-         scale the image down or raise DecodeOptions::max_pixels"
+         scale the image down (or raise `DecodeOptions::max_pixels` in a program)"
     )]
     TooLarge {
         /// The file.
@@ -136,7 +137,7 @@ pub enum Error {
         max_pixels: u64,
     },
     /// A decoder panicked on this file; the panic was contained.
-    #[error("{path}: the decoder panicked ({message}); the file is most likely damaged")]
+    #[error("{path}: the decoder gave up ({message}); the file is most likely damaged")]
     DecoderPanicked {
         /// The file.
         path: PathBuf,
@@ -150,7 +151,7 @@ pub enum Error {
         position: usize,
         /// The transform's name.
         name: &'static str,
-        /// What is wrong and what is expected.
+        /// The fault, and the expected values.
         reason: String,
     },
     /// The pipeline leaves images of different sizes, which cannot share a batch.
@@ -164,11 +165,11 @@ pub enum Error {
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// What was found and what is expected.
+        /// The value found, and the expected ones.
         reason: String,
     },
     /// Something panicked while a batch was made.
-    #[error("making batch {batch} panicked: {message}")]
+    #[error("making batch {batch} failed unexpectedly: {message}")]
     WorkerPanicked {
         /// The batch's number in its epoch.
         batch: usize,
@@ -183,13 +184,49 @@ pub enum Error {
     },
 }
 
+/// The place where an error has its cause, and so who can mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request: a name, a value or a combination of options that there is not.
+    InvalidOption,
+    /// The images: files, folders and classes that can't be used as they are.
+    BadImages,
+    /// The work: a file that can't be written, a network, a device, memory.
+    Failed,
+}
+
 impl Error {
-    /// Whether the error is about one image file, so that a run can go on without it.
+    /// Returns the place where the error has its cause.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidTransform { .. } | Self::VariableSize | Self::InvalidOption { .. } => {
+                ErrorKind::InvalidOption
+            }
+            Self::FolderNotFound { .. }
+            | Self::NoClasses { .. }
+            | Self::EmptyClass { .. }
+            | Self::NoImages { .. }
+            | Self::UnknownClasses { .. }
+            | Self::NoSplit { .. }
+            | Self::Read { .. }
+            | Self::EmptyFile { .. }
+            | Self::Truncated { .. }
+            | Self::NotAnImage { .. }
+            | Self::Undecodable { .. }
+            | Self::TooLarge { .. }
+            | Self::DecoderPanicked { .. } => ErrorKind::BadImages,
+            Self::Write { .. } | Self::WorkerPanicked { .. } | Self::WorkerNotStarted { .. } => {
+                ErrorKind::Failed
+            }
+        }
+    }
+
+    /// Returns true where the error is about one image file, so that a run can go on without it.
     pub fn is_bad_file(&self) -> bool {
         self.bad_file().is_some()
     }
 
-    /// The file that the error is about, where it is about one image file.
+    /// Returns the file that the error is about, where it is about one image file.
     pub fn bad_file(&self) -> Option<&Path> {
         match self {
             Error::Read { path, .. }
@@ -202,6 +239,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
 }
 
 /// The text of a caught panic.

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use font8x8::{
-    BASIC_FONTS, BLOCK_FONTS, BOX_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, MISC_FONTS,
-    UnicodeFonts,
-};
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 
+use crate::caption::Lettering;
 use crate::error::Error;
 
 /// One picture of a grid.
@@ -15,7 +12,9 @@ use crate::error::Error;
 pub struct Tile {
     /// The picture, of any size.
     pub image: RgbImage,
-    /// Text under it; what does not fit is shortened. Characters without a glyph become `?`.
+    /// Text under it, of at most two lines. A single line that is too long breaks at spaces; what does not fit ends in
+    /// an ellipsis, behind which a number at the end of the line is kept. Latin, Greek and Cyrillic letters are shown as
+    /// they are, other scripts transcribed into Latin letters.
     pub caption: String,
     /// Red frame and red text: a wrong prediction.
     pub marked_wrong: bool,
@@ -25,8 +24,13 @@ pub struct Tile {
 const GAP: u32 = 8;
 /// Width of a frame.
 const FRAME: u32 = 4;
-/// Height and width of a glyph.
-const GLYPH: u32 = 8;
+/// Width of the narrowest cell.
+const NARROWEST: u32 = 32;
+/// Width of a cell from which on captions are in large letters.
+const WIDE: u32 = 160;
+/// Sizes of letters in pixels: for captions that fit, and for those that are too long.
+const LARGE: [f32; 2] = [16.0, 13.0];
+const SMALL: [f32; 2] = [11.0, 10.0];
 /// Most lines of a caption.
 const LINES: usize = 2;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
@@ -71,7 +75,7 @@ pub fn draw(tiles: &[Tile], columns: usize) -> Result<RgbImage, Error> {
     let largest =
         |side: fn(&RgbImage) -> u32| tiles.iter().map(|t| side(&t.image)).max().unwrap_or(0);
     let cell = Cell::new(
-        largest(RgbImage::width).max(GLYPH),
+        largest(RgbImage::width).max(NARROWEST),
         largest(RgbImage::height),
     );
     let (width, height) = (cell.total_width(columns), cell.total_height(rows));
@@ -128,8 +132,7 @@ pub fn denormalize(
 struct Cell {
     width: u32,
     height: u32,
-    /// Glyphs are drawn this many times their size.
-    zoom: u32,
+    sizes: [f32; 2],
 }
 
 impl Cell {
@@ -137,12 +140,12 @@ impl Cell {
         Self {
             width,
             height,
-            zoom: if width >= 160 { 2 } else { 1 },
+            sizes: if width >= WIDE { LARGE } else { SMALL },
         }
     }
 
     fn line_height(&self) -> u32 {
-        GLYPH * self.zoom + 2
+        Lettering::new(self.sizes[0]).map_or(0, |lettering| lettering.line_height())
     }
 
     fn step_x(&self) -> u32 {
@@ -177,70 +180,24 @@ impl Cell {
         let x = left + FRAME + (self.width - tile.image.width()) / 2;
         let y = top + FRAME + (self.height - tile.image.height()) / 2;
         imageops::replace(sheet, &tile.image, i64::from(x), i64::from(y));
+        self.write(sheet, tile, left, top + self.height + 2 * FRAME + 2);
+    }
+
+    /// Writes the caption, in smaller letters before anything is cut off. Text may be as wide as the frame.
+    fn write(&self, sheet: &mut RgbImage, tile: &Tile, left: u32, top: u32) {
         let ink = if tile.marked_wrong { WRONG } else { INK };
-        // Long captions in small letters rather than cut.
-        let fits = |zoom: u32| (self.width / (GLYPH * zoom)).max(1) as usize;
-        let small = tile.caption.chars().count() > LINES * fits(self.zoom);
-        let zoom = if small { 1 } else { self.zoom };
-        for (line, text) in wrap(&tile.caption, fits(zoom)).iter().enumerate() {
-            let y = top + self.height + 2 * FRAME + 2 + line as u32 * self.line_height();
-            write_line(sheet, text, left + FRAME, y, zoom, ink);
+        let width = (self.width + 2 * FRAME) as f32;
+        let [large, small] = self.sizes.map(Lettering::new);
+        let Some(lettering) = large
+            .filter(|large| large.fits(&tile.caption, width))
+            .or(small)
+        else {
+            return;
+        };
+        for (line, text) in (0..).zip(lettering.lines(&tile.caption, width, LINES)) {
+            lettering.draw(sheet, &text, left, top + line * self.line_height(), ink);
         }
     }
-}
-
-/// Breaks a caption into at most [`LINES`] lines, at spaces where that is possible.
-fn wrap(caption: &str, most: usize) -> Vec<String> {
-    let mut rest: Vec<char> = caption
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .collect();
-    let mut lines = Vec::new();
-    while !rest.is_empty() && lines.len() < LINES {
-        if rest.len() <= most {
-            lines.push(rest.iter().collect());
-            break;
-        }
-        if lines.len() + 1 == LINES {
-            let kept: String = rest.iter().take(most.saturating_sub(2)).collect();
-            lines.push(kept + "..");
-            break;
-        }
-        let space = rest[..=most]
-            .iter()
-            .rposition(|c| *c == ' ')
-            .filter(|at| *at > 0);
-        let line: String = rest.drain(..space.unwrap_or(most)).collect();
-        lines.push(line);
-        if space.is_some() {
-            rest.remove(0);
-        }
-    }
-    lines
-}
-
-fn write_line(sheet: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32, ink: Rgb<u8>) {
-    for (position, character) in text.chars().enumerate() {
-        let start = left + position as u32 * GLYPH * zoom;
-        for (y, row) in (0..).zip(glyph(character)) {
-            for x in (0..GLYPH).filter(|x| row >> x & 1 == 1) {
-                fill(sheet, start + x * zoom, top + y * zoom, zoom, zoom, ink);
-            }
-        }
-    }
-}
-
-fn glyph(character: char) -> [u8; 8] {
-    BASIC_FONTS
-        .get(character)
-        .or_else(|| LATIN_FONTS.get(character))
-        .or_else(|| GREEK_FONTS.get(character))
-        .or_else(|| HIRAGANA_FONTS.get(character))
-        .or_else(|| BOX_FONTS.get(character))
-        .or_else(|| BLOCK_FONTS.get(character))
-        .or_else(|| MISC_FONTS.get(character))
-        .or_else(|| BASIC_FONTS.get('?'))
-        .unwrap_or_default()
 }
 
 /// Fills a rectangle, clipped to the sheet.

@@ -32,6 +32,7 @@
 
 mod batch;
 mod cache;
+mod caption;
 mod dataset;
 mod decode;
 mod error;
@@ -54,7 +55,7 @@ pub use burn;
 pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions, VALIDATION_NAMES};
 pub use loader::{Epoch, Loader};
 pub use mix::Mix;

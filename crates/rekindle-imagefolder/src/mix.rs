@@ -7,11 +7,11 @@ use crate::batch::HostBatch;
 use crate::error::Error;
 use crate::rng::{SampleRng, Stream};
 
-/// How the images of a batch are mixed. Each image's partner is the one before it (torchvision's
+/// A way to mix the images of a batch. Each image's partner is the one before it (torchvision's
 /// choice: the order is random already), and one ratio holds for the whole batch. Targets become
 /// the same mixture of one-hot vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mix {
     /// `ratio * image + (1 - ratio) * partner` (Zhang et al., 2018).
     MixUp {

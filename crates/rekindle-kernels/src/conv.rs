@@ -25,6 +25,17 @@ pub struct Conv2dParams {
     pub groups: usize,
 }
 
+impl std::fmt::Display for Conv2dParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [height, width] = self.kernel;
+        write!(
+            f,
+            "{} to {} channels, {height} x {width}, stride {}, padding {}, {} group(s)",
+            self.in_channels, self.out_channels, self.stride, self.padding, self.groups
+        )
+    }
+}
+
 impl Conv2dParams {
     /// A square filter with the padding that keeps `ceil(size / stride)` pixels, and one group.
     pub fn new(in_channels: usize, out_channels: usize, kernel: usize, stride: usize) -> Self {
@@ -107,7 +118,7 @@ impl Conv2dParams {
         } = *self;
         if i == 0 || o == 0 || g == 0 || kh == 0 || kw == 0 {
             return Err(KernelError::InvalidLayer(format!(
-                "channels, groups and kernel must be at least 1, found {self:?}"
+                "channels, groups and kernel must be at least 1, found {self}"
             )));
         }
         if !i.is_multiple_of(g) || !o.is_multiple_of(g) {
@@ -141,7 +152,7 @@ pub(crate) fn window_output(
     Ok([(h - kernel[0]) / stride + 1, (w - kernel[1]) / stride + 1])
 }
 
-/// How a convolution is computed.
+/// A way to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// The plain sum, as an implicit matrix product. Takes any convolution.
@@ -153,7 +164,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What is faster for `params`.
+    /// Returns the faster one for `params`.
     pub fn choose(params: &Conv2dParams) -> Self {
         // Narrow layers would transform mostly zeros.
         let wide = params.in_channels >= LANES || params.stride == 2;
@@ -164,7 +175,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether it takes `params` forward.
+    /// Returns true where it takes `params` forward.
     pub(crate) fn check(self, params: &Conv2dParams) -> Result<(), KernelError> {
         match self {
             Self::Winograd if !Winograd::takes(params) => Err(Winograd::refuses(params)),

@@ -1,4 +1,4 @@
-//! What can be wrong with a call.
+//! Errors of calls whose arguments don't fit.
 
 use crate::Isa;
 
@@ -8,7 +8,7 @@ pub enum KernelError {
     /// A slice has another length than its shape says.
     #[error("{what} has {found} values, its shape {shape:?} needs {expected}")]
     WrongLength {
-        /// Which argument.
+        /// The argument.
         what: &'static str,
         /// The shape it should fill.
         shape: Vec<usize>,
@@ -20,7 +20,7 @@ pub enum KernelError {
     /// An activation or gradient has another shape than the operation needs.
     #[error("{what} has shape {found:?} ([batch, channels, height, width]), expected {expected:?}")]
     WrongShape {
-        /// Which argument.
+        /// The argument.
         what: &'static str,
         /// The shape that was given.
         found: [usize; 4],
@@ -37,7 +37,8 @@ pub enum KernelError {
     },
     /// The kernel with its padding is larger than the picture.
     #[error(
-        "a {kernel:?} window with padding {padding} does not fit into a picture of {found:?} pixels (height, width)"
+        "a window of {} x {} with padding {padding} does not fit into a picture of {} x {} pixels (height x width)",
+        kernel[0], kernel[1], found[0], found[1]
     )]
     WindowTooLarge {
         /// Window height and width.

@@ -39,7 +39,7 @@ pub fn input_gradient_by(
     let [k, kw] = params.kernel;
     if k != kw || params.padding >= k {
         return Err(KernelError::InvalidLayer(format!(
-            "the gradient by the input needs a square filter that is wider than its padding, found {params:?}"
+            "the gradient by the input needs a square filter that is wider than its padding, found {params}"
         )));
     }
     let n = dy.shape()[0];

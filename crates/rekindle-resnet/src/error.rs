@@ -1,4 +1,4 @@
-//! What can go wrong with weights, and what to do about it.
+//! Errors of weights and downloads, with what to do about them.
 
 use std::fmt;
 use std::io;
@@ -17,9 +17,9 @@ pub enum Error {
     /// Stages that can't run in eight bits, or images that they can't take.
     #[error("cannot run the first {stages} stages in eight bits: {reason}")]
     NotQuantizable {
-        /// How many stages.
+        /// Number of stages.
         stages: usize,
-        /// What is wrong, and what to do.
+        /// The fault, and the remedy.
         reason: String,
     },
     /// The operating system could not read a file.
@@ -27,7 +27,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's reason.
         source: io::Error,
     },
     /// The operating system could not write a file: no space, no permission, no such folder.
@@ -35,7 +35,7 @@ pub enum Error {
     Write {
         /// The file that was to be written.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's reason.
         source: io::Error,
     },
     /// A file of no bytes.
@@ -63,7 +63,7 @@ pub enum Error {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         detail: String,
     },
     /// The file contradicts itself.
@@ -73,7 +73,7 @@ pub enum Error {
         path: PathBuf,
         /// The format its first bytes announce.
         format: &'static str,
-        /// What does not add up.
+        /// The contradiction.
         detail: String,
     },
     /// A pickle that would run code when Python loads it. Nothing of it was run.
@@ -97,7 +97,7 @@ pub enum Error {
         path: PathBuf,
         /// The name.
         name: String,
-        /// How two names came to be one, where that is known.
+        /// The way in which two names came to be one, where that is known.
         detail: String,
     },
     /// A tensor that was asked for by name.
@@ -118,9 +118,9 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// What can be used there.
+        /// The types that can be used there.
         expected: &'static str,
-        /// What the file has.
+        /// The file's type.
         found: &'static str,
     },
     /// NaN or an infinity among the weights.
@@ -142,7 +142,7 @@ pub enum Error {
         path: PathBuf,
         /// The entry.
         key: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         detail: String,
     },
     /// A catalogue entry that does not exist.
@@ -152,7 +152,7 @@ pub enum Error {
         architecture: String,
         /// The entry asked for.
         name: String,
-        /// What can be asked for instead.
+        /// The entries that there are.
         known: String,
     },
     /// No folder to keep downloads in.
@@ -165,7 +165,7 @@ pub enum Error {
     Offline {
         /// The address it would come from.
         url: String,
-        /// Where it would be kept.
+        /// The place where it would be kept.
         path: PathBuf,
     },
     /// No connection: name resolution, routing, TLS or a proxy.
@@ -173,9 +173,9 @@ pub enum Error {
     NoNetwork {
         /// The address.
         url: String,
-        /// Where the file would be kept.
+        /// The place where the file would be kept.
         path: PathBuf,
-        /// What failed.
+        /// The failure.
         detail: String,
     },
     /// The server answered, but not with the file.
@@ -194,7 +194,7 @@ pub enum Error {
     HtmlInsteadOfFile {
         /// The address.
         url: String,
-        /// Where a redirect ended, if there was one.
+        /// The end of a redirect, if there was one.
         landed: String,
     },
     /// The connection broke or stalled again and again.
@@ -206,9 +206,9 @@ pub enum Error {
         received: u64,
         /// Bytes in all, if the server said.
         expected: Option<u64>,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
-        /// What happened the last time.
+        /// The last failure.
         detail: String,
     },
     /// The download is complete, and is another file than expected.
@@ -254,6 +254,41 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns true where a name or a combination of options was asked for that there is not, as opposed to a file, a
+    /// download or a network that failed.
+    pub fn is_invalid_option(&self) -> bool {
+        match self {
+            Self::UnknownArchitecture { .. }
+            | Self::UnknownWeights { .. }
+            | Self::NotQuantizable { .. } => true,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::EmptyFile { .. }
+            | Self::HtmlInsteadOfWeights { .. }
+            | Self::UnknownFormat { .. }
+            | Self::Truncated { .. }
+            | Self::Corrupt { .. }
+            | Self::ForeignCode { .. }
+            | Self::NoTensors { .. }
+            | Self::DuplicateTensor { .. }
+            | Self::MissingTensor { .. }
+            | Self::Mismatch(_)
+            | Self::WrongElementType { .. }
+            | Self::NotFinite { .. }
+            | Self::InvalidMetadata { .. }
+            | Self::NoCacheDirectory
+            | Self::Offline { .. }
+            | Self::NoNetwork { .. }
+            | Self::HttpStatus { .. }
+            | Self::HtmlInsteadOfFile { .. }
+            | Self::Interrupted { .. }
+            | Self::ChecksumMismatch { .. }
+            | Self::DamagedCache { .. }
+            | Self::InvalidRequest { .. }
+            | Self::UnsafeArchive { .. } => false,
+        }
+    }
+
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Read { path, source }
@@ -294,7 +329,7 @@ pub struct Mismatch {
     pub misshapen: Vec<Misshapen>,
     /// Tensors whose element type cannot become f32: name and type.
     pub wrong_type: Vec<(String, &'static str)>,
-    /// What the names and shapes suggest, as a sentence; may be empty.
+    /// The conclusion that names and shapes suggest, as a sentence; may be empty.
     pub advice: String,
 }
 

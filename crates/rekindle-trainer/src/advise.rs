@@ -1,27 +1,28 @@
-//! Which weights and which strategy suit a folder of images, before anything is trained.
+//! Advice on weights and strategy for a folder of images, before anything is trained.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline};
 use rekindle_resnet::{Preprocess, Pretrained};
-use rekindle_transfer::advise::{Advice, Advisor, Candidate};
+use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::activations::{FrozenPart, Views};
-use crate::data::eval_pipeline;
+use crate::data::{VALIDATION_SHARE, eval_pipeline};
 use crate::pooled::{Pooled, pooled, take_head};
-use crate::recipe::Cache;
-use crate::{Observer, TrainerError};
+use crate::recipe::{Cache, Recipe};
+use crate::{Observer, TrainerError, text};
 
 /// Cells along each side of a picture whose colours make the baseline, and pixels along a cell.
 const CELLS: usize = 8;
 const CELL_SIZE: usize = 8;
 
-/// Says which of the networks in `weights` to take for the images in `data`, how to adapt it, and what accuracy to
-/// expect, with the defaults of [`Advise`].
+/// Recommends one of the networks in `weights` for the images in `data`, a strategy to adapt it by, and says what accuracy
+/// to expect, with the defaults of [`Advise`].
 ///
 /// ```no_run
 /// use rekindle_trainer::burn::tensor::Device;
@@ -108,21 +109,34 @@ impl<'a> Advise<'a> {
         data: impl AsRef<Path>,
         weights: &[impl AsRef<Path>],
     ) -> Result<Advice, TrainerError> {
+        let data = data.as_ref();
         let looked = self.look(data, weights)?;
+        let begun = Instant::now();
         let candidates: Vec<Candidate<'_>> = looked
             .backbones
             .iter()
             .map(SeenBackbone::candidate)
             .collect();
-        Ok(self.advisor.advise(
+        let mut advice = self.advisor.advise(
             &candidates,
             Some(&looked.colours),
             &looked.labels,
             looked.classes.len(),
-        )?)
+        )?;
+        // A probe for each backbone and one for the colours were fitted.
+        let fit_seconds = begun.elapsed().as_secs_f64() / (candidates.len() + 1) as f64;
+        let best = looked
+            .backbones
+            .iter()
+            .find(|seen| seen.name == advice.backbone);
+        if let Some(seconds_per_image) = best.and_then(|seen| seen.seconds_per_image) {
+            let (train, val) = part_sizes(data, looked.labels.len());
+            advice.cost = Some(cost(&advice, seconds_per_image, fit_seconds, train, val));
+        }
+        Ok(advice)
     }
 
-    /// What each network makes of the images, to score in other ways.
+    /// Computes the features of the images by each network, to score them in other ways.
     ///
     /// # Errors
     ///
@@ -142,7 +156,7 @@ impl<'a> Advise<'a> {
             images.get_or_insert((labels, indices));
         }
         let Some((labels, indices)) = images else {
-            return Err(TrainerError::UnusableData {
+            return Err(TrainerError::UnusableWeights {
                 what: "weights".into(),
                 found: "none".into(),
                 advice: "give at least one file of weights",
@@ -183,6 +197,7 @@ impl<'a> Advise<'a> {
         };
         let observers = &mut self.observers;
         let phase = format!("features of {name}");
+        let begun = Instant::now();
         let Pooled {
             features,
             labels,
@@ -192,8 +207,12 @@ impl<'a> Advise<'a> {
                 observer.on_event(event);
             }
         })?;
+        // What a folder of kept features answers says nothing of the network's speed.
+        let is_timed = self.cache == Cache::Memory;
         let backbone = SeenBackbone {
             name,
+            seconds_per_image: is_timed
+                .then(|| begun.elapsed().as_secs_f64() / labels.len() as f64),
             features,
             source,
         };
@@ -201,7 +220,7 @@ impl<'a> Advise<'a> {
     }
 }
 
-/// What networks make of labelled images; rows of all features are the same images.
+/// Features of labelled images by several networks; rows of all features are the same images.
 pub struct Looked {
     /// One a file of weights, in that order.
     pub backbones: Vec<SeenBackbone>,
@@ -221,6 +240,8 @@ pub struct SeenBackbone {
     pub features: Features,
     /// The classifier that it came with.
     pub source: Option<LinearHead>,
+    /// Seconds that an image took, reading and decoding included; none where features may come from a folder.
+    pub seconds_per_image: Option<f64>,
 }
 
 impl SeenBackbone {
@@ -234,14 +255,47 @@ impl SeenBackbone {
     }
 }
 
+/// Numbers of training and validation images: where the folder has no parts, a fifth will be held out.
+fn part_sizes(data: &Path, scored: usize) -> (usize, usize) {
+    match ImageFolder::open_train_val(data) {
+        Ok((train, val)) => (train.len(), val.len()),
+        Err(_) => {
+            let val = (scored as f64 * VALIDATION_SHARE).round() as usize;
+            (scored - val, val)
+        }
+    }
+}
+
+fn cost(advice: &Advice, per_image: f64, fit: f64, train: usize, val: usize) -> Cost {
+    // Plain and mirrored, and both at nine sevenths of the size.
+    let views = 2.0 + 2.0 * (9.0_f64 / 7.0).powi(2);
+    let (train, val) = (train as f64, val as f64);
+    let epochs = Recipe::tutorial().epochs as f64;
+    // A backward pass costs about two forward passes.
+    let strategy_seconds = epochs * (3.0 * train + val) * per_image;
+    Cost {
+        one_call_seconds: (train + views * val) * per_image + fit,
+        strategy_seconds: (!advice.keeps_features()).then_some(strategy_seconds),
+        memory: peak_memory(),
+    }
+}
+
+/// Largest memory of this process so far in bytes, on Linux.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     let train = data.join("train");
     let folder = ImageFolder::open(if train.is_dir() { &train } else { data })?;
     match folder.classes().len() {
         0 | 1 => Err(TrainerError::UnusableData {
             what: folder.root().display().to_string(),
-            found: format!("{} class(es)", folder.classes().len()),
-            advice: "put the images into one folder a class, at least two",
+            found: text::counted(folder.classes().len(), "class", "classes"),
+            advice: "put the images into one folder per class, at least two",
         }),
         _ => Ok(folder),
     }

@@ -1,12 +1,12 @@
-//! What a run says of itself before it begins, and where what learns changes.
+//! Events that introduce a run, and the parts that learn where these change.
 
 use rekindle_transfer::tuning::stage_parameters;
 use rekindle_transfer::{Backbone, Plan};
 
-use crate::TrainerError;
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
+use crate::{TrainerError, text};
 
 /// Tells every observer.
 pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
@@ -53,7 +53,7 @@ pub(crate) fn announce<B: Backbone>(
         epochs: trainer.recipe.epochs,
         batch_size: trainer.recipe.batch_size,
         augmented: Some(is_augmented(trainer)?),
-        device: format!("{:?}", trainer.device),
+        device: text::device(&trainer.device),
         seed: trainer.recipe.seed,
         directory: writer.as_ref().map(|writer| writer.path().to_path_buf()),
         resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),
@@ -61,7 +61,7 @@ pub(crate) fn announce<B: Backbone>(
     tell(trainer, writer, &Event::RunStarted(summary))
 }
 
-/// Whether training sees images varied at random: those that are decoded anew in each epoch as their pipeline says, kept
+/// Says whether training sees images varied at random: those that are decoded anew in each epoch as their pipeline says, kept
 /// activations in every view after the first.
 fn is_augmented<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
     let varied = trainer.data.train.pipeline().is_random();
@@ -72,7 +72,7 @@ fn is_augmented<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
     })
 }
 
-/// What learns in these epochs, and how fast.
+/// Summarises the parts that learn in these epochs, with their rates.
 pub(crate) fn stage_summary<B: Backbone>(
     trainer: &Trainer<'_, B>,
     plan: &Plan,

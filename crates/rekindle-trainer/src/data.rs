@@ -7,10 +7,13 @@ use rekindle_imagefolder::{Ignored, ImageDataset, ImageFolder, Pipeline};
 use rekindle_resnet::Preprocess;
 use serde_json::{Value, json};
 
-use crate::TrainerError;
+use crate::{TrainerError, text};
 
 /// Share of a folder without `train` and `val` that is held out for validation.
 pub const VALIDATION_SHARE: f64 = 0.2;
+
+/// Class names shown in an error.
+const SHOWN: usize = 10;
 
 /// Bytes of decoded pictures that are kept, so that small sets are decoded once.
 const DECODED_CACHE: usize = 512 << 20;
@@ -100,14 +103,18 @@ impl TransferData {
         if classes.len() < 2 {
             return Err(TrainerError::UnusableData {
                 what: "training images".into(),
-                found: format!("{} class(es)", classes.len()),
-                advice: "put the images into one folder a class, at least two",
+                found: text::counted(classes.len(), "class", "classes"),
+                advice: "put the images into one folder per class, at least two",
             });
         }
         if val.classes() != classes {
             return Err(TrainerError::UnusableData {
                 what: "validation images".into(),
-                found: format!("classes {:?}, but training has {classes:?}", val.classes()),
+                found: format!(
+                    "the classes are {}, but those of training {}",
+                    text::listed(val.classes(), SHOWN),
+                    text::listed(&classes, SHOWN)
+                ),
                 advice: "use the same class folders in both",
             });
         }

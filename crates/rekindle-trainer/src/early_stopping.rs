@@ -1,4 +1,4 @@
-//! Which epoch was the best, and when to stop waiting for a better one.
+//! The best epoch, and the rule for no longer waiting for a better one.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,7 @@ impl Monitor {
 /// Stop when the monitored figure hasn't improved for some epochs (Prechelt, "Early Stopping — But
 /// When?", 1998).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
     /// The figure to watch.
     #[serde(default)]
@@ -107,7 +108,7 @@ impl BestEpoch {
         improved
     }
 
-    /// Whether the patience is used up.
+    /// Returns true where the patience is used up.
     pub fn should_stop(&self, stopping: &EarlyStopping) -> bool {
         self.epochs_since >= stopping.patience.max(1)
     }

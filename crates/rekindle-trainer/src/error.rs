@@ -1,7 +1,9 @@
-//! What can go wrong while training, as one enum.
+//! Errors of training, as one enum.
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use rekindle_imagefolder::ErrorKind;
 
 use crate::Shortage;
 
@@ -23,9 +25,9 @@ pub enum TrainerError {
     /// Predictions and labels don't fit each other, so no metric can be computed from them.
     #[error("cannot compute metrics: {found}; expected {expected}")]
     InvalidPredictions {
-        /// What was handed in.
+        /// The predictions handed in.
         found: String,
-        /// What would have been right.
+        /// The predictions that would have been right.
         expected: String,
     },
 
@@ -34,12 +36,12 @@ pub enum TrainerError {
     NotARunDirectory {
         /// The folder asked for.
         path: PathBuf,
-        /// What is missing or unreadable.
+        /// The part that is missing or unreadable.
         reason: String,
     },
 
     /// A new run was to be written where there already is something.
-    #[error("{} exists already and isn't empty; resume that run, or choose another path for the new one", path.display())]
+    #[error("{} is there already; resume that run (--resume), or choose another folder for the new one (--out)", path.display())]
     RunDirectoryExists {
         /// The path asked for.
         path: PathBuf,
@@ -72,7 +74,7 @@ pub enum TrainerError {
     DamagedFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault, and its place.
         reason: String,
     },
 
@@ -102,7 +104,7 @@ pub enum TrainerError {
     /// Any other failure of the file system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action tried, as a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -126,18 +128,38 @@ pub enum TrainerError {
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The values that it may have.
         expected: &'static str,
+    },
+
+    /// A file with a recipe that can't be followed.
+    #[error("{}: {problem}", path.display())]
+    InvalidRecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// The key and what is wrong with it.
+        problem: String,
+    },
+
+    /// Weights that can't do what is asked of them.
+    #[error("{what}: {found}; {advice}")]
+    UnusableWeights {
+        /// The weights.
+        what: String,
+        /// The fault.
+        found: String,
+        /// The remedy.
+        advice: &'static str,
     },
 
     /// A data set with nothing to learn from.
     #[error("{what}: {found}; {advice}")]
     UnusableData {
-        /// Which data.
+        /// The data.
         what: String,
-        /// What is wrong with it.
+        /// The fault.
         found: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
 
@@ -154,7 +176,7 @@ pub enum TrainerError {
         loss: f64,
         /// The batch's pictures.
         files: String,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
@@ -169,7 +191,7 @@ pub enum TrainerError {
         tensor: String,
         /// The value.
         value: f32,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
@@ -177,16 +199,16 @@ pub enum TrainerError {
     /// relied on any more; what was saved is.
     #[error("{shortage}{kept}")]
     OutOfDeviceMemory {
-        /// What was asked of which device; its text says what needs less.
+        /// The work and the device; its text says what needs less.
         shortage: Box<Shortage>,
-        /// Where the best weights and the last checkpoint are; empty without a run directory.
+        /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },
 
     /// A device failed, such as a graphics card whose driver was restarted.
     #[error("the device failed: {reason}; start the program again, or use the CPU device")]
     Device {
-        /// What the backend says.
+        /// The backend's reason.
         reason: String,
     },
 
@@ -222,6 +244,39 @@ pub enum TrainerError {
 }
 
 impl TrainerError {
+    /// Returns the place where the error has its cause: the request, the images, or the work.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidSchedule { .. }
+            | Self::InvalidRecipe { .. }
+            | Self::InvalidRecipeFile { .. }
+            | Self::NotARunDirectory { .. }
+            | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
+            Self::UnusableData { .. } => ErrorKind::BadImages,
+            Self::Images(error) => error.kind(),
+            Self::Model(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
+            Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
+            Self::Model(_)
+            | Self::Transfer(_)
+            | Self::UnusableWeights { .. }
+            | Self::InvalidPredictions { .. }
+            | Self::LockedByAnotherProcess { .. }
+            | Self::NewerFormat { .. }
+            | Self::DamagedFile { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::DiskFull { .. }
+            | Self::NotWritable { .. }
+            | Self::Io { .. }
+            | Self::Writer { .. }
+            | Self::Diverged { .. }
+            | Self::BrokenWeights { .. }
+            | Self::OutOfDeviceMemory { .. }
+            | Self::Device { .. }
+            | Self::OptimizerState { .. }
+            | Self::NoInterruptHandler { .. } => ErrorKind::Failed,
+        }
+    }
+
     /// Sorts an operating-system error by what the user can do about it.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();

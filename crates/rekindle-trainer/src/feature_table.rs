@@ -1,4 +1,4 @@
-//! What a network says of every image in a folder, as a table for whatever comes next.
+//! Extracts features or logits for every image in a folder, as a table.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::inspect::inspect_by;
 /// Threads that decode the images to measure ranges on.
 const WORKERS: usize = 2;
 
-/// Which numbers of the network go into the table.
+/// The numbers of the network that go into the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FeatureLayer {
-    /// What the head takes: the last stage, averaged over the picture.
+    /// The head's input: the last stage, averaged over the picture.
     #[default]
     Pooled,
     /// The classifier's logits.
@@ -29,7 +29,7 @@ pub enum FeatureLayer {
 /// One row an image, in the folder's order; files that can't be decoded have none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureTable {
-    /// Which numbers these are.
+    /// The kind of numbers.
     pub layer: FeatureLayer,
     /// `[n, width]`, row-major.
     pub values: Vec<f32>,
@@ -50,7 +50,8 @@ impl FeatureTable {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for logits of weights without a classifier, or where no image can be read.
+    /// [`TrainerError::UnusableWeights`] for logits of weights without a classifier, [`TrainerError::UnusableData`] where no
+    /// image can be read.
     pub fn compute(
         pretrained: &Pretrained,
         folder: &ImageFolder,
@@ -86,9 +87,9 @@ impl FeatureTable {
         let mut backbone = pretrained.model.clone();
         let head = backbone.fc.take();
         if layer == FeatureLayer::Logits && head.is_none() {
-            return Err(TrainerError::UnusableData {
-                what: format!("model {}", pretrained.path.display()),
-                found: "weights without a classifier".into(),
+            return Err(TrainerError::UnusableWeights {
+                what: pretrained.path.display().to_string(),
+                found: "these weights have no classifier, so there are no logits".into(),
                 advice: "extract pooled features, or give weights with a classifier",
             });
         }

@@ -52,6 +52,7 @@ mod pooled;
 mod predictor;
 mod progress;
 mod recipe;
+mod recipe_file;
 mod replica;
 pub mod report;
 pub mod run_directory;
@@ -75,6 +76,7 @@ pub use metrics::{
     top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
+pub use rekindle_imagefolder::ErrorKind;
 pub use run_directory::{
     Checkpoint, ClassesRecord, Position, RunDirectory, RunRecord, RunWriter, WeightsRecord,
     WriteError, atomic_replace, atomic_write,

@@ -84,7 +84,7 @@ impl Model {
     /// # Errors
     ///
     /// Those of [`Pretrained::open`]; [`TrainerError::NotARunDirectory`] for another folder, and
-    /// [`TrainerError::UnusableData`] for weights without a classifier.
+    /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, TrainerError> {
         Self::from_pretrained(Pretrained::open(weights_file(path)?, device)?)
     }
@@ -93,14 +93,14 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for weights without a classifier.
+    /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn from_pretrained(pretrained: Pretrained) -> Result<Self, TrainerError> {
         let device = pretrained.model.device();
         let classifier = Classifier::from_resnet(pretrained.model).ok_or_else(|| {
-            TrainerError::UnusableData {
-                what: format!("model {}", pretrained.path.display()),
-                found: "weights without a classifier (no fc.weight)".into(),
-                advice: "train one first, or only extract features",
+            TrainerError::UnusableWeights {
+                what: pretrained.path.display().to_string(),
+                found: "these weights have no classifier (no fc.weight)".into(),
+                advice: "train one first (`rekindle train`), or only extract features (`rekindle features`)",
             }
         })?;
         Ok(Self {

@@ -5,7 +5,7 @@ use crate::early_stopping::Monitor;
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::text;
 
-/// Tells a run in lines of text.
+/// A run as lines of text.
 #[derive(Debug, Default)]
 pub(crate) struct Narration {
     epochs: usize,
@@ -35,8 +35,7 @@ impl Narration {
             Event::SkippedFile { path, reason } => {
                 self.skipped += 1;
                 if self.skipped <= SKIPPED_SHOWN {
-                    let path = text::printable(&path.to_string_lossy());
-                    lines.push(format!("skipped {path}: {}", text::printable(reason)));
+                    lines.push(format!("skipped {}", text::about_file(path, reason)));
                 }
             }
             Event::PhaseEnded { name, seconds } => {
@@ -57,32 +56,41 @@ impl Narration {
     fn unlisted_skipped(&mut self) -> Option<String> {
         let unlisted = self.skipped.saturating_sub(SKIPPED_SHOWN);
         self.skipped = 0;
-        (unlisted > 0).then(|| format!("skipped {} more files", text::count(unlisted)))
+        (unlisted > 0).then(|| {
+            format!(
+                "skipped {}",
+                text::counted(unlisted, "more file", "more files")
+            )
+        })
     }
 
     fn run_ended(&self, outcome: &RunOutcome) -> Vec<String> {
         let took = text::duration(outcome.seconds);
-        let epochs = outcome.epochs;
+        let epochs = text::counted(outcome.epochs, "epoch", "epochs");
         let mut lines = vec![match outcome.reason {
-            EndReason::Finished => format!("finished {epochs} epochs in {took}"),
+            EndReason::Finished => format!("finished {epochs} in {took}"),
             EndReason::EarlyStopping => {
                 let since = self.best.map_or_else(String::new, |(epoch, monitor)| {
                     format!(": {} hasn't improved since epoch {epoch}", monitor.name())
                 });
-                format!("stopped early after {epochs} epochs and {took}{since}")
+                format!("stopped early after {epochs} and {took}{since}")
             }
             EndReason::Interrupted => {
-                let of = match self.epochs {
-                    0 => String::new(),
-                    all => format!(" of {all}"),
+                let done = match self.epochs {
+                    0 => epochs,
+                    all => format!(
+                        "{} of {}",
+                        outcome.epochs,
+                        text::counted(all, "epoch", "epochs")
+                    ),
                 };
-                format!("interrupted after {epochs}{of} epochs and {took}")
+                format!("interrupted after {done} and {took}")
             }
             EndReason::Diverged => format!(
-                "stopped after {epochs} epochs and {took}: the loss is no longer a number; try a \
+                "stopped after {epochs} and {took}: the loss is no longer a number; try a \
                  lower learning rate or gradient clipping"
             ),
-            EndReason::Failed => format!("stopped after {epochs} epochs and {took} by an error"),
+            EndReason::Failed => format!("stopped after {epochs} and {took} by an error"),
         }];
         let last = outcome.last_accuracy.map_or_else(String::new, |last| {
             format!("; last {}", text::percent(last))
@@ -117,7 +125,7 @@ fn run_started(run: &RunSummary) -> Vec<String> {
     )];
     lines.push(format!("  classes        {}", class_list(&run.classes)));
     lines.push(format!(
-        "  images         {} for training, {} for validation, {} a batch",
+        "  images         {} for training, {} for validation, {} per batch",
         text::count(run.train_images),
         text::count(run.valid_images),
         text::count(run.batch_size)
@@ -147,16 +155,7 @@ fn run_started(run: &RunSummary) -> Vec<String> {
 
 fn class_list(classes: &[String]) -> String {
     const SHOWN: usize = 6;
-    let names: Vec<String> = classes
-        .iter()
-        .take(SHOWN)
-        .map(|name| text::printable(name))
-        .collect();
-    let more = match classes.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}: {}{more}", classes.len(), names.join(", "))
+    format!("{}: {}", classes.len(), text::listed(classes, SHOWN))
 }
 
 fn stage_started(stage: &StageSummary) -> String {
@@ -167,9 +166,11 @@ fn stage_started(stage: &StageSummary) -> String {
         .map(|part| part.name.as_str())
         .collect();
     format!(
-        "epochs {} to {}, {}: trains {} of {} parameters ({})",
-        stage.first_epoch,
-        stage.last_epoch,
+        "{}, {}: trains {} of {} parameters ({})",
+        match stage.first_epoch == stage.last_epoch {
+            true => format!("epoch {}", stage.first_epoch),
+            false => format!("epochs {} to {}", stage.first_epoch, stage.last_epoch),
+        },
         stage.name,
         text::count(stage.trainable_parameters()),
         text::count(stage.parameters()),

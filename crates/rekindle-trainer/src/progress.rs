@@ -1,4 +1,4 @@
-//! What a person sees while a run goes on.
+//! Progress of a run, for a person.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::events::{Event, Observer};
 use crate::narration::Narration;
 use crate::text;
 
-/// How much to show on standard error. Standard output stays free for results.
+/// Amount of progress on standard error. Standard output stays free for results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressMode {
     /// A bar on a terminal, lines elsewhere.
@@ -119,6 +119,11 @@ struct Pass {
 /// Weight of what was shown before in the smoothed loss; one batch alone jumps about.
 const SMOOTHING: f64 = 0.9;
 
+/// Prints a line to standard error, which may be closed.
+fn say(line: &str) {
+    let _ = writeln!(stderr().lock(), "{line}");
+}
+
 /// A rate over less than this says nothing.
 const MEASURABLE: Duration = Duration::from_millis(200);
 
@@ -135,8 +140,8 @@ impl Bar {
     fn print(&self, line: &str) {
         match &self.shown {
             // `println` of a bar would be lost where the bar has no terminal to draw on.
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 

@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use crate::optimizer::Optimizer;
 use crate::{EarlyStopping, Monitor, Schedule, TrainerError};
 
-/// How to train: plain data, printed into `run.json`.
+/// Options of a training run: plain data, printed into `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images a batch.
+    /// Images per batch.
     pub batch_size: usize,
     /// The optimiser, with its momentum and weight decay.
     pub optimizer: Optimizer,
     /// Base learning rate; the head's, and each stage's times the strategy's factor.
     pub learning_rate: f64,
-    /// How the rate moves.
+    /// The rate's course over the run.
     pub schedule: Schedule,
     /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
     pub label_smoothing: f64,
@@ -31,19 +31,19 @@ pub struct Recipe {
     /// Decay of the moving average of the weights that is validated and kept in place of the weights themselves, in
     /// [0, 1); none by default.
     pub moving_average: Option<f64>,
-    /// When to stop before the last epoch.
+    /// A rule for stopping before the last epoch.
     pub early_stopping: Option<EarlyStopping>,
-    /// What makes a model the best.
+    /// The figure that makes a model the best.
     pub monitor: Monitor,
     /// Mixing the images of a batch.
     pub mix: Option<Mix>,
     /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones.
     pub balance_classes: bool,
-    /// Where activations of stages that stay frozen are kept.
+    /// A place to keep activations of stages that stay frozen.
     pub cache: Cache,
     /// Views an image that are kept: the plain picture, and `views - 1` random augmentations of it.
     pub views: usize,
-    /// Whether frozen stages run in eight bits: on a CPU two to four times as fast, and a little off, see
+    /// Runs frozen stages in eight bits: on a CPU two to four times as fast, and a little off, see
     /// [`ResNet::quantize_stages`](rekindle_resnet::ResNet::quantize_stages). Ranges are measured on up to 64 training
     /// images. Validation goes through the same stages where their activations are kept, and in `f32` elsewhere; the
     /// weights that a run leaves are `f32`. On machines, devices and backbones that have no kernels for that, training
@@ -51,13 +51,13 @@ pub struct Recipe {
     pub quantize_frozen: bool,
     /// Threads that decode and augment.
     pub workers: usize,
-    /// Whether a file that can't be decoded is left out with a warning, as by default, or ends the run.
+    /// Leaves a file that can't be decoded out with a warning, as by default, or ends the run.
     pub on_bad_file: OnBadFile,
     /// Seed of everything random.
     pub seed: u64,
 }
 
-/// Where activations of a frozen prefix are kept.
+/// A place to keep activations of a frozen prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cache {
@@ -154,6 +154,20 @@ impl Recipe {
                 "moving_average",
                 decay,
                 "at least 0 and below 1",
+            )?;
+        }
+        if let Some(stopping) = &self.early_stopping {
+            require(
+                stopping.patience > 0,
+                "early_stopping.patience",
+                stopping.patience,
+                "at least 1",
+            )?;
+            require(
+                stopping.min_delta.is_finite() && stopping.min_delta >= 0.0,
+                "early_stopping.min_delta",
+                stopping.min_delta,
+                "a finite number, at least 0",
             )?;
         }
         if let Some(mix) = &self.mix {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainerError;
 
-/// How the learning rate moves over a run, as a factor on the base rate.
+/// Course of the learning rate over a run, as a factor on the base rate.
 ///
 /// Names, parameters and defaults are those of `torch.optim.lr_scheduler`. `Step`, `MultiStep` and
 /// `Exponential` change between epochs; `Cosine`, `OneCycle` and `Warmup` change with every step.
@@ -24,7 +24,7 @@ use crate::error::TrainerError;
 /// assert_eq!(schedule.factor(7 * steps_per_epoch, steps_per_epoch, 25), 0.1);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// The base rate throughout.
     #[default]
@@ -82,7 +82,7 @@ pub enum Schedule {
         epochs: f64,
         /// Factor of the very first step, above 0 and at most 1.
         start_factor: f64,
-        /// What comes after.
+        /// The schedule after the rise.
         then: Box<Schedule>,
     },
 }

@@ -6,17 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::prelude::*;
 
-use crate::TrainerError;
+use crate::{TrainerError, text};
 
-/// What a device had too little memory for.
+/// Work for which a device had too little memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shortage {
     /// The device.
     pub device: String,
-    /// Whether a backward pass was asked for too.
+    /// True where a backward pass was asked for too.
     pub training: bool,
-    /// What went in: images or, behind frozen stages, activations `[n, channels, height, width]`.
+    /// Shape of the input: images or, behind frozen stages, activations `[n, channels, height, width]`.
     pub input: [usize; 4],
     /// The network's name, where it is known.
     pub architecture: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) fn contained<T>(
 ) -> Result<T, TrainerError> {
     let (device, input) = (input.device(), input.dims());
     let complete = |shortage: Shortage| Shortage {
-        device: format!("{device:?}"),
+        device: text::device(&device),
         training,
         input,
         ..shortage

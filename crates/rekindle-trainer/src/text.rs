@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde::{Serialize, Serializer};
 
 /// A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
@@ -36,6 +37,62 @@ pub(crate) fn count(number: usize) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A number of things: `1 epoch`, `25 epochs`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// Names in a row: `ants, bees and 3 more`.
+pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(most)
+        .map(|name| printable(name.as_ref()))
+        .collect();
+    let more = match names.len().saturating_sub(most) {
+        0 => String::new(),
+        more => format!(" and {} more", count(more)),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// A file and what went wrong with it; reasons that begin with the file's name are taken as they are.
+pub(crate) fn about_file(path: &Path, reason: &str) -> String {
+    let path = path.to_string_lossy();
+    if reason.starts_with(&*path) {
+        return printable(reason);
+    }
+    format!("{}: {}", printable(&path), printable(reason))
+}
+
+/// A device as `--device` calls it: `cpu`, `wgpu`, `cuda`, `cuda:1`, `ndarray`.
+pub(crate) fn device(device: &Device) -> String {
+    // Burn's devices tell their kind only as they are debugged: `Device<Cube(Cuda(CudaDevice { index: 1 }))>`.
+    let debugged = format!("{:?}", device.clone().without_autodiff());
+    let number = || {
+        let digits = debugged.split(|c: char| !c.is_ascii_digit());
+        digits
+            .rfind(|digits| !digits.is_empty())
+            .unwrap_or("0")
+            .to_string()
+    };
+    let kinds = [
+        ("Flex", "cpu"),
+        ("NdArray", "ndarray"),
+        ("Cuda", "cuda"),
+        ("Wgpu", "wgpu"),
+    ];
+    let known = kinds.iter().find(|(kind, _)| debugged.contains(kind));
+    match known.map(|(_, name)| *name) {
+        Some("cuda") if number() != "0" => format!("cuda:{}", number()),
+        Some(name) => name.to_string(),
+        None => {
+            let inner = debugged.strip_prefix("Device<").unwrap_or(&debugged);
+            inner.strip_suffix('>').unwrap_or(inner).to_string()
+        }
+    }
 }
 
 /// A share as percent with one decimal: `94.1 %`.
@@ -131,6 +188,25 @@ mod tests {
         assert_eq!(rate(1.0), "1");
         assert_eq!(rate(1e-4), "1e-4");
         assert_eq!(rate(2.5e-5), "2.5e-5");
+    }
+
+    #[test]
+    fn counts_and_lists_read_well() {
+        assert_eq!(counted(1, "epoch", "epochs"), "1 epoch");
+        assert_eq!(counted(0, "epoch", "epochs"), "0 epochs");
+        assert_eq!(counted(1200, "image", "images"), "1,200 images");
+        assert_eq!(listed(&["ants", "bees"], 2), "ants, bees");
+        assert_eq!(listed(&["ants", "bees", "cats"], 1), "ants and 2 more");
+        let path = Path::new("a/b.jpg");
+        assert_eq!(about_file(path, "a/b.jpg: is empty"), "a/b.jpg: is empty");
+        assert_eq!(about_file(path, "is empty"), "a/b.jpg: is empty");
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn a_device_is_called_as_on_the_command_line() {
+        assert_eq!(device(&Device::flex()), "cpu");
+        assert_eq!(device(&Device::flex().autodiff()), "cpu");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::data::TransferData;
 use crate::events::{EpochMetrics, RunOutcome};
 use crate::fit;
 use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
-use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError};
+use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError, text};
 
 /// Where a classifier's weights come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,6 +168,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// less, and where what was saved is.
     pub fn fit(self) -> Result<Fitted<B>, TrainerError> {
         self.recipe.validate()?;
+        // No folder is left behind by a strategy that can't be followed.
+        self.strategy
+            .plan(self.classifier.backbone.stage_names(), 0)?;
         let writer = match &self.directory {
             None => None,
             Some(path) => Some(RunDirectory::create(path, &self.record(), &self.classes())?),
@@ -251,7 +254,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             strategy: json!(self.strategy),
             recipe: json!(self.recipe),
             seed: self.recipe.seed,
-            device: format!("{:?}", self.device),
+            device: text::device(&self.device),
             ..RunRecord::new(self.title.clone())
         }
     }

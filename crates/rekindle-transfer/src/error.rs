@@ -1,4 +1,4 @@
-//! What can go wrong with a transfer.
+//! Errors of transfer.
 
 use std::path::PathBuf;
 
@@ -14,30 +14,38 @@ pub enum TransferError {
         /// The backbone's stages.
         known: Vec<String>,
     },
-    /// A name that is no strategy's, or a value that it can't take.
-    #[error("no strategy {found:?}; there are {}", known.join(", "))]
+    /// A name that is no strategy's.
+    #[error("there is no strategy {found:?}; known are {}", known.join(", "))]
     UnknownStrategy {
         /// The name given, with its value.
         found: String,
         /// The forms that are taken.
         known: Vec<String>,
     },
-    /// A parameter of a strategy out of its range.
-    #[error("strategy {strategy}: {parameter} is {found}, expected {expected}")]
+    /// A parameter of a strategy that is missing, is no number, or lies out of its range.
+    #[error("strategy {strategy}: the {parameter} is {found}, expected {expected}")]
     InvalidStrategy {
         /// The strategy's name.
         strategy: &'static str,
-        /// The parameter's name.
+        /// The parameter's name, such as `decay`.
         parameter: String,
         /// Its value.
         found: String,
         /// Its range.
         expected: &'static str,
     },
+    /// A value given to a strategy that takes none.
+    #[error("strategy {strategy} takes no value, found {found:?}")]
+    UnexpectedValue {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// The value given.
+        found: String,
+    },
     /// Numbers whose count doesn't fit the rest of the input.
     #[error("{what}: {found} values, expected {expected}")]
     WrongLength {
-        /// Which input.
+        /// The input.
         what: &'static str,
         /// Its length.
         found: usize,
@@ -49,15 +57,15 @@ pub enum TransferError {
     Degenerate {
         /// The method.
         method: &'static str,
-        /// What is wrong with the input and what to do.
+        /// The fault of the input, and the remedy.
         reason: String,
     },
     /// Stages that can't run in eight bits.
     #[error("cannot run {stages} frozen stages in eight bits: {reason}")]
     NotQuantizable {
-        /// How many stages.
+        /// Number of stages.
         stages: usize,
-        /// What is wrong, and what to do.
+        /// The fault, and the remedy.
         reason: String,
     },
     /// Images of another number of channels than the network's first convolution takes.
@@ -78,7 +86,7 @@ pub enum TransferError {
         path: PathBuf,
         /// The line, from 1 on; 0 for the file as a whole.
         line: usize,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A cache file that can't be read or written.
@@ -86,9 +94,28 @@ pub enum TransferError {
     Cache {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
+}
+
+impl TransferError {
+    /// Returns true where a name, a value or a combination of options was asked for that there is not, as opposed to a
+    /// failure of the work or of the data.
+    pub fn is_invalid_option(&self) -> bool {
+        match self {
+            Self::UnknownStage { .. }
+            | Self::UnknownStrategy { .. }
+            | Self::InvalidStrategy { .. }
+            | Self::UnexpectedValue { .. }
+            | Self::NotQuantizable { .. } => true,
+            Self::WrongLength { .. }
+            | Self::Degenerate { .. }
+            | Self::Channels { .. }
+            | Self::Table { .. }
+            | Self::Cache { .. } => false,
+        }
+    }
 }
 
 /// The error of input that a method can't work with.

@@ -1,10 +1,20 @@
-use serde_json::json;
+use std::path::{Path, PathBuf};
+
+use rekindle::device::DeviceName;
+use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
+use serde_json::{Map, json};
 
 use crate::arguments::{Advise, Output};
+use crate::checks;
 use crate::console::print;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
+    if let Some(kept) = &command.cache {
+        checks::outside("--cache", kept, &command.data)?;
+        checks::folder(kept)?;
+    }
     let device = command.device.open()?;
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
@@ -14,10 +24,90 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
         advise = advise.cache(folder);
     }
     let advice = advise.run(&command.data, &weights)?;
+    let next = train_command(command, &advice, &weights);
     if output.json {
-        print(&json!(advice).to_string());
+        let mut told = json!(advice);
+        told["command"] = json!(next);
+        told["meanings"] = MEANINGS
+            .iter()
+            .map(|(score, meaning)| (score.to_string(), json!(meaning)))
+            .collect::<Map<_, _>>()
+            .into();
+        print(&told.to_string());
     } else {
         print(advice.to_string().trim_end());
+        print(&format!("\nto do so, run\n  {next}"));
+        if let Some(cost) = &advice.cost {
+            print(&format!("  {}", costs(cost)));
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// The command that follows the advice, quoted for a shell.
+fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> String {
+    let chosen = weights
+        .iter()
+        .find(|path| advice.backbone == path.display().to_string())
+        .or_else(|| {
+            let is_it = |path: &&PathBuf| {
+                path.file_stem()
+                    .is_some_and(|stem| *stem == *advice.backbone)
+            };
+            weights.iter().find(is_it)
+        });
+    let mut words = vec!["rekindle".to_string(), "train".into(), path(&command.data)];
+    if let Some(chosen) = chosen {
+        words.extend(["--weights".to_string(), path(chosen)]);
+    }
+    words.extend(["--strategy".to_string(), advice.strategy_argument()]);
+    if command.device != DeviceName::default() {
+        words.extend(["--device".to_string(), command.device.to_string()]);
+    }
+    if let Some(folder) = &command.cache {
+        words.extend(["--cache".to_string(), path(folder)]);
+    }
+    if command.seed != 0 {
+        words.extend(["--seed".to_string(), command.seed.to_string()]);
+    }
+    let line = shlex::try_join(words.iter().map(String::as_str));
+    line.unwrap_or_else(|_| words.join(" "))
+}
+
+/// A path as an argument: one that begins with a dash would be taken for an option.
+fn path(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.starts_with('-') {
+        true => format!("./{text}"),
+        false => text,
+    }
+}
+
+fn costs(cost: &Cost) -> String {
+    let mut parts = vec![format!(
+        "one-call takes about {}",
+        duration(cost.one_call_seconds)
+    )];
+    if let Some(seconds) = cost.strategy_seconds {
+        parts.push(format!(
+            "25 epochs of the other about {}",
+            duration(seconds)
+        ));
+    }
+    if let Some(bytes) = cost.memory {
+        let more = match cost.strategy_seconds {
+            Some(_) => ", training more with every image of --batch",
+            None => "",
+        };
+        parts.push(format!("{:.0} MB of memory{more}", bytes as f64 / 1e6));
+    }
+    format!("on this machine {}", parts.join(", "))
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{:.0} s", s.max(1.0)),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }

@@ -2,18 +2,18 @@ use rekindle::trainer::{Evaluated, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{percent, printable};
+use crate::checks;
+use crate::console::{counted, percent, printable, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
     let model = Model::open(&command.model, &command.device.open()?)?;
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
     let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
-    for skipped in &found.skipped {
-        eprintln!("left out: {}", printable(&skipped.reason));
-    }
+    say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
     let names = model.class_names();
     let json = json!({
         "model": command.model, "data": command.data, "classes": names,
@@ -33,9 +33,9 @@ fn table(found: &Evaluated, names: &[String]) -> String {
     let calibration = &evaluation.calibration;
     let mut lines = vec![
         format!(
-            "accuracy {} of {} images (balanced {}), macro F1 {:.3}, cross-entropy {:.3}",
+            "accuracy {} of {} (balanced {}), macro F1 {:.3}, cross-entropy {:.3}",
             percent(evaluation.accuracy),
-            evaluation.samples,
+            counted(evaluation.samples, "image", "images"),
             percent(evaluation.balanced_accuracy),
             evaluation.macro_f1,
             evaluation.cross_entropy

@@ -7,6 +7,8 @@ use rekindle::trainer::weights_file;
 use serde_json::json;
 
 use crate::arguments::{Export, Format, Output};
+use crate::checks;
+use crate::console::counted;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
@@ -14,8 +16,11 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Some(format) => format,
         None => by_ending(&command.out)?,
     };
+    checks::file(&command.out)?;
+    let weights = weights_file(&command.model)?;
+    checks::different("the model itself", &command.out, &weights)?;
     let device: Device = DeviceName::Cpu.open()?;
-    let pretrained = Pretrained::open(weights_file(&command.model)?, &device)?;
+    let pretrained = Pretrained::open(weights, &device)?;
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
         Format::Safetensors => model.save(out, &info)?,
@@ -24,14 +29,14 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Format::Onnx => model.save_onnx(out, &info)?,
     }
     let json = json!({
-        "out": out, "format": format!("{format:?}").to_lowercase(),
+        "out": out, "format": format.name(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
     });
     output.result(&json, || {
         let classes = pretrained.classes.as_ref().map_or_else(
             || "no class names".to_string(),
-            |names| format!("{} classes", names.len()),
+            |names| counted(names.len(), "class", "classes"),
         );
         format!(
             "{}: {} with {classes}",
@@ -48,7 +53,7 @@ fn by_ending(out: &Path) -> Result<Format, Failure> {
         Some("bpk") => Ok(Format::Burnpack),
         Some("onnx") => Ok(Format::Onnx),
         _ => Err(Failure::Usage(format!(
-            "{} does not end in .safetensors, .bpk or .onnx; say which format it is to be with --format",
+            "{} does not end in .safetensors, .bpk or .onnx; choose a format with --format",
             out.display()
         ))),
     }

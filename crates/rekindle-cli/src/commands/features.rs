@@ -3,10 +3,16 @@ use rekindle::trainer::{FeatureLayer, FeatureTable};
 use serde_json::json;
 
 use crate::arguments::{Features, Layer, Output};
-use crate::console::printable;
+use crate::checks;
+use crate::console::{counted, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
+    checks::images(&command.data)?;
+    checks::file(&command.out)?;
+    if let Some(weights) = &command.weights.weights {
+        checks::different("the file of weights", &command.out, weights)?;
+    }
     let pretrained = command.weights.open(&output, &command.device.open()?)?;
     let folder = ImageFolder::open_any(&command.data)?;
     let bar = output.bar(folder.len(), "images");
@@ -21,19 +27,17 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
     };
     bar.finish_and_clear();
     table.save(&command.out, &pretrained)?;
-    for skipped in &table.skipped {
-        eprintln!("left out: {}", printable(&skipped.reason));
-    }
+    say_left_out(table.skipped.iter().map(|skipped| &skipped.reason));
     let json = json!({
         "out": command.out, "images": table.labels.len(), "width": table.width,
         "classes": table.classes, "skipped": table.skipped,
     });
     output.result(&json, || {
         format!(
-            "{} x {} to {}",
-            table.labels.len(),
-            table.width,
-            command.out.display()
+            "{}: {} with {} each",
+            command.out.display(),
+            counted(table.labels.len(), "image", "images"),
+            counted(table.width, "number", "numbers")
         )
     });
     Ok(if table.skipped.is_empty() {

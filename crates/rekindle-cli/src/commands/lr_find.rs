@@ -1,12 +1,22 @@
 use rekindle::trainer::{LrFinder, Trainer, TransferData};
+use rekindle::transfer::Backbone;
 use serde_json::json;
 
 use crate::arguments::{LrFind, Output};
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
+    if command.from >= command.to {
+        return Err(Failure::Usage(format!(
+            "--from {} is not below --to {}",
+            command.from, command.to
+        )));
+    }
+    checks::images(&command.data)?;
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
+    command.strategy.plan(pretrained.model.stage_names(), 0)?;
     let data = TransferData::open(&command.data, &pretrained.preprocess, command.seed)?;
     let finder = LrFinder {
         start: command.from,

@@ -2,7 +2,7 @@ use rekindle::trainer::{Model, image_files};
 use serde_json::{Value, json};
 
 use crate::arguments::{Output, Predict};
-use crate::console::{print, printable};
+use crate::console::{print, printable, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
@@ -13,13 +13,13 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
         let path = answer.path.display().to_string();
         if let Err(reason) = &answer.probabilities {
             outcome = Outcome::BadData;
-            eprintln!("left out: {}", printable(reason));
+            say_left_out([reason]);
             if output.json {
                 print(&json!({"path": path, "error": reason}).to_string());
             }
             return;
         }
-        let top = answer.top(command.top.max(1));
+        let top = answer.top(command.top);
         if output.json {
             let named: Vec<Value> = top
                 .iter()

@@ -2,9 +2,14 @@ use rekindle::trainer::report::{self, run_directories};
 use serde_json::json;
 
 use crate::arguments::{Output, Report};
+use crate::checks;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
+    checks::file(&command.out)?;
+    if let Some(folder) = &command.images {
+        checks::folder(folder)?;
+    }
     let device = command.device.open()?;
     let runs = run_directories(&command.runs)?;
     let data = command.data.as_deref();

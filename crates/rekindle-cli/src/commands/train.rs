@@ -7,20 +7,27 @@ use rekindle::trainer::report::{Report, RunReport};
 use rekindle::trainer::{
     Cache, EarlyStopping, Event, FineTune, Interrupt, Recipe, RunDirectory, Trainer, TransferData,
 };
-use rekindle::transfer::Strategy;
+use rekindle::transfer::{Backbone, Strategy};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, Output, Train, Way};
-use crate::console::{percent, print};
+use crate::checks;
+use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     let recipe = command.recipe.recipe()?;
+    let folder = command.folder();
+    command.check_places(&folder, &recipe)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let pretrained = command.weights.open(&output, &device)?;
+    for way in &command.strategy {
+        if let Way::Strategy(strategy) = way {
+            strategy.plan(pretrained.model.stage_names(), 0)?;
+        }
+    }
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
-    let folder = command.folder();
     let title = command
         .title
         .clone()
@@ -52,7 +59,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     session.finish()
 }
 
-/// What all strategies of one call share.
+/// Things that all strategies of one call share.
 struct Session {
     output: Output,
     device: Device,
@@ -69,8 +76,8 @@ struct Session {
 
 impl Session {
     fn train(&mut self, strategy: &Strategy) -> Result<(), Failure> {
-        let name = strategy.name();
-        let directory = self.folder.join(name);
+        let name = &strategy.to_string();
+        let directory = directory(&self.folder, &Way::Strategy(strategy.clone()));
         let mut events: Vec<Event> = Vec::new();
         let seed = self.recipe.seed;
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
@@ -120,7 +127,9 @@ impl Session {
         }));
         if outcome.reason == EndReason::Interrupted {
             let folder = self.folder.display();
-            eprintln!("interrupted; the same command with --out {folder} --resume goes on");
+            say(&format!(
+                "interrupted; the same command with --out {folder} --resume goes on"
+            ));
         }
         Ok(())
     }
@@ -211,6 +220,46 @@ impl Session {
 }
 
 impl Train {
+    /// Checks everything about the results' places that can be known before weights and images are read.
+    fn check_places(&self, folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
+        let names: Vec<String> = self.strategy.iter().map(ToString::to_string).collect();
+        if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            return Err(Failure::Usage(format!(
+                "--strategy names {} twice; each run needs a name of its own",
+                names[twice]
+            )));
+        }
+        checks::images(&self.data)?;
+        checks::outside("--out", folder, &self.data)?;
+        checks::folder(folder)?;
+        if folder.is_dir() {
+            checks::file(&folder.join("report.html"))?;
+        }
+        if let Cache::Disk(kept) = &recipe.cache {
+            checks::outside("--cache", kept, &self.data)?;
+            checks::folder(kept)?;
+        }
+        let directories: Vec<PathBuf> = self
+            .strategy
+            .iter()
+            .map(|way| directory(folder, way))
+            .collect();
+        let is_run = |directory: &PathBuf| directory.join("run.json").exists();
+        if self.resume && !directories.iter().any(is_run) {
+            return Err(Failure::Usage(format!(
+                "there is no run of {} in {} to resume; leave --resume out to begin one",
+                names.join(" or "),
+                folder.display()
+            )));
+        }
+        for directory in &directories {
+            if !(self.resume && is_run(directory)) {
+                RunDirectory::check_new(directory)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The folder named, or the first default that isn't taken.
     fn folder(&self) -> PathBuf {
         if let Some(folder) = &self.out {
@@ -229,7 +278,7 @@ impl arguments::Recipe {
     /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
     fn recipe(&self) -> Result<Recipe, Failure> {
         let mut recipe = match &self.recipe {
-            Some(path) => read_recipe(path)?,
+            Some(path) => Recipe::open(path)?,
             None => Recipe {
                 cache: Cache::Memory,
                 ..Recipe::tutorial()
@@ -261,13 +310,19 @@ impl arguments::Recipe {
     }
 }
 
-fn read_recipe(path: &Path) -> Result<Recipe, Failure> {
-    let unreadable = |reason: String| Failure::Unreadable {
-        path: path.display().to_string(),
-        reason,
+/// The run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
+fn directory(folder: &Path, way: &Way) -> PathBuf {
+    let directory = folder.join(way.to_string());
+    let Way::Strategy(strategy) = way else {
+        return directory;
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+    let before = folder.join(strategy.name());
+    let is_that_run =
+        || RunDirectory::open(&before).is_ok_and(|run| run.record().strategy == json!(strategy));
+    match !directory.exists() && is_that_run() {
+        true => before,
+        false => directory,
+    }
 }
 
 fn name_of(folder: &Path) -> String {

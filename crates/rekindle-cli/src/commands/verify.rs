@@ -2,7 +2,7 @@ use rekindle::imagefolder::{DecodeOptions, ImageFolder, Report, ScanOptions, ver
 use serde_json::json;
 
 use crate::arguments::{Output, Verify};
-use crate::console::{print, printable};
+use crate::console::{counted, print, printable};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
@@ -54,12 +54,13 @@ fn summary(report: &Report, folders: &[(&str, &ImageFolder)]) -> String {
             let counts: Vec<String> = counts
                 .map(|(class, count)| format!("{} {count}", printable(class)))
                 .collect();
-            format!("{name}: {} images ({})", folder.len(), counts.join(", "))
+            let images = counted(folder.len(), "image", "images");
+            format!("{name}: {images} ({})", counts.join(", "))
         })
         .collect();
     lines.push(format!(
-        "{} files checked: {} unreadable, {} in training and validation, {} more duplicates, {} not images",
-        report.checked,
+        "{} checked: {} unreadable, {} in training and validation, {} more duplicates, {} not images",
+        counted(report.checked, "file", "files"),
         report.bad.len(),
         report.leaks().count(),
         report.duplicates.len() - report.leaks().count(),

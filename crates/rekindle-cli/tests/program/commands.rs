@@ -25,7 +25,12 @@ fn training_leaves_runs_that_evaluate_to_what_was_said() {
         .collect();
     assert_eq!(
         names,
-        ["features", "discriminative-rates", "scratch", "one-call"]
+        [
+            "features",
+            "discriminative-rates=0.5",
+            "scratch",
+            "one-call"
+        ]
     );
     for run in runs {
         let said = run["best_accuracy"].as_f64().unwrap();
@@ -236,8 +241,71 @@ fn advice_names_weights_and_a_strategy_that_train_takes() {
             .parse::<rekindle::transfer::Strategy>()
             .is_ok()
     );
+    for score in ["accuracy", "LogME", "H-score", "LEEP", "NCE", "confidence"] {
+        assert!(told["meanings"][score].is_string(), "{score}");
+    }
+    assert!(told["cost"]["one_call_seconds"].as_f64().unwrap() > 0.0);
     let called = rekindle(["advise", data, "--weights", weights]).ends_with(0);
     assert!(called.stdout.contains("source"), "{}", called.stdout);
+    // The accuracy stands beside the name of what was measured.
+    let accuracy = called
+        .stdout
+        .lines()
+        .find(|line| line.contains("95 % interval"));
+    assert!(
+        accuracy.is_some_and(|line| line.contains("(one-call)")),
+        "{}",
+        called.stdout
+    );
+    assert!(
+        called
+            .stdout
+            .contains("on this machine one-call takes about"),
+        "{}",
+        called.stdout
+    );
+}
+
+/// Taken as it stands into a shell, the last line but one trains.
+#[test]
+#[cfg(unix)]
+fn the_command_that_advice_ends_with_can_be_run() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("it's my \"data\" $HOME");
+    let copy = std::process::Command::new("cp")
+        .args(["-r", text(&workshop.data), text(&data)])
+        .status();
+    assert!(copy.unwrap().success());
+    let weights = text(&workshop.weights);
+    let told = rekindle(["advise", text(&data), "--weights", weights, "--json"])
+        .ends_with(0)
+        .json();
+    let command = told["command"].as_str().unwrap();
+    assert!(command.contains("--strategy one-call"), "{command}");
+    let called = rekindle(["advise", text(&data), "--weights", weights]).ends_with(0);
+    assert!(called.stdout.contains(command), "{}", called.stdout);
+    // As a shell reads it, but with few epochs and this test's program.
+    let program = format!(
+        "rekindle() {{ '{}' \"$@\"; }}; ",
+        env!("CARGO_BIN_EXE_rekindle")
+    );
+    let out = folder.path().join("runs");
+    let few = match command.contains("one-call,") {
+        true => "--epochs 1 --batch 5",
+        false => "", // One-call has no epochs.
+    };
+    let status = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("{program}{command} {few} --out '{}'", text(&out)))
+        .output()
+        .unwrap();
+    assert!(
+        status.status.success(),
+        "{}",
+        String::from_utf8_lossy(&status.stderr)
+    );
+    assert!(out.join("one-call/best.safetensors").is_file());
 }
 
 #[test]

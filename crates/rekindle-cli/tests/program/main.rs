@@ -3,5 +3,6 @@
 
 mod browser;
 mod commands;
+mod messages;
 mod outcomes;
 mod workshop;

@@ -67,7 +67,7 @@ impl Winograd {
     pub fn refuses(params: &Conv2dParams) -> KernelError {
         KernelError::InvalidLayer(format!(
             "Winograd's algorithm needs a 3x3 filter of stride 1, padding up to 2 and one group (or, forward, the 7x7 \
-             filter of a ResNet's stem), found {params:?}"
+             filter of a ResNet's stem), found {params}"
         ))
     }
 

@@ -50,9 +50,7 @@ pub(super) fn ranges(
     for images in calibration {
         let shape = images.dims();
         let data = images.clone().into_data();
-        let values = data
-            .as_slice::<f32>()
-            .map_err(|error| format!("{error:?}"))?;
+        let values = data.as_slice::<f32>().map_err(|error| error.to_string())?;
         of_images.observe(values);
         let mut layer = 0;
         let mut observe = |maps: &Activation| {

@@ -119,7 +119,7 @@ impl QuantizedStages {
             check_images(&images)?;
             let shape = images.dims();
             let data = images.into_data();
-            let values = data.as_slice::<f32>().map_err(|e| format!("{e:?}"))?;
+            let values = data.as_slice::<f32>().map_err(|e| e.to_string())?;
             in_pool(|| self.run_values(values, shape)).map_err(|e| e.to_string())
         };
         let refuse = |reason| Error::NotQuantizable {
@@ -236,9 +236,13 @@ fn check_images(images: &Tensor<4>) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "images must be f32 on the flex device without autodiff and not empty, found {:?} {:?} on {:?}",
+        "images must be f32, on the CPU device (flex) without autodiff, and not empty; found {} of shape {:?}{}",
+        images.dtype().name(),
         images.dims(),
-        images.dtype(),
-        device
+        if device == Device::flex() {
+            ""
+        } else {
+            " on another device"
+        }
     ))
 }

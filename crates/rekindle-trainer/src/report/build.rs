@@ -41,6 +41,10 @@ impl Report {
             progress(&format!("reading {}", path.display()));
             let mut run = RunReport::from_events(strategy_name(&record), &directory.events()?);
             if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
+                progress(&format!(
+                    "{}: no more than its curves, since {error}",
+                    path.display()
+                ));
                 run.description = format!(
                     "Only what the run wrote down is shown: its images or its best weights can't be read again \
                      ({error})."
@@ -218,15 +222,15 @@ pub fn augmented_grid(data: &TransferData, seed: u64) -> Result<Option<RgbImage>
         let label = data.train.labels()[index];
         tiles.push(Tile {
             image,
-            caption: label.map_or_else(String::new, |label| data.classes[label].clone()),
+            caption: label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
             marked_wrong: false,
         });
     }
     drawn(&tiles)
 }
 
-/// A grid of validation images with the class that each was taken for. Wrong answers are framed, come first, and fill
-/// at most half of it.
+/// Draws a grid of validation images with the class that each was taken for and its probability; where that is wrong, the
+/// true class stands below. Wrong answers are framed, come first, and fill at most half of the grid.
 ///
 /// # Errors
 ///
@@ -243,9 +247,14 @@ pub fn prediction_grid(
     let mut tiles = Vec::new();
     for at in wrong.iter().chain(right.iter().step_by(step)).take(TILES) {
         let (class, probability) = top[*at];
+        let name = |class: usize| on_one_line(&data.classes[class]);
+        let caption = match predictions.labels[*at] {
+            truth if truth == class => format!("{} {probability:.2}", name(class)),
+            truth => format!("said {} {probability:.2}\nis {}", name(class), name(truth)),
+        };
         tiles.push(Tile {
             image: data.val.render_pixels(predictions.indices[*at], 0, 0, 0)?,
-            caption: format!("{} {:.0}%", data.classes[class], probability * 100.0),
+            caption,
             marked_wrong: is_wrong(at),
         });
     }
@@ -279,6 +288,11 @@ pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> 
         found.extend(inside);
     }
     Ok(found)
+}
+
+/// A folder's name may hold line breaks, which would be lines of a caption.
+fn on_one_line(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn drawn(tiles: &[Tile]) -> Result<Option<RgbImage>, TrainerError> {

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::TrainerError;
 use crate::events::Event;
+use crate::text;
 use lock::RunLock;
 use metrics_log::MetricsLog;
 
@@ -98,6 +99,21 @@ impl RunDirectory {
         )
     }
 
+    /// Checks that a run can begin at `path`: nothing is there, or nothing that belongs to anybody.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::RunDirectoryExists`], and those of the file system.
+    pub fn check_new(path: impl AsRef<Path>) -> Result<(), TrainerError> {
+        match path.as_ref() {
+            path if path.is_dir() => refuse_foreign_files(path),
+            path if path.exists() => Err(TrainerError::RunDirectoryExists {
+                path: path.to_path_buf(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins a run in a new folder of `parent`, named after the day, the record's title and four
     /// digits that make it unique, as `2026-01-31-ants-bees-7f3a`.
     ///
@@ -143,7 +159,7 @@ impl RunDirectory {
             return Err(not_a_run("it is a file"));
         }
         let record = record::read_json(&path.join("run.json"))?
-            .ok_or_else(|| not_a_run("it has no run.json"))?;
+            .ok_or_else(|| not_a_run(&holds_no_run(path)))?;
         Ok(Self {
             path: path.to_path_buf(),
             record,
@@ -329,6 +345,23 @@ impl RunWriter {
     /// Those of the file system; the file is then as it was.
     pub fn rewind(&mut self, position: Position) -> Result<(), TrainerError> {
         self.log.rewind(position)
+    }
+}
+
+/// Says that a folder is no run, and which runs are inside of it.
+fn holds_no_run(path: &Path) -> String {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut runs: Vec<String> = entries
+        .filter(|entry| entry.path().join("run.json").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    runs.sort();
+    match runs.is_empty() {
+        true => "it has no run.json".into(),
+        false => format!(
+            "it has no run.json, but holds the runs {}",
+            text::listed(&runs, 10)
+        ),
     }
 }
 

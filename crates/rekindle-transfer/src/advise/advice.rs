@@ -1,4 +1,4 @@
-//! What an advisor found, as data and as sentences.
+//! Advice as data and as sentences.
 
 use std::fmt;
 
@@ -6,35 +6,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::Strategy;
 
-/// Which backbone to take, how to adapt it, and what to expect of it. Displays as a few lines of text.
+/// A backbone to take, a strategy to adapt it by, and what to expect. Displays as a few lines of text, in which each number
+/// says what it is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Advice {
     /// Number of images.
     pub images: usize,
     /// Number of classes.
     pub classes: usize,
-    /// Images a class.
+    /// Images per class.
     pub sizes: Sizes,
-    /// How far the images are from what the backbone knows, where that can be told.
+    /// Distance of the images from what the backbone knows, where that can be told.
     pub domain: Option<Domain>,
     /// Name of the backbone to take.
     pub backbone: String,
-    /// How to adapt it.
+    /// The way to adapt it.
     pub strategy: Strategy,
-    /// Accuracy to expect of new images like these: that of a probe on the backbone's features, cross-validated. None
-    /// where a class has a single image.
+    /// Accuracy of a linear probe on the backbone's frozen features on images that it was not fitted to, by
+    /// cross-validation: what the recipe one-call is to be expected to reach, and no figure of any other strategy. None where
+    /// a class has a single image.
     pub expected: Option<Estimate>,
-    /// The same from raw colours, without any backbone.
+    /// The same of a linear probe on raw colours, without any backbone.
     pub baseline: Option<Estimate>,
     /// All backbones, the best first.
     pub backbones: Vec<BackboneScore>,
-    /// Why this backbone and this strategy, in sentences.
+    /// Reasons for this backbone and this strategy, in sentences.
     pub reasons: Vec<String>,
-    /// What may go wrong.
+    /// Risks.
     pub warnings: Vec<Warning>,
+    /// Cost of following the advice, where the pass over the images was timed.
+    #[serde(default)]
+    pub cost: Option<Cost>,
 }
 
-/// Images a class.
+/// Time and memory that following the advice takes on this machine, estimated from the pass over the images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Seconds of the recipe one-call: every training image once and every validation image in four views through the
+    /// network, and the fit of the head.
+    pub one_call_seconds: f64,
+    /// Seconds of the strategy with 25 epochs, where that is not to keep the features: three passes for a training image
+    /// in each, one for a validation image.
+    pub strategy_seconds: Option<f64>,
+    /// Largest memory of this process so far in bytes, which is what one-call takes; training layers of the network takes
+    /// more. None where the system doesn't tell.
+    pub memory: Option<u64>,
+}
+
+/// Images per class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
     /// In the smallest class.
@@ -45,7 +64,7 @@ pub struct Sizes {
     pub most: usize,
 }
 
-/// How far images are from what a source knows, by the mean probability of its classifier's first guess: it is
+/// Distance of images from what a source knows, by the mean probability of its classifier's first guess: it is
 /// sure of photographs of many kinds and unsure of drawings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,14 +86,15 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// What is known of one backbone.
+/// Scores of one backbone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackboneScore {
     /// Its name.
     pub name: String,
     /// Length of its features.
     pub dim: usize,
-    /// Accuracy of a probe on images that it wasn't fitted to; none where a class has a single image.
+    /// Accuracy of a linear probe on its features, on images that the probe wasn't fitted to; none where a class has a
+    /// single image.
     pub expected: Option<Estimate>,
     /// Mean log loss of the probe on these.
     pub log_loss: Option<f64>,
@@ -90,7 +110,7 @@ pub struct BackboneScore {
     pub confidence: Option<f64>,
 }
 
-/// What may go wrong.
+/// A risk.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -168,14 +188,14 @@ impl fmt::Display for Warning {
             ),
             Self::FewImages { fewest } => write!(
                 f,
-                "A class has only {fewest} image{}: what is said here is little more than a guess; five a class make a \
+                "A class has only {fewest} image{}: what is said here is little more than a guess; five per class make a \
                  start.",
                 if *fewest == 1 { "" } else { "s" }
             ),
             Self::Imbalance { fewest, most } => write!(
                 f,
-                "Classes differ in size, {fewest} to {most} images: accuracy hides the small ones; weight the classes or \
-                 watch the accuracy of each."
+                "Classes differ in size, {fewest} to {most} images: accuracy hides the small ones; weight the classes \
+                 (--balance-classes) or watch the accuracy of each."
             ),
         }
     }
@@ -186,18 +206,34 @@ impl fmt::Display for Advice {
         let Sizes { fewest, most, .. } = self.sizes;
         writeln!(
             f,
-            "{} images of {} classes, {fewest} to {most} a class",
+            "{} images of {} classes, {fewest} to {most} per class",
             self.images, self.classes
         )?;
-        write!(
-            f,
-            "take {} with the strategy {}",
-            self.backbone,
-            self.strategy.name()
-        )?;
+        match self.keeps_features() {
+            true => writeln!(f, "take {} and keep its features", self.backbone)?,
+            false => writeln!(
+                f,
+                "take {} and train it by the strategy {}",
+                self.backbone, self.strategy
+            )?,
+        }
         match &self.expected {
-            Some(expected) => writeln!(f, "; expect an accuracy of {expected}")?,
-            None => writeln!(f)?,
+            Some(expected) => writeln!(
+                f,
+                "  A linear probe on its frozen features (one-call) is to be expected to name {expected} of new images \
+                 right; measured by cross-validation, in brackets the 95 % interval."
+            )?,
+            None => writeln!(
+                f,
+                "  No accuracy can be told: some class has a single image, so nothing could be held out."
+            )?,
+        }
+        if !self.keeps_features() {
+            writeln!(
+                f,
+                "  The accuracy of {} was not measured: that takes training, for which one-call is the yardstick.",
+                self.strategy
+            )?;
         }
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
@@ -219,7 +255,59 @@ impl fmt::Display for Advice {
         if let Some(baseline) = &self.baseline {
             writeln!(f, "{:width$}  {baseline}", "colours")?;
         }
+        writeln!(f)?;
+        for (score, meaning) in MEANINGS {
+            writeln!(f, "{score:10}  {meaning}")?;
+        }
         Ok(())
+    }
+}
+
+/// The columns of the table of scores, and the meaning of each.
+pub const MEANINGS: [(&str, &str); 7] = [
+    (
+        "accuracy",
+        "share of held-out images that a linear probe on the frozen features names right",
+    ),
+    (
+        "log loss",
+        "mean surprise of that probe about the right class; 0 is best, ln(classes) is guessing",
+    ),
+    (
+        "LogME",
+        "evidence for a linear model on the features; higher is better, ranks the backbones",
+    ),
+    (
+        "H-score",
+        "spread between the classes relative to the whole; higher is better, at most classes - 1",
+    ),
+    (
+        "LEEP",
+        "log likelihood of the classes by the backbone's own classifier; 0 is best",
+    ),
+    (
+        "NCE",
+        "the same by that classifier's first guess alone; 0 is best",
+    ),
+    (
+        "confidence",
+        "mean probability of that first guess; from 0.5 on the pictures are of a kind that it knows",
+    ),
+];
+
+impl Advice {
+    /// Returns true where the backbone's features are to be kept as they are.
+    pub fn keeps_features(&self) -> bool {
+        self.strategy == Strategy::FeatureExtraction
+    }
+
+    /// Returns the value of `train --strategy` that follows the advice: the probe that was measured here is what one-call
+    /// trains, and any other strategy runs beside it, to be compared.
+    pub fn strategy_argument(&self) -> String {
+        match self.keeps_features() {
+            true => "one-call".into(),
+            false => format!("one-call,{}", self.strategy),
+        }
     }
 }
 

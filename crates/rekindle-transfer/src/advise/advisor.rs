@@ -50,7 +50,7 @@ impl Default for Advisor {
 }
 
 impl Advisor {
-    /// Advice for images with labels `[n]`, each below `classes`, and features of them by each candidate.
+    /// Gives advice for images with labels `[n]`, each below `classes`, and features of them by each candidate.
     /// `baseline` are features `[n, any]` that no backbone made, such as colours.
     ///
     /// # Errors
@@ -103,6 +103,7 @@ impl Advisor {
             warnings: warnings(best, baseline, sizes, labels.len()),
             reasons,
             backbones,
+            cost: None,
         })
     }
 
@@ -170,8 +171,11 @@ impl Advisor {
         let found = best.expected.map_or(0.0, |estimate| estimate.accuracy);
         if sizes.fewest < self.movable {
             let why = format!(
-                "Keep its features: with {} images in the smallest class a moving backbone fits noise.",
-                sizes.fewest
+                "Keep its features: with {} in the smallest class a moving backbone fits noise.",
+                match sizes.fewest {
+                    1 => "1 image".into(),
+                    fewest => format!("{fewest} images"),
+                }
             );
             return (Strategy::FeatureExtraction, why);
         }
@@ -214,14 +218,14 @@ fn why_backbone(backbones: &[BackboneScore]) -> String {
     };
     let probe = match (best.expected, second.expected) {
         (Some(a), Some(b)) => format!(
-            "a probe on it calls {:.3} of held-out images right, on {} {:.3}",
+            "a probe on its features names {:.3} of held-out images right, one on those of {} {:.3}",
             a.accuracy, second.name, b.accuracy
         ),
         _ => "with a single image in a class nothing could be held out".into(),
     };
     format!(
-        "{} has the highest LogME, {:.3} before {:.3} of {}; {probe}.",
-        best.name, best.log_me, second.log_me, second.name
+        "{} has the highest LogME, {:.3}, before {} with {:.3}; {probe}.",
+        best.name, best.log_me, second.name, second.log_me
     )
 }
 

@@ -1,4 +1,4 @@
-//! How much of the features' variance lies between classes.
+//! The share of the features' variance that lies between classes.
 
 use crate::TransferError;
 use crate::features::Features;
@@ -38,8 +38,10 @@ impl HScore {
                 reason,
             })
         };
-        if self.shrinkage.is_some_and(|a| !(0.0..=1.0).contains(&a)) {
-            return degenerate(format!("shrinkage {:?}; it is in [0, 1]", self.shrinkage));
+        if let Some(shrinkage) = self.shrinkage.filter(|a| !(0.0..=1.0).contains(a)) {
+            return degenerate(format!(
+                "the shrinkage is {shrinkage}, expected a number from 0 to 1"
+            ));
         }
         let centered = centered_matrix(features, &features.mean());
         let svd = thin_svd("H-score", centered.as_ref())?;

@@ -1,4 +1,4 @@
-//! What, when and how to transfer: scores of a source for a target, before anything is trained.
+//! Scores of a source for a target, before anything is trained: what, when and how to transfer.
 //!
 //! All look at features or source probabilities of the target's images, once. [`LogMe`], [`HScore`],
 //! [`leep`] and [`nce`] need labels and rank sources for one target; [`ProxyADistance`] needs none and says how
@@ -12,7 +12,7 @@ mod leep;
 mod log_me;
 mod proxy_a_distance;
 
-pub use advice::{Advice, BackboneScore, Domain, Estimate, Sizes, Warning};
+pub use advice::{Advice, BackboneScore, Cost, Domain, Estimate, MEANINGS, Sizes, Warning};
 pub use advisor::{Advisor, Candidate};
 pub use h_score::HScore;
 pub use leep::{leep, nce};

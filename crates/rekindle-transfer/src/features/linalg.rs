@@ -45,14 +45,10 @@ pub(crate) fn thin_svd(
     method: &'static str,
     matrix: MatRef<'_, f64>,
 ) -> Result<ThinSvd, TransferError> {
-    let svd = matrix
-        .thin_svd()
-        .map_err(|error| TransferError::Degenerate {
-            method,
-            reason: format!(
-                "the singular value decomposition did not converge ({error:?}); scale the features"
-            ),
-        })?;
+    let svd = matrix.thin_svd().map_err(|_| TransferError::Degenerate {
+        method,
+        reason: "the singular value decomposition did not converge; scale the features".into(),
+    })?;
     let all: Vec<f64> = svd.S().column_vector().iter().copied().collect();
     let extent = matrix.nrows().max(matrix.ncols()) as f64;
     let floor = all.first().copied().unwrap_or(0.0) * extent * f64::EPSILON;
@@ -69,15 +65,12 @@ pub(crate) fn symmetric_eigen(
     method: &'static str,
     matrix: MatRef<'_, f64>,
 ) -> Result<(Vec<f64>, Mat<f64>), TransferError> {
-    let eigen =
-        matrix
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|error| TransferError::Degenerate {
-                method,
-                reason: format!(
-                    "the eigendecomposition did not converge ({error:?}); scale the features"
-                ),
-            })?;
+    let eigen = matrix
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| TransferError::Degenerate {
+            method,
+            reason: "the eigendecomposition did not converge; scale the features".into(),
+        })?;
     let count = matrix.nrows();
     let rising: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
     let vectors = Mat::from_fn(count, count, |i, j| eigen.U()[(i, count - 1 - j)]);

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::TransferError;
 
-/// How a pretrained network is adapted.
+/// A way to adapt a pretrained network.
 ///
 /// A strategy is plain data; [`plan`](Self::plan) turns it into what holds in one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Everything but the head is frozen, batch normalisation included: features are fixed.
     FeatureExtraction,
@@ -97,7 +97,7 @@ impl Strategy {
         }
     }
 
-    /// Whether the source's weights are used at all.
+    /// Returns true where the source's weights are used at all.
     pub fn is_transfer(&self) -> bool {
         !matches!(self, Strategy::FromScratch)
     }
@@ -169,7 +169,7 @@ impl Strategy {
         Ok(plan)
     }
 
-    /// How many stages stay frozen through all of `epochs`: their activations can be kept.
+    /// Returns the number of stages that stay frozen through all of `epochs`: their activations can be kept.
     ///
     /// # Errors
     ///
@@ -179,11 +179,16 @@ impl Strategy {
         Ok(self.plan(stages, epochs.saturating_sub(1))?.frozen_stages)
     }
 
-    fn validate(&self) -> Result<(), TransferError> {
-        let invalid = |what: &str, found: f64, expected: &'static str| {
+    /// Checks every parameter but the names of stages, which [`plan`](Self::plan) knows.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::InvalidStrategy`] for a parameter out of its range.
+    pub fn validate(&self) -> Result<(), TransferError> {
+        let invalid = |parameter: &str, found: f64, expected| {
             Err(TransferError::InvalidStrategy {
                 strategy: self.name(),
-                parameter: what.to_string(),
+                parameter: parameter.into(),
                 found: found.to_string(),
                 expected,
             })
@@ -197,7 +202,7 @@ impl Strategy {
             | Strategy::BatchNormOnly { backbone_rate }
                 if !(backbone_rate.is_finite() && *backbone_rate > 0.0) =>
             {
-                invalid("backbone_rate", *backbone_rate, "a finite number above 0")
+                invalid("rate", *backbone_rate, "a finite number above 0")
             }
             Strategy::L2Sp { strength, .. } | Strategy::Delta { strength, .. }
                 if strength.is_nan() || *strength < 0.0 =>
@@ -209,7 +214,7 @@ impl Strategy {
             }
             Strategy::GradualUnfreezing {
                 epochs_per_stage: 0,
-            } => invalid("epochs_per_stage", 0.0, "at least 1"),
+            } => invalid("number of epochs", 0.0, "at least 1"),
             _ => Ok(()),
         }
     }
@@ -225,7 +230,7 @@ fn position(stages: &[&str], wanted: &str) -> Result<usize, TransferError> {
         })
 }
 
-/// Which parameters of the thawed stages learn.
+/// The parameters of the thawed stages that learn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trained {
     /// All of them.
@@ -240,7 +245,7 @@ pub enum Trained {
 }
 
 impl Trained {
-    /// Whether the parameter at `path`, of so many dimensions, learns.
+    /// Returns true where the parameter at `path`, of so many dimensions, learns.
     pub fn includes(self, path: &str, dimensions: usize) -> bool {
         let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
         match self {
@@ -251,7 +256,7 @@ impl Trained {
         }
     }
 
-    /// Whether batch normalisation normalises by the batch and updates its running statistics.
+    /// Returns true where batch normalisation normalises by the batch and updates its running statistics.
     pub fn updates_statistics(self) -> bool {
         matches!(self, Trained::All | Trained::Normalisation)
     }

@@ -136,8 +136,8 @@ impl Tca {
             return degenerate(
                 METHOD,
                 format!(
-                    "mu {} and kernel {:?}; mu and the scale are above 0",
-                    self.mu, self.kernel
+                    "mu is {} or the kernel's scale is out of range; both are numbers above 0",
+                    self.mu
                 ),
             );
         }

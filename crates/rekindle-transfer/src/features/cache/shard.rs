@@ -146,7 +146,7 @@ impl Shard {
             && length == 8 + header_length + header.data_len() as u64;
         if !is_whole {
             return Err(broken(&format!(
-                "it holds {:?} {:?} in {bytes} bytes, expected F32 and {} rows in a whole file",
+                "it holds {:?} values of shape {:?} in {bytes} bytes, expected F32 and {} rows in a whole file",
                 tensor.dtype,
                 tensor.shape,
                 rows.len()

@@ -76,8 +76,11 @@ impl Kmm {
         Err(TransferError::Degenerate {
             method: "kernel mean matching",
             reason: format!(
-                "scale {:?} above 0, largest weight {} of at least 1, slack {:?} of at least 0 are needed",
-                self.scale, self.largest, self.slack
+                "the scale is {}, expected above 0; the largest weight is {}, expected at least 1; the slack is {}, \
+                 expected at least 0",
+                or_chosen(self.scale),
+                self.largest,
+                or_chosen(self.slack)
             ),
         })
     }
@@ -144,6 +147,10 @@ fn project(values: &[f64], largest: f64, range: [f64; 2]) -> Vec<f64> {
         }
     }
     shifted(0.5 * (low + high)).collect()
+}
+
+fn or_chosen(value: Option<f64>) -> String {
+    value.map_or_else(|| "chosen by the data".into(), |value| value.to_string())
 }
 
 #[cfg(test)]

@@ -65,9 +65,9 @@ impl AttributeTable {
             found.ok_or_else(|| TransferError::Degenerate {
                 method: "attribute table",
                 reason: format!(
-                    "no class {name:?}; it has {} classes such as {:?}",
+                    "there is no class {name:?}; it has {} others, such as {:?}",
                     self.classes.len(),
-                    self.classes.first()
+                    self.classes.first().map_or("", String::as_str)
                 ),
             })
         };
