@@ -73,6 +73,35 @@ fn kept_activations_train_the_same_head_as_the_images() {
 }
 
 #[test]
+fn a_run_says_whether_its_images_are_varied() {
+    let says = |strategy: Strategy, cache: Cache, views: usize| -> Option<bool> {
+        let mut events: Vec<Event> = Vec::new();
+        Trainer::new(classifier(), data())
+            .strategy(strategy)
+            .recipe(Recipe {
+                epochs: 1,
+                cache,
+                views,
+                ..recipe()
+            })
+            .observer(&mut events)
+            .fit()
+            .unwrap();
+        events.iter().find_map(|event| match event {
+            Event::RunStarted(summary) => summary.augmented,
+            _ => None,
+        })
+    };
+    let head = Strategy::FeatureExtraction;
+    assert_eq!(says(head.clone(), Cache::Off, 1), Some(true));
+    assert_eq!(says(head.clone(), Cache::Memory, 1), Some(false));
+    assert_eq!(says(head, Cache::Memory, 2), Some(true));
+    // Nothing stays frozen, so nothing is kept.
+    let whole = Strategy::FineTuning { backbone_rate: 1.0 };
+    assert_eq!(says(whole, Cache::Memory, 1), Some(true));
+}
+
+#[test]
 fn activations_on_disk_are_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let run = || {

@@ -148,7 +148,7 @@ fn runs_are_compared_side_by_side_and_as_files() {
     assert_eq!(told["runs"].as_array().unwrap().len(), 3);
     let html = std::fs::read_to_string(page).unwrap();
     for expected in [
-        "Strategies compared",
+        "Runs compared",
         "against scratch",
         "Confusion matrix",
         "Reliability",

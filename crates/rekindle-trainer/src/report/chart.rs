@@ -18,6 +18,8 @@ pub(super) struct Chart<'a> {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     Linear,
+    /// Linear and with zero on it, so that small changes look small.
+    FromZero,
     Logarithmic,
 }
 
@@ -75,10 +77,14 @@ impl Chart<'_> {
         let x = Axis::whole(first, last, 8, LEFT, WIDTH - RIGHT);
         let y = match self.scale {
             Scale::Linear => Axis::linear(&values, 5, HEIGHT - BOTTOM, TOP),
+            Scale::FromZero => {
+                let with_zero = [&values[..], &[0.0]].concat();
+                Axis::linear(&with_zero, 5, HEIGHT - BOTTOM, TOP)
+            }
             Scale::Logarithmic => Axis::logarithmic(&values, HEIGHT - BOTTOM, TOP),
         };
         let title = match self.scale {
-            Scale::Linear => self.title.to_string(),
+            Scale::Linear | Scale::FromZero => self.title.to_string(),
             Scale::Logarithmic => format!("{}, logarithmic", self.title),
         };
         html.node("figure", &[class("chart")], |html| {
@@ -160,6 +166,10 @@ impl Chart<'_> {
             .map(|&(epoch, value)| (epoch, value, x.pixel(epoch as f64), y.pixel(value)))
             .collect();
         let mut path = String::new();
+        if let (true, [(_, _, Some(px), Some(py))]) = (curve.secondary, &places[..]) {
+            // One epoch makes no line; a piece of one stands for it.
+            path.push_str(&format!("M{:.1} {py:.1}h28", px - 14.0));
+        }
         let mut pen_down = false;
         for place in &places {
             match *place {
@@ -191,7 +201,7 @@ impl Chart<'_> {
             attributes.push(at("style", dashes));
         }
         html.void("path", &attributes);
-        if curve.secondary && span > 0 {
+        if curve.secondary {
             return;
         }
         let every = places.len().div_ceil(MARKS).max(1);

@@ -1,6 +1,8 @@
 //! The confusion matrix as a picture: numbers and names where they can be read, of more classes an overview and those
 //! that are mistaken most.
 
+use std::collections::HashSet;
+
 use super::axis::Axis;
 use super::html::{Html, class, shortened};
 use super::parts::{counted, scrolling, short};
@@ -16,8 +18,8 @@ const DRAWN: usize = 200;
 /// Classes in the excerpt of a matrix without names.
 const WORST: usize = 20;
 
-/// Letters of a class's name.
-const NAME_LENGTH: usize = 20;
+/// Letters of a class's name; more where names that are cut would be the same.
+const NAME_LENGTHS: [usize; 4] = [20, 28, 36, 48];
 
 /// Up to which share of its row a cell has each of its six colours.
 const STEPS: [f64; 6] = [0.02, 0.05, 0.15, 0.35, 0.7, 1.0];
@@ -84,6 +86,17 @@ fn most_mistaken(matrix: &ConfusionMatrix) -> Vec<usize> {
         ordered.push(chosen.remove(next.unwrap_or(0)));
     }
     ordered
+}
+
+/// Names cut to one length, which is as short as still tells them apart.
+fn short_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let different = |names: &mut dyn Iterator<Item = String>| names.collect::<HashSet<_>>().len();
+    let whole = different(&mut names.clone().map(str::to_string));
+    let cut = |most: usize| names.clone().map(move |name| shortened(name, most));
+    let enough = NAME_LENGTHS
+        .into_iter()
+        .find(|most| different(&mut cut(*most)) == whole);
+    cut(enough.unwrap_or(NAME_LENGTHS[0])).collect()
 }
 
 /// Something with a natural size.
@@ -172,10 +185,7 @@ struct Named<'a, N> {
 
 impl<'a, N: Fn(usize) -> &'a str> Named<'a, N> {
     fn new(matrix: &'a ConfusionMatrix, chosen: &'a [usize], name: &'a N) -> Self {
-        let mut names: Vec<String> = chosen
-            .iter()
-            .map(|class| shortened(name(*class), NAME_LENGTH))
-            .collect();
+        let mut names = short_names(chosen.iter().map(|class| name(*class)));
         if chosen.len() < matrix.classes() {
             names.push("all others".into());
         }
@@ -387,6 +397,20 @@ mod tests {
         assert_eq!(most_mistaken(&matrix), [0, 7, 3, 9, 4]);
         let none = ConfusionMatrix::from_labels(&[1, 2], &[1, 2], 50).unwrap();
         assert_eq!(most_mistaken(&none), [0usize; 0]);
+    }
+
+    #[test]
+    fn names_are_cut_as_far_as_they_still_differ() {
+        let names = |names: [&'static str; 2]| short_names(names.into_iter());
+        assert_eq!(names(["ants", "bees"]), ["ants", "bees"]);
+        let middle = "north_american_ant_with_wings_in_flight";
+        let names = names([middle, "north_american_bee_with_wings_in_flight"]);
+        assert!(
+            names[0].contains("american_ant") && names[0] != names[1],
+            "{names:?}"
+        );
+        let twice = short_names([middle, middle].into_iter());
+        assert_eq!(twice, ["north_america…flight"; 2]);
     }
 
     #[test]

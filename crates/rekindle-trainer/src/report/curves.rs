@@ -70,7 +70,10 @@ pub(super) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] 
             "speed",
             Chart {
                 title: "Speed of training (images/s)",
-                scale: scale(&speed),
+                scale: match scale(&speed) {
+                    Scale::Linear => Scale::FromZero,
+                    other => other,
+                },
                 format: |value| match value {
                     v if v < 100.0 => trimmed(v),
                     v => text::count(v.round() as usize),

@@ -19,7 +19,7 @@ pub(super) fn draw(html: &mut Html, mistakes: &[Mistake], classes: &[String]) {
         "p",
         &[class("note")],
         "Left: what the network saw. Right: where its answer comes from (Grad-CAM of the last stage); the stronger \
-         the colour, the more that place speaks for the class named.",
+         the colour, the more that place speaks for the class named, and against the others.",
     );
     html.node("div", &[class("gallery")], |html| {
         for mistake in mistakes {

@@ -2,7 +2,9 @@
 
 use super::contents::{Report, RunReport};
 use super::html::{Html, class};
-use super::parts::{capitalised, class_names, counted, meter, pictures, scrolling, swatch};
+use super::parts::{
+    capitalised, class_names, counted, meter, pictures, scrolling, swatch, unbroken,
+};
 use super::{confusion, gallery, rates, reliability, scatter};
 use crate::events::{PartSummary, StageSummary};
 use crate::metrics::{Evaluation, Temperature};
@@ -263,7 +265,9 @@ fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
                 html.named("b", &[], name(predicted));
                 let of = format!(
                     " · {} of {}",
-                    text::percent(count as f64 / matrix.support(truth).max(1) as f64),
+                    unbroken(&text::percent(
+                        count as f64 / matrix.support(truth).max(1) as f64
+                    )),
                     counted(matrix.support(truth) as usize, "image", "images")
                 );
                 html.leaf("span", &[class("aside")], &of);

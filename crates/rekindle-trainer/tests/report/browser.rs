@@ -83,6 +83,7 @@ fn pages_to_look_at() {
     for (name, shape) in made_up::shapes() {
         let report = made_up::report(shape);
         report.write(folder.join(format!("{name}.html"))).unwrap();
+        report.write_images(folder.join(name)).unwrap();
     }
     for (name, report) in made_up::special() {
         report.write(folder.join(format!("{name}.html"))).unwrap();

@@ -11,7 +11,7 @@ use rekindle_trainer::events::{
     EndReason, EpochMetrics, PartSummary, RunOutcome, RunSummary, StageSummary,
 };
 use rekindle_trainer::report::{
-    ClassCount, FeatureMap, MapPoint, Mistake, Picture, Report, RunReport, SkippedFile,
+    ClassCount, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
 use rekindle_trainer::{Evaluation, Event, Temperature};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -93,6 +93,189 @@ fn it_tells_the_result_first() {
         "Bees recognises 90.0 % of 10 validation images, trained in 1 min 30 s. That is 30.0 \
          percentage points (3 images) more than the next best, from scratch (60.0 %)."
     );
+}
+
+/// The lead of a page of these runs, each with its accuracy on 200 images and its loss.
+fn lead(runs: &[(&str, f64, f64)]) -> String {
+    let mut report = Report::new("bees");
+    for (name, accuracy, loss) in runs {
+        let events = [
+            Event::RunStarted(RunSummary {
+                valid_images: 200,
+                ..RunSummary::default()
+            }),
+            Event::EpochEnded {
+                metrics: EpochMetrics {
+                    epoch: 1,
+                    epochs: 1,
+                    valid_accuracy: Some(*accuracy),
+                    valid_loss: Some(*loss),
+                    train_seconds: 2.0,
+                    ..EpochMetrics::default()
+                },
+            },
+        ];
+        report.runs.push(RunReport::from_events(*name, &events));
+    }
+    let html = report.to_html();
+    let page = parse(&html);
+    let lead = page
+        .descendants()
+        .find(|node| node.attribute("class") == Some("lead"));
+    let lead = text_of(lead.unwrap()).replace('\u{a0}', " ");
+    lead.strip_prefix("Lora recognises 95.0 % of 200 validation images, trained in 2.00 s.")
+        .unwrap_or_else(|| panic!("{lead}"))
+        .trim()
+        .to_string()
+}
+
+#[test]
+fn the_best_run_is_set_against_the_next_best_and_against_scratch() {
+    let lora = ("lora", 0.95, 0.2);
+    assert_eq!(lead(&[lora]), "");
+    assert_eq!(
+        lead(&[("scratch", 0.6, 0.9), lora, ("finetune", 0.945, 0.2)]),
+        "That is 0.5 percentage points (1 image) more than the next best, finetune (94.5 %), and 35.0 more than \
+         scratch (60.0 %)."
+    );
+    assert_eq!(
+        lead(&[("scratch", 0.94, 0.9), lora, ("finetune", 0.9, 0.2)]),
+        "That is 1.0 percentage points (2 images) more than the next best, scratch (94.0 %)."
+    );
+    // Of equal ones that with the lower loss comes first.
+    assert_eq!(
+        lead(&[("finetune", 0.95, 0.3), lora]),
+        "Both runs reach the same accuracy."
+    );
+    assert_eq!(
+        lead(&[("scratch", 0.6, 0.9), ("finetune", 0.95, 0.3), lora]),
+        "Finetune reaches the same accuracy. That is 35.0 percentage points (70 images) more than scratch (60.0 %)."
+    );
+    assert_eq!(
+        lead(&[("a", 0.95, 0.3), lora, ("b", 0.95, 0.4), ("c", 0.9, 0.1)]),
+        "A and 1 other run reach the same accuracy."
+    );
+}
+
+#[test]
+fn the_legend_says_augmentation_where_there_was_any() {
+    let legend = |augmented: &[Option<bool>]| -> String {
+        let mut report = report("bees", 2);
+        report.runs.truncate(augmented.len());
+        for (run, augmented) in report.runs.iter_mut().zip(augmented) {
+            run.summary.as_mut().unwrap().augmented = *augmented;
+        }
+        let html = report.to_html();
+        let page = parse(&html);
+        let legend = page
+            .descendants()
+            .find(|node| node.attribute("class") == Some("legend"));
+        text_of(legend.unwrap())
+    };
+    let ends = |augmented: &[Option<bool>], end: &str| {
+        let legend = legend(augmented);
+        assert!(legend.ends_with(&format!("{end}best epoch")), "{legend}");
+    };
+    ends(&[Some(true); 2], "training, with augmentation");
+    ends(&[Some(false); 2], "training, without augmentation");
+    ends(&[None; 2], "validationtraining");
+    ends(
+        &[Some(false), Some(true)],
+        "training, with augmentation in from scratch",
+    );
+}
+
+#[test]
+fn a_run_without_epochs_has_a_row_of_figures() {
+    let mut report = report("bees", 2);
+    let mut one_call = RunReport {
+        name: "one-call".into(),
+        phases: vec![PhaseTime {
+            name: "features".into(),
+            seconds: 2.5,
+        }],
+        summary: Some(RunSummary {
+            trainable_parameters: 1_026,
+            ..RunSummary::default()
+        }),
+        ..RunReport::default()
+    };
+    one_call.evaluation = report.runs[0].evaluation.clone();
+    report.runs[1] = one_call;
+    let html = report.to_html();
+    let page = parse(&html);
+    let row = page
+        .descendants()
+        .filter(|node| node.has_tag_name("tr"))
+        .find(|row| text_of(*row).starts_with("one-call"));
+    let cells: Vec<String> = row.unwrap().children().map(text_of).collect();
+    let loss = format!(
+        "{:.3}",
+        report.runs[0].evaluation.as_ref().unwrap().cross_entropy
+    );
+    assert_eq!(
+        cells,
+        [
+            "one-call",
+            "90.0 %",
+            "no epochs",
+            "90.0 %",
+            &loss,
+            "1,026",
+            "–",
+            "2.50 s"
+        ]
+    );
+}
+
+#[test]
+fn a_run_that_ended_early_or_not_at_all_says_so() {
+    let notes = |report: &Report| -> Vec<String> {
+        let html = report.to_html();
+        let page = parse(&html);
+        page.descendants()
+            .filter(|node| node.attribute("class") == Some("note"))
+            .map(text_of)
+            .collect()
+    };
+    let mut report = report("bees", 2);
+    report.runs.truncate(1);
+    let interrupted = "Bees was interrupted early; its figures are those up to then.";
+    assert_eq!(notes(&report)[0], interrupted);
+    // Killed: no event says that it ended.
+    report.runs[0].outcome = None;
+    assert!(notes(&report)[0].contains("it still goes on or was killed"));
+    report.runs[0].epochs.clear();
+    assert!(notes(&report)[0].contains("has not ended an epoch"));
+    // Resumed after its end, and not yet there again.
+    let resumed = [
+        Event::RunEnded(RunOutcome {
+            reason: EndReason::Interrupted,
+            epochs: 1,
+            best_epoch: None,
+            best_accuracy: None,
+            last_accuracy: None,
+            seconds: 1.0,
+            best_weights: None,
+            directory: None,
+        }),
+        Event::RunStarted(RunSummary::default()),
+    ];
+    assert_eq!(RunReport::from_events("bees", &resumed).outcome, None);
+}
+
+#[test]
+fn weights_that_are_worth_something_else_now_are_called_so() {
+    let mut report = report("bees", 2);
+    report.runs.truncate(1);
+    assert!(!report.to_html().contains("the images may have changed"));
+    if let Some(outcome) = &mut report.runs[0].outcome {
+        outcome.best_accuracy = Some(0.7);
+    }
+    let html = report.to_html();
+    assert!(html.contains(
+        ": its saved weights recognise 90.0 % of 10 images here, where 70.0 % was measured in training"
+    ));
 }
 
 #[test]
