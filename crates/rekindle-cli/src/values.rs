@@ -45,6 +45,7 @@ fn number(text: &str, expected: &str, holds: impl Fn(f64) -> bool) -> Result<f64
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -72,7 +72,7 @@ pub(crate) fn device(device: &Device) -> String {
     // Burn's devices tell their kind only as they are debugged: `Device<Cube(Cuda(CudaDevice { index: 1 }))>`.
     let debugged = format!("{:?}", device.clone().without_autodiff());
     let number = || {
-        let digits = debugged.split(|c: char| !c.is_ascii_digit());
+        let mut digits = debugged.split(|c: char| !c.is_ascii_digit());
         digits
             .rfind(|digits| !digits.is_empty())
             .unwrap_or("0")
