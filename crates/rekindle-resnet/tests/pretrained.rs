@@ -8,8 +8,8 @@ use rekindle_resnet::weights::{self, CheckOptions, ModelInfo};
 use rekindle_resnet::{Architecture, Error, Preprocess, Pretrained, ResNet, STAGES, state_dict};
 use test_support::{Reference, relative_error, shared};
 
-/// Relative error that the README announces.
-const WITHIN: f64 = 3e-6;
+/// Relative error on every instruction set that the README announces.
+const WITHIN: f64 = 5e-6;
 
 #[test]
 fn activations_are_pytorchs() {

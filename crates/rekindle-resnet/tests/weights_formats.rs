@@ -394,7 +394,6 @@ fn files_of_torch_save_have_every_tensor() {
         let path = test_support::reference_path(file);
         let checkpoint = weights::read(&path).unwrap();
         assert_eq!(checkpoint.format, format);
-        assert_eq!(checkpoint.architecture(), Some("resnet18"));
         assert_eq!(checkpoint.classes(), Some(3));
         weights::check(&checkpoint, &shapes, CheckOptions::default()).unwrap();
         let mut formula = test_support::StateDict::new(shapes.clone());
@@ -402,9 +401,6 @@ fn files_of_torch_save_have_every_tensor() {
             let found = checkpoint.read_f32(name).unwrap();
             assert_eq!(found, formula.next(name), "{file} {name}");
         }
-        let other = expected(&torchvisions(), "resnet34");
-        let error = weights::check(&checkpoint, &other, CheckOptions::default()).unwrap_err();
-        assert!(error.to_string().contains("those of resnet18"), "{error}");
     }
 }
 

@@ -39,17 +39,26 @@ const FROZEN: Within = Within {
 
 const FINE_TUNING: Within = Within {
     losses: 5e-6,
-    gradient_at_worst: 2e-4,
+    gradient_at_worst: 2e-5,
     gradient_median: 1e-5,
-    after: 5e-5,
+    after: 1e-5,
 };
 
-fn strategies() -> [(&'static str, Strategy, Within); 3] {
+/// Statistics of four photographs condition badly, and where a sum lies at a ReLU's corner its gradient jumps: PyTorch's
+/// own 32-bit run deviates by 5e-5, 3e-3, 5e-6 and 1.7e-4.
+const FINE_TUNING_ON_PHOTOGRAPHS: Within = Within {
+    losses: 2e-5,
+    gradient_at_worst: 3e-3,
+    gradient_median: 1e-5,
+    after: 1e-4,
+};
+
+fn strategies(fine_tuning: Within) -> [(&'static str, Strategy, Within); 3] {
     let frozen_layer3 = Strategy::FreezeUpTo {
         last_frozen: "layer3".into(),
     };
     [
-        ("finetune", Strategy::fine_tuning(), FINE_TUNING),
+        ("finetune", Strategy::fine_tuning(), fine_tuning),
         ("frozen_layer3", frozen_layer3, FROZEN),
         ("head", Strategy::FeatureExtraction, FROZEN),
     ]
@@ -63,7 +72,7 @@ fn three_steps_follow_pytorch() {
         .config()
         .with_stem_width(4)
         .with_num_classes(2);
-    for (tag, strategy, within) in strategies() {
+    for (tag, strategy, within) in strategies(FINE_TUNING) {
         let model = config.init(&Device::flex());
         let mut weights = StateDict::new(state_dict::shapes(&model));
         let (mut head, mut bias) = (Vec::new(), Vec::new());
@@ -114,7 +123,7 @@ fn three_steps_on_photographs_follow_pytorch() {
         .iter()
         .map(|l| *l as usize)
         .collect();
-    for (tag, strategy, within) in strategies() {
+    for (tag, strategy, within) in strategies(FINE_TUNING_ON_PHOTOGRAPHS) {
         let model = Pretrained::open(&weights, &Device::flex()).unwrap().model;
         let head = (kept.values("head.weight").1, kept.values("head.bias").1);
         let batches = three_batches(&images, [height, width], &labels);

@@ -158,7 +158,7 @@ fn the_logits_that_onnxruntime_gave_are_the_networks() {
         let network = network(&config);
         let kept = &kept[architecture.name()];
         assert_eq!(
-            graph_digest(&super::model(&network, &info())),
+            graph_digest(&model(&network, &info())),
             kept.graph,
             "{architecture}: the graph has changed; ask onnxruntime again as tests/reference/onnxruntime_logits.py says"
         );
@@ -178,7 +178,7 @@ fn the_files_that_onnxruntime_is_asked_about() {
         let file = |extension: &str| folder.join(format!("{architecture}.{extension}"));
         let network = network(&narrow(architecture));
         network.save_onnx(file("onnx"), &info()).unwrap();
-        let digest = graph_digest(&super::model(&network, &info()));
+        let digest = graph_digest(&model(&network, &info()));
         std::fs::write(file("sha256"), digest).unwrap();
         write_floats(&file("images"), &images(2, 64));
     }
