@@ -11,7 +11,7 @@ fn a_whole_run_in_lines() {
     let expected = "\
 ants and bees: fine-tuning with resnet18, weights resnet18.pth
   classes        2: ants, bees
-  images         244 for training, 153 for validation, 32 a batch
+  images         244 for training, 153 for validation, 32 per batch
   parameters     11,177,538: 1,026 trained, 11,176,512 frozen
   device         cpu, seed 0
   run directory  runs/one
@@ -153,6 +153,7 @@ fn summary() -> RunSummary {
         trainable_parameters: 1_026,
         epochs: 10,
         batch_size: 32,
+        augmented: Some(true),
         device: "cpu".into(),
         seed: 0,
         directory: Some("runs/one".into()),
