@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rekindle::trainer::{Progress, ProgressMode};
+use rekindle::imagefolder::Layout;
+use rekindle::trainer::{Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
 use crate::arguments::Output;
@@ -19,6 +20,28 @@ impl Output {
     pub fn note(&self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
+        }
+    }
+
+    /// Says where the images of a folder were found, with what `more` there is to say; not under --quiet, unless it is
+    /// otherwise than documented.
+    pub fn layout(&self, layout: &Layout, more: &str) {
+        if !self.quiet || !layout.is_plain() {
+            eprintln!("{layout}{more}");
+        }
+    }
+
+    /// Says where the images to train on were found, and what makes results doubtful.
+    pub fn data(&self, data: &TransferData) {
+        if let Some(layout) = &data.layout {
+            let more = match layout.holds_out() {
+                true => "; a fifth of each class is held out for validation",
+                false => "",
+            };
+            self.layout(layout, more);
+        }
+        for warning in &data.warnings {
+            eprintln!("warning: {warning}");
         }
     }
 
@@ -56,18 +79,4 @@ pub fn print(line: &str) {
 /// A share as percent.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
-}
-
-/// A foreign string, such as a file name, that can't steer the terminal.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let shown: Vec<char> = if c.is_control() {
-                c.escape_unicode().collect()
-            } else {
-                vec![c]
-            };
-            shown
-        })
-        .collect()
 }

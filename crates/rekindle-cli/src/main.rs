@@ -10,6 +10,7 @@ mod weights;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rekindle::files::names::printable;
 
 use crate::arguments::Arguments;
 use crate::failure::Outcome;
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
     match commands::run(&arguments) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            let lines = failure.to_string();
+            let lines: Vec<String> = lines.lines().map(printable).collect();
+            eprintln!("error: {}", lines.join("\n"));
             Outcome::from(&failure).into()
         }
     }

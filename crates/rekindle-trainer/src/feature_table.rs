@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
 use rekindle_resnet::weights::{TensorOut, write_safetensors};
 use rekindle_resnet::{Pretrained, STAGES};
@@ -87,7 +88,7 @@ impl FeatureTable {
         let head = backbone.fc.take();
         if layer == FeatureLayer::Logits && head.is_none() {
             return Err(TrainerError::UnusableData {
-                what: format!("model {}", pretrained.path.display()),
+                what: format!("model {}", show(&pretrained.path)),
                 found: "weights without a classifier".into(),
                 advice: "extract pooled features, or give weights with a classifier",
             });
@@ -109,7 +110,7 @@ impl FeatureTable {
         let found = inspect_by(&classifier, &whole, &dataset, |_| true, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {
-                what: folder.root().display().to_string(),
+                what: show(folder.root()),
                 found: format!("none of its {} images can be read", folder.len()),
                 advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
@@ -136,7 +137,7 @@ impl FeatureTable {
     }
 
     /// Writes the table as safetensors: `features` or `logits` `[n, width]` (f32) and `labels` `[n]` (i64, -1
-    /// without classes); the metadata has `paths` and `classes` as JSON lists, and `architecture`,
+    /// without classes); the metadata has `paths` ([escaped](rekindle_files::names::escape)) and `classes` as JSON lists, and `architecture`,
     /// `weights_sha256` and `preprocess` of `pretrained`.
     ///
     /// # Errors
@@ -156,11 +157,7 @@ impl FeatureTable {
             FeatureLayer::Pooled => "features",
             FeatureLayer::Logits => "logits",
         };
-        let paths: Vec<String> = self
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let paths: Vec<String> = self.paths.iter().map(escape).collect();
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let metadata = [
             ("paths", json(serde_json::to_string(&paths))),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use crate::early_stopping::Monitor;
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::text;
+use rekindle_files::names::{printable, show};
 
 /// Tells a run in lines of text.
 #[derive(Debug, Default)]
@@ -35,8 +36,8 @@ impl Narration {
             Event::SkippedFile { path, reason } => {
                 self.skipped += 1;
                 if self.skipped <= SKIPPED_SHOWN {
-                    let path = text::printable(&path.to_string_lossy());
-                    lines.push(format!("skipped {path}: {}", text::printable(reason)));
+                    let reason = text::reason_alone(path, reason);
+                    lines.push(format!("skipped {}: {}", show(path), printable(reason)));
                 }
             }
             Event::PhaseEnded { name, seconds } => {
@@ -46,7 +47,7 @@ impl Narration {
             Event::BestImproved { epoch, monitor, .. } => self.best = Some((*epoch, *monitor)),
             Event::EpochEnded { metrics } => lines.push(epoch_ended(metrics)),
             Event::Warning { message } => {
-                lines.push(format!("warning: {}", text::printable(message)));
+                lines.push(format!("warning: {}", printable(message)));
             }
             Event::RunEnded(outcome) => lines.extend(self.run_ended(outcome)),
             _ => {}
@@ -94,14 +95,14 @@ impl Narration {
             ));
         }
         if let Some(weights) = &outcome.best_weights {
-            lines.push(format!("  best weights   {}", weights.display()));
+            lines.push(format!("  best weights   {}", show(weights)));
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {
                 EndReason::Interrupted | EndReason::Failed => " (resume it to go on)",
                 _ => "",
             };
-            lines.push(format!("  run directory  {}{hint}", directory.display()));
+            lines.push(format!("  run directory  {}{hint}", show(directory)));
         }
         lines
     }
@@ -110,10 +111,10 @@ impl Narration {
 fn run_started(run: &RunSummary) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: {} with {}, weights {}",
-        text::printable(&run.title),
+        printable(&run.title),
         run.strategy,
         run.architecture,
-        text::printable(&run.weights)
+        printable(&run.weights)
     )];
     lines.push(format!("  classes        {}", class_list(&run.classes)));
     lines.push(format!(
@@ -133,7 +134,7 @@ fn run_started(run: &RunSummary) -> Vec<String> {
         run.device, run.seed
     ));
     if let Some(directory) = &run.directory {
-        lines.push(format!("  run directory  {}", directory.display()));
+        lines.push(format!("  run directory  {}", show(directory)));
     }
     match run.resumed_after_epoch {
         Some(done) => lines.push(format!(
@@ -150,7 +151,7 @@ fn class_list(classes: &[String]) -> String {
     let names: Vec<String> = classes
         .iter()
         .take(SHOWN)
-        .map(|name| text::printable(name))
+        .map(|name| printable(name))
         .collect();
     let more = match classes.len().saturating_sub(SHOWN) {
         0 => String::new(),

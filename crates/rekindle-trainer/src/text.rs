@@ -1,8 +1,8 @@
 //! Numbers and foreign strings as people read them; shared by the progress output and the report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Serialize, Serializer};
+use rekindle_files::names::show;
 
 /// A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -71,38 +71,25 @@ pub(crate) fn rate(value: f64) -> String {
     text.replace(".0e", "e")
 }
 
-/// A foreign string, such as a file name, made harmless to look at: what would steer a terminal or
-/// turn the direction of the text around it is shown as its code.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let steers = c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-            let shown = if steers {
-                c.escape_unicode().collect::<String>()
-            } else {
-                c.to_string()
-            };
-            shown.chars().collect::<Vec<_>>()
-        })
-        .collect()
+/// A number of things: `1 image`, `1,200 images`.
+pub(crate) fn counted(number: usize, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{ending}", count(number))
 }
 
-/// Writes a path whose name may be no Unicode; what isn't becomes a replacement character. Such a
-/// file in the data must not keep a run from being recorded.
-pub(crate) fn lossy_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
+/// The first of some names, and how many more there are.
+pub(crate) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {} more", names[..SHOWN].join(", "), count(more)),
+    }
 }
 
-/// The same for a path that may be absent.
-pub(crate) fn lossy_path_option<S: Serializer>(
-    path: &Option<PathBuf>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    path.as_ref()
-        .map(|path| path.to_string_lossy())
-        .serialize(serializer)
+/// Why a file was left out, without the file's name that the reason begins with.
+pub(crate) fn reason_alone<'a>(path: &Path, reason: &'a str) -> &'a str {
+    let named = format!("{}: ", show(path));
+    reason.strip_prefix(&named).unwrap_or(reason)
 }
 
 #[cfg(test)]
@@ -129,9 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("bee\u{1b}[2J.jpg"), "bee\\u{1b}[2J.jpg");
-        assert_eq!(printable("gpj\u{202e}exe"), "gpj\\u{202e}exe");
-        assert_eq!(printable("fourmi é 蜂.jpg"), "fourmi é 蜂.jpg");
+    fn a_reason_names_its_file_once() {
+        let path = Path::new("ants/torn.png");
+        assert_eq!(
+            reason_alone(path, "ants/torn.png: the file is empty"),
+            "the file is empty"
+        );
+        assert_eq!(reason_alone(path, "it went away"), "it went away");
     }
 }

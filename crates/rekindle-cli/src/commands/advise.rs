@@ -1,3 +1,4 @@
+use rekindle::imagefolder::Layout;
 use serde_json::json;
 
 use crate::arguments::{Advise, Output};
@@ -6,6 +7,7 @@ use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
+    output.layout(&Layout::find(&command.data)?, "");
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)

@@ -1,8 +1,9 @@
+use rekindle::files::names::{escape, printable};
 use rekindle::trainer::{Evaluated, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{percent, printable};
+use crate::console::percent;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
@@ -11,12 +12,13 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     bar.unset_length();
     let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
+    output.layout(&found.layout, "");
     for skipped in &found.skipped {
         eprintln!("left out: {}", printable(&skipped.reason));
     }
     let names = model.class_names();
     let json = json!({
-        "model": command.model, "data": command.data, "classes": names,
+        "model": escape(&command.model), "data": escape(&command.data), "classes": names,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use rekindle::device::DeviceName;
+use rekindle::files::names::{escape, show};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::weights_file;
 use serde_json::json;
@@ -24,7 +25,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Format::Onnx => model.save_onnx(out, &info)?,
     }
     let json = json!({
-        "out": out, "format": format!("{format:?}").to_lowercase(),
+        "out": escape(out), "format": format!("{format:?}").to_lowercase(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
     });
@@ -33,11 +34,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             || "no class names".to_string(),
             |names| format!("{} classes", names.len()),
         );
-        format!(
-            "{}: {} with {classes}",
-            out.display(),
-            pretrained.architecture
-        )
+        format!("{}: {} with {classes}", show(out), pretrained.architecture)
     });
     Ok(Outcome::Done)
 }
@@ -49,7 +46,7 @@ fn by_ending(out: &Path) -> Result<Format, Failure> {
         Some("onnx") => Ok(Format::Onnx),
         _ => Err(Failure::Usage(format!(
             "{} does not end in .safetensors, .bpk or .onnx; say which format it is to be with --format",
-            out.display()
+            show(out)
         ))),
     }
 }

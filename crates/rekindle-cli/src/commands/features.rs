@@ -1,14 +1,16 @@
-use rekindle::imagefolder::ImageFolder;
+use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Layout;
 use rekindle::trainer::{FeatureLayer, FeatureTable};
 use serde_json::json;
 
 use crate::arguments::{Features, Layer, Output};
-use crate::console::printable;
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
     let pretrained = command.weights.open(&output, &command.device.open()?)?;
-    let folder = ImageFolder::open_any(&command.data)?;
+    let layout = Layout::find(&command.data)?;
+    output.layout(&layout, "");
+    let folder = layout.open_all()?;
     let bar = output.bar(folder.len(), "images");
     let layer = match command.layer {
         Layer::Pooled => FeatureLayer::Pooled,
@@ -25,7 +27,7 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
         eprintln!("left out: {}", printable(&skipped.reason));
     }
     let json = json!({
-        "out": command.out, "images": table.labels.len(), "width": table.width,
+        "out": escape(&command.out), "images": table.labels.len(), "width": table.width,
         "classes": table.classes, "skipped": table.skipped,
     });
     output.result(&json, || {
@@ -33,7 +35,7 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
             "{} x {} to {}",
             table.labels.len(),
             table.width,
-            command.out.display()
+            show(&command.out)
         )
     });
     Ok(if table.skipped.is_empty() {

@@ -8,6 +8,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
     let data = TransferData::open(&command.data, &pretrained.preprocess, command.seed)?;
+    output.data(&data);
     let finder = LrFinder {
         start: command.from,
         end: command.to,

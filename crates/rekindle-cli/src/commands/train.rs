@@ -1,6 +1,8 @@
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use rekindle::files::names::{escape, printable, show};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::report::{Report, RunReport};
@@ -20,11 +22,12 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let pretrained = command.weights.open(&output, &device)?;
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
+    output.data(&data);
     let folder = command.folder();
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| name_of(&command.data));
+        .unwrap_or_else(|| escape(name_of(&command.data)));
     let mut report = Report::new(&title);
     report.describe_data(&data, recipe.seed)?;
     let mut session = Session {
@@ -115,11 +118,11 @@ impl Session {
             "seconds": outcome.seconds,
             "seconds_train": train_seconds,
             "seed": seed,
-            "directory": directory,
-            "weights": run_directory.best_weights_path(),
+            "directory": escape(&directory),
+            "weights": escape(run_directory.best_weights_path()),
         }));
         if outcome.reason == EndReason::Interrupted {
-            let folder = self.folder.display();
+            let folder = show(&self.folder);
             eprintln!("interrupted; the same command with --out {folder} --resume goes on");
         }
         Ok(())
@@ -139,7 +142,7 @@ impl Session {
         }
         let tuned = recipe.run(data, &self.pretrained.path)?;
         std::fs::create_dir_all(&directory).map_err(|error| Failure::Unwritable {
-            path: directory.display().to_string(),
+            path: show(&directory),
             reason: error.to_string(),
         })?;
         let weights = directory.join("best.safetensors");
@@ -164,7 +167,7 @@ impl Session {
             "penalty": tuned.probe.penalty,
             "seconds": tuned.seconds,
             "seed": self.recipe.seed,
-            "weights": weights,
+            "weights": escape(&weights),
         }));
         Ok(())
     }
@@ -172,7 +175,7 @@ impl Session {
     fn finish(self) -> Result<Outcome, Failure> {
         let path = self.folder.join("report.html");
         self.report.write(&path)?;
-        let json = json!({"report": path, "runs": self.results});
+        let json = json!({"report": escape(&path), "runs": self.results});
         if self.output.json {
             print(&json.to_string());
         } else {
@@ -203,10 +206,10 @@ impl Session {
         for result in &self.results {
             print(&format!(
                 "weights: {}",
-                result["weights"].as_str().unwrap_or_default()
+                printable(result["weights"].as_str().unwrap_or_default())
             ));
         }
-        print(&format!("report: {}", report.display()));
+        print(&format!("report: {}", show(report)));
     }
 }
 
@@ -217,7 +220,7 @@ impl Train {
             return folder.clone();
         }
         let first = Path::new("runs").join(name_of(&self.data));
-        let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", first.display())));
+        let numbered = (2..).map(|number| with_number(&first, number));
         std::iter::once(first.clone())
             .chain(numbered)
             .find(|folder| !folder.exists())
@@ -261,19 +264,26 @@ impl arguments::Recipe {
     }
 }
 
+/// The folder with a number behind its name.
+fn with_number(folder: &Path, number: usize) -> PathBuf {
+    let mut name = folder.as_os_str().to_os_string();
+    name.push(format!("-{number}"));
+    name.into()
+}
+
 fn read_recipe(path: &Path) -> Result<Recipe, Failure> {
     let unreadable = |reason: String| Failure::Unreadable {
-        path: path.display().to_string(),
+        path: show(path),
         reason,
     };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
 }
 
-fn name_of(folder: &Path) -> String {
+fn name_of(folder: &Path) -> OsString {
     let absolute = folder
         .canonicalize()
         .unwrap_or_else(|_| folder.to_path_buf());
     let name = absolute.file_name();
-    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+    name.map_or_else(|| "data".into(), OsStr::to_os_string)
 }

@@ -3,5 +3,6 @@
 
 mod browser;
 mod commands;
+mod folders;
 mod outcomes;
 mod workshop;

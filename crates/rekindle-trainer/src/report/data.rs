@@ -5,6 +5,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use rekindle_files::names::escape;
 
 use super::html::{Html, at, class};
 use super::{Picture, Report, SkippedFile};
@@ -111,9 +112,9 @@ fn draw_skipped(html: &mut Html, skipped: &[&SkippedFile]) {
                 for file in skipped.iter().take(SKIPPED) {
                     html.node("tr", &[], |html| {
                         html.node("td", &[], |html| {
-                            html.leaf("code", &[], &file.path.to_string_lossy());
+                            html.leaf("code", &[], &escape(&file.path));
                         });
-                        html.leaf("td", &[], &file.reason);
+                        html.leaf("td", &[], text::reason_alone(&file.path, &file.reason));
                     });
                 }
             });

@@ -33,7 +33,6 @@ use crate::error::TrainerError;
 use crate::events::{EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::metrics::{Evaluation, Temperature};
 use crate::run_directory::{RunRecord, atomic_write};
-use crate::text;
 
 /// What the report tells. Plain data: it can be kept as JSON and drawn again.
 ///
@@ -97,7 +96,7 @@ pub struct ClassCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
     /// The file.
-    #[serde(serialize_with = "text::lossy_path")]
+    #[serde(with = "rekindle_files::names::path")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,
