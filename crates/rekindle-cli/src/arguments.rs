@@ -85,7 +85,7 @@ pub struct Weights {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Folder with `train` and `val`, or with one folder per class
+    /// Folder with a training and a validation part under any usual names, or with one folder per class
     pub data: PathBuf,
 }
 
@@ -102,7 +102,7 @@ pub struct Candidates {
 
 #[derive(Debug, Args)]
 pub struct Advise {
-    /// Folder with one folder per class, or one with `train`, whose images alone are scored
+    /// Folder with one folder per class, or one with a training part, of which that is looked at
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Candidates,
@@ -119,7 +119,8 @@ pub struct Advise {
 
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Folder with `train` and `val` and in each one folder per class, or with one folder per class
+    /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
+    /// class, or with one folder per class
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,
@@ -279,7 +280,7 @@ pub struct Predict {
 pub struct Evaluate {
     /// A run directory, or a file of weights with a classifier
     pub model: PathBuf,
-    /// Folder with one folder per class, or one with `train` and `val`, of which `val` is taken
+    /// Folder with one folder per class, or one with a validation part, of which that is taken
     pub data: PathBuf,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
@@ -288,7 +289,7 @@ pub struct Evaluate {
 
 #[derive(Debug, Args)]
 pub struct LrFind {
-    /// Folder with `train` and `val`, or with one folder per class
+    /// Folder with a training and a validation part, or with one folder per class
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,
@@ -369,7 +370,7 @@ pub struct Report {
 
 #[derive(Debug, Args)]
 pub struct Features {
-    /// Folder with one folder per class, or with images
+    /// Folder with one folder per class, with parts of these (all are taken), or with images
     pub data: PathBuf,
     #[command(flatten)]
     pub weights: Weights,

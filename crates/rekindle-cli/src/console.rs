@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rekindle::trainer::{Progress, ProgressMode};
+use rekindle::files::names::printable;
+use rekindle::imagefolder::Layout;
+use rekindle::trainer::{Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
 use crate::arguments::Output;
@@ -19,6 +21,28 @@ impl Output {
     pub fn note(&self, text: &str) {
         if !self.quiet {
             say(text);
+        }
+    }
+
+    /// Says where the images of a folder were found, with what `more` there is to say; not under --quiet, unless it is
+    /// otherwise than documented.
+    pub fn layout(&self, layout: &Layout, more: &str) {
+        if !self.quiet || !layout.is_plain() {
+            say(&format!("{layout}{more}"));
+        }
+    }
+
+    /// Says where the images to train on were found, and what makes results doubtful.
+    pub fn data(&self, data: &TransferData) {
+        if let Some(layout) = &data.layout {
+            let more = match layout.holds_out() {
+                true => "; a fifth of each class is held out for validation",
+                false => "",
+            };
+            self.layout(layout, more);
+        }
+        for warning in &data.warnings {
+            say(&format!("warning: {warning}"));
         }
     }
 
@@ -73,18 +97,4 @@ pub fn counted(number: usize, one: &str, many: &str) -> String {
 /// A share as percent.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
-}
-
-/// A foreign string, such as a file name, that can't steer the terminal.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let shown: Vec<char> = if c.is_control() {
-                c.escape_unicode().collect()
-            } else {
-                vec![c]
-            };
-            shown
-        })
-        .collect()
 }

@@ -12,6 +12,7 @@ mod weights;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rekindle::files::names::printable;
 
 use crate::arguments::Arguments;
 use crate::failure::Outcome;
@@ -21,7 +22,9 @@ fn main() -> ExitCode {
     match commands::run(&arguments) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
-            console::say(&format!("error: {failure}"));
+            let lines = failure.to_string();
+            let lines: Vec<String> = lines.lines().map(printable).collect();
+            console::say(&format!("error: {}", lines.join("\n")));
             Outcome::from(&failure).into()
         }
     }

@@ -19,7 +19,7 @@ impl Weights {
         output.note(&format!(
             "{} from {}",
             pretrained.architecture,
-            path.display()
+            rekindle::files::names::show(&path)
         ));
         Ok(pretrained)
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 
 /// Images that share a size, in the computer's memory.
@@ -24,7 +25,8 @@ pub struct HostBatch {
     pub weights: Option<Vec<f32>>,
     /// The batch's number in its epoch, from zero.
     pub number: usize,
-    /// Images that were left out of this batch because their files are bad.
+    /// Images that were left out because their files are bad: of this batch, and of batches before it that did not come
+    /// because none of their files can be used.
     pub skipped: Vec<Skipped>,
 }
 
@@ -34,6 +36,7 @@ pub struct Skipped {
     /// Position in the dataset.
     pub index: usize,
     /// The file.
+    #[serde(with = "names::path")]
     pub path: PathBuf,
     /// The reason, for people; names the file.
     pub reason: String,

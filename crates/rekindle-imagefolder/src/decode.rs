@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use rekindle_files::Pointer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, panic_message};
@@ -124,9 +125,12 @@ pub(crate) fn decode_part(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read {
-        path: path.to_path_buf(),
-        source,
+    fs::read(path).map_err(|source| {
+        let path = path.to_path_buf();
+        match Pointer::behind_link(&path) {
+            Some(pointer) => Error::NotFetched { path, pointer },
+            None => Error::Read { path, source },
+        }
     })
 }
 
@@ -158,9 +162,15 @@ fn decode_known(
     options: &DecodeOptions,
     need: &mut dyn FnMut(u32, u32) -> Need,
 ) -> Result<(RgbImage, Place), Error> {
-    let format = image::guess_format(bytes).map_err(|_| Error::NotAnImage {
-        path: path.to_path_buf(),
-        start: bytes[..bytes.len().min(8)].to_vec(),
+    let format = image::guess_format(bytes).map_err(|_| match Pointer::in_bytes(bytes) {
+        Some(pointer) => Error::NotFetched {
+            path: path.to_path_buf(),
+            pointer,
+        },
+        None => Error::NotAnImage {
+            path: path.to_path_buf(),
+            start: bytes[..bytes.len().min(8)].to_vec(),
+        },
     })?;
     if format == ImageFormat::Jpeg
         && let Some(part) = jpeg::decode_part(path, bytes, options, need)?

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rekindle_files::Pointer;
+use rekindle_files::names::{printable, show, spell};
+
 /// Any failure of this crate.
 ///
 /// Errors about one file ([`Error::is_bad_file`]) can be skipped with
@@ -11,15 +14,18 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The path does not exist or is not a folder.
-    #[error("{path}: no such folder; give the folder that holds one sub-folder per class")]
+    #[error(
+        "{}: no such folder; give the folder that holds one sub-folder per class",
+        show(path)
+    )]
     FolderNotFound {
         /// The path that was asked for.
         path: PathBuf,
     },
     /// The folder has no sub-folders, so there are no classes.
     #[error(
-        "{path}: found {images} images but no class folders; expected one sub-folder per class \
-         (use ImageFolder::flat for images without labels)"
+        "{}: found {images} images but no class folders; put the images of each class into a folder of their own",
+        show(path)
     )]
     NoClasses {
         /// The folder.
@@ -29,8 +35,8 @@ pub enum Error {
     },
     /// Some class folders hold no image with a known extension.
     #[error(
-        "{path}: no images in the class folders {classes:?}; expected files ending in {extensions:?} \
-         (remove the folders or scan with ScanOptions::allow_empty)"
+        "{}: no images in the class folders {}; expected files ending in {} (fill the folders or remove them)",
+        show(path), list(classes), extensions.join(", ")
     )]
     EmptyClass {
         /// The folder.
@@ -41,7 +47,7 @@ pub enum Error {
         extensions: Vec<String>,
     },
     /// Not a single image in the folder.
-    #[error("{path}: no images found; expected files ending in {extensions:?}")]
+    #[error("{}: no images found; expected files ending in {}", show(path), extensions.join(", "))]
     NoImages {
         /// The folder.
         path: PathBuf,
@@ -50,8 +56,10 @@ pub enum Error {
     },
     /// A folder holds classes that the given class list does not know.
     #[error(
-        "{path}: has the classes {unknown:?} that are not among the expected {expected:?}; \
-         training and validation folders need the same class names"
+        "{}: has class folders that are not expected: {}; expected {} (training and validation need the same names)",
+        show(path),
+        list(unknown),
+        list(expected)
     )]
     UnknownClasses {
         /// The folder.
@@ -61,16 +69,58 @@ pub enum Error {
         /// The list that was given, in label order.
         expected: Vec<String>,
     },
-    /// A dataset's root has no folder with that role.
-    #[error("{path}: found neither of the folders {expected:?}; split it with ImageFolder::split")]
+    /// A data set's folder has none that is called like the training or the validation part.
+    #[error(
+        "{}: found {}, but none of the folders {} (in upper or lower case); rename one, or give the folder that holds \
+         one sub-folder per class",
+        show(path), if found.is_empty() { "no folders".to_string() } else { list(found) }, expected.join(", ")
+    )]
     NoSplit {
-        /// The root.
+        /// The folder.
         path: PathBuf,
+        /// The folders found in it.
+        found: Vec<String>,
         /// The names that were looked for.
         expected: Vec<String>,
     },
+    /// Folders are called like parts of a data set, but it can't be told which is which.
+    #[error("{}: found the folders {}, but {reason}", show(path), list(folders))]
+    AmbiguousSplit {
+        /// The folder that holds them.
+        path: PathBuf,
+        /// The folders in question.
+        folders: Vec<String>,
+        /// What can't be told, and what to do.
+        reason: String,
+    },
+    /// The folder holds one folder per domain, and these the classes.
+    #[error(
+        "{}: holds {}, and in each of these the folders {}; that is one folder per domain, not per class: give one of \
+         them, such as {}",
+        show(path), list(domains), list(classes),
+        show(path.join(domains.first().map_or("", String::as_str)))
+    )]
+    Domains {
+        /// The folder.
+        path: PathBuf,
+        /// The domains' folders.
+        domains: Vec<String>,
+        /// The folders that all of them have.
+        classes: Vec<String>,
+    },
+    /// Two class folders have the same name but for how letters and accents are composed.
+    #[error(
+        "{}: two class folders look the same and are spelled differently, \"{}\" and \"{}\"; merge or rename them",
+        show(path), spell(&names[0]), spell(&names[1])
+    )]
+    SameSpelling {
+        /// The folder.
+        path: PathBuf,
+        /// Their names.
+        names: [String; 2],
+    },
     /// A folder or file could not be read.
-    #[error("{path}: cannot read: {source}")]
+    #[error("{}: cannot read: {source}", show(path))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -78,21 +128,35 @@ pub enum Error {
         source: io::Error,
     },
     /// A file could not be written.
-    #[error("{path}: cannot write: {reason}")]
+    #[error("{}: cannot write: {reason}", show(path))]
     Write {
         /// The file.
         path: PathBuf,
         /// The reason.
         reason: String,
     },
+    /// The file's content has not been fetched.
+    #[error("{}: the file is {pointer}", show(path))]
+    NotFetched {
+        /// The file.
+        path: PathBuf,
+        /// What is there in its place.
+        pointer: Pointer,
+    },
     /// The file has no bytes.
-    #[error("{path}: the file is empty (0 bytes); remove it or fetch it again")]
+    #[error(
+        "{}: the file is empty (0 bytes); remove it or fetch it again",
+        show(path)
+    )]
     EmptyFile {
         /// The file.
         path: PathBuf,
     },
     /// The file ends before the image does.
-    #[error("{path}: the image is truncated after {bytes} bytes ({reason}); fetch it again")]
+    #[error(
+        "{}: the image is truncated after {bytes} bytes ({reason}); fetch it again",
+        show(path)
+    )]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -103,8 +167,9 @@ pub enum Error {
     },
     /// The content is no image format that is compiled in.
     #[error(
-        "{path}: the content is no known image format (it begins with {}); \
+        "{}: the content is no known image format (it begins with {}); \
          expected JPEG, PNG, BMP, PNM, TIFF, WebP or GIF",
+        show(path),
         hexadecimal(start)
     )]
     NotAnImage {
@@ -114,7 +179,7 @@ pub enum Error {
         start: Vec<u8>,
     },
     /// The decoder refused the content.
-    #[error("{path}: cannot decode: {reason}")]
+    #[error("{}: cannot decode: {reason}", show(path))]
     Undecodable {
         /// The file.
         path: PathBuf,
@@ -123,8 +188,9 @@ pub enum Error {
     },
     /// The header claims more pixels than the limit.
     #[error(
-        "{path}: {width} x {height} pixels are more than the limit of {max_pixels}; \
-         scale the image down (or raise `DecodeOptions::max_pixels` in a program)"
+        "{}: {width} x {height} pixels are more than the limit of {max_pixels}; \
+         scale the image down (or raise `DecodeOptions::max_pixels` in a program)",
+        show(path)
     )]
     TooLarge {
         /// The file.
@@ -137,7 +203,10 @@ pub enum Error {
         max_pixels: u64,
     },
     /// A decoder panicked on this file; the panic was contained.
-    #[error("{path}: the decoder gave up ({message}); the file is most likely damaged")]
+    #[error(
+        "{}: the decoder gave up ({message}); the file is most likely damaged",
+        show(path)
+    )]
     DecoderPanicked {
         /// The file.
         path: PathBuf,
@@ -208,6 +277,10 @@ impl Error {
             | Self::NoImages { .. }
             | Self::UnknownClasses { .. }
             | Self::NoSplit { .. }
+            | Self::AmbiguousSplit { .. }
+            | Self::Domains { .. }
+            | Self::SameSpelling { .. }
+            | Self::NotFetched { .. }
             | Self::Read { .. }
             | Self::EmptyFile { .. }
             | Self::Truncated { .. }
@@ -230,6 +303,7 @@ impl Error {
     pub fn bad_file(&self) -> Option<&Path> {
         match self {
             Error::Read { path, .. }
+            | Error::NotFetched { path, .. }
             | Error::EmptyFile { path }
             | Error::Truncated { path, .. }
             | Error::NotAnImage { path, .. }
@@ -244,6 +318,20 @@ impl Error {
 fn hexadecimal(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     pairs.join(" ")
+}
+
+/// Names in a sentence: the first twelve, and how many more.
+pub(crate) fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| printable(name))
+        .collect();
+    if names.len() > SHOWN {
+        shown.push(format!("and {} more", names.len() - SHOWN));
+    }
+    shown.join(", ")
 }
 
 /// The text of a caught panic.

@@ -1,10 +1,14 @@
 //! A folder of images: which files belong to it, and which class each has.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rekindle_files::names::{self, composed};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::layout::{Layout, LayoutKind};
+use crate::part::VALIDATION_NAMES;
 use crate::scan::Scan;
 
 /// The extensions that torchvision's `ImageFolder` takes, in lower case and without the dot.
@@ -12,13 +16,11 @@ pub const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
 
-/// Names that the validation part of a folder may have, the first that exists counts.
-pub const VALIDATION_NAMES: [&str; 4] = ["val", "valid", "validation", "test"];
-
 /// One image file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// The file.
+    #[serde(with = "names::path")]
     pub path: PathBuf,
     /// Index into [`ImageFolder::classes`]; `None` in a folder without classes.
     pub label: Option<usize>,
@@ -28,6 +30,7 @@ pub struct Sample {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ignored {
     /// The file or folder.
+    #[serde(with = "names::path")]
     pub path: PathBuf,
     /// The reason, for people.
     pub reason: String,
@@ -41,6 +44,9 @@ pub struct ScanOptions {
     /// Take names that begin with a dot (default: no, since those are leftovers such as
     /// `.ipynb_checkpoints` and `._photo.jpg`; torchvision takes them).
     pub hidden: bool,
+    /// Take what NAS and desktop systems leave behind, such as `@eaDir`, `#recycle`, `__MACOSX`, `lost+found` and
+    /// `$RECYCLE.BIN` (default: no; torchvision takes them).
+    pub leftovers: bool,
     /// The class names in label order (default: the folder's sub-folders, sorted). Sub-folders
     /// beyond the list are an error, missing ones are empty classes and always accepted.
     pub classes: Option<Vec<String>>,
@@ -53,6 +59,7 @@ impl Default for ScanOptions {
         Self {
             allow_empty: false,
             hidden: false,
+            leftovers: false,
             classes: None,
             extensions: EXTENSIONS.iter().map(ToString::to_string).collect(),
         }
@@ -61,6 +68,9 @@ impl Default for ScanOptions {
 
 /// The images below a folder, with torchvision's meaning: one sub-folder per class, classes
 /// sorted by name, files at any depth below their class, sorted by folder and then by name.
+///
+/// A class is called as its folder. Where that name is no UTF-8, it is
+/// [escaped](rekindle_files::names::escape), so that two folders are always two classes.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
@@ -76,6 +86,7 @@ impl Default for ScanOptions {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFolder {
+    #[serde(with = "names::path")]
     root: PathBuf,
     classes: Vec<String>,
     samples: Vec<Sample>,
@@ -87,12 +98,14 @@ impl ImageFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::FolderNotFound`], [`Error::NoClasses`], [`Error::EmptyClass`], [`Error::Read`].
+    /// [`Error::FolderNotFound`], [`Error::NoClasses`], [`Error::EmptyClass`], [`Error::SameSpelling`],
+    /// [`Error::Read`].
     pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(root, &ScanOptions::default())
     }
 
-    /// Scans as [`open`](Self::open), with options.
+    /// Scans as [`open`](Self::open), with options. Where these name the classes, a folder whose name composes letters
+    /// and accents otherwise, as macOS does, is the class all the same.
     ///
     /// # Errors
     ///
@@ -100,7 +113,7 @@ impl ImageFolder {
     pub fn open_with(root: impl AsRef<Path>, options: &ScanOptions) -> Result<Self, Error> {
         let root = existing_folder(root.as_ref())?;
         let mut scan = Scan::new(options);
-        let found = scan.class_folders(&root)?;
+        let mut found = scan.class_folders(&root)?;
         if found.is_empty() && options.classes.is_none() {
             let images = Self::flat_with(&root, options).map_or(0, |flat| flat.len());
             return Err(Error::NoClasses { path: root, images });
@@ -108,6 +121,7 @@ impl ImageFolder {
         let classes = match &options.classes {
             None => found.keys().cloned().collect(),
             Some(given) => {
+                found = by_given_names(found, given);
                 let unknown: Vec<String> = found
                     .keys()
                     .filter(|name| !given.contains(name))
@@ -218,31 +232,44 @@ impl ImageFolder {
         Self::open_with(root, &options)
     }
 
-    /// The two folders of a dataset: `train`, and the first of `val`, `valid`, `validation` and
-    /// `test` that exists. Validation gets the training folder's class list.
+    /// The two parts of a data set, wherever [`Layout::find`] finds them. Validation gets the training folder's class
+    /// list.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSplit`] where one of them is missing, and those of [`open_with`](Self::open_with).
+    /// [`Error::NoSplit`] where one of them is missing, and those of [`Layout::open_split`].
     pub fn open_train_val(root: impl AsRef<Path>) -> Result<(Self, Self), Error> {
-        let root = existing_folder(root.as_ref())?;
-        let find = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| root.join(name))
-                .find(|path| path.is_dir())
-                .ok_or_else(|| Error::NoSplit {
-                    path: root.clone(),
-                    expected: names.iter().map(ToString::to_string).collect(),
-                })
+        let layout = Layout::find(root)?;
+        match layout.kind() {
+            LayoutKind::Parts { .. } | LayoutKind::Validation(_) | LayoutKind::Domains(_) => {
+                layout.open_split(0.5, 0) // Nothing is held out here.
+            }
+            _ => Err(layout.no_split(&VALIDATION_NAMES)),
+        }
+    }
+
+    /// Several folders as one, in that order: its classes are all of theirs, sorted by name.
+    pub fn join(root: impl Into<PathBuf>, folders: &[Self]) -> Self {
+        let classes: BTreeSet<&String> =
+            folders.iter().flat_map(|folder| &folder.classes).collect();
+        let classes: Vec<String> = classes.into_iter().cloned().collect();
+        let labelled = |folder: &Self, sample: &Sample| Sample {
+            path: sample.path.clone(),
+            label: sample
+                .label
+                .and_then(|label| classes.binary_search(&folder.classes[label]).ok()),
         };
-        let train = Self::open(find(&["train", "training"])?)?;
-        let options = ScanOptions {
-            classes: Some(train.classes.clone()),
-            ..ScanOptions::default()
-        };
-        let val = Self::open_with(find(&VALIDATION_NAMES)?, &options)?;
-        Ok((train, val))
+        let samples = folders
+            .iter()
+            .flat_map(|folder| folder.samples.iter().map(|s| labelled(folder, s)))
+            .collect();
+        let ignored = folders.iter().flat_map(|f| f.ignored.clone()).collect();
+        Self {
+            root: root.into(),
+            classes,
+            samples,
+            ignored,
+        }
     }
 
     /// A list of files made elsewhere. Labels must be below the number of classes.
@@ -263,7 +290,7 @@ impl ImageFolder {
                     option: "label",
                     reason: format!(
                         "{}: label {label} with {} classes",
-                        sample.path.display(),
+                        names::show(&sample.path),
                         classes.len()
                     ),
                 });
@@ -295,6 +322,14 @@ impl ImageFolder {
     /// Files and folders that were left out, each with its reason.
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
+    }
+
+    /// The same with what the scan of `other` left out.
+    pub(crate) fn ignoring(self, other: &Self) -> Self {
+        Self {
+            ignored: other.ignored.clone(),
+            ..self
+        }
     }
 
     /// Number of images.
@@ -332,7 +367,21 @@ impl ImageFolder {
     }
 }
 
-fn existing_folder(path: &Path) -> Result<PathBuf, Error> {
+/// Folders by the names that were given for them; those that none was given for keep their own.
+fn by_given_names(found: BTreeMap<String, PathBuf>, given: &[String]) -> BTreeMap<String, PathBuf> {
+    let known: BTreeMap<String, &String> =
+        given.iter().map(|name| (composed(name), name)).collect();
+    let name_of = |name: String| match known.get(&composed(&name)) {
+        Some(twin) if !given.contains(&name) => (*twin).clone(),
+        _ => name,
+    };
+    found
+        .into_iter()
+        .map(|(name, path)| (name_of(name), path))
+        .collect()
+}
+
+pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, Error> {
     if path.is_dir() {
         Ok(path.to_path_buf())
     } else {

@@ -1,6 +1,7 @@
 //! Image folders as training data: scan, decode, augment, split, batch.
 //!
-//! [`ImageFolder`] finds the files with torchvision's semantics, [`ImageDataset`] decodes them and
+//! [`Layout`] finds the training and validation parts of a folder, [`ImageFolder`] the files with torchvision's
+//! semantics, [`ImageDataset`] decodes them and
 //! runs a [`Pipeline`] of transforms that agree with torchvision on Pillow, and [`Loader`] makes
 //! batches ahead with worker threads. Every random draw is a function of (seed, epoch, index,
 //! view): a run is the same whatever the number of workers, and can be resumed anywhere.
@@ -39,8 +40,12 @@ mod error;
 mod folder;
 pub mod grid;
 mod jpeg;
+mod layout;
+mod leftovers;
 mod loader;
 mod mix;
+mod part;
+mod peek;
 mod plan;
 mod prefetch;
 pub mod rng;
@@ -56,12 +61,19 @@ pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
-pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions, VALIDATION_NAMES};
+pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
+pub use layout::{Layout, LayoutKind};
 pub use loader::{Epoch, Loader};
 pub use mix::Mix;
+pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
 pub use sampler::{Sampler, class_weights};
 pub use transform::{
     AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline,
     Transform,
 };
-pub use verify::{BadFile, Duplicate, DuplicateFile, Report, verify};
+pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
+
+/// Compiles the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -173,7 +173,8 @@ impl Loader {
         self.plan(0).map(|_| ())
     }
 
-    /// The batches of an epoch, in order. After an error nothing more comes. Dropping the iterator
+    /// The batches of an epoch, in order; one of which no file can be used doesn't come, see [`Epoch::take_skipped`].
+    /// After an error nothing more comes. Dropping the iterator
     /// early stops the workers once each has finished its current image.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
@@ -198,6 +199,7 @@ impl Loader {
         Epoch {
             batches,
             remaining,
+            pending: Vec::new(),
             skipped: Arc::clone(&self.skipped),
         }
     }
@@ -241,6 +243,8 @@ impl Loader {
 pub struct Epoch {
     batches: Batches,
     remaining: usize,
+    /// Skipped files of batches that did not come.
+    pending: Vec<Skipped>,
     skipped: Arc<Mutex<Vec<Skipped>>>,
 }
 
@@ -252,7 +256,7 @@ enum Batches {
 }
 
 impl Batches {
-    /// The next batch; `Ok(None)` for one whose files were all skipped.
+    /// The next batch; `Ok(None)` for one that nobody waits for any more.
     fn next(&mut self) -> Option<Result<Option<HostBatch>, Error>> {
         match self {
             Batches::OnDemand { plan, next } => {
@@ -274,9 +278,11 @@ impl Iterator for Epoch {
             match self.batches.next()? {
                 Ok(batch) => {
                     self.remaining = self.remaining.saturating_sub(1);
-                    let Some(batch) = batch else { continue };
+                    let Some(mut batch) = batch else { continue };
                     self.remember(&batch.skipped);
+                    self.pending.append(&mut batch.skipped);
                     if !batch.is_empty() {
+                        batch.skipped = std::mem::take(&mut self.pending);
                         return Some(Ok(batch));
                     }
                 }
@@ -295,6 +301,12 @@ impl Iterator for Epoch {
 }
 
 impl Epoch {
+    /// Takes the files that were skipped since the last batch that came. Ask after the end: batches of which no file
+    /// can be used don't come, and nothing comes after the last ones.
+    pub fn take_skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.pending)
+    }
+
     fn remember(&self, skipped: &[Skipped]) {
         if skipped.is_empty() {
             return;

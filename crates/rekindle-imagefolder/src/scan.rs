@@ -1,12 +1,16 @@
 //! A walk over a folder: class folders, images at any depth, and what is left out.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle_files::names::{composed, escape};
+
 use crate::error::Error;
 use crate::folder::{Ignored, ScanOptions};
+use crate::leftovers::{is_hidden, is_leftover};
+use crate::peek::has_extension;
 
 /// One walk over a folder.
 pub(crate) struct Scan<'a> {
@@ -22,18 +26,20 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The direct sub-folders by name, sorted by code point as Python sorts them.
+    /// The direct sub-folders by name, sorted by code point as Python sorts them. A name is escaped where it is no
+    /// UTF-8, so that no two folders have the same.
     pub fn class_folders(&mut self, root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
         let mut folders = BTreeMap::new();
         for (name, path) in entries(root)? {
-            if !path.is_dir() {
+            if let Some(reason) = self.left_out(&name) {
+                self.ignore(path, reason);
+            } else if !path.is_dir() {
                 self.ignore(path, "a file beside the class folders");
-            } else if self.is_hidden(&name) {
-                self.ignore(path, "a hidden folder");
             } else {
-                folders.insert(name.to_string_lossy().into_owned(), path);
+                folders.insert(escape(&name), path);
             }
         }
+        refuse_twins(root, folders.keys())?;
         Ok(folders)
     }
 
@@ -62,11 +68,11 @@ impl<'a> Scan<'a> {
         above.push(real);
         let mut files = Vec::new();
         for (name, path) in entries(folder)? {
-            if self.is_hidden(&name) {
-                self.ignore(path, "a hidden name");
+            if let Some(reason) = self.left_out(&name) {
+                self.ignore(path, reason);
             } else if path.is_dir() {
                 self.walk(&path, above, by_folder)?;
-            } else if self.has_extension(&path) {
+            } else if has_extension(&path, &self.options.extensions) {
                 files.push(path);
             } else {
                 self.ignore(path, "not an image extension");
@@ -77,19 +83,15 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn has_extension(&self, path: &Path) -> bool {
-        let Some(extension) = path.extension() else {
-            return false;
-        };
-        let extension = extension.to_string_lossy();
-        self.options
-            .extensions
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    }
-
-    fn is_hidden(&self, name: &OsString) -> bool {
-        !self.options.hidden && name.as_encoded_bytes().starts_with(b".")
+    /// Why nothing of this name is taken; none where it is.
+    fn left_out(&self, name: &OsStr) -> Option<&'static str> {
+        if !self.options.hidden && is_hidden(name) {
+            Some("a hidden name")
+        } else if !self.options.leftovers && is_leftover(name) {
+            Some("left behind by a system, no part of the data")
+        } else {
+            None
+        }
     }
 
     fn ignore(&mut self, path: PathBuf, reason: &str) {
@@ -113,4 +115,18 @@ fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, Error> {
         .map_err(failed)?;
     entries.sort_by(|a, b| a.0.as_encoded_bytes().cmp(b.0.as_encoded_bytes()));
     Ok(entries)
+}
+
+/// Refuses names that differ only in how letters and accents are composed: they look the same everywhere.
+fn refuse_twins<'a>(root: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    for name in names {
+        if let Some(twin) = seen.insert(composed(name), name) {
+            return Err(Error::SameSpelling {
+                path: root.to_path_buf(),
+                names: [twin.clone(), name.clone()],
+            });
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,8 @@ impl ImageFolder {
     ///
     /// `val_fraction` in (0, 1) of every class, rounded, goes to validation; a class with two
     /// images or more keeps at least one on each side, a class with one stays in training. The
-    /// result depends on `seed` and the folder's order alone; both halves keep the folder's order.
+    /// result depends on `seed` and the folder's order alone; both halves keep the folder's order. What the scan left
+    /// out is listed with training.
     ///
     /// # Errors
     ///
@@ -46,6 +47,6 @@ impl ImageFolder {
         }
         train.sort_unstable();
         val.sort_unstable();
-        Ok((self.subset(&train), self.subset(&val)))
+        Ok((self.subset(&train).ignoring(self), self.subset(&val)))
     }
 }

@@ -1,10 +1,13 @@
 //! Looking at every file before a run: which are bad, and which appear more than once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -32,6 +35,7 @@ pub struct BadFile {
     /// The folder's name, as it was given.
     pub split: String,
     /// The file.
+    #[serde(with = "names::path")]
     pub path: PathBuf,
     /// The reason, for people; names the file.
     pub reason: String,
@@ -40,7 +44,7 @@ pub struct BadFile {
 /// Files that hold the same pixels (compressed bytes and metadata may differ).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicate {
-    /// SHA-256 over size and decoded pixels, in hexadecimal digits.
+    /// SHA-256 in hexadecimal digits: over size and decoded pixels, or over the file's bytes from [`same_files`].
     pub hash: String,
     /// The files, with their folder's name and class.
     pub files: Vec<DuplicateFile>,
@@ -56,6 +60,7 @@ pub struct DuplicateFile {
     /// The folder's name, as it was given.
     pub split: String,
     /// The file.
+    #[serde(with = "names::path")]
     pub path: PathBuf,
     /// Its class's name.
     pub class: Option<String>,
@@ -105,10 +110,7 @@ pub fn verify(
     options: &DecodeOptions,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Report {
-    let files: Vec<(&str, &ImageFolder, &Sample)> = folders
-        .iter()
-        .flat_map(|(split, folder)| folder.samples().iter().map(move |s| (*split, *folder, s)))
-        .collect();
+    let files = files_of(folders);
     let done = AtomicUsize::new(0);
     let hashes: Vec<Result<String, String>> = files
         .par_iter()
@@ -123,25 +125,20 @@ pub fn verify(
         checked: files.len(),
         ..Report::default()
     };
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, hash) in hashes.iter().enumerate() {
+    let mut good = Vec::new();
+    for (index, hash) in hashes.into_iter().enumerate() {
         match hash {
-            Ok(hash) => groups.entry(hash).or_default().push(index),
+            Ok(hash) => good.push((hash, index)),
             Err(reason) => report.bad.push(BadFile {
                 split: files[index].0.to_string(),
                 path: files[index].2.path.clone(),
-                reason: reason.clone(),
+                reason,
             }),
         }
     }
-    let mut groups: Vec<(&str, Vec<usize>)> = groups
+    report.duplicates = groups(good)
         .into_iter()
-        .filter(|(_, group)| group.len() > 1)
-        .collect();
-    groups.sort_by_key(|(_, group)| group[0]);
-    report.duplicates = groups
-        .into_iter()
-        .map(|(hash, group)| duplicate(hash, &group, &files))
+        .map(|(hash, group)| duplicate(&hash, &group, &files))
         .collect();
     for (split, folder) in folders {
         report.ignored.extend_from_slice(folder.ignored());
@@ -156,6 +153,84 @@ pub fn verify(
     report
 }
 
+/// Finds files of the same bytes that lie in different folders or classes, without decoding any: cheap enough to be
+/// done before every run. Files that can't be read are passed over.
+///
+/// Sizes are compared first, then the last kilobytes, and whole files only where these agree.
+pub fn same_files(folders: &[(&str, &ImageFolder)]) -> Vec<Duplicate> {
+    let files = files_of(folders);
+    let place = |index: usize| (files[index].0, class_of(&files[index]));
+    let differ = |group: &[usize]| group.iter().any(|index| place(*index) != place(group[0]));
+    // Splits groups of files by what `read` gives, and keeps those that tell something.
+    let narrow = |candidates: Vec<usize>, read: &(dyn Fn(&Path) -> io::Result<String> + Sync)| {
+        let keys: Vec<(String, usize)> = candidates
+            .into_par_iter()
+            .filter_map(|index| Some((read(&files[index].2.path).ok()?, index)))
+            .collect();
+        let mut groups = groups(keys);
+        groups.retain(|(_, group)| differ(group));
+        groups
+    };
+    let all = |groups: Vec<(String, Vec<usize>)>| -> Vec<usize> {
+        groups.into_iter().flat_map(|(_, group)| group).collect()
+    };
+    let same_size = narrow((0..files.len()).collect(), &|path| {
+        Ok(fs::metadata(path)?.len().to_string())
+    });
+    let same_end = narrow(all(same_size), &end_of);
+    narrow(all(same_end), &|path| {
+        Ok(hex(&Sha256::digest(fs::read(path)?)))
+    })
+    .into_iter()
+    .map(|(hash, group)| duplicate(&hash, &group, &files))
+    .collect()
+}
+
+type File<'a> = (&'a str, &'a ImageFolder, &'a Sample);
+
+fn files_of<'a>(folders: &[(&'a str, &'a ImageFolder)]) -> Vec<File<'a>> {
+    folders
+        .iter()
+        .flat_map(|(split, folder)| folder.samples().iter().map(move |s| (*split, *folder, s)))
+        .collect()
+}
+
+fn class_of<'a>((_, folder, sample): &File<'a>) -> Option<&'a String> {
+    folder.classes().get(sample.label?)
+}
+
+/// Indices by key, where two or more share one, in the order of the first of each.
+fn groups(keys: Vec<(String, usize)>) -> Vec<(String, Vec<usize>)> {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (key, index) in keys {
+        groups.entry(key).or_default().push(index);
+    }
+    let mut groups: Vec<(String, Vec<usize>)> = groups
+        .into_iter()
+        .filter(|(_, group)| group.len() > 1)
+        .collect();
+    groups.sort_by_key(|(_, group)| group[0]);
+    groups
+}
+
+/// A digest of a file's size and last kilobytes, where compressed pictures differ.
+fn end_of(path: &Path) -> io::Result<String> {
+    const END: u64 = 4096;
+    let mut file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(END)))?;
+    let mut hash = Sha256::new();
+    hash.update(size.to_le_bytes());
+    let mut end = Vec::new();
+    file.take(END).read_to_end(&mut end)?;
+    hash.update(end);
+    Ok(hex(&hash.finalize()))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The hash of an image's size and pixels, or why there are none.
 fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, String> {
     let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
@@ -163,25 +238,18 @@ fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, Stri
     hash.update(image.width().to_le_bytes());
     hash.update(image.height().to_le_bytes());
     hash.update(image.as_raw());
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hash.finalize()))
 }
 
-fn duplicate(hash: &str, group: &[usize], files: &[(&str, &ImageFolder, &Sample)]) -> Duplicate {
+fn duplicate(hash: &str, group: &[usize], files: &[File<'_>]) -> Duplicate {
     let files: Vec<DuplicateFile> = group
         .iter()
         .map(|index| {
-            let (split, folder, sample) = files[*index];
+            let (split, _, sample) = files[*index];
             DuplicateFile {
                 split: split.to_string(),
                 path: sample.path.clone(),
-                class: sample
-                    .label
-                    .and_then(|label| folder.classes().get(label))
-                    .cloned(),
+                class: class_of(&files[*index]).cloned(),
             }
         })
         .collect();

@@ -132,7 +132,7 @@ impl<B: Backbone> FrozenPart<B> {
 fn row_of(dataset: &ImageDataset, index: usize, view: usize) -> Row {
     let path = dataset.path(index);
     Row {
-        image: path.map_or_else(|| format!("#{index}"), |path| path.display().to_string()),
+        image: path.map_or_else(|| format!("#{index}"), rekindle_files::names::escape),
         stamp: path.map_or_else(String::new, stamp),
         view,
     }

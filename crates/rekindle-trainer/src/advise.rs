@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline};
+use rekindle_files::names::{escape, show};
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Pipeline};
 use rekindle_resnet::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::activations::{FrozenPart, Views};
-use crate::data::{VALIDATION_SHARE, eval_pipeline};
+use crate::data::{VALIDATION_SHARE, eval_pipeline, refuse_unreadable};
 use crate::pooled::{Pooled, pooled, take_head};
 use crate::recipe::{Cache, Recipe};
 use crate::{Observer, TrainerError, text};
@@ -46,7 +47,7 @@ pub fn advise(
 
 /// Advice on a folder of images with its few choices.
 ///
-/// Every image goes through every network once. Of a folder with `train` inside, the images there alone are looked at,
+/// Every image goes through every network once. Of a folder with a training part, the images there alone are looked at,
 /// so that its validation images stay fresh. The baseline is the mean and the standard deviation of each colour in
 /// 8 x 8 cells.
 pub struct Advise<'a> {
@@ -288,16 +289,19 @@ fn peak_memory() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// The images to learn from.
 fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
-    let train = data.join("train");
-    let folder = ImageFolder::open(if train.is_dir() { &train } else { data })?;
+    let folder = Layout::find(data)?.open_training()?;
     match folder.classes().len() {
         0 | 1 => Err(TrainerError::UnusableData {
-            what: folder.root().display().to_string(),
+            what: show(folder.root()),
             found: text::counted(folder.classes().len(), "class", "classes"),
             advice: "put the images into one folder per class, at least two",
         }),
-        _ => Ok(folder),
+        _ => {
+            refuse_unreadable(&folder)?;
+            Ok(folder)
+        }
     }
 }
 
@@ -306,8 +310,8 @@ fn name(all: &[&Path], path: &Path) -> String {
     let stem = |path: &Path| path.file_stem().map(PathBuf::from);
     let is_unique = all.iter().filter(|other| stem(other) == stem(path)).count() == 1;
     match (is_unique, stem(path)) {
-        (true, Some(stem)) => stem.display().to_string(),
-        _ => path.display().to_string(),
+        (true, Some(stem)) => escape(&stem),
+        _ => escape(path),
     }
 }
 

@@ -58,7 +58,14 @@ pub(crate) fn announce<B: Backbone>(
         directory: writer.as_ref().map(|writer| writer.path().to_path_buf()),
         resumed_after_epoch: from.map(|checkpoint| checkpoint.position().epochs),
     };
-    tell(trainer, writer, &Event::RunStarted(summary))
+    tell(trainer, writer, &Event::RunStarted(summary))?;
+    // Whoever opened the data has heard of these; the record keeps them.
+    if let Some(writer) = writer {
+        for message in trainer.data.warnings.clone() {
+            writer.log(&Event::Warning { message })?;
+        }
+    }
+    Ok(())
 }
 
 /// Says whether training sees images varied at random: those that are decoded anew in each epoch as their pipeline says, kept

@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rekindle_imagefolder::{Ignored, ImageDataset, ImageFolder, Pipeline};
+use rayon::prelude::*;
+use rekindle_files::names::{escape, printable, show};
+use rekindle_imagefolder::{
+    DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file, same_files,
+};
 use rekindle_resnet::Preprocess;
 use serde_json::{Value, json};
 
 use crate::{TrainerError, text};
 
-/// Share of a folder without `train` and `val` that is held out for validation.
+/// Share of a folder without a validation part that is held out for validation.
 pub const VALIDATION_SHARE: f64 = 0.2;
 
 /// Class names shown in an error.
@@ -33,35 +37,37 @@ pub struct TransferData {
     pub description: Value,
     /// Files and folders that the scan left out, and why.
     pub left_out: Vec<Ignored>,
+    /// Where [`open`](Self::open) found the images; its text says so in one line.
+    pub layout: Option<Layout>,
+    /// What [`open`](Self::open) noticed that makes results doubtful, one sentence each: images in training and
+    /// validation alike, images under two classes, classes that validation lacks.
+    pub warnings: Vec<String>,
 }
 
 impl TransferData {
-    /// Opens a folder of images: with `train` and `val` inside it (or `valid`, `validation`, `test`), or
-    /// with one folder a class, of which a fifth is held out, stratified by class and by `seed`.
+    /// Opens a folder of images, wherever [`Layout::find`] finds its training and validation part. Without a
+    /// validation part a fifth is held out, stratified by class and by `seed`.
     ///
     /// Training images go through a random resized crop and a horizontal flip, validation images through
     /// `preprocess`, as in PyTorch's tutorial.
     ///
     /// # Errors
     ///
-    /// Those of scanning, and [`TrainerError::UnusableData`] with fewer than two classes.
+    /// Those of scanning, and [`TrainerError::UnusableData`] with fewer than two classes, where not one image of a
+    /// class can be read, or none to validate on.
     pub fn open(
         folder: impl AsRef<Path>,
         preprocess: &Preprocess,
         seed: u64,
     ) -> Result<Self, TrainerError> {
         let folder = folder.as_ref();
-        let mut left_out = Vec::new();
-        let (train, val) = if folder.join("train").is_dir() {
-            ImageFolder::open_train_val(folder)?
-        } else {
-            let whole = ImageFolder::open(folder)?;
-            left_out.extend_from_slice(whole.ignored());
-            whole.split(VALIDATION_SHARE, seed)?
-        };
+        let layout = Layout::find(folder)?;
+        let (train, val) = layout.open_split(VALIDATION_SHARE, seed)?;
         let mut data = Self::from_folders(&train, &val, preprocess)?;
-        data.left_out.append(&mut left_out);
-        data.description["folder"] = json!(folder);
+        data.warnings = warnings(&train, &val);
+        data.description["folder"] = json!(escape(folder));
+        data.description["layout"] = json!(layout.to_string());
+        data.layout = Some(layout);
         Ok(data)
     }
 
@@ -69,7 +75,8 @@ impl TransferData {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] with fewer than two classes, or classes that differ.
+    /// [`TrainerError::UnusableData`] with fewer than two classes or classes that differ, where not one image of a
+    /// class can be read, or none to validate on.
     pub fn from_folders(
         train: &ImageFolder,
         val: &ImageFolder,
@@ -83,6 +90,12 @@ impl TransferData {
             dataset(val, eval_pipeline(preprocess))?,
             preprocess,
         )?;
+        refuse_unreadable(train)?;
+        let dark = unreadable(val);
+        let counts = val.class_counts();
+        if counts.iter().filter(|count| **count > 0).count() == dark.len() {
+            return Err(nothing_to_read("validation images", dark.first()));
+        }
         Ok(Self {
             left_out: [train.ignored(), val.ignored()].concat(),
             ..data
@@ -132,8 +145,113 @@ impl TransferData {
             preprocess: preprocess.clone(),
             description,
             left_out: Vec::new(),
+            layout: None,
+            warnings: Vec::new(),
         })
     }
+}
+
+/// A class of which not one image can be read.
+struct Unreadable {
+    class: String,
+    images: usize,
+    /// Why its first image can't be.
+    reason: String,
+}
+
+/// Refuses training images of which one class has none that can be read: nothing could be learned of it.
+pub(crate) fn refuse_unreadable(train: &ImageFolder) -> Result<(), TrainerError> {
+    match unreadable(train).first() {
+        None => Ok(()),
+        first => Err(nothing_to_read("training images", first)),
+    }
+}
+
+/// The classes without one readable image, in label order. One image of each is decoded, more only where that fails.
+fn unreadable(folder: &ImageFolder) -> Vec<Unreadable> {
+    let mut files: Vec<Vec<&Path>> = vec![Vec::new(); folder.classes().len()];
+    for sample in folder.samples() {
+        if let Some(label) = sample.label {
+            files[label].push(&sample.path);
+        }
+    }
+    let dark = |(files, class): (&Vec<&Path>, &String)| {
+        let mut first = None;
+        for path in files {
+            match decode_file(path, &DecodeOptions::default()) {
+                Ok(_) => return None,
+                Err(error) => first.get_or_insert(error.to_string()),
+            };
+        }
+        first.map(|reason| Unreadable {
+            class: class.clone(),
+            images: files.len(),
+            reason,
+        })
+    };
+    let classes = files.par_iter().zip(folder.classes());
+    classes.filter_map(dark).collect()
+}
+
+fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
+    TrainerError::UnusableData {
+        what: what.to_string(),
+        found: match class {
+            None => "there are none".to_string(),
+            Some(found) => format!(
+                "none of the {} of class {} can be read (the first is {})",
+                crate::text::counted(found.images, "image", "images"),
+                printable(&found.class),
+                found.reason
+            ),
+        },
+        advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
+    }
+}
+
+/// What is cheap to find out and makes results doubtful.
+fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let same = same_files(&[("training", train), ("validation", val)]);
+    let example = |files: &[rekindle_imagefolder::DuplicateFile]| {
+        let other = files
+            .iter()
+            .find(|file| (&file.split, &file.class) != (&files[0].split, &files[0].class));
+        let other = other.unwrap_or(&files[0]);
+        format!("{} and {}", show(&files[0].path), show(&other.path))
+    };
+    let across: Vec<_> = same.iter().filter(|found| found.across_splits).collect();
+    if let Some(first) = across.first() {
+        warnings.push(format!(
+            "{} in training and in validation, which makes results too good (such as {})",
+            crate::text::counted(across.len(), "image", "images"),
+            example(&first.files)
+        ));
+    }
+    let conflicting: Vec<_> = same
+        .iter()
+        .filter(|found| found.conflicting_labels)
+        .collect();
+    if let Some(first) = conflicting.first() {
+        warnings.push(format!(
+            "{} in more than one class (such as {})",
+            crate::text::counted(conflicting.len(), "image", "images"),
+            example(&first.files)
+        ));
+    }
+    let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
+    let classes = val.classes().iter().zip(val.class_counts());
+    let lacking: Vec<String> = classes
+        .filter(|(class, count)| *count == 0 || dark.contains(class))
+        .map(|(class, _)| printable(class))
+        .collect();
+    if !lacking.is_empty() {
+        warnings.push(format!(
+            "validation has no image that can be read of {}, so nothing is measured there",
+            crate::text::listed(&lacking, 12)
+        ));
+    }
+    warnings
 }
 
 /// Random resized crop, flip, normalise: the augmentation of PyTorch's tutorial.

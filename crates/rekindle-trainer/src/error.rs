@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rekindle_files::names::show;
 use rekindle_imagefolder::ErrorKind;
 
 use crate::Shortage;
@@ -32,7 +33,10 @@ pub enum TrainerError {
     },
 
     /// The folder exists but holds no `run.json`.
-    #[error("{} is not a run directory: {reason}. Give the folder that a training run printed as \"run directory\"", path.display())]
+    #[error(
+        "{} is not a run directory: {reason}. Give the folder that a training run printed as \"run directory\"",
+        show(path)
+    )]
     NotARunDirectory {
         /// The folder asked for.
         path: PathBuf,
@@ -41,14 +45,17 @@ pub enum TrainerError {
     },
 
     /// A new run was to be written where there already is something.
-    #[error("{} is there already; resume that run (--resume), or choose another folder for the new one (--out)", path.display())]
+    #[error(
+        "{} is there already; resume that run (--resume), or choose another folder for the new one (--out)",
+        show(path)
+    )]
     RunDirectoryExists {
         /// The path asked for.
         path: PathBuf,
     },
 
     /// Another process trains in this run directory.
-    #[error("{} is in use by {}; wait for it to finish or stop it first (the lock goes away with the process)", path.display(), process(*pid))]
+    #[error("{} is in use by {}; wait for it to finish or stop it first (the lock goes away with the process)", show(path), process(*pid))]
     LockedByAnotherProcess {
         /// The run directory.
         path: PathBuf,
@@ -57,7 +64,10 @@ pub enum TrainerError {
     },
 
     /// The run directory was written by a newer version of this library.
-    #[error("{} has format version {found}, this rekindle reads up to {supported}; use the newer version that wrote it (run.json says which: {written_by})", path.display())]
+    #[error(
+        "{} has format version {found}, this rekindle reads up to {supported}; use the newer version that wrote it (run.json says which: {written_by})",
+        show(path)
+    )]
     NewerFormat {
         /// The file that holds the version.
         path: PathBuf,
@@ -70,7 +80,7 @@ pub enum TrainerError {
     },
 
     /// A file of the run directory can't be understood.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error("{} is damaged: {reason}", show(path))]
     DamagedFile {
         /// The file.
         path: PathBuf,
@@ -79,21 +89,30 @@ pub enum TrainerError {
     },
 
     /// The run has no intact checkpoint to continue from.
-    #[error("{} holds no complete checkpoint; the run stopped before its first one was saved, so start it again", path.display())]
+    #[error(
+        "{} holds no complete checkpoint; the run stopped before its first one was saved, so start it again",
+        show(path)
+    )]
     NoCheckpoint {
         /// The run directory.
         path: PathBuf,
     },
 
     /// No space left for a file.
-    #[error("no space left on the disk while writing {}; free some space, then resume the run: what was saved before is intact", path.display())]
+    #[error(
+        "no space left on the disk while writing {}; free some space, then resume the run: what was saved before is intact",
+        show(path)
+    )]
     DiskFull {
         /// The file being written.
         path: PathBuf,
     },
 
     /// The place can't be written to.
-    #[error("cannot write {}: {source}; choose a place that this user may write to", path.display())]
+    #[error(
+        "cannot write {}: {source}; choose a place that this user may write to",
+        show(path)
+    )]
     NotWritable {
         /// The file or folder.
         path: PathBuf,
@@ -102,7 +121,7 @@ pub enum TrainerError {
     },
 
     /// Any other failure of the file system.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", show(path))]
     Io {
         /// The action tried, as a verb.
         action: &'static str,
@@ -113,7 +132,7 @@ pub enum TrainerError {
     },
 
     /// The function that fills a file or checkpoint failed.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}", show(path))]
     Writer {
         /// The file or folder that was to be written; it is unchanged.
         path: PathBuf,
@@ -213,7 +232,7 @@ pub enum TrainerError {
     },
 
     /// An optimiser state that can't be saved or read.
-    #[error("optimiser state {}: {reason}", path.display())]
+    #[error("optimiser state {}: {reason}", show(path))]
     OptimizerState {
         /// The file.
         path: PathBuf,

@@ -5,10 +5,10 @@
 
 use std::path::PathBuf;
 
+use rekindle_files::names;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::early_stopping::Monitor;
-use crate::text;
 
 /// Something that happened in a run. In JSON the field `event` names the kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub enum Event {
     /// A file of the data set was left out.
     SkippedFile {
         /// The file.
-        #[serde(serialize_with = "text::lossy_path")]
+        #[serde(with = "names::path")]
         path: PathBuf,
         /// Why it can't be used.
         reason: String,
@@ -122,7 +122,7 @@ pub enum Event {
         /// Epochs done.
         epoch: usize,
         /// Its folder.
-        #[serde(serialize_with = "text::lossy_path")]
+        #[serde(with = "names::path")]
         path: PathBuf,
     },
     /// Something that the user should know but that doesn't stop the run.
@@ -167,7 +167,7 @@ pub struct RunSummary {
     /// The seed of everything random.
     pub seed: u64,
     /// The run directory, where there is one.
-    #[serde(serialize_with = "text::lossy_path_option")]
+    #[serde(default, with = "names::optional_path")]
     pub directory: Option<PathBuf>,
     /// Epochs that were done before, in a resumed run.
     pub resumed_after_epoch: Option<usize>,
@@ -245,10 +245,10 @@ pub struct RunOutcome {
     /// Seconds from the start to here.
     pub seconds: f64,
     /// The file with the best weights, where one was written.
-    #[serde(serialize_with = "text::lossy_path_option")]
+    #[serde(default, with = "names::optional_path")]
     pub best_weights: Option<PathBuf>,
     /// The run directory, where there is one.
-    #[serde(serialize_with = "text::lossy_path_option")]
+    #[serde(default, with = "names::optional_path")]
     pub directory: Option<PathBuf>,
 }
 

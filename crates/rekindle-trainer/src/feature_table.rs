@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
 use rekindle_resnet::weights::{TensorOut, write_safetensors};
 use rekindle_resnet::{Pretrained, STAGES};
@@ -88,7 +89,7 @@ impl FeatureTable {
         let head = backbone.fc.take();
         if layer == FeatureLayer::Logits && head.is_none() {
             return Err(TrainerError::UnusableWeights {
-                what: pretrained.path.display().to_string(),
+                what: show(&pretrained.path),
                 found: "these weights have no classifier, so there are no logits".into(),
                 advice: "extract pooled features, or give weights with a classifier",
             });
@@ -110,7 +111,7 @@ impl FeatureTable {
         let found = inspect_by(&classifier, &whole, &dataset, |_| true, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {
-                what: folder.root().display().to_string(),
+                what: show(folder.root()),
                 found: format!("none of its {} images can be read", folder.len()),
                 advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
@@ -137,7 +138,7 @@ impl FeatureTable {
     }
 
     /// Writes the table as safetensors: `features` or `logits` `[n, width]` (f32) and `labels` `[n]` (i64, -1
-    /// without classes); the metadata has `paths` and `classes` as JSON lists, and `architecture`,
+    /// without classes); the metadata has `paths` ([escaped](rekindle_files::names::escape)) and `classes` as JSON lists, and `architecture`,
     /// `weights_sha256` and `preprocess` of `pretrained`.
     ///
     /// # Errors
@@ -157,11 +158,7 @@ impl FeatureTable {
             FeatureLayer::Pooled => "features",
             FeatureLayer::Logits => "logits",
         };
-        let paths: Vec<String> = self
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let paths: Vec<String> = self.paths.iter().map(escape).collect();
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let metadata = [
             ("paths", json(serde_json::to_string(&paths))),

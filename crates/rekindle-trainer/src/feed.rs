@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_imagefolder::{HostBatch, ImageDataset, Loader, Skipped};
+use rekindle_imagefolder::{Epoch, HostBatch, ImageDataset, Loader, Skipped};
 
 use rekindle_transfer::features::{FeatureCache, RowPlace};
 
@@ -15,17 +15,17 @@ use crate::loss::Targets;
 /// Images, or activations behind a frozen prefix, on their way into a classifier.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[n, channels, height, width]`, on a device without autodiff.
+    /// `[n, channels, height, width]`, on a device without autodiff; of no meaning without `indices`.
     pub x: Tensor<4>,
     /// The stage that `x` goes into: 0 for images.
     pub start: usize,
     /// What the images are.
     pub targets: Targets,
-    /// Positions in the data set.
+    /// Positions in the data set. Empty in one that comes last and only tells of skipped files.
     pub indices: Vec<usize>,
     /// The batch's number in its epoch, from 0; batches whose files are all bad count, but don't come.
     pub number: usize,
-    /// Files that were left out because they are bad.
+    /// Files that were left out because they are bad, since the batch before this one.
     pub skipped: Vec<Skipped>,
 }
 
@@ -74,13 +74,48 @@ impl Feed {
     pub fn epoch_from(&self, epoch: usize, first: usize, device: &Device) -> Batches<'_> {
         let device = device.clone().without_autodiff();
         match self {
-            Feed::Images(loader) => Box::new(
-                loader
-                    .epoch_from(epoch as u64, first)
-                    .map(move |batch| image_batch(batch?, &device)),
-            ),
+            Feed::Images(loader) => Box::new(ImageBatches {
+                epoch: loader.epoch_from(epoch as u64, first),
+                next: first,
+                device,
+            }),
             Feed::Activations(feed) => feed.epoch(epoch, first, device),
         }
+    }
+}
+
+/// A loader's batches, and one without images where the last files were all skipped.
+struct ImageBatches {
+    epoch: Epoch,
+    next: usize,
+    device: Device,
+}
+
+impl Iterator for ImageBatches {
+    type Item = Result<Batch, TrainerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(batch) = self.epoch.next() {
+            return Some(batch.map_err(TrainerError::from).and_then(|batch| {
+                self.next = batch.number + 1;
+                image_batch(batch, &self.device)
+            }));
+        }
+        let skipped = self.epoch.take_skipped();
+        (!skipped.is_empty()).then(|| {
+            Ok(Batch {
+                x: Tensor::zeros([1, 3, 1, 1], &self.device),
+                start: 0,
+                targets: Targets {
+                    labels: Vec::new(),
+                    soft: None,
+                    weights: None,
+                },
+                indices: Vec::new(),
+                number: self.next,
+                skipped,
+            })
+        })
     }
 }
 

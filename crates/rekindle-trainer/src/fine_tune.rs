@@ -321,7 +321,7 @@ fn info(pretrained: &Pretrained, data: &TransferData, fitted: &FittedProbe) -> M
         preprocess: Some(data.preprocess.clone()),
         provenance: Some(
             json!({
-                "source": pretrained.path,
+                "source": rekindle_files::names::escape(&pretrained.path),
                 "sha256": pretrained.sha256,
                 "recipe": "fine_tune",
                 "penalty": fitted.penalty,

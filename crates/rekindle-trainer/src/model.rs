@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::prelude::*;
+use rekindle_files::names::show;
 use rekindle_imagefolder::{
-    Ignored, ImageDataset, ImageFolder, Loader, OnBadFile, Sample, ScanOptions, Skipped,
-    VALIDATION_NAMES,
+    Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
 };
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
@@ -76,6 +76,8 @@ pub struct Evaluated {
     pub skipped: Vec<Skipped>,
     /// Files that the scan of the folder left out.
     pub ignored: Vec<Ignored>,
+    /// Where the images were found; its text says so in one line.
+    pub layout: Layout,
 }
 
 impl Model {
@@ -98,7 +100,7 @@ impl Model {
         let device = pretrained.model.device();
         let classifier = Classifier::from_resnet(pretrained.model).ok_or_else(|| {
             TrainerError::UnusableWeights {
-                what: pretrained.path.display().to_string(),
+                what: show(&pretrained.path),
                 found: "these weights have no classifier (no fc.weight)".into(),
                 advice: "train one first (`rekindle train`), or only extract features (`rekindle features`)",
             }
@@ -187,9 +189,8 @@ impl Model {
         Ok(())
     }
 
-    /// Measures the model on a folder with one folder a class, or on the validation part of one with `train` and
-    /// `val` (or `valid`, `validation`, `test`) inside. Labels are matched by name; classes of the model without
-    /// images are fine.
+    /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
+    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine.
     ///
     /// # Errors
     ///
@@ -200,7 +201,8 @@ impl Model {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        let folder = self.labelled(folder.as_ref())?;
+        let layout = Layout::find(folder)?;
+        let folder = self.labelled(layout.evaluation_folder()?)?;
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
         let inspection = inspect(&self.classifier, &dataset, |_| false, progress)
@@ -208,7 +210,7 @@ impl Model {
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
-                what: folder.root().display().to_string(),
+                what: show(folder.root()),
                 found: format!("none of its {} images can be read", folder.len()),
                 advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
@@ -225,12 +227,12 @@ impl Model {
             predictions,
             skipped: inspection.skipped,
             ignored: folder.ignored().to_vec(),
+            layout,
         })
     }
 
     /// The images of a folder with the model's own labels.
     fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
-        let folder = validation_part(folder);
         let count = self.classifier.num_classes();
         if self.classes.is_some() {
             let options = ScanOptions {
@@ -239,12 +241,12 @@ impl Model {
             };
             return Ok(ImageFolder::open_with(folder, &options)?);
         }
-        let scanned = ImageFolder::open(&folder)?;
+        let scanned = ImageFolder::open(folder)?;
         if scanned.classes().len() == count {
             return Ok(scanned);
         }
         Err(TrainerError::UnusableData {
-            what: folder.display().to_string(),
+            what: show(folder),
             found: format!(
                 "{} class folders, but the model has {count} classes and its file names none",
                 scanned.classes().len()
@@ -296,15 +298,4 @@ pub fn weights_file(path: impl AsRef<Path>) -> Result<PathBuf, TrainerError> {
         return Ok(RunDirectory::open(path)?.best_weights_path());
     }
     Ok(path.to_path_buf())
-}
-
-fn validation_part(folder: &Path) -> PathBuf {
-    if !folder.join("train").is_dir() {
-        return folder.to_path_buf();
-    }
-    VALIDATION_NAMES
-        .iter()
-        .map(|name| folder.join(name))
-        .find(|part| part.is_dir())
-        .unwrap_or_else(|| folder.to_path_buf())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use crate::early_stopping::Monitor;
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::text;
+use rekindle_files::names::{printable, show};
 
 /// A run as lines of text.
 #[derive(Debug, Default)]
@@ -35,7 +36,8 @@ impl Narration {
             Event::SkippedFile { path, reason } => {
                 self.skipped += 1;
                 if self.skipped <= SKIPPED_SHOWN {
-                    lines.push(format!("skipped {}", text::about_file(path, reason)));
+                    let reason = text::reason_alone(path, reason);
+                    lines.push(format!("skipped {}: {}", show(path), printable(reason)));
                 }
             }
             Event::PhaseEnded { name, seconds } => {
@@ -45,7 +47,7 @@ impl Narration {
             Event::BestImproved { epoch, monitor, .. } => self.best = Some((*epoch, *monitor)),
             Event::EpochEnded { metrics } => lines.push(epoch_ended(metrics)),
             Event::Warning { message } => {
-                lines.push(format!("warning: {}", text::printable(message)));
+                lines.push(format!("warning: {}", printable(message)));
             }
             Event::RunEnded(outcome) => lines.extend(self.run_ended(outcome)),
             _ => {}
@@ -102,14 +104,14 @@ impl Narration {
             ));
         }
         if let Some(weights) = &outcome.best_weights {
-            lines.push(format!("  best weights   {}", weights.display()));
+            lines.push(format!("  best weights   {}", show(weights)));
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {
                 EndReason::Interrupted | EndReason::Failed => " (resume it to go on)",
                 _ => "",
             };
-            lines.push(format!("  run directory  {}{hint}", directory.display()));
+            lines.push(format!("  run directory  {}{hint}", show(directory)));
         }
         lines
     }
@@ -118,10 +120,10 @@ impl Narration {
 fn run_started(run: &RunSummary) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: {} with {}, weights {}",
-        text::printable(&run.title),
+        printable(&run.title),
         run.strategy,
         run.architecture,
-        text::printable(&run.weights)
+        printable(&run.weights)
     )];
     lines.push(format!("  classes        {}", class_list(&run.classes)));
     lines.push(format!(
@@ -141,7 +143,7 @@ fn run_started(run: &RunSummary) -> Vec<String> {
         run.device, run.seed
     ));
     if let Some(directory) = &run.directory {
-        lines.push(format!("  run directory  {}", directory.display()));
+        lines.push(format!("  run directory  {}", show(directory)));
     }
     match run.resumed_after_epoch {
         Some(done) => lines.push(format!(

@@ -41,6 +41,10 @@ pub(crate) fn pooled(
         name: name.to_string(),
         seconds: begun.elapsed().as_secs_f64(),
     });
+    for file in activations.skipped() {
+        let (path, reason) = (file.path.clone(), file.reason.clone());
+        emit(&Event::SkippedFile { path, reason });
+    }
     let (mut values, mut labels, mut indices) = (Vec::new(), Vec::new(), Vec::new());
     for index in activations.usable() {
         if let Some(label) = dataset.labels()[index] {

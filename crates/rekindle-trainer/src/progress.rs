@@ -198,7 +198,7 @@ impl Bar {
         self.clear();
         let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
         bar.set_style(style(steps > 0));
-        bar.set_prefix(text::printable(&name));
+        bar.set_prefix(rekindle_files::names::printable(&name));
         // Time goes on while a slow first batch runs.
         bar.enable_steady_tick(Duration::from_millis(250));
         self.shown = Some(bar);

@@ -67,7 +67,7 @@ pub enum Cache {
     /// In memory, for this run.
     Memory,
     /// In a folder, for later runs as well.
-    Disk(PathBuf),
+    Disk(#[serde(with = "rekindle_files::names::path")] PathBuf),
 }
 
 impl Default for Recipe {

@@ -1,9 +1,9 @@
 //! Numbers and foreign strings as people read them; shared by the progress output and the report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
-use serde::{Serialize, Serializer};
+use rekindle_files::names::{printable, show};
 
 /// A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -56,15 +56,6 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
         more => format!(" and {} more", count(more)),
     };
     format!("{}{more}", shown.join(", "))
-}
-
-/// A file and what went wrong with it; reasons that begin with the file's name are taken as they are.
-pub(crate) fn about_file(path: &Path, reason: &str) -> String {
-    let path = path.to_string_lossy();
-    if reason.starts_with(&*path) {
-        return printable(reason);
-    }
-    format!("{}: {}", printable(&path), printable(reason))
 }
 
 /// A device as `--device` calls it: `cpu`, `wgpu`, `cuda`, `cuda:1`, `ndarray`.
@@ -128,43 +119,10 @@ pub(crate) fn rate(value: f64) -> String {
     text.replace(".0e", "e")
 }
 
-/// A foreign string, such as a file name, made harmless to look at: what would steer a terminal or
-/// turn the direction of the text around it is shown as its code. What joins letters of Persian or Hindi and the
-/// parts of an emoji stays, behind such characters.
-pub(crate) fn printable(text: &str) -> String {
-    let mut before = ' ';
-    text.chars()
-        .flat_map(|c| {
-            let joins = matches!(c, '\u{200c}' | '\u{200d}') && !before.is_ascii();
-            let steers = !joins
-                && (c.is_control()
-                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'));
-            before = if steers || joins { ' ' } else { c };
-            let shown = if steers {
-                c.escape_unicode().collect::<String>()
-            } else {
-                c.to_string()
-            };
-            shown.chars().collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// Writes a path whose name may be no Unicode; what isn't becomes a replacement character. Such a
-/// file in the data must not keep a run from being recorded.
-pub(crate) fn lossy_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
-/// The same for a path that may be absent.
-pub(crate) fn lossy_path_option<S: Serializer>(
-    path: &Option<PathBuf>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    path.as_ref()
-        .map(|path| path.to_string_lossy())
-        .serialize(serializer)
+/// Why a file was left out, without the file's name that the reason begins with.
+pub(crate) fn reason_alone<'a>(path: &Path, reason: &'a str) -> &'a str {
+    let named = format!("{}: ", show(path));
+    reason.strip_prefix(&named).unwrap_or(reason)
 }
 
 #[cfg(test)]
@@ -197,9 +155,6 @@ mod tests {
         assert_eq!(counted(1200, "image", "images"), "1,200 images");
         assert_eq!(listed(&["ants", "bees"], 2), "ants, bees");
         assert_eq!(listed(&["ants", "bees", "cats"], 1), "ants and 2 more");
-        let path = Path::new("a/b.jpg");
-        assert_eq!(about_file(path, "a/b.jpg: is empty"), "a/b.jpg: is empty");
-        assert_eq!(about_file(path, "is empty"), "a/b.jpg: is empty");
     }
 
     #[cfg(feature = "flex")]
@@ -210,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("bee\u{1b}[2J.jpg"), "bee\\u{1b}[2J.jpg");
-        assert_eq!(printable("gpj\u{202e}exe"), "gpj\\u{202e}exe");
-        assert_eq!(printable("fourmi é 蜂.jpg"), "fourmi é 蜂.jpg");
-        assert_eq!(printable("ants\u{200d}"), "ants\\u{200d}");
-        assert_eq!(printable("می\u{200c}خواهم"), "می\u{200c}خواهم");
-        assert_eq!(printable("é\u{200d}\u{200d}"), "é\u{200d}\\u{200d}");
+    fn a_reason_names_its_file_once() {
+        let path = Path::new("ants/torn.png");
+        assert_eq!(
+            reason_alone(path, "ants/torn.png: the file is empty"),
+            "the file is empty"
+        );
+        assert_eq!(reason_alone(path, "it went away"), "it went away");
     }
 }

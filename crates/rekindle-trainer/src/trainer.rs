@@ -31,7 +31,7 @@ impl Source {
     pub fn of(pretrained: &rekindle_resnet::Pretrained) -> Self {
         Self {
             architecture: pretrained.architecture.clone(),
-            weights: pretrained.path.display().to_string(),
+            weights: rekindle_files::names::escape(&pretrained.path),
             sha256: pretrained.sha256.clone(),
         }
     }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle::device::DeviceName;
+use rekindle::imagefolder::Layout;
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
 use serde_json::{Map, json};
 
@@ -16,6 +17,7 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
         checks::folder(kept)?;
     }
     let device = command.device.open()?;
+    output.layout(&Layout::find(&command.data)?, "");
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)

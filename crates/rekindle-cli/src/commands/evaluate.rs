@@ -1,9 +1,10 @@
+use rekindle::files::names::{escape, printable};
 use rekindle::trainer::{Evaluated, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
 use crate::checks;
-use crate::console::{counted, percent, printable, say_left_out};
+use crate::console::{counted, percent, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
@@ -14,9 +15,10 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
     say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
+    output.layout(&found.layout, "");
     let names = model.class_names();
     let json = json!({
-        "model": command.model, "data": command.data, "classes": names,
+        "model": escape(&command.model), "data": escape(&command.data), "classes": names,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });

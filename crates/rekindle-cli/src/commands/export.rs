@@ -2,6 +2,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use rekindle::device::DeviceName;
+use rekindle::files::names::{escape, show};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::weights_file;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Format::Onnx => model.save_onnx(out, &info)?,
     }
     let json = json!({
-        "out": out, "format": format.name(),
+        "out": escape(out), "format": format.name(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
     });
@@ -38,11 +39,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             || "no class names".to_string(),
             |names| counted(names.len(), "class", "classes"),
         );
-        format!(
-            "{}: {} with {classes}",
-            out.display(),
-            pretrained.architecture
-        )
+        format!("{}: {} with {classes}", show(out), pretrained.architecture)
     });
     Ok(Outcome::Done)
 }
@@ -54,7 +51,7 @@ fn by_ending(out: &Path) -> Result<Format, Failure> {
         Some("onnx") => Ok(Format::Onnx),
         _ => Err(Failure::Usage(format!(
             "{} does not end in .safetensors, .bpk or .onnx; choose a format with --format",
-            out.display()
+            show(out)
         ))),
     }
 }

@@ -1,4 +1,5 @@
-use rekindle::imagefolder::ImageFolder;
+use rekindle::files::names::{escape, show};
+use rekindle::imagefolder::Layout;
 use rekindle::trainer::{FeatureLayer, FeatureTable};
 use serde_json::json;
 
@@ -14,7 +15,9 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
         checks::different("the file of weights", &command.out, weights)?;
     }
     let pretrained = command.weights.open(&output, &command.device.open()?)?;
-    let folder = ImageFolder::open_any(&command.data)?;
+    let layout = Layout::find(&command.data)?;
+    output.layout(&layout, "");
+    let folder = layout.open_all()?;
     let bar = output.bar(folder.len(), "images");
     let layer = match command.layer {
         Layer::Pooled => FeatureLayer::Pooled,
@@ -29,13 +32,13 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
     table.save(&command.out, &pretrained)?;
     say_left_out(table.skipped.iter().map(|skipped| &skipped.reason));
     let json = json!({
-        "out": command.out, "images": table.labels.len(), "width": table.width,
+        "out": escape(&command.out), "images": table.labels.len(), "width": table.width,
         "classes": table.classes, "skipped": table.skipped,
     });
     output.result(&json, || {
         format!(
             "{}: {} with {} each",
-            command.out.display(),
+            show(&command.out),
             counted(table.labels.len(), "image", "images"),
             counted(table.width, "number", "numbers")
         )

@@ -1,8 +1,9 @@
+use rekindle::files::names::{escape, printable};
 use rekindle::trainer::{Model, image_files};
 use serde_json::{Value, json};
 
 use crate::arguments::{Output, Predict};
-use crate::console::{print, printable, say_left_out};
+use crate::console::{print, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
@@ -10,7 +11,7 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     let images = image_files(&command.images)?;
     let mut outcome = Outcome::Done;
     model.predict(&images, |answer| {
-        let path = answer.path.display().to_string();
+        let path = escape(&answer.path);
         if let Err(reason) = &answer.probabilities {
             outcome = Outcome::BadData;
             say_left_out([reason]);

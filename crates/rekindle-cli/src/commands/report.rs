@@ -1,3 +1,4 @@
+use rekindle::files::names::{escape, show};
 use rekindle::trainer::report::{self, run_directories};
 use serde_json::json;
 
@@ -25,13 +26,14 @@ pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
         .zip(&runs)
         .map(|(run, path)| {
             json!({
-                "name": run.name, "directory": path, "best_accuracy": run.best_accuracy(),
+                "name": run.name, "directory": escape(path), "best_accuracy": run.best_accuracy(),
                 "epochs": run.epochs.len(), "seconds": run.seconds(),
                 "ece": run.evaluation.as_ref().map(|found| found.calibration.ece),
             })
         })
         .collect();
-    let json = json!({"report": command.out, "images": images, "runs": summaries});
-    output.result(&json, || format!("report: {}", command.out.display()));
+    let images: Vec<String> = images.iter().map(escape).collect();
+    let json = json!({"report": escape(&command.out), "images": images, "runs": summaries});
+    output.result(&json, || format!("report: {}", show(&command.out)));
     Ok(Outcome::Done)
 }

@@ -1,6 +1,8 @@
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use rekindle::files::names::{escape, printable, show};
 use rekindle::resnet::Pretrained;
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::report::{Report, RunReport};
@@ -28,10 +30,11 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         }
     }
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
+    output.data(&data);
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| name_of(&command.data));
+        .unwrap_or_else(|| escape(name_of(&command.data)));
     let mut report = Report::new(&title);
     report.describe_data(&data, recipe.seed)?;
     let mut session = Session {
@@ -122,11 +125,11 @@ impl Session {
             "seconds": outcome.seconds,
             "seconds_train": train_seconds,
             "seed": seed,
-            "directory": directory,
-            "weights": run_directory.best_weights_path(),
+            "directory": escape(&directory),
+            "weights": escape(run_directory.best_weights_path()),
         }));
         if outcome.reason == EndReason::Interrupted {
-            let folder = self.folder.display();
+            let folder = show(&self.folder);
             say(&format!(
                 "interrupted; the same command with --out {folder} --resume goes on"
             ));
@@ -148,7 +151,7 @@ impl Session {
         }
         let tuned = recipe.run(data, &self.pretrained.path)?;
         std::fs::create_dir_all(&directory).map_err(|error| Failure::Unwritable {
-            path: directory.display().to_string(),
+            path: show(&directory),
             reason: error.to_string(),
         })?;
         let weights = directory.join("best.safetensors");
@@ -173,7 +176,7 @@ impl Session {
             "penalty": tuned.probe.penalty,
             "seconds": tuned.seconds,
             "seed": self.recipe.seed,
-            "weights": weights,
+            "weights": escape(&weights),
         }));
         Ok(())
     }
@@ -181,7 +184,7 @@ impl Session {
     fn finish(self) -> Result<Outcome, Failure> {
         let path = self.folder.join("report.html");
         self.report.write(&path)?;
-        let json = json!({"report": path, "runs": self.results});
+        let json = json!({"report": escape(&path), "runs": self.results});
         if self.output.json {
             print(&json.to_string());
         } else {
@@ -212,10 +215,10 @@ impl Session {
         for result in &self.results {
             print(&format!(
                 "weights: {}",
-                result["weights"].as_str().unwrap_or_default()
+                printable(result["weights"].as_str().unwrap_or_default())
             ));
         }
-        print(&format!("report: {}", report.display()));
+        print(&format!("report: {}", show(report)));
     }
 }
 
@@ -266,7 +269,7 @@ impl Train {
             return folder.clone();
         }
         let first = Path::new("runs").join(name_of(&self.data));
-        let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", first.display())));
+        let numbered = (2..).map(|number| with_number(&first, number));
         std::iter::once(first.clone())
             .chain(numbered)
             .find(|folder| !folder.exists())
@@ -310,6 +313,13 @@ impl arguments::Recipe {
     }
 }
 
+/// The folder with a number behind its name.
+fn with_number(folder: &Path, number: usize) -> PathBuf {
+    let mut name = folder.as_os_str().to_os_string();
+    name.push(format!("-{number}"));
+    name.into()
+}
+
 /// The run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
 fn directory(folder: &Path, way: &Way) -> PathBuf {
     let directory = folder.join(way.to_string());
@@ -325,10 +335,10 @@ fn directory(folder: &Path, way: &Way) -> PathBuf {
     }
 }
 
-fn name_of(folder: &Path) -> String {
+fn name_of(folder: &Path) -> OsString {
     let absolute = folder
         .canonicalize()
         .unwrap_or_else(|_| folder.to_path_buf());
     let name = absolute.file_name();
-    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+    name.map_or_else(|| "data".into(), OsStr::to_os_string)
 }

@@ -1,22 +1,16 @@
-use rekindle::imagefolder::{DecodeOptions, ImageFolder, Report, ScanOptions, verify};
+use rekindle::files::names::{printable, show};
+use rekindle::imagefolder::{DecodeOptions, Duplicate, ImageFolder, Layout, Report, verify};
 use serde_json::json;
 
 use crate::arguments::{Output, Verify};
-use crate::console::{counted, print, printable};
+use crate::console::{counted, print};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
-    let folders = if command.data.join("train").is_dir() {
-        let (train, val) = ImageFolder::open_train_val(&command.data)?;
-        vec![("train", train), ("val", val)]
-    } else {
-        let options = ScanOptions {
-            allow_empty: true,
-            ..ScanOptions::default()
-        };
-        vec![("all", ImageFolder::open_with(&command.data, &options)?)]
-    };
-    let named: Vec<(&str, &ImageFolder)> = folders.iter().map(|(n, f)| (*n, f)).collect();
+    let layout = Layout::find(&command.data)?;
+    output.layout(&layout, "");
+    let folders = layout.open_parts()?;
+    let named: Vec<(&str, &ImageFolder)> = folders.iter().map(|(n, f)| (n.as_str(), f)).collect();
     let images = folders.iter().map(|(_, folder)| folder.len()).sum();
     let bar = output.bar(images, "decoding");
     let report = verify(&named, &DecodeOptions::default(), |done, _| {
@@ -26,6 +20,7 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
 
     let mut json = json!(report);
     json["clean"] = json!(report.is_clean());
+    json["layout"] = json!(layout.to_string());
     json["folders"] = folders
         .iter()
         .map(|(name, folder)| {
@@ -54,15 +49,20 @@ fn summary(report: &Report, folders: &[(&str, &ImageFolder)]) -> String {
             let counts: Vec<String> = counts
                 .map(|(class, count)| format!("{} {count}", printable(class)))
                 .collect();
+            let counts = match counts.is_empty() {
+                true => "no classes".to_string(),
+                false => counts.join(", "),
+            };
             let images = counted(folder.len(), "image", "images");
-            format!("{name}: {images} ({})", counts.join(", "))
+            format!("{}: {images} ({counts})", printable(name))
         })
         .collect();
     lines.push(format!(
-        "{} checked: {} unreadable, {} in training and validation, {} more duplicates, {} not images",
+        "{} checked: {} unreadable, {} {}, {} more duplicates, {} not images",
         counted(report.checked, "file", "files"),
         report.bad.len(),
         report.leaks().count(),
+        across(folders.iter().map(|(name, _)| *name)),
         report.duplicates.len() - report.leaks().count(),
         report.ignored.len(),
     ));
@@ -74,23 +74,33 @@ fn list(report: &Report) {
         print(&format!("unreadable: {}", printable(&bad.reason)));
     }
     for duplicate in &report.duplicates {
-        let kind = match (duplicate.conflicting_labels, duplicate.across_splits) {
-            (true, _) => "same picture, different classes",
-            (false, true) => "in training and validation",
-            (false, false) => "same picture",
-        };
         let files: Vec<String> = duplicate
             .files
             .iter()
-            .map(|file| printable(&file.path.display().to_string()))
+            .map(|file| show(&file.path))
             .collect();
-        print(&format!("{kind}: {}", files.join(", ")));
+        print(&format!("{}: {}", kind(duplicate), files.join(", ")));
     }
     for file in &report.ignored {
-        let path = printable(&file.path.display().to_string());
-        print(&format!("left out: {path}: {}", file.reason));
+        print(&format!("left out: {}: {}", show(&file.path), file.reason));
     }
     for (split, class) in &report.empty_classes {
         print(&format!("no images: class {} of {split}", printable(class)));
+    }
+}
+
+fn kind(duplicate: &Duplicate) -> &'static str {
+    match (duplicate.conflicting_labels, duplicate.across_splits) {
+        (true, _) => "same picture, different classes",
+        (false, true) => across(duplicate.files.iter().map(|file| file.split.as_str())),
+        (false, false) => "same picture",
+    }
+}
+
+/// Says that a picture is in several of these parts.
+fn across<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
+    match names.all(|name| name == "train" || name == "val" || name == "all") {
+        true => "in training and validation",
+        false => "in several of them",
     }
 }

@@ -3,6 +3,7 @@
 
 mod browser;
 mod commands;
+mod folders;
 mod messages;
 mod outcomes;
 mod workshop;

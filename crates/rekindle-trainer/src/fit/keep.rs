@@ -90,11 +90,16 @@ impl<B: Backbone> Run<'_, B> {
             let path = writer.directory().best_weights_path();
             format!(
                 "; the best weights, of epoch {epoch}, are in {}",
-                path.display()
+                rekindle_files::names::show(path)
             )
         });
         let last = writer.directory().latest_checkpoint().ok().flatten();
-        let last = last.map(|last| format!("; the last checkpoint is {}", last.path().display()));
+        let last = last.map(|last| {
+            format!(
+                "; the last checkpoint is {}",
+                rekindle_files::names::show(last.path())
+            )
+        });
         best.unwrap_or_default() + &last.unwrap_or_default()
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::prelude::*;
+use rekindle_files::names::show;
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_transfer::{Backbone, Plan};
 
@@ -206,6 +207,9 @@ impl<'a, B: Backbone> Run<'a, B> {
                     reason: skipped.reason.clone(),
                 })?;
             }
+            if batch.indices.is_empty() {
+                continue;
+            }
             let rate = self.rate(batch.number);
             self.position.batches = batch.number + 1;
             let outcome = self.learner.train_batch(&batch, rate)?;
@@ -279,7 +283,13 @@ impl<'a, B: Backbone> Run<'a, B> {
         let predictor = self.learner.predictor();
         let observers = &mut self.trainer.observers;
         let mut number = 0;
-        let predictions = predictor.predict(self.val.epoch(0, &self.trainer.device), |count| {
+        let mut skipped = Vec::new();
+        let batches = self.val.epoch(0, &self.trainer.device).inspect(|batch| {
+            if let Ok(batch) = batch {
+                skipped.extend_from_slice(&batch.skipped);
+            }
+        });
+        let predictions = predictor.predict(Box::new(batches), |count| {
             number += 1;
             let event = Event::ValidationBatchEnded {
                 epoch,
@@ -290,6 +300,10 @@ impl<'a, B: Backbone> Run<'a, B> {
                 observer.on_event(&event);
             }
         })?;
+        for file in skipped {
+            let (path, reason) = (file.path, file.reason);
+            self.emit(Event::SkippedFile { path, reason })?;
+        }
         self.refuse_nothing("validation images", predictions.labels.len(), images)?;
         let seconds = begun.elapsed().as_secs_f64();
         let (loss, accuracy) = (predictions.loss, predictions.accuracy());
@@ -395,7 +409,7 @@ fn files(feed: &Feed, indices: &[usize]) -> String {
     let names: Vec<String> = indices
         .iter()
         .map(|index| match dataset.path(*index) {
-            Some(path) => path.display().to_string(),
+            Some(path) => show(path),
             None => format!("image {index}"),
         })
         .collect();

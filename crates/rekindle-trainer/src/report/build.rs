@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use image::{ImageFormat, RgbImage};
+use rekindle_files::names;
 use rekindle_imagefolder::grid::{self, Tile};
 use rekindle_resnet::ResNet;
 use rekindle_transfer::Classifier;
@@ -38,7 +39,7 @@ impl Report {
         for path in paths {
             let directory = RunDirectory::open(path)?;
             let record = directory.record().clone();
-            progress(&format!("reading {}", path.display()));
+            progress(&format!("reading {}", names::show(path)));
             let mut run = RunReport::from_events(strategy_name(&record), &directory.events()?);
             if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
                 progress(&format!(
@@ -72,9 +73,11 @@ impl Report {
         device: &Device,
     ) -> Result<(), TrainerError> {
         let record = directory.record();
-        let recorded = record.data["folder"].as_str().map(Path::new);
+        let recorded = record.data["folder"]
+            .as_str()
+            .map(|folder| PathBuf::from(names::unescape(folder)));
         let folder = data
-            .or(recorded)
+            .or(recorded.as_deref())
             .ok_or_else(|| TrainerError::UnusableData {
                 what: "data of the run".into(),
                 found: "no folder in its record".into(),
@@ -82,7 +85,7 @@ impl Report {
             })?;
         let model = Model::open(directory.path(), device)?;
         let data = TransferData::open(folder, &model.preprocess, record.seed)?;
-        let source = folder.display().to_string();
+        let source = names::escape(folder);
         if self.data.classes.is_empty() {
             self.describe_data(&data, record.seed)?;
         } else if self.data.source != source {
@@ -328,10 +331,10 @@ fn tell_apart(runs: &mut [RunReport], paths: &[PathBuf]) {
     for (at, run) in runs.iter_mut().enumerate() {
         let is_shared = names.iter().filter(|name| **name == names[at]).count() > 1;
         if let (true, Some(folder)) = (is_shared, paths[at].file_name()) {
-            let mut folder = folder.to_string_lossy().into_owned();
+            let mut folder = names::escape(folder);
             let of_this_name = |path: &&PathBuf| path.file_name() == paths[at].file_name();
             if paths.iter().filter(of_this_name).count() > 1 {
-                folder = paths[at].display().to_string();
+                folder = names::escape(&paths[at]);
             }
             run.name = format!("{} ({folder})", names[at]);
         }

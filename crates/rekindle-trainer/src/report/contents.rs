@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::events::{EpochMetrics, RunOutcome, RunSummary, StageSummary};
 use crate::metrics::{Evaluation, Temperature};
 use crate::run_directory::RunRecord;
-use crate::text;
 
 /// What the report tells. Plain data: it can be kept as JSON and drawn again.
 ///
@@ -73,7 +72,7 @@ pub struct ClassCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
     /// The file.
-    #[serde(serialize_with = "text::lossy_path")]
+    #[serde(with = "rekindle_files::names::path")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use rekindle_files::names::escape;
+
 use super::contents::{ClassCount, Report, SkippedFile};
 use super::html::{Html, class};
 use super::parts::{counted, meter, pictures, scrolling};
@@ -170,9 +172,9 @@ fn skipped_table(html: &mut Html, skipped: &[&SkippedFile]) {
                 for file in skipped {
                     html.node("tr", &[], |html| {
                         html.node("td", &[], |html| {
-                            html.named("code", &[], &file.path.to_string_lossy());
+                            html.named("code", &[], &escape(&file.path));
                         });
-                        html.named("td", &[], &file.reason);
+                        html.named("td", &[], text::reason_alone(&file.path, &file.reason));
                     });
                 }
             });

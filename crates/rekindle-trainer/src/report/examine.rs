@@ -119,7 +119,7 @@ fn mistakes<B: Backbone>(
         found.push(Mistake {
             file: dataset
                 .path(index)
-                .map_or_else(String::new, |path| path.display().to_string()),
+                .map_or_else(String::new, rekindle_files::names::escape),
             truth: predictions.labels[at],
             predicted,
             confidence: f64::from(confidence),

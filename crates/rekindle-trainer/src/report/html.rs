@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::text::printable;
+use rekindle_files::names::printable;
 
 /// Markup under construction. Names of elements and attributes are literals, everything else is
 /// escaped, and every element that is opened is closed, so the result is well-formed XML as well as

@@ -183,7 +183,10 @@ fn fill(
 fn sync_tree(folder: &Path, prefix: &str, files: &mut BTreeMap<String, u64>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let name = format!(
+            "{prefix}{}",
+            rekindle_files::names::escape(entry.file_name())
+        );
         if entry.file_type()?.is_dir() {
             sync_tree(&entry.path(), &format!("{name}/"), files)?;
         } else {
