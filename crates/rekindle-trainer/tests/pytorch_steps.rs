@@ -141,7 +141,9 @@ fn three_steps(
         .reset_classifier(0);
     let (_, head_weight) = reference.values("head.weight");
     let (_, head_bias) = reference.values("head.bias");
-    let classifier = Classifier::new(backbone, 2, 0, &device).with_head(head_weight, head_bias);
+    let classifier = Classifier::new(backbone, 2, 0, &device)
+        .with_head(head_weight, head_bias)
+        .unwrap();
     let recipe = Recipe {
         optimizer: Optimizer::Sgd {
             momentum: 0.9,

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use rekindle::device::DeviceName;
 use rekindle::files::names::{escape, show};
 use rekindle::resnet::Pretrained;
-use rekindle::trainer::weights_file;
+use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
 
 use crate::arguments::{Export, Format, Output};
@@ -16,7 +16,20 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         None => by_ending(&command.out)?,
     };
     let device: Device = DeviceName::Cpu.open()?;
-    let pretrained = Pretrained::open(weights_file(&command.model)?, &device)?;
+    let options = command.part.options();
+    let pretrained = Pretrained::open_with(weights_file(&command.model)?, &options, &device)?;
+    crate::weights::note(&pretrained.found, &output);
+    if let (true, Some(reason)) = (
+        pretrained.found.has_unusable_head,
+        &pretrained.found.headless,
+    ) {
+        return Err(TrainerError::UnusableData {
+            what: format!("model {}", command.model.display()),
+            found: reason.clone(),
+            advice: "train a head with `rekindle train`, and export its run",
+        }
+        .into());
+    }
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
         Format::Safetensors => model.save(out, &info)?,

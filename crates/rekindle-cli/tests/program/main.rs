@@ -5,4 +5,5 @@ mod browser;
 mod commands;
 mod folders;
 mod outcomes;
+mod weights;
 mod workshop;
