@@ -56,7 +56,7 @@ impl Candidates {
         for path in &paths {
             let network = weights::read(path)?.network(&self.part.options())?;
             if let Some(found) = network.source.note() {
-                output.note(&format!("{}: {found}", path.display()));
+                output.note(&format!("{}: {found}", rekindle::files::names::show(path)));
             }
         }
         for name in &self.arch {

@@ -24,7 +24,7 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         &pretrained.found.headless,
     ) {
         return Err(TrainerError::UnusableData {
-            what: format!("model {}", command.model.display()),
+            what: format!("model {}", show(&command.model)),
             found: reason.clone(),
             advice: "train a head with `rekindle train`, and export its run",
         }
