@@ -220,7 +220,7 @@ impl Checkpoint {
     pub fn network(&self, options: &LoadOptions) -> Result<Network, Error> {
         let all = Found::all(self);
         let (mut fits, nearly): (Vec<Found>, Vec<Found>) =
-            all.into_iter().partition(|found| found.mismatch.is_empty());
+            all.into_iter().partition(|found| found.fits);
         let foreign = fits.iter().find_map(|found| found.inside(self));
         fits.retain(|found| found.inside(self).is_none());
         drop_twins(self, &mut fits);
@@ -265,7 +265,7 @@ impl Checkpoint {
             .into_iter()
             .filter(|found| options.admits(&found.prefix));
         match admitted.max_by_key(|found| found.matched) {
-            Some(found) => Error::Mismatch(Box::new(found.mismatch)),
+            Some(found) => Error::Mismatch(Box::new(found.compare(self))),
             None => Error::NoResNet {
                 path: self.path.clone(),
                 tensors: self.tensors.len(),
@@ -403,7 +403,8 @@ struct Found {
     expected: Vec<(String, Vec<usize>)>,
     /// How many of them are there as they should be.
     matched: usize,
-    mismatch: Mismatch,
+    /// All of them, and nothing unknown among them.
+    fits: bool,
     /// Why the layer in the head's place is none, where the way it was trained says so.
     projection: Option<&'static str>,
 }
@@ -443,50 +444,65 @@ impl Found {
             expected: config.trunk_shapes(),
             config,
             matched: 0,
-            mismatch: Mismatch::of(&checkpoint.path),
+            fits: false,
             projection: None,
         };
+        let mismatch = found.compare(checkpoint);
+        let wrong = [
+            mismatch.missing.len(),
+            mismatch.misshapen.len(),
+            mismatch.wrong_type.len(),
+        ];
+        found.matched = found.expected.len() - wrong.iter().sum::<usize>();
+        found.fits = mismatch.is_empty();
+        found
+    }
+
+    /// All in which the names under the prefix differ from a ResNet's.
+    fn compare(&self, checkpoint: &Checkpoint) -> Mismatch {
+        let mut mismatch = Mismatch::of(&checkpoint.path);
         let mut known = HashSet::new();
-        for (name, shape) in &found.expected {
-            let full = found.full_name(name);
+        for (name, shape) in &self.expected {
+            let full = self.full_name(name);
             match checkpoint.tensors.get(&full) {
-                None => found.mismatch.missing.push(full.clone()),
-                Some(tensor) if tensor.shape() != shape => {
-                    found.mismatch.misshapen.push(Misshapen {
-                        name: full.clone(),
-                        expected: shape.clone(),
-                        found: tensor.shape().to_vec(),
-                    })
-                }
+                None => mismatch.missing.push(full.clone()),
+                Some(tensor) if tensor.shape() != shape => mismatch.misshapen.push(Misshapen {
+                    name: full.clone(),
+                    expected: shape.clone(),
+                    found: tensor.shape().to_vec(),
+                }),
                 Some(tensor) if !tensor.element_type().is_float() => {
                     let element_type = tensor.element_type().name();
-                    found.mismatch.wrong_type.push((full.clone(), element_type));
+                    mismatch.wrong_type.push((full.clone(), element_type));
                 }
-                Some(_) => found.matched += 1,
+                Some(_) => {}
             }
             known.insert(full);
         }
         let is_extra =
-            |name: &&String| !known.contains(*name) && !name.ends_with(".num_batches_tracked");
-        for part in layout.trunk() {
-            let from = format!("{prefix}{part}");
+            |name: &String| !known.contains(name) && !name.ends_with(".num_batches_tracked");
+        // Tensors and their counters are fewer; what stands among more is another network, however many there are.
+        let limit = 2 * known.len();
+        for part in self.layout.trunk() {
+            let from = format!("{}{part}", self.prefix);
             let names = checkpoint
                 .tensors
                 .range(from.clone()..)
-                .map(|(name, _)| name);
-            let part = names
-                .take_while(|name| name.starts_with(&from))
-                .filter(is_extra);
-            // What hundreds of strangers stand among is another network, however many more there are.
-            found.mismatch.extra.extend(part.take(known.len()).cloned());
+                .map(|(name, _)| name)
+                .take_while(|name| name.starts_with(&from));
+            for (count, name) in names.take(limit + 1).enumerate() {
+                if count == limit || is_extra(name) {
+                    mismatch.extra.push(name.clone());
+                }
+            }
         }
-        if !found.mismatch.is_empty() && !prefix.is_empty() {
-            let prefix = printable(prefix.trim_end_matches('.'));
-            found.mismatch.advice = format!(
+        if !mismatch.is_empty() && !self.prefix.is_empty() {
+            let prefix = printable(self.prefix.trim_end_matches('.'));
+            mismatch.advice = format!(
                 "These are the names under `{prefix}`, the nearest to a ResNet in the file."
             );
         }
-        found
+        mismatch
     }
 
     fn full_name(&self, name: &str) -> String {

@@ -98,7 +98,7 @@ struct Walk<'a> {
     contents: Contents,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Takes the tensors in `value`; `inside` is the class that nobody here knows around it.
     fn visit(
         &mut self,
@@ -183,12 +183,9 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<(), Error> {
         let pickle = self.pickle;
-        let class = pickle.global(object.callable).unwrap_or("an unnamed class");
-        let foreign: Option<Arc<str>> = match inside {
-            None if !is_known(class) => Some(class.into()),
-            _ => None,
-        };
-        if let Some(class) = &foreign {
+        let class = self.class(object.callable).unwrap_or("an unnamed class");
+        let foreign: Option<Arc<str>> = (!is_known(class)).then(|| class.into());
+        if foreign.is_some() {
             self.contents.foreign.insert(class.to_string());
         }
         let inside = inside.or(foreign.as_ref());
@@ -214,6 +211,15 @@ impl Walk<'_> {
         }
         self.entries(&object.items, inside, depth)?;
         self.visit(object.state, inside, depth + 1)
+    }
+
+    /// The name of a class, which legacy files keep outside of the pickle for modules: `("module", class, file, source)`.
+    fn class(&self, callable: Value) -> Option<&'a str> {
+        let pickle = self.pickle;
+        match pickle.node(callable) {
+            Some(Node::Persistent(id)) => pickle.global(*pickle.sequence(*id)?.get(1)?),
+            _ => pickle.global(callable),
+        }
     }
 
     /// A module's tensors and parts, without the buffers that its state dict leaves out.
