@@ -47,6 +47,37 @@ fn weights(folder: &Path) -> Result<(), Box<dyn Error>> {
     let metadata = BTreeMap::from([("classes".to_string(), "[\"ants\",\"bees\"]".to_string())]);
     write_safetensors(folder.join("safetensors"), out(), &metadata)?;
     write_burnpack(folder.join("burnpack"), out(), &metadata)?;
+    network(folder)
+}
+
+/// The smallest network there is, under a prefix and with a loss's weight beside it, and PyTorch's own files.
+fn network(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let tensor = |name: &str, shape: &[usize]| {
+        let values = vec![0.5; shape.iter().product()];
+        TensorOut::f32(format!("state_dict.model.{name}"), shape, &values)
+    };
+    let mut tensors = vec![tensor("conv1.weight", &[1, 1, 7, 7]), tensor("criterion.weight", &[2])];
+    let mut norms = vec![("bn1".to_string(), 1)];
+    for (stage, inputs) in [(1, 1), (2, 1), (3, 2), (4, 4)] {
+        let (name, planes) = (format!("layer{stage}.0"), 1 << (stage - 1));
+        tensors.push(tensor(&format!("{name}.conv1.weight"), &[planes, inputs, 3, 3]));
+        tensors.push(tensor(&format!("{name}.conv2.weight"), &[planes, planes, 3, 3]));
+        norms.extend([(format!("{name}.bn1"), planes), (format!("{name}.bn2"), planes)]);
+        if stage > 1 {
+            tensors.push(tensor(&format!("{name}.downsample.0.weight"), &[planes, inputs, 1, 1]));
+            norms.push((format!("{name}.downsample.1"), planes));
+        }
+    }
+    for (name, width) in norms {
+        let fields = ["weight", "bias", "running_mean", "running_var"];
+        tensors.extend(fields.map(|field| tensor(&format!("{name}.{field}"), &[width])));
+    }
+    tensors.extend([tensor("fc.weight", &[2, 8]), tensor("fc.bias", &[2])]);
+    write_safetensors(folder.join("network"), tensors, &BTreeMap::new())?;
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/rekindle-resnet/tests/reference/checkpoints");
+    for file in ["lightning.ckpt", "optimizer-object.pth", "children.pth"] {
+        fs::copy(made.join(file), folder.join(file))?;
+    }
     Ok(())
 }
 

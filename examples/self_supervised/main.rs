@@ -177,7 +177,7 @@ fn one(
     let fresh = Classifier::new(net, 10, seed, &device);
     let net = match way {
         Way::Scratch => fresh,
-        _ => fresh.with_head(head.weight, head.bias),
+        _ => fresh.with_head(head.weight, head.bias)?,
     };
     let tuned = fine_tuned(net, arguments, train, &labelled, &mut draws)?;
     let answers = LinearHead::of(&tuned.head).predict(&embed(&tuned.backbone, test, &all)?)?;

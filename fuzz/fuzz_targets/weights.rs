@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rekindle_fuzz::{file, only_own_panics};
-use rekindle_resnet::weights;
+use rekindle_resnet::weights::{self, LoadOptions};
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
     let path = file("weights", bytes);
@@ -15,4 +15,12 @@ fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
         }
     }
     let _ = checkpoint.info();
+    let Ok(network) = checkpoint.network(&LoadOptions::default()) else { return };
+    // What was taken is in the file, all of it, and of the shapes that the network has.
+    let (found, taken) = (&network.source, &network.checkpoint.tensors);
+    assert_eq!(found.tensors, taken.len());
+    let stem = taken["conv1.weight"].shape();
+    assert_eq!((stem[0], stem[1]), (network.config.stem_width, network.config.in_channels));
+    let beside: usize = found.left_out.iter().map(|group| group.tensors).sum();
+    assert!(taken.len() + beside <= checkpoint.tensors.len() + 1); // A bias of zeros may be made up.
 });

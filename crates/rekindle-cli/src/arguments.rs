@@ -66,7 +66,18 @@ pub enum Command {
     Completions(Completions),
 }
 
-/// Weights that a run begins with.
+/// Which network of a file is meant, where the file holds several.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Part {
+    /// Entry of the file of weights that holds the network, where several do: state_dict, teacher, model_ema
+    #[arg(long, value_name = "KEY")]
+    pub weights_key: Option<String>,
+    /// Beginning of the network's names in the file, where several networks fit: module.encoder_k
+    #[arg(long, value_name = "PREFIX")]
+    pub weights_prefix: Option<String>,
+}
+
+/// Where a run begins.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
     /// Weights of a ResNet: .pth, .safetensors or burnpack
@@ -81,6 +92,8 @@ pub struct Weights {
         conflicts_with = "weights"
     )]
     pub arch: String,
+    #[command(flatten)]
+    pub part: Part,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +111,8 @@ pub struct Candidates {
     /// torchvision's networks, downloaded once: NAME or NAME.ENTRY [default without files: resnet18]
     #[arg(long, value_name = "NAME", num_args = 1.., value_parser = words)]
     pub arch: Vec<String>,
+    #[command(flatten)]
+    pub part: Part,
 }
 
 #[derive(Debug, Args)]
@@ -265,6 +280,8 @@ pub struct Recipe {
 pub struct Predict {
     /// A run directory, or a file of weights with a classifier
     pub model: PathBuf,
+    #[command(flatten)]
+    pub part: Part,
     /// Images, or folders of images
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
@@ -280,6 +297,8 @@ pub struct Predict {
 pub struct Evaluate {
     /// A run directory, or a file of weights with a classifier
     pub model: PathBuf,
+    #[command(flatten)]
+    pub part: Part,
     /// Folder with one folder per class, or one with a validation part, of which that is taken
     pub data: PathBuf,
     /// cpu, wgpu, cuda, cuda:N or ndarray
@@ -320,6 +339,8 @@ pub struct LrFind {
 pub struct Export {
     /// A run directory, or a file of weights
     pub model: PathBuf,
+    #[command(flatten)]
+    pub part: Part,
     /// The file to write
     #[arg(long, short)]
     pub out: PathBuf,

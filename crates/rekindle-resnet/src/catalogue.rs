@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{Error, Preprocess};
+use crate::{Architecture, Error, Preprocess};
 
 /// One set of published weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,36 +60,29 @@ pub fn entries() -> &'static [Entry] {
 /// ```
 ///
 /// # Errors
-/// [`Error::UnknownWeights`], which lists what there is.
+/// [`Error::UnknownArchitecture`] and [`Error::UnknownWeights`], which list what there is.
 pub fn find(architecture: &str, name: &str) -> Result<&'static Entry, Error> {
     let mut candidates = ENTRIES
         .iter()
-        .filter(|entry| entry.architecture == architecture);
+        .filter(|entry| entry.architecture.eq_ignore_ascii_case(architecture));
     let found = if name.eq_ignore_ascii_case("default") {
         candidates.next_back()
     } else {
         candidates.find(|entry| entry.name.eq_ignore_ascii_case(name))
     };
-    found.ok_or_else(|| Error::UnknownWeights {
+    if let Some(entry) = found {
+        return Ok(entry);
+    }
+    let architecture = architecture.parse::<Architecture>()?;
+    let known = ENTRIES
+        .iter()
+        .filter(|entry| entry.architecture == architecture.name());
+    let known: Vec<&str> = known.map(|entry| entry.name).collect();
+    Err(Error::UnknownWeights {
         architecture: architecture.to_string(),
         name: name.to_string(),
-        known: known(architecture),
+        known: known.join(", "),
     })
-}
-
-fn known(architecture: &str) -> String {
-    let of_it: Vec<&str> = ENTRIES
-        .iter()
-        .filter(|entry| entry.architecture == architecture)
-        .map(|entry| entry.name)
-        .collect();
-    if of_it.is_empty() {
-        let mut names: Vec<&str> = ENTRIES.iter().map(|entry| entry.architecture).collect();
-        names.dedup();
-        format!("weights for {}", names.join(", "))
-    } else {
-        of_it.join(", ")
-    }
 }
 
 const fn entry(

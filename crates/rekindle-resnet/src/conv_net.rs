@@ -8,9 +8,9 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
-use crate::BatchNorm;
 use crate::block::conv2d;
 use crate::state_dict::with_stable_ids;
+use crate::{BatchNorm, Error};
 
 /// What a [`ConvNet`] is built of.
 #[derive(Config, Debug, PartialEq)]
@@ -64,15 +64,27 @@ pub struct ConvBlock {
 }
 
 impl ConvNet {
-    /// Images `[batch, channels, height, width]` through the blocks `start..end`; each halves height and width,
+    /// Runs images `[batch, channels, height, width]` through the blocks `start..end`; each halves height and width,
     /// rounding down.
-    pub fn forward_blocks(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
-        let blocks = self.blocks.get(start..end).unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownStage`] for a range that reaches beyond the last block, or ends before it begins.
+    pub fn forward_blocks(
+        &self,
+        start: usize,
+        end: usize,
+        x: Tensor<4>,
+    ) -> Result<Tensor<4>, Error> {
+        let blocks = self.blocks.get(start..end).ok_or(Error::UnknownStage {
+            found: start.max(end.saturating_sub(1)),
+            stages: self.blocks.len(),
+        })?;
         #[cfg(feature = "kernels")]
         if let Some(maps) = crate::kernels::pooled_layers(&layers(blocks), &x) {
-            return maps.into_tensor();
+            return Ok(maps.into_tensor());
         }
-        blocks.iter().fold(x, |x, block| block.forward(x))
+        Ok(blocks.iter().fold(x, |x, block| block.forward(x)))
     }
 
     /// Images `[batch, channels, height, width]` to features `[batch, width]`: the means of the last maps, which for
@@ -82,7 +94,7 @@ impl ConvNet {
         if let Some(maps) = crate::kernels::pooled_layers(&layers(&self.blocks), &images) {
             return maps.pool();
         }
-        let x = self.forward_blocks(0, self.blocks.len(), images);
+        let x = self.blocks.iter().fold(images, |x, block| block.forward(x));
         x.mean_dim(3).mean_dim(2).flatten(1, 3)
     }
 

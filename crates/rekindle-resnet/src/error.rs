@@ -4,15 +4,25 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::weights::Candidate;
+
 /// Everything that this crate refuses, in the reader's terms.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A name that is none of torchvision's ResNets.
-    #[error("there is no architecture {found:?}; known are {}", crate::Architecture::ALL.map(crate::Architecture::name).join(", "))]
+    #[error("there is no architecture `{found}`{}; known are {}", nearest(found), crate::Architecture::ALL.map(crate::Architecture::name).join(", "))]
     UnknownArchitecture {
         /// The name given.
         found: String,
+    },
+    /// A stage that a network doesn't have.
+    #[error("there is no stage {found}: the stages of this network are 0 to {}", stages - 1)]
+    UnknownStage {
+        /// The index given.
+        found: usize,
+        /// Number of stages.
+        stages: usize,
     },
     /// Stages that can't run in eight bits, or images that they can't take.
     #[error("cannot run the first {stages} stages in eight bits: {reason}")]
@@ -50,6 +60,26 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A small text that git left in place of the file.
+    #[error("{} is {found}, not the weights: run `{fetch}` in its folder, then try again", path.display())]
+    GitPointer {
+        /// The file.
+        path: PathBuf,
+        /// The kind of pointer, and the size of what it stands for.
+        found: String,
+        /// The command that fetches the file.
+        fetch: &'static str,
+    },
+    /// A file of another kind.
+    #[error("{} is {found}, not weights: {advice}", path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
     /// The first bytes match no known format.
     #[error("{} is in no format known here, it starts with {found}; expected PyTorch .pth (zip or legacy), .safetensors or burnpack .bpk", path.display())]
     UnknownFormat {
@@ -77,7 +107,7 @@ pub enum Error {
         detail: String,
     },
     /// A pickle that would run code when Python loads it. Nothing of it was run.
-    #[error("{} asks to call `{global}`, which has no place in a file of weights. Nothing was run. If you trust where it comes from, load it in Python and save only `model.state_dict()`", path.display())]
+    #[error("{} needs `{global}` of Python, which has no place in a file of weights. Nothing was run. If you trust where it comes from, load it in Python and save only `model.state_dict()`", path.display())]
     ForeignCode {
         /// The file.
         path: PathBuf,
@@ -85,10 +115,42 @@ pub enum Error {
         global: String,
     },
     /// A readable file that holds no tensor.
-    #[error("{} holds no tensors; expected a state dict, plain or under `state_dict`, `model_state_dict` or `model`", path.display())]
+    #[error("{} holds no tensors; expected a state dict, plain or under any key", path.display())]
     NoTensors {
         /// The file.
         path: PathBuf,
+    },
+    /// Several networks in one file, of which none is clearly the one that is meant.
+    #[error("{} holds {} networks: {}; {advice}", path.display(), candidates.len(), join(candidates))]
+    AmbiguousNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The networks.
+        candidates: Vec<Candidate>,
+        /// How to choose one.
+        advice: String,
+    },
+    /// A key or prefix under which a file holds no network.
+    #[error("{} holds no network for `{asked}`; it has one under {}", path.display(), join(candidates))]
+    NoSuchNetwork {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// The networks that are there.
+        candidates: Vec<Candidate>,
+    },
+    /// Tensors that are no ResNet's under any prefix.
+    #[error("{} holds {tensors} tensors but no ResNet: under no prefix are there `conv1.weight`, `bn1.weight` and `layer1.0.conv1.weight`. Its first names are {}{}", path.display(), first.join(", "), foreign_hint(foreign))]
+    NoResNet {
+        /// The file.
+        path: PathBuf,
+        /// How many tensors it has.
+        tensors: usize,
+        /// The first of their names.
+        first: Vec<String>,
+        /// A Python class in the file that nobody here knows.
+        foreign: Option<String>,
     },
     /// Two tensors that have the same name.
     #[error("{} holds tensor `{name}` twice{}", path.display(), hint(detail))]
@@ -260,16 +322,22 @@ impl Error {
         match self {
             Self::UnknownArchitecture { .. }
             | Self::UnknownWeights { .. }
+            | Self::UnknownStage { .. }
+            | Self::AmbiguousNetwork { .. }
+            | Self::NoSuchNetwork { .. }
             | Self::NotQuantizable { .. } => true,
             Self::Read { .. }
             | Self::Write { .. }
             | Self::EmptyFile { .. }
             | Self::HtmlInsteadOfWeights { .. }
+            | Self::GitPointer { .. }
+            | Self::NotWeights { .. }
             | Self::UnknownFormat { .. }
             | Self::Truncated { .. }
             | Self::Corrupt { .. }
             | Self::ForeignCode { .. }
             | Self::NoTensors { .. }
+            | Self::NoResNet { .. }
             | Self::DuplicateTensor { .. }
             | Self::MissingTensor { .. }
             | Self::Mismatch(_)
@@ -345,6 +413,17 @@ pub struct Misshapen {
 }
 
 impl Mismatch {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            missing: Vec::new(),
+            extra: Vec::new(),
+            misshapen: Vec::new(),
+            wrong_type: Vec::new(),
+            advice: String::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.missing.is_empty()
             && self.extra.is_empty()
@@ -407,6 +486,42 @@ fn list(
         write!(f, " and {} more", count - SHOWN)?;
     }
     Ok(())
+}
+
+fn join(candidates: &[Candidate]) -> String {
+    const SHOWN: usize = 8;
+    let shown = candidates.iter().take(SHOWN).map(Candidate::to_string);
+    let more = candidates.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+fn foreign_hint(class: &Option<String>) -> String {
+    class.as_ref().map_or_else(String::new, |class| {
+        format!("; objects of `{class}` were passed over")
+    })
+}
+
+/// The architecture whose name is a slip of the keyboard away.
+fn nearest(found: &str) -> String {
+    let names = crate::Architecture::ALL.map(crate::Architecture::name);
+    let mut near: Vec<(usize, &str)> = names
+        .iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&found.to_ascii_lowercase(), name),
+                *name,
+            )
+        })
+        .filter(|(distance, _)| *distance <= 2)
+        .collect();
+    let least = near.iter().map(|(distance, _)| *distance).min();
+    near.retain(|(distance, _)| Some(*distance) == least);
+    let near: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
+    match near.is_empty() {
+        true => String::new(),
+        false => format!(", did you mean {}?", near.join(" or ")),
+    }
 }
 
 fn hint(detail: &str) -> String {

@@ -31,6 +31,7 @@ mod kernels;
 mod preprocess;
 mod pretrained;
 mod resnet;
+mod shapes;
 pub mod state_dict;
 pub mod weights;
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::weights::{self, CheckOptions, Checkpoint, ModelInfo, TensorOut};
+use crate::weights::{
+    self, CheckOptions, Checkpoint, LoadOptions, ModelInfo, Network, NetworkSource, TensorOut,
+};
 use crate::{
     Architecture, BlockKind, Error, Preprocess, ResNet, ResNetConfig, catalogue, state_dict,
 };
@@ -32,22 +34,38 @@ pub struct Pretrained {
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// Where in the file the network was, and what was left out; see [`NetworkSource::note`].
+    pub found: NetworkSource,
 }
 
 impl Pretrained {
     /// Reads a checkpoint in any of the known formats; nothing but the file is needed.
     ///
-    /// The architecture is inferred from names and shapes. Preprocessing comes from the file's metadata,
+    /// The network is found by its names and shapes, whatever lies beside it: an optimiser, a loss's weights, counters of
+    /// metrics. Preprocessing comes from the file's metadata,
     /// else from the catalogue if the file has the name of one of torchvision's, else it is
     /// [`Preprocess::IMAGENET`].
     ///
     /// # Errors
     ///
-    /// Those of [`weights::read`], [`Error::Mismatch`] for tensors that are no ResNet's, and
-    /// [`Error::NotFinite`] for NaN or infinity inside.
+    /// Those of [`weights::read`] and [`Checkpoint::network`], and [`Error::NotFinite`] for NaN or infinity inside.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        Self::open_with(path, &LoadOptions::default(), device)
+    }
+
+    /// As [`open`](Self::open), where `options` say which of several networks in the file is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::from_checkpoint(&weights::read(path)?, sha256(path)?, device)
+        let network = weights::read(path)?.network(options)?;
+        Self::from_network(network, sha256(path)?, device)
     }
 
     /// Reads safetensors that are in memory already, where there are no files, such as in a browser; `name` stands
@@ -59,7 +77,8 @@ impl Pretrained {
     pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
         let digest = hexadecimal(&Sha256::digest(&bytes));
         let checkpoint = weights::read_safetensors_bytes(name, bytes)?;
-        Self::from_checkpoint(&checkpoint, digest, device)
+        let network = checkpoint.network(&LoadOptions::default())?;
+        Self::from_network(network, digest, device)
     }
 
     /// What a file of this network says about itself; its provenance is that of the file it was read from.
@@ -75,16 +94,16 @@ impl Pretrained {
         }
     }
 
-    fn from_checkpoint(
-        checkpoint: &Checkpoint,
-        sha256: String,
-        device: &Device,
-    ) -> Result<Self, Error> {
+    fn from_network(network: Network, sha256: String, device: &Device) -> Result<Self, Error> {
+        let Network {
+            checkpoint,
+            config,
+            source,
+        } = network;
         let info = checkpoint.info()?;
-        let config = ResNetConfig::infer(checkpoint);
         let model = config
             .init(device)
-            .load(checkpoint, CheckOptions::default())?;
+            .load(&checkpoint, CheckOptions::default())?;
         let architecture = Architecture::ALL
             .into_iter()
             .find(|architecture| architecture.config().is_same_trunk(&config))
@@ -101,6 +120,7 @@ impl Pretrained {
             provenance: info.provenance,
             path: checkpoint.path.clone(),
             sha256,
+            found: source,
         })
     }
 }
@@ -287,19 +307,25 @@ impl ResNetConfig {
     ///
     /// What is missing is taken as ResNet-18 has it: loading then says what doesn't fit.
     pub fn infer(checkpoint: &Checkpoint) -> Self {
+        let config = Self::infer_from(|name| checkpoint.shape(name));
+        let head = checkpoint.shape("fc.weight").and_then(<[usize]>::first);
+        config.with_num_classes(head.copied().unwrap_or(0))
+    }
+
+    /// As [`infer`](Self::infer) without the head, of the shapes that `shape` has for torchvision's names.
+    pub(crate) fn infer_from<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Self {
         let extent = |name: &str, axis: usize| {
-            checkpoint
-                .shape(name)
+            shape(name)
                 .and_then(|shape| shape.get(axis).copied())
                 .filter(|extent| *extent > 0)
         };
         let stem_width = extent(STEM, 0).unwrap_or(64);
-        let is_bottleneck = checkpoint.shape("layer1.0.conv3.weight").is_some();
+        let is_bottleneck = shape("layer1.0.conv3.weight").is_some();
         let (block, groups, width_per_group) = if is_bottleneck {
             let width = extent("layer1.0.conv2.weight", 0).unwrap_or(stem_width);
             let per_group = extent("layer1.0.conv2.weight", 1).unwrap_or(width);
             let groups = (width / per_group).max(1);
-            let width_per_group = width * 64 / (stem_width * groups);
+            let width_per_group = width.saturating_mul(64) / stem_width.saturating_mul(groups);
             (BlockKind::Bottleneck, groups, width_per_group.max(1))
         } else {
             (BlockKind::Basic, 1, 64)
@@ -308,13 +334,13 @@ impl ResNetConfig {
             let blocks = (0..)
                 .take_while(|block| {
                     let name = format!("layer{}.{block}.conv1.weight", stage + 1);
-                    checkpoint.shape(&name).is_some()
+                    shape(&name).is_some()
                 })
                 .count();
             blocks.max(1)
         });
         ResNetConfig::new(block, layers)
-            .with_num_classes(extent("fc.weight", 0).unwrap_or(0))
+            .with_num_classes(0)
             .with_in_channels(extent(STEM, 1).unwrap_or(3))
             .with_stem_width(stem_width)
             .with_groups(groups)
@@ -331,7 +357,7 @@ impl ResNetConfig {
         trunk(self) == trunk(other)
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let [a, b, c, d] = self.layers;
         let block = match self.block {
             BlockKind::Basic => "basic",

@@ -14,7 +14,7 @@ use burn::tensor::ops::MaxPoolOptions;
 use crate::block::{BlockShape, conv2d};
 #[cfg(feature = "kernels")]
 use crate::kernels::{self, Execution};
-use crate::{BatchNorm, Block, BlockKind};
+use crate::{BatchNorm, Block, BlockKind, Error};
 
 /// Names of the parts that a forward pass goes through before the head, in order.
 pub const STAGES: [&str; 5] = ["stem", "layer1", "layer2", "layer3", "layer4"];
@@ -114,34 +114,59 @@ impl ResNet {
     /// Images `[batch, channels, height, width]` to logits `[batch, classes]`; to pooled features
     /// `[batch, num_features]` where there is no classifier.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.classify(self.pool_stages(0, images))
+        self.classify(self.run_and_pool(0, images))
     }
 
     /// Images `[batch, channels, height, width]` to the last stage's activations
     /// `[batch, num_features, height / 32, width / 32]`.
     pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.forward_stages(0..STAGES.len(), images)
+        self.run(0..STAGES.len(), images)
     }
 
     /// The activations after each of [`STAGES`], in that order.
     pub fn forward_intermediates(&self, images: Tensor<4>) -> [Tensor<4>; STAGES.len()] {
         let mut x = images;
         std::array::from_fn(|stage| {
-            x = self.forward_stage(stage, x.clone());
+            x = self.run(stage..stage + 1, x.clone());
             x.clone()
         })
     }
 
-    /// One of [`STAGES`] by its index: 0 is the stem with its max pooling, 1 to 4 are the layers. Any
-    /// other index returns its input.
-    pub fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
-        self.forward_stages(stage..stage + 1, x)
+    /// Runs one of [`STAGES`] by its index: 0 is the stem with its max pooling, 1 to 4 are the layers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownStage`] for any other index.
+    pub fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        self.forward_stages(stage..stage.saturating_add(1), x)
     }
 
-    /// Some of [`STAGES`] in a row by their indices, on what the first of them takes. On the CPU's kernels
-    /// this is faster than one by one.
-    pub fn forward_stages(&self, stages: Range<usize>, x: Tensor<4>) -> Tensor<4> {
-        let stages = stages.start..stages.end.min(STAGES.len());
+    /// Runs some of [`STAGES`] in a row by their indices, on what the first of them takes; an empty range gives `x` back.
+    /// On the CPU's kernels this is faster than one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownStage`] for a range that reaches beyond the last stage, or ends before it begins.
+    pub fn forward_stages(&self, stages: Range<usize>, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        check_stage(stages.end)?;
+        if stages.start > stages.end {
+            return Err(unknown_stage(stages.start));
+        }
+        Ok(self.run(stages, x))
+    }
+
+    /// Runs all stages from the one with index `start` on, and pools: what that stage takes to features
+    /// `[batch, num_features]`. `STAGES.len()` only pools.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownStage`] for a larger `start`.
+    pub fn pool_stages(&self, start: usize, x: Tensor<4>) -> Result<Tensor<2>, Error> {
+        check_stage(start)?;
+        Ok(self.run_and_pool(start, x))
+    }
+
+    fn run(&self, stages: Range<usize>, x: Tensor<4>) -> Tensor<4> {
         #[cfg(feature = "kernels")]
         if let Some(x) = kernels::forward_stages(self, stages.clone(), &x) {
             return x.into_tensor();
@@ -149,14 +174,12 @@ impl ResNet {
         stages.fold(x, |x, stage| self.forward_by_burn(stage, x))
     }
 
-    /// All stages from the one with index `start` on, and pooling: what that stage takes to features
-    /// `[batch, num_features]`.
-    pub fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+    fn run_and_pool(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
         #[cfg(feature = "kernels")]
         if let Some(x) = kernels::forward_stages(self, start..STAGES.len(), &x) {
             return x.pool();
         }
-        self.pool(self.forward_stages(start..STAGES.len(), x))
+        self.pool(self.run(start..STAGES.len(), x))
     }
 
     /// Whether stages may run on the CPU's own kernels in place of Burn's operations, which they do where
@@ -176,7 +199,7 @@ impl ResNet {
     ///
     /// # Errors
     ///
-    /// [`Error::NotQuantizable`](crate::Error::NotQuantizable) for a network in training (on an autodiff device, see [`valid`](Self::valid)), on another
+    /// [`Error::NotQuantizable`] for a network in training (on an autodiff device, see [`valid`](Self::valid)), on another
     /// device than flex, with its kernels switched off, or with weights that are no finite numbers; for no images, or such
     /// as don't fit; and on a machine that multiplies bytes no faster than `f32`.
     #[cfg(feature = "kernels")]
@@ -184,7 +207,7 @@ impl ResNet {
         &self,
         stages: usize,
         calibration: &[Tensor<4>],
-    ) -> Result<kernels::QuantizedStages, crate::Error> {
+    ) -> Result<kernels::QuantizedStages, Error> {
         kernels::QuantizedStages::new(self, stages, calibration)
     }
 
@@ -259,6 +282,21 @@ impl ResNet {
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.conv1.weight.lazy_device()
+    }
+}
+
+/// Lets the indices of stages pass, and the one behind the last.
+fn check_stage(stage: usize) -> Result<(), Error> {
+    match stage <= STAGES.len() {
+        true => Ok(()),
+        false => Err(unknown_stage(stage - 1)),
+    }
+}
+
+fn unknown_stage(found: usize) -> Error {
+    Error::UnknownStage {
+        found,
+        stages: STAGES.len(),
     }
 }
 

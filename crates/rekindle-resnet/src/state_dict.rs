@@ -37,6 +37,10 @@ pub fn collect<M: Module>(module: &M) -> BTreeMap<String, HostTensor> {
 /// Values that `source` returns must have the shape that [`shapes`] lists, row-major: callers check that
 /// before, so that all mismatches can be reported at once. Parameters keep their identity and whether they
 /// are trained.
+///
+/// # Panics
+///
+/// For values that are not as many as the tensor's shape needs.
 pub fn assign<M: Module>(module: M, source: impl FnMut(&str) -> Option<Vec<f32>>) -> M {
     module.map(&mut Assign {
         path: Path::default(),
@@ -147,6 +151,13 @@ impl<F: FnMut(&str) -> Option<Vec<f32>>> ModuleMapper for Assign<F> {
             return param;
         };
         let shape = param.lazy_shape().to_vec();
+        let (needed, given) = (shape.iter().product::<usize>(), values.len());
+        assert_eq!(
+            given,
+            needed,
+            "tensor `{}` of shape {shape:?} needs {needed} values, got {given}",
+            self.path.key()
+        );
         // Transposed on the host: a view would be multiplied in another order than the same weights after
         // a step of training, and a resumed run would differ in the last bit.
         let values = if self.path.is_transposed(D) {

@@ -73,4 +73,17 @@ fn an_unknown_name_lists_the_known_ones() {
     );
     let error = catalogue::find("vgg16", "DEFAULT").unwrap_err();
     assert!(error.to_string().contains("wide_resnet101_2"), "{error}");
+    for (slip, meant) in [
+        ("resnet17", "resnet18"),
+        ("ResNet5", "resnet50"),
+        ("wideresnet50_2", "wide_resnet50_2"),
+    ] {
+        let error = catalogue::find(slip, "DEFAULT").unwrap_err();
+        assert!(
+            matches!(error, Error::UnknownArchitecture { .. }),
+            "{error:?}"
+        );
+        let hint = format!("did you mean {meant}?");
+        assert!(error.to_string().contains(&hint), "{error}");
+    }
 }

@@ -157,3 +157,42 @@ fn a_new_classifier_has_the_classes_asked_for() {
     assert_eq!(bare.forward(images).dims(), [2, 256]);
     assert_eq!(bare.num_classes(), 0);
 }
+
+#[test]
+fn a_stage_that_does_not_exist_is_an_error() {
+    let device = Device::flex();
+    let config = Architecture::ResNet18.config().with_stem_width(8);
+    let model = config.init(&device);
+    let x = || Tensor::<4>::zeros([1, 3, 32, 32], &device);
+    for stages in [0..6, 0..99, 5..6, usize::MAX - 1..usize::MAX] {
+        let error = model.forward_stages(stages.clone(), x()).unwrap_err();
+        assert!(
+            matches!(error, Error::UnknownStage { stages: 5, .. }),
+            "{stages:?}: {error:?}"
+        );
+    }
+    assert!(model.forward_stage(99, x()).is_err());
+    assert!(model.forward_stage(usize::MAX, x()).is_err());
+    assert!(model.pool_stages(6, x()).is_err());
+    #[expect(clippy::reversed_empty_ranges, reason = "what is tested")]
+    let reversed = model.forward_stages(3..1, x());
+    assert!(reversed.is_err());
+    // An empty range gives its input back; behind the last stage there is pooling alone.
+    assert_eq!(
+        model.forward_stages(2..2, x()).unwrap().dims(),
+        [1, 3, 32, 32]
+    );
+    assert_eq!(model.pool_stages(5, x()).unwrap().dims(), [1, 3]);
+    assert!(model.quantize_stages(6, &[x()]).is_err());
+
+    let net = rekindle_resnet::ConvNetConfig::new()
+        .with_in_channels(3)
+        .with_width(8)
+        .init(&device);
+    for (start, end) in [(0, 5), (4, 99), (3, 1), (7, 7)] {
+        assert!(
+            net.forward_blocks(start, end, x()).is_err(),
+            "{start} to {end}"
+        );
+    }
+}

@@ -43,7 +43,7 @@ fn every_prefix_is_near_that_in_f32() {
             };
             assert_eq!(quantized.stages(), stages);
             let maps = quantized.forward(images.clone()).unwrap();
-            let expected = model.forward_stages(0..stages, images.clone());
+            let expected = model.forward_stages(0..stages, images.clone()).unwrap();
             let error = distance(maps.clone(), expected);
             // Rounded, but to 255 steps: a few thousandths a layer.
             assert!((1e-4..0.05).contains(&error), "{name} {stages}: {error}");
@@ -76,7 +76,7 @@ fn the_same_images_give_the_same_numbers_and_others_do_not() {
     block.conv2.weight = Param::from_tensor(block.conv2.weight.val().mul_scalar(-3.0));
     assert_eq!(before, first.forward(of.clone()).unwrap().into_data());
     let moved = quantized(&model, 3, &of).unwrap();
-    let expected = model.forward_stages(0..3, of.clone());
+    let expected = model.forward_stages(0..3, of.clone()).unwrap();
     assert!(distance(moved.forward(of).unwrap(), expected) < 0.05);
 }
 

@@ -225,12 +225,61 @@ fn what_is_no_file_of_weights_is_called_by_its_name() {
             "{error:?}"
         );
     }
-    let error = refused(
-        folder,
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+    for (text, fetch) in [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 46830571\n",
+            "git lfs pull",
+        ),
+        (
+            "version https://hawser.github.com/spec/v1\noid sha256:00\n",
+            "git lfs pull",
+        ),
+        (
+            "/annex/objects/SHA256E-s46830571--0a1b2c.pth\n",
+            "git annex get",
+        ),
+        (
+            "../../.git/annex/objects/aa/bb/SHA256E-s4--0a.pth/SHA256E-s4--0a.pth",
+            "git annex get",
+        ),
+    ] {
+        let error = refused(folder, text.as_bytes());
+        assert!(matches!(error, Error::GitPointer { .. }), "{error:?}");
+        assert!(error.to_string().contains(fetch), "{error}");
+    }
+    let mut tar = vec![0; 512];
+    tar[..9].copy_from_slice(b"a/b.pth\0\0");
+    tar[257..262].copy_from_slice(b"ustar");
+    let mut old = tar.clone();
+    old[..9].copy_from_slice(b"sys_info\0");
+    for (bytes, said) in [
+        (&b"\x1f\x8b\x08\0"[..], "gzip"),
+        (
+            b"{\n  \"weight_map\": {\"conv1.weight\": \"a.safetensors\"}}",
+            "several files",
+        ),
+        (b"{\"error\": \"Repository not found\"}", "JSON"),
+        (b"[1, 2]", "JSON"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x89PNG\r\n", "picture"),
+        (&tar, "tar archive"),
+        (&old, "before 0.1.10"),
+    ] {
+        let error = refused(folder, bytes);
+        assert!(matches!(error, Error::NotWeights { .. }), "{error:?}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let zip = folder.join("file.pth");
+    let mut archive = zip::ZipWriter::new(fs::File::create(&zip).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    archive.start_file("weights/resnet18.pth", options).unwrap();
+    archive.finish().unwrap();
+    let error = read_all(&zip).unwrap_err();
+    assert!(matches!(error, Error::NotWeights { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("weights/resnet18.pth"),
+        "{error}"
     );
-    assert!(matches!(error, Error::UnknownFormat { .. }), "{error:?}");
-    assert!(error.to_string().contains("version https:"), "{error}");
     let error = refused(folder, &safetensors(b"{}", &[]));
     assert!(matches!(error, Error::NoTensors { .. }), "{error:?}");
     write_zip_of(&folder.join("file.pth"), b"\x80\x02}.", &[]);
@@ -240,7 +289,7 @@ fn what_is_no_file_of_weights_is_called_by_its_name() {
     let error = read_all(&folder.join("absent.pth")).unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error:?}");
     let error = read_all(folder).unwrap_err();
-    assert!(matches!(error, Error::Read { .. }), "{error:?}");
+    assert!(error.to_string().contains("is a folder"), "{error:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Pipeline};
+use rekindle_resnet::weights::LoadOptions;
 use rekindle_resnet::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
@@ -56,6 +57,7 @@ pub struct Advise<'a> {
     cache: Cache,
     workers: usize,
     observers: Vec<Box<dyn Observer + 'a>>,
+    load_options: LoadOptions,
 }
 
 impl<'a> Advise<'a> {
@@ -67,6 +69,7 @@ impl<'a> Advise<'a> {
             cache: Cache::Memory,
             workers: 2,
             observers: Vec::new(),
+            load_options: LoadOptions::default(),
         }
     }
 
@@ -79,6 +82,14 @@ impl<'a> Advise<'a> {
     pub fn cache(self, folder: impl AsRef<Path>) -> Self {
         Self {
             cache: Cache::Disk(folder.as_ref().to_path_buf()),
+            ..self
+        }
+    }
+
+    /// Chooses a network in each file of weights, where files hold several.
+    pub fn load_options(self, load_options: LoadOptions) -> Self {
+        Self {
+            load_options,
             ..self
         }
     }
@@ -178,7 +189,7 @@ impl<'a> Advise<'a> {
         path: &Path,
         name: String,
     ) -> Result<(SeenBackbone, Vec<usize>, Vec<usize>), TrainerError> {
-        let mut pretrained = Pretrained::open(path, &self.device)?;
+        let mut pretrained = Pretrained::open_with(path, &self.load_options, &self.device)?;
         let source = take_head(&mut pretrained.model);
         let model = &pretrained.model;
         let part = FrozenPart {

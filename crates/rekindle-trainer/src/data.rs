@@ -200,7 +200,7 @@ fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
             None => "there are none".to_string(),
             Some(found) => format!(
                 "none of the {} of class {} can be read (the first is {})",
-                crate::text::counted(found.images, "image", "images"),
+                text::counted(found.images, "image", "images"),
                 printable(&found.class),
                 found.reason
             ),
@@ -224,7 +224,7 @@ fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
     if let Some(first) = across.first() {
         warnings.push(format!(
             "{} in training and in validation, which makes results too good (such as {})",
-            crate::text::counted(across.len(), "image", "images"),
+            text::counted(across.len(), "image", "images"),
             example(&first.files)
         ));
     }
@@ -235,7 +235,7 @@ fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
     if let Some(first) = conflicting.first() {
         warnings.push(format!(
             "{} in more than one class (such as {})",
-            crate::text::counted(conflicting.len(), "image", "images"),
+            text::counted(conflicting.len(), "image", "images"),
             example(&first.files)
         ));
     }
@@ -248,7 +248,7 @@ fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
     if !lacking.is_empty() {
         warnings.push(format!(
             "validation has no image that can be read of {}, so nothing is measured there",
-            crate::text::listed(&lacking, 12)
+            text::listed(&lacking, 12)
         ));
     }
     warnings

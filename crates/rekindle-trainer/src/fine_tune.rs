@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
-use rekindle_resnet::weights::ModelInfo;
+use rekindle_resnet::weights::{LoadOptions, ModelInfo};
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::features::{FittedProbe, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier};
@@ -57,6 +57,7 @@ pub struct FineTune<'a> {
     workers: usize,
     seed: u64,
     observers: Vec<Box<dyn Observer + 'a>>,
+    load_options: LoadOptions,
 }
 
 /// In how many ways a validation image is looked at; logits are averaged.
@@ -102,6 +103,15 @@ impl<'a> FineTune<'a> {
             workers: 2,
             seed: 0,
             observers: Vec::new(),
+            load_options: LoadOptions::default(),
+        }
+    }
+
+    /// Chooses a network in the file of weights, where it holds several.
+    pub fn load_options(self, load_options: LoadOptions) -> Self {
+        Self {
+            load_options,
+            ..self
         }
     }
 
@@ -156,7 +166,7 @@ impl<'a> FineTune<'a> {
         weights: impl AsRef<Path>,
     ) -> Result<FineTuned, TrainerError> {
         let begun = Instant::now();
-        let pretrained = Pretrained::open(weights, &self.device)?;
+        let pretrained = Pretrained::open_with(weights, &self.load_options, &self.device)?;
         let data = TransferData::open(data, &pretrained.preprocess, self.seed)?;
         self.adapt(pretrained, &data, begun)
     }
@@ -203,7 +213,7 @@ impl<'a> FineTune<'a> {
         let (plain, all) = (predictions(&views[..1]), predictions(&views));
         let head = fitted.head.clone();
         let classifier = Classifier::new(backbone, classes, self.seed, &self.device)
-            .with_head(head.weight, head.bias);
+            .with_head(head.weight, head.bias)?;
         Ok(FineTuned {
             info: info(&pretrained, data, &fitted),
             classifier,

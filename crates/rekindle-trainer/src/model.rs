@@ -8,7 +8,7 @@ use rekindle_files::names::show;
 use rekindle_imagefolder::{
     Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
 };
-use rekindle_resnet::weights::ModelInfo;
+use rekindle_resnet::weights::{LoadOptions, ModelInfo, NetworkSource};
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::Classifier;
 
@@ -51,6 +51,8 @@ pub struct Model {
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// Where in the file the network was, and what was left out.
+    pub found: NetworkSource,
     device: Device,
 }
 
@@ -88,7 +90,21 @@ impl Model {
     /// Those of [`Pretrained::open`]; [`TrainerError::NotARunDirectory`] for another folder, and
     /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, TrainerError> {
-        Self::from_pretrained(Pretrained::open(weights_file(path)?, device)?)
+        Self::open_with(path, &LoadOptions::default(), device)
+    }
+
+    /// As [`open`](Self::open), where `options` say which of several networks in the file is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, TrainerError> {
+        let path = weights_file(path)?;
+        Self::from_pretrained(Pretrained::open_with(path, options, device)?)
     }
 
     /// A network that was read already.
@@ -101,7 +117,11 @@ impl Model {
         let classifier = Classifier::from_resnet(pretrained.model).ok_or_else(|| {
             TrainerError::UnusableWeights {
                 what: show(&pretrained.path),
-                found: "these weights have no classifier (no fc.weight)".into(),
+                found: pretrained
+                    .found
+                    .headless
+                    .clone()
+                    .unwrap_or_else(|| "these weights have no classifier (no fc.weight)".into()),
                 advice: "train one first (`rekindle train`), or only extract features (`rekindle features`)",
             }
         })?;
@@ -113,6 +133,7 @@ impl Model {
             provenance: pretrained.provenance,
             path: pretrained.path,
             sha256: pretrained.sha256,
+            found: pretrained.found,
             device,
         })
     }

@@ -199,6 +199,7 @@ fn colours(rows: &[[f32; 3]], squares: bool) -> Classifier<Colours> {
     };
     Classifier::new(backbone, rows.len(), 0, &device)
         .with_head(rows.concat(), vec![0.0; rows.len()])
+        .unwrap()
 }
 
 /// A red patch at row 1, column 2 of four by four, a blue one at row 3, column 0, on black.
@@ -283,7 +284,8 @@ fn a_vector_that_all_classes_share_changes_nothing() {
     let bias = host(classifier.head.bias.as_ref().unwrap().val());
     let shifted = classifier
         .clone()
-        .with_head((0..CLASSES).flat_map(row).collect(), bias);
+        .with_head((0..CLASSES).flat_map(row).collect(), bias)
+        .unwrap();
     let after = GradCam::of(&shifted, images(CLASSES), &[0, 1, 2]).unwrap();
     for (before, after) in before.iter().zip(&after) {
         assert_cut_off(&after.values, &before.values, 1e-3);
@@ -304,8 +306,9 @@ fn an_answer_without_bias_comes_from_somewhere() {
         let (features, head) = (&features, &head);
         (0..width).map(move |k| 0.1 * head[k * CLASSES + class] - features[k])
     };
-    let classifier =
-        classifier.with_head((0..CLASSES).flat_map(away).collect(), vec![0.0; CLASSES]);
+    let classifier = classifier
+        .with_head((0..CLASSES).flat_map(away).collect(), vec![0.0; CLASSES])
+        .unwrap();
     let logits = host(classifier.forward(images(4)));
     for (image, row) in logits.chunks_exact(CLASSES).enumerate() {
         assert!(row.iter().all(|logit| *logit < 0.0), "{row:?}");

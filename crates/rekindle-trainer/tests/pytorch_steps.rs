@@ -153,7 +153,9 @@ fn compare(
 ) {
     let device = Device::flex();
     let backbone = model.reset_classifier(0);
-    let classifier = Classifier::new(backbone, 2, 0, &device).with_head(weight, bias);
+    let classifier = Classifier::new(backbone, 2, 0, &device)
+        .with_head(weight, bias)
+        .unwrap();
     let steps = three_steps(classifier, &batches, strategy);
 
     let (_, losses) = reference.values(&format!("{tag}.losses"));

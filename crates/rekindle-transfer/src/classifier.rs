@@ -5,8 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use rekindle_resnet::{ResNet, state_dict};
 
-use crate::Backbone;
 use crate::initialise::uniform;
+use crate::{Backbone, TransferError};
 
 /// A pretrained backbone and a linear head.
 #[derive(Module, Debug)]
@@ -30,15 +30,23 @@ impl<B: Backbone> Classifier<B> {
         let bound = 1.0 / (num_features as f32).sqrt();
         let weight = uniform(num_features * num_classes, bound, seed);
         let bias = uniform(num_classes, bound, seed ^ 0x5bd1_e995);
-        classifier.with_head(weight, bias)
+        classifier.assign_head(weight, bias)
     }
 
-    /// The same backbone with these head weights: `weight` row-major `[num_classes, num_features]`, `bias`
-    /// `[num_classes]`. Other lengths leave that tensor as it is.
-    pub fn with_head(self, weight: Vec<f32>, bias: Vec<f32>) -> Self {
+    /// Replaces the head's values: `weight` row-major `[num_classes, num_features]`, `bias` `[num_classes]`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for other lengths.
+    pub fn with_head(self, weight: Vec<f32>, bias: Vec<f32>) -> Result<Self, TransferError> {
         let [features, classes] = self.head.weight.dims();
-        let mut weight = (weight.len() == features * classes).then_some(weight);
-        let mut bias = (bias.len() == classes).then_some(bias);
+        check_length("head weight", weight.len(), features * classes)?;
+        check_length("head bias", bias.len(), classes)?;
+        Ok(self.assign_head(weight, bias))
+    }
+
+    fn assign_head(self, weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let (mut weight, mut bias) = (Some(weight), Some(bias));
         let head = state_dict::assign(self.head, |name| match name {
             "weight" => weight.take(),
             "bias" => bias.take(),
@@ -53,6 +61,10 @@ impl<B: Backbone> Classifier<B> {
     }
 
     /// Activations in front of stage `start` to logits `[batch, num_classes]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Backbone::pool_stages`] for a stage that the backbone doesn't have.
     pub fn forward_from(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
         self.head.forward(self.backbone.pool_stages(start, x))
     }
@@ -60,6 +72,17 @@ impl<B: Backbone> Classifier<B> {
     /// Number of classes.
     pub fn num_classes(&self) -> usize {
         self.head.weight.dims()[1]
+    }
+}
+
+fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(), TransferError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(TransferError::WrongLength {
+            what,
+            found,
+            expected,
+        }),
     }
 }
 
@@ -78,5 +101,48 @@ impl Classifier<ResNet> {
             backbone: resnet,
             head,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rekindle_resnet::{ConvNet, ConvNetConfig};
+
+    use super::*;
+
+    #[test]
+    fn a_head_of_another_length_is_an_error() {
+        let device = Device::flex();
+        let classifier = || -> Classifier<ConvNet> {
+            let backbone = ConvNetConfig::new().with_width(4).init(&device);
+            Classifier::new(backbone, 3, 0, &device)
+        };
+        let fits = classifier()
+            .with_head(vec![0.5; 12], vec![0.25; 3])
+            .unwrap();
+        let weight = fits
+            .head
+            .weight
+            .val()
+            .into_data()
+            .iter::<f32>()
+            .collect::<Vec<_>>();
+        assert_eq!(weight, [0.5; 12]);
+        for (weight, bias) in [(11, 3), (13, 3), (12, 2), (0, 3), (12, 0)] {
+            let error = classifier()
+                .with_head(vec![0.5; weight], vec![0.25; bias])
+                .unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    TransferError::WrongLength {
+                        expected: 12 | 3,
+                        ..
+                    }
+                ),
+                "{weight} and {bias}: {error:?}"
+            );
+        }
     }
 }

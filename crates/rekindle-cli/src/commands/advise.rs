@@ -21,6 +21,7 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)
+        .load_options(command.weights.part.options())
         .observer(output.observer());
     if let Some(folder) = &command.cache {
         advise = advise.cache(folder);

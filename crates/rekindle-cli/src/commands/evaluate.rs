@@ -9,7 +9,9 @@ use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     checks::images(&command.data)?;
-    let model = Model::open(&command.model, &command.device.open()?)?;
+    let options = command.part.options();
+    let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
+    crate::weights::note(&model.found, &output);
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
     let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;

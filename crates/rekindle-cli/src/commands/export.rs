@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use rekindle::device::DeviceName;
 use rekindle::files::names::{escape, show};
 use rekindle::resnet::Pretrained;
-use rekindle::trainer::weights_file;
+use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
 
 use crate::arguments::{Export, Format, Output};
@@ -21,7 +21,20 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
     let weights = weights_file(&command.model)?;
     checks::different("the model itself", &command.out, &weights)?;
     let device: Device = DeviceName::Cpu.open()?;
-    let pretrained = Pretrained::open(weights, &device)?;
+    let options = command.part.options();
+    let pretrained = Pretrained::open_with(weights, &options, &device)?;
+    crate::weights::note(&pretrained.found, &output);
+    if let (true, Some(reason)) = (
+        pretrained.found.has_unusable_head,
+        &pretrained.found.headless,
+    ) {
+        return Err(TrainerError::UnusableWeights {
+            what: show(&command.model),
+            found: reason.clone(),
+            advice: "train a head with `rekindle train`, and export its run",
+        }
+        .into());
+    }
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
         Format::Safetensors => model.save(out, &info)?,

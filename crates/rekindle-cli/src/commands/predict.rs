@@ -7,7 +7,9 @@ use crate::console::{print, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
-    let model = Model::open(&command.model, &command.device.open()?)?;
+    let options = command.part.options();
+    let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
+    crate::weights::note(&model.found, &output);
     let images = image_files(&command.images)?;
     let mut outcome = Outcome::Done;
     model.predict(&images, |answer| {

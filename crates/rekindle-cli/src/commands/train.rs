@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
 use rekindle::resnet::Pretrained;
+use rekindle::resnet::weights::LoadOptions;
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::report::{Report, RunReport};
 use rekindle::trainer::{
@@ -43,6 +44,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         recipe,
         interrupt,
         pretrained,
+        options: command.weights.part.options(),
         data,
         folder,
         title,
@@ -69,6 +71,7 @@ struct Session {
     recipe: Recipe,
     interrupt: Interrupt,
     pretrained: Pretrained,
+    options: LoadOptions,
     data: TransferData,
     folder: PathBuf,
     title: String,
@@ -149,6 +152,7 @@ impl Session {
         if let Cache::Disk(folder) = &self.recipe.cache {
             recipe = recipe.cache(folder);
         }
+        let recipe = recipe.load_options(self.options.clone());
         let tuned = recipe.run(data, &self.pretrained.path)?;
         std::fs::create_dir_all(&directory).map_err(|error| Failure::Unwritable {
             path: show(&directory),

@@ -6,4 +6,5 @@ mod commands;
 mod folders;
 mod messages;
 mod outcomes;
+mod weights;
 mod workshop;

@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use burn_pack::{Bytes, DType, HEADER_SIZE, Header, Reader, Writer};
 
-use super::{ElementType, Format, NamedTensor, TensorOut, guarded};
+use super::{Contents, ElementType, Format, NamedTensor, TensorOut, guarded};
 use crate::Error;
-
-type Contents = (BTreeMap<String, NamedTensor>, BTreeMap<String, String>);
 
 pub(super) fn read(path: &Path) -> Result<Contents, Error> {
     check_header(path)?;
@@ -49,7 +47,11 @@ pub(super) fn read(path: &Path) -> Result<Contents, Error> {
             (name, tensor)
         })
         .collect();
-    Ok((tensors, metadata))
+    Ok(Contents {
+        tensors,
+        metadata,
+        ..Contents::default()
+    })
 }
 
 /// Writes tensors as burnpack, under the same names and with the same metadata as

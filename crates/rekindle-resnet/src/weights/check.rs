@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checkpoint;
-use crate::{Error, Mismatch, Misshapen};
+use crate::{Architecture, Error, Mismatch, Misshapen, ResNetConfig};
 
 /// What [`check`] lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,14 +34,7 @@ pub fn check(
         .map(|(name, shape)| (name.as_str(), shape.as_slice()))
         .collect();
 
-    let mut mismatch = Mismatch {
-        path: checkpoint.path.clone(),
-        missing: Vec::new(),
-        extra: Vec::new(),
-        misshapen: Vec::new(),
-        wrong_type: Vec::new(),
-        advice: String::new(),
-    };
+    let mut mismatch = Mismatch::of(&checkpoint.path);
     for (&name, &shape) in &expected {
         match checkpoint.tensors.get(name) {
             None => mismatch.missing.push(name.to_string()),
@@ -115,41 +108,14 @@ fn advice(checkpoint: &Checkpoint, mismatch: &Mismatch, expected: usize) -> Stri
 }
 
 impl Checkpoint {
-    /// The torchvision architecture whose names and shapes these are, where they are one's.
+    /// The torchvision architecture whose dimensions these names and shapes have, where they are one's.
     pub fn architecture(&self) -> Option<&'static str> {
-        let depths: Vec<usize> = (1..=4).map(|stage| self.depth(stage)).collect();
-        if self.shape("conv1.weight")?.first() != Some(&64) {
-            return None;
-        }
-        if self.shape("layer1.0.conv3.weight").is_none() {
-            return match depths[..] {
-                [2, 2, 2, 2] => Some("resnet18"),
-                [3, 4, 6, 3] => Some("resnet34"),
-                _ => None,
-            };
-        }
-        let [width, per_group, ..] = *self.shape("layer1.0.conv2.weight")? else {
-            return None;
-        };
-        match (&depths[..], width, per_group) {
-            ([3, 4, 6, 3], 64, 64) => Some("resnet50"),
-            ([3, 4, 23, 3], 64, 64) => Some("resnet101"),
-            ([3, 8, 36, 3], 64, 64) => Some("resnet152"),
-            ([3, 4, 6, 3], 128, 4) => Some("resnext50_32x4d"),
-            ([3, 4, 23, 3], 256, 8) => Some("resnext101_32x8d"),
-            ([3, 4, 23, 3], 256, 4) => Some("resnext101_64x4d"),
-            ([3, 4, 6, 3], 128, 128) => Some("wide_resnet50_2"),
-            ([3, 4, 23, 3], 128, 128) => Some("wide_resnet101_2"),
-            _ => None,
-        }
-    }
-
-    fn depth(&self, stage: usize) -> usize {
-        (0..)
-            .take_while(|block| {
-                self.tensors
-                    .contains_key(&format!("layer{stage}.{block}.conv1.weight"))
-            })
-            .count()
+        self.shape("conv1.weight")?;
+        let config = ResNetConfig::infer(self);
+        let same = |architecture: &Architecture| architecture.config().is_same_trunk(&config);
+        Architecture::ALL
+            .into_iter()
+            .find(same)
+            .map(Architecture::name)
     }
 }

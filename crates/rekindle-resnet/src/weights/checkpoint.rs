@@ -13,7 +13,9 @@ use crate::Error;
 /// tensor, so that a model is in memory once and not twice.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The tensors by torchvision's names, such as `layer1.0.conv1.weight`.
+    /// The tensors by their names. In what [`weights::read`](super::read) returns these are the file's, with the keys
+    /// that lead to each joined by dots (`state_dict.model.conv1.weight`); in what [`network`](Self::network)
+    /// returns they are torchvision's (`conv1.weight`).
     pub tensors: BTreeMap<String, NamedTensor>,
     /// Text that the file carries beside the tensors; see [`ModelInfo`](super::ModelInfo).
     pub metadata: BTreeMap<String, String>,
@@ -21,6 +23,8 @@ pub struct Checkpoint {
     pub format: Format,
     /// Where it was read from.
     pub path: PathBuf,
+    /// Python classes in the file that nobody here knows, whose objects were passed over.
+    pub(super) foreign: Vec<String>,
 }
 
 impl Checkpoint {
@@ -166,6 +170,10 @@ pub struct NamedTensor {
     path: Arc<Path>,
     format: Format,
     read: ReadBytes,
+    /// Storage and offset, where several names may share one.
+    pub(super) identity: Option<(Arc<str>, usize)>,
+    /// The Python class around it that nobody here knows.
+    pub(super) inside: Option<Arc<str>>,
 }
 
 impl NamedTensor {
@@ -184,10 +192,21 @@ impl NamedTensor {
             path,
             format,
             read: Arc::new(read),
+            identity: None,
+            inside: None,
         }
     }
 
-    /// The name under which the file holds it, before prefixes were taken off.
+    /// Zeros, for what a file leaves out and a network needs.
+    pub(super) fn zeros(name: String, shape: Vec<usize>, like: &Self) -> Self {
+        let bytes = 4 * shape.iter().product::<usize>();
+        let (path, format) = (Arc::clone(&like.path), like.format);
+        Self::new(name, shape, ElementType::F32, path, format, move || {
+            Ok(vec![0; bytes])
+        })
+    }
+
+    /// The name under which the file holds it: the keys that lead to it, joined by dots.
     pub fn name_in_file(&self) -> &str {
         &self.name
     }

@@ -4,14 +4,23 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Format, pickle_scan};
+use super::{Format, other_content, pytorch};
 use crate::Error;
 use crate::content::is_html;
 
 /// Reads the beginning of a file and names its format. The extension plays no part: checkpoints
 /// are renamed often, and `.pt`, `.pth` and `.bin` say nothing.
 pub(super) fn detect(path: &Path) -> Result<Format, Error> {
-    let mut file = File::open(path).map_err(Error::read(path))?;
+    let mut file = File::open(path).map_err(|error| {
+        other_content::annexed_link(path).unwrap_or_else(|| Error::read(path)(error))
+    })?;
+    if file.metadata().is_ok_and(|data| data.is_dir()) {
+        return Err(Error::NotWeights {
+            path: path.to_path_buf(),
+            found: "a folder".to_string(),
+            advice: "give a file inside it".to_string(),
+        });
+    }
     let mut head = Vec::with_capacity(HEAD);
     file.by_ref()
         .take(HEAD as u64)
@@ -28,11 +37,17 @@ pub(super) fn detect(path: &Path) -> Result<Format, Error> {
             path: path.to_path_buf(),
         });
     }
+    if let Some(error) = other_content::git_pointer(path, &head) {
+        return Err(error);
+    }
+    if let Some(error) = other_content::named(path, &head) {
+        return Err(error);
+    }
     if let Some(format) = by_magic(&head) {
         return Ok(format);
     }
     // A pickle of protocol 0 has no magic: it is one if it reads as one to its end.
-    if let Some(global) = pickle_scan::foreign_global_in(&mut head.as_slice()) {
+    if let Some(global) = pytorch::foreign_name_in(&head) {
         return Err(Error::ForeignCode {
             path: path.to_path_buf(),
             global,
@@ -45,6 +60,7 @@ pub(super) fn detect(path: &Path) -> Result<Format, Error> {
 }
 
 const HEAD: usize = 1024;
+/// A number of PyTorch's, behind what the protocol puts in front of it.
 const LEGACY_MAGIC: &[u8] = &[
     0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
@@ -62,9 +78,9 @@ fn by_magic(head: &[u8]) -> Option<Format> {
     }
     if head.first() == Some(&0x80) {
         return Some(
-            if head
-                .get(2..)
-                .is_some_and(|rest| rest.starts_with(LEGACY_MAGIC))
+            if head[..head.len().min(24)]
+                .windows(LEGACY_MAGIC.len())
+                .any(|window| window == LEGACY_MAGIC)
             {
                 Format::PytorchLegacy
             } else {

@@ -1,7 +1,7 @@
 //! Weights in and out, as named tensors.
 //!
-//! [`read`] opens a file of any known format and gives its tensors torchvision's names;
-//! [`check`] compares them with what a model expects; [`write_safetensors`] and
+//! [`read`] opens a file of any known format and lists its tensors; [`Checkpoint::network`] finds the ResNet among
+//! them and gives it torchvision's names; [`check`] compares them with what a model expects; [`write_safetensors`] and
 //! [`write_burnpack`] write them. [`ResNet::save_onnx`](crate::ResNet::save_onnx) writes a network
 //! with its weights as ONNX.
 //!
@@ -22,15 +22,21 @@ mod burnpack;
 mod check;
 mod checkpoint;
 mod format;
+mod head;
 mod info;
-mod names;
+mod layout;
+mod network;
 mod onnx;
-mod pickle_scan;
+mod other_content;
+mod pickle;
+mod python_names;
 mod pytorch;
 mod safetensors;
+mod storages;
+mod strided;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -41,30 +47,31 @@ pub use burnpack::write_burnpack;
 pub use check::{CheckOptions, check};
 pub use checkpoint::{Checkpoint, ElementType, Format, NamedTensor};
 pub use info::ModelInfo;
+pub use network::{Candidate, LeftOut, LoadOptions, Network, NetworkSource};
 pub use onnx::ONNX_OPSET;
 pub use write::{TensorOut, write_safetensors};
 
 /// Opens a file of weights: PyTorch `.pth` (zip or legacy), safetensors or burnpack, told apart by
 /// its contents. Names and shapes are read now, data when it is asked for.
 ///
-/// State dicts under `state_dict`, `model_state_dict` or `model`, and names with prefixes such as
-/// `module.` or `backbone.`, come out under torchvision's names. Nothing in a pickle is run.
+/// Names are the file's, with the keys of nested dictionaries in front: `state_dict.module.conv1.weight`. Nothing in a
+/// pickle is run; objects of unknown Python classes are passed over.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::EmptyFile`], [`Error::HtmlInsteadOfWeights`],
-/// [`Error::UnknownFormat`], [`Error::Truncated`], [`Error::Corrupt`], [`Error::ForeignCode`],
+/// [`Error::Read`], [`Error::EmptyFile`], [`Error::HtmlInsteadOfWeights`], [`Error::GitPointer`],
+/// [`Error::NotWeights`], [`Error::UnknownFormat`], [`Error::Truncated`], [`Error::Corrupt`], [`Error::ForeignCode`],
 /// [`Error::NoTensors`], [`Error::DuplicateTensor`].
 pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
     let path = path.as_ref();
     let format = format::detect(path)?;
-    let (tensors, metadata) = match format {
+    let contents = match format {
         Format::PytorchZip | Format::PytorchLegacy | Format::PytorchPickle => {
-            (pytorch::read(path, format)?, BTreeMap::new())
+            pytorch::read(path, format)?
         }
         Format::Safetensors => safetensors::read(path)?,
         Format::Burnpack => burnpack::read(path)?,
     };
-    finish(path, format, tensors, metadata)
+    finish(path, format, contents)
 }
 
 /// Reads safetensors that are in memory already, where there are no files, such as in a browser. `name` stands for
@@ -80,31 +87,37 @@ pub fn read_safetensors_bytes(name: &str, bytes: Vec<u8>) -> Result<Checkpoint, 
             path: path.to_path_buf(),
         });
     }
-    let (tensors, metadata) = safetensors::read_from(path, Box::new(Cursor::new(bytes)), size)?;
-    finish(path, Format::Safetensors, tensors, metadata)
+    let contents = safetensors::read_from(path, Box::new(Cursor::new(bytes)), size)?;
+    finish(path, Format::Safetensors, contents)
 }
 
-fn finish(
-    path: &Path,
-    format: Format,
+/// All that a reader finds in a file.
+#[derive(Default)]
+struct Contents {
     tensors: BTreeMap<String, NamedTensor>,
     metadata: BTreeMap<String, String>,
-) -> Result<Checkpoint, Error> {
-    let tensors = names::standardise(path, tensors)?;
-    if tensors.is_empty() {
+    /// Python classes that nobody here knows.
+    foreign: BTreeSet<String>,
+    /// Buffers that a pickled module doesn't save in its state dict.
+    transient: HashSet<String>,
+}
+
+fn finish(path: &Path, format: Format, contents: Contents) -> Result<Checkpoint, Error> {
+    if contents.tensors.is_empty() {
         return Err(Error::NoTensors {
             path: path.to_path_buf(),
         });
     }
     Ok(Checkpoint {
-        tensors,
-        metadata,
+        tensors: contents.tensors,
+        metadata: contents.metadata,
         format,
         path: path.to_path_buf(),
+        foreign: contents.foreign.into_iter().collect(),
     })
 }
 
-/// Runs a parser from another crate on a file that may be hostile: its panic becomes an error.
+/// Runs a parser on a file that may be hostile: a panic becomes an error.
 fn guarded<T>(
     path: &Path,
     format: Format,

@@ -10,10 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{ElementType, Format, NamedTensor};
+use super::{Contents, ElementType, Format, NamedTensor};
 use crate::Error;
-
-type Contents = (BTreeMap<String, NamedTensor>, BTreeMap<String, String>);
 
 pub(super) fn read(path: &Path) -> Result<Contents, Error> {
     let file = File::open(path).map_err(Error::read(path))?;
@@ -67,7 +65,11 @@ pub(super) fn read_from(
             (name, tensor)
         })
         .collect();
-    Ok((tensors, header.metadata))
+    Ok(Contents {
+        tensors,
+        metadata: header.metadata,
+        ..Contents::default()
+    })
 }
 
 /// As the safetensors reference implementation bounds it.

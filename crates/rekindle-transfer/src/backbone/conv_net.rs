@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use rekindle_resnet::ConvNet;
 
-use super::Backbone;
+use super::{Backbone, existing};
 
 /// Stages beyond the fourth have no name of their own and belong to it.
 const STAGES: [&str; 4] = ["block1", "block2", "block3", "block4"];
@@ -19,7 +19,8 @@ impl Backbone for ConvNet {
 
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
         let is_whole = end == self.stage_names().len();
-        self.forward_blocks(start, if is_whole { self.blocks.len() } else { end }, x)
+        let end = if is_whole { self.blocks.len() } else { end };
+        existing(self.forward_blocks(start, end, x))
     }
 
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {

@@ -23,6 +23,10 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// Runs one stage by its index in [`stage_names`](Self::stage_names).
     ///
     /// Stage 0 takes images `[batch, channels, height, width]`; the others what the stage before gives.
+    ///
+    /// # Panics
+    ///
+    /// For a stage that the backbone doesn't have, like an index beyond a slice.
     fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4>;
 
     /// The last stage's activations `[batch, channels, height, width]` to features
@@ -36,12 +40,20 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     fn stage_of(&self, path: &str) -> usize;
 
     /// Runs the stages from `start` (inclusive) to `end` (exclusive).
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_stage`](Self::forward_stage).
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
         (start..end).fold(x, |x, stage| self.forward_stage(stage, x))
     }
 
     /// Runs the stages from `start` on, and pools: what stage `start` takes to features
     /// `[batch, num_features]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_stage`](Self::forward_stage).
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
         self.pool(self.forward_stages(start, self.stage_names().len(), x))
     }
@@ -72,4 +84,9 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     fn head_name(&self) -> &'static str {
         "fc"
     }
+}
+
+/// The result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
+fn existing<T>(result: Result<T, rekindle_resnet::Error>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }

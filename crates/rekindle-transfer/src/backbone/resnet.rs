@@ -5,9 +5,9 @@ use burn::prelude::*;
 use rekindle_resnet::QuantizedStages;
 use rekindle_resnet::{ResNet, STAGES};
 
-use super::Backbone;
 #[cfg(feature = "kernels")]
 use super::QuantizedPrefix;
+use super::{Backbone, existing};
 #[cfg(feature = "kernels")]
 use crate::TransferError;
 
@@ -17,15 +17,15 @@ impl Backbone for ResNet {
     }
 
     fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
-        ResNet::forward_stage(self, stage, x)
+        existing(ResNet::forward_stage(self, stage, x))
     }
 
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
-        ResNet::forward_stages(self, start..end, x)
+        existing(ResNet::forward_stages(self, start..end, x))
     }
 
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
-        ResNet::pool_stages(self, start, x)
+        existing(ResNet::pool_stages(self, start, x))
     }
 
     fn pool(&self, x: Tensor<4>) -> Tensor<2> {
