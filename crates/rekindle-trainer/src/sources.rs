@@ -55,8 +55,6 @@ pub(crate) fn feeds<B: Backbone>(
 
     let part = FrozenPart {
         prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
-        cut: names[frozen - 1].to_string(),
-        weights: trainer.source.sha256.clone(),
         device: trainer.device.clone(),
     };
     let mut keep = |dataset, count: usize, phase: &str| {
