@@ -12,7 +12,7 @@ use rekindle::resnet::{Architecture, STAGES};
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
-use rekindle::transfer::{Classifier, Strategy};
+use rekindle::transfer::{Classifier, Entry, Strategy};
 
 const BATCH: usize = 4;
 
@@ -64,13 +64,13 @@ fn learner(
     let plan = strategy
         .plan(&STAGES, 0)
         .expect("layer3 is a stage of every ResNet");
-    Learner::new(classifier, plan, &Recipe::tutorial(), &device)
+    Learner::new(classifier, plan, &Recipe::tutorial(), &device).expect("a plan that fits")
 }
 
 fn batch() -> Batch {
     Batch {
         x: images(&Device::flex()),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels: (0..BATCH).collect(),
             ..Targets::default()

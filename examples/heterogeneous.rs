@@ -144,7 +144,7 @@ impl Mnist {
         let device = Device::flex();
         let pretrained = Pretrained::open(&arguments.weights, &device)?;
         let stages = pretrained.model.stage_names().len();
-        let prefix = FrozenPrefix::new(&pretrained.model, stages);
+        let prefix = FrozenPrefix::new(&pretrained.model, stages)?;
         let digits = Digits::read(&arguments.mnist, "t10k")?;
         let count = arguments.digits.min(digits.labels.len() / 2);
         let rows: Vec<usize> = (0..2 * count).collect();

@@ -23,7 +23,7 @@ use rekindle::resnet::{Architecture, Preprocess, ResNet, STAGES};
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe, train_pipeline};
-use rekindle::transfer::{Backbone, Classifier, FrozenPrefix, Strategy};
+use rekindle::transfer::{Backbone, Classifier, Entry, FrozenPrefix, Strategy};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -131,7 +131,7 @@ fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
     let images = images(arguments.batch, device);
     let prefix = match arguments.quantize {
         true => FrozenPrefix::quantized(&model, STAGES.len(), std::slice::from_ref(&images))?,
-        false => FrozenPrefix::new(&model, STAGES.len()),
+        false => FrozenPrefix::new(&model, STAGES.len())?,
     };
     let run = |model: &ResNet| -> Result<(), Failure> {
         let output = match (arguments.mode, &model.fc) {
@@ -159,10 +159,10 @@ fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f6
     let backbone = with_kernels(backbone, arguments);
     let classifier = Classifier::new(backbone, 1000, 0, device);
     let plan = strategy.plan(classifier.backbone.stage_names(), 0)?;
-    let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device);
+    let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device)?;
     let batch = Batch {
         x: images(arguments.batch, device),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels: (0..arguments.batch)
                 .map(|image| image * 37 % 1000)

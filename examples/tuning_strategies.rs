@@ -114,7 +114,7 @@ impl Way {
                 Plan::adapters(stages.len())
             }
         };
-        Ok(Learner::new(classifier, plan, recipe, device))
+        Ok(Learner::new(classifier, plan, recipe, device)?)
     }
 }
 

@@ -108,20 +108,14 @@ fn images(folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn feature_cache(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let key = CacheKey {
-        weights: String::new(),
-        cut: String::new(),
-        transform: String::new(),
-        seed: 0,
-    };
+    let key = CacheKey::from_parts("", "");
     let made = folder.join("made");
     let shards = made.join(key.digest());
     let mut cache = FeatureCache::open(&made, key)?;
     for (image, values) in [("a", [1.0, 2.0]), ("b", [3.0, 4.0])] {
         let row = Row {
-            image: image.into(),
-            stamp: "1".into(),
-            view: 0,
+            content: image.into(),
+            draw: None,
         };
         cache.insert(row, &[2], &values)?;
     }

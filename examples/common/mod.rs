@@ -119,7 +119,7 @@ impl Network {
 pub fn compute(weights: &Path, path: &Path, device: &Device) -> Result<Images, Failure> {
     let pretrained = Pretrained::open(weights, device)?;
     let stages = pretrained.model.stage_names().len();
-    let prefix = FrozenPrefix::new(&pretrained.model, stages);
+    let prefix = FrozenPrefix::new(&pretrained.model, stages)?;
     let folder = ImageFolder::open(path)?;
     let dataset = ImageDataset::new(&folder, eval_pipeline(&pretrained.preprocess))?;
     let loader = Loader::new(dataset)

@@ -130,7 +130,7 @@ fn adapt(
         },
         ..Recipe::tutorial()
     };
-    let mut learner = Learner::new(classifier, Plan::frozen(4, 0), &recipe, &device);
+    let mut learner = Learner::new(classifier, Plan::frozen(4, 0), &recipe, &device)?;
     let widths = [arguments.width, 10];
     let mut alignment = DomainAlignment::new(
         objective.clone(),

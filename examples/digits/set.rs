@@ -10,6 +10,7 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
+use rekindle::transfer::Entry;
 
 use crate::Failure;
 
@@ -103,7 +104,7 @@ impl Digits {
         let shape = [rows.len(), 1, SIZE, SIZE];
         Batch {
             x: Tensor::from_data(TensorData::new(values, shape), device),
-            start: 0,
+            start: Entry::IMAGES,
             targets: Targets {
                 labels: rows.iter().map(|row| self.labels[*row]).collect(),
                 ..Targets::default()

@@ -200,7 +200,7 @@ fn fine_tuned(
         optimizer: Optimizer::AdamW { weight_decay: 1e-4 },
         ..Recipe::tutorial()
     };
-    let mut learner = Learner::new(net, Plan::frozen(4, 0), &recipe, &device);
+    let mut learner = Learner::new(net, Plan::frozen(4, 0), &recipe, &device)?;
     for step in 0..arguments.tuning {
         let any = |_| labelled[draws.random_range(0..labelled.len())];
         let rows: Vec<usize> = (0..50).map(any).collect();

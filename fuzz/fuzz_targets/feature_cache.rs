@@ -8,12 +8,7 @@ use rekindle_fuzz::{folder, only_own_panics};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
-    let key = CacheKey {
-        weights: String::new(),
-        cut: String::new(),
-        transform: String::new(),
-        seed: 0,
-    };
+    let key = CacheKey::from_parts("", "");
     let shards = folder().join(key.digest());
     fs::create_dir_all(&shards).expect("a folder can be made");
     fs::write(shards.join("000000.safetensors"), bytes).expect("a file can be written");
@@ -21,9 +16,8 @@ fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
         return;
     };
     let row = Row {
-        image: "a".into(),
-        stamp: "1".into(),
-        view: 0,
+        content: "a".into(),
+        draw: None,
     };
     let length: usize = cache.row_shape().iter().product();
     if let Ok(Some(values)) = cache.get(&row) {

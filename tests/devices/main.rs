@@ -13,7 +13,7 @@ use rekindle::resnet::{Architecture, ResNet, state_dict};
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
-use rekindle::transfer::{Backbone, Classifier, Strategy};
+use rekindle::transfer::{Backbone, Classifier, Entry, Strategy};
 
 const CLASSES: usize = 3;
 const IMAGES: usize = 4;
@@ -51,7 +51,7 @@ fn batch(device: &Device) -> Batch {
     let data = TensorData::new(values, [IMAGES, 3, SIZE, SIZE]);
     Batch {
         x: Tensor::from_data(data, device),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels: (0..IMAGES).map(|image| image % CLASSES).collect(),
             ..Targets::default()
@@ -91,7 +91,7 @@ fn learner(device: &Device) -> Learner<ResNet> {
     let classifier = classifier(device);
     let stages = classifier.backbone.stage_names();
     let plan = Strategy::fine_tuning().plan(stages, 0).unwrap();
-    Learner::new(classifier, plan, &Recipe::tutorial(), device)
+    Learner::new(classifier, plan, &Recipe::tutorial(), device).unwrap()
 }
 
 /// The loss of each of three steps, and all tensors behind them.
@@ -165,7 +165,7 @@ fn a_batch_is_shared_with_another_device() {
                 &Recipe::tutorial(),
                 &cpu(),
             );
-            let mut learner = learner.with_devices(devices);
+            let mut learner = learner.unwrap().with_devices(devices).unwrap();
             let outcome = learner.train_batch(&batch(&cpu()), 0.1).unwrap();
             (
                 outcome.loss,

@@ -162,6 +162,9 @@ pub struct Train {
     /// Goes on with the interrupted runs in --out
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Resumes also where labels, classes or the list of pictures are not those that a run began with
+    #[arg(long, requires = "resume")]
+    pub accept_changed_data: bool,
     /// Title of the runs [default: the data's name]
     #[arg(long, value_parser = words)]
     pub title: Option<String>,

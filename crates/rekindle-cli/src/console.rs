@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::files::names::printable;
 use rekindle::imagefolder::Layout;
-use rekindle::trainer::{Progress, ProgressMode, TransferData};
+use rekindle::trainer::{Event, Observer, Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
 use crate::arguments::Output;
@@ -46,13 +46,12 @@ impl Output {
         }
     }
 
-    /// Shows a run's events.
-    pub fn observer(&self) -> Progress<'static> {
-        Progress::new(if self.quiet {
-            ProgressMode::Silent
-        } else {
-            ProgressMode::Auto
-        })
+    /// Shows a run's events; of a quiet one its warnings.
+    pub fn observer(&self) -> Box<dyn Observer> {
+        if self.quiet {
+            return Box::new(Warnings);
+        }
+        Box::new(Progress::new(ProgressMode::Auto))
     }
 
     /// A bar over so many items, on a terminal.
@@ -69,6 +68,17 @@ impl Output {
         }
         bar.set_prefix(what.to_string());
         bar
+    }
+}
+
+/// Prints warnings and nothing else.
+struct Warnings;
+
+impl Observer for Warnings {
+    fn on_event(&mut self, event: &Event) {
+        if let Event::Warning { message } = event {
+            eprintln!("warning: {message}");
+        }
     }
 }
 

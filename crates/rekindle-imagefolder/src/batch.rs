@@ -6,6 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 
+use crate::content::ContentHash;
+
 /// Images that share a size, in the computer's memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostBatch {
@@ -23,6 +25,9 @@ pub struct HostBatch {
     pub soft_targets: Option<Vec<f32>>,
     /// Weight of each image, where the dataset has weights.
     pub weights: Option<Vec<f32>>,
+    /// What each image was decoded from, where the loader was asked to
+    /// [hash it](crate::Loader::hash_contents).
+    pub contents: Option<Vec<ContentHash>>,
     /// The batch's number in its epoch, from zero.
     pub number: usize,
     /// Images that were left out because their files are bad: of this batch, and of batches before it that did not come

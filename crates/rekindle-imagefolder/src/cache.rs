@@ -1,15 +1,20 @@
 //! Decoded images kept in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use image::RgbImage;
+
+use crate::content::ContentHash;
 
 /// Keeps decoded images until `limit` bytes are used, and those it has for good: over a whole
 /// epoch every image is asked for once, so evicting one for another could only lose.
 #[derive(Debug)]
 pub(crate) struct DecodedCache {
     limit: usize,
+    /// Somebody asked for the content of these images, so that their files are hashed as they are decoded.
+    hashes: AtomicBool,
     held: Mutex<Held>,
 }
 
@@ -18,25 +23,55 @@ struct Held {
     bytes: usize,
     /// An image was turned down for want of room.
     full: bool,
-    images: HashMap<usize, Arc<RgbImage>>,
+    images: HashMap<usize, Decoded>,
+}
+
+/// An image, and the hash of the bytes that it was decoded from, where they were hashed.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoded {
+    pub(crate) image: Arc<RgbImage>,
+    pub(crate) content: Option<ContentHash>,
 }
 
 impl DecodedCache {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
+            hashes: AtomicBool::new(false),
             held: Mutex::default(),
         }
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<Arc<RgbImage>> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.images.get(&index).cloned()
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn offer(&self, index: usize, image: &Arc<RgbImage>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = held.bytes + image.as_raw().len();
+    pub(crate) fn get(&self, index: usize) -> Option<Decoded> {
+        self.held().images.get(&index).cloned()
+    }
+
+    /// Whether files are to be hashed as they are decoded.
+    pub(crate) fn wants_hashes(&self) -> bool {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    /// The hash of what a held image was decoded from. One that was decoded before anybody asked is let go, since the
+    /// file may have changed meanwhile.
+    pub(crate) fn content(&self, index: usize) -> Option<ContentHash> {
+        self.hashes.store(true, Ordering::Relaxed);
+        let mut held = self.held();
+        let found = held.images.get(&index)?.content;
+        if found.is_none()
+            && let Some(decoded) = held.images.remove(&index)
+        {
+            held.bytes -= decoded.image.as_raw().len();
+        }
+        found
+    }
+
+    pub(crate) fn offer(&self, index: usize, decoded: &Decoded) {
+        let mut held = self.held();
+        let bytes = held.bytes + decoded.image.as_raw().len();
         if held.images.contains_key(&index) {
             return;
         }
@@ -45,12 +80,12 @@ impl DecodedCache {
             return;
         }
         held.bytes = bytes;
-        held.images.insert(index, Arc::clone(image));
+        held.images.insert(index, decoded.clone());
     }
 
     /// Whether the image is not held, and the cache is full.
     pub(crate) fn is_closed_to(&self, index: usize) -> bool {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held();
         held.full && !held.images.contains_key(&index)
     }
 
@@ -60,9 +95,6 @@ impl DecodedCache {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
+        self.held().bytes
     }
 }

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::data::dataset::{Dataset, DatasetError};
 use image::RgbImage;
+use rayon::prelude::*;
+use serde::Serialize;
 
-use crate::cache::DecodedCache;
-use crate::decode::{DecodeOptions, Need, Place, decode_file, decode_part};
+use crate::cache::{Decoded, DecodedCache};
+use crate::content::ContentHash;
+use crate::decode::{DecodeOptions, Need, Place, decode_bytes, decode_part_of_bytes, read};
 use crate::error::Error;
 use crate::folder::ImageFolder;
 use crate::rng::SampleRng;
@@ -22,7 +25,7 @@ type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
 /// Where the pixels come from.
 #[derive(Clone)]
 enum Source {
-    Files(Vec<PathBuf>),
+    Files { root: PathBuf, paths: Vec<PathBuf> },
     Memory(Vec<Arc<RgbImage>>),
     Drawn(Draw),
 }
@@ -53,6 +56,24 @@ pub struct ImageDataset {
     epoch: AtomicU64,
 }
 
+/// Counts changes to what decoding and transforms make of the same bytes between two versions.
+const RENDERING_REVISION: u32 = 1;
+
+/// How an [`ImageDataset`] shows its images: equal renderings of equal content are equal images.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rendering<'a> {
+    /// The transforms.
+    pub pipeline: &'a Pipeline,
+    /// How files are decoded.
+    pub decode: DecodeOptions,
+    /// Whether a JPEG may be decoded at a fraction of its size.
+    pub reduced_scale: bool,
+    /// The version of this crate, whose decoders and transforms they are.
+    pub version: &'static str,
+    /// Tells apart what one version did before and after a change.
+    pub revision: u32,
+}
+
 /// What [`Dataset::get`] gives.
 #[derive(Debug, Clone)]
 pub struct ImageItem {
@@ -77,8 +98,9 @@ impl ImageDataset {
             .map(|sample| sample.path.clone())
             .collect();
         let labels = folder.samples().iter().map(|sample| sample.label).collect();
+        let root = folder.root().to_path_buf();
         Self::build(
-            Source::Files(paths),
+            Source::Files { root, paths },
             labels,
             folder.classes().to_vec(),
             pipeline,
@@ -272,8 +294,62 @@ impl ImageDataset {
     /// The file of an image; `None` for images that never were files, and beyond the end.
     pub fn path(&self, index: usize) -> Option<&Path> {
         match &self.source {
-            Source::Files(paths) => paths.get(index).map(PathBuf::as_path),
+            Source::Files { paths, .. } => paths.get(index).map(PathBuf::as_path),
             Source::Memory(_) | Source::Drawn(_) => None,
+        }
+    }
+
+    /// The file of an image from the folder on that was scanned, the same wherever the folder lies; `None` as in
+    /// [`path`](Self::path).
+    pub fn relative_path(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Files { root, paths } => {
+                let path = paths.get(index)?;
+                Some(path.strip_prefix(root).unwrap_or(path))
+            }
+            Source::Memory(_) | Source::Drawn(_) => None,
+        }
+    }
+
+    /// Hashes what an image is decoded from: its file, or its size and pixels where there is no file. Of an image that
+    /// is held in memory, the file as it was when it was decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], and those of drawing.
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn content(&self, index: usize) -> Result<ContentHash, Error> {
+        if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.content(index)) {
+            return Ok(hash);
+        }
+        match &self.source {
+            Source::Files { paths, .. } => Ok(ContentHash::of(&read(&paths[index])?)),
+            Source::Memory(images) => Ok(ContentHash::of_pixels(&images[index])),
+            Source::Drawn(_) => Ok(ContentHash::of_pixels(&self.decode(index)?.image)),
+        }
+    }
+
+    /// The [`content`](Self::content) of every image, in order, on all processors.
+    pub fn contents(&self) -> Vec<Result<ContentHash, Error>> {
+        let indices = 0..self.len();
+        indices
+            .into_par_iter()
+            .map(|index| self.content(index))
+            .collect()
+    }
+
+    /// Everything that decides how an image looks besides its content and, where the pipeline
+    /// [is random](Pipeline::is_random), seed, epoch, index and view.
+    pub fn rendering(&self) -> Rendering<'_> {
+        Rendering {
+            pipeline: &self.pipeline,
+            decode: self.decode,
+            reduced_scale: self.may_reduce() && self.pipeline.is_random(),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: RENDERING_REVISION,
         }
     }
 
@@ -292,18 +368,43 @@ impl ImageDataset {
     ///
     /// If `index >= len()`.
     pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, Error> {
-        if let Some(image) = self.cache.as_ref().and_then(|cache| cache.get(index)) {
-            return Ok(image);
+        Ok(self.decode(index)?.image)
+    }
+
+    /// The decoded image, and what it was decoded from where the cache wants to know.
+    fn decode(&self, index: usize) -> Result<Decoded, Error> {
+        if let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(index)) {
+            return Ok(held);
         }
-        let image = match &self.source {
-            Source::Memory(images) => return Ok(Arc::clone(&images[index])),
-            Source::Files(paths) => Arc::new(decode_file(&paths[index], &self.decode)?),
-            Source::Drawn(draw) => Arc::new(draw(index)?),
+        let (image, content) = match &self.source {
+            Source::Memory(images) => {
+                return Ok(Decoded {
+                    image: Arc::clone(&images[index]),
+                    content: None,
+                });
+            }
+            Source::Files { paths, .. } => {
+                let path = &paths[index];
+                let bytes = read(path)?;
+                let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
+                let content = is_hashed.then(|| ContentHash::of(&bytes));
+                (decode_bytes(path, &bytes, &self.decode)?, content)
+            }
+            Source::Drawn(draw) => {
+                let image = draw(index)?;
+                let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
+                let content = is_hashed.then(|| ContentHash::of_pixels(&image));
+                (image, content)
+            }
+        };
+        let decoded = Decoded {
+            image: Arc::new(image),
+            content,
         };
         if let Some(cache) = &self.cache {
-            cache.offer(index, &image);
+            cache.offer(index, &decoded);
         }
-        Ok(image)
+        Ok(decoded)
     }
 
     /// The image through the pipeline. The result is a function of the arguments alone.
@@ -323,9 +424,10 @@ impl ImageDataset {
         view: u64,
     ) -> Result<FloatImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
-        self.with_pixels(index, &mut rng, |start, pixels, place, rng| {
+        let apply = |start, pixels: &_, place, rng: &mut _| {
             self.pipeline.apply_from(start, pixels, place, rng)
-        })
+        };
+        Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
     }
 
     /// As [`render`](Self::render), without normalisation: what to show to people.
@@ -345,23 +447,27 @@ impl ImageDataset {
         view: u64,
     ) -> Result<RgbImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
-        self.with_pixels(index, &mut rng, |start, pixels, place, rng| {
+        let apply = |start, pixels: &_, place, rng: &mut _| {
             self.pipeline
                 .apply_to_pixels_from(start, pixels, place, rng)
-        })
+        };
+        Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
     }
 
-    /// As [`render`](Self::render), straight into a batch's buffer.
+    /// As [`render`](Self::render), straight into a batch's buffer; where `hash` is set, with the hash of what was decoded.
     pub(crate) fn render_into(
         &self,
         index: usize,
         rng: &mut SampleRng,
+        hash: bool,
         out: &mut [f32],
-    ) -> Result<(), Error> {
-        self.with_pixels(index, rng, |start, pixels, place, rng| {
+    ) -> Result<Option<ContentHash>, Error> {
+        let apply = |start, pixels: &_, place, rng: &mut _| {
             self.pipeline
                 .apply_into_from(start, pixels, place, rng, out)
-        })?
+        };
+        let (applied, content) = self.with_pixels(index, rng, hash, apply)?;
+        applied.map(|()| content)
     }
 
     /// Draws how the pipeline begins, and gives at least the pixels that this needs.
@@ -369,33 +475,57 @@ impl ImageDataset {
         &self,
         index: usize,
         rng: &mut SampleRng,
+        hash: bool,
         go_on: impl FnOnce(Start, &RgbImage, Place, &mut SampleRng) -> T,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Option<ContentHash>), Error> {
         let Some(path) = self.path_to_decode_in_part(index) else {
-            let image = self.decoded(index)?;
+            let (image, content) = match hash {
+                true => self.hashed(index)?,
+                false => (self.decode(index)?.image, None),
+            };
             let start = self.pipeline.start(image.width(), image.height(), rng);
-            return Ok(go_on(start, &image, Place::WHOLE, rng));
+            return Ok((go_on(start, &image, Place::WHOLE, rng), content));
         };
+        let bytes = read(path)?;
+        let content = hash.then(|| ContentHash::of(&bytes));
         // What is in the cache must not decide about what an image looks like.
-        let may_reduce = self.decode.reduced_scale && self.cache.is_none();
+        let may_reduce = self.may_reduce();
         let mut begun = None;
-        let (pixels, place) = decode_part(path, &self.decode, &mut |width, height| {
-            let start = begun.get_or_insert_with(|| self.pipeline.start(width, height, rng));
-            Need {
-                scale: if may_reduce { start.need.scale } else { 1 },
-                ..start.need
-            }
-        })?;
+        let (pixels, place) =
+            decode_part_of_bytes(path, &bytes, &self.decode, &mut |width, height| {
+                let start = begun.get_or_insert_with(|| self.pipeline.start(width, height, rng));
+                Need {
+                    scale: if may_reduce { start.need.scale } else { 1 },
+                    ..start.need
+                }
+            })?;
         let start =
             begun.unwrap_or_else(|| self.pipeline.start(pixels.width(), pixels.height(), rng));
-        Ok(go_on(start, &pixels, place, rng))
+        Ok((go_on(start, &pixels, place, rng), content))
+    }
+
+    /// The decoded image and the hash of what it was decoded from.
+    fn hashed(&self, index: usize) -> Result<(Arc<RgbImage>, Option<ContentHash>), Error> {
+        // Has the cache hash what it is going to hold, and let go of what it holds unhashed.
+        let held = self.cache.as_ref().and_then(|cache| cache.content(index));
+        let decoded = self.decode(index)?;
+        let content = held.or(decoded.content);
+        let content = content.unwrap_or_else(|| ContentHash::of_pixels(&decoded.image));
+        Ok((decoded.image, Some(content)))
+    }
+
+    /// Whether a JPEG may be decoded at a fraction of its size.
+    fn may_reduce(&self) -> bool {
+        self.decode.reduced_scale && self.cache.is_none()
     }
 
     /// The file of an image that is not in memory and is not going to be.
     fn path_to_decode_in_part(&self, index: usize) -> Option<&Path> {
         match (&self.source, &self.cache) {
-            (Source::Files(paths), None) => Some(&paths[index]),
-            (Source::Files(paths), Some(cache)) if cache.is_closed_to(index) => Some(&paths[index]),
+            (Source::Files { paths, .. }, None) => Some(&paths[index]),
+            (Source::Files { paths, .. }, Some(cache)) if cache.is_closed_to(index) => {
+                Some(&paths[index])
+            }
             _ => None,
         }
     }

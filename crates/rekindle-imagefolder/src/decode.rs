@@ -110,21 +110,8 @@ pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Resul
     decode_part_of_bytes(path, bytes, options, whole).map(|(pixels, _)| pixels)
 }
 
-/// Decodes at least what `need` asks for when it hears the image's width and height; it may be
-/// asked more than once, or not at all if everything is decoded.
-///
-/// # Errors
-///
-/// As [`decode_file`].
-pub(crate) fn decode_part(
-    path: &Path,
-    options: &DecodeOptions,
-    need: &mut dyn FnMut(u32, u32) -> Need,
-) -> Result<(RgbImage, Place), Error> {
-    decode_part_of_bytes(path, &read(path)?, options, need)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// A file's bytes.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| {
         let path = path.to_path_buf();
         match Pointer::behind_link(&path) {
@@ -134,7 +121,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn decode_part_of_bytes(
+/// Decodes at least what `need` asks for when it hears the image's width and height; it may be
+/// asked more than once, or not at all if everything is decoded.
+///
+/// # Errors
+///
+/// As [`decode_file`].
+pub(crate) fn decode_part_of_bytes(
     path: &Path,
     bytes: &[u8],
     options: &DecodeOptions,

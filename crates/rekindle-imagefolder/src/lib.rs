@@ -34,6 +34,7 @@
 mod batch;
 mod cache;
 mod caption;
+mod content;
 mod dataset;
 mod decode;
 mod error;
@@ -58,7 +59,8 @@ mod verify;
 pub use burn;
 
 pub use batch::{HostBatch, ImageBatch, Skipped};
-pub use dataset::{ImageDataset, ImageItem};
+pub use content::ContentHash;
+pub use dataset::{ImageDataset, ImageItem, Rendering};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};

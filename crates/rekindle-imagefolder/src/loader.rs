@@ -49,6 +49,7 @@ pub struct Loader {
     drop_last: bool,
     mix: Option<Mix>,
     on_bad_file: OnBadFile,
+    hash_contents: bool,
     skipped: Arc<Mutex<Vec<Skipped>>>,
 }
 
@@ -68,6 +69,7 @@ impl Loader {
             drop_last: false,
             mix: None,
             on_bad_file: OnBadFile::Fail,
+            hash_contents: false,
             skipped: Arc::default(),
         }
     }
@@ -129,6 +131,12 @@ impl Loader {
     /// What to do about files that cannot be decoded.
     pub fn on_bad_file(mut self, policy: OnBadFile) -> Self {
         self.on_bad_file = policy;
+        self
+    }
+
+    /// Gives each batch the hash of what every image was decoded from, from the same reading of the file (default: no).
+    pub fn hash_contents(mut self, yes: bool) -> Self {
+        self.hash_contents = yes;
         self
     }
 
@@ -234,6 +242,7 @@ impl Loader {
             view: self.view,
             mix: self.mix,
             on_bad_file: self.on_bad_file,
+            hash_contents: self.hash_contents,
         })
     }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) view: u64,
     pub(crate) mix: Option<Mix>,
     pub(crate) on_bad_file: OnBadFile,
+    pub(crate) hash_contents: bool,
 }
 
 impl Plan {
@@ -72,6 +73,7 @@ impl Plan {
         let mut images = Vec::with_capacity(wanted.len() * length);
         let mut indices = Vec::with_capacity(wanted.len());
         let mut skipped = Vec::new();
+        let mut contents = self.hash_contents.then(Vec::new);
         for &(index, repeat) in wanted {
             if stopped() {
                 return Ok(None);
@@ -82,11 +84,15 @@ impl Plan {
             // An image that comes again in the same epoch is augmented otherwise.
             let view = self.view.wrapping_add(repeat << 32);
             let mut rng = SampleRng::for_sample(self.seed, self.epoch, index as u64, view);
-            match self
-                .dataset
-                .render_into(index, &mut rng, &mut images[place..])
-            {
-                Ok(()) => indices.push(index),
+            let hash = self.hash_contents;
+            let out = &mut images[place..];
+            match self.dataset.render_into(index, &mut rng, hash, out) {
+                Ok(content) => {
+                    indices.push(index);
+                    if let Some(contents) = &mut contents {
+                        contents.extend(content);
+                    }
+                }
                 Err(error) if error.is_bad_file() && self.on_bad_file == OnBadFile::Skip => {
                     let path = self
                         .dataset
@@ -113,6 +119,7 @@ impl Plan {
             weights: weights.map(|weights| indices.iter().map(|index| weights[*index]).collect()),
             indices,
             soft_targets: None,
+            contents,
             number,
             skipped,
         };

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use rekindle_files::names;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::content::ContentHash;
 use crate::decode::{DecodeOptions, decode_file};
 use crate::folder::{Ignored, ImageFolder, Sample};
 
@@ -179,7 +179,7 @@ pub fn same_files(folders: &[(&str, &ImageFolder)]) -> Vec<Duplicate> {
     });
     let same_end = narrow(all(same_size), &end_of);
     narrow(all(same_end), &|path| {
-        Ok(hex(&Sha256::digest(fs::read(path)?)))
+        Ok(ContentHash::of(&fs::read(path)?).to_string())
     })
     .into_iter()
     .map(|(hash, group)| duplicate(&hash, &group, &files))
@@ -219,26 +219,15 @@ fn end_of(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len();
     file.seek(SeekFrom::Start(size.saturating_sub(END)))?;
-    let mut hash = Sha256::new();
-    hash.update(size.to_le_bytes());
-    let mut end = Vec::new();
+    let mut end = size.to_le_bytes().to_vec();
     file.take(END).read_to_end(&mut end)?;
-    hash.update(end);
-    Ok(hex(&hash.finalize()))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(ContentHash::of(&end).to_string())
 }
 
 /// The hash of an image's size and pixels, or why there are none.
 fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, String> {
     let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
-    let mut hash = Sha256::new();
-    hash.update(image.width().to_le_bytes());
-    hash.update(image.height().to_le_bytes());
-    hash.update(image.as_raw());
-    Ok(hex(&hash.finalize()))
+    Ok(ContentHash::of_pixels(&image).to_string())
 }
 
 fn duplicate(hash: &str, group: &[usize], files: &[File<'_>]) -> Duplicate {

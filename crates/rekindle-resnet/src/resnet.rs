@@ -258,6 +258,30 @@ impl ResNet {
         features.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2)
     }
 
+    /// What the network is built of, read off its tensors.
+    pub fn config(&self) -> ResNetConfig {
+        let [stem_width, in_channels, _, _] = self.conv1.weight.dims();
+        let (block, groups, width_per_group) = match self.layer1.first() {
+            Some(Block::Bottleneck(block)) => {
+                let [width, per_group, _, _] = block.conv2.weight.dims();
+                let groups = width / per_group;
+                (
+                    BlockKind::Bottleneck,
+                    groups,
+                    width * 64 / (stem_width * groups),
+                )
+            }
+            _ => (BlockKind::Basic, 1, 64),
+        };
+        let layers = [&self.layer1, &self.layer2, &self.layer3, &self.layer4].map(Vec::len);
+        ResNetConfig::new(block, layers)
+            .with_num_classes(self.num_classes())
+            .with_in_channels(in_channels)
+            .with_stem_width(stem_width)
+            .with_groups(groups)
+            .with_width_per_group(width_per_group)
+    }
+
     /// Length of the pooled feature vector.
     pub fn num_features(&self) -> usize {
         match self.layer4.last() {

@@ -1,17 +1,18 @@
 //! Running the frozen part once over all images, with a cache.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped};
+use rekindle_imagefolder::{
+    ContentHash, ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped,
+};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
+use serde_json::json;
 
 use crate::TrainerError;
-use crate::feed::{Activations, Feed, KeptView};
+use crate::feed::{Activations, KeptView, image_batch};
 use crate::recipe::Cache;
 use crate::shortage::{contained, host};
 
@@ -21,10 +22,6 @@ const BATCH: usize = 16;
 /// What decides activations besides the images.
 pub(crate) struct FrozenPart<B: Backbone> {
     pub prefix: FrozenPrefix<B>,
-    /// Its name in a cache's key.
-    pub cut: String,
-    /// Digest of the weights.
-    pub weights: String,
     pub device: Device,
 }
 
@@ -47,6 +44,7 @@ impl<B: Backbone> FrozenPart<B> {
         mut progress: impl FnMut(usize),
     ) -> Result<Activations, TrainerError> {
         let plain = Arc::new(views.dataset.with_pipeline(views.plain.clone())?);
+        let mut contents = Contents::default();
         let mut kept = Vec::with_capacity(views.count);
         for view in 0..views.count {
             let dataset = if view == 0 { &plain } else { views.dataset };
@@ -56,53 +54,73 @@ impl<B: Backbone> FrozenPart<B> {
                 .seed(views.seed)
                 .view(view as u64)
                 .on_bad_file(views.on_bad_file);
-            let cache = match cache {
-                Cache::Disk(folder) => self.open_cache(folder, dataset.pipeline(), views.seed)?,
-                Cache::Memory | Cache::Off => FeatureCache::in_memory(),
+            let (cache, rows) = match cache {
+                Cache::Disk(folder) => {
+                    let cache = self.open_cache(folder, dataset, views.seed)?;
+                    let rows = contents.rows(dataset, view, &cache);
+                    (cache, rows)
+                }
+                // What lives as long as the run needs no other name than its place.
+                Cache::Memory | Cache::Off => {
+                    let rows = Rows::ByPlace(dataset.len());
+                    (FeatureCache::in_memory(), rows)
+                }
             };
-            kept.push(self.one_view(&loader, view, cache, &mut progress)?);
+            kept.push(self.one_view(&loader, rows, cache, &mut progress)?);
         }
-        Ok(Activations::new(self.prefix.stages(), kept))
+        Ok(Activations::new(self.prefix.exit(), kept))
     }
 
     fn one_view(
         &self,
         loader: &Loader,
-        view: usize,
+        mut rows: Rows,
         mut cache: FeatureCache,
         progress: &mut impl FnMut(usize),
     ) -> Result<KeptView, TrainerError> {
-        let dataset = loader.dataset();
-        // Pictures as they are before they are decoded: one that changes meanwhile is computed afresh next time.
-        let rows: Vec<Row> = (0..dataset.len())
-            .map(|index| row_of(dataset, index, view))
-            .collect();
-        let missing: Vec<usize> = (0..rows.len())
-            .filter(|index| cache.find(&rows[*index]).is_none())
-            .collect();
-        progress(rows.len() - missing.len());
+        let images = loader.dataset().len();
+        let is_missing = |index: &usize| {
+            let row = rows.of(*index);
+            row.is_none_or(|row| cache.find(&row).is_none())
+        };
+        let missing: Vec<usize> = (0..images).filter(is_missing).collect();
+        progress(images - missing.len());
         let mut skipped: Vec<Skipped> = Vec::new();
-        let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing)));
-        for batch in feed.epoch(0, &self.device) {
-            let batch = batch?;
+        let loader = loader
+            .clone()
+            .sampler(Sampler::Indices(missing))
+            .hash_contents(matches!(rows, Rows::ByContent { .. }));
+        let mut batches = loader.epoch(0);
+        for batch in &mut batches {
+            let mut batch = batch?;
+            let contents = batch.contents.take();
+            let batch = image_batch(batch, &self.device)?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
             skipped.extend(batch.skipped);
-            if count == 0 {
-                continue;
-            }
             let (shape, values) = contained(false, &batch.x, || {
                 let output = self.prefix.forward(batch.x.clone())?;
                 Ok((output.dims(), host(output)?))
             })?;
+            // A picture is kept under the content that was decoded, though it may have had another before.
+            for (index, content) in batch.indices.iter().zip(contents.into_iter().flatten()) {
+                rows.set_content(*index, content);
+            }
             let length = values.len() / count;
             for (index, values) in batch.indices.iter().zip(values.chunks_exact(length)) {
-                cache.insert(rows[*index].clone(), &shape[1..], values)?;
+                if let Some(row) = rows.of(*index) {
+                    cache.insert(row, &shape[1..], values)?;
+                }
             }
         }
+        let last = batches.take_skipped();
+        progress(last.len());
+        skipped.extend(last);
         cache.save()?;
         Ok(KeptView {
-            places: rows.iter().map(|row| cache.find(row)).collect(),
+            places: (0..images)
+                .map(|index| cache.find(&rows.of(index)?))
+                .collect(),
             cache,
             skipped,
         })
@@ -111,42 +129,72 @@ impl<B: Backbone> FrozenPart<B> {
     fn open_cache(
         &self,
         folder: &Path,
-        pipeline: &Pipeline,
+        dataset: &ImageDataset,
         seed: u64,
     ) -> Result<FeatureCache, TrainerError> {
-        let cut = match self.prefix.quantization() {
-            Some(digest) => format!("{}, int8 {digest}", self.cut),
-            None => self.cut.clone(),
-        };
-        let key = CacheKey {
-            weights: self.weights.clone(),
-            cut,
-            transform: serde_json::to_string(pipeline).unwrap_or_default(),
-            // A plain picture looks the same under every seed.
-            seed: if pipeline.is_random() { seed } else { 0 },
-        };
+        let pipeline = dataset.pipeline();
+        let size = pipeline
+            .output_size()
+            .ok_or(rekindle_imagefolder::Error::VariableSize)?;
+        // A plain picture looks the same under every seed.
+        let seed = pipeline.is_random().then_some(seed);
+        let view = json!({"rendering": dataset.rendering(), "seed": seed}).to_string();
+        let key = CacheKey::of(&self.prefix, &self.device, size, &view)?;
         Ok(FeatureCache::open(folder, key)?)
     }
 }
 
-fn row_of(dataset: &ImageDataset, index: usize, view: usize) -> Row {
-    let path = dataset.path(index);
-    Row {
-        image: path.map_or_else(|| format!("#{index}"), rekindle_files::names::escape),
-        stamp: path.map_or_else(String::new, stamp),
-        view,
+/// Under which names the images of a view are kept.
+enum Rows {
+    /// By their position among so many.
+    ByPlace(usize),
+    /// By their content, where it is known already.
+    ByContent {
+        contents: Vec<Option<ContentHash>>,
+        /// The number of the view, where positions decide how an image is augmented.
+        view: Option<usize>,
+    },
+}
+
+impl Rows {
+    fn of(&self, index: usize) -> Option<Row> {
+        match self {
+            Self::ByPlace(images) => (index < *images).then(|| Row {
+                content: index.to_string(),
+                draw: None,
+            }),
+            Self::ByContent { contents, view } => Some(Row {
+                content: contents.get(index).copied().flatten()?.to_string(),
+                draw: view.map(|view| (index, view)),
+            }),
+        }
+    }
+
+    fn set_content(&mut self, index: usize, content: ContentHash) {
+        if let Self::ByContent { contents, .. } = self {
+            contents[index] = Some(content);
+        }
     }
 }
 
-/// Size and modification time of a file: changes when the picture does.
-fn stamp(path: &Path) -> String {
-    let Ok(metadata) = fs::metadata(path) else {
-        return "unreadable".to_string();
-    };
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |since| since.as_nanos());
-    format!("{}-{modified}", metadata.len())
+/// The content of every image of a data set, read when it is first needed.
+#[derive(Default)]
+struct Contents(Option<Vec<Option<ContentHash>>>);
+
+impl Contents {
+    /// The rows of one view. Where the cache has none yet, nothing is to be looked up, and each file is hashed as it is
+    /// read to be decoded.
+    fn rows(&mut self, dataset: &ImageDataset, view: usize, cache: &FeatureCache) -> Rows {
+        let known = match (&self.0, cache.is_empty()) {
+            (None, true) => vec![None; dataset.len()],
+            _ => {
+                let read = || dataset.contents().into_iter().map(Result::ok).collect();
+                self.0.get_or_insert_with(read).clone()
+            }
+        };
+        Rows::ByContent {
+            contents: known,
+            view: dataset.pipeline().is_random().then_some(view),
+        }
+    }
 }

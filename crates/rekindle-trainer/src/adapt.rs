@@ -9,8 +9,9 @@ use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferD
 
 impl Trainer<'_, ResNet> {
     /// A trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
-    /// [`Strategy::FromScratch`] the weights are fresh as well, and the network is the same. All that is fresh is a
-    /// function of `seed`; `pretrained` itself is not touched, whatever the training does.
+    /// [`Strategy::FromScratch`], here or in a later call of [`strategy`](Self::strategy), the weights are fresh as well,
+    /// and the network is the same. All that is fresh is a function of `seed`; `pretrained` itself is not touched,
+    /// whatever the training does.
     pub fn adapt(
         pretrained: &Pretrained,
         data: TransferData,
@@ -22,25 +23,18 @@ impl Trainer<'_, ResNet> {
             num_classes: 0,
             ..pretrained.config.clone()
         };
-        device.seed(seed);
-        let fresh = config.init(&device);
-        let (backbone, source) = if strategy.is_transfer() {
-            let mut values = state_dict::collect(&pretrained.model);
-            let copy = state_dict::assign(fresh, |name| {
-                values.remove(name).map(|tensor| tensor.values)
-            });
-            (copy, Source::of(pretrained))
-        } else {
-            let source = Source {
-                architecture: pretrained.architecture.clone(),
-                ..Source::default()
-            };
-            (fresh, source)
-        };
+        // A clone would share the running statistics.
+        let mut values = state_dict::collect(&pretrained.model);
+        let backbone = state_dict::assign(config.init(&device), |name| {
+            values.remove(name).map(|tensor| tensor.values)
+        });
         let classifier = Classifier::new(backbone, data.classes.len(), seed, &device);
-        Trainer::new(classifier, data)
-            .source(source)
-            .strategy(strategy)
+        Self {
+            fresh_seed: Some(seed),
+            ..Trainer::new(classifier, data)
+        }
+        .source(Source::of(pretrained))
+        .strategy(strategy)
     }
 }
 
@@ -52,15 +46,16 @@ impl<B: Backbone> Trainer<'_, B> {
     ///
     /// A recipe or strategy out of range, a range that is none, and what reading the images brings.
     pub fn find_learning_rate(
-        self,
+        mut self,
         finder: &LrFinder,
         progress: impl FnMut(usize),
     ) -> Result<LrCurve, TrainerError> {
         self.recipe.validate()?;
+        self.refresh()?;
         let stages = self.classifier.backbone.stage_names();
         let plan = self.strategy.plan(stages, 0)?;
         let loader = train_loader(&self.data, &self.recipe);
-        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device);
+        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?;
         finder.run_with(learner, &Feed::Images(loader), &self.device, progress)
     }
 }

@@ -193,9 +193,7 @@ impl<'a> Advise<'a> {
         let source = take_head(&mut pretrained.model);
         let model = &pretrained.model;
         let part = FrozenPart {
-            prefix: FrozenPrefix::new(model, model.stage_names().len()),
-            cut: "pooled".to_string(),
-            weights: pretrained.sha256.clone(),
+            prefix: FrozenPrefix::new(model, model.stage_names().len())?,
             device: self.device.clone(),
         };
         let plain = eval_pipeline(&pretrained.preprocess);

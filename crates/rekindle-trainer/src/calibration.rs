@@ -21,7 +21,7 @@ pub(crate) fn prefix<B: Backbone>(
 ) -> Result<FrozenPrefix<B>, TrainerError> {
     Ok(match calibration {
         Some(images) => FrozenPrefix::quantized(backbone, stages, images)?,
-        None => FrozenPrefix::new(backbone, stages),
+        None => FrozenPrefix::new(backbone, stages)?,
     })
 }
 

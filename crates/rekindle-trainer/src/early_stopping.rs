@@ -108,6 +108,11 @@ impl BestEpoch {
         improved
     }
 
+    /// Takes the best epoch's figure on other images than before, so that later epochs are compared by the same.
+    pub(crate) fn measured_again(&mut self, value: f64) {
+        self.best = self.best.map(|(epoch, _)| (epoch, value));
+    }
+
     /// Returns true where the patience is used up.
     pub fn should_stop(&self, stopping: &EarlyStopping) -> bool {
         self.epochs_since >= stopping.patience.max(1)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rekindle_files::names::show;
 use rekindle_imagefolder::ErrorKind;
 
-use crate::Shortage;
+use crate::{DataChanges, Shortage};
 
 /// An error of this crate; every message says what was found, what was expected, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +182,19 @@ pub enum TrainerError {
         advice: &'static str,
     },
 
+    /// The pictures are not those that a run began with.
+    #[error(
+        "the pictures are not those that {} began with: {changes}; put them back, begin a new run in another folder, or \
+         go on all the same with --accept-changed-data (`Trainer::accept_changed_data`)",
+        path.display()
+    )]
+    ChangedData {
+        /// The run directory.
+        path: PathBuf,
+        /// What differs.
+        changes: Box<DataChanges>,
+    },
+
     /// The loss became NaN or infinite.
     #[error(
         "the loss became {loss} in batch {batch} of epoch {epoch} ({files}); lower the learning rate, or clip the gradient{kept}"
@@ -271,7 +284,7 @@ impl TrainerError {
             | Self::InvalidRecipeFile { .. }
             | Self::NotARunDirectory { .. }
             | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
-            Self::UnusableData { .. } => ErrorKind::BadImages,
+            Self::UnusableData { .. } | Self::ChangedData { .. } => ErrorKind::BadImages,
             Self::Images(error) => error.kind(),
             Self::Model(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
             Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,

@@ -7,6 +7,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_imagefolder::{Epoch, HostBatch, ImageDataset, Loader, Skipped};
 
+use rekindle_transfer::Entry;
 use rekindle_transfer::features::{FeatureCache, RowPlace};
 
 use crate::TrainerError;
@@ -17,8 +18,8 @@ use crate::loss::Targets;
 pub struct Batch {
     /// `[n, channels, height, width]`, on a device without autodiff; of no meaning without `indices`.
     pub x: Tensor<4>,
-    /// The stage that `x` goes into: 0 for images.
-    pub start: usize,
+    /// Where `x` enters the classifier: [`Entry::IMAGES`] for images.
+    pub start: Entry,
     /// What the images are.
     pub targets: Targets,
     /// Positions in the data set. Empty in one that comes last and only tells of skipped files.
@@ -105,7 +106,7 @@ impl Iterator for ImageBatches {
         (!skipped.is_empty()).then(|| {
             Ok(Batch {
                 x: Tensor::zeros([1, 3, 1, 1], &self.device),
-                start: 0,
+                start: Entry::IMAGES,
                 targets: Targets {
                     labels: Vec::new(),
                     soft: None,
@@ -119,7 +120,7 @@ impl Iterator for ImageBatches {
     }
 }
 
-fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError> {
+pub(crate) fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError> {
     let shape = [batch.len(), 3, batch.height, batch.width];
     let labels = batch
         .labels
@@ -128,7 +129,7 @@ fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError>
         .collect();
     Ok(Batch {
         x: Tensor::from_data(TensorData::new(batch.images, shape), device),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels,
             soft: batch.soft_targets,
@@ -143,7 +144,7 @@ fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError>
 /// Activations of every usable image, in as many views as were kept, in memory or on disk.
 #[derive(Debug)]
 pub struct Activations {
-    start: usize,
+    start: Entry,
     views: Vec<KeptView>,
 }
 
@@ -158,12 +159,12 @@ pub(crate) struct KeptView {
 }
 
 impl Activations {
-    pub(crate) fn new(start: usize, views: Vec<KeptView>) -> Self {
+    pub(crate) fn new(start: Entry, views: Vec<KeptView>) -> Self {
         Self { start, views }
     }
 
-    /// The stage that they go into.
-    pub fn start(&self) -> usize {
+    /// Where they enter a classifier.
+    pub fn start(&self) -> Entry {
         self.start
     }
 

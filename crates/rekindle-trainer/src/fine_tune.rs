@@ -187,8 +187,6 @@ impl<'a> FineTune<'a> {
             .transpose()?;
         let part = FrozenPart {
             prefix: prefix(&backbone, stages, images.as_deref())?,
-            cut: "pooled".to_string(),
-            weights: pretrained.sha256.clone(),
             device: self.device.clone(),
         };
         let train = self.features(&part, &data.train, plain, "features of the training images")?;

@@ -37,7 +37,7 @@ pub(crate) fn inspect<B: Backbone>(
     progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let backbone = &classifier.backbone;
-    let whole = FrozenPrefix::new(backbone, backbone.stage_names().len());
+    let whole = FrozenPrefix::new(backbone, backbone.stage_names().len())?;
     inspect_by(classifier, &whole, dataset, keep, progress)
 }
 

@@ -4,7 +4,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rekindle_transfer::objective::DomainAlignment;
 use rekindle_transfer::tuning::{L2Sp, MovingAverage};
-use rekindle_transfer::{Backbone, Classifier, Plan};
+use rekindle_transfer::{Backbone, Classifier, Plan, TransferError};
 
 use crate::feed::Batch;
 use crate::held::Held;
@@ -31,7 +31,10 @@ pub struct Learner<B: Backbone> {
     accumulated: usize,
     clip_norm: Option<f64>,
     accumulate: usize,
+    /// The pull back to the weights as they came, where the plan has one.
     pull: Option<L2Sp>,
+    /// Whether the backbone's weights may be others than those that came.
+    has_moved: bool,
     average: Option<MovingAverage<Classifier<B>>>,
 }
 
@@ -48,43 +51,62 @@ pub struct StepOutcome {
 
 impl<B: Backbone> Learner<B> {
     /// A learner for `classifier`, moved to `device` with autodiff, under `plan`.
-    pub fn new(classifier: Classifier<B>, plan: Plan, recipe: &Recipe, device: &Device) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`] for a recipe out of range, and
+    /// [`TransferError::InvalidPlan`](rekindle_transfer::TransferError::InvalidPlan) for a plan that doesn't fit the backbone.
+    pub fn new(
+        classifier: Classifier<B>,
+        plan: Plan,
+        recipe: &Recipe,
+        device: &Device,
+    ) -> Result<Self, TrainerError> {
+        recipe.validate()?;
+        plan.check(classifier.backbone.stage_names().len())?;
         let device = device.clone().autodiff();
         let classifier = classifier.to_device(&device).train();
-        let replica = Replica::new(classifier, plan, recipe.label_smoothing);
-        let Replica {
-            classifier, plan, ..
-        } = &replica;
-        let pull = (plan.pull_to_source > 0.0)
-            .then(|| L2Sp::new(&classifier.backbone, plan.pull_to_source).ok())
-            .flatten();
         let average = recipe
             .moving_average
-            .and_then(|decay| MovingAverage::new(&**classifier, decay).ok());
-        Self {
-            pull,
+            .map(|decay| MovingAverage::new(&classifier, decay))
+            .transpose()?;
+        let mut learner = Self {
+            pull: None,
+            has_moved: false,
             average,
             device,
             others: Vec::new(),
-            groups: RateGroups::new(classifier),
+            groups: RateGroups::new(&classifier),
             optimizer: recipe.optimizer.init(),
             accumulator: GradientsAccumulator::new(),
             accumulated: 0,
             clip_norm: recipe.clip_norm,
             accumulate: recipe.accumulate,
-            replica,
-        }
+            replica: Replica::new(classifier, plan.clone(), recipe.label_smoothing),
+        };
+        learner.hold_to_source(&plan)?;
+        Ok(learner)
     }
 
     /// Shares each batch with `devices`: every one of them, and the learner's own first, takes an equal part of the images,
     /// and the optimiser steps on the mean gradient, as PyTorch's `DistributedDataParallel` does. Batch normalisation
     /// takes the statistics of each part by itself; the running ones are those of the first part.
-    pub fn with_devices(mut self, devices: &[Device]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`] where frozen stages run in eight bits, which they do on one device alone.
+    pub fn with_devices(mut self, devices: &[Device]) -> Result<Self, TrainerError> {
+        require(
+            devices.is_empty() || !self.replica.is_quantized(),
+            "quantize_frozen",
+            "set for several devices",
+            "unset, or a single device",
+        )?;
         self.others = devices
             .iter()
             .map(|device| device.clone().autodiff())
             .collect();
-        self
+        Ok(self)
     }
 
     /// Runs frozen stages in eight bits from now on; ranges of activations are measured on the images in `calibration`,
@@ -108,9 +130,72 @@ impl<B: Backbone> Learner<B> {
         self.replica.quantize(calibration)
     }
 
-    /// Freezes and thaws as `plan` says; nothing happens where it already holds.
-    pub fn follow(&mut self, plan: Plan) {
+    /// Goes on under `plan`, as if the learner had been made with it: what is frozen, what learns in the rest and how
+    /// fast, and how strongly it is held to the weights as they came. Nothing happens where it already holds.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::InvalidPlan`](rekindle_transfer::TransferError::InvalidPlan) for a plan that doesn't fit the
+    /// backbone, or that begins to hold a backbone to weights that have moved already; call
+    /// [`keep_source`](Self::keep_source) before the first batch where that is to come.
+    pub fn follow(&mut self, plan: Plan) -> Result<(), TrainerError> {
+        plan.check(self.classifier().backbone.stage_names().len())?;
+        self.hold_to_source(&plan)?;
         self.replica.follow(plan);
+        Ok(())
+    }
+
+    /// Keeps the backbone's weights as they stand, for a later plan that pulls back to them. Costs their memory once more.
+    ///
+    /// # Errors
+    ///
+    /// As [`follow`](Self::follow), where the weights have moved already.
+    pub fn keep_source(&mut self) -> Result<(), TrainerError> {
+        self.keep_pull(0.0)?;
+        self.keep_reference()
+    }
+
+    /// Keeps what `plan` measures against.
+    fn hold_to_source(&mut self, plan: &Plan) -> Result<(), TrainerError> {
+        if plan.pull_to_source > 0.0 || self.pull.is_some() {
+            self.keep_pull(plan.pull_to_source)?;
+        }
+        if plan.feature_penalty > 0.0 {
+            self.keep_reference()?;
+        }
+        Ok(())
+    }
+
+    fn keep_pull(&mut self, strength: f64) -> Result<(), TrainerError> {
+        self.pull = Some(match self.pull.take() {
+            Some(pull) => pull.with_strength(strength)?,
+            None => {
+                self.refuse_moved("pull_to_source")?;
+                L2Sp::new(&self.classifier().backbone, strength)?
+            }
+        });
+        Ok(())
+    }
+
+    fn keep_reference(&mut self) -> Result<(), TrainerError> {
+        if !self.replica.has_source() {
+            self.refuse_moved("feature_penalty")?;
+            self.replica.keep_source();
+        }
+        Ok(())
+    }
+
+    fn refuse_moved(&self, parameter: &'static str) -> Result<(), TrainerError> {
+        if !self.has_moved {
+            return Ok(());
+        }
+        Err(TransferError::InvalidPlan {
+            parameter,
+            found: "above 0 after the weights have moved".into(),
+            expected: "to hold from the first batch on, or a call of `keep_source` before it"
+                .into(),
+        }
+        .into())
     }
 
     /// The classifier, on a device with autodiff.
@@ -120,6 +205,8 @@ impl<B: Backbone> Learner<B> {
 
     /// Replaces the classifier's weights, such as by those of a checkpoint. A moving average stays as it is.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
+        self.groups = RateGroups::new(&classifier);
+        self.has_moved = true;
         self.replica.set_classifier(classifier);
     }
 
@@ -186,7 +273,8 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     ///
-    /// As [`train_batch`](Self::train_batch), and a batch too small for the objective.
+    /// As [`train_batch`](Self::train_batch), a batch too small for the objective, and [`TrainerError::InvalidRecipe`] for
+    /// a learner that shares its batches.
     pub fn train_batch_towards(
         &mut self,
         batch: &Batch,
@@ -195,6 +283,12 @@ impl<B: Backbone> Learner<B> {
         progress: f64,
         learning_rate: f64,
     ) -> Result<StepOutcome, TrainerError> {
+        require(
+            self.others.is_empty(),
+            "more_devices",
+            format!("{} with an alignment", self.others.len()),
+            "none: both domains go through one device",
+        )?;
         let device = self.device.clone();
         contained_step(&device, batch, || {
             let (of_source, penalty) = self.replica.view(batch)?;
@@ -271,6 +365,7 @@ impl<B: Backbone> Learner<B> {
             classifier, plan, ..
         } = &mut self.replica;
         let rates = self.groups.learning_rate(learning_rate, plan);
+        self.has_moved |= plan.frozen_stages < plan.stage_rates.len();
         let optimizer = &mut self.optimizer;
         if is_cpu(&self.device) {
             classifier.change(|classifier| optimizer.step(rates, classifier, grads));
@@ -278,7 +373,7 @@ impl<B: Backbone> Learner<B> {
             // A step that runs out of the device's memory leaves the classifier as it was.
             *classifier = Held::new(optimizer.step(rates, classifier.clone(), grads));
         }
-        if let Some(pull) = &self.pull {
+        if let Some(pull) = self.pull.as_ref().filter(|_| plan.pull_to_source > 0.0) {
             let names = classifier.backbone.clone();
             let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
             classifier.backbone = pull.pull(names.clone(), rate_of);

@@ -44,10 +44,11 @@ impl<B: Backbone> Predictor<B> {
     ///
     /// Images that don't fit the network.
     pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
-        if batch.start == 0 {
+        if batch.start.takes_images() {
             check_channels(&self.classifier.backbone, &batch.x)?;
         }
-        Ok(self.classifier.forward_from(batch.start, batch.x.clone()))
+        let x = batch.x.clone();
+        Ok(self.classifier.forward_from(batch.start, x)?)
     }
 
     /// The values of [`logits`](Self::logits), row-major.

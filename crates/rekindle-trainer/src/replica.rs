@@ -8,7 +8,7 @@ use rekindle_resnet::state_dict;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::objective::DomainView;
 use rekindle_transfer::tuning::feature_map_penalty;
-use rekindle_transfer::{Backbone, Classifier, FrozenPrefix, Plan, tuning};
+use rekindle_transfer::{Backbone, Classifier, Entry, FrozenPrefix, Plan, tuning};
 
 use crate::TrainerError;
 use crate::calibration::prefix;
@@ -35,22 +35,11 @@ pub(crate) struct Replica<B: Backbone> {
 
 impl<B: Backbone> Replica<B> {
     pub fn new(classifier: Classifier<B>, plan: Plan, label_smoothing: f64) -> Self {
-        let source = (plan.feature_penalty > 0.0).then(|| separate(&classifier.backbone));
-        Self::with_source(classifier, source, plan, label_smoothing)
-    }
-
-    fn with_source(
-        classifier: Classifier<B>,
-        source: Option<B>,
-        plan: Plan,
-        label_smoothing: f64,
-    ) -> Self {
-        let classifier = tuning::apply(classifier, &plan);
         Self {
-            source,
+            source: None,
             prefix: OnceLock::new(),
             calibration: None,
-            classifier: Held::new(classifier),
+            classifier: Held::new(tuning::apply(classifier, &plan)),
             plan,
             label_smoothing,
         }
@@ -60,18 +49,35 @@ impl<B: Backbone> Replica<B> {
     pub fn on(&self, device: &Device) -> Self {
         let plain = device.clone().without_autodiff();
         let source = self.source.clone();
-        Self::with_source(
-            self.classifier.valid().to_device(device).train(),
-            source.map(|source| source.to_device(&plain)),
-            self.plan.clone(),
-            self.label_smoothing,
-        )
+        Self {
+            source: source.map(|source| source.to_device(&plain)),
+            ..Self::new(
+                self.classifier.valid().to_device(device).train(),
+                self.plan.clone(),
+                self.label_smoothing,
+            )
+        }
     }
 
+    /// Keeps the backbone as it stands, for plans that measure against it.
+    pub fn keep_source(&mut self) {
+        self.source
+            .get_or_insert_with(|| separate(&self.classifier.backbone));
+    }
+
+    pub fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Freezes and thaws as `plan` says, and takes over all else that it holds.
     pub fn follow(&mut self, plan: Plan) {
+        if plan == self.plan {
+            return;
+        }
+        self.classifier
+            .change(|classifier| tuning::apply(classifier, &plan));
+        // The weights of stages that were thawed have moved.
         if plan.frozen_stages != self.plan.frozen_stages {
-            let classifier = tuning::apply(self.classifier.clone(), &plan);
-            self.classifier = Held::new(classifier);
             self.prefix = OnceLock::new();
         }
         self.plan = plan;
@@ -89,6 +95,10 @@ impl<B: Backbone> Replica<B> {
         self.prefix().map(drop)
     }
 
+    pub fn is_quantized(&self) -> bool {
+        self.calibration.is_some()
+    }
+
     fn prefix(&self) -> Result<&FrozenPrefix<B>, TrainerError> {
         if let Some(prefix) = self.prefix.get() {
             return Ok(prefix);
@@ -100,8 +110,8 @@ impl<B: Backbone> Replica<B> {
 
     /// Logits `[n, classes]` with the graph of a backward pass behind the frozen part.
     pub fn logits(&self, batch: &Batch) -> Result<Tensor<2>, TrainerError> {
-        let (start, x) = self.behind_frozen(batch)?;
-        Ok(self.classifier.forward_from(start, x))
+        let (entry, x) = self.behind_frozen(batch)?;
+        Ok(self.classifier.forward_from(entry, x)?)
     }
 
     /// The loss of a batch, and the gradients of `share` times it.
@@ -122,11 +132,15 @@ impl<B: Backbone> Replica<B> {
 
     /// Features and logits of a batch, and what the plan asks of its feature maps.
     pub fn view(&self, batch: &Batch) -> Result<(DomainView, Option<Tensor<1>>), TrainerError> {
-        let (start, x) = self.behind_frozen(batch)?;
+        let (entry, x) = self.behind_frozen(batch)?;
         let backbone = &self.classifier.backbone;
         let stages = backbone.stage_names().len();
-        let (features, penalty) = match &self.source {
-            Some(source) if start < stages => {
+        let source = match self.plan.feature_penalty > 0.0 {
+            true => self.source.as_ref(),
+            false => None,
+        };
+        let (features, penalty) = match (source, entry) {
+            (Some(source), Entry::Stage(start)) if start < stages => {
                 let reference = source.forward_stages(start, stages, x.clone().inner());
                 let maps = backbone.forward_stages(start, stages, x);
                 let penalty =
@@ -134,7 +148,7 @@ impl<B: Backbone> Replica<B> {
                 let penalty = penalty.mul_scalar(self.plan.feature_penalty);
                 (backbone.pool(maps), Some(penalty))
             }
-            _ => (backbone.pool_stages(start, x), None),
+            _ => (self.classifier.features_from(entry, x)?, None),
         };
         let logits = self.classifier.head.forward(features.clone());
         Ok((DomainView { features, logits }, penalty))
@@ -144,22 +158,28 @@ impl<B: Backbone> Replica<B> {
         cross_entropy(view.logits.clone(), &batch.targets, self.label_smoothing)
     }
 
-    fn behind_frozen(&self, batch: &Batch) -> Result<(usize, Tensor<4>), TrainerError> {
+    /// Sends a batch through what is frozen, without gradients; where it goes on, and with what.
+    fn behind_frozen(&self, batch: &Batch) -> Result<(Entry, Tensor<4>), TrainerError> {
         let frozen = self.plan.frozen_stages;
         let x = batch.x.clone();
-        if batch.start >= frozen {
-            if batch.start == 0 {
-                check_channels(&self.classifier.backbone, &x)?;
-            }
-            return Ok((batch.start, Tensor::from_inner(x)));
+        if batch.start.takes_images() {
+            check_channels(&self.classifier.backbone, &x)?;
         }
-        let x = if batch.start == 0 {
-            self.prefix()?.forward(x)?
-        } else {
-            let backbone = self.classifier.backbone.valid();
-            backbone.forward_stages(batch.start, frozen, x)
+        let (entry, x) = match batch.start {
+            Entry::IMAGES if frozen > 0 => {
+                let prefix = self.prefix()?;
+                (prefix.exit(), prefix.forward(x)?)
+            }
+            Entry::Stage(start) if start < frozen => {
+                let backbone = self.classifier.backbone.valid();
+                (
+                    Entry::Stage(frozen),
+                    backbone.forward_stages(start, frozen, x),
+                )
+            }
+            entry => (entry, x),
         };
-        Ok((frozen, Tensor::from_inner(x)))
+        Ok((entry, Tensor::from_inner(x)))
     }
 }
 

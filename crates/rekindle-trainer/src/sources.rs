@@ -47,7 +47,6 @@ pub(crate) fn feeds<B: Backbone>(
         .batch_size(VALIDATION_BATCH)
         .workers(recipe.workers)
         .on_bad_file(recipe.on_bad_file);
-    let names = trainer.classifier.backbone.stage_names();
     let frozen = trainer.kept_stages()?;
     if frozen == 0 {
         return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
@@ -55,8 +54,6 @@ pub(crate) fn feeds<B: Backbone>(
 
     let part = FrozenPart {
         prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
-        cut: names[frozen - 1].to_string(),
-        weights: trainer.source.sha256.clone(),
         device: trainer.device.clone(),
     };
     let mut keep = |dataset, count: usize, phase: &str| {

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_resnet::weights::ModelInfo;
+use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 use serde_json::json;
 
+use crate::announce::tell;
 use crate::checkpoint::Weights;
 use crate::data::TransferData;
-use crate::events::{EpochMetrics, RunOutcome};
+use crate::events::{EpochMetrics, Event, RunOutcome};
 use crate::fit;
+use crate::identity::{DataChanges, DataList};
 use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
 use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError, text};
 
@@ -22,7 +25,8 @@ pub struct Source {
     pub architecture: String,
     /// File or catalogue entry; empty for fresh weights.
     pub weights: String,
-    /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights.
+    /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights. A record, no identity: what decides whether
+    /// weights are the same is computed from them ([`weights_digest`]).
     pub sha256: String,
 }
 
@@ -75,6 +79,11 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) more_devices: Vec<Device>,
+    /// Seed of fresh weights, where it isn't the recipe's.
+    pub(crate) fresh_seed: Option<u64>,
+    pub(crate) accepts_changed_data: bool,
+    /// Whether a resumed run measures by other images than before.
+    pub(crate) is_val_changed: bool,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -94,15 +103,20 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             directory: None,
             checkpoint_interval: Duration::from_secs(10),
             more_devices: Vec::new(),
+            fresh_seed: None,
+            accepts_changed_data: false,
+            is_val_changed: false,
         }
     }
 
-    /// Where the weights come from, for the record and as part of a cache's key.
+    /// Where the weights come from, for the record. Under [`Strategy::FromScratch`], which uses none, only the
+    /// architecture is kept.
     pub fn source(self, source: Source) -> Self {
         Self { source, ..self }
     }
 
-    /// What is frozen when.
+    /// What is frozen when. Under [`Strategy::FromScratch`] backbone and head begin with fresh weights, whatever they came
+    /// with: functions of the recipe's seed, or of that of [`adapt`](Self::adapt).
     pub fn strategy(self, strategy: Strategy) -> Self {
         Self { strategy, ..self }
     }
@@ -159,23 +173,54 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    /// Trains to the end, to an early stop, or until interrupted.
+    /// Lets [`resume`](Self::resume) go on with pictures, labels or classes that are not those the run began with (default:
+    /// no). The record then says so. The number of classes must be the same.
+    pub fn accept_changed_data(self, accept: bool) -> Self {
+        Self {
+            accepts_changed_data: accept,
+            ..self
+        }
+    }
+
+    /// Trains to the end, to an early stop, or until interrupted. With a run directory, every picture is read once before,
+    /// so that the record says what the run is about.
     ///
     /// # Errors
     ///
+    /// [`TransferError::NotReinitialisable`](rekindle_transfer::TransferError::NotReinitialisable) for
+    /// [`Strategy::FromScratch`] with a backbone that can't have fresh weights;
     /// A recipe or strategy out of range, bad images, a run directory that can't be written, and
     /// [`TrainerError::Diverged`] when the loss stops being a number. [`TrainerError::OutOfDeviceMemory`] says what needs
     /// less, and where what was saved is.
-    pub fn fit(self) -> Result<Fitted<B>, TrainerError> {
+    pub fn fit(mut self) -> Result<Fitted<B>, TrainerError> {
         self.recipe.validate()?;
         // No folder is left behind by a strategy that can't be followed.
         self.strategy
             .plan(self.classifier.backbone.stage_names(), 0)?;
+        self.refresh()?;
         let writer = match &self.directory {
             None => None,
-            Some(path) => Some(RunDirectory::create(path, &self.record(), &self.classes())?),
+            Some(path) => {
+                let data = DataList::of(&self.data);
+                let (record, classes) = (self.record(), self.classes());
+                Some(RunDirectory::create_about(path, &record, &classes, &data)?)
+            }
         };
         fit::run(self, writer, None)
+    }
+
+    /// Gives the classifier fresh weights where the strategy asks for them.
+    pub(crate) fn refresh(&mut self) -> Result<(), TrainerError> {
+        if self.strategy.is_transfer() {
+            return Ok(());
+        }
+        let seed = self.fresh_seed.unwrap_or(self.recipe.seed);
+        self.classifier = self.classifier.clone().reinitialise(seed)?;
+        self.source = Source {
+            architecture: std::mem::take(&mut self.source.architecture),
+            ..Source::default()
+        };
+        Ok(())
     }
 
     /// Goes on with a run that was interrupted or killed, from its last checkpoint to its end. Strategy and
@@ -183,8 +228,11 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     ///
     /// # Errors
     ///
-    /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`], and [`TrainerError::UnusableData`] where
-    /// the data or the weights are not those of the record.
+    /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`]; [`TrainerError::UnusableData`] where the weights are not
+    /// those of the record or the number of classes is another; [`TrainerError::ChangedData`], which names the first
+    /// differences, where labels, classes or the list of pictures are not those of the record, unless
+    /// [accepted](Self::accept_changed_data). Files that hold another picture under the same name and label are told by a
+    /// [warning](crate::Event::Warning), as is a run from before 0.2, which kept no list.
     pub fn resume(mut self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
         let mut writer = RunDirectory::resume(path.as_ref())?;
         let record = writer.directory().record().clone();
@@ -195,14 +243,20 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         self.strategy = serde_json::from_value(record.strategy.clone()).map_err(damaged)?;
         self.recipe = serde_json::from_value(record.recipe.clone()).map_err(damaged)?;
         self.title = record.title.clone();
-        self.refuse_other_origin(&record)?;
+        self.refresh()?;
+        self.refuse_other_weights(&record)?;
+        let warning = self.check_data(&mut writer)?;
         self.directory = Some(path.as_ref().to_path_buf());
         let checkpoint = writer.directory().latest_checkpoint()?;
         let position = checkpoint
             .as_ref()
             .map_or_else(Default::default, |checkpoint| checkpoint.position());
         writer.rewind(position)?;
-        fit::run(self, Some(writer), checkpoint)
+        let mut writer = Some(writer);
+        if let Some(message) = warning {
+            tell(&mut self, &mut writer, &Event::Warning { message })?;
+        }
+        fit::run(self, writer, checkpoint)
     }
 
     /// Stages whose activations are computed once and kept: those that stay frozen, where the recipe keeps any.
@@ -214,38 +268,110 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         Ok(self.strategy.always_frozen(names, self.recipe.epochs)?)
     }
 
-    fn refuse_other_origin(&self, record: &RunRecord) -> Result<(), TrainerError> {
-        let other = |what: &str, found: String| {
-            Err(TrainerError::UnusableData {
-                what: what.to_string(),
-                found,
-                advice: "resume with what the run began with, or start a new run",
-            })
+    fn refuse_other_weights(&self, record: &RunRecord) -> Result<(), TrainerError> {
+        let Some(recorded) = &record.weights else {
+            return Ok(());
         };
-        if let Some(weights) = &record.weights
-            && weights.sha256 != self.source.sha256
-        {
-            return other(
-                "weights",
-                format!(
-                    "SHA-256 {}, but the run began with {}",
-                    self.source.sha256, weights.sha256
-                ),
-            );
+        let (found, expected) = match recorded.tensors_sha256.is_empty() {
+            true => (self.source.sha256.clone(), &recorded.sha256),
+            false => (self.digest(), &recorded.tensors_sha256),
+        };
+        if found == *expected {
+            return Ok(());
         }
+        let name = |file: &str, hash: &str| match file {
+            "" => format!("SHA-256 {hash}"),
+            file => format!("{file} (SHA-256 {hash})"),
+        };
+        let now = name(&self.source.weights, &found);
+        let before = name(&recorded.source, expected);
+        Err(TrainerError::UnusableData {
+            what: "weights".into(),
+            found: format!("{now}, but the run began with {before}"),
+            advice: "resume with what the run began with, or begin a new run in another folder",
+        })
+    }
+
+    /// Compares the pictures with those that the run began with. What is to be said about them where it goes on.
+    fn check_data(&mut self, writer: &mut RunWriter) -> Result<Option<String>, TrainerError> {
+        let record = writer.directory().record().clone();
+        let now = self.data.description["classes"].as_array().map(Vec::len);
+        let before = record.data["classes"].as_array().map(Vec::len);
+        if before.is_some() && now != before {
+            let of = |count: Option<usize>| count.unwrap_or_default();
+            let (found, expected) = (&self.data.description["classes"], &record.data["classes"]);
+            return Err(TrainerError::UnusableData {
+                what: "data".into(),
+                found: format!(
+                    "{} classes ({found}), but the run began with {} ({expected})",
+                    of(now),
+                    of(before)
+                ),
+                advice: "the head has one output per class: resume with the classes that the run began with, or begin a \
+                         new run in another folder",
+            });
+        }
+        let Some(recorded) = record.identity() else {
+            return self.compare_counts(&record).map(Some);
+        };
+        let data = DataList::of(&self.data);
+        if data.identity() == recorded {
+            return Ok(None);
+        }
+        let changes = match writer.directory().data_list()? {
+            Some(before) => data.changes_since(&before),
+            None => DataChanges::unknown(),
+        };
+        if changes.is_other_data() && !self.accepts_changed_data {
+            return Err(TrainerError::ChangedData {
+                path: writer.path().to_path_buf(),
+                changes: Box::new(changes),
+            });
+        }
+        self.is_val_changed = changes.is_val_changed;
+        let mut description = self.data.description.clone();
+        let mut earlier = record.data["changes"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        earlier.push(json!({"from": recorded, "what": changes.to_string()}));
+        description["changes"] = json!(earlier);
+        writer.replace_data(description, &self.classes(), &data)?;
+        Ok(Some(format!(
+            "the pictures differ from those that the run began with: {changes}; it goes on with these"
+        )))
+    }
+
+    /// What can be told of the data of a run that kept no list of its pictures.
+    fn compare_counts(&self, record: &RunRecord) -> Result<String, TrainerError> {
         for field in ["classes", "train_images", "val_images"] {
             let (found, expected) = (&self.data.description[field], &record.data[field]);
-            if found != expected {
-                return other("data", format!("{field} is {found}, but was {expected}"));
+            if found != expected && !self.accepts_changed_data {
+                return Err(TrainerError::UnusableData {
+                    what: "data".into(),
+                    found: format!("{field} is {found}, but was {expected}"),
+                    advice: "resume with what the run began with, begin a new run in another folder, or go on all the \
+                             same with --accept-changed-data (`Trainer::accept_changed_data`)",
+                });
             }
         }
-        Ok(())
+        Ok(format!(
+            "rekindle {} began this run and kept no list of its pictures, so it can't be told whether they have changed",
+            record.rekindle
+        ))
+    }
+
+    /// What the backbone's weights are, as one hash.
+    fn digest(&self) -> String {
+        let backbone = &self.classifier.backbone;
+        weights_digest(backbone, backbone.stage_names().len())
     }
 
     fn record(&self) -> RunRecord {
-        let weights = (!self.source.sha256.is_empty()).then(|| WeightsRecord {
+        let weights = self.strategy.is_transfer().then(|| WeightsRecord {
             source: self.source.weights.clone(),
             sha256: self.source.sha256.clone(),
+            tensors_sha256: self.digest(),
         });
         RunRecord {
             data: self.data.description.clone(),

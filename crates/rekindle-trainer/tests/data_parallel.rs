@@ -26,7 +26,8 @@ fn learner(strategy: &Strategy, devices: usize) -> Learner<ResNet> {
     let classifier = classifier();
     let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
     Learner::new(classifier, plan, &recipe(), &Device::flex())
-        .with_devices(&vec![Device::flex(); devices - 1])
+        .and_then(|learner| learner.with_devices(&vec![Device::flex(); devices - 1]))
+        .unwrap()
 }
 
 struct Collect<'a>(&'a GradientsParams, Vec<f64>);

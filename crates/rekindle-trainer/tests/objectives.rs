@@ -10,7 +10,7 @@ use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Recipe};
 use rekindle_transfer::objective::{DomainAlignment, DomainObjective};
-use rekindle_transfer::{Backbone, Classifier, Strategy};
+use rekindle_transfer::{Backbone, Classifier, Entry, Strategy};
 
 const RATE: f64 = 0.05;
 
@@ -41,7 +41,7 @@ fn batch(phase: f32) -> Batch {
     let values: Vec<f32> = (0..8 * 64).map(pixel).collect();
     Batch {
         x: Tensor::from_data(TensorData::new(values, [8, 1, 8, 8]), &Device::flex()),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels,
             ..Targets::default()
@@ -55,7 +55,7 @@ fn batch(phase: f32) -> Batch {
 fn learner(strategy: &Strategy) -> Learner<ConvNet> {
     let classifier = classifier();
     let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
-    Learner::new(classifier, plan, &Recipe::tutorial(), &Device::flex())
+    Learner::new(classifier, plan, &Recipe::tutorial(), &Device::flex()).unwrap()
 }
 
 /// The backbone's convolutions after five steps.

@@ -11,7 +11,7 @@ use rekindle_resnet::{Architecture, Pretrained, ResNet, state_dict};
 use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Optimizer, Recipe};
-use rekindle_transfer::{Backbone, Classifier, Strategy};
+use rekindle_transfer::{Backbone, Classifier, Entry, Strategy};
 use test_support::{Reference, StateDict, reference, relative_error, shared};
 
 struct Steps {
@@ -225,7 +225,7 @@ fn three_steps(classifier: Classifier<ResNet>, batches: &[Batch], strategy: Stra
         ..Recipe::tutorial()
     };
     let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
-    let mut learner = Learner::new(classifier, plan, &recipe, &Device::flex());
+    let mut learner = Learner::new(classifier, plan, &recipe, &Device::flex()).unwrap();
     let start = plain(learner.classifier());
 
     // A forward pass in training mode moves the running statistics, so the gradients of the first step
@@ -266,7 +266,7 @@ fn three_batches(images: &[f32], [height, width]: [usize; 2], labels: &[usize]) 
                 TensorData::new(images.to_vec(), [4, 3, height, width]),
                 &Device::flex(),
             ),
-            start: 0,
+            start: Entry::IMAGES,
             targets: Targets {
                 labels: labels.to_vec(),
                 ..Targets::default()

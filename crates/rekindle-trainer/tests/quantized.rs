@@ -122,7 +122,12 @@ fn weights_that_move_are_not_rounded() {
 fn a_frozen_prefix_says_what_it_is() {
     let backbone = classifier().backbone;
     let images = Tensor::ones([2, 3, 32, 32], &Device::flex());
-    assert!(FrozenPrefix::new(&backbone, 3).quantization().is_none());
+    assert!(
+        FrozenPrefix::new(&backbone, 3)
+            .unwrap()
+            .quantization()
+            .is_none()
+    );
     let none = FrozenPrefix::quantized(&backbone, 0, std::slice::from_ref(&images)).unwrap();
     assert!(none.quantization().is_none());
     let refused = FrozenPrefix::quantized(&backbone, 3, &[]);

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use rekindle_resnet::{ResNet, state_dict};
 
 use crate::initialise::uniform;
-use crate::{Backbone, TransferError};
+use crate::{Backbone, Entry, TransferError};
 
 /// A pretrained backbone and a linear head.
 #[derive(Module, Debug)]
@@ -55,18 +55,61 @@ impl<B: Backbone> Classifier<B> {
         Self { head, ..self }
     }
 
-    /// Images `[batch, channels, height, width]` to logits `[batch, num_classes]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward_from(0, images)
+    /// The same network with fresh weights, backbone and head, all of them a function of `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::NotReinitialisable`] where the backbone can't.
+    pub fn reinitialise(self, seed: u64) -> Result<Self, TransferError> {
+        let device = self.head.weight.lazy_device();
+        let classes = self.num_classes();
+        Ok(Self::new(
+            self.backbone.reinitialise(seed)?,
+            classes,
+            seed,
+            &device,
+        ))
     }
 
-    /// Activations in front of stage `start` to logits `[batch, num_classes]`.
+    /// Images `[batch, channels, height, width]` to logits `[batch, num_classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.backbone.pool_stages(0, images))
+    }
+
+    /// What enters at `entry` to logits `[batch, num_classes]`.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// As [`Backbone::pool_stages`] for a stage that the backbone doesn't have.
-    pub fn forward_from(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
-        self.head.forward(self.backbone.pool_stages(start, x))
+    /// [`TransferError::StageOutOfRange`] for a stage that the backbone doesn't have, and
+    /// [`TransferError::WrongLength`] for pooled features of another length.
+    pub fn forward_from(&self, entry: Entry, x: Tensor<4>) -> Result<Tensor<2>, TransferError> {
+        Ok(self.head.forward(self.features_from(entry, x)?))
+    }
+
+    /// What enters at `entry` to features `[batch, num_features]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward_from`](Self::forward_from).
+    pub fn features_from(&self, entry: Entry, x: Tensor<4>) -> Result<Tensor<2>, TransferError> {
+        match entry {
+            Entry::Stage(start) => {
+                self.backbone.check_cut(start)?;
+                Ok(self.backbone.pool_stages(start, x))
+            }
+            Entry::Head => {
+                let [batch, features, height, width] = x.dims();
+                let (found, expected) = (features * height * width, self.backbone.num_features());
+                if found != expected {
+                    return Err(TransferError::WrongLength {
+                        what: "pooled features of an image",
+                        found,
+                        expected,
+                    });
+                }
+                Ok(x.reshape([batch, features]))
+            }
+        }
     }
 
     /// Number of classes.

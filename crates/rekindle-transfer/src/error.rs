@@ -14,6 +14,33 @@ pub enum TransferError {
         /// The backbone's stages.
         known: Vec<String>,
     },
+    /// More stages than the backbone has.
+    #[error("stage {found} of a backbone with {} stages ({})", known.len(), known.join(", "))]
+    StageOutOfRange {
+        /// The index or number given.
+        found: usize,
+        /// The backbone's stages.
+        known: Vec<String>,
+    },
+    /// A plan that doesn't fit the backbone.
+    #[error("plan: {parameter} is {found}, expected {expected}")]
+    InvalidPlan {
+        /// The plan's field.
+        parameter: &'static str,
+        /// Its value.
+        found: String,
+        /// What fits.
+        expected: String,
+    },
+    /// A network that can't begin with fresh weights.
+    #[error(
+        "{backbone} can't be given fresh weights, so it can't be trained from scratch; implement \
+         `Backbone::reinitialise`, or choose a strategy that starts from its weights"
+    )]
+    NotReinitialisable {
+        /// The backbone's type.
+        backbone: &'static str,
+    },
     /// A name that is no strategy's.
     #[error("there is no strategy {found:?}; known are {}", known.join(", "))]
     UnknownStrategy {
@@ -105,6 +132,9 @@ impl TransferError {
     pub fn is_invalid_option(&self) -> bool {
         match self {
             Self::UnknownStage { .. }
+            | Self::StageOutOfRange { .. }
+            | Self::InvalidPlan { .. }
+            | Self::NotReinitialisable { .. }
             | Self::UnknownStrategy { .. }
             | Self::InvalidStrategy { .. }
             | Self::UnexpectedValue { .. }

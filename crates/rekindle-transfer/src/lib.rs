@@ -24,7 +24,7 @@ pub mod tuning;
 
 pub use burn;
 
-pub use backbone::{Backbone, FrozenPrefix, QuantizedPrefix};
+pub use backbone::{Backbone, Entry, FrozenPrefix, QuantizedPrefix};
 pub use classifier::Classifier;
 pub use error::TransferError;
 pub use tuning::{Plan, Strategy};

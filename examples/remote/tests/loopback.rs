@@ -15,7 +15,7 @@ use rekindle::resnet::{Pretrained, state_dict};
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
-use rekindle::transfer::{Backbone, Classifier, Strategy};
+use rekindle::transfer::{Backbone, Classifier, Entry, Strategy};
 
 const IMAGES: usize = 4;
 const SIZE: usize = 64;
@@ -80,7 +80,7 @@ fn trained(device: &Device) -> (Vec<f64>, Weights) {
     let classifier = Classifier::new(pretrained.model, 2, 0, device);
     let stages = classifier.backbone.stage_names();
     let plan = Strategy::fine_tuning().plan(stages, 0).unwrap();
-    let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device);
+    let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device).unwrap();
     let batch = batch(device);
     let losses = (0..STEPS).map(|_| learner.train_batch(&batch, 0.01).unwrap().loss);
     let losses = losses.collect();
@@ -93,7 +93,7 @@ fn batch(device: &Device) -> Batch {
     let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.013).sin()).collect();
     Batch {
         x: Tensor::from_data(TensorData::new(values, shape), device),
-        start: 0,
+        start: Entry::IMAGES,
         targets: Targets {
             labels: (0..IMAGES).map(|image| image % 2).collect(),
             ..Targets::default()

@@ -49,6 +49,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         folder,
         title,
         resume: command.resume,
+        accept_changed_data: command.accept_changed_data,
         report,
         results: Vec::new(),
     };
@@ -76,6 +77,7 @@ struct Session {
     folder: PathBuf,
     title: String,
     resume: bool,
+    accept_changed_data: bool,
     report: Report,
     results: Vec<Value>,
 }
@@ -89,6 +91,7 @@ impl Session {
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
             .title(format!("{}, {name}", self.title))
             .recipe(self.recipe.clone())
+            .accept_changed_data(self.accept_changed_data)
             .observer(self.output.observer())
             .observer(&mut events)
             .interrupt(self.interrupt.clone());

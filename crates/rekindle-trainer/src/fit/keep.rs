@@ -14,13 +14,13 @@ use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
 use crate::run_directory::Checkpoint;
 use crate::trainer::Fitted;
-use crate::{Predictor, TrainerError};
+use crate::{Monitor, Predictor, TrainerError};
 
 impl<B: Backbone> Run<'_, B> {
     pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainerError> {
         self.position = checkpoint.position();
         let plan = self.plan(self.position.epochs)?;
-        self.learner.follow(plan);
+        self.learner.follow(plan)?;
         let optimizer = self.trainer.recipe.optimizer.clone();
         self.state = checkpoint::restore(checkpoint.path(), &mut self.learner, &optimizer)?;
         if let Some(decay) = self.trainer.recipe.moving_average {
@@ -38,8 +38,30 @@ impl<B: Backbone> Run<'_, B> {
             let batches = self.val.epoch(0, &self.trainer.device);
             self.best_predictions = predictor.predict(batches, |_| ())?;
             self.best_weights = Some(weights);
+            if self.trainer.is_val_changed {
+                self.measure_best_again();
+            }
         }
         Ok(())
+    }
+
+    /// Puts what the best weights get on the present images in the place of what they got on those before.
+    fn measure_best_again(&mut self) {
+        let (loss, accuracy) = (self.best_predictions.loss, self.best_predictions.accuracy());
+        self.state
+            .best
+            .measured_again(match self.trainer.recipe.monitor {
+                Monitor::Accuracy => accuracy,
+                Monitor::Loss => loss,
+            });
+        let best = self
+            .state
+            .best
+            .epoch()
+            .and_then(|epoch| epoch.checked_sub(1));
+        if let Some(metrics) = best.and_then(|at| self.state.history.get_mut(at)) {
+            (metrics.valid_loss, metrics.valid_accuracy) = (Some(loss), Some(accuracy));
+        }
     }
 
     /// Writes a checkpoint, and the best weights where they are newer than the file.

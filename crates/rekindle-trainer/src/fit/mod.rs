@@ -109,8 +109,11 @@ impl<'a, B: Backbone> Run<'a, B> {
             .balance_classes
             .then(|| trainer.data.train.class_weights());
         let classifier = trainer.classifier.clone();
-        let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)
-            .with_devices(&trainer.more_devices);
+        let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
+            .with_devices(&trainer.more_devices)?;
+        if needs_source(&trainer)? {
+            learner.keep_source()?;
+        }
         // Kept activations have been through the frozen stages already.
         if let (Some(images), Feed::Images(_)) = (calibration, &train) {
             learner.quantize_frozen(images)?;
@@ -142,7 +145,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         while self.position.epochs < self.trainer.recipe.epochs {
             let plan = self.plan(self.position.epochs)?;
             self.start_stage(&plan)?;
-            self.learner.follow(plan);
+            self.learner.follow(plan)?;
             if self.train_epoch()? {
                 self.save()?;
                 return Ok(EndReason::Interrupted);
@@ -401,6 +404,17 @@ impl<'a, B: Backbone> Run<'a, B> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a later epoch holds the backbone to the weights that it came with, and the first one doesn't.
+fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
+    let stages = trainer.classifier.backbone.stage_names();
+    let holds = |epoch| {
+        let plan = trainer.strategy.plan(stages, epoch)?;
+        Ok::<_, TrainerError>(plan.pull_to_source > 0.0 || plan.feature_penalty > 0.0)
+    };
+    let last = trainer.recipe.epochs.saturating_sub(1);
+    Ok(!holds(0)? && holds(last)?)
 }
 
 /// The files of a batch, for an error message.

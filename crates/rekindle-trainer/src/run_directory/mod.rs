@@ -4,6 +4,7 @@
 //! runs/2026-01-31-ants-bees-7f3a/
 //! ├── run.json            what was asked: RunRecord
 //! ├── classes.json        what the logits mean: ClassesRecord
+//! ├── data.jsonl          the pictures, one a line: DataList
 //! ├── metrics.jsonl       one event a line, appended
 //! ├── checkpoints/        epoch-0007/: the last and the best
 //! ├── best.safetensors    the best weights
@@ -16,6 +17,7 @@
 
 mod atomic;
 mod checkpoint;
+mod data_list;
 mod lock;
 mod metrics_log;
 mod record;
@@ -31,9 +33,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::TrainerError;
 use crate::events::Event;
+use crate::identity::DataList;
 use crate::text;
 use lock::RunLock;
 use metrics_log::MetricsLog;
+
+const DATA: &str = "data.jsonl";
 
 /// A run directory to read from. Reading needs no lock, also while the run goes on.
 #[derive(Debug, Clone)]
@@ -80,7 +85,32 @@ impl RunDirectory {
         record: &RunRecord,
         classes: &ClassesRecord,
     ) -> Result<RunWriter, TrainerError> {
-        let path = path.as_ref();
+        Self::create_with(path.as_ref(), record.clone(), classes, None)
+    }
+
+    /// Begins a run as [`create`](Self::create) that is about the pictures in `data`: they are listed in `data.jsonl`,
+    /// and their [identity](DataList::identity) becomes part of the record.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_about(
+        path: impl AsRef<Path>,
+        record: &RunRecord,
+        classes: &ClassesRecord,
+        data: &DataList,
+    ) -> Result<RunWriter, TrainerError> {
+        let mut record = record.clone();
+        record.set_identity(data)?;
+        Self::create_with(path.as_ref(), record, classes, Some(data))
+    }
+
+    fn create_with(
+        path: &Path,
+        record: RunRecord,
+        classes: &ClassesRecord,
+        data: Option<&DataList>,
+    ) -> Result<RunWriter, TrainerError> {
         fs::create_dir_all(path).map_err(|error| TrainerError::io("create", path, error))?;
         refuse_foreign_files(path)?;
         let lock = RunLock::acquire(path)?;
@@ -88,12 +118,15 @@ impl RunDirectory {
         refuse_foreign_files(path)?;
         Checkpoint::sweep(path)?;
         record::write_json(&path.join("classes.json"), classes)?;
+        if let Some(data) = data {
+            data_list::write(&path.join(DATA), data)?;
+        }
         // Last: a folder with a run.json is a run directory.
-        record::write_json(&path.join("run.json"), record)?;
+        record::write_json(&path.join("run.json"), &record)?;
         RunWriter::new(
             Self {
                 path: path.to_path_buf(),
-                record: record.clone(),
+                record,
             },
             lock,
         )
@@ -207,6 +240,18 @@ impl RunDirectory {
         })
     }
 
+    /// The pictures that the run is about; none where it kept no list, as before 0.2, or the list is not that of the
+    /// record.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::DamagedFile`] names the line that isn't a picture.
+    pub fn data_list(&self) -> Result<Option<DataList>, TrainerError> {
+        let list = data_list::read(&self.path.join(DATA))?;
+        let recorded = self.record.identity();
+        Ok(list.filter(|list| Some(list.identity()) == recorded))
+    }
+
     /// What happened so far. A torn last line is left out.
     ///
     /// # Errors
@@ -287,6 +332,29 @@ impl RunWriter {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Goes on with other pictures: replaces `data.jsonl`, `classes.json`, and `data` in `run.json` by `description` with
+    /// the list's identity.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn replace_data(
+        &mut self,
+        description: serde_json::Value,
+        classes: &ClassesRecord,
+        data: &DataList,
+    ) -> Result<(), TrainerError> {
+        let mut record = self.directory.record.clone();
+        record.data = description;
+        record.set_identity(data)?;
+        let path = self.path().to_path_buf();
+        data_list::write(&path.join(DATA), data)?;
+        record::write_json(&path.join("classes.json"), classes)?;
+        record::write_json(&path.join("run.json"), &record)?;
+        self.directory.record = record;
+        Ok(())
     }
 
     /// Appends an event to `metrics.jsonl`. Events that only move a progress bar are left out, and
@@ -370,7 +438,8 @@ fn refuse_foreign_files(path: &Path) -> Result<(), TrainerError> {
     let failed = |error| TrainerError::io("read", path, error);
     for entry in fs::read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if name != "lock" && name != "classes.json" && !atomic::is_temporary(&name) {
+        let is_ours = name == "lock" || name == "classes.json" || name == DATA;
+        if !is_ours && !atomic::is_temporary(&name) {
             return Err(TrainerError::RunDirectoryExists {
                 path: path.to_path_buf(),
             });

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::atomic::atomic_write;
 use crate::error::TrainerError;
+use crate::identity::{DataIdentity, DataList};
 
 /// Version of the run directory's layout. Readers refuse newer ones.
 pub const FORMAT: u64 = 1;
@@ -45,8 +46,12 @@ pub struct RunRecord {
 pub struct WeightsRecord {
     /// File or catalogue entry.
     pub source: String,
-    /// SHA-256 of the file's bytes, 64 hexadecimal digits.
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits; empty where whoever began the run named no file.
     pub sha256: String,
+    /// SHA-256 of the backbone's tensors as the run began with them
+    /// ([`weights_digest`](rekindle_transfer::backbone::weights_digest)); empty in runs before 0.2.
+    #[serde(default)]
+    pub tensors_sha256: String,
 }
 
 /// What the logits mean: the content of `classes.json`.
@@ -76,6 +81,32 @@ impl RunRecord {
             seed: 0,
             device: String::new(),
         }
+    }
+}
+
+impl RunRecord {
+    /// The identity of the pictures that the run is about; none in runs before 0.2.
+    pub fn identity(&self) -> Option<DataIdentity> {
+        DataIdentity::deserialize(self.data.get("identity")?).ok()
+    }
+
+    /// Makes the identity of `data` a part of the record.
+    pub(super) fn set_identity(&mut self, data: &DataList) -> Result<(), TrainerError> {
+        if self.data.is_null() {
+            self.data = Value::Object(serde_json::Map::new());
+        }
+        let identity = serde_json::to_value(data.identity());
+        let identity =
+            identity.map_err(|error| TrainerError::writer(Path::new("run.json"), error.into()))?;
+        match &mut self.data {
+            Value::Object(fields) => {
+                fields.insert("identity".into(), identity);
+            }
+            other => {
+                *other = serde_json::json!({"description": other.take(), "identity": identity});
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,9 @@
 //! Runs on a narrow network and drawn pictures that take a second.
-#![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of it.
+#![allow(dead_code, unused_imports, clippy::unwrap_used)] // Each test program uses a part of it.
+
+mod odd_net;
+
+pub use odd_net::OddNet;
 
 use std::path::Path;
 

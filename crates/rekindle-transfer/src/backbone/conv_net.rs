@@ -1,9 +1,11 @@
 //! The small network for characters and digits as a backbone: a stage a block.
 
 use burn::prelude::*;
-use rekindle_resnet::ConvNet;
+use rekindle_resnet::{ConvNet, ConvNetConfig};
 
-use super::{Backbone, existing};
+use super::{Backbone, assert_stages, existing};
+use crate::TransferError;
+use crate::initialise::seeded;
 
 /// Stages beyond the fourth have no name of their own and belong to it.
 const STAGES: [&str; 4] = ["block1", "block2", "block3", "block4"];
@@ -18,7 +20,12 @@ impl Backbone for ConvNet {
     }
 
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
-        let is_whole = end == self.stage_names().len();
+        let stages = self.stage_names().len();
+        assert_stages(start, end, stages);
+        if start == end {
+            return x;
+        }
+        let is_whole = end == stages;
         let end = if is_whole { self.blocks.len() } else { end };
         existing(self.forward_blocks(start, end, x))
     }
@@ -27,7 +34,21 @@ impl Backbone for ConvNet {
         if start == 0 {
             return self.features(x);
         }
-        self.pool(self.forward_stages(start, self.stage_names().len(), x))
+        let stages = self.stage_names().len();
+        assert_stages(start, stages, stages);
+        self.pool(self.forward_stages(start, stages, x))
+    }
+
+    fn reinitialise(self, seed: u64) -> Result<Self, TransferError> {
+        let Some(first) = self.blocks.first() else {
+            return Ok(self);
+        };
+        let device = first.conv.weight.lazy_device();
+        let config = ConvNetConfig::new()
+            .with_in_channels(self.in_channels())
+            .with_width(ConvNet::num_features(&self))
+            .with_blocks(self.blocks.len());
+        Ok(seeded(seed, &device, || config.init(&device)))
     }
 
     fn pool(&self, x: Tensor<4>) -> Tensor<2> {

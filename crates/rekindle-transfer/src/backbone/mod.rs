@@ -1,9 +1,15 @@
 //! What a network must offer so that its knowledge can be transferred.
 
+pub mod conformance;
 mod conv_net;
+mod entry;
+mod identity;
 mod prefix;
 mod resnet;
 
+pub use entry::Entry;
+pub use identity::weights_digest;
+pub(crate) use identity::{hexadecimal, text};
 pub use prefix::{FrozenPrefix, QuantizedPrefix, check_channels};
 
 use burn::module::{Module, ModuleDisplay};
@@ -15,6 +21,30 @@ use crate::TransferError;
 ///
 /// A strategy freezes a *prefix* of the stages, so that nothing in front of the first trained stage needs a
 /// backward pass, and activations at the cut can be computed once and kept.
+///
+/// # Contract
+///
+/// Training, kept activations, records and exports rest on these promises; [`conformance::check`] tests them, and an
+/// implementation calls it in a test of its own.
+///
+/// 1. [`stage_names`](Self::stage_names) has at least one name; none is empty, none comes twice, and they stay the same.
+/// 2. The stages compose: [`forward_stages`](Self::forward_stages) from `a` to `c` is that from `a` to `b` and then from
+///    `b` to `c`, and [`forward_stage`](Self::forward_stage) is one step of it. An empty range gives its input back.
+/// 3. [`pool_stages`](Self::pool_stages) from `a` on is `forward_stages` to the end and then [`pool`](Self::pool), for every
+///    `a` up to the number of stages. Pooling is run once on what the last stage gives; it need not be idempotent.
+/// 4. Features are `[batch, num_features]` with [`num_features`](Self::num_features) above 0.
+/// 5. In evaluation (on a device without autodiff) an image's features depend on that image alone, are the same in every
+///    call, and leave every tensor of the network as it was.
+/// 6. Every parameter has a name of its own in the state dict, none of them under [`head_name`](Self::head_name), and
+///    [`stage_of`](Self::stage_of) names the one stage that uses it.
+/// 7. The images have [`in_channels`](Self::in_channels) channels.
+/// 8. A stage that doesn't exist is never passed over silently: `forward_stage`, `forward_stages` and `pool_stages` panic on
+///    an index beyond the stages, as slices do. Everything in this crate that takes such an index from a caller checks it
+///    first ([`check_cut`](Self::check_cut)) and returns an error.
+/// 9. Where [`quantize`](Self::quantize) answers, its [`QuantizedPrefix::pool`] is `pool` of its
+///    [`forward`](QuantizedPrefix::forward).
+/// 10. Where [`reinitialise`](Self::reinitialise) answers, it gives the same network with other weights, equal ones for
+///     equal seeds.
 pub trait Backbone: Module + ModuleDisplay + 'static {
     /// Names of the stages in the order that a forward pass goes through them. A stage's parameters are
     /// found by [`stage_of`](Self::stage_of).
@@ -26,10 +56,10 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     ///
     /// # Panics
     ///
-    /// For a stage that the backbone doesn't have, like an index beyond a slice.
+    /// If there is no such stage.
     fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4>;
 
-    /// The last stage's activations `[batch, channels, height, width]` to features
+    /// Pools the last stage's activations `[batch, channels, height, width]` to features
     /// `[batch, num_features]`.
     fn pool(&self, x: Tensor<4>) -> Tensor<2>;
 
@@ -43,19 +73,49 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     ///
     /// # Panics
     ///
-    /// As [`forward_stage`](Self::forward_stage).
+    /// If there is no such stage.
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
         (start..end).fold(x, |x, stage| self.forward_stage(stage, x))
     }
 
     /// Runs the stages from `start` on, and pools: what stage `start` takes to features
-    /// `[batch, num_features]`.
+    /// `[batch, num_features]`. With the number of stages as `start` it pools alone.
     ///
     /// # Panics
     ///
-    /// As [`forward_stage`](Self::forward_stage).
+    /// If `start` is larger than the number of stages.
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
-        self.pool(self.forward_stages(start, self.stage_names().len(), x))
+        let stages = self.stage_names().len();
+        assert_stages(start, stages, stages);
+        self.pool(self.forward_stages(start, stages, x))
+    }
+
+    /// Checks a cut in front of the stage `stages`, or behind all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::StageOutOfRange`] for more stages than there are.
+    fn check_cut(&self, stages: usize) -> Result<(), TransferError> {
+        let known = self.stage_names();
+        if stages <= known.len() {
+            return Ok(());
+        }
+        Err(TransferError::StageOutOfRange {
+            found: stages,
+            known: known.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The same network with fresh weights, a function of `seed` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::NotReinitialisable`], the only answer of backbones that don't say otherwise.
+    fn reinitialise(self, seed: u64) -> Result<Self, TransferError> {
+        let _ = seed;
+        Err(TransferError::NotReinitialisable {
+            backbone: std::any::type_name::<Self>(),
+        })
     }
 
     /// The first `stages` stages in eight bits, as they stand, for inference. Ranges of activations are measured on
@@ -84,6 +144,15 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     fn head_name(&self) -> &'static str {
         "fc"
     }
+}
+
+/// Refuses a range that reaches beyond `stages`, as slicing does.
+#[track_caller]
+pub(crate) fn assert_stages(start: usize, end: usize, stages: usize) {
+    assert!(
+        start <= end && end <= stages,
+        "stages {start} to {end} of a backbone with {stages}"
+    );
 }
 
 /// The result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.

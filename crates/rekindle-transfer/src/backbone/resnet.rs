@@ -3,13 +3,13 @@
 use burn::prelude::*;
 #[cfg(feature = "kernels")]
 use rekindle_resnet::QuantizedStages;
-use rekindle_resnet::{ResNet, STAGES};
+use rekindle_resnet::{ResNet, ResNetConfig, STAGES};
 
 #[cfg(feature = "kernels")]
 use super::QuantizedPrefix;
-use super::{Backbone, existing};
-#[cfg(feature = "kernels")]
+use super::{Backbone, assert_stages, existing};
 use crate::TransferError;
+use crate::initialise::seeded;
 
 impl Backbone for ResNet {
     fn stage_names(&self) -> &'static [&'static str] {
@@ -17,14 +17,16 @@ impl Backbone for ResNet {
     }
 
     fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {
-        existing(ResNet::forward_stage(self, stage, x))
+        Backbone::forward_stages(self, stage, stage + 1, x)
     }
 
     fn forward_stages(&self, start: usize, end: usize, x: Tensor<4>) -> Tensor<4> {
+        assert_stages(start, end, STAGES.len());
         existing(ResNet::forward_stages(self, start..end, x))
     }
 
     fn pool_stages(&self, start: usize, x: Tensor<4>) -> Tensor<2> {
+        assert_stages(start, STAGES.len(), STAGES.len());
         existing(ResNet::pool_stages(self, start, x))
     }
 
@@ -34,6 +36,15 @@ impl Backbone for ResNet {
 
     fn num_features(&self) -> usize {
         ResNet::num_features(self)
+    }
+
+    fn reinitialise(self, seed: u64) -> Result<Self, TransferError> {
+        let device = self.device();
+        let config = ResNetConfig {
+            num_classes: 0,
+            ..self.config()
+        };
+        Ok(seeded(seed, &device, || config.init(&device)))
     }
 
     #[cfg(feature = "kernels")]

@@ -31,20 +31,23 @@ impl L2Sp {
     ///
     /// [`TransferError::InvalidStrategy`] for a strength that is negative or NaN.
     pub fn new<M: Module>(source: &M, strength: f64) -> Result<Self, TransferError> {
-        if strength.is_nan() || strength < 0.0 {
-            return Err(TransferError::InvalidStrategy {
-                strategy: "l2-sp",
-                parameter: "strength".into(),
-                found: strength.to_string(),
-                expected: "at least 0",
-            });
-        }
+        check(strength)?;
         let mut snapshot = Snapshot::default();
         source.visit(&mut snapshot);
         Ok(Self {
             strength,
             source: snapshot.found,
         })
+    }
+
+    /// The pull towards the same weights by another strength.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_strength(self, strength: f64) -> Result<Self, TransferError> {
+        check(strength)?;
+        Ok(Self { strength, ..self })
     }
 
     /// `strength / 2 * |w - w0|^2` over all parameters of `module` that the source has.
@@ -71,6 +74,18 @@ impl L2Sp {
             path: Vec::new(),
         })
     }
+}
+
+fn check(strength: f64) -> Result<(), TransferError> {
+    if strength >= 0.0 {
+        return Ok(());
+    }
+    Err(TransferError::InvalidStrategy {
+        strategy: "l2-sp",
+        parameter: "strength".into(),
+        found: strength.to_string(),
+        expected: "at least 0",
+    })
 }
 
 fn is_running(path: &[String]) -> bool {

@@ -299,6 +299,42 @@ impl Plan {
         }
     }
 
+    /// Checks that the plan fits a backbone with `count` stages.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::InvalidPlan`] for more frozen stages than there are, another number of rates, or a rate or strength
+    /// that is negative or no number.
+    pub fn check(&self, count: usize) -> Result<(), TransferError> {
+        let invalid = |parameter, found: String, expected: String| {
+            Err(TransferError::InvalidPlan {
+                parameter,
+                found,
+                expected,
+            })
+        };
+        if self.frozen_stages > count {
+            let expected = format!("at most {count}, the number of stages");
+            return invalid("frozen_stages", self.frozen_stages.to_string(), expected);
+        }
+        if self.stage_rates.len() != count {
+            let found = format!("{} rates", self.stage_rates.len());
+            return invalid("stage_rates", found, format!("{count}, one per stage"));
+        }
+        let strengths = [
+            ("pull_to_source", self.pull_to_source),
+            ("feature_penalty", self.feature_penalty),
+        ];
+        let rates = self.stage_rates.iter().map(|rate| ("stage_rates", *rate));
+        for (parameter, value) in rates.chain(strengths) {
+            if !(value.is_finite() && value >= 0.0) {
+                let expected = "a finite number, at least 0".into();
+                return invalid(parameter, value.to_string(), expected);
+            }
+        }
+        Ok(())
+    }
+
     fn uniform(count: usize, rate: f64) -> Self {
         Plan {
             stage_rates: vec![rate; count],

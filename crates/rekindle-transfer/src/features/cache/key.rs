@@ -1,45 +1,69 @@
 //! What an activation depends on.
 
+use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::backbone::{hexadecimal, text};
+use crate::{Backbone, FrozenPrefix, TransferError};
+
+/// Counts the layouts of a cache's folder; other ones are other folders.
+const LAYOUT: u64 = 2;
 
 /// Everything that decides an activation but the picture: another key is another folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheKey {
-    /// Digest of the weights' bytes.
-    pub weights: String,
-    /// Where the frozen prefix ends, such as `"layer3"` or `"pooled"`.
-    pub cut: String,
-    /// Preprocessing and augmentation, in a form that changes when they do (JSON).
-    pub transform: String,
-    /// Seed of the augmentation.
-    pub seed: u64,
+    layout: u64,
+    network: String,
+    view: String,
 }
 
 impl CacheKey {
+    /// The key of what `prefix` makes on `device` of images of `height` by `width` pixels that are shown by `view`: the
+    /// preprocessing and augmentation with its seed, in a form that changes when they do, such as JSON. The network's part
+    /// is computed from its live weights, see [`FrozenPrefix::digest`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FrozenPrefix::forward`].
+    pub fn of<B: Backbone>(
+        prefix: &FrozenPrefix<B>,
+        device: &Device,
+        (height, width): (usize, usize),
+        view: &str,
+    ) -> Result<Self, TransferError> {
+        Ok(Self::from_parts(
+            &prefix.digest(device, height, width)?,
+            view,
+        ))
+    }
+
+    /// The key of rows that no [`FrozenPrefix`] makes. `network` must change whenever what makes the rows does, and
+    /// `view` whenever what it is shown does: hashes of both.
+    pub fn from_parts(network: &str, view: &str) -> Self {
+        Self {
+            layout: LAYOUT,
+            network: network.to_string(),
+            view: view.to_string(),
+        }
+    }
+
     /// SHA-256 of the key, in hexadecimal: the folder's name.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
-        for part in [&self.weights, &self.cut, &self.transform] {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        hasher.update(self.seed.to_le_bytes());
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hasher.update(self.layout.to_le_bytes());
+        text(&mut hasher, &self.network);
+        text(&mut hasher, &self.view);
+        hexadecimal(hasher)
     }
 }
 
-/// Which picture, in which state, seen how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which picture, seen how.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Row {
-    /// The picture's path.
-    pub image: String,
-    /// Changes when the picture does: size and modification time, or a hash of its content.
-    pub stamp: String,
-    /// Number of the augmented view.
-    pub view: usize,
+    /// The picture's content: a hash of its bytes. Its name doesn't matter.
+    pub content: String,
+    /// What decides how it is augmented besides the key: its position in the data set and the number of the view. None
+    /// where nothing is drawn at random, so that a picture that has moved is found.
+    pub draw: Option<(usize, usize)>,
 }

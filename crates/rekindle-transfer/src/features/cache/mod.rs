@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::TransferError;
-use shard::{Shard, ShardRow};
+use shard::Shard;
 
 /// New rows are written when they take so much memory.
 const SHARD_BYTES: usize = 32 << 20;
@@ -19,19 +19,14 @@ const SHARD_BYTES: usize = 32 << 20;
 ///
 /// On disk it is a folder of shards: new rows are gathered in memory up to 32 MB, then written as one more safetensors
 /// file, and rows are read back one by one, so that neither filling nor reading a table needs memory for all of it.
-/// A picture whose stamp has changed misses and is computed afresh; the other rows stay good.
+/// A row's identity is the content of its picture and, where it is augmented at random, its place: a picture that has
+/// changed misses and is computed afresh, and one that was moved, renamed or touched is found.
 #[derive(Debug, Default)]
 pub struct FeatureCache {
     row_shape: Vec<usize>,
-    rows: BTreeMap<(String, usize), Entry>,
+    rows: BTreeMap<Row, Place>,
     fresh: Fresh,
     disk: Option<Disk>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    stamp: String,
-    place: Place,
 }
 
 /// Where a row lies in a [`FeatureCache`].
@@ -47,7 +42,7 @@ enum Place {
 /// Rows that no shard has yet.
 #[derive(Debug, Default)]
 struct Fresh {
-    keys: Vec<(String, usize)>,
+    keys: Vec<Row>,
     values: Vec<f32>,
 }
 
@@ -74,7 +69,7 @@ impl FeatureCache {
         let folder = folder.join(key.digest());
         let mut shards = Vec::new();
         for path in shard::paths(&folder)? {
-            let (shard, rows) = Shard::open(&path)?;
+            let (shard, rows) = Shard::open(&path, &key)?;
             if cache.rows.is_empty() {
                 cache.row_shape = shard.row_shape().to_vec();
             } else if shard.row_shape() != cache.row_shape {
@@ -85,12 +80,12 @@ impl FeatureCache {
                 );
                 return Err(TransferError::Cache { path, reason });
             }
-            for (row, ShardRow { image, view, stamp }) in rows.into_iter().enumerate() {
+            for (at, row) in rows.into_iter().enumerate() {
                 let place = Place::Shard {
                     shard: shards.len(),
-                    row,
+                    row: at,
                 };
-                cache.rows.insert((image, view), Entry { stamp, place });
+                cache.rows.insert(row, place);
             }
             shards.push(shard);
         }
@@ -117,11 +112,9 @@ impl FeatureCache {
         &self.row_shape
     }
 
-    /// Where the row lies, if it is there and the picture hasn't changed. Good until the next [`insert`](Self::insert) or
-    /// [`save`](Self::save).
+    /// Where the row lies, if it is there. Good until the next [`insert`](Self::insert) or [`save`](Self::save).
     pub fn find(&self, row: &Row) -> Option<RowPlace> {
-        let entry = self.rows.get(&(row.image.clone(), row.view))?;
-        (entry.stamp == row.stamp).then_some(RowPlace(entry.place))
+        self.rows.get(row).copied().map(RowPlace)
     }
 
     /// The activations at a place, row-major.
@@ -143,7 +136,7 @@ impl FeatureCache {
         }
     }
 
-    /// The row's activations, row-major, if they are there and the picture hasn't changed.
+    /// The row's activations, row-major, if they are there.
     ///
     /// # Errors
     ///
@@ -152,8 +145,8 @@ impl FeatureCache {
         self.find(row).map(|place| self.read(place)).transpose()
     }
 
-    /// Keeps a row's activations, in place of older ones of the same picture and view. The first row decides
-    /// the shape of all.
+    /// Keeps a row's activations; those that are there already stay, since equal rows are equal. The first row decides the
+    /// shape of all.
     ///
     /// # Errors
     ///
@@ -176,23 +169,13 @@ impl FeatureCache {
                 expected: length,
             });
         }
-        let key = (row.image, row.view);
-        let at = match self.rows.get(&key).map(|entry| entry.place) {
-            Some(Place::Fresh(at)) => {
-                self.fresh.values[at * length..(at + 1) * length].copy_from_slice(values);
-                at
-            }
-            _ => {
-                self.fresh.values.extend_from_slice(values);
-                self.fresh.keys.push(key.clone());
-                self.fresh.keys.len() - 1
-            }
-        };
-        let entry = Entry {
-            stamp: row.stamp,
-            place: Place::Fresh(at),
-        };
-        self.rows.insert(key, entry);
+        if self.rows.contains_key(&row) {
+            return Ok(());
+        }
+        self.fresh.values.extend_from_slice(values);
+        self.rows
+            .insert(row.clone(), Place::Fresh(self.fresh.keys.len()));
+        self.fresh.keys.push(row);
         if self.disk.is_some() && size_of_val(&self.fresh.values[..]) >= SHARD_BYTES {
             self.save()?;
         }
@@ -208,27 +191,20 @@ impl FeatureCache {
         let Some(disk) = self.disk.as_mut().filter(|_| !self.fresh.keys.is_empty()) else {
             return Ok(());
         };
-        let row_of = |key: &(String, usize)| ShardRow {
-            image: key.0.clone(),
-            view: key.1,
-            stamp: self.rows[key].stamp.clone(),
-        };
-        let rows: Vec<ShardRow> = self.fresh.keys.iter().map(row_of).collect();
         let path = shard::write(
             &disk.folder,
             &disk.key,
-            &rows,
+            &self.fresh.keys,
             &self.row_shape,
             &self.fresh.values,
         )?;
-        let (shard, _) = Shard::open(&path)?;
-        for (row, key) in self.fresh.keys.drain(..).enumerate() {
-            if let Some(entry) = self.rows.get_mut(&key) {
-                entry.place = Place::Shard {
-                    shard: disk.shards.len(),
-                    row,
-                };
-            }
+        let (shard, _) = Shard::open(&path, &disk.key)?;
+        for (at, row) in self.fresh.keys.drain(..).enumerate() {
+            let place = Place::Shard {
+                shard: disk.shards.len(),
+                row: at,
+            };
+            self.rows.insert(row, place);
         }
         disk.shards.push(shard);
         self.fresh = Fresh::default();
@@ -248,19 +224,13 @@ mod tests {
     use super::*;
 
     fn key() -> CacheKey {
-        CacheKey {
-            weights: "abc".into(),
-            cut: "pooled".into(),
-            transform: "{}".into(),
-            seed: 3,
-        }
+        CacheKey::from_parts("abc", "{}")
     }
 
-    fn row(image: &str, stamp: &str, view: usize) -> Row {
+    fn row(content: &str, view: usize) -> Row {
         Row {
-            image: image.into(),
-            stamp: stamp.into(),
-            view,
+            content: content.into(),
+            draw: (view > 0).then_some((7, view)),
         }
     }
 
@@ -269,36 +239,43 @@ mod tests {
     }
 
     #[test]
-    fn rows_survive_the_disk_and_a_changed_picture_invalidates_only_its_own() {
+    fn rows_survive_the_disk_and_other_content_is_another_row() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
-        cache
-            .insert(row("a.jpg", "1", 0), &[2], &[1.0, 2.0])
-            .unwrap();
-        cache
-            .insert(row("b.jpg", "1", 0), &[2], &[3.0, 4.0])
-            .unwrap();
-        cache
-            .insert(row("a.jpg", "1", 1), &[2], &[5.0, 6.0])
-            .unwrap();
+        cache.insert(row("a", 0), &[2], &[1.0, 2.0]).unwrap();
+        cache.insert(row("b", 0), &[2], &[3.0, 4.0]).unwrap();
+        cache.insert(row("a", 1), &[2], &[5.0, 6.0]).unwrap();
         cache.save().unwrap();
 
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
         assert_eq!(cache.len(), 3);
-        assert_eq!(values(&cache, &row("b.jpg", "1", 0)), Some(vec![3.0, 4.0]));
-        assert_eq!(values(&cache, &row("a.jpg", "2", 0)), None);
-        cache
-            .insert(row("a.jpg", "2", 0), &[2], &[7.0, 8.0])
-            .unwrap();
+        assert_eq!(values(&cache, &row("b", 0)), Some(vec![3.0, 4.0]));
+        assert_eq!(values(&cache, &row("c", 0)), None);
+        cache.insert(row("c", 0), &[2], &[7.0, 8.0]).unwrap();
+        cache.insert(row("b", 0), &[2], &[9.0, 9.0]).unwrap();
         for _ in 0..2 {
-            assert_eq!(values(&cache, &row("a.jpg", "2", 0)), Some(vec![7.0, 8.0]));
-            assert_eq!(values(&cache, &row("a.jpg", "1", 1)), Some(vec![5.0, 6.0]));
-            assert_eq!(cache.len(), 3);
+            assert_eq!(values(&cache, &row("c", 0)), Some(vec![7.0, 8.0]));
+            assert_eq!(values(&cache, &row("a", 1)), Some(vec![5.0, 6.0]));
+            assert_eq!(values(&cache, &row("b", 0)), Some(vec![3.0, 4.0]));
+            assert_eq!(cache.len(), 4);
             cache.save().unwrap();
         }
         let cache = FeatureCache::open(folder.path(), key()).unwrap();
-        assert_eq!(values(&cache, &row("a.jpg", "2", 0)), Some(vec![7.0, 8.0]));
-        assert_eq!(cache.len(), 3);
+        assert_eq!(values(&cache, &row("c", 0)), Some(vec![7.0, 8.0]));
+        assert_eq!(cache.len(), 4);
+    }
+
+    #[test]
+    fn a_shard_under_another_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
+        cache.insert(row("a", 0), &[1], &[1.0]).unwrap();
+        cache.save().unwrap();
+        let other = CacheKey::from_parts("abd", "{}");
+        let (from, to) = (key().digest(), other.digest());
+        fs::rename(folder.path().join(from), folder.path().join(to)).unwrap();
+        let message = FeatureCache::open(folder.path(), other).unwrap_err();
+        assert!(message.to_string().contains("other weights"), "{message}");
     }
 
     #[test]
@@ -309,7 +286,7 @@ mod tests {
         for number in 0..5 {
             let values = vec![number as f32; length];
             cache
-                .insert(row(&number.to_string(), "1", 0), &[length], &values)
+                .insert(row(&number.to_string(), 0), &[length], &values)
                 .unwrap();
             assert!(cache.fresh.values.len() <= 3 * length);
         }
@@ -322,7 +299,7 @@ mod tests {
         );
         let cache = FeatureCache::open(folder.path(), key()).unwrap();
         for number in 0..5 {
-            let found = values(&cache, &row(&number.to_string(), "1", 0)).unwrap();
+            let found = values(&cache, &row(&number.to_string(), 0)).unwrap();
             assert_eq!((found.len(), found[7]), (length, number as f32));
         }
     }
@@ -331,12 +308,12 @@ mod tests {
     fn a_shard_that_is_cut_short_under_the_table_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
-        cache.insert(row("a", "1", 0), &[2], &[1.0, 2.0]).unwrap();
+        cache.insert(row("a", 0), &[2], &[1.0, 2.0]).unwrap();
         cache.save().unwrap();
         let path = &shard::paths(&folder.path().join(key().digest())).unwrap()[0];
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
         file.set_len(20).unwrap();
-        assert!(cache.get(&row("a", "1", 0)).is_err());
+        assert!(cache.get(&row("a", 0)).is_err());
         assert!(FeatureCache::open(folder.path(), key()).is_err());
     }
 
@@ -344,24 +321,18 @@ mod tests {
     fn another_key_is_another_folder() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
-        cache.insert(row("a.jpg", "1", 0), &[1], &[1.0]).unwrap();
+        cache.insert(row("a.jpg", 0), &[1], &[1.0]).unwrap();
         cache.save().unwrap();
-        let other = CacheKey { seed: 4, ..key() };
+        let other = CacheKey::from_parts("abc", "{ }");
         assert!(FeatureCache::open(folder.path(), other).unwrap().is_empty());
     }
 
     #[test]
     fn fields_of_a_key_do_not_run_into_each_other() {
-        let left = CacheKey {
-            weights: "ab".into(),
-            cut: "c".into(),
-            ..key()
-        };
-        let right = CacheKey {
-            weights: "a".into(),
-            cut: "bc".into(),
-            ..key()
-        };
+        let (left, right) = (
+            CacheKey::from_parts("ab", "c"),
+            CacheKey::from_parts("a", "bc"),
+        );
         assert_ne!(left.digest(), right.digest());
     }
 
@@ -380,10 +351,8 @@ mod tests {
     #[test]
     fn a_row_of_the_wrong_length_is_refused() {
         let mut cache = FeatureCache::in_memory();
-        cache
-            .insert(row("a", "1", 0), &[3], &[1.0, 2.0, 3.0])
-            .unwrap();
-        assert!(cache.insert(row("b", "1", 0), &[3], &[1.0]).is_err());
-        assert!(cache.insert(row("b", "1", 0), &[1], &[1.0]).is_err());
+        cache.insert(row("a", 0), &[3], &[1.0, 2.0, 3.0]).unwrap();
+        assert!(cache.insert(row("b", 0), &[3], &[1.0]).is_err());
+        assert!(cache.insert(row("b", 0), &[1], &[1.0]).is_err());
     }
 }

@@ -7,22 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use safetensors::tensor::{Dtype, Metadata, TensorView};
-use serde::{Deserialize, Serialize};
 
-use super::CacheKey;
+use super::{CacheKey, Row};
 use crate::TransferError;
 
 const TENSOR: &str = "activations";
 /// The list of a million rows takes 100 MB; a header beyond that is none of ours.
 const LARGEST_HEADER: u64 = 256 << 20;
-
-/// What a row is of, in the order of the tensor's rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ShardRow {
-    pub image: String,
-    pub view: usize,
-    pub stamp: String,
-}
 
 /// An open shard: its header was read, its rows are read when they are asked for. Mapping the file would be no faster
 /// for rows of kilobytes, and a file that is cut short under a mapping ends the process.
@@ -60,7 +51,7 @@ pub(super) fn paths(folder: &Path) -> Result<Vec<PathBuf>, TransferError> {
 pub(super) fn write(
     folder: &Path,
     key: &CacheKey,
-    rows: &[ShardRow],
+    rows: &[Row],
     row_shape: &[usize],
     values: &[f32],
 ) -> Result<PathBuf, TransferError> {
@@ -108,8 +99,8 @@ fn next_name(folder: &Path) -> Result<String, TransferError> {
 }
 
 impl Shard {
-    /// Opens a shard and reads what its rows are of.
-    pub fn open(path: &Path) -> Result<(Self, Vec<ShardRow>), TransferError> {
+    /// Opens a shard of `key` and reads what its rows are of.
+    pub fn open(path: &Path, key: &CacheKey) -> Result<(Self, Vec<Row>), TransferError> {
         let broken = |reason: &dyn std::fmt::Display| broken(path, reason);
         let mut file = File::open(path).map_err(|error| broken(&error))?;
         let length = file.metadata().map_err(|error| broken(&error))?.len();
@@ -126,12 +117,15 @@ impl Shard {
         file.read_exact(&mut header)
             .map_err(|error| broken(&error))?;
         let header: Metadata = serde_json::from_slice(&header).map_err(|error| broken(&error))?;
-        let rows = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get("rows"));
-        let rows = rows.ok_or_else(|| broken(&"it has no list of rows"))?;
-        let rows: Vec<ShardRow> = serde_json::from_str(rows).map_err(|error| broken(&error))?;
+        let entry = |name| header.metadata().as_ref()?.get(name);
+        let found = entry("key").ok_or_else(|| broken(&"it doesn't say what made it"))?;
+        let found: CacheKey = serde_json::from_str(found).map_err(|error| broken(&error))?;
+        if found != *key {
+            let reason = "it was made by other weights, another cut or other preprocessing than its folder's name says";
+            return Err(broken(&reason));
+        }
+        let rows = entry("rows").ok_or_else(|| broken(&"it has no list of rows"))?;
+        let rows: Vec<Row> = serde_json::from_str(rows).map_err(|error| broken(&error))?;
         let tensor = header
             .info(TENSOR)
             .ok_or_else(|| broken(&"it has no activations"))?;
