@@ -176,6 +176,14 @@ fn pointers_are_no_pictures_and_a_class_of_them_is_an_error_everywhere() {
 }
 
 #[test]
+fn a_strategy_that_does_not_fit_leaves_no_folder_behind() {
+    let folder = drawn();
+    let out = folder.path().join("runs");
+    train(folder.path(), &out, &["--strategy", "freeze-up-to=layer9"]).ends_with(2);
+    assert!(!out.exists());
+}
+
+#[test]
 fn predict_names_every_file_that_is_missing_or_bad() {
     let folder = tempfile::tempdir().unwrap();
     let model = workshop().runs.join("features");
