@@ -279,6 +279,25 @@ fn names_of_any_bytes_go_through_every_command() {
     let html = fs::read_to_string(page).unwrap();
     assert!(html.contains("Confusion matrix") && html.contains(r"bad\xe9.png"));
     let weights = workshop().weights.as_os_str();
+    // Advice ends with a command that bash reads back.
+    let odd = folder.path().join(OsStr::from_bytes(b"w\xe9.safetensors"));
+    fs::copy(weights, &odd).unwrap();
+    let called = os(&[
+        OsStr::new("advise"),
+        data,
+        OsStr::new("--weights"),
+        odd.as_os_str(),
+    ]);
+    let line = called.ends_with(0).stdout;
+    let line = line
+        .lines()
+        .find(|line| line.contains("rekindle train"))
+        .unwrap()
+        .to_string();
+    assert!(
+        line.contains(r"data_\xe9'") && line.contains(r"w\xe9.safetensors'"),
+        "{line}"
+    );
     let table = folder.path().join("table.safetensors");
     let (flag, out) = (OsStr::new("--weights"), OsStr::new("--out"));
     os(&[features, data, flag, weights, out, table.as_os_str(), json]).ends_with(3);
