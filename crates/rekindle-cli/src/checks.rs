@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle::files::names::show;
 use rekindle::imagefolder;
 
 use crate::failure::Failure;
@@ -22,7 +23,7 @@ pub fn file(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::Usage(format!(
             "{} is a folder; give the name of the file to write",
-            path.display()
+            show(path)
         )));
     }
     let folder = match path.parent() {
@@ -33,8 +34,8 @@ pub fn file(path: &Path) -> Result<(), Failure> {
     if !folder.is_dir() {
         return Err(Failure::Usage(format!(
             "cannot write {}: there is no folder {}; create it first",
-            path.display(),
-            folder.display()
+            show(path),
+            show(folder)
         )));
     }
     writable(folder, path)
@@ -48,8 +49,8 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
     }
     Err(Failure::Usage(format!(
         "cannot write into {}: {} is a file; choose another folder",
-        path.display(),
-        existing.display()
+        show(path),
+        show(existing)
     )))
 }
 
@@ -66,8 +67,8 @@ pub fn outside(option: &str, path: &Path, data: &Path) -> Result<(), Failure> {
     }
     Err(Failure::Usage(format!(
         "{option} {} lies inside of the images' folder {}, and would be taken for a class there; choose a place outside",
-        path.display(),
-        data.display()
+        show(path),
+        show(data)
     )))
 }
 
@@ -76,7 +77,7 @@ pub fn different(what: &str, path: &Path, other: &Path) -> Result<(), Failure> {
     match (path.canonicalize(), other.canonicalize()) {
         (Ok(a), Ok(b)) if a == b => Err(Failure::Usage(format!(
             "{} is {what}, and would be replaced; choose another name",
-            path.display()
+            show(path)
         ))),
         _ => Ok(()),
     }
@@ -95,7 +96,7 @@ fn writable(folder: &Path, path: &Path) -> Result<(), Failure> {
     match tempfile::tempfile_in(folder) {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::Unwritable {
-            path: path.display().to_string(),
+            path: show(path),
             reason: format!("{error}; choose a place that this user may write to"),
         }),
     }

@@ -7,6 +7,9 @@ use std::path::{Component, Path};
 /// A Git LFS pointer is shorter than this, by its specification.
 const LFS_BYTES: usize = 1024;
 
+/// A link into git-annex's store is shorter than this.
+const LINK_BYTES: usize = 512;
+
 /// The first words of a Git LFS pointer, today's and those from before its release.
 const LFS_VERSIONS: [&[u8]; 2] = [
     b"version https://git-lfs.github.com/spec/",
@@ -36,7 +39,13 @@ pub enum Pointer {
 impl Pointer {
     /// Recognises a pointer by a file's content, of which the first kilobyte is enough.
     pub fn in_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.starts_with(b"/annex/objects/") {
+        // The second is a link on a system without links.
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
+        let line = &line[..line.len().min(LINK_BYTES)];
+        let stored = b".git/annex/objects/";
+        if bytes.starts_with(b"/annex/objects/")
+            || (str::from_utf8(line).is_ok() && line.windows(stored.len()).any(|at| at == stored))
+        {
             return Some(Self::GitAnnex);
         }
         let is_lfs = LFS_VERSIONS.iter().any(|start| bytes.starts_with(start));
@@ -96,6 +105,8 @@ mod tests {
         assert_eq!(Pointer::in_bytes(old), lfs(None));
         let annex = b"/annex/objects/SHA256E-s46830571--0a1b2c.pth\n";
         assert_eq!(Pointer::in_bytes(annex), Some(Pointer::GitAnnex));
+        let link = b"../.git/annex/objects/x/y/SHA256E-s1--0.jpg/SHA256E-s1--0.jpg";
+        assert_eq!(Pointer::in_bytes(link), Some(Pointer::GitAnnex));
         for other in [
             &b""[..],
             b"version 1",

@@ -152,7 +152,7 @@ pub enum TrainerError {
     },
 
     /// A file with a recipe that can't be followed.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", show(path))]
     InvalidRecipeFile {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rekindle::device::DeviceName;
+use rekindle::files::names::escape;
 use rekindle::imagefolder::Layout;
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
 use serde_json::{Map, json};
@@ -51,11 +53,11 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
 fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> String {
     let chosen = weights
         .iter()
-        .find(|path| advice.backbone == path.display().to_string())
+        .find(|path| advice.backbone == escape(path))
         .or_else(|| {
             let is_it = |path: &&PathBuf| {
                 path.file_stem()
-                    .is_some_and(|stem| *stem == *advice.backbone)
+                    .is_some_and(|stem| escape(stem) == advice.backbone)
             };
             weights.iter().find(is_it)
         });
@@ -63,7 +65,7 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
     if let Some(chosen) = chosen {
         words.extend(["--weights".to_string(), path(chosen)]);
     }
-    words.extend(["--strategy".to_string(), advice.strategy_argument()]);
+    words.extend(["--strategy".to_string(), word(&advice.strategy_argument())]);
     if command.device != DeviceName::default() {
         words.extend(["--device".to_string(), command.device.to_string()]);
     }
@@ -73,16 +75,32 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
     if command.seed != 0 {
         words.extend(["--seed".to_string(), command.seed.to_string()]);
     }
-    let line = shlex::try_join(words.iter().map(String::as_str));
-    line.unwrap_or_else(|_| words.join(" "))
+    words.join(" ")
 }
 
-/// A path as an argument: one that begins with a dash would be taken for an option.
+/// A word, quoted where a shell would read more into it.
+fn word(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| text.to_string(), Cow::into_owned)
+}
+
+/// A path as an argument. One that begins with a dash would be taken for an option; bytes that can't be printed are
+/// written as bash and zsh read them.
 fn path(path: &Path) -> String {
-    let text = path.display().to_string();
-    match text.starts_with('-') {
-        true => format!("./{text}"),
-        false => text,
+    let name = path.as_os_str().as_encoded_bytes();
+    let here = if name.starts_with(b"-") { "./" } else { "" };
+    match path.to_str() {
+        Some(text) if !text.chars().any(char::is_control) => word(&format!("{here}{text}")),
+        _ => {
+            let mut quoted = format!("$'{here}");
+            for byte in name {
+                match byte {
+                    b'\\' | b'\'' => quoted.extend(['\\', char::from(*byte)]),
+                    b' '..=b'~' => quoted.push(char::from(*byte)),
+                    _ => quoted.push_str(&format!("\\x{byte:02x}")),
+                }
+            }
+            quoted + "'"
+        }
     }
 }
 

@@ -259,7 +259,7 @@ impl Train {
             return Err(Failure::Usage(format!(
                 "there is no run of {} in {} to resume; leave --resume out to begin one",
                 names.join(" or "),
-                folder.display()
+                show(folder)
             )));
         }
         for directory in &directories {

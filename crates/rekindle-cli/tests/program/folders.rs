@@ -176,6 +176,14 @@ fn pointers_are_no_pictures_and_a_class_of_them_is_an_error_everywhere() {
 }
 
 #[test]
+fn a_strategy_that_does_not_fit_leaves_no_folder_behind() {
+    let folder = drawn();
+    let out = folder.path().join("runs");
+    train(folder.path(), &out, &["--strategy", "freeze-up-to=layer9"]).ends_with(2);
+    assert!(!out.exists());
+}
+
+#[test]
 fn predict_names_every_file_that_is_missing_or_bad() {
     let folder = tempfile::tempdir().unwrap();
     let model = workshop().runs.join("features");
@@ -271,6 +279,25 @@ fn names_of_any_bytes_go_through_every_command() {
     let html = fs::read_to_string(page).unwrap();
     assert!(html.contains("Confusion matrix") && html.contains(r"bad\xe9.png"));
     let weights = workshop().weights.as_os_str();
+    // Advice ends with a command that bash reads back.
+    let odd = folder.path().join(OsStr::from_bytes(b"w\xe9.safetensors"));
+    fs::copy(weights, &odd).unwrap();
+    let called = os(&[
+        OsStr::new("advise"),
+        data,
+        OsStr::new("--weights"),
+        odd.as_os_str(),
+    ]);
+    let line = called.ends_with(0).stdout;
+    let line = line
+        .lines()
+        .find(|line| line.contains("rekindle train"))
+        .unwrap()
+        .to_string();
+    assert!(
+        line.contains(r"data_\xe9'") && line.contains(r"w\xe9.safetensors'"),
+        "{line}"
+    );
     let table = folder.path().join("table.safetensors");
     let (flag, out) = (OsStr::new("--weights"), OsStr::new("--out"));
     os(&[features, data, flag, weights, out, table.as_os_str(), json]).ends_with(3);

@@ -44,7 +44,7 @@ impl Report {
             if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
                 progress(&format!(
                     "{}: no more than its curves, since {error}",
-                    path.display()
+                    names::show(path)
                 ));
                 run.description = format!(
                     "Only what the run wrote down is shown: its images or its best weights can't be read again \

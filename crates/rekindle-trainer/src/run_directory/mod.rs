@@ -421,7 +421,7 @@ fn holds_no_run(path: &Path) -> String {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let mut runs: Vec<String> = entries
         .filter(|entry| entry.path().join("run.json").is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .map(|entry| rekindle_files::names::escape(entry.file_name()))
         .collect();
     runs.sort();
     match runs.is_empty() {
