@@ -42,7 +42,10 @@ fn measured(browser: &str, pages: &[String]) -> Vec<Vec<Value>> {
 #[test]
 fn no_page_scrolls_sideways_and_no_text_is_tiny_or_covered() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium (set CHROMIUM to its program)");
+        test_support::skip(
+            test_support::Needs::Program,
+            "there is no Chromium (set CHROMIUM to its program)",
+        );
         return;
     };
     let special = made_up::special().into_iter();

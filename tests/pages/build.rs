@@ -5,19 +5,9 @@ use std::{env, fs};
 
 fn main() {
     let out = env::var("OUT_DIR").expect("cargo names a folder");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in [
-        "rekindle",
-        "imagefolder",
-        "kernels",
-        "resnet",
-        "trainer",
-        "transfer",
-    ] {
-        let source = match name {
-            "rekindle" => root.join("src/lib.rs"),
-            name => root.join(format!("crates/rekindle-{name}/src/lib.rs")),
-        };
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
+    for name in ["imagefolder", "kernels", "resnet", "trainer", "transfer"] {
+        let source = crates.join(format!("rekindle-{name}/src/lib.rs"));
         println!("cargo::rerun-if-changed={}", source.display());
         let text = fs::read_to_string(&source).expect("a crate's front page");
         let page: String = text
