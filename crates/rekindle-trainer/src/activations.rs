@@ -10,10 +10,10 @@ use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, S
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
-use crate::TrainerError;
 use crate::feed::{Activations, Feed, KeptView};
 use crate::recipe::Cache;
 use crate::shortage::{contained, host};
+use crate::{Interrupt, SharedFeatures, TrainerError};
 
 /// Images that go through the frozen part together.
 const BATCH: usize = 16;
@@ -36,6 +36,10 @@ pub(crate) struct Views<'a> {
     pub seed: u64,
     pub workers: usize,
     pub on_bad_file: OnBadFile,
+    /// Ends the work after a batch; a cache on disk keeps the rows so far.
+    pub interrupt: &'a Interrupt,
+    /// Where the plain view may be known already, and is kept if not; for features in memory.
+    pub shared: Option<&'a SharedFeatures>,
 }
 
 impl<B: Backbone> FrozenPart<B> {
@@ -48,7 +52,18 @@ impl<B: Backbone> FrozenPart<B> {
     ) -> Result<Activations, TrainerError> {
         let plain = Arc::new(views.dataset.with_pipeline(views.plain.clone())?);
         let mut kept = Vec::with_capacity(views.count);
+        let shared = views.shared.filter(|_| *cache == Cache::Memory);
         for view in 0..views.count {
+            let known = shared
+                .filter(|_| view == 0)
+                .map(|shared| (shared, self.key(&plain)));
+            if let Some((shared, key)) = &known
+                && let Some(found) = shared.find(views.dataset, key)
+            {
+                progress(found.places.len());
+                kept.push(found);
+                continue;
+            }
             let dataset = if view == 0 { &plain } else { views.dataset };
             let loader = Loader::new(Arc::clone(dataset))
                 .batch_size(BATCH)
@@ -60,7 +75,12 @@ impl<B: Backbone> FrozenPart<B> {
                 Cache::Disk(folder) => self.open_cache(folder, dataset.pipeline(), views.seed)?,
                 Cache::Memory | Cache::Off => FeatureCache::in_memory(),
             };
-            kept.push(self.one_view(&loader, view, cache, &mut progress)?);
+            let computed = self.one_view(&loader, view, cache, views.interrupt, &mut progress)?;
+            let computed = Arc::new(computed);
+            if let Some((shared, key)) = known {
+                shared.keep(views.dataset, key, &computed);
+            }
+            kept.push(computed);
         }
         Ok(Activations::new(self.prefix.stages(), kept))
     }
@@ -70,6 +90,7 @@ impl<B: Backbone> FrozenPart<B> {
         loader: &Loader,
         view: usize,
         mut cache: FeatureCache,
+        interrupt: &Interrupt,
         progress: &mut impl FnMut(usize),
     ) -> Result<KeptView, TrainerError> {
         let dataset = loader.dataset();
@@ -84,6 +105,10 @@ impl<B: Backbone> FrozenPart<B> {
         let mut skipped: Vec<Skipped> = Vec::new();
         let feed = Feed::Images(loader.clone().sampler(Sampler::Indices(missing)));
         for batch in feed.epoch(0, &self.device) {
+            if interrupt.requested() {
+                cache.save()?;
+            }
+            interrupt.check()?;
             let batch = batch?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
@@ -106,6 +131,14 @@ impl<B: Backbone> FrozenPart<B> {
             cache,
             skipped,
         })
+    }
+
+    /// What decides the activations of the images of a plain data set.
+    fn key(&self, plain: &ImageDataset) -> String {
+        let quantization = self.prefix.quantization().unwrap_or_default();
+        let pipeline = serde_json::to_string(plain.pipeline()).unwrap_or_default();
+        let (cut, weights) = (&self.cut, &self.weights);
+        format!("{weights} {cut} {quantization} {pipeline}")
     }
 
     fn open_cache(

@@ -144,7 +144,7 @@ fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError>
 #[derive(Debug)]
 pub struct Activations {
     start: usize,
-    views: Vec<KeptView>,
+    views: Vec<Arc<KeptView>>,
 }
 
 /// One view of every image.
@@ -158,7 +158,7 @@ pub(crate) struct KeptView {
 }
 
 impl Activations {
-    pub(crate) fn new(start: usize, views: Vec<KeptView>) -> Self {
+    pub(crate) fn new(start: usize, views: Vec<Arc<KeptView>>) -> Self {
         Self { start, views }
     }
 

@@ -8,12 +8,16 @@ use rekindle_resnet::weights::ModelInfo;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 use serde_json::json;
 
+use crate::announce::tell;
 use crate::checkpoint::Weights;
 use crate::data::TransferData;
-use crate::events::{EpochMetrics, RunOutcome};
+use crate::events::{EpochMetrics, Event, RunOutcome};
 use crate::fit;
-use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
-use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError, text};
+use crate::recipe::require;
+use crate::run_directory::{
+    ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord, refuse_other_recipe,
+};
+use crate::{Cache, Interrupt, Observer, Predictions, Recipe, SharedFeatures, TrainerError, text};
 
 /// Where a classifier's weights come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,6 +79,7 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) more_devices: Vec<Device>,
+    pub(crate) shared: Option<SharedFeatures>,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -94,6 +99,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             directory: None,
             checkpoint_interval: Duration::from_secs(10),
             more_devices: Vec::new(),
+            shared: None,
         }
     }
 
@@ -150,6 +156,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
+    /// Takes features that an earlier run of this process left in memory, and leaves its own there, where the recipe keeps
+    /// features in memory.
+    pub fn share_features(self, shared: &SharedFeatures) -> Self {
+        Self {
+            shared: Some(shared.clone()),
+            ..self
+        }
+    }
+
     /// Saves a checkpoint at the end of an epoch once this much time has passed since the last (default: 10 seconds,
     /// because epochs on kept activations take milliseconds); zero saves after every epoch.
     pub fn checkpoint_interval(self, checkpoint_interval: Duration) -> Self {
@@ -173,7 +188,10 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             .plan(self.classifier.backbone.stage_names(), 0)?;
         let writer = match &self.directory {
             None => None,
-            Some(path) => Some(RunDirectory::create(path, &self.record(), &self.classes())?),
+            Some(path) => {
+                let classes = classes(&self.data);
+                Some(RunDirectory::create(path, &self.record(), &classes)?)
+            }
         };
         fit::run(self, writer, None)
     }
@@ -185,24 +203,63 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     ///
     /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`], and [`TrainerError::UnusableData`] where
     /// the data or the weights are not those of the record.
-    pub fn resume(mut self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
-        let mut writer = RunDirectory::resume(path.as_ref())?;
-        let record = writer.directory().record().clone();
-        let damaged = |error: serde_json::Error| TrainerError::DamagedFile {
-            path: path.as_ref().join("run.json"),
-            reason: error.to_string(),
-        };
-        self.strategy = serde_json::from_value(record.strategy.clone()).map_err(damaged)?;
-        self.recipe = serde_json::from_value(record.recipe.clone()).map_err(damaged)?;
+    pub fn resume(self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
+        self.resume_with(path, |_| ())
+    }
+
+    /// As [`resume`](Self::resume), with a recipe that `change` has gone over. Epochs may be added, workers and the
+    /// place of a cache may change; the run's record then says so. A schedule that runs over the whole training is
+    /// stretched from here on, which a [warning](Event::Warning) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume), [`TrainerError::OtherRecipe`] for any other change, and
+    /// [`TrainerError::InvalidRecipe`] for fewer epochs than are done.
+    pub fn resume_with(
+        mut self,
+        path: impl AsRef<Path>,
+        change: impl FnOnce(&mut Recipe),
+    ) -> Result<Fitted<B>, TrainerError> {
+        let path = path.as_ref();
+        let mut writer = RunDirectory::resume(path)?;
+        let mut record = writer.directory().record().clone();
+        self.strategy = record.parsed_strategy(path)?;
+        self.recipe = record.parsed_recipe(path)?;
         self.title = record.title.clone();
-        self.refuse_other_origin(&record)?;
-        self.directory = Some(path.as_ref().to_path_buf());
+        let recorded = self.recipe.clone();
+        change(&mut self.recipe);
+        self.recipe.validate()?;
+        refuse_other_recipe(path, &json!(recorded), &json!(self.recipe))?;
+        refuse_other_origin(&record, &self.source, &self.data)?;
+        self.directory = Some(path.to_path_buf());
         let checkpoint = writer.directory().latest_checkpoint()?;
         let position = checkpoint
             .as_ref()
             .map_or_else(Default::default, |checkpoint| checkpoint.position());
+        let done = position.epochs + usize::from(position.batches > 0);
+        require(
+            self.recipe.epochs >= done,
+            "epochs",
+            format!(
+                "{}, but the run is in epoch {done} already",
+                self.recipe.epochs
+            ),
+            "at least as many as were begun",
+        )?;
         writer.rewind(position)?;
-        fit::run(self, Some(writer), checkpoint)
+        if self.recipe != recorded {
+            record.recipe = json!(self.recipe);
+            writer.replace_record(record)?;
+        }
+        let mut writer = Some(writer);
+        if self.recipe.is_stretched(&recorded, done) {
+            let message = format!(
+                "the schedule runs over {} epochs from here on; the epochs before had the rates of a run over {}",
+                self.recipe.epochs, recorded.epochs
+            );
+            tell(&mut self, &mut writer, &Event::Warning { message })?;
+        }
+        fit::run(self, writer, checkpoint)
     }
 
     /// Stages whose activations are computed once and kept: those that stay frozen, where the recipe keeps any.
@@ -212,34 +269,6 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
         let names = self.classifier.backbone.stage_names();
         Ok(self.strategy.always_frozen(names, self.recipe.epochs)?)
-    }
-
-    fn refuse_other_origin(&self, record: &RunRecord) -> Result<(), TrainerError> {
-        let other = |what: &str, found: String| {
-            Err(TrainerError::UnusableData {
-                what: what.to_string(),
-                found,
-                advice: "resume with what the run began with, or start a new run",
-            })
-        };
-        if let Some(weights) = &record.weights
-            && weights.sha256 != self.source.sha256
-        {
-            return other(
-                "weights",
-                format!(
-                    "SHA-256 {}, but the run began with {}",
-                    self.source.sha256, weights.sha256
-                ),
-            );
-        }
-        for field in ["classes", "train_images", "val_images"] {
-            let (found, expected) = (&self.data.description[field], &record.data[field]);
-            if found != expected {
-                return other("data", format!("{field} is {found}, but was {expected}"));
-            }
-        }
-        Ok(())
     }
 
     fn record(&self) -> RunRecord {
@@ -259,10 +288,6 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    fn classes(&self) -> ClassesRecord {
-        ClassesRecord::new(self.data.classes.clone(), json!(self.data.preprocess))
-    }
-
     /// What a file of this run's weights says about itself.
     pub(crate) fn model_info(&self) -> ModelInfo {
         ModelInfo {
@@ -279,8 +304,47 @@ impl<'a, B: Backbone> Trainer<'a, B> {
                 })
                 .to_string(),
             ),
+            test_views: self.recipe.test_views.in_file(),
+            ..ModelInfo::default()
         }
     }
+}
+
+/// Refuses to resume a run with other weights or data than it began with.
+pub(crate) fn refuse_other_origin(
+    record: &RunRecord,
+    source: &Source,
+    data: &TransferData,
+) -> Result<(), TrainerError> {
+    let other = |what: &str, found: String| {
+        Err(TrainerError::UnusableData {
+            what: what.to_string(),
+            found,
+            advice: "resume with what the run began with, or start a new run",
+        })
+    };
+    if let Some(weights) = &record.weights
+        && weights.sha256 != source.sha256
+    {
+        return other(
+            "weights",
+            format!(
+                "SHA-256 {}, but the run began with {}",
+                source.sha256, weights.sha256
+            ),
+        );
+    }
+    for field in ["classes", "train_images", "val_images"] {
+        let (found, expected) = (&data.description[field], &record.data[field]);
+        if found != expected {
+            return other("data", format!("{field} is {found}, but was {expected}"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn classes(data: &TransferData) -> ClassesRecord {
+    ClassesRecord::new(data.classes.clone(), json!(data.preprocess))
 }
 
 /// What a run of training left.
@@ -291,6 +355,8 @@ pub struct Fitted<B: Backbone> {
     pub history: Vec<EpochMetrics>,
     /// What the best classifier says of the validation images.
     pub predictions: Predictions,
+    /// What it says of them over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    pub in_views: Option<Predictions>,
     /// How it ended.
     pub outcome: RunOutcome,
     /// Seconds in training batches and in computing kept activations, validation left out.
@@ -304,9 +370,14 @@ pub struct Fitted<B: Backbone> {
 }
 
 impl<B: Backbone> Fitted<B> {
-    /// Validation accuracy of the best epoch, 0 to 1.
+    /// Validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
     pub fn best_accuracy(&self) -> f64 {
         self.predictions.accuracy()
+    }
+
+    /// The same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    pub fn accuracy_in_views(&self) -> Option<f64> {
+        self.in_views.as_ref().map(Predictions::accuracy)
     }
 
     /// Validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
