@@ -66,6 +66,20 @@ impl Interrupt {
         self.requested.load(Ordering::SeqCst)
     }
 
+    /// Fails where the work should stop: for loops that have nothing to save.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::Interrupted`] after a request.
+    pub fn check(&self) -> Result<(), TrainerError> {
+        if self.requested() {
+            return Err(TrainerError::Interrupted {
+                kept: String::new(),
+            });
+        }
+        Ok(())
+    }
+
     /// Takes the request back, for the next run of the same process.
     pub fn clear(&self) {
         self.requested.store(false, Ordering::SeqCst);
@@ -76,7 +90,7 @@ impl Interrupt {
             std::process::exit(EXIT_STATUS);
         }
         eprintln!(
-            "\nStopping after this batch and saving a checkpoint. Press Ctrl-C again to end at \
+            "\nStopping after this batch and saving what is done. Press Ctrl-C again to end at \
              once without saving."
         );
     }
