@@ -13,11 +13,11 @@ use crate::values::{count, rate, seed, share, words};
 const EXIT_STATUS: &str = "\
 Exit status:
   0    everything asked for was done
-  1    something failed: weights, a file, the network, memory
+  1    something failed: a file, weights, the network
   2    the command line or the recipe can't be followed
   3    the images have problems: unreadable files, leaks
        between training and validation, unknown classes
-  130  interrupted by Ctrl-C; what is needed to go on is saved
+  130  interrupted; what is needed to go on is saved
 
 Standard output has the results, standard error the rest.";
 

@@ -54,7 +54,7 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// Checks that `path` lies outside of the images in `data`, where a later run would take it for a class.
+/// Checks that `path` lies outside of the images in `data`, where a later run could take it for images.
 pub fn outside(option: &str, path: &Path, data: &Path) -> Result<(), Failure> {
     let Ok(data_folder) = data.canonicalize() else {
         return Ok(()); // Reading the images says what is wrong with the folder.
@@ -66,7 +66,7 @@ pub fn outside(option: &str, path: &Path, data: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "{option} {} lies inside of the images' folder {}, and would be taken for a class there; choose a place outside",
+        "{option} {} lies inside of the images' folder {}, where it could be taken for images; choose a place outside",
         show(path),
         show(data)
     )))

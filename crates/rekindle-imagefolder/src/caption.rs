@@ -112,7 +112,8 @@ impl Lettering {
                 shown.push_str(deunicode_char(character).unwrap_or("\u{fffd}"));
             }
         }
-        shown.trim_end().to_string()
+        // A transcribed letter ends in a space.
+        shown.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     fn wrapped(&self, line: &str, width: f32, most: usize) -> Vec<String> {

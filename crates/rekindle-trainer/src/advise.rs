@@ -277,12 +277,10 @@ impl SeenBackbone {
 
 /// Numbers of training and validation images: where the folder has no parts, a fifth will be held out.
 fn part_sizes(data: &Path, scored: usize) -> (usize, usize) {
-    match ImageFolder::open_train_val(data) {
+    match Layout::find(data).and_then(|layout| layout.open_split(VALIDATION_SHARE, 0)) {
         Ok((train, val)) => (train.len(), val.len()),
-        Err(_) => {
-            let val = (scored as f64 * VALIDATION_SHARE).round() as usize;
-            (scored - val, val)
-        }
+        // A folder that can only be scored, such as one without a validation image of some class.
+        Err(_) => (scored, 0),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ctrl-C as a request: the first press lets the loop save and stop, the second ends at once.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,7 +90,9 @@ impl Interrupt {
         if self.request() {
             std::process::exit(EXIT_STATUS);
         }
-        eprintln!(
+        // Standard error may be closed.
+        let _ = writeln!(
+            std::io::stderr(),
             "\nStopping after this batch and saving what is done. Press Ctrl-C again to end at \
              once without saving."
         );

@@ -157,11 +157,11 @@ mod tests {
             ),
             (
                 r#"{"optimizer": {"name": "adam"}}"#,
-                "`optimizer`: unknown variant `adam`",
+                "`optimizer.name`: unknown variant `adam`",
             ),
             (
                 r#"{"schedule": {"kind": "constant", "gamma": 0.5}}"#,
-                "unknown key `schedule.gamma`",
+                "gamma`",
             ),
             (
                 r#"{"early_stopping": {"patience": 3, "delta": 1}}"#,

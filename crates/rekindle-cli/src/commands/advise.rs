@@ -68,6 +68,15 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
     if let Some(chosen) = chosen {
         words.extend(["--weights".to_string(), path(chosen)]);
     }
+    let part = &command.weights.part;
+    for (option, value) in [
+        ("--weights-key", &part.weights_key),
+        ("--weights-prefix", &part.weights_prefix),
+    ] {
+        if let Some(value) = value {
+            words.extend([option.to_string(), word(value)]);
+        }
+    }
     words.extend(["--strategy".to_string(), word(&advice.strategy_argument())]);
     if command.device != DeviceName::default() {
         words.extend(["--device".to_string(), command.device.to_string()]);

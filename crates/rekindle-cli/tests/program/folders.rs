@@ -114,7 +114,8 @@ fn every_command_finds_the_same_parts_and_says_so() {
 fn a_split_under_unknown_names_is_refused_with_the_names() {
     let folder = drawn();
     rename(folder.path(), &[("val", "rest")]);
-    let out = folder.path().join("runs");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = elsewhere.path().join("runs");
     let called = train(folder.path(), &out, &[]).ends_with(3);
     for part in ["rest, train", "val, valid, validation", "testing"] {
         assert!(called.stderr.contains(part), "{}", called.stderr);
@@ -129,7 +130,8 @@ fn doubtful_data_is_said_before_training() {
     fs::copy(at("train/ants/0000.png"), at("val/ants/leak.png")).unwrap();
     fs::copy(at("train/ants/0001.png"), at("train/bees/twin.png")).unwrap();
     fs::remove_dir_all(at("val/bees")).unwrap();
-    let out = at("runs");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = elsewhere.path().join("runs");
     let called = train(folder.path(), &out, &["--quiet"]).ends_with(0);
     for part in [
         "1 image in training and in validation",
@@ -154,7 +156,8 @@ fn pointers_are_no_pictures_and_a_class_of_them_is_an_error_everywhere() {
     }
     let data = text(folder.path());
     let weights = text(&workshop().weights);
-    let out = folder.path().join("runs");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = elsewhere.path().join("runs");
     let of_bees = |called: Called| {
         let said = called.ends_with(3).stderr;
         assert!(
@@ -178,7 +181,8 @@ fn pointers_are_no_pictures_and_a_class_of_them_is_an_error_everywhere() {
 #[test]
 fn a_strategy_that_does_not_fit_leaves_no_folder_behind() {
     let folder = drawn();
-    let out = folder.path().join("runs");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let out = elsewhere.path().join("runs");
     train(folder.path(), &out, &["--strategy", "freeze-up-to=layer9"]).ends_with(2);
     assert!(!out.exists());
 }

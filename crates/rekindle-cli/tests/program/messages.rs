@@ -428,3 +428,50 @@ fn numbers_agree_with_their_nouns() {
         .unwrap();
     assert_eq!(skipped.matches("torn.png").count(), 1, "{skipped}");
 }
+
+/// Text of `--help` at a width, as lines.
+fn help(command: &str, width: usize) -> Vec<String> {
+    let words = [command, "--help"];
+    let output = program()
+        .env("COLUMNS", width.to_string())
+        .args(words.into_iter().filter(|word| !word.is_empty()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn help_breaks_between_words_at_any_width() {
+    for command in [
+        "",
+        "verify",
+        "advise",
+        "train",
+        "predict",
+        "evaluate",
+        "lr-find",
+        "export",
+        "report",
+        "features",
+        "completions",
+    ] {
+        let words = |width| -> Vec<String> {
+            let text = help(command, width).join(" ");
+            text.split_whitespace().map(str::to_string).collect()
+        };
+        let whole = words(1000);
+        for width in [60, 80, 120] {
+            assert_eq!(words(width), whole, "{command} at {width}");
+            for line in help(command, width) {
+                // A single word may be longer than its column.
+                let is_one_word = line.split_whitespace().count() == 1;
+                assert!(
+                    line.chars().count() <= width || is_one_word,
+                    "{command} at {width}: {line}"
+                );
+            }
+        }
+    }
+}
