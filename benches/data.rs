@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::imagefolder::{
-    DecodeOptions, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, Pipeline,
-    decode_bytes,
+    DecodeOptions, ImageDataset, ImageFolder, Loader, Pipeline, Preprocess, decode_bytes,
 };
 
 fn data(criterion: &mut Criterion) {
@@ -40,7 +39,7 @@ fn data(criterion: &mut Criterion) {
         });
     });
 
-    let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+    let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
     let kept = ImageDataset::new(&folder, pipeline.clone())
         .expect("a dataset")
         .cache_bytes(usize::MAX);

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rekindle::device::DeviceName;
 use rekindle::drawings::{DrawingTask, SourceTask};
-use rekindle::imagefolder::{ImageDataset, ImageFolder, Interpolation, Pipeline, Transform};
+use rekindle::imagefolder::{ImageDataset, ImageFolder, Pipeline, Transform};
 use rekindle::resnet::weights::ModelInfo;
 use rekindle::resnet::{Architecture, Preprocess};
 use rekindle::trainer::{
@@ -129,7 +129,7 @@ fn data(arguments: &Arguments, preprocess: &Preprocess) -> Result<TransferData, 
             size: SIZE as u32,
             scale: (0.5, 1.0),
             ratio: (3.0 / 4.0, 4.0 / 3.0),
-            interpolation: Interpolation::default(),
+            interpolation: preprocess.interpolation,
         },
         Transform::RandomHorizontalFlip { p: 0.5 },
         Transform::Normalize {

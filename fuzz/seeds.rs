@@ -6,9 +6,10 @@ mod pytorch;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use pytorch::{Nesting, floats, longs, write_legacy, write_zip};
 use rekindle_resnet::weights::{TensorOut, write_burnpack, write_safetensors};
@@ -100,6 +101,16 @@ fn images(folder: &Path) -> Result<(), Box<dyn Error>> {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, format)?;
         fs::write(folder.join(name), bytes.into_inner())?;
+    }
+    // One of each kind that the tests know.
+    let mut bytes = Vec::new();
+    let known = "../crates/rekindle-imagefolder/tests/reference/pictures.safetensors.gz";
+    let known = fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(known))?;
+    GzDecoder::new(known).read_to_end(&mut bytes)?;
+    for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes)?.tensors() {
+        if !name.ends_with(".pixels") {
+            fs::write(folder.join(name), tensor.data())?;
+        }
     }
     let mut grey = Cursor::new(Vec::new());
     DynamicImage::from(picture.to_luma8()).write_to(&mut grey, ImageFormat::Jpeg)?;

@@ -34,10 +34,10 @@ enum Source {
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
-/// use rekindle_imagefolder::{IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Pipeline};
+/// use rekindle_imagefolder::{ImageDataset, ImageFolder, Pipeline, Preprocess};
 ///
 /// let folder = ImageFolder::open("hymenoptera/train")?;
-/// let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+/// let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
 /// let dataset = ImageDataset::new(&folder, pipeline)?.cache_bytes(200 << 20);
 /// let image = dataset.render(0, 42, 0, 0)?; // index, seed, epoch, view
 /// assert_eq!((image.height, image.width), (224, 224));

@@ -11,7 +11,9 @@ use rekindle_files::Pointer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, panic_message};
+use crate::formats::{self, deep_grey, high, repeated, rgb_image};
 use crate::jpeg;
+use crate::orientation;
 use crate::transform::CropBox;
 
 /// How files are decoded.
@@ -23,7 +25,7 @@ pub struct DecodeOptions {
     /// this to false to get its pixels.
     pub apply_orientation: bool,
     /// The largest accepted `width * height` (default: 178,956,970, where Pillow too refuses).
-    /// Decoding needs about three bytes per pixel, a progressive JPEG nine.
+    /// Decoding needs about three bytes per pixel, a progressive JPEG twelve.
     pub max_pixels: u64,
     /// Refuse JPEGs with damaged entropy-coded data (default: false; as in Pillow and browsers,
     /// what can be decoded is taken). A truncated file is always refused.
@@ -88,7 +90,10 @@ pub enum OnBadFile {
 
 /// Decodes a file into RGB, as Pillow's `convert("RGB")` would: grey is repeated, alpha is dropped
 /// without blending, CMYK is multiplied out, 16-bit channels keep their high byte. The format is
-/// told from the content, never from the name.
+/// told from the content, never from the name. Kinds that would come out in other colours are
+/// refused ([`Error::Unsupported`]).
+///
+/// Pillow cuts grey of 16 bits off at 255, here it keeps its high byte; see the crate's README.
 ///
 /// # Errors
 ///
@@ -155,23 +160,34 @@ fn decode_known(
     options: &DecodeOptions,
     need: &mut dyn FnMut(u32, u32) -> Need,
 ) -> Result<(RgbImage, Place), Error> {
-    let format = image::guess_format(bytes).map_err(|_| match Pointer::in_bytes(bytes) {
-        Some(pointer) => Error::NotFetched {
-            path: path.to_path_buf(),
-            pointer,
-        },
-        None => Error::NotAnImage {
-            path: path.to_path_buf(),
-            start: bytes[..bytes.len().min(8)].to_vec(),
-        },
-    })?;
+    let format = match bytes {
+        // TIFF with offsets of 64 bits.
+        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => ImageFormat::Tiff,
+        _ => image::guess_format(bytes).map_err(|_| match Pointer::in_bytes(bytes) {
+            Some(pointer) => Error::NotFetched {
+                path: path.to_path_buf(),
+                pointer,
+            },
+            None => Error::NotAnImage {
+                path: path.to_path_buf(),
+                start: bytes[..bytes.len().min(8)].to_vec(),
+            },
+        })?,
+    };
     if format == ImageFormat::Jpeg
         && let Some(part) = jpeg::decode_part(path, bytes, options, need)?
     {
         return Ok(part);
     }
     let (mut rgb, orientation) = match format {
-        ImageFormat::Jpeg => jpeg::decode_whole(path, bytes, options)?,
+        ImageFormat::Jpeg => jpeg::decode_whole(path, bytes, None, options)?,
+        ImageFormat::Png => formats::png::decode(path, bytes, options)?,
+        ImageFormat::Tiff => formats::tiff::decode(path, bytes, options)?,
+        ImageFormat::Gif => formats::gif::decode(path, bytes, options)?,
+        ImageFormat::Bmp => {
+            let bytes = formats::with_last_padding(bytes);
+            decode_with_image(path, &bytes, format, options)?
+        }
         format => decode_with_image(path, bytes, format, options)?,
     };
     if options.apply_orientation && orientation != Orientation::NoTransforms {
@@ -182,7 +198,7 @@ fn decode_known(
     Ok((rgb, Place::WHOLE))
 }
 
-/// Every format but JPEG.
+/// Every format without a decoder of its own here.
 fn decode_with_image(
     path: &Path,
     bytes: &[u8],
@@ -198,10 +214,15 @@ fn decode_with_image(
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     check_size(path, u64::from(width), u64::from(height), options)?;
-    // A damaged EXIF block says nothing about the pixels.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // Damaged metadata say nothing about the pixels.
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = |decoder: &mut dyn ImageDecoder| decoder.xmp_metadata().ok().flatten();
+    let orientation = exif
+        .and_then(|exif| orientation::of_exif(&exif))
+        .or_else(|| orientation::of_xmp(&xmp(&mut decoder)?))
+        .unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    Ok((to_rgb8(image), orientation))
+    Ok((to_rgb8(path, image)?, orientation))
 }
 
 /// Refuses images beyond the limit and those without any pixel.
@@ -229,50 +250,19 @@ pub(crate) fn check_size(
     Ok(())
 }
 
-fn to_rgb8(image: DynamicImage) -> RgbImage {
+fn to_rgb8(path: &Path, image: DynamicImage) -> Result<RgbImage, Error> {
     let (width, height) = (image.width(), image.height());
     // Pillow takes the high byte of 16-bit channels, `image` rounds.
-    let high = |value: u16| (value >> 8) as u8;
-    let pixels: Vec<u8> = match image {
-        DynamicImage::ImageLuma16(grey) => {
-            grey.as_raw().iter().flat_map(|v| [high(*v); 3]).collect()
-        }
-        DynamicImage::ImageLumaA16(grey) => grey
-            .as_raw()
-            .chunks_exact(2)
-            .flat_map(|p| [high(p[0]); 3])
-            .collect(),
+    let pixels = match image {
+        DynamicImage::ImageLuma16(grey) => repeated(&deep_grey(path, grey.as_raw())?),
         DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|v| high(*v)).collect(),
-        DynamicImage::ImageRgba16(rgba) => rgba
-            .as_raw()
-            .chunks_exact(4)
-            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
-            .collect(),
-        other => return other.into_rgb8(),
+        other => return Ok(other.into_rgb8()),
     };
-    // The buffer has three bytes for each pixel by construction.
-    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+    Ok(rgb_image(width, height, pixels))
 }
 
 fn decoding_error(path: &Path, bytes: &[u8], error: ImageError) -> Error {
-    let path = path.to_path_buf();
-    let reason = error.to_string();
     let ended = matches!(&error, ImageError::IoError(source)
         if source.kind() == std::io::ErrorKind::UnexpectedEof);
-    let says_so = [
-        "unexpected end",
-        "unexpected eof",
-        "failed to fill whole buffer",
-        "truncated",
-    ]
-    .iter()
-    .any(|sign| reason.to_lowercase().contains(sign));
-    if ended || says_so {
-        return Error::Truncated {
-            path,
-            bytes: bytes.len() as u64,
-            reason,
-        };
-    }
-    Error::Undecodable { path, reason }
+    formats::broken(path, bytes, ended, error.to_string())
 }

@@ -186,6 +186,14 @@ pub enum Error {
         /// The decoder's reason.
         reason: String,
     },
+    /// A kind of picture that is not read, rather than read in other colours.
+    #[error("{path}: {found} is not supported; convert it, to PNG for instance")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The kind.
+        found: String,
+    },
     /// The header claims more pixels than the limit.
     #[error(
         "{}: {width} x {height} pixels are more than the limit of {max_pixels}; \
@@ -286,6 +294,7 @@ impl Error {
             | Self::Truncated { .. }
             | Self::NotAnImage { .. }
             | Self::Undecodable { .. }
+            | Self::Unsupported { .. }
             | Self::TooLarge { .. }
             | Self::DecoderPanicked { .. } => ErrorKind::BadImages,
             Self::Write { .. } | Self::WorkerPanicked { .. } | Self::WorkerNotStarted { .. } => {
@@ -308,6 +317,7 @@ impl Error {
             | Error::Truncated { path, .. }
             | Error::NotAnImage { path, .. }
             | Error::Undecodable { path, .. }
+            | Error::Unsupported { path, .. }
             | Error::TooLarge { path, .. }
             | Error::DecoderPanicked { path, .. } => Some(path),
             _ => None,

@@ -8,12 +8,12 @@
 //!
 //! ```no_run
 //! use rekindle_imagefolder::{
-//!     IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline,
+//!     ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline, Preprocess,
 //! };
 //!
 //! # fn main() -> Result<(), rekindle_imagefolder::Error> {
 //! let (train, val) = ImageFolder::open("photos")?.split(0.2, 42)?;
-//! let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+//! let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
 //! let loader = Loader::new(ImageDataset::new(&train, pipeline)?)
 //!     .batch_size(32)
 //!     .workers(2)
@@ -39,12 +39,14 @@ mod dataset;
 mod decode;
 mod error;
 mod folder;
+mod formats;
 pub mod grid;
 mod jpeg;
 mod layout;
 mod leftovers;
 mod loader;
 mod mix;
+mod orientation;
 mod part;
 mod peek;
 mod plan;
@@ -68,10 +70,10 @@ pub use layout::{Layout, LayoutKind};
 pub use loader::{Epoch, Loader};
 pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
+pub use rekindle_preprocess::{Interpolation, Preprocess};
 pub use sampler::{Sampler, class_weights};
 pub use transform::{
-    AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline,
-    Transform,
+    AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
 };
 pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
 

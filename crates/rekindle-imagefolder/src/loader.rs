@@ -20,10 +20,10 @@ use crate::sampler::Sampler;
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
-/// use rekindle_imagefolder::{IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, Pipeline};
+/// use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, Pipeline, Preprocess};
 ///
 /// let folder = ImageFolder::open("hymenoptera/train")?;
-/// let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+/// let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
 /// let loader = Loader::new(ImageDataset::new(&folder, pipeline)?)
 ///     .batch_size(32)
 ///     .workers(2)

@@ -28,7 +28,6 @@ mod error;
 pub mod hub;
 #[cfg(feature = "kernels")]
 mod kernels;
-mod preprocess;
 mod pretrained;
 mod resnet;
 mod shapes;
@@ -44,6 +43,6 @@ pub use conv_net::{ConvBlock, ConvNet, ConvNetConfig};
 pub use error::{Error, Mismatch, Misshapen};
 #[cfg(feature = "kernels")]
 pub use kernels::QuantizedStages;
-pub use preprocess::{Interpolation, Preprocess};
 pub use pretrained::{Pretrained, named_tensors};
+pub use rekindle_preprocess::{Interpolation, Preprocess};
 pub use resnet::{ResNet, ResNetConfig, STAGES};

@@ -340,8 +340,11 @@ fn colours(
     interrupt: &Interrupt,
 ) -> Result<Features, TrainerError> {
     let side = CELLS * CELL_SIZE;
-    let Preprocess { mean, std, .. } = Preprocess::IMAGENET;
-    let pipeline = Pipeline::imagenet_eval(side as u32 * 8 / 7, side as u32, mean, std);
+    let pipeline = Pipeline::imagenet_eval(&Preprocess {
+        resize: side * 8 / 7,
+        crop: side,
+        ..Preprocess::IMAGENET
+    });
     let loader = Loader::new(ImageDataset::new(folder, pipeline)?)
         .batch_size(16)
         .workers(workers)

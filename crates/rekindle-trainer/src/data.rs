@@ -275,15 +275,10 @@ pub(crate) fn held_out(folder: &Path, seed: u64) -> HeldOut {
 
 /// Random resized crop, flip, normalise: the augmentation of PyTorch's tutorial.
 pub fn train_pipeline(preprocess: &Preprocess) -> Pipeline {
-    Pipeline::imagenet_train(preprocess.crop as u32, preprocess.mean, preprocess.std)
+    Pipeline::imagenet_train(preprocess)
 }
 
 /// Resize, centre crop, normalise: what the weights were evaluated with.
 pub fn eval_pipeline(preprocess: &Preprocess) -> Pipeline {
-    Pipeline::imagenet_eval(
-        preprocess.resize as u32,
-        preprocess.crop as u32,
-        preprocess.mean,
-        preprocess.std,
-    )
+    Pipeline::imagenet_eval(preprocess)
 }

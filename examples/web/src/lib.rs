@@ -55,10 +55,8 @@ impl Classifier {
         if pretrained.model.num_classes() == 0 {
             return Err(JsError::new("these weights have no classifier"));
         }
-        let preprocess = &pretrained.preprocess;
-        let (resize, crop) = (preprocess.resize as u32, preprocess.crop as u32);
         Ok(Self {
-            pipeline: Pipeline::imagenet_eval(resize, crop, preprocess.mean, preprocess.std),
+            pipeline: Pipeline::imagenet_eval(&pretrained.preprocess),
             pretrained,
             device,
         })

@@ -28,6 +28,32 @@ pub(super) fn rgb_row(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Pillow's light behind ink of the four colours, 255 meaning all.
+#[inline(always)]
+pub(crate) fn cmyk_pixel([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
+    let light = 255 - u32::from(black);
+    [cyan, magenta, yellow].map(|ink| {
+        let product = u32::from(ink) * light + 128;
+        (light - ((product + (product >> 8)) >> 8)) as u8
+    })
+}
+
+/// Four components as Pillow takes them, whatever the markers say: stored as 255 less the ink.
+pub(super) fn cmyk_row(stored: [&[u8]; 4], out: &mut [u8]) {
+    for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
+        pixel.copy_from_slice(&cmyk_pixel(stored.map(|row| 255 - row[x])));
+    }
+}
+
+/// As [`cmyk_row`], with luma and chroma of 255 less what is stored of the first three inks.
+pub(super) fn ycck_row(luma: &[u8], blue: &[u8], red: &[u8], black: &[u8], out: &mut [u8]) {
+    rgb_row(luma, blue, red, out);
+    for (pixel, black) in out.chunks_exact_mut(3).zip(black) {
+        let ink = [pixel[0], pixel[1], pixel[2], 255 - black];
+        pixel.copy_from_slice(&cmyk_pixel(ink));
+    }
+}
+
 /// libjpeg's "fancy" upsampling: a pixel takes three quarters of its sample and one of the nearest
 /// other, in each direction that has fewer samples than pixels. Returns how many values of `out`
 /// come before those of `columns`. `between` is scratch space.

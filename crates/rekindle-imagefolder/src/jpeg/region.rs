@@ -9,6 +9,7 @@ use super::color::{grey_row, rgb_row, upsampled_row};
 use super::header::{Component, Header};
 use super::huffman::{Bits, Unstuffed};
 use super::idct::{Factors, factors, inverse};
+use super::render::Layer;
 #[cfg(target_arch = "x86_64")]
 use super::vector::Avx2;
 use super::vector::{Portable, Vector};
@@ -101,13 +102,13 @@ pub(super) struct Plane {
     pub(super) width: usize,
     /// Rows of the whole component.
     pub(super) height: usize,
-    /// Pixels that a sample covers, 1 or 2.
+    /// Pixels that a sample covers, 1 to 4.
     pub(super) pixels_across: usize,
-    /// Pixels that a sample covers, 1 or 2.
+    /// Pixels that a sample covers, 1 to 4.
     pub(super) pixels_down: usize,
     /// Samples across and down of a block: 8, 4, 2 or 1.
     block: usize,
-    factors: Factors,
+    pub(super) factors: Factors,
 }
 
 impl Plane {
@@ -223,7 +224,7 @@ fn to_rgb(planes: &[Plane], window: &Window) -> RgbImage {
         }
         let mut skip = 0;
         for (plane, row) in [blue, red].into_iter().zip(&mut chroma) {
-            skip = upsampled_row(plane, y, &window.columns, &mut between, row);
+            skip = plane.row_of_pixels(y, &window.columns, &mut between, row);
         }
         rgb_row(luma, &chroma[0][skip..], &chroma[1][skip..], out);
     }
@@ -231,9 +232,49 @@ fn to_rgb(planes: &[Plane], window: &Window) -> RgbImage {
 }
 
 impl Plane {
+    /// The plane of a whole component, all black.
+    pub(super) fn whole(layer: &Layer, width: usize, height: usize) -> Self {
+        Self {
+            samples: vec![0; 64 * layer.blocks.len()],
+            stride: 8 * layer.across,
+            left: 0,
+            top: 0,
+            width: width.div_ceil(layer.pixels_across),
+            height: height.div_ceil(layer.pixels_down),
+            pixels_across: layer.pixels_across,
+            pixels_down: layer.pixels_down,
+            block: 8,
+            factors: factors(&layer.steps, 8),
+        }
+    }
+
     /// Samples of a row of a plane that is not upsampled.
     pub(super) fn row(&self, y: usize, columns: &Range<usize>) -> &[u8] {
         let start = (y - self.top) * self.stride + columns.start - self.left;
         &self.samples[start..start + columns.len()]
+    }
+
+    /// Writes a row of pixels as libjpeg upsamples them. Returns how many values of `out` come
+    /// before those of `columns`. `between` is scratch space.
+    #[inline(always)]
+    pub(super) fn row_of_pixels(
+        &self,
+        y: usize,
+        columns: &Range<usize>,
+        between: &mut [u16],
+        out: &mut [u8],
+    ) -> usize {
+        match (self.pixels_across, self.pixels_down) {
+            (1, 1) => out[..columns.len()].copy_from_slice(self.row(y, columns)),
+            (1, 2) => return upsampled_row(self, y, columns, between, out),
+            (2, 1 | 2) if self.width > 2 => return upsampled_row(self, y, columns, between, out),
+            (across, down) => {
+                let line = &self.samples[(y / down - self.top) * self.stride..];
+                for (x, out) in columns.clone().zip(out) {
+                    *out = line[x / across - self.left];
+                }
+            }
+        }
+        0
     }
 }

@@ -11,9 +11,9 @@ mod run;
 pub use auto::AugmentOp;
 pub use crop::CropBox;
 pub use pipeline::{FloatImage, Pipeline};
-pub use resize::Interpolation;
 pub(crate) use run::Start;
 
+use rekindle_preprocess::Interpolation;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;

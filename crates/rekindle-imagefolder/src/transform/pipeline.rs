@@ -1,10 +1,11 @@
 //! A list of transforms, and running it.
 
 use image::RgbImage;
+use rekindle_preprocess::Preprocess;
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
-use super::resize::{Interpolation, scaled_size};
+use super::resize::scaled_size;
 use crate::decode::Place;
 use crate::error::Error;
 use crate::rng::SampleRng;
@@ -12,11 +13,11 @@ use crate::rng::SampleRng;
 /// Transforms in order.
 ///
 /// ```
-/// use rekindle_imagefolder::{IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform};
+/// use rekindle_imagefolder::{IMAGENET_MEAN, IMAGENET_STD, Pipeline, Preprocess, Transform};
 ///
 /// // The two pipelines of the tutorial and of torchvision's ImageNet reference:
-/// let train = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
-/// let eval = Pipeline::imagenet_eval(256, 224, IMAGENET_MEAN, IMAGENET_STD);
+/// let train = Pipeline::imagenet_train(&Preprocess::IMAGENET);
+/// let eval = Pipeline::imagenet_eval(&Preprocess::IMAGENET);
 /// assert_eq!(train.output_size(), eval.output_size());
 ///
 /// // One of your own:
@@ -50,28 +51,43 @@ impl Pipeline {
         Self(transforms.into_iter().collect())
     }
 
-    /// `RandomResizedCrop(size)`, `RandomHorizontalFlip`, `Normalize`.
-    pub fn imagenet_train(size: u32, mean: [f32; 3], std: [f32; 3]) -> Self {
+    /// The augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
+    /// `RandomResizedCrop(crop)`, `RandomHorizontalFlip`, `Normalize`.
+    pub fn imagenet_train(preprocess: &Preprocess) -> Self {
+        let Preprocess {
+            crop,
+            mean,
+            std,
+            interpolation,
+            ..
+        } = *preprocess;
         Self::new([
             Transform::RandomResizedCrop {
-                size,
+                size: side(crop),
                 scale: (0.08, 1.0),
                 ratio: (3.0 / 4.0, 4.0 / 3.0),
-                interpolation: Interpolation::Bilinear,
+                interpolation,
             },
             Transform::RandomHorizontalFlip { p: 0.5 },
             Transform::Normalize { mean, std },
         ])
     }
 
-    /// `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
-    pub fn imagenet_eval(resize: u32, crop: u32, mean: [f32; 3], std: [f32; 3]) -> Self {
+    /// The preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
+    pub fn imagenet_eval(preprocess: &Preprocess) -> Self {
+        let Preprocess {
+            resize,
+            crop,
+            mean,
+            std,
+            interpolation,
+        } = *preprocess;
         Self::new([
             Transform::Resize {
-                size: resize,
-                interpolation: Interpolation::Bilinear,
+                size: side(resize),
+                interpolation,
             },
-            Transform::CenterCrop { size: crop },
+            Transform::CenterCrop { size: side(crop) },
             Transform::Normalize { mean, std },
         ])
     }
@@ -164,4 +180,9 @@ impl Pipeline {
         let start = self.start(image.width(), image.height(), rng);
         self.apply_into_from(start, image, Place::WHOLE, rng, out)
     }
+}
+
+/// Sizes beyond the type's range stay beyond the one that is accepted.
+fn side(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -4,43 +4,26 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
+use rekindle_preprocess::Interpolation;
 
 use super::crop::CropBox;
 use crate::decode::Place;
 
-/// How pixels are interpolated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Nearest pixel; no antialiasing.
-    Nearest,
-    /// Triangle filter, widened when scaling down. torchvision's default.
-    #[default]
-    Bilinear,
-    /// Catmull-Rom with a = -0.5, widened when scaling down.
-    Bicubic,
-    /// Windowed sinc over three lobes, widened when scaling down.
-    Lanczos,
+/// Half the filter's width at full size.
+fn radius(interpolation: Interpolation) -> u32 {
+    match interpolation {
+        Interpolation::Nearest | Interpolation::Bilinear => 1,
+        Interpolation::Bicubic => 2,
+        Interpolation::Lanczos => 3,
+    }
 }
 
-impl Interpolation {
-    /// Half the filter's width at full size.
-    fn radius(self) -> u32 {
-        match self {
-            Interpolation::Nearest | Interpolation::Bilinear => 1,
-            Interpolation::Bicubic => 2,
-            Interpolation::Lanczos => 3,
-        }
-    }
-
-    fn algorithm(self) -> ResizeAlg {
-        match self {
-            Interpolation::Nearest => ResizeAlg::Nearest,
-            Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-            Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-            Interpolation::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
-        }
+fn algorithm(interpolation: Interpolation) -> ResizeAlg {
+    match interpolation {
+        Interpolation::Nearest => ResizeAlg::Nearest,
+        Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+        Interpolation::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
     }
 }
 
@@ -164,7 +147,7 @@ impl Span {
     /// The source pixels below `size` that have any influence.
     fn needed(&self, size: u32, interpolation: Interpolation) -> (u32, u32) {
         let scale = (self.length / f64::from(self.to)).max(1.0);
-        let margin = f64::from(interpolation.radius()) * scale + 1.0;
+        let margin = f64::from(radius(interpolation)) * scale + 1.0;
         let first = (self.start - margin).floor().max(0.0) as u32;
         let end = ((self.start + self.length + margin).ceil() as u32).min(size);
         (first, end.max(first + 1))
@@ -181,7 +164,7 @@ fn convolve(
     interpolation: Interpolation,
     resizer: &mut Resizer,
 ) -> RgbImage {
-    let options = ResizeOptions::new().resize_alg(interpolation.algorithm());
+    let options = ResizeOptions::new().resize_alg(algorithm(interpolation));
     if is_vertical_first(from, columns, rows) {
         return convolve_down_first(image, from, columns, rows, &options, resizer);
     }

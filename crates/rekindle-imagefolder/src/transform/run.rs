@@ -5,11 +5,12 @@ use std::cell::RefCell;
 
 use fast_image_resize::Resizer;
 use image::{RgbImage, imageops};
+use rekindle_preprocess::Interpolation;
 
 use super::auto::AugmentOp;
 use super::crop::{CropBox, center_crop};
 use super::pipeline::{FloatImage, Pipeline};
-use super::resize::{Interpolation, Resize, scaled_size};
+use super::resize::{Resize, scaled_size};
 use super::{Transform, color, erase};
 use crate::decode::{Need, Place};
 use crate::error::Error;

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use image::{ImageFormat, RgbImage};
-use rekindle_imagefolder::{
-    IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Loader, Pipeline,
-};
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, Pipeline, Preprocess};
 
 use crate::made::encode;
 
@@ -31,7 +29,10 @@ fn a_million_paths_scan_in_bounded_memory() {
     assert_eq!(scanned.len(), CLASSES * FILES);
     let (train, val) = scanned.split(0.1, 0).unwrap();
     assert_eq!(train.len() + val.len(), CLASSES * FILES);
-    let pipeline = Pipeline::imagenet_train(32, IMAGENET_MEAN, IMAGENET_STD);
+    let pipeline = Pipeline::imagenet_train(&Preprocess {
+        crop: 32,
+        ..Preprocess::IMAGENET
+    });
     let loader = Loader::new(ImageDataset::new(&train, pipeline).unwrap()).shuffle(0);
     let mut batches = loader.epoch(0);
     assert_eq!(batches.next().unwrap().unwrap().len(), 32);

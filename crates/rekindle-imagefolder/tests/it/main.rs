@@ -3,12 +3,14 @@
 
 mod decode;
 mod folder;
+mod interpolation;
 mod jpeg;
 mod large;
 mod layout;
 mod loader;
 mod made;
 mod names;
+mod pictures;
 mod reference;
 mod transforms;
 mod verify;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use rekindle_imagefolder::{
-    DecodeOptions, Error, ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline, decode_file,
+    DecodeOptions, Error, ImageDataset, ImageFolder, Loader, OnBadFile, Pipeline, Preprocess,
+    decode_file,
 };
 use tempfile::tempdir;
 
@@ -105,7 +106,14 @@ fn files_of_batches_that_do_not_come_are_told_with_the_next_or_at_the_end() {
     write_png(dir.path().join("a/2.png"), 1);
     let folder = ImageFolder::open(dir.path()).unwrap();
     for workers in [0, 2] {
-        let dataset = ImageDataset::new(&folder, Pipeline::imagenet_eval(9, 8, [0.0; 3], [1.0; 3]));
+        let dataset = ImageDataset::new(
+            &folder,
+            Pipeline::imagenet_eval(&Preprocess {
+                resize: 9,
+                crop: 8,
+                ..Preprocess::IMAGENET
+            }),
+        );
         let loader = Loader::new(dataset.unwrap())
             .batch_size(2)
             .workers(workers)

@@ -7,8 +7,8 @@ use std::time::Instant;
 use image::{ImageFormat, RgbImage};
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{
-    DecodeOptions, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, ImageFolder, Interpolation, Loader,
-    Pipeline, Transform, decode_file, verify,
+    DecodeOptions, ImageDataset, ImageFolder, Interpolation, Loader, Pipeline, Preprocess,
+    Transform, decode_file, verify,
 };
 use test_support::{Reference, reference, reference_path, shared};
 
@@ -252,7 +252,7 @@ fn throughput() {
         "decoding alone: {:.0} images/s",
         train.len() as f64 / start.elapsed().as_secs_f64()
     );
-    let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+    let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
     for (workers, cache) in [(0, 0), (1, 0), (2, 0), (0, 1 << 30), (2, 1 << 30)] {
         let dataset = ImageDataset::new(&train, pipeline.clone())
             .unwrap()
@@ -300,8 +300,11 @@ fn drawings_at_reduced_scale_stay_within_the_tolerance() {
 
 /// Mean grey levels between pictures decoded at a reduced scale and in full, cropped for training to `size`;
 /// the median is held below 1.5, the worst below 6.
-fn reduced_against_full(folder: &ImageFolder, size: u32) -> Vec<f64> {
-    let pipeline = Pipeline::imagenet_train(size, IMAGENET_MEAN, IMAGENET_STD);
+fn reduced_against_full(folder: &ImageFolder, size: usize) -> Vec<f64> {
+    let pipeline = Pipeline::imagenet_train(&Preprocess {
+        crop: size,
+        ..Preprocess::IMAGENET
+    });
     let reduced = ImageDataset::new(folder, pipeline.clone()).unwrap();
     let full = ImageDataset::new(folder, pipeline)
         .unwrap()

@@ -3,7 +3,8 @@
 use image::{Rgb, RgbImage};
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{
-    CropBox, Error, Fill, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline, Transform,
+    CropBox, Error, Fill, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Pipeline, Preprocess,
+    Transform,
 };
 
 use crate::made::picture;
@@ -313,7 +314,13 @@ fn every_transform_survives_one_pixel() {
             magnitude: 30,
         },
     ];
-    transforms.extend(Pipeline::imagenet_train(8, IMAGENET_MEAN, IMAGENET_STD).0);
+    transforms.extend(
+        Pipeline::imagenet_train(&Preprocess {
+            crop: 8,
+            ..Preprocess::IMAGENET
+        })
+        .0,
+    );
     transforms.push(Transform::RandomErasing {
         p: 1.0,
         scale: (0.02, 0.33),
@@ -330,7 +337,7 @@ fn every_transform_survives_one_pixel() {
 
 #[test]
 fn a_pipeline_is_data() {
-    let pipeline = Pipeline::imagenet_train(224, IMAGENET_MEAN, IMAGENET_STD);
+    let pipeline = Pipeline::imagenet_train(&Preprocess::IMAGENET);
     let json = serde_json::to_string(&pipeline).unwrap();
     assert_eq!(serde_json::from_str::<Pipeline>(&json).unwrap(), pipeline);
     let short: Pipeline =

@@ -4,7 +4,9 @@ use std::sync::Mutex;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use rekindle_imagefolder::grid::{self, Tile};
-use rekindle_imagefolder::{DecodeOptions, Error, ImageFolder, Pipeline, ScanOptions, verify};
+use rekindle_imagefolder::{
+    DecodeOptions, Error, ImageFolder, Pipeline, Preprocess, ScanOptions, verify,
+};
 use tempfile::tempdir;
 
 use crate::made::{encode, picture, write, write_png};
@@ -129,7 +131,13 @@ fn a_grid_marks_wrong_tiles_and_takes_any_caption() {
 #[test]
 fn denormalize_undoes_normalize() {
     let (mean, std) = ([0.4, 0.5, 0.6], [0.2, 0.3, 0.4]);
-    let pipeline = Pipeline::imagenet_eval(40, 32, mean, std);
+    let pipeline = Pipeline::imagenet_eval(&Preprocess {
+        resize: 40,
+        crop: 32,
+        mean,
+        std,
+        ..Preprocess::IMAGENET
+    });
     let mut rng = rekindle_imagefolder::rng::SampleRng::for_sample(0, 0, 0, 0);
     let mut values = Vec::new();
     let mut expected = Vec::new();

@@ -277,6 +277,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         preprocess: Some(Preprocess {
             crop: 96,
             resize: 110,
+            interpolation: crate::Interpolation::Bicubic,
             ..Preprocess::IMAGENET
         }),
         ..info()

@@ -1,4 +1,4 @@
-//! What a picture goes through before the network sees it.
+//! The preprocessing that a set of image weights asks for, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// becomes `(value - mean) / std`.
 ///
 /// ```
-/// use rekindle_resnet::Preprocess;
+/// use rekindle_preprocess::Preprocess;
 ///
 /// let json = serde_json::to_string(&Preprocess::IMAGENET).unwrap();
 /// assert!(json.contains(r#""resize":256,"crop":224"#));
@@ -24,13 +24,13 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Standard deviation of the red, green and blue channel, on the scale `0..=1`, above zero.
     pub std: [f32; 3],
-    /// How pixels between the picture's own are computed.
+    /// The filter that resizing uses, in evaluation and in training.
     #[serde(default)]
     pub interpolation: Interpolation,
 }
 
 impl Preprocess {
-    /// What ImageNet classifiers have used since the first ResNets: torchvision's
+    /// The preprocessing that ImageNet classifiers have used since the first ResNets: torchvision's
     /// `IMAGENET1K_V1` weights, and its `ImageClassification` preset.
     pub const IMAGENET: Self = Self::imagenet(256);
 
@@ -54,16 +54,17 @@ impl Default for Preprocess {
     }
 }
 
-/// How resizing computes pixels between the picture's own. Shrinking is always antialiased, as
-/// Pillow does it.
+/// The filter that resizing uses. Shrinking is antialiased as Pillow does it: the filter is widened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// Nearest neighbour.
+    /// Nearest pixel; the only one without antialiasing.
     Nearest,
     /// Triangle filter: torchvision's choice for every ResNet.
     #[default]
     Bilinear,
     /// Cubic filter, a = -0.5.
     Bicubic,
+    /// Windowed sinc over three lobes.
+    Lanczos,
 }
