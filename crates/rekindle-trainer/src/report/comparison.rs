@@ -2,7 +2,7 @@
 
 use super::contents::{Report, RunReport};
 use super::html::{Html, class};
-use super::parts::{capitalised, counted, meter, scrolling, swatch};
+use super::parts::{capitalised, meter, scrolling, swatch};
 use super::svg::series;
 use crate::events::{EndReason, EpochMetrics};
 use crate::text;
@@ -130,7 +130,7 @@ fn remarks(html: &mut Html, run: &RunReport) {
             ": its saved weights recognise {} of {} here, where {} was measured in training; the images may have \
              changed.",
             text::percent(found.accuracy),
-            counted(found.samples, "image", "images"),
+            text::counted(found.samples, "image", "images"),
             text::percent(measured)
         );
         remark(html, &what);
@@ -157,7 +157,7 @@ fn end(run: &RunReport) -> Option<String> {
             0 => " has not ended an epoch: it still goes on or was killed.".into(),
             epochs => format!(
                 " has not ended: it still goes on or was killed; its figures are those of {}.",
-                counted(epochs, "epoch", "epochs")
+                text::counted(epochs, "epoch", "epochs")
             ),
         }),
         None => None,

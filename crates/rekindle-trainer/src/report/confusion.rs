@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::axis::Axis;
 use super::html::{Html, class, shortened};
-use super::parts::{counted, scrolling, short};
+use super::parts::{scrolling, short};
 use super::svg::{fixed_canvas, label, rectangle, text_width, turned};
 use crate::metrics::ConfusionMatrix;
 use crate::text;
@@ -59,7 +59,7 @@ pub(super) fn draw(html: &mut Html, matrix: &ConfusionMatrix, classes: &[String]
     }
     let caption = format!(
         "The {} that are mistaken most (images)",
-        counted(worst.len(), "class", "classes")
+        text::counted(worst.len(), "class", "classes")
     );
     let note = "Classes that are taken for each other stand side by side. Blue: right, orange: mistaken; the stronger, \
                 the larger the share of all images of the row's class.";
@@ -130,7 +130,7 @@ const SCALE_WIDTH: f64 = 306.0;
 fn tooltip(found: u64, truth: &str, predicted: &str, share: f64) -> String {
     format!(
         "{} of {truth} taken for {predicted} ({} of its row)",
-        counted(found as usize, "image", "images"),
+        text::counted(found as usize, "image", "images"),
         text::percent(share)
     )
 }

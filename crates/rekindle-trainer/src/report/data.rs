@@ -7,7 +7,7 @@ use rekindle_files::names::escape;
 
 use super::contents::{ClassCount, Report, SkippedFile};
 use super::html::{Html, class};
-use super::parts::{counted, meter, pictures, scrolling};
+use super::parts::{meter, pictures, scrolling};
 use crate::text;
 
 /// With more classes than this the table starts folded.
@@ -52,17 +52,17 @@ fn overview(html: &mut Html, report: &Report) {
     html.node("p", &[], |html| {
         html.text(&format!(
             "{} and {} of {}",
-            counted(
+            text::counted(
                 sum(|class| class.train),
                 "training image",
                 "training images"
             ),
-            counted(
+            text::counted(
                 sum(|class| class.valid),
                 "validation image",
                 "validation images"
             ),
-            counted(data.classes.len(), "class", "classes")
+            text::counted(data.classes.len(), "class", "classes")
         ));
         if !data.source.is_empty() {
             html.text(" from ");
@@ -141,7 +141,7 @@ fn draw_skipped(html: &mut Html, skipped: &[&SkippedFile]) {
 fn reasons(html: &mut Html, skipped: &[&SkippedFile]) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for file in skipped {
-        *counts.entry(&file.reason).or_default() += 1;
+        *counts.entry(reason(file)).or_default() += 1;
     }
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -154,14 +154,18 @@ fn reasons(html: &mut Html, skipped: &[&SkippedFile]) {
         }
         if counts.len() > REASONS {
             let rest = counts[REASONS..].iter().map(|(_, count)| count).sum();
-            let others = counted(counts.len() - REASONS, "other reason", "other reasons");
+            let others = text::counted(counts.len() - REASONS, "other reason", "other reasons");
             html.leaf(
                 "li",
                 &[],
-                &format!("{} for {others}", counted(rest, "file", "files")),
+                &format!("{} for {others}", text::counted(rest, "file", "files")),
             );
         }
     });
+}
+
+fn reason(file: &SkippedFile) -> &str {
+    text::reason_alone(&file.path, &file.reason)
 }
 
 fn skipped_table(html: &mut Html, skipped: &[&SkippedFile]) {
@@ -174,7 +178,7 @@ fn skipped_table(html: &mut Html, skipped: &[&SkippedFile]) {
                         html.node("td", &[], |html| {
                             html.named("code", &[], &escape(&file.path));
                         });
-                        html.named("td", &[], text::reason_alone(&file.path, &file.reason));
+                        html.named("td", &[], reason(file));
                     });
                 }
             });

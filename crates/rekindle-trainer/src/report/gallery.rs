@@ -60,7 +60,7 @@ fn card(html: &mut Html, mistake: &Mistake, classes: &[String]) {
 fn end_of(file: &str) -> String {
     let parts: Vec<String> = Path::new(file)
         .components()
-        .map(|part| rekindle_files::names::escape(part))
+        .map(rekindle_files::names::escape)
         .collect();
     parts[parts.len().saturating_sub(3)..].join("/")
 }

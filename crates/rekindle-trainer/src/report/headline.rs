@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::contents::{Report, RunReport};
 use super::html::{Html, class};
-use super::parts::{capitalised, counted, unbroken};
+use super::parts::{capitalised, unbroken};
 use crate::text;
 
 /// Closer accuracies than this read the same, in percentage points.
@@ -52,7 +52,7 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
     ));
     html.text(&match best.validated_images().unwrap_or(of_data) {
         0 => "the validation images".into(),
-        images => counted(images, "validation image", "validation images"),
+        images => text::counted(images, "validation image", "validation images"),
     });
     let seconds = best.seconds();
     if seconds > 0.0 {
@@ -84,7 +84,7 @@ fn comparison(html: &mut Html, best: &Ranked, others: &[Ranked]) {
             1 => " reaches the same accuracy.".to_string(),
             _ => format!(
                 " and {} reach the same accuracy.",
-                counted(equal - 1, "other run", "other runs")
+                text::counted(equal - 1, "other run", "other runs")
             ),
         });
     } else {
@@ -126,7 +126,7 @@ fn points(best: &Ranked, other: &Ranked) -> String {
             if of_best == of_other && distance * of_best as f64 > 0.5 =>
         {
             let images = (distance * of_best as f64).round() as usize;
-            format!(" ({})", unbroken(&counted(images, "image", "images")))
+            format!(" ({})", unbroken(&text::counted(images, "image", "images")))
         }
         _ => String::new(),
     };

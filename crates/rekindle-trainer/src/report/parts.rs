@@ -6,7 +6,6 @@ use base64::prelude::BASE64_STANDARD;
 use super::contents::{Picture, Report, RunReport};
 use super::html::{Html, at, class};
 use super::svg::{COLOURS, key, series};
-use crate::text;
 
 /// A coloured square, or another mark after the first six, that stands for a run.
 pub(super) fn swatch(html: &mut Html, index: usize) {
@@ -50,12 +49,6 @@ pub(super) fn pictures(html: &mut Html, pictures: &[Picture]) {
             html.leaf("figcaption", &[], &picture.caption);
         });
     }
-}
-
-/// A number and what is counted, in the singular where it is one.
-pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
-    let what = if number == 1 { one } else { many };
-    format!("{} {what}", text::count(number))
 }
 
 /// A count in at most four characters: 1.2k, 57k, 3M.
@@ -108,7 +101,5 @@ mod tests {
     fn counts_are_short() {
         let counts = [7, 999, 1_000, 1_290, 56_789, 3_000_000].map(short);
         assert_eq!(counts.join(" "), "7 999 1.0k 1.2k 56k 3M");
-        assert_eq!(counted(1, "image", "images"), "1 image");
-        assert_eq!(counted(1_200, "image", "images"), "1,200 images");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::html::{Html, class};
-use super::parts::{counted, short};
+use super::parts::short;
 use super::svg::{fixed_canvas, label, line, rectangle, turned};
 use crate::metrics::{Calibration, Temperature};
 use crate::text;
@@ -81,7 +81,7 @@ fn bars(html: &mut Html, calibration: &Calibration, x: &Axis, y: &Axis) {
         html.node("g", &[], |html| {
             let title = format!(
                 "{}, mean confidence {}, accuracy {}",
-                counted(bin.samples, "image", "images"),
+                text::counted(bin.samples, "image", "images"),
                 text::percent(bin.confidence),
                 text::percent(bin.accuracy)
             );

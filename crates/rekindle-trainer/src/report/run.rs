@@ -2,9 +2,7 @@
 
 use super::contents::{Report, RunReport};
 use super::html::{Html, class};
-use super::parts::{
-    capitalised, class_names, counted, meter, pictures, scrolling, swatch, unbroken,
-};
+use super::parts::{capitalised, class_names, meter, pictures, scrolling, swatch, unbroken};
 use super::{confusion, gallery, rates, reliability, scatter};
 use crate::events::{PartSummary, StageSummary};
 use crate::metrics::{Evaluation, Temperature};
@@ -154,7 +152,7 @@ fn evaluated(
         html.text("On the validation images");
         let figures = format!(
             " · {}, accuracy {}, cross-entropy {} nats, macro F1 {:.3}, Brier score {:.3}",
-            counted(evaluation.samples, "image", "images"),
+            text::counted(evaluation.samples, "image", "images"),
             text::percent(evaluation.accuracy),
             text::loss(evaluation.cross_entropy),
             evaluation.macro_f1,
@@ -268,7 +266,7 @@ fn mistakes(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
                     unbroken(&text::percent(
                         count as f64 / matrix.support(truth).max(1) as f64
                     )),
-                    counted(matrix.support(truth) as usize, "image", "images")
+                    text::counted(matrix.support(truth) as usize, "image", "images")
                 );
                 html.leaf("span", &[class("aside")], &of);
             });

@@ -3,7 +3,6 @@
 use super::axis::Axis;
 use super::contents::{FeatureMap, MapPoint};
 use super::html::{Html, at, class, shortened};
-use super::parts::counted;
 use super::svg::{COLOURS, Entry, SHAPES, canvas, key, mark, rectangle};
 use crate::text;
 
@@ -103,7 +102,7 @@ fn key_of_marks(html: &mut Html, map: &FeatureMap, classes: &[String]) {
         }
         if entries.len() < classes.len() {
             let others = classes.len() - entries.len();
-            let others = counted(others, "other class", "other classes");
+            let others = text::counted(others, "other class", "other classes");
             html.node("span", &[], |html| {
                 html.leaf("i", &[class("other-dot")], "");
                 html.text(&format!("{others}, with fewer mistakes"));
@@ -149,7 +148,7 @@ fn note(map: &FeatureMap) -> String {
         format!(
             " {} of {}, evenly taken.",
             text::count(map.points.len()),
-            counted(map.images, "image", "images")
+            text::counted(map.images, "image", "images")
         )
     } else {
         String::new()

@@ -279,6 +279,29 @@ fn weights_that_are_worth_something_else_now_are_called_so() {
 }
 
 #[test]
+fn many_skipped_files_are_counted_by_reason() {
+    let mut report = report("bees", 2);
+    report.runs.clear();
+    // The reason begins with the file, as an error does.
+    report.data.skipped = (0..30)
+        .map(|number| SkippedFile {
+            path: format!("{number}.jpg").into(),
+            reason: match number % 3 {
+                0 => format!("{number}.jpg: the file is empty"),
+                _ => "not an image".into(),
+            },
+        })
+        .collect();
+    let html = report.to_html();
+    let page = parse(&html);
+    let reasons = page
+        .descendants()
+        .find(|node| node.attribute("class") == Some("reasons"));
+    let reasons: Vec<String> = reasons.unwrap().children().map(text_of).collect();
+    assert_eq!(reasons, ["20 × not an image", "10 × the file is empty"]);
+}
+
+#[test]
 fn every_figure_of_the_comparison_is_there() {
     let html = report("bees", 2).to_html();
     let page = parse(&html);
