@@ -276,14 +276,6 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         self.recipe.validate()?;
         refuse_other_recipe(path, &json!(recorded), &json!(self.recipe))?;
         self.refresh()?;
-        let compared = Origin {
-            data: &self.data,
-            source: &self.source,
-            digest: &|| self.digest(),
-            accepts_changed_data: self.accepts_changed_data,
-        }
-        .check(&mut writer)?;
-        self.is_val_changed = compared.is_val_changed;
         self.directory = Some(path.to_path_buf());
         let checkpoint = writer.directory().latest_checkpoint()?;
         let position = checkpoint
@@ -299,6 +291,14 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             ),
             "at least as many as were begun",
         )?;
+        let compared = Origin {
+            data: &self.data,
+            source: &self.source,
+            digest: &|| self.digest(),
+            accepts_changed_data: self.accepts_changed_data,
+        }
+        .check(&mut writer)?;
+        self.is_val_changed = compared.is_val_changed;
         writer.rewind(position)?;
         if self.recipe != recorded {
             let mut record = writer.directory().record().clone();

@@ -115,7 +115,7 @@ impl<B: Backbone> Parts<B> {
         let classifier = trainer.classifier.clone();
         let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
             .with_devices(&trainer.more_devices)?;
-        if needs_source(&trainer)? {
+        if needs_source(trainer)? {
             learner.keep_source()?;
         }
         // Kept activations have been through the frozen stages already.
