@@ -27,8 +27,8 @@ struct Arguments {
     /// Where to write the adapted network
     #[arg(long)]
     out: Option<PathBuf>,
-    /// How validation images are looked at
-    #[arg(long, value_enum, default_value_t = Views::FlipAndScale)]
+    /// Views of each validation image that it is measured in as well, beside the plain one
+    #[arg(long, value_enum, default_value_t = Views::Plain)]
     views: Views,
     /// Folder that keeps features for later calls
     #[arg(long)]
@@ -77,17 +77,21 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     if arguments.json {
         let result = json!({
-            "accuracy": tuned.accuracy(), "accuracy_plain": tuned.plain.accuracy(),
+            "accuracy": tuned.accuracy(), "accuracy_in_views": tuned.accuracy_in_views(),
             "val_images": tuned.predictions.labels.len(), "penalty": tuned.probe.penalty,
             "classes": tuned.classes, "seed": arguments.seed, "seconds": tuned.seconds,
         });
         println!("{result}");
     } else {
+        let beside = tuned
+            .accuracy_in_views()
+            .map_or_else(String::new, |accuracy| {
+                format!(" ({accuracy:.3} in {} views)", views.count())
+            });
         println!(
-            "accuracy {:.3} on {} validation images ({:.3} in a single view), {:.1} s",
+            "accuracy {:.3} on {} validation images{beside}, {:.1} s",
             tuned.accuracy(),
             tuned.predictions.labels.len(),
-            tuned.plain.accuracy(),
             tuned.seconds
         );
     }

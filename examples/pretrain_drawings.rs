@@ -111,6 +111,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             arguments.seed,
             fitted.best_accuracy()
         )),
+        ..ModelInfo::default()
     };
     fitted
         .classifier

@@ -141,14 +141,9 @@ pub struct Train {
     pub weights: Weights,
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
     /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
-    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], scratch
-    #[arg(
-        long,
-        short,
-        value_name = "NAME,..",
-        value_delimiter = ',',
-        default_value = "features"
-    )]
+    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], scratch [default: features, or with
+    /// --resume those of the runs in --out]
+    #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
     pub strategy: Vec<Way>,
     #[command(flatten)]
     pub recipe: Recipe,
@@ -159,7 +154,7 @@ pub struct Train {
     /// that is free]
     #[arg(long, short)]
     pub out: Option<PathBuf>,
-    /// Goes on with the interrupted runs in --out
+    /// Goes on with the runs in --out that were interrupted, or with more --epochs with those that are done
     #[arg(long, requires = "out")]
     pub resume: bool,
     /// Resumes also where labels, classes or the list of pictures are not those that a run began with
@@ -268,6 +263,14 @@ pub struct Recipe {
     /// Runs layers that stay frozen in eight bits: faster, and a little off
     #[arg(long)]
     pub quantize: bool,
+    /// The figure on the validation images that decides which epoch's weights are kept and, with --patience, when to
+    /// stop; of equal figures the one with the lower loss wins [default: accuracy]
+    #[arg(long, value_enum, value_name = "FIGURE")]
+    pub monitor: Option<Figure>,
+    /// Measures the best weights in these views of each picture as well, and names them in their file as its own
+    /// choice for `predict --views file` [default: plain]
+    #[arg(long, value_enum, value_name = "VIEWS")]
+    pub test_views: Option<Views>,
     /// Stops after so many epochs without improvement
     #[arg(long, value_name = "EPOCHS", value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub patience: Option<usize>,
@@ -277,6 +280,53 @@ pub struct Recipe {
     /// Threads that decode images [default: 2]
     #[arg(long, value_parser = count::<0, 256>, allow_negative_numbers = true)]
     pub workers: Option<usize>,
+}
+
+/// What `--monitor` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Figure {
+    /// Share of right answers
+    Accuracy,
+    /// Cross entropy
+    Loss,
+    /// Mean F1 of the classes, rare ones as much as frequent ones
+    MacroF1,
+}
+
+/// What `--test-views` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Views {
+    /// One, as the file's preprocessing says
+    Plain,
+    /// Two: plain and mirrored
+    Flip,
+    /// Four: plain and mirrored, each at two sizes; five times as slow
+    FlipAndScale,
+}
+
+/// What `--views` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ViewsOrFile {
+    /// One, as the file's preprocessing says
+    Plain,
+    /// Two: plain and mirrored
+    Flip,
+    /// Four: plain and mirrored, each at two sizes; five times as slow
+    FlipAndScale,
+    /// Those of `train --test-views`, which the file names; plain where it names none
+    File,
+}
+
+/// How a model is asked.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Asked {
+    /// Views of each picture whose answers are averaged (test-time augmentation)
+    #[arg(long, value_enum, value_name = "VIEWS", default_value_t = ViewsOrFile::Plain)]
+    pub views: ViewsOrFile,
+    /// Divides logits by the temperature that training fitted and left in the file, so that probabilities agree with
+    /// the share of right answers; the most probable class stays
+    #[arg(long)]
+    pub calibrated: bool,
 }
 
 #[derive(Debug, Args)]
@@ -291,6 +341,8 @@ pub struct Predict {
     /// Number of classes to name for each image
     #[arg(long, default_value_t = 1, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub top: usize,
+    #[command(flatten)]
+    pub asked: Asked,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
@@ -304,6 +356,8 @@ pub struct Evaluate {
     pub part: Part,
     /// Folder with one folder per class, or one with a validation part, of which that is taken
     pub data: PathBuf,
+    #[command(flatten)]
+    pub asked: Asked,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,

@@ -26,6 +26,9 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// The exit status after Ctrl-C: 128 + SIGINT.
+pub const INTERRUPTED: i32 = 130;
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         ExitCode::from(match outcome {
@@ -33,7 +36,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Failed => 1,
             Outcome::Usage => 2,
             Outcome::BadData => 3,
-            Outcome::Interrupted => 130,
+            Outcome::Interrupted => INTERRUPTED as u8,
         })
     }
 }
@@ -83,6 +86,7 @@ impl From<&Failure> for Outcome {
                 false => Outcome::Failed,
             },
             Failure::Images(error) => error.kind().into(),
+            Failure::Trainer(TrainerError::Interrupted { .. }) => Outcome::Interrupted,
             Failure::Trainer(error) => error.kind().into(),
             Failure::Unwritable { .. } => Outcome::Failed,
         }

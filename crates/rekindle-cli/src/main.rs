@@ -24,8 +24,12 @@ fn main() -> ExitCode {
         Err(failure) => {
             let lines = failure.to_string();
             let lines: Vec<String> = lines.lines().map(printable).collect();
-            console::say(&format!("error: {}", lines.join("\n")));
-            Outcome::from(&failure).into()
+            let outcome = Outcome::from(&failure);
+            console::say(&match outcome {
+                Outcome::Interrupted => lines.join("\n"),
+                _ => format!("error: {}", lines.join("\n")),
+            });
+            outcome.into()
         }
     }
 }

@@ -30,6 +30,10 @@ pub struct Pretrained {
     /// What the file says about where its weights come from: source weights, data, recipe; JSON where rekindle
     /// wrote it.
     pub provenance: Option<String>,
+    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it.
+    pub temperature: Option<f64>,
+    /// The views of a picture whose answers the maker of the file would average, by name, where the file knows them.
+    pub test_views: Option<String>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -91,6 +95,8 @@ impl Pretrained {
                 let source = self.path.file_name()?.to_string_lossy().into_owned();
                 Some(serde_json::json!({"source": source, "sha256": self.sha256}).to_string())
             }),
+            temperature: self.temperature,
+            test_views: self.test_views.clone(),
         }
     }
 
@@ -118,6 +124,8 @@ impl Pretrained {
                 .unwrap_or_default(),
             classes: info.classes,
             provenance: info.provenance,
+            temperature: info.temperature,
+            test_views: info.test_views,
             path: checkpoint.path.clone(),
             sha256,
             found: source,

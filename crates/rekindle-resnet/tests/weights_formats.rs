@@ -142,7 +142,8 @@ fn written_files_come_back_equal_and_the_bytes_are_reproducible() {
         architecture: Some("resnet18".into()),
         classes: Some(vec!["ants".into(), "bees \"quoted\" é".into()]),
         preprocess: Some(Preprocess::IMAGENET_V2),
-        provenance: None,
+        temperature: Some(1.0 / 3.0),
+        ..ModelInfo::default()
     };
     let metadata = info.to_metadata();
 

@@ -11,10 +11,10 @@ use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
 use serde_json::json;
 
-use crate::TrainerError;
 use crate::feed::{Activations, KeptView, image_batch};
 use crate::recipe::Cache;
 use crate::shortage::{contained, host};
+use crate::{Interrupt, SharedFeatures, TrainerError};
 
 /// Images that go through the frozen part together.
 const BATCH: usize = 16;
@@ -33,6 +33,10 @@ pub(crate) struct Views<'a> {
     pub seed: u64,
     pub workers: usize,
     pub on_bad_file: OnBadFile,
+    /// Ends the work after a batch; a cache on disk keeps the rows so far.
+    pub interrupt: &'a Interrupt,
+    /// Where the plain view may be known already, and is kept if not; for features in memory.
+    pub shared: Option<&'a SharedFeatures>,
 }
 
 impl<B: Backbone> FrozenPart<B> {
@@ -46,7 +50,19 @@ impl<B: Backbone> FrozenPart<B> {
         let plain = Arc::new(views.dataset.with_pipeline(views.plain.clone())?);
         let mut contents = Contents::default();
         let mut kept = Vec::with_capacity(views.count);
+        let shared = views.shared.filter(|_| *cache == Cache::Memory);
         for view in 0..views.count {
+            let known = match shared.filter(|_| view == 0) {
+                Some(shared) => Some((shared, self.key(&plain, views.seed)?.digest())),
+                None => None,
+            };
+            if let Some((shared, key)) = &known
+                && let Some(found) = shared.find(views.dataset, key)
+            {
+                progress(found.places.len());
+                kept.push(found);
+                continue;
+            }
             let dataset = if view == 0 { &plain } else { views.dataset };
             let loader = Loader::new(Arc::clone(dataset))
                 .batch_size(BATCH)
@@ -66,7 +82,12 @@ impl<B: Backbone> FrozenPart<B> {
                     (FeatureCache::in_memory(), rows)
                 }
             };
-            kept.push(self.one_view(&loader, rows, cache, &mut progress)?);
+            let computed = self.one_view(&loader, rows, cache, views.interrupt, &mut progress)?;
+            let computed = Arc::new(computed);
+            if let Some((shared, key)) = known {
+                shared.keep(views.dataset, key, &computed);
+            }
+            kept.push(computed);
         }
         Ok(Activations::new(self.prefix.exit(), kept))
     }
@@ -76,6 +97,7 @@ impl<B: Backbone> FrozenPart<B> {
         loader: &Loader,
         mut rows: Rows,
         mut cache: FeatureCache,
+        interrupt: &Interrupt,
         progress: &mut impl FnMut(usize),
     ) -> Result<KeptView, TrainerError> {
         let images = loader.dataset().len();
@@ -92,6 +114,10 @@ impl<B: Backbone> FrozenPart<B> {
             .hash_contents(matches!(rows, Rows::ByContent { .. }));
         let mut batches = loader.epoch(0);
         for batch in &mut batches {
+            if interrupt.requested() {
+                cache.save()?;
+            }
+            interrupt.check()?;
             let mut batch = batch?;
             let contents = batch.contents.take();
             let batch = image_batch(batch, &self.device)?;
@@ -132,6 +158,11 @@ impl<B: Backbone> FrozenPart<B> {
         dataset: &ImageDataset,
         seed: u64,
     ) -> Result<FeatureCache, TrainerError> {
+        Ok(FeatureCache::open(folder, self.key(dataset, seed)?)?)
+    }
+
+    /// Everything that decides the activations of a data set's images but the pictures.
+    fn key(&self, dataset: &ImageDataset, seed: u64) -> Result<CacheKey, TrainerError> {
         let pipeline = dataset.pipeline();
         let size = pipeline
             .output_size()
@@ -139,8 +170,7 @@ impl<B: Backbone> FrozenPart<B> {
         // A plain picture looks the same under every seed.
         let seed = pipeline.is_random().then_some(seed);
         let view = json!({"rendering": dataset.rendering(), "seed": seed}).to_string();
-        let key = CacheKey::of(&self.prefix, &self.device, size, &view)?;
-        Ok(FeatureCache::open(folder, key)?)
+        Ok(CacheKey::of(&self.prefix, &self.device, size, &view)?)
     }
 }
 

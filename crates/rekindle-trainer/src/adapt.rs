@@ -44,7 +44,8 @@ impl<B: Backbone> Trainer<'_, B> {
     ///
     /// # Errors
     ///
-    /// A recipe or strategy out of range, a range that is none, and what reading the images brings.
+    /// A recipe or strategy out of range, a range that is none, what reading the images brings, and
+    /// [`TrainerError::Interrupted`] after a request on the trainer's [`interrupt`](Self::interrupt).
     pub fn find_learning_rate(
         mut self,
         finder: &LrFinder,
@@ -56,6 +57,7 @@ impl<B: Backbone> Trainer<'_, B> {
         let plan = self.strategy.plan(stages, 0)?;
         let loader = train_loader(&self.data, &self.recipe);
         let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?;
-        finder.run_with(learner, &Feed::Images(loader), &self.device, progress)
+        let feed = Feed::Images(loader);
+        finder.run_with(learner, &feed, &self.device, &self.interrupt, progress)
     }
 }

@@ -17,7 +17,7 @@ use crate::activations::{FrozenPart, Views};
 use crate::data::{VALIDATION_SHARE, eval_pipeline, refuse_unreadable};
 use crate::pooled::{Pooled, pooled, take_head};
 use crate::recipe::{Cache, Recipe};
-use crate::{Observer, TrainerError, text};
+use crate::{Interrupt, Observer, TrainerError, text};
 
 /// Cells along each side of a picture whose colours make the baseline, and pixels along a cell.
 const CELLS: usize = 8;
@@ -58,6 +58,7 @@ pub struct Advise<'a> {
     workers: usize,
     observers: Vec<Box<dyn Observer + 'a>>,
     load_options: LoadOptions,
+    interrupt: Interrupt,
 }
 
 impl<'a> Advise<'a> {
@@ -70,6 +71,7 @@ impl<'a> Advise<'a> {
             workers: 2,
             observers: Vec::new(),
             load_options: LoadOptions::default(),
+            interrupt: Interrupt::new(),
         }
     }
 
@@ -109,6 +111,12 @@ impl<'a> Advise<'a> {
     pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
         self.observers.push(Box::new(observer));
         self
+    }
+
+    /// Ends the work after a batch with [`TrainerError::Interrupted`] when `interrupt` is requested; a cache keeps the
+    /// features so far.
+    pub fn interrupt(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
     }
 
     /// Reads images and weights, and gives advice; backbones go by the names of their files.
@@ -176,7 +184,7 @@ impl<'a> Advise<'a> {
         };
         Ok(Looked {
             backbones,
-            colours: colours(&folder, &indices, self.workers)?,
+            colours: colours(&folder, &indices, self.workers, &self.interrupt)?,
             labels,
             classes: folder.classes().to_vec(),
         })
@@ -204,6 +212,8 @@ impl<'a> Advise<'a> {
             seed: 0,
             workers: self.workers,
             on_bad_file: OnBadFile::Skip,
+            interrupt: &self.interrupt,
+            shared: None,
         };
         let observers = &mut self.observers;
         let phase = format!("features of {name}");
@@ -327,6 +337,7 @@ fn colours(
     folder: &ImageFolder,
     indices: &[usize],
     workers: usize,
+    interrupt: &Interrupt,
 ) -> Result<Features, TrainerError> {
     let side = CELLS * CELL_SIZE;
     let Preprocess { mean, std, .. } = Preprocess::IMAGENET;
@@ -337,6 +348,7 @@ fn colours(
         .on_bad_file(OnBadFile::Skip);
     let mut values = Vec::new();
     for batch in loader.epoch(0) {
+        interrupt.check()?;
         let batch = batch?;
         for (picture, index) in batch
             .images

@@ -1,7 +1,7 @@
 //! Events that introduce a run, and the parts that learn where these change.
 
 use rekindle_transfer::tuning::stage_parameters;
-use rekindle_transfer::{Backbone, Plan};
+use rekindle_transfer::{Backbone, Classifier, Plan};
 
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
 use crate::run_directory::{Checkpoint, RunWriter};
@@ -66,6 +66,20 @@ pub(crate) fn announce<B: Backbone>(
         }
     }
     Ok(())
+}
+
+/// Every part of a network whose head alone is found.
+pub(crate) fn whole_network<B: Backbone>(classifier: &Classifier<B>) -> Vec<PartSummary> {
+    let stages = classifier.backbone.stage_names().len();
+    stage_parameters(classifier, &Plan::frozen(stages, stages))
+        .into_iter()
+        .map(|part| PartSummary {
+            name: part.stage,
+            parameters: part.parameters,
+            trainable: if part.is_trained { part.parameters } else { 0 },
+            learning_rate: None,
+        })
+        .collect()
 }
 
 /// Says whether training sees images varied at random: those that are decoded anew in each epoch as their pipeline says, kept

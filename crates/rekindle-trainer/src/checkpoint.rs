@@ -26,6 +26,9 @@ const STATE: &str = "state.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoopState {
     pub best: BestEpoch,
+    /// What early stopping watches, which may be another figure.
+    #[serde(default)]
+    pub stopping: Option<BestEpoch>,
     pub history: Vec<EpochMetrics>,
     /// Of the epoch that is under way.
     pub partial: Partial,

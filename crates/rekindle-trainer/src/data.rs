@@ -9,6 +9,7 @@ use rekindle_imagefolder::{
     DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file, same_files,
 };
 use rekindle_resnet::Preprocess;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{TrainerError, text};
@@ -67,6 +68,9 @@ impl TransferData {
         data.warnings = warnings(&train, &val);
         data.description["folder"] = json!(escape(folder));
         data.description["layout"] = json!(layout.to_string());
+        if layout.holds_out() {
+            data.description["held_out"] = json!(held_out(folder, seed));
+        }
         data.layout = Some(layout);
         Ok(data)
     }
@@ -252,6 +256,21 @@ fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// The part of a folder that was held out, by the folder's own place in the file system and the seed.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeldOut {
+    pub folder: String,
+    pub seed: u64,
+}
+
+pub(crate) fn held_out(folder: &Path, seed: u64) -> HeldOut {
+    let place = folder.canonicalize();
+    HeldOut {
+        folder: escape(place.as_deref().unwrap_or(folder)),
+        seed,
+    }
 }
 
 /// Random resized crop, flip, normalise: the augmentation of PyTorch's tutorial.

@@ -11,6 +11,8 @@ pub enum Monitor {
     Accuracy,
     /// Mean loss; lower is better.
     Loss,
+    /// Mean of every class's F1; higher is better. Rare classes count as much as frequent ones.
+    MacroF1,
 }
 
 impl Monitor {
@@ -18,7 +20,7 @@ impl Monitor {
     /// does.
     pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
         match self {
-            Self::Accuracy => value > best + min_delta,
+            Self::Accuracy | Self::MacroF1 => value > best + min_delta,
             Self::Loss => value < best - min_delta,
         }
     }
@@ -28,6 +30,7 @@ impl Monitor {
         match self {
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
+            Self::MacroF1 => "macro F1",
         }
     }
 }
@@ -50,8 +53,13 @@ pub struct EarlyStopping {
 impl EarlyStopping {
     /// Watches the validation accuracy for `patience` epochs.
     pub fn new(patience: usize) -> Self {
+        Self::of(Monitor::Accuracy, patience)
+    }
+
+    /// Watches `monitor` for `patience` epochs.
+    pub fn of(monitor: Monitor, patience: usize) -> Self {
         Self {
-            monitor: Monitor::Accuracy,
+            monitor,
             patience,
             min_delta: 0.0,
         }
@@ -65,20 +73,28 @@ impl EarlyStopping {
 ///
 /// let stopping = EarlyStopping::new(2);
 /// let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
-/// assert!(best.observe(1, 0.90));
-/// assert!(!best.observe(2, 0.90));
+/// assert!(best.observe(1, 0.90, 0.31));
+/// // The same accuracy at a lower loss is better, but no reason to go on.
+/// assert!(best.observe(2, 0.90, 0.27));
 /// assert!(!best.should_stop(&stopping));
-/// assert!(!best.observe(3, 0.88));
+/// assert!(!best.observe(3, 0.88, 0.25));
 /// assert!(best.should_stop(&stopping));
-/// assert_eq!(best.epoch(), Some(1));
+/// assert_eq!(best.epoch(), Some(2));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestEpoch {
     monitor: Monitor,
     min_delta: f64,
     #[serde(with = "exact")]
-    best: Option<(usize, f64)>,
+    best: Option<Best>,
     epochs_since: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Best {
+    epoch: usize,
+    value: f64,
+    loss: f64,
 }
 
 impl BestEpoch {
@@ -92,25 +108,28 @@ impl BestEpoch {
         }
     }
 
-    /// Takes an epoch's figure and says whether it is the new best. Equal isn't better: the first
-    /// of several equal epochs stays the best, as in the PyTorch tutorial.
-    pub fn observe(&mut self, epoch: usize, value: f64) -> bool {
+    /// Takes an epoch's figure and its loss, and says whether it is the new best. Of equal figures the one with the
+    /// lower loss is better, else the first; patience is only renewed by a better figure.
+    pub fn observe(&mut self, epoch: usize, value: f64, loss: f64) -> bool {
         let improved = match self.best {
             None => !value.is_nan(),
-            Some((_, best)) => self.monitor.improves(value, best, self.min_delta),
+            Some(best) => self.monitor.improves(value, best.value, self.min_delta),
         };
-        if improved {
-            self.best = Some((epoch, value));
-            self.epochs_since = 0;
-        } else {
-            self.epochs_since += 1;
+        self.epochs_since = if improved { 0 } else { self.epochs_since + 1 };
+        let wins_tie = self
+            .best
+            .is_some_and(|best| value == best.value && loss < best.loss);
+        if improved || wins_tie {
+            self.best = Some(Best { epoch, value, loss });
         }
-        improved
+        improved || wins_tie
     }
 
     /// Takes the best epoch's figure on other images than before, so that later epochs are compared by the same.
-    pub(crate) fn measured_again(&mut self, value: f64) {
-        self.best = self.best.map(|(epoch, _)| (epoch, value));
+    pub(crate) fn measured_again(&mut self, value: f64, loss: f64) {
+        if let Some(best) = &mut self.best {
+            (best.value, best.loss) = (value, loss);
+        }
     }
 
     /// Returns true where the patience is used up.
@@ -120,15 +139,15 @@ impl BestEpoch {
 
     /// The best epoch's number, as handed to [`observe`](Self::observe).
     pub fn epoch(&self) -> Option<usize> {
-        self.best.map(|(epoch, _)| epoch)
+        self.best.map(|best| best.epoch)
     }
 
     /// The best epoch's figure.
     pub fn value(&self) -> Option<f64> {
-        self.best.map(|(_, value)| value)
+        self.best.map(|best| best.value)
     }
 
-    /// Epochs observed since the best one.
+    /// Epochs observed since the figure last improved.
     pub fn epochs_since(&self) -> usize {
         self.epochs_since
     }
@@ -139,25 +158,46 @@ impl BestEpoch {
     }
 }
 
-/// The figure as text: readers of JSON numbers may be off by the last bit, and then an equal epoch
+/// The figures as text: readers of JSON numbers may be off by the last bit, and then an equal epoch
 /// of a resumed run would count as better.
 mod exact {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+    use super::Best;
+
+    /// Checkpoints from before ties were broken hold no loss.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Text {
+        WithLoss(usize, String, String),
+        WithoutLoss(usize, String),
+    }
+
     pub(super) fn serialize<S: Serializer>(
-        best: &Option<(usize, f64)>,
+        best: &Option<Best>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let text = best.map(|(epoch, value)| (epoch, value.to_string()));
+        let text = best.map(|best| (best.epoch, best.value.to_string(), best.loss.to_string()));
         text.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Option<(usize, f64)>, D::Error> {
-        let text: Option<(usize, String)> = Deserialize::deserialize(deserializer)?;
-        text.map(|(epoch, value)| Ok((epoch, value.parse().map_err(D::Error::custom)?)))
-            .transpose()
+    ) -> Result<Option<Best>, D::Error> {
+        let number = |text: String| text.parse().map_err(D::Error::custom);
+        let text: Option<Text> = Deserialize::deserialize(deserializer)?;
+        text.map(|text| {
+            let (epoch, value, loss) = match text {
+                Text::WithLoss(epoch, value, loss) => (epoch, value, number(loss)?),
+                Text::WithoutLoss(epoch, value) => (epoch, value, f64::NAN),
+            };
+            Ok(Best {
+                epoch,
+                value: number(value)?,
+                loss,
+            })
+        })
+        .transpose()
     }
 }
 
@@ -172,7 +212,7 @@ mod tests {
         let improved: Vec<bool> = [1.0, 0.95, 0.85, 0.80, 0.74]
             .iter()
             .enumerate()
-            .map(|(epoch, &loss)| best.observe(epoch + 1, loss))
+            .map(|(epoch, &loss)| best.observe(epoch + 1, loss, loss))
             .collect();
         assert_eq!(improved, [true, false, true, false, true]);
         assert_eq!((best.epoch(), best.value()), (Some(5), Some(0.74)));
@@ -186,11 +226,11 @@ mod tests {
             min_delta: 0.0,
         };
         let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
-        assert!(!best.observe(1, f64::NAN));
-        assert!(best.observe(2, 3.0));
-        assert!(!best.observe(3, f64::NAN));
+        assert!(!best.observe(1, f64::NAN, f64::NAN));
+        assert!(best.observe(2, 3.0, 3.0));
+        assert!(!best.observe(3, f64::NAN, f64::NAN));
         assert!(!best.should_stop(&stopping));
-        assert!(!best.observe(4, f64::NAN));
+        assert!(!best.observe(4, f64::NAN, f64::NAN));
         assert!(best.should_stop(&stopping));
         assert_eq!(best.value(), Some(3.0));
     }
@@ -199,13 +239,13 @@ mod tests {
     fn a_restored_state_waits_only_for_the_rest_of_its_patience() {
         let stopping = EarlyStopping::new(3);
         let mut best = BestEpoch::new(stopping.monitor, stopping.min_delta);
-        best.observe(1, 0.9);
-        best.observe(2, 0.8);
+        best.observe(1, 0.9, 0.3);
+        best.observe(2, 0.8, 0.3);
         let stored = serde_json::to_string(&best).unwrap();
         let mut best: BestEpoch = serde_json::from_str(&stored).unwrap();
-        best.observe(3, 0.8);
+        best.observe(3, 0.8, 0.3);
         assert!(!best.should_stop(&stopping));
-        best.observe(4, 0.9);
+        best.observe(4, 0.9, 0.3);
         assert!(best.should_stop(&stopping));
     }
 
@@ -213,10 +253,40 @@ mod tests {
     fn a_restored_best_is_not_beaten_by_its_equal() {
         for value in [0.6 - 0.2, 1.0 / 3.0, 144.0 / 153.0, 5e-324] {
             let mut best = BestEpoch::new(Monitor::Accuracy, 0.0);
-            best.observe(1, value);
+            best.observe(1, value, value);
             let stored = serde_json::to_string(&best).unwrap();
             let mut best: BestEpoch = serde_json::from_str(&stored).unwrap();
-            assert!(!best.observe(2, value), "{value}");
+            assert!(!best.observe(2, value, value), "{value}");
+            assert!(best.observe(3, value, value.next_down()), "{value}");
         }
+    }
+
+    /// By definition: the highest value, of these the lowest loss, of these the first.
+    #[test]
+    fn ties_go_to_the_lower_loss() {
+        let epochs = [
+            (0.90, 0.40),
+            (0.95, 0.30),
+            (0.95, 0.20),
+            (0.94, 0.10),
+            (0.95, 0.20),
+            (0.95, 0.25),
+        ];
+        let mut best = BestEpoch::new(Monitor::Accuracy, 0.0);
+        let told: Vec<bool> = epochs
+            .iter()
+            .enumerate()
+            .map(|(at, (accuracy, loss))| best.observe(at + 1, *accuracy, *loss))
+            .collect();
+        assert_eq!(told, [true, true, true, false, false, false]);
+        assert_eq!((best.epoch(), best.epochs_since()), (Some(3), 4));
+    }
+
+    #[test]
+    fn a_best_epoch_that_was_kept_without_its_loss_is_read() {
+        let text = r#"{"monitor":"accuracy","min_delta":0.0,"best":[4,"0.9375"],"epochs_since":2}"#;
+        let mut best: BestEpoch = serde_json::from_str(text).unwrap();
+        assert_eq!((best.epoch(), best.value()), (Some(4), Some(0.9375)));
+        assert!(!best.observe(7, 0.9375, 0.1));
     }
 }

@@ -98,6 +98,22 @@ pub enum TrainerError {
         path: PathBuf,
     },
 
+    /// A run is resumed with something else than it was begun with.
+    #[error(
+        "{} was begun with {field} {recorded}, not {found}; leave that out to resume it, or begin a new run in another folder",
+        show(path)
+    )]
+    OtherRecipe {
+        /// The run directory.
+        path: PathBuf,
+        /// The field of `run.json` that differs.
+        field: String,
+        /// Its value there.
+        recorded: String,
+        /// The value that was given.
+        found: String,
+    },
+
     /// No space left for a file.
     #[error(
         "no space left on the disk while writing {}; free some space, then resume the run: what was saved before is intact",
@@ -265,6 +281,13 @@ pub enum TrainerError {
     #[error(transparent)]
     Transfer(#[from] rekindle_transfer::TransferError),
 
+    /// The work was asked to stop, by Ctrl-C or by a program's own button.
+    #[error("interrupted{kept}")]
+    Interrupted {
+        /// What is kept of it and how to go on, as the end of the sentence; empty where it leaves nothing.
+        kept: String,
+    },
+
     /// Ctrl-C can't be caught.
     #[error(
         "cannot listen for Ctrl-C: {reason}; training works, but interrupting it won't save a checkpoint"
@@ -283,6 +306,7 @@ impl TrainerError {
             | Self::InvalidRecipe { .. }
             | Self::InvalidRecipeFile { .. }
             | Self::NotARunDirectory { .. }
+            | Self::OtherRecipe { .. }
             | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
             Self::UnusableData { .. } | Self::ChangedData { .. } => ErrorKind::BadImages,
             Self::Images(error) => error.kind(),
@@ -305,6 +329,7 @@ impl TrainerError {
             | Self::OutOfDeviceMemory { .. }
             | Self::Device { .. }
             | Self::OptimizerState { .. }
+            | Self::Interrupted { .. }
             | Self::NoInterruptHandler { .. } => ErrorKind::Failed,
         }
     }

@@ -9,10 +9,10 @@ use rekindle_resnet::weights::{TensorOut, write_safetensors};
 use rekindle_resnet::{Pretrained, STAGES};
 use rekindle_transfer::Classifier;
 
-use crate::TrainerError;
 use crate::calibration::{calibration, prefix};
 use crate::data::eval_pipeline;
 use crate::inspect::inspect_by;
+use crate::{Interrupt, TrainerError};
 
 /// Threads that decode the images to measure ranges on.
 const WORKERS: usize = 2;
@@ -59,7 +59,8 @@ impl FeatureTable {
         layer: FeatureLayer,
         progress: impl FnMut(usize),
     ) -> Result<Self, TrainerError> {
-        Self::compute_by(pretrained, folder, layer, false, progress)
+        let interrupt = Interrupt::new();
+        Self::compute_until(pretrained, folder, layer, false, &interrupt, progress)
     }
 
     /// As [`compute`](Self::compute) in eight bits, with ranges measured on up to 64 images of the folder: on a CPU two to
@@ -75,14 +76,22 @@ impl FeatureTable {
         layer: FeatureLayer,
         progress: impl FnMut(usize),
     ) -> Result<Self, TrainerError> {
-        Self::compute_by(pretrained, folder, layer, true, progress)
+        let interrupt = Interrupt::new();
+        Self::compute_until(pretrained, folder, layer, true, &interrupt, progress)
     }
 
-    fn compute_by(
+    /// As [`compute`](Self::compute), or in eight bits with `quantize`, unless `interrupt` is requested between two
+    /// batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`compute_quantized`](Self::compute_quantized), and [`TrainerError::Interrupted`].
+    pub fn compute_until(
         pretrained: &Pretrained,
         folder: &ImageFolder,
         layer: FeatureLayer,
         quantize: bool,
+        interrupt: &Interrupt,
         progress: impl FnMut(usize),
     ) -> Result<Self, TrainerError> {
         let mut backbone = pretrained.model.clone();
@@ -108,7 +117,7 @@ impl FeatureTable {
             .then(|| calibration(&dataset, pipeline, WORKERS, &backbone.device()))
             .transpose()?;
         let whole = prefix(backbone, stages, images.as_deref())?;
-        let found = inspect_by(&classifier, &whole, &dataset, |_| true, progress)?;
+        let found = inspect_by(&classifier, &whole, &dataset, |_| true, interrupt, progress)?;
         if found.indices.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: show(folder.root()),

@@ -145,7 +145,7 @@ pub(crate) fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, Tr
 #[derive(Debug)]
 pub struct Activations {
     start: Entry,
-    views: Vec<KeptView>,
+    views: Vec<Arc<KeptView>>,
 }
 
 /// One view of every image.
@@ -159,7 +159,7 @@ pub(crate) struct KeptView {
 }
 
 impl Activations {
-    pub(crate) fn new(start: Entry, views: Vec<KeptView>) -> Self {
+    pub(crate) fn new(start: Entry, views: Vec<Arc<KeptView>>) -> Self {
         Self { start, views }
     }
 

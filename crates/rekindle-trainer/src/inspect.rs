@@ -8,7 +8,7 @@ use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 
 use crate::feed::Feed;
 use crate::shortage::{contained, host};
-use crate::{Predictions, TrainerError};
+use crate::{Interrupt, Predictions, TrainerError};
 
 /// Images that go through the network together.
 const BATCH: usize = 32;
@@ -34,11 +34,12 @@ pub(crate) fn inspect<B: Backbone>(
     classifier: &Classifier<B>,
     dataset: &Arc<ImageDataset>,
     keep: impl Fn(usize) -> bool,
+    interrupt: &Interrupt,
     progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let backbone = &classifier.backbone;
     let whole = FrozenPrefix::new(backbone, backbone.stage_names().len())?;
-    inspect_by(classifier, &whole, dataset, keep, progress)
+    inspect_by(classifier, &whole, dataset, keep, interrupt, progress)
 }
 
 /// As [`inspect`], with features by `whole`, all stages of the classifier's backbone.
@@ -47,6 +48,7 @@ pub(crate) fn inspect_by<B: Backbone>(
     whole: &FrozenPrefix<B>,
     dataset: &Arc<ImageDataset>,
     keep: impl Fn(usize) -> bool,
+    interrupt: &Interrupt,
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let classifier = classifier.valid();
@@ -59,6 +61,7 @@ pub(crate) fn inspect_by<B: Backbone>(
         ..Inspection::default()
     };
     for batch in Feed::Images(loader).epoch(0, &device) {
+        interrupt.check()?;
         let batch = batch?;
         progress(batch.indices.len() + batch.skipped.len());
         found.skipped.extend(batch.skipped);
@@ -84,6 +87,11 @@ pub(crate) fn inspect_by<B: Backbone>(
 }
 
 impl Inspection {
+    /// Divides logits by a temperature.
+    pub(crate) fn scale(&mut self, temperature: f64) {
+        self.logits = scaled(&self.logits, temperature);
+    }
+
     /// Probabilities against the labels of `dataset`; images without a label are left out.
     pub(crate) fn predictions(&self, dataset: &ImageDataset) -> Predictions {
         let mut predictions = Predictions {
@@ -104,6 +112,12 @@ impl Inspection {
         predictions.loss /= predictions.labels.len().max(1) as f64;
         predictions
     }
+}
+
+/// Logits divided by a temperature.
+pub(crate) fn scaled(logits: &[f32], temperature: f64) -> Vec<f32> {
+    let divided = |logit: &f32| (f64::from(*logit) / temperature) as f32;
+    logits.iter().map(divided).collect()
 }
 
 /// Probabilities of a row of logits, and the logarithm of the sum of their exponentials.

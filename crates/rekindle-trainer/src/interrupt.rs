@@ -67,6 +67,20 @@ impl Interrupt {
         self.requested.load(Ordering::SeqCst)
     }
 
+    /// Fails where the work should stop: for loops that have nothing to save.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::Interrupted`] after a request.
+    pub fn check(&self) -> Result<(), TrainerError> {
+        if self.requested() {
+            return Err(TrainerError::Interrupted {
+                kept: String::new(),
+            });
+        }
+        Ok(())
+    }
+
     /// Takes the request back, for the next run of the same process.
     pub fn clear(&self) {
         self.requested.store(false, Ordering::SeqCst);
@@ -79,7 +93,7 @@ impl Interrupt {
         // Standard error may be closed.
         let _ = writeln!(
             std::io::stderr(),
-            "\nStopping after this batch and saving a checkpoint. Press Ctrl-C again to end at \
+            "\nStopping after this batch and saving what is done. Press Ctrl-C again to end at \
              once without saving."
         );
     }

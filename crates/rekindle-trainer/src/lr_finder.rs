@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::Feed;
 use crate::learner::Learner;
-use crate::{TrainerError, recipe::require};
+use crate::{Interrupt, TrainerError, recipe::require};
 
 /// A range test (Smith 2017, <https://arxiv.org/abs/1506.01186>), with fastai's choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,19 +53,21 @@ impl LrFinder {
         feed: &Feed,
         device: &Device,
     ) -> Result<LrCurve, TrainerError> {
-        self.run_with(learner, feed, device, |_| ())
+        self.run_with(learner, feed, device, &Interrupt::new(), |_| ())
     }
 
-    /// As [`run`](Self::run); `progress` hears how many batches are done after each of them.
+    /// As [`run`](Self::run), unless `interrupt` is requested between two batches; `progress` hears how many are done
+    /// after each of them.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run), and [`TrainerError::Interrupted`].
     pub fn run_with<B: Backbone>(
         &self,
         mut learner: Learner<B>,
         feed: &Feed,
         device: &Device,
+        interrupt: &Interrupt,
         mut progress: impl FnMut(usize),
     ) -> Result<LrCurve, TrainerError> {
         require(
@@ -79,6 +81,7 @@ impl LrFinder {
         for epoch in 0.. {
             let before = curve.rates.len();
             for batch in feed.epoch(epoch, device) {
+                interrupt.check()?;
                 let batch = batch?;
                 if batch.indices.is_empty() {
                     continue;

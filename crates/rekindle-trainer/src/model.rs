@@ -11,12 +11,15 @@ use rekindle_imagefolder::{
 use rekindle_resnet::weights::{LoadOptions, ModelInfo, NetworkSource};
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::Classifier;
+use serde::Deserialize;
+use serde_json::Value;
 
-use crate::data::eval_pipeline;
+use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::feed::Feed;
-use crate::inspect::{inspect, softmax};
+use crate::inspect::{inspect, scaled, softmax};
 use crate::metrics::Temperature;
-use crate::{Evaluation, Predictions, RunDirectory, TrainerError};
+use crate::test_views::{CHUNK, inspect_in_views};
+use crate::{Evaluation, Interrupt, Predictions, RunDirectory, TestViews, TrainerError};
 
 /// Images that go through the network together.
 const BATCH: usize = 16;
@@ -47,6 +50,11 @@ pub struct Model {
     pub architecture: String,
     /// Where the weights come from, as the file says; JSON where rekindle wrote it.
     pub provenance: Option<String>,
+    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it; used by a
+    /// [`calibrated`](Self::calibrated) model alone.
+    pub temperature: Option<f64>,
+    /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
+    pub test_views: Option<String>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -54,6 +62,9 @@ pub struct Model {
     /// Where in the file the network was, and what was left out.
     pub found: NetworkSource,
     device: Device,
+    views: TestViews,
+    divisor: f64,
+    interrupt: Interrupt,
 }
 
 /// What a model says of one picture.
@@ -80,6 +91,8 @@ pub struct Evaluated {
     pub ignored: Vec<Ignored>,
     /// Where the images were found; its text says so in one line.
     pub layout: Layout,
+    /// Measured on the images alone that training had held out of this very folder.
+    pub is_held_out: bool,
 }
 
 impl Model {
@@ -131,11 +144,83 @@ impl Model {
             preprocess: pretrained.preprocess,
             architecture: pretrained.architecture,
             provenance: pretrained.provenance,
+            temperature: pretrained.temperature,
+            test_views: pretrained.test_views,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
             device,
+            views: TestViews::Plain,
+            divisor: 1.0,
+            interrupt: Interrupt::new(),
         })
+    }
+
+    /// Averages the answers to several views of each picture. By default, a picture is looked at once, whatever the
+    /// file's own choice is.
+    pub fn in_views(self, views: TestViews) -> Self {
+        Self { views, ..self }
+    }
+
+    /// The views that answers are averaged over.
+    pub fn views(&self) -> TestViews {
+        self.views
+    }
+
+    /// The views that the file was made for ([`Recipe::test_views`](crate::Recipe::test_views)); one plain view where it
+    /// has no choice.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::UnusableData`] for views that this version doesn't know.
+    pub fn file_views(&self) -> Result<TestViews, TrainerError> {
+        let Some(name) = &self.test_views else {
+            return Ok(TestViews::Plain);
+        };
+        name.parse().map_err(|_| TrainerError::UnusableData {
+            what: format!("model {}", show(&self.path)),
+            found: format!("made for views called {name:?}"),
+            advice: "choose plain, flip or flip-and-scale",
+        })
+    }
+
+    /// Scales answers by the temperature in the file: probabilities change, the most probable class doesn't. Call it
+    /// after [`in_views`](Self::in_views), if at all.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::UnusableData`] where the file has no temperature, and for more than one view, since the temperature
+    /// was fitted on answers to one.
+    pub fn calibrated(self) -> Result<Self, TrainerError> {
+        let refuse = |found: String, advice| {
+            Err(TrainerError::UnusableData {
+                what: format!("model {}", show(&self.path)),
+                found,
+                advice,
+            })
+        };
+        if self.views != TestViews::Plain {
+            return refuse(
+                format!(
+                    "its temperature is that of plain views, not of {}",
+                    self.views
+                ),
+                "ask for calibrated answers, or for several views",
+            );
+        }
+        match self.temperature {
+            Some(divisor) => Ok(Self { divisor, ..self }),
+            None => refuse(
+                "its file holds no temperature".into(),
+                "train with this version of rekindle, which fits one, or ask for answers as they are",
+            ),
+        }
+    }
+
+    /// Ends [`predict`](Self::predict) and [`evaluate`](Self::evaluate) after a batch with
+    /// [`TrainerError::Interrupted`] when `interrupt` is requested.
+    pub fn interrupt(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
     }
 
     /// The name of a class, or its number where the file has no names.
@@ -158,6 +243,8 @@ impl Model {
             classes: self.classes.clone(),
             preprocess: Some(self.preprocess.clone()),
             provenance: self.provenance.clone(),
+            temperature: self.temperature,
+            test_views: self.test_views.clone(),
         }
     }
 
@@ -171,24 +258,24 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A model that doesn't take RGB pictures; [`TrainerError::OutOfDeviceMemory`]. A file that can't be read is an [`Answer`], not an error.
+    /// A model that doesn't take RGB pictures; [`TrainerError::OutOfDeviceMemory`], and [`TrainerError::Interrupted`]. A
+    /// file that can't be read is an [`Answer`], not an error.
     pub fn predict(
         &self,
         paths: &[PathBuf],
         mut answer: impl FnMut(Answer),
     ) -> Result<(), TrainerError> {
-        let samples = paths.iter().map(|path| Sample {
-            path: path.clone(),
-            label: None,
-        });
-        let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples.collect())?;
-        let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
+        if self.views != TestViews::Plain {
+            return self.predict_in_views(paths, answer);
+        }
+        let dataset = self.unlabelled(paths)?;
         let loader = Loader::new(dataset)
             .batch_size(BATCH)
             .on_bad_file(OnBadFile::Skip);
         let predictor = crate::Predictor::new(&self.classifier);
         let named = |error: TrainerError| error.with_architecture(&self.architecture);
         for batch in Feed::Images(loader).epoch(0, &self.device) {
+            self.interrupt.check()?;
             let batch = batch?;
             if !batch.indices.is_empty() {
                 let rows = predictor.logit_values(&batch).map_err(named)?;
@@ -196,7 +283,7 @@ impl Model {
                 for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
                     answer(Answer {
                         path: paths[*index].clone(),
-                        probabilities: Ok(softmax(row).0),
+                        probabilities: Ok(softmax(&scaled(row, self.divisor)).0),
                     });
                 }
             }
@@ -210,8 +297,48 @@ impl Model {
         Ok(())
     }
 
+    /// As [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
+    fn predict_in_views(
+        &self,
+        paths: &[PathBuf],
+        mut answer: impl FnMut(Answer),
+    ) -> Result<(), TrainerError> {
+        let pipelines = self.views.pipelines(&self.preprocess);
+        for chunk in paths.chunks(CHUNK) {
+            let dataset = Arc::new(self.unlabelled(chunk)?);
+            let (network, interrupt) = (&self.classifier, &self.interrupt);
+            let found = inspect_in_views(network, &dataset, &pipelines, interrupt, |_| ())
+                .map_err(|error| error.with_architecture(&self.architecture))?;
+            let rows = found.logits.chunks_exact(found.classes);
+            for (index, row) in found.indices.iter().zip(rows) {
+                answer(Answer {
+                    path: chunk[*index].clone(),
+                    probabilities: Ok(softmax(row).0),
+                });
+            }
+            for skipped in found.skipped {
+                answer(Answer {
+                    path: skipped.path,
+                    probabilities: Err(skipped.reason),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn unlabelled(&self, paths: &[PathBuf]) -> Result<ImageDataset, TrainerError> {
+        let samples = paths.iter().map(|path| Sample {
+            path: path.clone(),
+            label: None,
+        });
+        let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples.collect())?;
+        Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
+    }
+
     /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
-    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine.
+    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
+    /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
+    /// many as then.
     ///
     /// # Errors
     ///
@@ -222,12 +349,27 @@ impl Model {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
+        let folder = folder.as_ref();
         let layout = Layout::find(folder)?;
-        let folder = self.labelled(layout.evaluation_folder()?)?;
+        let held_out = self.held_out(folder, &layout)?;
+        let is_held_out = held_out.is_some();
+        let folder = match held_out {
+            Some(part) => part,
+            None => self.labelled(layout.evaluation_folder()?)?,
+        };
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let inspection = inspect(&self.classifier, &dataset, |_| false, progress)
-            .map_err(|error| error.with_architecture(&self.architecture))?;
+        let (network, interrupt) = (&self.classifier, &self.interrupt);
+        let inspection = match self.views {
+            TestViews::Plain => inspect(network, &dataset, |_| false, interrupt, progress),
+            views => {
+                let pipelines = views.pipelines(&self.preprocess);
+                inspect_in_views(network, &dataset, &pipelines, interrupt, progress)
+            }
+        };
+        let mut inspection =
+            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
+        inspection.scale(self.divisor);
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
@@ -249,7 +391,30 @@ impl Model {
             skipped: inspection.skipped,
             ignored: folder.ignored().to_vec(),
             layout,
+            is_held_out,
         })
+    }
+
+    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
+    /// would flatter it.
+    fn held_out(
+        &self,
+        folder: &Path,
+        layout: &Layout,
+    ) -> Result<Option<ImageFolder>, TrainerError> {
+        let provenance = self.provenance.as_deref().unwrap_or_default();
+        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
+        let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
+        let Some(recorded) = recorded.filter(|_| layout.holds_out()) else {
+            return Ok(None);
+        };
+        if recorded != held_out(folder, recorded.seed) {
+            return Ok(None);
+        }
+        let (_, part) = layout.open_split(VALIDATION_SHARE, recorded.seed)?;
+        let is_same = provenance["data"]["val_images"] == part.len()
+            && self.classes.as_deref() == Some(part.classes());
+        Ok(is_same.then_some(part))
     }
 
     /// The images of a folder with the model's own labels.

@@ -5,10 +5,11 @@ use burn::tensor::activation::softmax;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::{Backbone, Classifier};
 
-use crate::TrainerError;
 use crate::feed::{Batch, Batches};
 use crate::loss::cross_entropy;
+use crate::metrics::{ConfusionMatrix, Temperature};
 use crate::shortage::{contained, host, scalar};
+use crate::{Interrupt, Monitor, TrainerError};
 
 /// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.
 pub struct Predictor<B: Backbone> {
@@ -68,6 +69,20 @@ impl<B: Backbone> Predictor<B> {
     pub fn predict(
         &self,
         batches: Batches<'_>,
+        progress: impl FnMut(usize),
+    ) -> Result<Predictions, TrainerError> {
+        self.predict_until(batches, &Interrupt::new(), progress)
+    }
+
+    /// As [`predict`](Self::predict), unless `interrupt` is requested between two batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`predict`](Self::predict), and [`TrainerError::Interrupted`].
+    pub fn predict_until(
+        &self,
+        batches: Batches<'_>,
+        interrupt: &Interrupt,
         mut progress: impl FnMut(usize),
     ) -> Result<Predictions, TrainerError> {
         let mut found = Predictions {
@@ -76,6 +91,7 @@ impl<B: Backbone> Predictor<B> {
         };
         let mut total = 0.0;
         for batch in batches {
+            interrupt.check()?;
             let batch = batch?;
             let count = batch.indices.len();
             if count == 0 {
@@ -114,6 +130,34 @@ impl Predictions {
             .zip(&self.labels)
             .filter(|(top, label)| top.0 == **label);
         correct.count() as f64 / self.labels.len() as f64
+    }
+
+    /// Mean of every class's F1; NaN without images.
+    pub fn macro_f1(&self) -> f64 {
+        let top: Vec<usize> = self.top().into_iter().map(|(class, _)| class).collect();
+        match ConfusionMatrix::from_labels(&self.labels, &top, self.classes) {
+            Ok(confusion) if !self.labels.is_empty() => confusion.macro_f1(),
+            _ => f64::NAN,
+        }
+    }
+
+    /// The [temperature to keep](Temperature::to_keep) for new images, fitted on these.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidPredictions`] without images, or for probabilities that are none.
+    pub fn temperature(&self) -> Result<f64, TrainerError> {
+        let fitted = Temperature::fit(&self.probabilities, &self.labels, self.classes)?;
+        Ok(fitted.to_keep())
+    }
+
+    /// The figure that `monitor` looks at.
+    pub fn figure(&self, monitor: Monitor) -> f64 {
+        match monitor {
+            Monitor::Accuracy => self.accuracy(),
+            Monitor::Loss => self.loss,
+            Monitor::MacroF1 => self.macro_f1(),
+        }
     }
 }
 

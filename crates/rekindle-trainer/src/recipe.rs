@@ -6,7 +6,7 @@ use rekindle_imagefolder::{Mix, OnBadFile};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::Optimizer;
-use crate::{EarlyStopping, Monitor, Schedule, TrainerError};
+use crate::{EarlyStopping, Monitor, Schedule, TestViews, TrainerError};
 
 /// Options of a training run: plain data, printed into `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,7 @@ pub struct Recipe {
     pub views: usize,
     /// Runs frozen stages in eight bits: on a CPU two to four times as fast, and a little off, see
     /// [`ResNet::quantize_stages`](rekindle_resnet::ResNet::quantize_stages). Ranges are measured on up to 64 training
-    /// images. Validation goes through the same stages where their activations are kept, and in `f32` elsewhere; the
-    /// weights that a run leaves are `f32`. On machines, devices and backbones that have no kernels for that, training
+    /// images. Validation measures the `f32` weights that a run leaves. On machines, devices and backbones that have no kernels for that, training
     /// refuses to begin.
     pub quantize_frozen: bool,
     /// Threads that decode and augment.
@@ -55,6 +54,9 @@ pub struct Recipe {
     pub on_bad_file: OnBadFile,
     /// Seed of everything random.
     pub seed: u64,
+    /// The views that the best weights are measured in as well, beside the plain one that the run's accuracy is of, and
+    /// that their file names as its own choice.
+    pub test_views: TestViews,
 }
 
 /// A place to keep activations of a frozen prefix.
@@ -104,7 +106,16 @@ impl Recipe {
             workers: 2,
             on_bad_file: OnBadFile::Skip,
             seed: 0,
+            test_views: TestViews::Plain,
         }
+    }
+
+    /// Whether the rates of the first `epochs` differ from those of `other` because the schedule runs over another
+    /// number of epochs.
+    pub(crate) fn is_stretched(&self, other: &Recipe, epochs: usize) -> bool {
+        const STEPS: usize = 4;
+        let factor = |recipe: &Recipe, step| recipe.schedule.factor(step, STEPS, recipe.epochs);
+        (0..epochs * STEPS).any(|step| factor(self, step) != factor(other, step))
     }
 
     /// Checks every field.

@@ -31,7 +31,7 @@ pub(crate) fn train_loader(data: &TransferData, recipe: &Recipe) -> Loader {
 }
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps
-/// them; and the seconds that computing the training activations took. With `calibration`, they are computed in eight bits.
+/// them; and the seconds that computing the training activations took. With `calibration`, these are computed in eight bits.
 pub(crate) fn feeds<B: Backbone>(
     trainer: &mut Trainer<'_, B>,
     writer: &mut Option<RunWriter>,
@@ -52,11 +52,18 @@ pub(crate) fn feeds<B: Backbone>(
         return Ok((Feed::Images(train_loader), Feed::Images(val_loader), 0.0));
     }
 
-    let part = FrozenPart {
-        prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
-        device: trainer.device.clone(),
+    let part = |calibration| {
+        Ok::<_, TrainerError>(FrozenPart {
+            prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
+            device: trainer.device.clone(),
+        })
     };
-    let mut keep = |dataset, count: usize, phase: &str| {
+    // What is measured is the network that the run leaves, which is in f32.
+    let to_learn_from = part(calibration)?;
+    let in_f32 = calibration.map(|_| part(None)).transpose()?;
+    let to_measure_by = in_f32.as_ref().unwrap_or(&to_learn_from);
+    let (interrupt, shared) = (trainer.interrupt.clone(), trainer.shared.clone());
+    let mut keep = |part: &FrozenPart<B>, dataset, count: usize, phase: &str| {
         let views = Views {
             dataset,
             plain: eval_pipeline(&data.preprocess),
@@ -64,6 +71,8 @@ pub(crate) fn feeds<B: Backbone>(
             seed: recipe.seed,
             workers: recipe.workers,
             on_bad_file: recipe.on_bad_file,
+            interrupt: &interrupt,
+            shared: shared.as_ref(),
         };
         let begun = Instant::now();
         let name = phase.to_string();
@@ -86,8 +95,10 @@ pub(crate) fn feeds<B: Backbone>(
         tell(trainer, writer, &Event::PhaseEnded { name, seconds })?;
         Ok::<_, TrainerError>((activations, seconds))
     };
-    let (train, seconds) = keep(&data.train, recipe.views, "features of the training images")?;
-    let (val, _) = keep(&data.val, 1, "features of the validation images")?;
+    let phase = "features of the training images";
+    let (train, seconds) = keep(&to_learn_from, &data.train, recipe.views, phase)?;
+    let phase = "features of the validation images";
+    let (val, _) = keep(to_measure_by, &data.val, 1, phase)?;
     Ok((
         Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size)),
         Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH)),

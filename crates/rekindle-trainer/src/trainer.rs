@@ -14,9 +14,13 @@ use crate::checkpoint::Weights;
 use crate::data::TransferData;
 use crate::events::{EpochMetrics, Event, RunOutcome};
 use crate::fit;
-use crate::identity::{DataChanges, DataList};
-use crate::run_directory::{ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord};
-use crate::{Cache, Interrupt, Observer, Predictions, Recipe, TrainerError, text};
+use crate::identity::DataList;
+use crate::origin::{check_data, refuse_other_weights};
+use crate::recipe::require;
+use crate::run_directory::{
+    ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord, refuse_other_recipe,
+};
+use crate::{Cache, Interrupt, Observer, Predictions, Recipe, SharedFeatures, TrainerError, text};
 
 /// Where a classifier's weights come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +88,7 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) accepts_changed_data: bool,
     /// Whether a resumed run measures by other images than before.
     pub(crate) is_val_changed: bool,
+    pub(crate) shared: Option<SharedFeatures>,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -106,6 +111,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             fresh_seed: None,
             accepts_changed_data: false,
             is_val_changed: false,
+            shared: None,
         }
     }
 
@@ -164,6 +170,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
+    /// Takes features that an earlier run of this process left in memory, and leaves its own there, where the recipe keeps
+    /// features in memory.
+    pub fn share_features(self, shared: &SharedFeatures) -> Self {
+        Self {
+            shared: Some(shared.clone()),
+            ..self
+        }
+    }
+
     /// Saves a checkpoint at the end of an epoch once this much time has passed since the last (default: 10 seconds,
     /// because epochs on kept activations take milliseconds); zero saves after every epoch.
     pub fn checkpoint_interval(self, checkpoint_interval: Duration) -> Self {
@@ -202,7 +217,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             None => None,
             Some(path) => {
                 let data = DataList::of(&self.data);
-                let (record, classes) = (self.record(), self.classes());
+                let (record, classes) = (self.record(), classes(&self.data));
                 Some(RunDirectory::create_about(path, &record, &classes, &data)?)
             }
         };
@@ -233,27 +248,67 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// differences, where labels, classes or the list of pictures are not those of the record, unless
     /// [accepted](Self::accept_changed_data). Files that hold another picture under the same name and label are told by a
     /// [warning](crate::Event::Warning), as is a run from before 0.2, which kept no list.
-    pub fn resume(mut self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
-        let mut writer = RunDirectory::resume(path.as_ref())?;
+    pub fn resume(self, path: impl AsRef<Path>) -> Result<Fitted<B>, TrainerError> {
+        self.resume_with(path, |_| ())
+    }
+
+    /// As [`resume`](Self::resume), with a recipe that `change` has gone over. Epochs may be added, workers and the
+    /// place of a cache may change; the run's record then says so. A schedule that runs over the whole training is
+    /// stretched from here on, which a [warning](Event::Warning) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume), [`TrainerError::OtherRecipe`] for any other change, and
+    /// [`TrainerError::InvalidRecipe`] for fewer epochs than are done.
+    pub fn resume_with(
+        mut self,
+        path: impl AsRef<Path>,
+        change: impl FnOnce(&mut Recipe),
+    ) -> Result<Fitted<B>, TrainerError> {
+        let path = path.as_ref();
+        let mut writer = RunDirectory::resume(path)?;
         let record = writer.directory().record().clone();
-        let damaged = |error: serde_json::Error| TrainerError::DamagedFile {
-            path: path.as_ref().join("run.json"),
-            reason: error.to_string(),
-        };
-        self.strategy = serde_json::from_value(record.strategy.clone()).map_err(damaged)?;
-        self.recipe = serde_json::from_value(record.recipe.clone()).map_err(damaged)?;
+        self.strategy = record.parsed_strategy(path)?;
+        self.recipe = record.parsed_recipe(path)?;
         self.title = record.title.clone();
+        let recorded = self.recipe.clone();
+        change(&mut self.recipe);
+        self.recipe.validate()?;
+        refuse_other_recipe(path, &json!(recorded), &json!(self.recipe))?;
         self.refresh()?;
-        self.refuse_other_weights(&record)?;
-        let warning = self.check_data(&mut writer)?;
-        self.directory = Some(path.as_ref().to_path_buf());
+        refuse_other_weights(&record, &self.source, || self.digest())?;
+        self.directory = Some(path.to_path_buf());
         let checkpoint = writer.directory().latest_checkpoint()?;
         let position = checkpoint
             .as_ref()
             .map_or_else(Default::default, |checkpoint| checkpoint.position());
+        let done = position.epochs + usize::from(position.batches > 0);
+        require(
+            self.recipe.epochs >= done,
+            "epochs",
+            format!(
+                "{}, but the run is in epoch {done} already",
+                self.recipe.epochs
+            ),
+            "at least as many as were begun",
+        )?;
+        let checked = check_data(&self.data, &mut writer, self.accepts_changed_data)?;
+        self.is_val_changed = checked.is_val_changed;
         writer.rewind(position)?;
+        if self.recipe != recorded {
+            let mut record = writer.directory().record().clone();
+            record.recipe = json!(self.recipe);
+            writer.replace_record(record)?;
+        }
         let mut writer = Some(writer);
-        if let Some(message) = warning {
+        if let Some(message) = checked.warning {
+            tell(&mut self, &mut writer, &Event::Warning { message })?;
+        }
+        if self.recipe.is_stretched(&recorded, done) {
+            let message = format!(
+                "the schedule runs over {} epochs from here on; the epochs before had the rates of a run over {}",
+                self.recipe.epochs, recorded.epochs
+            );
             tell(&mut self, &mut writer, &Event::Warning { message })?;
         }
         fit::run(self, writer, checkpoint)
@@ -266,99 +321,6 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
         let names = self.classifier.backbone.stage_names();
         Ok(self.strategy.always_frozen(names, self.recipe.epochs)?)
-    }
-
-    fn refuse_other_weights(&self, record: &RunRecord) -> Result<(), TrainerError> {
-        let Some(recorded) = &record.weights else {
-            return Ok(());
-        };
-        let (found, expected) = match recorded.tensors_sha256.is_empty() {
-            true => (self.source.sha256.clone(), &recorded.sha256),
-            false => (self.digest(), &recorded.tensors_sha256),
-        };
-        if found == *expected {
-            return Ok(());
-        }
-        let name = |file: &str, hash: &str| match file {
-            "" => format!("SHA-256 {hash}"),
-            file => format!("{file} (SHA-256 {hash})"),
-        };
-        let now = name(&self.source.weights, &found);
-        let before = name(&recorded.source, expected);
-        Err(TrainerError::UnusableData {
-            what: "weights".into(),
-            found: format!("{now}, but the run began with {before}"),
-            advice: "resume with what the run began with, or begin a new run in another folder",
-        })
-    }
-
-    /// Compares the pictures with those that the run began with. What is to be said about them where it goes on.
-    fn check_data(&mut self, writer: &mut RunWriter) -> Result<Option<String>, TrainerError> {
-        let record = writer.directory().record().clone();
-        let now = self.data.description["classes"].as_array().map(Vec::len);
-        let before = record.data["classes"].as_array().map(Vec::len);
-        if before.is_some() && now != before {
-            let of = |count: Option<usize>| count.unwrap_or_default();
-            let (found, expected) = (&self.data.description["classes"], &record.data["classes"]);
-            return Err(TrainerError::UnusableData {
-                what: "data".into(),
-                found: format!(
-                    "{} classes ({found}), but the run began with {} ({expected})",
-                    of(now),
-                    of(before)
-                ),
-                advice: "the head has one output per class: resume with the classes that the run began with, or begin a \
-                         new run in another folder",
-            });
-        }
-        let Some(recorded) = record.identity() else {
-            return self.compare_counts(&record).map(Some);
-        };
-        let data = DataList::of(&self.data);
-        if data.identity() == recorded {
-            return Ok(None);
-        }
-        let changes = match writer.directory().data_list()? {
-            Some(before) => data.changes_since(&before),
-            None => DataChanges::unknown(),
-        };
-        if changes.is_other_data() && !self.accepts_changed_data {
-            return Err(TrainerError::ChangedData {
-                path: writer.path().to_path_buf(),
-                changes: Box::new(changes),
-            });
-        }
-        self.is_val_changed = changes.is_val_changed;
-        let mut description = self.data.description.clone();
-        let mut earlier = record.data["changes"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        earlier.push(json!({"from": recorded, "what": changes.to_string()}));
-        description["changes"] = json!(earlier);
-        writer.replace_data(description, &self.classes(), &data)?;
-        Ok(Some(format!(
-            "the pictures differ from those that the run began with: {changes}; it goes on with these"
-        )))
-    }
-
-    /// What can be told of the data of a run that kept no list of its pictures.
-    fn compare_counts(&self, record: &RunRecord) -> Result<String, TrainerError> {
-        for field in ["classes", "train_images", "val_images"] {
-            let (found, expected) = (&self.data.description[field], &record.data[field]);
-            if found != expected && !self.accepts_changed_data {
-                return Err(TrainerError::UnusableData {
-                    what: "data".into(),
-                    found: format!("{field} is {found}, but was {expected}"),
-                    advice: "resume with what the run began with, begin a new run in another folder, or go on all the \
-                             same with --accept-changed-data (`Trainer::accept_changed_data`)",
-                });
-            }
-        }
-        Ok(format!(
-            "rekindle {} began this run and kept no list of its pictures, so it can't be told whether they have changed",
-            record.rekindle
-        ))
     }
 
     /// What the backbone's weights are, as one hash.
@@ -385,10 +347,6 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    fn classes(&self) -> ClassesRecord {
-        ClassesRecord::new(self.data.classes.clone(), json!(self.data.preprocess))
-    }
-
     /// What a file of this run's weights says about itself.
     pub(crate) fn model_info(&self) -> ModelInfo {
         ModelInfo {
@@ -405,8 +363,14 @@ impl<'a, B: Backbone> Trainer<'a, B> {
                 })
                 .to_string(),
             ),
+            test_views: self.recipe.test_views.in_file(),
+            ..ModelInfo::default()
         }
     }
+}
+
+pub(crate) fn classes(data: &TransferData) -> ClassesRecord {
+    ClassesRecord::new(data.classes.clone(), json!(data.preprocess))
 }
 
 /// What a run of training left.
@@ -417,6 +381,8 @@ pub struct Fitted<B: Backbone> {
     pub history: Vec<EpochMetrics>,
     /// What the best classifier says of the validation images.
     pub predictions: Predictions,
+    /// What it says of them over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    pub in_views: Option<Predictions>,
     /// How it ended.
     pub outcome: RunOutcome,
     /// Seconds in training batches and in computing kept activations, validation left out.
@@ -430,9 +396,14 @@ pub struct Fitted<B: Backbone> {
 }
 
 impl<B: Backbone> Fitted<B> {
-    /// Validation accuracy of the best epoch, 0 to 1.
+    /// Validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
     pub fn best_accuracy(&self) -> f64 {
         self.predictions.accuracy()
+    }
+
+    /// The same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    pub fn accuracy_in_views(&self) -> Option<f64> {
+        self.in_views.as_ref().map(Predictions::accuracy)
     }
 
     /// Validation accuracy of the last epoch, 0 to 1; NaN where none was finished.

@@ -1,7 +1,9 @@
 //! Metrics against scikit-learn 1.9.1 and closed forms.
 #![allow(clippy::unwrap_used)]
 
-use rekindle_trainer::{Calibration, ConfusionMatrix, Evaluation, TrainerError, top_k_accuracy};
+use rekindle_trainer::{
+    Calibration, ConfusionMatrix, Evaluation, Temperature, TrainerError, top_k_accuracy,
+};
 
 const LABELS: [usize; 40] = [
     2, 1, 1, 2, 2, 1, 0, 2, 0, 0, 0, 0, 2, 1, 0, 0, 1, 1, 0, 2, 2, 1, 2, 1, 0, 0, 0, 2, 0, 1, 0, 2,
@@ -124,6 +126,56 @@ fn nonsense_is_refused_with_a_reason() {
         assert!(matches!(error, TrainerError::InvalidPredictions { .. }));
         assert!(error.to_string().contains(reason), "{error}");
     }
+}
+
+/// The samples of `reference/temperature.py`, whose numbers these are.
+#[test]
+fn the_temperature_agrees_with_scikit_learn() {
+    let expected = [
+        (2, 1.8, 2.2510377, 0.451818277, 0.333970316),
+        (2, 0.6, 0.7334811, 0.102596053, 0.148904413),
+        (4, 2.5, 2.5435697, 1.184101750, 0.849838180),
+    ];
+    for (classes, truth, value, before, after) in expected {
+        let (mut said, mut labels) = (Vec::new(), Vec::new());
+        for i in 0..200 {
+            let logits: Vec<f64> = (0..classes)
+                .map(|c| 5.0 * (0.7 * f64::from(i) + 1.9 * c as f64).sin())
+                .collect();
+            let place = (0.618_033_988_749_894_9 * f64::from(i)) % 1.0;
+            let mut sum = 0.0;
+            let below = softmax(&logits, truth).into_iter().filter(|p| {
+                sum += p;
+                place >= sum
+            });
+            labels.push(below.count().min(classes - 1));
+            said.extend(softmax(&logits, 1.0).iter().map(|p| *p as f32));
+        }
+        let found = Temperature::fit(&said, &labels, classes).unwrap();
+        assert!(
+            (found.value / value - 1.0).abs() < 1e-4,
+            "{} {value}",
+            found.value
+        );
+        assert!((found.cross_entropy_before - before).abs() < 1e-5);
+        assert!(
+            (found.cross_entropy_after - after).abs() < 1e-4,
+            "{found:?}"
+        );
+        // One that makes held-out answers worse is not kept.
+        let kept = if after < before { found.value } else { 1.0 };
+        assert_eq!(found.to_keep(), kept);
+    }
+    // Where every answer is right, any confidence would fit.
+    let right = Temperature::fit(&[0.9, 0.1, 0.2, 0.8].repeat(5), &[0, 1].repeat(5), 2).unwrap();
+    assert!(right.cross_entropy_after < right.cross_entropy_before);
+    assert_eq!(right.to_keep(), 1.0);
+}
+
+fn softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
+    let powers: Vec<f64> = logits.iter().map(|z| (z / temperature).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
 }
 
 fn close(found: f64, expected: f64) {

@@ -182,7 +182,8 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
                 Event::RunStarted(summary) => summary.resumed_after_epoch,
                 _ => None,
             });
-            assert_eq!(done, Some(batches / 3), "after {batches} batches");
+            // After the last batch of an epoch it stops in validation, which is then repeated.
+            assert_eq!(done, Some((batches - 1) / 3), "after {batches} batches");
             assert_eq!(curve(&resumed), curve(&whole), "after {batches} batches");
             assert_eq!(
                 weights(&resumed),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use rekindle::device::DeviceName;
 use rekindle::files::names::escape;
 use rekindle::imagefolder::Layout;
+use rekindle::trainer::Interrupt;
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
 use serde_json::{Map, json};
 
@@ -18,12 +19,14 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
         checks::outside("--cache", kept, &command.data)?;
         checks::folder(kept)?;
     }
+    let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     output.layout(&Layout::find(&command.data)?, "");
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)
         .load_options(command.weights.part.options())
+        .interrupt(interrupt)
         .observer(output.observer());
     if let Some(folder) = &command.cache {
         advise = advise.cache(folder);

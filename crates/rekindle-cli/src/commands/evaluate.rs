@@ -1,5 +1,5 @@
 use rekindle::files::names::{escape, printable};
-use rekindle::trainer::{Evaluated, Model};
+use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
@@ -9,18 +9,25 @@ use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     checks::images(&command.data)?;
+    let interrupt = Interrupt::on_ctrl_c()?;
     let options = command.part.options();
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
+    let model = command.asked.of(model, &interrupt)?;
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
     let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
     say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
-    output.layout(&found.layout, "");
+    let more = match found.is_held_out {
+        true => "; the images that training held out are taken",
+        false => "",
+    };
+    output.layout(&found.layout, more);
     let names = model.class_names();
     let json = json!({
         "model": escape(&command.model), "data": escape(&command.data), "classes": names,
+        "held_out": found.is_held_out, "views": model.views(), "calibrated": command.asked.calibrated,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });

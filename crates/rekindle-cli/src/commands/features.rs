@@ -1,6 +1,6 @@
 use rekindle::files::names::{escape, show};
 use rekindle::imagefolder::Layout;
-use rekindle::trainer::{FeatureLayer, FeatureTable};
+use rekindle::trainer::{FeatureLayer, FeatureTable, Interrupt};
 use serde_json::json;
 
 use crate::arguments::{Features, Layer, Output};
@@ -14,6 +14,7 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
     if let Some(weights) = &command.weights.weights {
         checks::different("the file of weights", &command.out, weights)?;
     }
+    let interrupt = Interrupt::on_ctrl_c()?;
     let pretrained = command.weights.open(&output, &command.device.open()?)?;
     let layout = Layout::find(&command.data)?;
     output.layout(&layout, "");
@@ -23,11 +24,14 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
         Layer::Pooled => FeatureLayer::Pooled,
         Layer::Logits => FeatureLayer::Logits,
     };
-    let progress = |count| bar.inc(count as u64);
-    let table = match command.quantize {
-        true => FeatureTable::compute_quantized(&pretrained, &folder, layer, progress)?,
-        false => FeatureTable::compute(&pretrained, &folder, layer, progress)?,
-    };
+    let table = FeatureTable::compute_until(
+        &pretrained,
+        &folder,
+        layer,
+        command.quantize,
+        &interrupt,
+        |count| bar.inc(count as u64),
+    )?;
     bar.finish_and_clear();
     table.save(&command.out, &pretrained)?;
     say_left_out(table.skipped.iter().map(|skipped| &skipped.reason));

@@ -1,4 +1,4 @@
-use rekindle::trainer::{LrFinder, Trainer, TransferData};
+use rekindle::trainer::{Interrupt, LrFinder, Trainer, TransferData};
 use rekindle::transfer::Backbone;
 use serde_json::json;
 
@@ -14,6 +14,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
         )));
     }
     checks::images(&command.data)?;
+    let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
     command.strategy.plan(pretrained.model.stage_names(), 0)?;
@@ -33,6 +34,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     let bar = output.bar(command.steps, "batches");
     let curve = Trainer::adapt(&pretrained, data, command.strategy.clone(), command.seed)
         .recipe(recipe)
+        .interrupt(interrupt)
         .find_learning_rate(&finder, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let json = json!({

@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod advise;
+mod asked;
 mod completions;
 mod evaluate;
 mod export;

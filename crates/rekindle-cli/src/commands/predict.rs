@@ -1,5 +1,5 @@
 use rekindle::files::names::{escape, printable};
-use rekindle::trainer::{Model, image_files};
+use rekindle::trainer::{Interrupt, Model, image_files};
 use serde_json::{Value, json};
 
 use crate::arguments::{Output, Predict};
@@ -7,9 +7,11 @@ use crate::console::{print, say_left_out};
 use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
+    let interrupt = Interrupt::on_ctrl_c()?;
     let options = command.part.options();
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
+    let model = command.asked.of(model, &interrupt)?;
     let images = image_files(&command.images)?;
     let mut outcome = Outcome::Done;
     model.predict(&images, |answer| {

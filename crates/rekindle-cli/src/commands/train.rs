@@ -1,16 +1,19 @@
+mod options;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
-use rekindle::resnet::Pretrained;
-use rekindle::resnet::weights::LoadOptions;
-use rekindle::trainer::events::EndReason;
+use rekindle::resnet::{Pretrained, ResNet, STAGES};
+use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::report::{Report, RunReport};
+use rekindle::trainer::run_directory::ONE_CALL;
 use rekindle::trainer::{
-    Cache, EarlyStopping, Event, FineTune, Interrupt, Recipe, RunDirectory, Trainer, TransferData,
+    Cache, FineTune, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures,
+    Trainer, TrainerError, TransferData,
 };
-use rekindle::transfer::{Backbone, Strategy};
+use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
 use crate::arguments::{self, Output, Train, Way};
@@ -20,16 +23,24 @@ use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
-    let recipe = command.recipe.recipe()?;
     let folder = command.folder();
-    command.check_places(&folder, &recipe)?;
+    let runs = command.runs(&folder)?;
+    // All runs of one call share the images, and so their seed.
+    let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
+        Some(record) => command.recipe.resumed(record)?,
+        None => command.recipe.recipe()?,
+    };
+    let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
+    command.check_places(&folder, &runs)?;
+    if let Cache::Disk(kept) = &recipe.cache {
+        checks::outside("--cache", kept, &command.data)?;
+        checks::folder(kept)?;
+    }
+    for note in command.recipe.check_effects(&ways, &recipe)? {
+        say(&format!("note: {note}"));
+    }
     let interrupt = Interrupt::on_ctrl_c()?;
     let pretrained = command.weights.open(&output, &device)?;
-    for way in &command.strategy {
-        if let Way::Strategy(strategy) = way {
-            strategy.plan(pretrained.model.stage_names(), 0)?;
-        }
-    }
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
     output.data(&data);
     let title = command
@@ -38,170 +49,243 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         .unwrap_or_else(|| escape(name_of(&command.data)));
     let mut report = Report::new(&title);
     report.describe_data(&data, recipe.seed)?;
-    let mut session = Session {
+    Session {
         output,
         device,
+        options: &command.recipe,
         recipe,
         interrupt,
         pretrained,
-        options: command.weights.part.options(),
         data,
         folder,
         title,
-        resume: command.resume,
         accept_changed_data: command.accept_changed_data,
         report,
         results: Vec::new(),
-    };
-    for way in &command.strategy {
-        if session.interrupt.requested() {
-            break;
-        }
-        match way {
-            Way::OneCall => session.one_call(&command.data)?,
-            Way::Strategy(strategy) => session.train(strategy)?,
-        }
+        shared: SharedFeatures::default(),
     }
-    session.finish()
+    .all(&runs)
 }
 
-/// Things that all strategies of one call share.
-struct Session {
+/// A run of this call.
+struct Planned {
+    way: Way,
+    directory: PathBuf,
+    /// What it began with, if it is to go on.
+    record: Option<RunRecord>,
+}
+
+/// What all strategies of one call share.
+struct Session<'a> {
     output: Output,
     device: Device,
+    options: &'a arguments::Recipe,
     recipe: Recipe,
     interrupt: Interrupt,
     pretrained: Pretrained,
-    options: LoadOptions,
     data: TransferData,
     folder: PathBuf,
     title: String,
-    resume: bool,
     accept_changed_data: bool,
     report: Report,
     results: Vec<Value>,
+    shared: SharedFeatures,
 }
 
-impl Session {
-    fn train(&mut self, strategy: &Strategy) -> Result<(), Failure> {
-        let name = &strategy.to_string();
-        let directory = directory(&self.folder, &Way::Strategy(strategy.clone()));
-        let mut events: Vec<Event> = Vec::new();
-        let seed = self.recipe.seed;
-        let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
-            .title(format!("{}, {name}", self.title))
-            .recipe(self.recipe.clone())
-            .accept_changed_data(self.accept_changed_data)
-            .observer(self.output.observer())
-            .observer(&mut events)
-            .interrupt(self.interrupt.clone());
-        let fitted = if self.resume && directory.join("run.json").exists() {
-            trainer.resume(&directory)?
-        } else {
-            trainer.run_directory(&directory).fit()?
+/// What a strategy left.
+struct Left {
+    classifier: Classifier<ResNet>,
+    predictions: Predictions,
+    accuracy_in_views: Option<f64>,
+    outcome: RunOutcome,
+    seconds_train: Option<f64>,
+    penalty: Option<f64>,
+}
+
+impl Session<'_> {
+    /// One run after the other. What was done before one is interrupted or fails is in the report and on standard output.
+    fn all(mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
+        let mut ended = Ok(Outcome::Done);
+        for run in runs {
+            if self.interrupt.requested() {
+                ended = Ok(Outcome::Interrupted);
+                break;
+            }
+            ended = match self.one(run) {
+                Ok(EndReason::Interrupted) => Ok(Outcome::Interrupted),
+                Ok(_) => Ok(Outcome::Done),
+                Err(failure) => Err(failure),
+            };
+            if !matches!(ended, Ok(Outcome::Done)) {
+                break;
+            }
+        }
+        if let Err(failure) = &ended
+            && Outcome::from(failure) == Outcome::Interrupted
+        {
+            say(&failure.to_string());
+            ended = Ok(Outcome::Interrupted);
+        }
+        if matches!(ended, Ok(Outcome::Interrupted)) {
+            let folder = show(&self.folder);
+            say(&format!(
+                "interrupted; the same command with --out {folder} --resume goes on"
+            ));
+        }
+        if !self.results.is_empty() || ended.is_ok() {
+            self.finish()?;
+        }
+        ended
+    }
+
+    fn one(&mut self, run: &Planned) -> Result<EndReason, Failure> {
+        let name = &run.way.to_string();
+        let title = format!("{}, {name}", self.title);
+        let left = match &run.way {
+            Way::OneCall => self.one_call(run, title)?,
+            Way::Strategy(strategy) => self.train(run, strategy, title)?,
         };
-        let outcome = fitted.outcome.clone();
-        let classifier = fitted.classifier.clone();
-        let (train_seconds, loss) = (fitted.seconds_train, fitted.predictions.loss);
-        // Gives the lock back, so that the directory can be read as any other.
-        drop(fitted);
-        let run_directory = RunDirectory::open(&directory)?;
+        // The lock is given back by now, so that the directory can be read as any other.
+        let directory = RunDirectory::open(&run.directory)?;
         // A resumed run's events begin before this process.
-        let mut run = RunReport::from_events(name, &run_directory.events()?);
+        let mut reported = RunReport::from_events(name, &directory.events()?);
+        let outcome = &left.outcome;
         if outcome.best_epoch.is_some() {
-            run.look(&classifier, &self.data)?;
+            reported.look(&left.classifier, &self.data)?;
+        }
+        if run.way == Way::OneCall {
+            reported.description = "The head is mixed from the source classifier's rows and a cross-validated logistic \
+                                    regression on cached features; nothing else was trained."
+                .into();
+        }
+        if let Some(accuracy) = left.accuracy_in_views {
+            let views = self.recipe.test_views;
+            reported.description = format!(
+                "{} With each image in the views of --views {views} its accuracy is {}.",
+                reported.description,
+                percent(accuracy)
+            )
+            .trim_start()
+            .into();
         }
         if self.report.facts.is_empty() {
-            self.report.describe_record(run_directory.record());
+            self.report.describe_record(directory.record());
         }
         let alone = Report {
-            runs: vec![run.clone()],
+            runs: vec![reported.clone()],
             ..self.report.clone()
         };
-        alone.write(run_directory.report_path())?;
-        self.report.runs.push(run);
-        self.results.push(json!({
+        alone.write(directory.report_path())?;
+        self.report.runs.push(reported);
+        let weights = directory.best_weights_path();
+        let mut result = json!({
             "strategy": name,
             "reason": outcome.reason,
             "epochs": outcome.epochs,
             "best_epoch": outcome.best_epoch,
             "best_accuracy": outcome.best_accuracy,
             "last_accuracy": outcome.last_accuracy,
-            "loss": loss,
+            "loss": left.predictions.loss,
             "seconds": outcome.seconds,
-            "seconds_train": train_seconds,
-            "seed": seed,
-            "directory": escape(&directory),
-            "weights": escape(run_directory.best_weights_path()),
-        }));
-        if outcome.reason == EndReason::Interrupted {
-            let folder = show(&self.folder);
-            say(&format!(
-                "interrupted; the same command with --out {folder} --resume goes on"
-            ));
+            "seconds_train": left.seconds_train,
+            "seed": directory.record().seed,
+            "directory": escape(&run.directory),
+            "weights": outcome.best_epoch.map(|_| escape(&weights)),
+        });
+        if let Some(accuracy) = left.accuracy_in_views {
+            result["test_views"] = json!(self.recipe.test_views);
+            result["accuracy_in_views"] = json!(accuracy);
         }
-        Ok(())
+        if let Some(penalty) = left.penalty {
+            result["penalty"] = json!(penalty);
+        }
+        self.results.push(result);
+        Ok(outcome.reason)
     }
 
-    fn one_call(&mut self, data: &Path) -> Result<(), Failure> {
-        let directory = self.folder.join("one-call");
-        let mut events: Vec<Event> = Vec::new();
-        let mut recipe = FineTune::new(&self.device)
-            .seed(self.recipe.seed)
-            .workers(self.recipe.workers)
-            .quantize_frozen(self.recipe.quantize_frozen)
+    /// Whether a run wants the features of the whole frozen network, which all such runs of a call share.
+    fn shares(&self, way: &Way) -> bool {
+        match way {
+            Way::OneCall => true,
+            Way::Strategy(strategy) => strategy
+                .always_frozen(&STAGES, self.recipe.epochs)
+                .is_ok_and(|frozen| frozen == STAGES.len()),
+        }
+    }
+
+    fn train(&self, run: &Planned, strategy: &Strategy, title: String) -> Result<Left, Failure> {
+        let seed = self.recipe.seed;
+        let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
+            .title(title)
+            .recipe(self.recipe.clone())
+            .accept_changed_data(self.accept_changed_data)
             .observer(self.output.observer())
-            .observer(&mut events);
-        if let Cache::Disk(folder) = &self.recipe.cache {
-            recipe = recipe.cache(folder);
-        }
-        let recipe = recipe.load_options(self.options.clone());
-        let tuned = recipe.run(data, &self.pretrained.path)?;
-        std::fs::create_dir_all(&directory).map_err(|error| Failure::Unwritable {
-            path: show(&directory),
-            reason: error.to_string(),
-        })?;
-        let weights = directory.join("best.safetensors");
-        tuned.save(&weights)?;
-        let mut run = RunReport::from_events("one-call", &events);
-        run.look(&tuned.classifier, &self.data)?;
-        run.description = format!(
-            "The head is mixed from the source classifier's rows and a cross-validated logistic regression on cached \
-             features; nothing else was trained. In {} views of each validation image its accuracy is {}.",
-            if tuned.plain == tuned.predictions {
-                "one"
-            } else {
-                "four"
-            },
-            percent(tuned.accuracy())
-        );
-        self.report.runs.push(run);
-        self.results.push(json!({
-            "strategy": "one-call",
-            "best_accuracy": tuned.plain.accuracy(),
-            "accuracy_in_views": tuned.accuracy(),
-            "penalty": tuned.probe.penalty,
-            "seconds": tuned.seconds,
-            "seed": self.recipe.seed,
-            "weights": escape(&weights),
-        }));
-        Ok(())
+            .interrupt(self.interrupt.clone());
+        let trainer = match self.shares(&run.way) {
+            true => trainer.share_features(&self.shared),
+            false => trainer,
+        };
+        let fitted = match &run.record {
+            Some(record) => {
+                let recipe = self.options.resumed(record)?;
+                trainer.resume_with(&run.directory, |recorded| *recorded = recipe)?
+            }
+            None => trainer.run_directory(&run.directory).fit()?,
+        };
+        Ok(Left {
+            accuracy_in_views: fitted.accuracy_in_views(),
+            classifier: fitted.classifier.clone(),
+            predictions: fitted.predictions.clone(),
+            outcome: fitted.outcome.clone(),
+            seconds_train: Some(fitted.seconds_train),
+            penalty: None,
+        })
     }
 
-    fn finish(self) -> Result<Outcome, Failure> {
+    fn one_call(&self, run: &Planned, title: String) -> Result<Left, Failure> {
+        let recipe = match &run.record {
+            Some(record) => self.options.resumed(record)?,
+            None => self.recipe.clone(),
+        };
+        let mut one_call = FineTune::new(&self.device)
+            .title(title)
+            .seed(recipe.seed)
+            .workers(recipe.workers)
+            .quantize_frozen(recipe.quantize_frozen)
+            .test_views(recipe.test_views)
+            .accept_changed_data(self.accept_changed_data)
+            .observer(self.output.observer())
+            .interrupt(self.interrupt.clone())
+            .share_features(&self.shared);
+        if let Cache::Disk(folder) = &recipe.cache {
+            one_call = one_call.cache(folder);
+        }
+        let tuned = match &run.record {
+            Some(_) => one_call.resume(&run.directory, &self.pretrained, &self.data)?,
+            None => {
+                let one_call = one_call.run_directory(&run.directory);
+                one_call.fit(&self.pretrained, &self.data)?
+            }
+        };
+        Ok(Left {
+            accuracy_in_views: tuned.accuracy_in_views(),
+            classifier: tuned.classifier.clone(),
+            predictions: tuned.predictions.clone(),
+            outcome: tuned.outcome.clone(),
+            seconds_train: None,
+            penalty: Some(tuned.probe.penalty),
+        })
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
         let path = self.folder.join("report.html");
         self.report.write(&path)?;
-        let json = json!({"report": escape(&path), "runs": self.results});
         if self.output.json {
-            print(&json.to_string());
+            print(&json!({"report": escape(&path), "runs": self.results}).to_string());
         } else {
             self.print_table(&path);
         }
-        Ok(if self.interrupt.requested() {
-            Outcome::Interrupted
-        } else {
-            Outcome::Done
-        })
+        Ok(())
     }
 
     fn print_table(&self, report: &Path) {
@@ -220,19 +304,84 @@ impl Session {
             ));
         }
         for result in &self.results {
-            print(&format!(
-                "weights: {}",
-                printable(result["weights"].as_str().unwrap_or_default())
-            ));
+            if let Some(accuracy) = result["accuracy_in_views"].as_f64() {
+                let (strategy, views) = (&result["strategy"], &result["test_views"]);
+                print(&format!(
+                    "{} in the views of --views {}: {}",
+                    strategy.as_str().unwrap_or_default(),
+                    views.as_str().unwrap_or_default(),
+                    percent(accuracy)
+                ));
+            }
+        }
+        for result in &self.results {
+            if let Some(weights) = result["weights"].as_str() {
+                print(&format!("weights: {}", printable(weights)));
+            }
         }
         print(&format!("report: {}", show(report)));
     }
 }
 
 impl Train {
+    /// The runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
+    fn runs(&self, folder: &Path) -> Result<Vec<Planned>, Failure> {
+        let found = match self.resume {
+            true => recorded(folder)?,
+            false => Vec::new(),
+        };
+        let mut ways = self.strategy.clone();
+        if ways.is_empty() && self.resume {
+            ways = found
+                .iter()
+                .map(way_of)
+                .collect::<Result<Vec<_>, Failure>>()?;
+        } else if ways.is_empty() {
+            ways.push(Way::Strategy(Strategy::FeatureExtraction));
+        }
+        let runs: Vec<Planned> = ways
+            .into_iter()
+            .map(|way| {
+                let directory = directory(folder, &way);
+                let record = found.iter().find(|run| run.path() == directory);
+                if let Some(run) = record {
+                    refuse_other_strategy(&way, run)?;
+                    self.refuse_other_title(&way, run)?;
+                }
+                let record = record.map(|run| run.record().clone());
+                if record.is_none() {
+                    RunDirectory::check_new(&directory)?;
+                }
+                Ok(Planned {
+                    way,
+                    directory,
+                    record,
+                })
+            })
+            .collect::<Result<_, Failure>>()?;
+        if self.resume && runs.iter().all(|run| run.record.is_none()) {
+            let names = runs.iter().map(|run| run.way.to_string());
+            let names = names.collect::<Vec<_>>().join(" or ");
+            let held: Vec<String> = found.iter().map(|run| show_name(run.path())).collect();
+            return Err(Failure::Usage(format!(
+                "--resume: {} holds no run{}{}; leave --resume out to begin one",
+                show(folder),
+                match names.is_empty() {
+                    true => String::new(),
+                    false => format!(" of {names}"),
+                },
+                match held.is_empty() {
+                    true => String::new(),
+                    false => format!(", but {}", held.join(", ")),
+                }
+            )));
+        }
+        Ok(runs)
+    }
+
     /// Checks everything about the results' places that can be known before weights and images are read.
-    fn check_places(&self, folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
-        let names: Vec<String> = self.strategy.iter().map(ToString::to_string).collect();
+    fn check_places(&self, folder: &Path, runs: &[Planned]) -> Result<(), Failure> {
+        let names: Vec<String> = runs.iter().map(|run| run.way.to_string()).collect();
         if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             return Err(Failure::Usage(format!(
                 "--strategy names {} twice; each run needs a name of its own",
@@ -245,29 +394,23 @@ impl Train {
         if folder.is_dir() {
             checks::file(&folder.join("report.html"))?;
         }
-        if let Cache::Disk(kept) = &recipe.cache {
-            checks::outside("--cache", kept, &self.data)?;
-            checks::folder(kept)?;
-        }
-        let directories: Vec<PathBuf> = self
-            .strategy
-            .iter()
-            .map(|way| directory(folder, way))
-            .collect();
-        let is_run = |directory: &PathBuf| directory.join("run.json").exists();
-        if self.resume && !directories.iter().any(is_run) {
-            return Err(Failure::Usage(format!(
-                "there is no run of {} in {} to resume; leave --resume out to begin one",
-                names.join(" or "),
-                show(folder)
-            )));
-        }
-        for directory in &directories {
-            if !(self.resume && is_run(directory)) {
-                RunDirectory::check_new(directory)?;
-            }
-        }
         Ok(())
+    }
+
+    fn refuse_other_title(&self, way: &Way, run: &RunDirectory) -> Result<(), Failure> {
+        let recorded = &run.record().title;
+        match &self.title {
+            Some(title) if *recorded != format!("{title}, {way}") => {
+                Err(TrainerError::OtherRecipe {
+                    path: run.path().to_path_buf(),
+                    field: "title".into(),
+                    recorded: recorded.clone(),
+                    found: title.clone(),
+                }
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The folder named, or the first default that isn't taken.
@@ -284,47 +427,45 @@ impl Train {
     }
 }
 
-impl arguments::Recipe {
-    /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
-    fn recipe(&self) -> Result<Recipe, Failure> {
-        let mut recipe = match &self.recipe {
-            Some(path) => Recipe::open(path)?,
-            None => Recipe {
-                cache: Cache::Memory,
-                ..Recipe::tutorial()
-            },
-        };
-        let Self { epochs, batch, .. } = self;
-        recipe.epochs = epochs.unwrap_or(recipe.epochs);
-        recipe.batch_size = batch.unwrap_or(recipe.batch_size);
-        recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
-        recipe.seed = self.seed.unwrap_or(recipe.seed);
-        recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
-        recipe.moving_average = self.moving_average.or(recipe.moving_average);
-        recipe.workers = self.workers.unwrap_or(recipe.workers);
-        recipe.quantize_frozen |= self.quantize;
-        recipe.balance_classes |= self.balance_classes;
-        match self.views {
-            Some(0) => recipe.cache = Cache::Off,
-            Some(views) => recipe.views = views,
-            None => {}
-        }
-        if let Some(folder) = &self.cache {
-            recipe.cache = Cache::Disk(folder.clone());
-        }
-        if let Some(patience) = self.patience {
-            recipe.early_stopping = Some(EarlyStopping::new(patience));
-        }
-        recipe.validate()?;
-        Ok(recipe)
-    }
+/// The runs in a folder, by name; none where it doesn't exist.
+fn recorded(folder: &Path) -> Result<Vec<RunDirectory>, Failure> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("run.json").is_file())
+        .collect();
+    paths.sort();
+    let runs = paths.into_iter().map(|path| Ok(RunDirectory::open(path)?));
+    runs.collect()
 }
 
-/// The folder with a number behind its name.
-fn with_number(folder: &Path, number: usize) -> PathBuf {
-    let mut name = folder.as_os_str().to_os_string();
-    name.push(format!("-{number}"));
-    name.into()
+fn way_of(run: &RunDirectory) -> Result<Way, Failure> {
+    let record = run.record();
+    if record.strategy_name() == ONE_CALL {
+        return Ok(Way::OneCall);
+    }
+    let strategy = serde_json::from_value(record.strategy.clone());
+    let strategy = strategy.map_err(|error| TrainerError::DamagedFile {
+        path: run.path().join("run.json"),
+        reason: error.to_string(),
+    })?;
+    Ok(Way::Strategy(strategy))
+}
+
+fn refuse_other_strategy(way: &Way, run: &RunDirectory) -> Result<(), Failure> {
+    let recorded = way_of(run)?;
+    if recorded == *way {
+        return Ok(());
+    }
+    Err(TrainerError::OtherRecipe {
+        path: run.path().to_path_buf(),
+        field: "strategy".into(),
+        recorded: recorded.to_string(),
+        found: way.to_string(),
+    }
+    .into())
 }
 
 /// The run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
@@ -340,6 +481,18 @@ fn directory(folder: &Path, way: &Way) -> PathBuf {
         true => before,
         false => directory,
     }
+}
+
+fn show_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| show(path), |name| show(Path::new(name)))
+}
+
+/// The folder with a number behind its name.
+fn with_number(folder: &Path, number: usize) -> PathBuf {
+    let mut name = folder.as_os_str().to_os_string();
+    name.push(format!("-{number}"));
+    name.into()
 }
 
 fn name_of(folder: &Path) -> OsString {

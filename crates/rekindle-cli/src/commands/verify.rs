@@ -1,12 +1,14 @@
 use rekindle::files::names::{printable, show};
 use rekindle::imagefolder::{DecodeOptions, Duplicate, ImageFolder, Layout, Report, verify};
+use rekindle::trainer::Interrupt;
 use serde_json::json;
 
 use crate::arguments::{Output, Verify};
-use crate::console::{counted, print};
-use crate::failure::{Failure, Outcome};
+use crate::console::{counted, print, say};
+use crate::failure::{Failure, INTERRUPTED, Outcome};
 
 pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
+    let interrupt = Interrupt::on_ctrl_c()?;
     let layout = Layout::find(&command.data)?;
     output.layout(&layout, "");
     let folders = layout.open_parts()?;
@@ -15,6 +17,12 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let bar = output.bar(images, "decoding");
     let report = verify(&named, &DecodeOptions::default(), |done, _| {
         bar.set_position(done as u64);
+        // Nothing is to be saved of a check that doesn't end, so the other threads need not be waited for.
+        if interrupt.requested() {
+            bar.abandon();
+            say("interrupted");
+            std::process::exit(INTERRUPTED);
+        }
     });
     bar.finish_and_clear();
 

@@ -144,8 +144,7 @@ fn runs_are_compared_side_by_side_and_as_files() {
     ])
     .ends_with(0)
     .json();
-    // The one-call recipe keeps no run directory.
-    assert_eq!(told["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(told["runs"].as_array().unwrap().len(), 4);
     let html = std::fs::read_to_string(page).unwrap();
     for expected in [
         "Runs compared",

@@ -6,5 +6,6 @@ mod commands;
 mod folders;
 mod messages;
 mod outcomes;
+mod runs;
 mod weights;
 mod workshop;

@@ -30,11 +30,15 @@ pub struct ModelInfo {
     pub preprocess: Option<Preprocess>,
     /// Where the weights come from: source weights, data, recipe. Free text or JSON.
     pub provenance: Option<String>,
+    /// What to divide logits by so that confidence agrees with accuracy, fitted on validation images; above 0.
+    pub temperature: Option<f64>,
+    /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
+    pub test_views: Option<String>,
 }
 
 impl ModelInfo {
     /// As entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`; and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`; and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -53,6 +57,11 @@ impl ModelInfo {
                     .map(|value| json(serde_json::to_string(value))),
             ),
             ("provenance", self.provenance.clone()),
+            (
+                "temperature",
+                self.temperature.map(|value| value.to_string()),
+            ),
+            ("test_views", self.test_views.clone()),
         ];
         entries
             .into_iter()
@@ -65,14 +74,30 @@ impl Checkpoint {
     /// What the file says about itself; entries that are absent are `None`.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if `classes` or `preprocess` is there and not valid.
+    /// [`Error::InvalidMetadata`] if `classes`, `preprocess` or `temperature` is there and not valid.
     pub fn info(&self) -> Result<ModelInfo, Error> {
         Ok(ModelInfo {
             architecture: self.metadata.get("architecture").cloned(),
             classes: self.json_entry("classes")?,
             preprocess: self.json_entry("preprocess")?,
             provenance: self.metadata.get("provenance").cloned(),
+            temperature: self.temperature()?,
+            test_views: self.metadata.get("test_views").cloned(),
         })
+    }
+
+    fn temperature(&self) -> Result<Option<f64>, Error> {
+        let Some(text) = self.metadata.get("temperature") else {
+            return Ok(None);
+        };
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
+            _ => Err(Error::InvalidMetadata {
+                path: self.path.clone(),
+                key: "temperature",
+                detail: format!("{text:?} is no finite number above 0"),
+            }),
+        }
     }
 
     fn json_entry<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, Error> {

@@ -9,12 +9,13 @@ use rekindle_resnet::state_dict::HostTensor;
 use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
 use rekindle_transfer::{Backbone, Classifier};
 
-use super::Run;
+use super::{Run, watch};
+use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
-use crate::run_directory::Checkpoint;
-use crate::trainer::Fitted;
-use crate::{Monitor, Predictor, TrainerError};
+use crate::run_directory::{Checkpoint, RunWriter};
+use crate::trainer::{Fitted, Trainer};
+use crate::{Predictor, TrainerError};
 
 impl<B: Backbone> Run<'_, B> {
     pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainerError> {
@@ -25,6 +26,9 @@ impl<B: Backbone> Run<'_, B> {
         self.state = checkpoint::restore(checkpoint.path(), &mut self.learner, &optimizer)?;
         if let Some(decay) = self.trainer.recipe.moving_average {
             checkpoint::restore_average(checkpoint.path(), &mut self.learner, decay)?;
+        }
+        if self.state.stopping.is_none() {
+            self.state.stopping = self.trainer.recipe.early_stopping.as_ref().map(watch);
         }
         self.clock.before = self.state.seconds_total;
         let best = match &self.writer {
@@ -48,12 +52,8 @@ impl<B: Backbone> Run<'_, B> {
     /// Puts what the best weights get on the present images in the place of what they got on those before.
     fn measure_best_again(&mut self) {
         let (loss, accuracy) = (self.best_predictions.loss, self.best_predictions.accuracy());
-        self.state
-            .best
-            .measured_again(match self.trainer.recipe.monitor {
-                Monitor::Accuracy => accuracy,
-                Monitor::Loss => loss,
-            });
+        let value = self.best_predictions.figure(self.trainer.recipe.monitor);
+        self.state.best.measured_again(value, loss);
         let best = self
             .state
             .best
@@ -132,6 +132,10 @@ impl<B: Backbone> Run<'_, B> {
             error,
             TrainerError::Diverged { .. } | TrainerError::BrokenWeights { .. }
         );
+        if self.is_without_a_step() && !diverged {
+            let (seconds, trainer) = (self.clock.seconds(), &mut self.trainer);
+            return not_begun(self.writer, error, seconds, |event| emit(trainer, event));
+        }
         let _ = self.write_best();
         let _ = self.end(if diverged {
             EndReason::Diverged
@@ -147,12 +151,20 @@ impl<B: Backbone> Run<'_, B> {
         }
     }
 
+    /// Whether nothing was learnt yet that a run directory would be worth keeping for.
+    fn is_without_a_step(&self) -> bool {
+        self.state.history.is_empty() && self.state.partial.images == 0
+    }
+
     fn write_best(&mut self) -> Result<(), TrainerError> {
         if let (Some(writer), Some(weights), false) =
             (&self.writer, &self.best_weights, self.is_best_written)
         {
             let path = writer.directory().best_weights_path();
+            // Probabilities that are no numbers have none.
+            self.info.temperature = self.best_predictions.temperature().ok();
             write_weights(&path, self.learner.classifier(), weights, &self.info)?;
+            writer.keep_temperature(self.info.temperature)?;
             self.is_best_written = true;
         }
         Ok(())
@@ -168,8 +180,21 @@ impl<B: Backbone> Run<'_, B> {
             None => checkpoint::weights_of(&self.learner.averaged()),
         };
         let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
+        let Trainer {
+            data,
+            interrupt,
+            recipe,
+            ..
+        } = &self.trainer;
+        let in_views = match self.state.best.epoch() {
+            None => None,
+            Some(_) => recipe
+                .test_views
+                .predict_beside(&classifier, data, interrupt)?,
+        };
         Ok(Fitted {
             classifier,
+            in_views,
             history: self.state.history,
             predictions: self.best_predictions,
             seconds_train: self.state.seconds_train,
@@ -203,6 +228,48 @@ impl<B: Backbone> Run<'_, B> {
         };
         self.emit(Event::RunEnded(outcome.clone()))?;
         Ok(outcome)
+    }
+}
+
+/// Ends a run that has not trained a batch: tells `emit` so, and says by its error what is left. Its directory is kept
+/// where it was interrupted, so that it can be resumed, and where it is older than this process; otherwise it goes, as
+/// nothing is in it.
+pub(crate) fn not_begun(
+    writer: Option<RunWriter>,
+    error: TrainerError,
+    seconds: f64,
+    mut emit: impl FnMut(&Event),
+) -> TrainerError {
+    let directory = writer.as_ref().map(|writer| writer.path().to_path_buf());
+    let is_interrupted = matches!(error, TrainerError::Interrupted { .. });
+    let ended = Event::RunEnded(RunOutcome {
+        reason: match is_interrupted {
+            true => EndReason::Interrupted,
+            false => EndReason::Failed,
+        },
+        epochs: 0,
+        best_epoch: None,
+        best_accuracy: None,
+        last_accuracy: None,
+        seconds,
+        best_weights: None,
+        directory: directory.filter(|_| is_interrupted),
+    });
+    emit(&ended);
+    let Some(mut writer) = writer else {
+        return error;
+    };
+    // The error on the way in is the one to report.
+    let _ = writer.log(&ended);
+    if !is_interrupted {
+        let _ = writer.discard();
+        return error;
+    }
+    TrainerError::Interrupted {
+        kept: format!(
+            " before the first batch of training; {} can be resumed",
+            rekindle_files::names::show(writer.path())
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod keep;
 
-pub(crate) use keep::write_weights;
+pub(crate) use keep::{not_begun, write_weights};
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::shortage::contained_run;
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
-use crate::{BestEpoch, Monitor, Observer, TrainerError};
+use crate::{BestEpoch, EarlyStopping, Observer, TrainerError};
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -87,6 +87,51 @@ impl Clock {
     }
 }
 
+/// What a run needs beside its trainer, made before the first batch.
+struct Parts<B: Backbone> {
+    learner: Learner<B>,
+    train: Feed,
+    val: Feed,
+    seconds_train: f64,
+    class_weights: Option<Vec<f32>>,
+}
+
+impl<B: Backbone> Parts<B> {
+    fn make(
+        trainer: &mut Trainer<'_, B>,
+        writer: &mut Option<RunWriter>,
+        from: Option<&Checkpoint>,
+    ) -> Result<Self, TrainerError> {
+        let plan = trainer
+            .strategy
+            .plan(trainer.classifier.backbone.stage_names(), 0)?;
+        announce(trainer, &plan, writer, from)?;
+        let calibration = calibrate(trainer)?;
+        let (train, val, seconds_train) = feeds(trainer, writer, calibration.as_deref())?;
+        let class_weights = trainer
+            .recipe
+            .balance_classes
+            .then(|| trainer.data.train.class_weights());
+        let classifier = trainer.classifier.clone();
+        let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
+            .with_devices(&trainer.more_devices)?;
+        if needs_source(trainer)? {
+            learner.keep_source()?;
+        }
+        // Kept activations have been through the frozen stages already.
+        if let (Some(images), Feed::Images(_)) = (calibration, &train) {
+            learner.quantize_frozen(images)?;
+        }
+        Ok(Self {
+            learner,
+            train,
+            val,
+            seconds_train,
+            class_weights,
+        })
+    }
+}
+
 impl<'a, B: Backbone> Run<'a, B> {
     fn prepare(
         mut trainer: Trainer<'a, B>,
@@ -98,30 +143,26 @@ impl<'a, B: Backbone> Run<'a, B> {
             before: 0.0,
             saved: Instant::now(),
         };
-        let plan = trainer
-            .strategy
-            .plan(trainer.classifier.backbone.stage_names(), 0)?;
-        announce(&mut trainer, &plan, &mut writer, from)?;
-        let calibration = calibrate(&trainer)?;
-        let (train, val, seconds_train) = feeds(&mut trainer, &mut writer, calibration.as_deref())?;
-        let class_weights = trainer
-            .recipe
-            .balance_classes
-            .then(|| trainer.data.train.class_weights());
-        let classifier = trainer.classifier.clone();
-        let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
-            .with_devices(&trainer.more_devices)?;
-        if needs_source(&trainer)? {
-            learner.keep_source()?;
-        }
-        // Kept activations have been through the frozen stages already.
-        if let (Some(images), Feed::Images(_)) = (calibration, &train) {
-            learner.quantize_frozen(images)?;
-        }
+        let Parts {
+            learner,
+            train,
+            val,
+            seconds_train,
+            class_weights,
+        } = match Parts::make(&mut trainer, &mut writer, from) {
+            Ok(parts) => parts,
+            Err(error) => {
+                let seconds = clock.seconds();
+                let emit = |event: &Event| emit(&mut trainer, event);
+                return Err(not_begun(writer, error, seconds, emit));
+            }
+        };
+        let recipe = &trainer.recipe;
         Ok(Self {
             info: trainer.model_info(),
             state: LoopState {
-                best: BestEpoch::new(trainer.recipe.monitor, 0.0),
+                best: BestEpoch::new(recipe.monitor, 0.0),
+                stopping: recipe.early_stopping.as_ref().map(watch),
                 history: Vec::new(),
                 partial: Partial::default(),
                 seconds_train,
@@ -142,32 +183,40 @@ impl<'a, B: Backbone> Run<'a, B> {
     }
 
     fn epochs(&mut self) -> Result<EndReason, TrainerError> {
+        // A run that had stopped early is resumed to the same end.
+        if self.position.batches == 0 && self.is_out_of_patience() {
+            return Ok(EndReason::EarlyStopping);
+        }
         while self.position.epochs < self.trainer.recipe.epochs {
             let plan = self.plan(self.position.epochs)?;
             self.start_stage(&plan)?;
             self.learner.follow(plan)?;
-            if self.train_epoch()? {
+            if self.train_epoch()? || self.validate()? {
                 self.save()?;
                 return Ok(EndReason::Interrupted);
             }
-            self.validate()?;
             self.position = Position::after_epoch(self.position.epochs + 1);
             if self.clock.saved.elapsed() >= self.trainer.checkpoint_interval {
                 self.save()?;
             }
-            let stopping = &self.trainer.recipe.early_stopping;
-            if stopping
-                .as_ref()
-                .is_some_and(|rule| self.state.best.should_stop(rule))
-            {
+            if self.is_out_of_patience() {
                 return Ok(EndReason::EarlyStopping);
             }
-            if self.trainer.interrupt.requested() {
+            let is_last = self.position.epochs == self.trainer.recipe.epochs;
+            if self.trainer.interrupt.requested() && !is_last {
                 self.save()?;
                 return Ok(EndReason::Interrupted);
             }
         }
         Ok(EndReason::Finished)
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        let watched = self.state.stopping.as_ref();
+        let rule = self.trainer.recipe.early_stopping.as_ref();
+        watched
+            .zip(rule)
+            .is_some_and(|(watched, rule)| watched.should_stop(rule))
     }
 
     /// One pass over the training images; true where it was interrupted.
@@ -201,6 +250,9 @@ impl<'a, B: Backbone> Run<'a, B> {
     ) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs;
         let device = self.trainer.device.clone();
+        if self.position.batches >= feed.batches() {
+            return Ok(false); // Interrupted in validation.
+        }
         for batch in feed.epoch_from(epoch, self.position.batches, &device) {
             let mut batch = batch?;
             self.balance(&mut batch);
@@ -237,6 +289,7 @@ impl<'a, B: Backbone> Run<'a, B> {
                 loss: outcome.loss,
                 learning_rate: rate,
             })?;
+            // After the last batch, validation stops at once.
             if self.trainer.interrupt.requested()
                 && self.learner.is_between_steps()
                 && self.position.batches < feed.batches()
@@ -274,7 +327,8 @@ impl<'a, B: Backbone> Run<'a, B> {
         }
     }
 
-    fn validate(&mut self) -> Result<(), TrainerError> {
+    /// One pass over the validation images; true where it was interrupted: it is then repeated on resuming.
+    fn validate(&mut self) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs + 1;
         let begun = Instant::now();
         let images = self.val.images();
@@ -284,15 +338,20 @@ impl<'a, B: Backbone> Run<'a, B> {
             images,
         })?;
         let predictor = self.learner.predictor();
-        let observers = &mut self.trainer.observers;
+        let Trainer {
+            observers,
+            interrupt,
+            device,
+            ..
+        } = &mut self.trainer;
         let mut number = 0;
         let mut skipped = Vec::new();
-        let batches = self.val.epoch(0, &self.trainer.device).inspect(|batch| {
+        let batches = self.val.epoch(0, device).inspect(|batch| {
             if let Ok(batch) = batch {
                 skipped.extend_from_slice(&batch.skipped);
             }
         });
-        let predictions = predictor.predict(Box::new(batches), |count| {
+        let found = predictor.predict_until(Box::new(batches), interrupt, |count| {
             number += 1;
             let event = Event::ValidationBatchEnded {
                 epoch,
@@ -302,7 +361,11 @@ impl<'a, B: Backbone> Run<'a, B> {
             for observer in observers.iter_mut() {
                 observer.on_event(&event);
             }
-        })?;
+        });
+        let predictions = match found {
+            Err(TrainerError::Interrupted { .. }) => return Ok(true),
+            found => found?,
+        };
         for file in skipped {
             let (path, reason) = (file.path, file.reason);
             self.emit(Event::SkippedFile { path, reason })?;
@@ -316,18 +379,20 @@ impl<'a, B: Backbone> Run<'a, B> {
             accuracy,
         })?;
         let is_best = self.observe(epoch, predictions)?;
-        self.end_epoch(epoch, (loss, accuracy), seconds, is_best)
+        self.end_epoch(epoch, (loss, accuracy), seconds, is_best)?;
+        Ok(false)
     }
 
     /// Keeps the weights of a new best epoch.
     fn observe(&mut self, epoch: usize, predictions: Predictions) -> Result<bool, TrainerError> {
+        if let Some(watched) = &mut self.state.stopping {
+            let value = predictions.figure(watched.monitor());
+            watched.observe(epoch, value, predictions.loss);
+        }
         let monitor = self.trainer.recipe.monitor;
-        let value = match monitor {
-            Monitor::Accuracy => predictions.accuracy(),
-            Monitor::Loss => predictions.loss,
-        };
+        let value = predictions.figure(monitor);
         let previous = self.state.best.value();
-        if !self.state.best.observe(epoch, value) {
+        if !self.state.best.observe(epoch, value, predictions.loss) {
             return Ok(false);
         }
         self.best_weights = Some(checkpoint::weights_of(&self.learner.averaged()));
@@ -415,6 +480,10 @@ fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
     };
     let last = trainer.recipe.epochs.saturating_sub(1);
     Ok(!holds(0)? && holds(last)?)
+}
+
+fn watch(rule: &EarlyStopping) -> BestEpoch {
+    BestEpoch::new(rule.monitor, rule.min_delta)
 }
 
 /// The files of a batch, for an error message.

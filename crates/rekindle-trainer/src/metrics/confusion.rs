@@ -121,6 +121,12 @@ impl ConfusionMatrix {
             .collect()
     }
 
+    /// Mean of every class's F1; 0 without classes.
+    pub fn macro_f1(&self) -> f64 {
+        let total: f64 = self.class_scores().iter().map(|class| class.f1).sum();
+        total / self.classes.max(1) as f64
+    }
+
     /// The most frequent mistakes as (true, predicted, count), at most `n`, most frequent first.
     pub fn worst_confusions(&self, n: usize) -> Vec<(usize, usize, u64)> {
         let mut mistakes: Vec<_> = (0..self.classes)

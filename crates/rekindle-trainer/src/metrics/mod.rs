@@ -71,7 +71,7 @@ impl Evaluation {
             samples: labels.len(),
             accuracy: confusion.accuracy(),
             balanced_accuracy: confusion.balanced_accuracy(),
-            macro_f1: scores.iter().map(|class| class.f1).sum::<f64>() / classes as f64,
+            macro_f1: confusion.macro_f1(),
             cross_entropy: rows().map(|(row, &y)| nats(row[y])).sum::<f64>() / samples,
             brier: rows()
                 .map(|(row, &y)| squared_distance(row, y))

@@ -31,6 +31,17 @@ const PRECISION: f64 = 1e-7;
 const STEPS: usize = 60;
 
 impl Temperature {
+    /// The temperature to use on new images: [`value`](Self::value) where the samples determine it and cross-fitting
+    /// shows that it lowers the cross entropy of images that it was not fitted on, else 1, which changes nothing. Where
+    /// every answer is right the samples determine none: ever smaller values would fit them ever better.
+    pub fn to_keep(&self) -> f64 {
+        let is_determined = self.value > 1.001 * Self::LOWEST && self.value < 0.999 * Self::HIGHEST;
+        match is_determined && self.cross_entropy_after < self.cross_entropy_before {
+            true => self.value,
+            false => 1.0,
+        }
+    }
+
     /// Smallest temperature: where every answer is right, ever smaller ones would fit ever better.
     pub const LOWEST: f64 = 0.05;
     /// Largest temperature: where answers are no better than chance, ever larger ones would fit.

@@ -40,7 +40,7 @@ impl Report {
             let directory = RunDirectory::open(path)?;
             let record = directory.record().clone();
             progress(&format!("reading {}", names::show(path)));
-            let mut run = RunReport::from_events(strategy_name(&record), &directory.events()?);
+            let mut run = RunReport::from_events(record.strategy_name(), &directory.events()?);
             if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
                 progress(&format!(
                     "{}: no more than its curves, since {error}",
@@ -315,14 +315,6 @@ fn png(picture: &RgbImage) -> Result<Vec<u8>, TrainerError> {
             advice: "use smaller pictures",
         })?;
     Ok(bytes.into_inner())
-}
-
-fn strategy_name(record: &RunRecord) -> String {
-    let strategy = serde_json::from_value::<rekindle_transfer::Strategy>(record.strategy.clone());
-    strategy.map_or_else(
-        |_| record.title.clone(),
-        |strategy| strategy.name().to_string(),
-    )
 }
 
 /// Runs of one strategy are called by their folders as well.

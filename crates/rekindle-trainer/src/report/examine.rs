@@ -16,7 +16,7 @@ use super::contents::{FeatureMap, MapPoint, Mistake, RunReport};
 use crate::grad_cam::GradCam;
 use crate::inspect::{Inspection, inspect};
 use crate::metrics::{Evaluation, Temperature};
-use crate::{Predictions, TrainerError};
+use crate::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 12;
@@ -55,7 +55,7 @@ pub fn examine<B: Backbone>(
 ) -> Result<Examination, TrainerError> {
     let every = dataset.len().div_ceil(ON_MAP).max(1);
     let is_on_map = |index: usize| index.is_multiple_of(every);
-    let inspection = inspect(classifier, dataset, is_on_map, progress)?;
+    let inspection = inspect(classifier, dataset, is_on_map, &Interrupt::new(), progress)?;
     let predictions = inspection.predictions(dataset);
     let Predictions {
         probabilities,

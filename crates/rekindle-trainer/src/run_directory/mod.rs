@@ -24,7 +24,8 @@ mod record;
 
 pub use atomic::{WriteError, atomic_replace, atomic_write};
 pub use checkpoint::{Checkpoint, Position};
-pub use record::{ClassesRecord, FORMAT, RunRecord, WeightsRecord};
+pub use record::{ClassesRecord, FORMAT, ONE_CALL, RunRecord, WeightsRecord};
+pub(crate) use record::{one_call, refuse_other_recipe};
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -70,7 +71,17 @@ pub struct RunDirectory {
 pub struct RunWriter {
     directory: RunDirectory,
     log: MetricsLog,
+    made: Made,
     _lock: RunLock,
+}
+
+/// What a writer created, to take it back.
+#[derive(Debug, Default)]
+struct Made {
+    /// The run directory where it didn't exist, then its parents, innermost first.
+    folders: Vec<PathBuf>,
+    /// Begun by this writer, in a folder that was empty.
+    is_new: bool,
 }
 
 impl RunDirectory {
@@ -111,6 +122,9 @@ impl RunDirectory {
         classes: &ClassesRecord,
         data: Option<&DataList>,
     ) -> Result<RunWriter, TrainerError> {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made = path.ancestors().take_while(is_missing);
+        let made = made.map(Path::to_path_buf).collect();
         fs::create_dir_all(path).map_err(|error| TrainerError::io("create", path, error))?;
         refuse_foreign_files(path)?;
         let lock = RunLock::acquire(path)?;
@@ -123,13 +137,15 @@ impl RunDirectory {
         }
         // Last: a folder with a run.json is a run directory.
         record::write_json(&path.join("run.json"), &record)?;
-        RunWriter::new(
-            Self {
-                path: path.to_path_buf(),
-                record,
-            },
-            lock,
-        )
+        let directory = Self {
+            path: path.to_path_buf(),
+            record,
+        };
+        let made = Made {
+            folders: made,
+            is_new: true,
+        };
+        RunWriter::new(directory, lock, made)
     }
 
     /// Checks that a run can begin at `path`: nothing is there, or nothing that belongs to anybody.
@@ -212,7 +228,7 @@ impl RunDirectory {
         let lock = RunLock::acquire(&directory.path)?;
         Checkpoint::sweep(&directory.path)?;
         Checkpoint::sweep(&directory.checkpoints_path())?;
-        RunWriter::new(directory, lock)
+        RunWriter::new(directory, lock, Made::default())
     }
 
     /// The folder.
@@ -313,15 +329,54 @@ impl RunDirectory {
 }
 
 impl RunWriter {
-    fn new(directory: RunDirectory, lock: RunLock) -> Result<Self, TrainerError> {
+    fn new(directory: RunDirectory, lock: RunLock, made: Made) -> Result<Self, TrainerError> {
         let folder = directory.checkpoints_path();
         fs::create_dir_all(&folder).map_err(|error| TrainerError::io("create", &folder, error))?;
         let log = MetricsLog::open(&directory.metrics_path())?;
         Ok(Self {
             directory,
             log,
+            made,
             _lock: lock,
         })
+    }
+
+    /// Removes a run that this writer created, with the folders that were made for it: for one that could not begin. A
+    /// run that was resumed stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn discard(self) -> Result<(), TrainerError> {
+        let Self {
+            directory,
+            log,
+            made,
+            _lock: lock,
+        } = self;
+        drop(log);
+        if !made.is_new {
+            return Ok(());
+        }
+        // Windows removes no file that is open.
+        drop(lock);
+        let path = directory.path();
+        let failed = |error| TrainerError::io("remove", path, error);
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match entry.file_type().map_err(failed)?.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            }
+            .map_err(failed)?;
+        }
+        for folder in &made.folders {
+            // A parent may hold another run by now.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The directory, to read from.
@@ -355,6 +410,30 @@ impl RunWriter {
         record::write_json(&path.join("run.json"), &record)?;
         self.directory.record = record;
         Ok(())
+    }
+
+    /// Replaces `run.json`, such as for a run that is to be longer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; the record is then as it was.
+    pub fn replace_record(&mut self, record: RunRecord) -> Result<(), TrainerError> {
+        record::write_json(&self.path().join("run.json"), &record)?;
+        self.directory.record = record;
+        Ok(())
+    }
+
+    /// Writes the temperature of the best weights, where they have one, into `classes.json`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and a `classes.json` that is damaged.
+    pub fn keep_temperature(&self, temperature: Option<f64>) -> Result<(), TrainerError> {
+        let classes = ClassesRecord {
+            temperature,
+            ..self.directory.classes()?
+        };
+        record::write_json(&self.path().join("classes.json"), &classes)
     }
 
     /// Appends an event to `metrics.jsonl`. Events that only move a progress bar are left out, and

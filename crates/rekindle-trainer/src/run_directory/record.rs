@@ -2,6 +2,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rekindle_transfer::Strategy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,6 +64,10 @@ pub struct ClassesRecord {
     pub classes: Vec<String>,
     /// How a picture becomes the network's input.
     pub preprocessing: Value,
+    /// What to divide logits by so that confidence agrees with accuracy, fitted on the validation images; none before
+    /// the first best weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }
 
 impl RunRecord {
@@ -108,6 +113,80 @@ impl RunRecord {
         }
         Ok(())
     }
+
+    /// The strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a strategy
+    /// that this version doesn't know.
+    pub fn strategy_name(&self) -> String {
+        if self.strategy == one_call() {
+            return ONE_CALL.into();
+        }
+        match Strategy::deserialize(&self.strategy) {
+            Ok(strategy) => strategy.to_string(),
+            Err(_) => self.title.clone(),
+        }
+    }
+
+    /// The strategy of a run in `directory`.
+    pub(crate) fn parsed_strategy(&self, directory: &Path) -> Result<Strategy, TrainerError> {
+        Strategy::deserialize(&self.strategy).map_err(|error| damaged(directory, &error))
+    }
+
+    /// The recipe of a run in `directory`.
+    pub(crate) fn parsed_recipe<T: DeserializeOwned>(
+        &self,
+        directory: &Path,
+    ) -> Result<T, TrainerError> {
+        T::deserialize(&self.recipe).map_err(|error| damaged(directory, &error))
+    }
+}
+
+/// The name of the recipe that [`fine_tune`](crate::fine_tune) follows.
+pub const ONE_CALL: &str = "one-call";
+
+/// As a strategy serialises itself.
+pub(crate) fn one_call() -> Value {
+    serde_json::json!({"kind": "one_call"})
+}
+
+/// Refuses to resume a run with another recipe than the `recorded` one. Neither the length of a run nor what doesn't
+/// touch its numbers counts: workers, and where features are kept.
+pub(crate) fn refuse_other_recipe(
+    directory: &Path,
+    recorded: &Value,
+    found: &Value,
+) -> Result<(), TrainerError> {
+    for (field, found) in found.as_object().into_iter().flatten() {
+        let recorded = recorded.get(field).unwrap_or(&Value::Null);
+        let is_free = match field.as_str() {
+            "epochs" | "workers" => true,
+            "cache" => recorded != "off" && found != "off",
+            _ => false,
+        };
+        if !is_free && !is_same(recorded, found) {
+            return Err(TrainerError::OtherRecipe {
+                path: directory.to_path_buf(),
+                field: field.clone(),
+                recorded: recorded.to_string(),
+                found: found.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Readers of JSON numbers may be off by the last bit.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs().max(b.abs()),
+        _ => a == b,
+    }
+}
+
+fn damaged(directory: &Path, error: &serde_json::Error) -> TrainerError {
+    TrainerError::DamagedFile {
+        path: directory.join("run.json"),
+        reason: error.to_string(),
+    }
 }
 
 impl ClassesRecord {
@@ -117,6 +196,7 @@ impl ClassesRecord {
             format: FORMAT,
             classes,
             preprocessing,
+            temperature: None,
         }
     }
 }

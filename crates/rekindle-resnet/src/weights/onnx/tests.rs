@@ -44,6 +44,8 @@ fn info() -> ModelInfo {
         classes: Some(vec!["ants".into(), "bees \"<&>\"".into(), "蜂".into()]),
         preprocess: Some(Preprocess::IMAGENET),
         provenance: Some(r#"{"source":"x.pth"}"#.into()),
+        temperature: Some(1.25),
+        test_views: Some("flip".into()),
     }
 }
 
@@ -299,6 +301,8 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         assert_eq!(read.classes, info.classes, "{name}");
         assert_eq!(Some(read.preprocess), info.preprocess, "{name}");
         assert_eq!(read.provenance, info.provenance, "{name}");
+        assert_eq!(read.temperature, info.temperature, "{name}");
+        assert_eq!(read.test_views, info.test_views, "{name}");
         assert_eq!(read.model.num_classes(), 3, "{name}");
     }
 }

@@ -1,0 +1,39 @@
+//! A model as a command wants to ask it.
+
+use rekindle::trainer::{Interrupt, Model, TestViews};
+
+use crate::arguments::{Asked, Views, ViewsOrFile};
+use crate::failure::Failure;
+
+impl Asked {
+    /// Sets the views, the calibration and Ctrl-C of `model`.
+    pub fn of(self, model: Model, interrupt: &Interrupt) -> Result<Model, Failure> {
+        let views = match self.views {
+            ViewsOrFile::Plain => TestViews::Plain,
+            ViewsOrFile::Flip => TestViews::Flip,
+            ViewsOrFile::FlipAndScale => TestViews::FlipAndScale,
+            ViewsOrFile::File => model.file_views()?,
+        };
+        if self.calibrated && views != TestViews::Plain {
+            return Err(Failure::Usage(format!(
+                "--calibrated doesn't go with --views {views}: the temperature in the file was fitted on plain views; \
+                 leave one of them out"
+            )));
+        }
+        let model = model.in_views(views).interrupt(interrupt.clone());
+        Ok(match self.calibrated {
+            true => model.calibrated()?,
+            false => model,
+        })
+    }
+}
+
+impl From<Views> for TestViews {
+    fn from(views: Views) -> Self {
+        match views {
+            Views::Plain => TestViews::Plain,
+            Views::Flip => TestViews::Flip,
+            Views::FlipAndScale => TestViews::FlipAndScale,
+        }
+    }
+}
