@@ -258,7 +258,7 @@ impl<'a> FineTune<'a> {
                 Some(RunDirectory::create_about(path, &record, &classes, &data)?)
             }
         };
-        Run::new(self, pretrained, data, writer, begun).to_the_end()
+        Run::new(self, pretrained, data, writer, begun).finish()
     }
 
     /// Takes up a run that was interrupted, or one that is done: both begin again, with the features that a cache in a
@@ -291,7 +291,7 @@ impl<'a> FineTune<'a> {
         self.title = record.title;
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
-        Run::new(self, pretrained, data, Some(writer), begun).to_the_end()
+        Run::new(self, pretrained, data, Some(writer), begun).finish()
     }
 
     /// All choices, for the record.

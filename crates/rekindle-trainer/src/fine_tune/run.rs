@@ -53,7 +53,7 @@ impl<'a, 'b> Run<'a, 'b> {
         }
     }
 
-    pub(super) fn to_the_end(mut self) -> Result<FineTuned, TrainerError> {
+    pub(super) fn finish(mut self) -> Result<FineTuned, TrainerError> {
         match self.adapt() {
             Ok(tuned) => Ok(FineTuned {
                 writer: self.writer,
