@@ -25,13 +25,13 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     let folder = command.folder();
     let runs = command.runs(&folder)?;
-    command.check_places(&folder, &runs)?;
     // All runs of one call share the images, and so their seed.
     let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
         Some(record) => command.recipe.resumed(record)?,
         None => command.recipe.recipe()?,
     };
     let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
+    command.check_places(&folder, &runs)?;
     if let Cache::Disk(kept) = &recipe.cache {
         checks::outside("--cache", kept, &command.data)?;
         checks::folder(kept)?;

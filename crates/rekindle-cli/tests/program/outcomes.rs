@@ -167,17 +167,13 @@ fn an_interrupted_run_ends_with_130_and_goes_on() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--resume goes on"));
     assert!(out.join("report.html").is_file());
 
-    // The record says how many epochs there are to be; so that the test ends, it is made to say fewer.
-    let record = out.join("features/run.json");
-    let text = std::fs::read_to_string(&record).unwrap();
-    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // So that the test ends, there are to be fewer epochs than the record says.
     let done = std::fs::read_to_string(&metrics)
         .unwrap()
         .matches("epoch_ended")
         .count();
-    json["recipe"]["epochs"] = (done + 1).into();
-    std::fs::write(&record, json.to_string()).unwrap();
-    let output = train("4000").args(["--resume", "--json"]).output().unwrap();
+    let all = (done + 1).to_string();
+    let output = train(&all).args(["--resume", "--json"]).output().unwrap();
     assert_eq!(
         output.status.code(),
         Some(0),
