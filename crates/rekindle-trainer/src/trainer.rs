@@ -422,12 +422,12 @@ impl<B: Backbone> Fitted<B> {
     ///
     /// Those of writing.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
-        Ok(fit::write_weights(
+        fit::write_weights(
             path.as_ref(),
             &self.classifier,
             &self.best_weights,
             &self.info,
-        )?)
+        )
     }
 
     /// The run directory, where there is one.

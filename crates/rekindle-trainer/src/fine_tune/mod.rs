@@ -354,12 +354,7 @@ impl FineTuned {
     /// Those of writing.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
         let weights = weights_of(&self.classifier);
-        Ok(fit::write_weights(
-            path.as_ref(),
-            &self.classifier,
-            &weights,
-            &self.info,
-        )?)
+        fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
     }
 
     /// The run directory, where there is one.

@@ -282,11 +282,11 @@ pub(crate) fn write_weights<B: Backbone>(
     classifier: &Classifier<B>,
     weights: &Weights,
     info: &ModelInfo,
-) -> Result<(), rekindle_resnet::Error> {
+) -> Result<(), TrainerError> {
     let plain = checkpoint::plain_names(classifier, weights.clone());
-    write_safetensors(
-        path,
-        named_tensors(plain, TensorOut::f32),
-        &info.to_metadata(),
-    )
+    let tensors = named_tensors(plain, TensorOut::f32);
+    write_safetensors(path, tensors, &info.to_metadata()).map_err(|error| match error {
+        rekindle_resnet::Error::Write { path, source } => TrainerError::io("write", &path, source),
+        error => error.into(),
+    })
 }
