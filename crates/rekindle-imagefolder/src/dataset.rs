@@ -362,7 +362,7 @@ impl ImageDataset {
     ///
     /// # Errors
     ///
-    /// Those of [`decode_file`].
+    /// Those of [`decode_file`](crate::decode_file).
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! What the tests of all crates share.
 //!
 //! [`skip`] records a test that cannot run here, and the test program `skipped`, which `cargo test --workspace` runs
-//! last, prints how many there were and why. [`reference`] opens numbers that other programs computed, kept in
+//! last, prints how many there were and why. [`reference()`] opens numbers that other programs computed, kept in
 //! `tests/reference` with the scripts that made them; [`shared`] finds the optional folder of larger ones beside the
 //! checkout. [`uniform`] and [`parameter`] are the formula that both sides take values from.
 #![allow(clippy::unwrap_used)]
