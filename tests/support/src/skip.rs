@@ -42,7 +42,7 @@ impl Display for Needs {
 pub struct Skip {
     /// The kind of thing that it needs, as [`Needs`] prints it.
     pub needs: String,
-    /// Test program and test.
+    /// Package and test.
     pub test: String,
     /// The reason in words.
     pub reason: String,
@@ -53,9 +53,8 @@ pub struct Skip {
 /// The line also goes to standard error, past libtest's capture. Where the variable `REKINDLE_SKIPPED` names a file,
 /// it is appended there as well.
 pub fn skip(needs: Needs, reason: impl Display) {
-    let program = std::env::current_exe().unwrap();
-    let program = program.file_stem().unwrap_or_default().to_string_lossy();
-    let program = program.rsplit_once('-').map_or(&*program, |(name, _)| name);
+    // Set by `cargo test`; several packages call their test program `it`.
+    let program = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let thread = std::thread::current();
     let test = format!("{program}::{}", thread.name().unwrap_or("?"));
     let reason = reason.to_string().replace(['\t', '\n'], " ");

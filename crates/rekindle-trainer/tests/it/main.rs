@@ -1,0 +1,22 @@
+//! Everything but the report and what needs a process of its own, in one program: each further one would compile Burn into it again.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod advise;
+mod data_parallel;
+mod faults;
+mod grad_cam;
+mod identity;
+mod metrics;
+mod objectives;
+mod plans;
+mod preprocess;
+mod progress;
+mod pytorch_steps;
+#[cfg(feature = "kernels")]
+mod quantized;
+mod run_directory;
+mod runs;
+mod schedule;
+mod training;

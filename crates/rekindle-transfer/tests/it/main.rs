@@ -1,0 +1,11 @@
+//! Losses against PyTorch's numbers, closed forms and limits; training on features that are made up; the contract of
+//! backbones; degenerate data.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod adaptation;
+mod conformance;
+mod degenerate;
+mod limits;
+mod losses;
+mod multi_task;
+mod tuning;
