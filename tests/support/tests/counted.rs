@@ -20,10 +20,10 @@ fn a_skip_is_recorded_with_its_test_and_its_reason() {
     fs::remove_file(&file).unwrap();
     assert!(output.status.success(), "{said}");
     // Libtest keeps what a test prints to itself; this must be seen.
-    assert!(said.contains("skipped: counted::skips_when_asked: there is no such thing"));
+    assert!(said.contains("skipped: test-support::skips_when_asked: there is no such thing"));
     assert_eq!(
         line,
-        "program\tcounted::skips_when_asked\tthere is no such thing\n"
+        "program\ttest-support::skips_when_asked\tthere is no such thing\n"
     );
 }
 
