@@ -16,8 +16,6 @@ pub enum Needs {
     Program,
     /// A driver for a device, such as Vulkan's.
     Driver,
-    /// A cargo feature that is off; `.ci/run` has a step with it on.
-    Feature,
     /// Instructions that this processor lacks.
     Instructions,
     /// A right that this user lacks or, being root, has.
@@ -30,7 +28,6 @@ impl Display for Needs {
             Self::Shared => "shared",
             Self::Program => "program",
             Self::Driver => "driver",
-            Self::Feature => "feature",
             Self::Instructions => "instructions",
             Self::Permission => "permission",
         })

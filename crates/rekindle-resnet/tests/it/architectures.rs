@@ -75,8 +75,11 @@ fn logits_of_all_ten_agree_with_pytorch() {
     let images = crate::common::images([2, 64, 64], &Device::flex());
     for architecture in Architecture::ALL {
         let model = network(&architecture.config());
-        let error =
-            crate::common::relative_error(&logits, architecture.name(), model.forward(images.clone()));
+        let error = crate::common::relative_error(
+            &logits,
+            architecture.name(),
+            model.forward(images.clone()),
+        );
         println!("{architecture}: relative error {error:.1e}");
         assert!(error < WITHIN, "{architecture}: {error:e}");
     }

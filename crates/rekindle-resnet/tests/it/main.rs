@@ -1,17 +1,17 @@
 //! Networks and their files.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/networks.rs"]
-mod networks;
-#[path = "../common/pytorch.rs"]
-mod pytorch;
 mod architectures;
 mod catalogue;
+#[path = "../common/mod.rs"]
+mod common;
 #[cfg(feature = "kernels")]
 mod kernels;
+#[path = "../common/networks.rs"]
+mod networks;
 mod pretrained;
+#[path = "../common/pytorch.rs"]
+mod pytorch;
 #[cfg(feature = "kernels")]
 mod quantized;
 mod weights_formats;

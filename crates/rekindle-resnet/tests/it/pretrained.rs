@@ -46,7 +46,11 @@ fn agrees_with_pytorch(model: &ResNet, reference: &Reference, device: &Device) {
 fn activations_are_pytorchs_on_every_instruction_set() {
     if shared("data/weights/resnet18-standin.pth").is_some() {
         for isa in rekindle_kernels::Isa::available() {
-            test_support::rerun("pretrained::activations_are_pytorchs", "REKINDLE_ISA", &isa.to_string());
+            test_support::rerun(
+                "pretrained::activations_are_pytorchs",
+                "REKINDLE_ISA",
+                &isa.to_string(),
+            );
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::pytorch::{Nesting, Stored, floats, longs, write_legacy, write_zip};
 use burn::prelude::Device;
 use half::{bf16, f16};
-use crate::pytorch::{Nesting, Stored, floats, longs, write_legacy, write_zip};
 use rekindle_resnet::weights::{
     self, CheckOptions, ElementType, Format, ModelInfo, TensorOut, write_burnpack,
     write_safetensors,

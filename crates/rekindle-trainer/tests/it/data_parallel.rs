@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::common::{classifier, data, recipe, weights};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use crate::common::{classifier, data, recipe, weights};
 use rekindle_imagefolder::Loader;
 use rekindle_resnet::ResNet;
 use rekindle_resnet::state_dict::collect;

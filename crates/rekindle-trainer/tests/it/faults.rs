@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use burn::prelude::*;
 use crate::common::{classifier, curve, data, picture, preprocess, recipe, weights};
+use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, OnBadFile};
 use rekindle_resnet::Pretrained;
 use rekindle_trainer::events::EndReason;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use burn::module::Module;
 use crate::common::{classifier, picture, preprocess, recipe, weights};
+use burn::module::Module;
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
 use rekindle_resnet::ResNet;
 use rekindle_resnet::state_dict::{self, HostTensor};
@@ -452,7 +452,10 @@ fn the_list_is_what_other_programs_say_of_the_files() {
     assert_eq!(list.images.len(), 20);
     let memory = DataList::of(&crate::common::data());
     assert_eq!(memory.images[1].path, "#1");
-    assert_eq!(memory.identity(), DataList::of(&crate::common::data()).identity());
+    assert_eq!(
+        memory.identity(),
+        DataList::of(&crate::common::data()).identity()
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Everything but the report and what needs a process of its own, in one program: each further one would compile Burn into it again.
 #![allow(clippy::unwrap_used)]
 
+mod advise;
 #[path = "../common/mod.rs"]
 mod common;
-mod advise;
 mod data_parallel;
 mod faults;
 mod grad_cam;

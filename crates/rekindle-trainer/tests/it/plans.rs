@@ -1,8 +1,8 @@
 //! What a strategy means is what happens: plans that change, fresh weights, and backbones that are no ResNets.
 
+use crate::common::{OddNet, classifier, curve, data, recipe};
 use burn::module::Module;
 use burn::prelude::*;
-use crate::common::{OddNet, classifier, curve, data, recipe};
 use rekindle_imagefolder::Loader;
 use rekindle_resnet::state_dict;
 use rekindle_trainer::feed::{Batch, Feed};

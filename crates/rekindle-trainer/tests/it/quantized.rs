@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use burn::prelude::*;
 use crate::common::{classifier, curve, data, recipe};
+use burn::prelude::*;
 use rekindle_trainer::{Cache, Recipe, Trainer, TrainerError};
 use rekindle_transfer::{Backbone, FrozenPrefix, Strategy, TransferError};
 

@@ -262,7 +262,11 @@ fn a_killed_process_leaves_a_run_that_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "run_directory::the_process_to_kill", "--nocapture"])
+        .args([
+            "--exact",
+            "run_directory::the_process_to_kill",
+            "--nocapture",
+        ])
         .env("REKINDLE_TEST_RUN_TO_KILL", &path)
         .stdout(Stdio::piped())
         .spawn()

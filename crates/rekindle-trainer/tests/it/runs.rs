@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::{
+    classifier, curve, data, dataset, picture, preprocess, recipe, unbroken, weights,
+};
 use burn::prelude::*;
-use crate::common::{classifier, curve, data, dataset, picture, preprocess, recipe, unbroken, weights};
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
 use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Pretrained, state_dict};

@@ -1,8 +1,8 @@
 //! Whole runs on a narrow network and drawn pictures: learning, freezing, keeping activations, stopping and
 //! going on, and what happens when the loss stops being a number.
 
-use burn::prelude::*;
 use crate::common::{classifier, curve, data, preprocess, recipe, unbroken, weights};
+use burn::prelude::*;
 use rekindle_imagefolder::Loader;
 use rekindle_resnet::{Pretrained, state_dict};
 use rekindle_trainer::events::EndReason;

@@ -59,7 +59,11 @@ type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
 
 fn start(seconds_to_save: u32) -> (Child, Lines) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "interrupt::the_process_to_interrupt", "--nocapture"])
+        .args([
+            "--exact",
+            "interrupt::the_process_to_interrupt",
+            "--nocapture",
+        ])
         .env("REKINDLE_TEST_SECONDS_TO_SAVE", seconds_to_save.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use burn::prelude::*;
 use crate::common::{classifier, data, recipe};
+use burn::prelude::*;
 use rekindle_resnet::Pretrained;
 use rekindle_trainer::{Event, Optimizer, Recipe, RunDirectory, Trainer, TrainerError};
 
