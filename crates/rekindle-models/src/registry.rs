@@ -6,6 +6,7 @@ use rekindle_preprocess::{Interpolation, Preprocess};
 use thiserror::Error;
 
 use crate::Options;
+use crate::densenet::*;
 use crate::efficientnet::*;
 use crate::efficientnet_lite::*;
 use crate::mobilenet_v2::*;
@@ -13,6 +14,7 @@ use crate::mobilenet_v3::*;
 use crate::mobilenet_v4::*;
 use crate::regnet::*;
 use crate::resnet::*;
+use crate::shufflenet_v2::*;
 
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +195,7 @@ const fn hf_half(
 }
 
 #[rustfmt::skip]
-static MODELS: [Model; 29] = [
+static MODELS: [Model; 35] = [
     model("torchvision/resnet18", resnet18, &[v1("resnet18-f37072fd.pth", 69.758)]),
     model("torchvision/resnet34", resnet34, &[v1("resnet34-b627a593.pth", 73.314)]),
     model("torchvision/resnet50", resnet50, &[v1("resnet50-0676ba61.pth", 76.13), v2("resnet50-11ad3fa6.pth", 80.858)]),
@@ -218,6 +220,12 @@ static MODELS: [Model; 29] = [
     model("torchvision/regnet_y_1_6gf", regnet_y_1_6gf, &[v1("regnet_y_1_6gf-b11a554e.pth", 77.95), v2("regnet_y_1_6gf-0d7bc02a.pth", 80.876)]),
     model("torchvision/regnet_y_3_2gf", regnet_y_3_2gf, &[v1("regnet_y_3_2gf-b5a9779c.pth", 78.948), v2("regnet_y_3_2gf-9180c971.pth", 81.982)]),
     model("torchvision/regnet_y_8gf", regnet_y_8gf, &[v1("regnet_y_8gf-d0d0e4a8.pth", 80.032), v2("regnet_y_8gf-dc2b1b54.pth", 82.828)]),
+    model("torchvision/densenet121", densenet121, &[v1("densenet121-a639ec97.pth", 74.434)]),
+    model("torchvision/densenet169", densenet169, &[v1("densenet169-b2777c0a.pth", 75.6)]),
+    model("torchvision/densenet201", densenet201, &[v1("densenet201-c1103571.pth", 76.896)]),
+    model("torchvision/densenet161", densenet161, &[v1("densenet161-8d451a50.pth", 77.138)]),
+    model("torchvision/shufflenet_v2_x0_5", shufflenet_v2_x0_5, &[v1("shufflenetv2_x0.5-f707e7126e.pth", 60.552)]),
+    model("torchvision/shufflenet_v2_x1_0", shufflenet_v2_x1_0, &[v1("shufflenetv2_x1-5666bf0f80.pth", 69.362)]),
     model("timm/tf_efficientnet_lite0", tf_efficientnet_lite0, &[hf_half("timm/tf_efficientnet_lite0.in1k", "in1k", 256, 224)]),
     model("timm/tf_efficientnet_lite1", tf_efficientnet_lite1, &[hf_half("timm/tf_efficientnet_lite1.in1k", "in1k", 272, 240)]),
     model("timm/tf_efficientnet_lite2", tf_efficientnet_lite2, &[hf_half("timm/tf_efficientnet_lite2.in1k", "in1k", 292, 260)]),

@@ -2,17 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::tensor::TensorData;
 use burn::tensor::activation::log_softmax;
+use burn::tensor::{DType, TensorData};
 use rekindle_models::{Model, Options};
 use rekindle_nn::Network;
 use rekindle_resnet::state_dict;
-use serde::Deserialize;
-use test_support::{Reference, relative_error, shared};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use test_support::{Reference, images, reference_path, relative_error, shared};
 
 /// Errors may be this many times those of PyTorch's own f32.
 const TIMES: f64 = 5.0;
@@ -23,9 +25,33 @@ const MOST: f64 = 1e-5;
 struct Entry {
     input: usize,
     parameters: usize,
-    state_dict: serde_json::Map<String, serde_json::Value>,
+    #[serde(deserialize_with = "in_order")]
+    state_dict: Vec<(String, Vec<usize>)>,
+    #[serde(default)]
     f32: BTreeMap<String, f64>,
+    #[serde(default)]
     gain: f64,
+}
+
+/// Reads an object's entries in the order of the file.
+fn in_order<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, Vec<usize>)>, D::Error> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(String, Vec<usize>)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("names and shapes")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    from.deserialize_map(Entries)
 }
 
 struct Zoo {
@@ -33,26 +59,39 @@ struct Zoo {
     numbers: Reference,
 }
 
-/// The zoo; none, recorded, where it isn't there.
-fn zoo() -> Option<Zoo> {
-    let json = shared("reference/zoo.json")?;
-    let numbers = Reference::open(&shared("reference/zoo.safetensors")?);
-    let all: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
-    let ours = all
-        .into_iter()
-        .filter(|(name, _)| Model::named(name).is_ok());
-    let entries = ours.map(|(name, entry)| (name, serde_json::from_value(entry).unwrap()));
-    Some(Zoo {
-        entries: entries.collect(),
-        numbers,
-    })
+/// What is kept with the tests, and what is shared, if that is there.
+fn zoos() -> Vec<Zoo> {
+    let kept = Zoo::open(
+        &reference_path("families.json"),
+        &reference_path("families.safetensors"),
+    );
+    let files = [
+        shared("reference/zoo.json"),
+        shared("reference/zoo.safetensors"),
+    ];
+    let [Some(json), Some(numbers)] = files else {
+        return vec![kept];
+    };
+    vec![kept, Zoo::open(&json, &numbers)]
 }
 
 impl Zoo {
+    fn open(json: &Path, numbers: &Path) -> Self {
+        let json = std::fs::read(json).unwrap();
+        let mut entries: BTreeMap<String, Entry> = serde_json::from_slice(&json).unwrap();
+        entries.retain(|name, _| Model::named(name).is_ok_and(|model| model.name == name));
+        let numbers = Reference::open(numbers);
+        Self { entries, numbers }
+    }
+
+    /// Two images.
     fn images(&self, entry: &Entry, device: &Device) -> Tensor<4> {
-        let (shape, values) = self.numbers.values(&format!("input_{}", entry.input));
-        Tensor::from_data(TensorData::new(values, shape), device)
+        let (side, name) = (entry.input, format!("input_{}", entry.input));
+        let values = match self.numbers.names().contains(&name) {
+            true => self.numbers.values(&name).1,
+            false => images(2, side, side),
+        };
+        Tensor::from_data(TensorData::new(values, [2, 3, side, side]), device)
     }
 }
 
@@ -65,32 +104,75 @@ fn uniform(tensor: u64, index: u64) -> f64 {
     (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// A model's network with the zoo's weights.
+/// The zoo's value of a tensor.
+fn values(name: &str, number: u64, shape: &[usize], gain: f64) -> Vec<f64> {
+    let count: usize = shape.iter().product();
+    let scale = (gain / (count / shape[0]) as f64).sqrt();
+    let value = |index: usize| {
+        let s = uniform(number, index as u64);
+        match name {
+            name if name.ends_with("running_var") => 1.0 + 0.5 * s * s,
+            name if name.ends_with("running_mean") => 0.1 * s,
+            name if shape.len() == 1 && name.ends_with("bias") => 0.1 * s,
+            _ if shape.len() == 1 => 1.0 + 0.1 * s,
+            _ => s * scale,
+        }
+    };
+    (0..count).map(value).collect()
+}
+
+/// Number in the state dict, counters of batches counted, and shape of every tensor.
+fn numbered(network: &Network) -> BTreeMap<String, (u64, Vec<usize>)> {
+    let entries = network.graph().state_dict().into_iter().enumerate();
+    entries
+        .map(|(number, (name, shape))| (name, (number as u64, shape)))
+        .collect()
+}
+
+/// A model's network with the zoo's weights, through the state dict.
 fn filled(name: &str, gain: f64, device: &Device) -> Network {
     let model = Model::named(name).unwrap();
     let graph = (model.describe)(&Options::default()).unwrap();
-    let entries = graph.state_dict().into_iter().enumerate();
-    let numbers: BTreeMap<String, (u64, Vec<usize>)> = entries
-        .map(|(number, (name, shape))| (name, (number as u64, shape)))
-        .collect();
     let network = Network::new(graph, 0, device);
+    let tensors = numbered(&network);
     state_dict::assign(network, |name| {
-        let (number, shape) = &numbers[name];
-        let count: usize = shape.iter().product();
-        let scale = (gain / (count / shape[0]) as f64).sqrt();
-        let value = |index: usize| {
-            let s = uniform(*number, index as u64);
-            let value = match name {
-                name if name.ends_with("running_var") => 1.0 + 0.5 * s * s,
-                name if name.ends_with("running_mean") => 0.1 * s,
-                name if shape.len() == 1 && name.ends_with("bias") => 0.1 * s,
-                _ if shape.len() == 1 => 1.0 + 0.1 * s,
-                _ => s * scale,
-            };
-            value as f32
-        };
-        Some((0..count).map(value).collect())
+        let (number, shape) = &tensors[name];
+        let values = values(name, *number, shape, gain);
+        Some(values.into_iter().map(|value| value as f32).collect())
     })
+}
+
+/// Puts the zoo's weights in place in double precision.
+struct InF64<'a> {
+    path: Vec<String>,
+    tensors: &'a BTreeMap<String, (u64, Vec<usize>)>,
+    gain: f64,
+}
+
+impl ModuleMapper for InF64<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let (number, shape) = &self.tensors[&name];
+        let data = TensorData::new(values(&name, *number, shape, self.gain), shape.clone());
+        let device = param.lazy_device();
+        let tensor = Tensor::<D>::from_data(data, (&device, DType::F64));
+        // A linear layer's weight is `[in, out]` here.
+        let tensor = if D == 2 {
+            tensor.swap_dims(0, 1)
+        } else {
+            tensor
+        };
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
 }
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -99,19 +181,13 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 #[test]
 fn names_shapes_and_order_are_the_published_ones() {
-    let Some(zoo) = zoo() else { return };
-    assert_eq!(zoo.entries.len(), 19, "models of the zoo that are ours");
-    for (name, entry) in &zoo.entries {
+    let zoos = zoos();
+    let counts: Vec<usize> = zoos.iter().map(|zoo| zoo.entries.len()).collect();
+    assert!([2, 19].starts_with(&counts), "{counts:?} models");
+    for (name, entry) in zoos.iter().flat_map(|zoo| &zoo.entries) {
         let model = Model::named(name).unwrap();
         let graph = (model.describe)(&Options::default()).unwrap();
-        let expected: Vec<(String, Vec<usize>)> = entry
-            .state_dict
-            .iter()
-            .map(|(name, shape)| (name.clone(), serde_json::from_value(shape.clone()).unwrap()))
-            .collect();
-        let found: BTreeMap<_, _> = graph.state_dict().into_iter().collect();
-        let sorted: BTreeMap<_, _> = expected.into_iter().collect();
-        assert_eq!(found, sorted, "{name}");
+        assert_eq!(graph.state_dict(), entry.state_dict, "{name}");
         assert_eq!(graph.num_params(), entry.parameters, "{name}");
         let paths = state_dict::shapes(&Network::new(graph.clone(), 0, &Device::flex()));
         let tensors = graph.tensors().iter();
@@ -122,10 +198,12 @@ fn names_shapes_and_order_are_the_published_ones() {
 
 #[test]
 fn logits_and_features_agree() {
-    let Some(zoo) = zoo() else { return };
-    let device = Device::flex();
+    let (zoos, device) = (zoos(), Device::flex());
     let mut failed = Vec::new();
-    for (name, entry) in &zoo.entries {
+    let all = zoos
+        .iter()
+        .flat_map(|zoo| zoo.entries.iter().map(move |entry| (zoo, entry)));
+    for (zoo, (name, entry)) in all {
         let begun = Instant::now();
         let network = filled(name, entry.gain, &device);
         let maps = network.forward_features(zoo.images(entry, &device));
@@ -206,33 +284,51 @@ impl ModuleVisitor for Norms<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.gradients) {
-            let values: Vec<f32> = floats(gradient);
-            let square: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+            let square: f64 = gradient.into_data().iter::<f64>().map(|v| v * v).sum();
             self.found.insert(self.path.join("."), square.sqrt());
         }
     }
 }
 
-#[test]
-fn a_batch_in_training_agrees() {
-    let Some(zoo) = zoo() else { return };
-    let device = Device::flex().autodiff();
-    let mut failed = Vec::new();
-    let trained = zoo
-        .entries
-        .iter()
-        .filter(|(_, entry)| entry.f32.contains_key("loss"));
-    for (name, entry) in trained {
-        let begun = Instant::now();
-        let network = filled(name, entry.gain, &device).map(&mut NoDrop(Vec::new()));
-        let logits = network.forward(zoo.images(entry, &device));
-        let likelihood = log_softmax(logits, 1);
+/// Errors of one batch in training.
+#[derive(Debug)]
+struct Off {
+    loss: f64,
+    gradient_median: f64,
+    gradient_worst: f64,
+    running: f64,
+}
+
+impl Off {
+    fn is_within(&self, [loss, median, worst, running]: [f64; 4]) -> bool {
+        self.loss <= loss
+            && self.gradient_median <= median
+            && self.gradient_worst <= worst
+            && self.running <= running
+    }
+}
+
+/// Limits of median and worst gradient norm and of running statistics where rounding in f32 is larger than in the run
+/// that `zoo.json` tells of. Which side of a kink a number falls on changes all gradients before it by a jump, and is
+/// decided by the last bit; PyTorch itself is off by 9.4e-6 (median, EfficientNet-B0), 1.1e-5 (running, Lite0) and
+/// 2.0e-5 (running, RegNet) with two threads. In double precision all of them agree to a millionth.
+const ROUNDING: [(&str, f64, f64, f64); 3] = [
+    ("timm/tf_efficientnet_lite0", 2e-3, 2e-2, 5e-5),
+    ("torchvision/efficientnet_b0", 5e-5, 2.6e-3, 1e-5),
+    ("torchvision/regnet_y_400mf", 6.5e-5, 4e-2, 1e-4),
+];
+
+impl Zoo {
+    /// Runs a batch forward and backward and compares.
+    fn train(&self, name: &str, network: Network, images: Tensor<4>) -> Off {
+        let network = network.map(&mut NoDrop(Vec::new()));
+        let likelihood = log_softmax(network.forward(images), 1);
         let [one, two] = [0, 1].map(|i| likelihood.clone().slice([i..i + 1, i..i + 1]).sum());
         let loss = (one + two).div_scalar(-2.0);
         let gradients = loss.clone().backward();
-        let loss = f64::from(loss.into_scalar::<f32>());
-        let (_, expected) = zoo.numbers.values(&format!("{name}.train.loss"));
-        let loss = (loss - f64::from(expected[0])).abs() / f64::from(expected[0]).abs();
+        let loss = loss.into_data().iter::<f64>().next().unwrap();
+        let expected = self.numbers.values(&format!("{name}.train.loss")).1[0];
+        let loss = (loss - f64::from(expected)).abs() / f64::from(expected).abs();
 
         let mut norms = Norms {
             path: Vec::new(),
@@ -241,10 +337,10 @@ fn a_batch_in_training_agrees() {
         };
         network.visit(&mut norms);
         let prefix = format!("{name}.train.grad_norm.");
-        let names = zoo.numbers.names_behind(&prefix);
+        let names = self.numbers.names_behind(&prefix);
         assert_eq!(names.len(), norms.found.len(), "{name}: gradients");
         let expected = |parameter: &String| {
-            f64::from(zoo.numbers.values(&format!("{prefix}{parameter}")).1[0])
+            f64::from(self.numbers.values(&format!("{prefix}{parameter}")).1[0])
         };
         let top = names.iter().map(expected).fold(0.0, f64::max);
         let mut off: Vec<f64> = names
@@ -252,31 +348,63 @@ fn a_batch_in_training_agrees() {
             .map(|name| (norms.found[name] - expected(name)).abs() / (expected(name) + 1e-3 * top))
             .collect();
         off.sort_by(f64::total_cmp);
-        let (median, worst) = (off[off.len() / 2], off[off.len() - 1]);
 
         let state = state_dict::collect(&network);
         let prefix = format!("{name}.train.running.");
-        let statistics = zoo.numbers.names_behind(&prefix);
+        let statistics = self.numbers.names_behind(&prefix);
+        assert!(!statistics.is_empty());
         let running = statistics.iter().map(|tensor| {
-            let (_, expected) = zoo.numbers.values(&format!("{prefix}{tensor}"));
+            let (_, expected) = self.numbers.values(&format!("{prefix}{tensor}"));
             relative_error(&state[tensor].values[..expected.len()], &expected)
         });
-        let running = running.fold(0.0, f64::max);
-        assert!(!statistics.is_empty());
+        Off {
+            loss,
+            gradient_median: off[off.len() / 2],
+            gradient_worst: off[off.len() - 1],
+            running: running.fold(0.0, f64::max),
+        }
+    }
+}
 
-        let limits = ["loss", "gradient_median", "gradient_worst"].map(|k| TIMES * entry.f32[k]);
-        let [l, m, w] = limits;
+#[test]
+fn a_batch_in_training_agrees() {
+    let (zoos, device) = (zoos(), Device::flex().autodiff());
+    let mut failed = Vec::new();
+    let all = zoos
+        .iter()
+        .flat_map(|zoo| zoo.entries.iter().map(move |entry| (zoo, entry)));
+    let trained = all.filter(|(_, (_, entry))| entry.f32.contains_key("loss"));
+    for (zoo, (name, entry)) in trained {
+        let begun = Instant::now();
+        let network = filled(name, entry.gain, &device);
+        let off = zoo.train(name, network, zoo.images(entry, &device));
+        let [loss, median, worst] =
+            ["loss", "gradient_median", "gradient_worst"].map(|k| TIMES * entry.f32[k]);
+        let limit = ROUNDING.iter().find(|(of, ..)| of == name);
+        let limit = limit.map_or(
+            [loss, median, worst, 1e-5],
+            |(_, median, worst, running)| [loss, *median, *worst, *running],
+        );
+        println!("{name}: {off:?} of {limit:?}");
+        if !off.is_within(limit) {
+            failed.push(format!("{name}: {off:?} of {limit:?}"));
+        }
+        // The same in double precision, where nothing is left to rounding.
+        let network = filled(name, entry.gain, &device);
+        let tensors = numbered(&network);
+        let network = network.map(&mut InF64 {
+            path: Vec::new(),
+            tensors: &tensors,
+            gain: entry.gain,
+        });
+        let images = zoo.images(entry, &device).cast(DType::F64);
+        let exact = zoo.train(name, network, images);
         println!(
-            "{name}: loss {loss:.1e} of {l:.1e}, gradients {median:.1e} of {m:.1e} and {worst:.1e} of {w:.1e}, \
-             running statistics {running:.1e}; {:.1} s",
+            "{name} in f64: {exact:?}; {:.1} s",
             begun.elapsed().as_secs_f64()
         );
-        let is_off = [loss, median, worst]
-            .iter()
-            .zip(limits)
-            .any(|(f, limit)| *f > limit);
-        if is_off || running > 1e-5 {
-            failed.push(name.clone());
+        if !exact.is_within([1e-6; 4]) {
+            failed.push(format!("{name} in f64: {exact:?}"));
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
