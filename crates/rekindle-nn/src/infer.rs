@@ -151,6 +151,12 @@ fn slide(
     stride: [usize; 2],
     padding: [[usize; 2]; 2],
 ) -> Result<[usize; 2], GraphError> {
+    if stride.contains(&0) || window.contains(&0) {
+        return Err(GraphError::Zero {
+            node: node.name.clone(),
+            what: "its window or stride",
+        });
+    }
     let mut result = [0; 2];
     for axis in 0..2 {
         let padded = size[axis] + padding[axis][0] + padding[axis][1];

@@ -48,3 +48,8 @@ pub use network::Network;
 pub use op::{Activation, BatchNorm, Conv2d, Linear, Op, Padding, Pool2d};
 pub use shape::Shape;
 pub use spec::Conv;
+
+/// Compiles the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

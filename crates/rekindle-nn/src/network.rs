@@ -240,7 +240,7 @@ impl ModuleDisplayDefault for Network {
             .collect();
         content
             .set_top_level_type("Network")
-            .add_formatted(&self.graph.name())
+            .add_debug_attribute("name", &self.graph.name())
             .add_debug_attribute("stages", &stages)
             .add_debug_attribute("features", &self.num_features())
             .add_debug_attribute("classes", &self.num_classes())
