@@ -8,7 +8,7 @@ use std::process::Command;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::{Model, Options};
-use rekindle_nn::{Graph, Network};
+use rekindle_nn::{Activation, Builder, Conv, Graph, Network};
 use rekindle_resnet::state_dict;
 use test_support::{Needs, images, skip, uniform};
 
@@ -56,15 +56,43 @@ fn onnxruntime_gives_the_same_logits() {
     }
     for name in FAMILIES {
         for classes in [7, 0] {
-            compare(&python, name, classes);
+            let model = Model::named(name).unwrap();
+            let graph = (model.describe)(&Options::with_classes(classes)).unwrap();
+            compare(&python, graph);
         }
     }
+    compare(&python, activations());
 }
 
-fn compare(python: &str, name: &str, classes: usize) {
+/// Every activation on feature maps, and on rows.
+fn activations() -> Graph {
+    let all = [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Silu,
+        Activation::HardSwish,
+        Activation::HardSigmoid,
+        Activation::Sigmoid,
+        Activation::Gelu,
+    ];
+    let mut b = Builder::new("activations", 3);
+    let x = b.images();
+    let x = b.stage("all", |b| {
+        let x = b.conv2d("conv", x, Conv::new(4, 3).dilation(2).bias());
+        let parts = all.map(|activation| b.activation(x, activation));
+        b.concat(&parts)
+    });
+    let x = b.global_pool(x);
+    let x = all.iter().fold(x, |x, activation| {
+        let y = b.activation(x, *activation);
+        b.add(x, y)
+    });
+    b.finish("fc", x, 3).unwrap()
+}
+
+fn compare(python: &str, graph: Graph) {
     let device = Device::flex();
-    let model = Model::named(name).unwrap();
-    let graph = (model.describe)(&Options::with_classes(classes)).unwrap();
+    let (name, classes) = (graph.name().to_string(), graph.head().classes);
     let network = filled(graph);
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);

@@ -104,9 +104,14 @@ impl Builder {
         Value::IMAGES
     }
 
-    /// Returns the number of channels of a value.
+    /// Returns the number of channels of a value; 0 for one that isn't of this network.
     pub fn channels(&self, x: Value) -> usize {
-        self.shapes[x.index()].channels()
+        self.shape(x).channels()
+    }
+
+    fn shape(&self, x: Value) -> Shape {
+        let shape = self.shapes.get(x.index()).copied();
+        shape.unwrap_or(Shape::Rows { channels: 0 })
     }
 
     /// Puts `name` and a dot in front of all names inside.
@@ -308,11 +313,11 @@ impl Builder {
             classes: 0,
             nodes: self.nodes.len()..self.nodes.len(),
         };
-        if !matches!(self.shapes[x.index()], Shape::Rows { .. }) {
+        if !matches!(self.shape(x), Shape::Rows { .. }) || features == 0 {
             let mistake = GraphError::Input {
                 node: head.name.clone(),
                 expected: "rows".into(),
-                found: self.shapes[x.index()],
+                found: self.shape(x),
             };
             self.mistaken(x, mistake);
         }
@@ -370,7 +375,11 @@ impl Builder {
             inputs,
             tensors: (first..first + tensors.len()).collect(),
         };
-        let shapes: Vec<Shape> = node.inputs.iter().map(|v| self.shapes[v.index()]).collect();
+        if node.inputs.iter().any(|v| v.index() >= self.shapes.len()) {
+            let what = "value that a node takes";
+            return self.mistaken(Value::IMAGES, GraphError::Missing { what });
+        }
+        let shapes: Vec<Shape> = node.inputs.iter().map(|v| self.shape(*v)).collect();
         let shape = match infer(&node, &shapes) {
             Ok(shape) => shape,
             Err(mistake) => {

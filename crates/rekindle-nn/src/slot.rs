@@ -123,36 +123,38 @@ impl Slot {
             Self::Statistic(state) => state.value().device(),
         }
     }
+}
 
-    pub fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+impl Module for Slot {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
         each!(self, inside, inside.visit(visitor));
     }
 
-    pub fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
         each!(self, inside => Self, Module::map(inside, mapper))
     }
 
-    pub fn to_device(self, device: &Device) -> Self {
+    fn to_device(self, device: &Device) -> Self {
         each!(self, inside => Self, inside.to_device(device))
     }
 
-    pub fn fork(self, device: &Device) -> Self {
+    fn fork(self, device: &Device) -> Self {
         each!(self, inside => Self, inside.fork(device))
     }
 
-    pub fn valid(&self) -> Self {
+    fn valid(&self) -> Self {
         each!(self, inside => Self, inside.valid())
     }
 
-    pub fn train(self) -> Self {
+    fn train(self) -> Self {
         each!(self, inside => Self, inside.train())
     }
 
-    pub fn materialize(self) -> Self {
+    fn materialize(self) -> Self {
         each!(self, inside => Self, inside.materialize())
     }
 
-    pub fn collect_devices(&self, devices: Devices) -> Devices {
+    fn collect_devices(&self, devices: Devices) -> Devices {
         each!(self, inside, inside.collect_devices(devices))
     }
 }

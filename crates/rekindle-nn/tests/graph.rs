@@ -69,7 +69,7 @@ fn stages_blocks_pooling_and_head_follow_each_other() {
         ("stem", 0..4)
     );
     assert_eq!(layer.segment.input, stem.segment.output);
-    assert_eq!(layer.blocks, [layer.segment.clone()]);
+    assert_eq!(layer.blocks, std::slice::from_ref(&layer.segment));
     assert_eq!(graph.pooling(), 10..14);
     assert_eq!(graph.head().nodes, 14..16);
     assert!(matches!(graph.nodes()[14].op, Op::Dropout { .. }));
@@ -161,6 +161,15 @@ fn the_first_mistake_is_the_error() {
     assert!(matches!(slice, GraphError::Input { .. }), "{slice}");
     let shuffle = stage(|b, x| b.channel_shuffle(x, 2)).unwrap_err();
     assert!(matches!(shuffle, GraphError::Input { .. }), "{shuffle}");
+    let foreign = stage(|b, x| b.add(x, Value::of_node(9))).unwrap_err();
+    assert_eq!(
+        foreign,
+        GraphError::Missing {
+            what: "value that a node takes"
+        }
+    );
+    let foreign = stage(|b, _| b.conv2d("a", Value::of_node(9), Conv::depthwise(3))).unwrap_err();
+    assert!(matches!(foreign, GraphError::Zero { .. }), "{foreign}");
     let twice = stage(|b, x| {
         let x = b.batch_norm("a", x);
         b.batch_norm("a", x)
