@@ -1,21 +1,17 @@
 //! What a family's file is written with.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Range;
 
 use crate::GraphError;
-use crate::graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value, cut};
+use crate::cuts::{Marked, check_names, cut_stages};
+use crate::graph::{Graph, Head, Node, TensorKind, TensorSpec, Value, cut};
 use crate::head::{Part, linear_tensors};
 use crate::infer::infer;
 use crate::init::{ConvInit, Init, LinearInit};
 use crate::op::{Activation, BatchNorm, Linear, Op, Pool2d};
 use crate::shape::Shape;
 use crate::spec::Conv;
-
-/// The most parameter tensors that a block may have: its backward pass is one operation of Burn's graph, whose number
-/// of parents is part of a type.
-pub const MOST_BLOCK_TENSORS: usize = 16;
 
 /// Writes a network down, operation by operation.
 ///
@@ -45,7 +41,7 @@ pub struct Builder {
     nodes: Vec<Node>,
     shapes: Vec<Shape>,
     tensors: Vec<TensorSpec>,
-    stages: Vec<(String, Range<usize>, Vec<Range<usize>>)>,
+    stages: Vec<Marked>,
     blocks: Vec<Range<usize>>,
     conv_init: ConvInit,
     linear_init: LinearInit,
@@ -128,13 +124,16 @@ impl Builder {
         self.blocks.clear();
         let x = inside(self);
         let blocks = std::mem::take(&mut self.blocks);
-        self.stages
-            .push((name.to_string(), start..self.nodes.len(), blocks));
+        self.stages.push(Marked {
+            name: name.to_string(),
+            nodes: start..self.nodes.len(),
+            blocks,
+        });
         x
     }
 
     /// Marks what is written inside as a block: one value enters, one leaves, and it has at most
-    /// [`MOST_BLOCK_TENSORS`] parameters.
+    /// [`MOST_BLOCK_TENSORS`](crate::MOST_BLOCK_TENSORS) parameters.
     pub fn block(&mut self, inside: impl FnOnce(&mut Self) -> Value) -> Value {
         let start = self.nodes.len();
         let x = inside(self);
@@ -324,14 +323,8 @@ impl Builder {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        let mut names = BTreeSet::new();
-        for tensor in &self.tensors {
-            if !names.insert(tensor.name.as_str()) {
-                let name = tensor.name.clone();
-                return Err(GraphError::DuplicateName { name });
-            }
-        }
-        let stages = stages(&self.nodes, &self.tensors, self.stages)?;
+        check_names(&self.tensors)?;
+        let stages = cut_stages(&self.nodes, &self.tensors, self.stages)?;
         let last = stages.last().map_or(0, |stage| stage.segment.nodes.end);
         let pooling = cut(&self.nodes, last..self.nodes.len(), "pooling")?;
         if pooling.output != x {
@@ -404,54 +397,5 @@ impl Builder {
     fn mistaken(&mut self, x: Value, mistake: GraphError) -> Value {
         self.mistake.get_or_insert(mistake);
         x
-    }
-}
-
-fn stages(
-    nodes: &[Node],
-    tensors: &[TensorSpec],
-    marked: Vec<(String, Range<usize>, Vec<Range<usize>>)>,
-) -> Result<Vec<Stage>, GraphError> {
-    let mut stages: Vec<Stage> = Vec::with_capacity(marked.len());
-    for (name, range, blocks) in marked {
-        let segment = cut(nodes, range, &format!("stage {name}"))?;
-        let before = stages.last().map(|stage| &stage.segment);
-        let expected = before.map_or(0, |before| before.nodes.end);
-        if segment.nodes.start != expected {
-            return Err(GraphError::Cut {
-                what: format!("stage {name}"),
-                reason: "it does not begin where the stage before it ends".into(),
-            });
-        }
-        let blocks = blocks.into_iter().map(|range| block(nodes, tensors, range));
-        stages.push(Stage {
-            name,
-            segment,
-            blocks: blocks.collect::<Result<_, _>>()?,
-        });
-    }
-    match stages.is_empty() {
-        true => Err(GraphError::Missing { what: "stages" }),
-        false => Ok(stages),
-    }
-}
-
-fn block(
-    nodes: &[Node],
-    tensors: &[TensorSpec],
-    range: Range<usize>,
-) -> Result<Segment, GraphError> {
-    let first = nodes.get(range.start).map_or("?", |node| &node.name);
-    let name = format!("block at {first}");
-    let segment = cut(nodes, range.clone(), &name)?;
-    let inside = nodes[range].iter().flat_map(|node| &node.tensors);
-    let found = inside.filter(|t| !tensors[**t].kind.is_statistic()).count();
-    match found > MOST_BLOCK_TENSORS {
-        true => Err(GraphError::TooManyTensors {
-            block: first.to_string(),
-            found,
-            most: MOST_BLOCK_TENSORS,
-        }),
-        false => Ok(segment),
     }
 }

@@ -28,6 +28,7 @@
 
 mod builder;
 mod burn;
+mod cuts;
 mod error;
 mod graph;
 mod head;
@@ -40,7 +41,8 @@ mod shape;
 mod slot;
 mod spec;
 
-pub use builder::{Builder, MOST_BLOCK_TENSORS};
+pub use builder::Builder;
+pub use cuts::MOST_BLOCK_TENSORS;
 pub use error::GraphError;
 pub use graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};
 pub use init::{ConvInit, Init, LinearInit};

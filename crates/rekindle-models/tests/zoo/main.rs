@@ -1,179 +1,28 @@
-//! Every model against the numbers of `../shared/reference/zoo.json` and `zoo.safetensors`, which PyTorch gave.
+//! Every model against the numbers of `../shared/reference` and `tests/reference`, which PyTorch gave.
 #![allow(clippy::unwrap_used)]
 
+mod formula;
+mod kept;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
+use burn::tensor::DType;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{DType, TensorData};
 use rekindle_models::{Model, Options};
 use rekindle_nn::Network;
 use rekindle_resnet::state_dict;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use test_support::{Reference, images, reference_path, relative_error, shared};
+use test_support::relative_error;
+
+use self::formula::{InF64, filled, numbered};
+use self::kept::{Zoo, zoos};
 
 /// Errors may be this many times those of PyTorch's own f32.
 const TIMES: f64 = 5.0;
 /// Logits and features may never be farther off.
 const MOST: f64 = 1e-5;
-
-#[derive(Deserialize)]
-struct Entry {
-    input: usize,
-    parameters: usize,
-    #[serde(deserialize_with = "in_order")]
-    state_dict: Vec<(String, Vec<usize>)>,
-    #[serde(default)]
-    f32: BTreeMap<String, f64>,
-    #[serde(default)]
-    gain: f64,
-}
-
-/// Reads an object's entries in the order of the file.
-fn in_order<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, Vec<usize>)>, D::Error> {
-    struct Entries;
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Vec<(String, Vec<usize>)>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("names and shapes")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = map.next_entry()? {
-                entries.push(entry);
-            }
-            Ok(entries)
-        }
-    }
-    from.deserialize_map(Entries)
-}
-
-struct Zoo {
-    entries: BTreeMap<String, Entry>,
-    numbers: Reference,
-}
-
-/// What is kept with the tests, and what is shared, if that is there.
-fn zoos() -> Vec<Zoo> {
-    let kept = Zoo::open(
-        &reference_path("families.json"),
-        &reference_path("families.safetensors"),
-    );
-    let files = [
-        shared("reference/zoo.json"),
-        shared("reference/zoo.safetensors"),
-    ];
-    let [Some(json), Some(numbers)] = files else {
-        return vec![kept];
-    };
-    vec![kept, Zoo::open(&json, &numbers)]
-}
-
-impl Zoo {
-    fn open(json: &Path, numbers: &Path) -> Self {
-        let json = std::fs::read(json).unwrap();
-        let mut entries: BTreeMap<String, Entry> = serde_json::from_slice(&json).unwrap();
-        entries.retain(|name, _| Model::named(name).is_ok_and(|model| model.name == name));
-        let numbers = Reference::open(numbers);
-        Self { entries, numbers }
-    }
-
-    /// Two images.
-    fn images(&self, entry: &Entry, device: &Device) -> Tensor<4> {
-        let (side, name) = (entry.input, format!("input_{}", entry.input));
-        let values = match self.numbers.names().contains(&name) {
-            true => self.numbers.values(&name).1,
-            false => images(2, side, side),
-        };
-        Tensor::from_data(TensorData::new(values, [2, 3, side, side]), device)
-    }
-}
-
-/// Value number `index` of tensor number `tensor`, uniform in [-1, 1): the zoo's formula.
-fn uniform(tensor: u64, index: u64) -> f64 {
-    let mut z = ((tensor << 32).wrapping_add(index + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-}
-
-/// The zoo's value of a tensor.
-fn values(name: &str, number: u64, shape: &[usize], gain: f64) -> Vec<f64> {
-    let count: usize = shape.iter().product();
-    let scale = (gain / (count / shape[0]) as f64).sqrt();
-    let value = |index: usize| {
-        let s = uniform(number, index as u64);
-        match name {
-            name if name.ends_with("running_var") => 1.0 + 0.5 * s * s,
-            name if name.ends_with("running_mean") => 0.1 * s,
-            name if shape.len() == 1 && name.ends_with("bias") => 0.1 * s,
-            _ if shape.len() == 1 => 1.0 + 0.1 * s,
-            _ => s * scale,
-        }
-    };
-    (0..count).map(value).collect()
-}
-
-/// Number in the state dict, counters of batches counted, and shape of every tensor.
-fn numbered(network: &Network) -> BTreeMap<String, (u64, Vec<usize>)> {
-    let entries = network.graph().state_dict().into_iter().enumerate();
-    entries
-        .map(|(number, (name, shape))| (name, (number as u64, shape)))
-        .collect()
-}
-
-/// A model's network with the zoo's weights, through the state dict.
-fn filled(name: &str, gain: f64, device: &Device) -> Network {
-    let model = Model::named(name).unwrap();
-    let graph = (model.describe)(&Options::default()).unwrap();
-    let network = Network::new(graph, 0, device);
-    let tensors = numbered(&network);
-    state_dict::assign(network, |name| {
-        let (number, shape) = &tensors[name];
-        let values = values(name, *number, shape, gain);
-        Some(values.into_iter().map(|value| value as f32).collect())
-    })
-}
-
-/// Puts the zoo's weights in place in double precision.
-struct InF64<'a> {
-    path: Vec<String>,
-    tensors: &'a BTreeMap<String, (u64, Vec<usize>)>,
-    gain: f64,
-}
-
-impl ModuleMapper for InF64<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
-        let (number, shape) = &self.tensors[&name];
-        let data = TensorData::new(values(&name, *number, shape, self.gain), shape.clone());
-        let device = param.lazy_device();
-        let tensor = Tensor::<D>::from_data(data, (&device, DType::F64));
-        // A linear layer's weight is `[in, out]` here.
-        let tensor = if D == 2 {
-            tensor.swap_dims(0, 1)
-        } else {
-            tensor
-        };
-        let id = param.id;
-        param.transform_for_load(tensor, id)
-    }
-}
 
 fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter().collect()
