@@ -226,3 +226,15 @@ fn it_says_what_it_is() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn moved_and_forked_networks_compute_the_same() {
+    let device = Device::flex();
+    let (net, x) = (network(3, &device), images(&device));
+    let expected = floats(net.forward(x.clone()));
+    let moved = net.clone().to_device(&device);
+    assert_eq!(floats(moved.forward(x.clone())), expected);
+    let forked = net.clone().train().fork(&device);
+    assert_eq!(floats(forked.valid().forward(x)), expected);
+    assert_eq!(forked.devices(), [device]);
+}

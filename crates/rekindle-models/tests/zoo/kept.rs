@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::Model;
+use rekindle_resnet::Interpolation;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use test_support::{Reference, images, reference_path, shared};
@@ -21,6 +22,24 @@ pub struct Entry {
     pub f32: BTreeMap<String, f64>,
     #[serde(default)]
     pub gain: f64,
+    #[serde(default)]
+    pub weights: BTreeMap<String, Facts>,
+}
+
+/// What is published about a set of weights, by torchvision or by timm.
+#[derive(Deserialize)]
+pub struct Facts {
+    pub file: Option<String>,
+    pub hf_hub: Option<String>,
+    pub num_classes: Option<usize>,
+    pub top1: Option<f32>,
+    pub resize: Option<usize>,
+    pub crop: Option<usize>,
+    pub input: Option<usize>,
+    pub crop_pct: Option<f64>,
+    pub interpolation: Interpolation,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
 }
 
 /// Reads an object's entries in the order of the file.

@@ -11,9 +11,9 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
 use burn::tensor::activation::log_softmax;
-use rekindle_models::{Model, Options};
+use rekindle_models::{Model, Options, Source};
 use rekindle_nn::Network;
-use rekindle_resnet::state_dict;
+use rekindle_resnet::{Preprocess, state_dict};
 use test_support::relative_error;
 
 use self::formula::{InF64, filled, numbered};
@@ -42,6 +42,60 @@ fn names_shapes_and_order_are_the_published_ones() {
         let tensors = graph.tensors().iter();
         let tensors: Vec<_> = tensors.map(|t| (t.name.clone(), t.shape.clone())).collect();
         assert_eq!(paths, tensors, "{name}: paths of the module");
+    }
+}
+
+#[test]
+fn published_weights_are_known_with_their_preprocessing() {
+    for (name, entry) in zoos().iter().flat_map(|zoo| &zoo.entries) {
+        let model = Model::named(name).unwrap();
+        let facts = entry.weights.iter().filter(|(weights, facts)| {
+            // The registry has weights for ImageNet's 1000 classes.
+            *weights != "DEFAULT" && facts.num_classes.is_none_or(|classes| classes == 1000)
+        });
+        let mut count = 0;
+        for (weights, facts) in facts {
+            let known = model.weights(weights);
+            let known = known.unwrap_or_else(|| panic!("{name} has no {weights}"));
+            let source = match known.source {
+                Source::Torchvision { file } => (Some(file), None),
+                Source::HuggingFace { repository } => (None, Some(repository)),
+            };
+            assert_eq!(
+                source,
+                (facts.file.as_deref(), facts.hf_hub.as_deref()),
+                "{name}"
+            );
+            let crop = facts.crop.or(facts.input).unwrap();
+            let share = facts
+                .crop_pct
+                .map(|share| (crop as f64 / share).floor() as usize);
+            let expected = Preprocess {
+                resize: facts.resize.or(share).unwrap(),
+                crop,
+                mean: facts.mean,
+                std: facts.std,
+                interpolation: facts.interpolation,
+            };
+            assert_eq!(known.preprocess, expected, "{name} {weights}");
+            assert_eq!(
+                (known.top1, known.classes),
+                (facts.top1, 1000),
+                "{name} {weights}"
+            );
+            count += 1;
+        }
+        if count > 0 {
+            assert_eq!(count, model.weights.len(), "{name}");
+        }
+        if let Some(default) = entry.weights.get("DEFAULT") {
+            let best = default.file.as_deref().unwrap();
+            let found = model.weights("DEFAULT").unwrap().source;
+            assert!(
+                matches!(found, Source::Torchvision { file } if file == best),
+                "{name}"
+            );
+        }
     }
 }
 
