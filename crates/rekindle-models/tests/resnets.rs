@@ -214,3 +214,32 @@ fn names_that_no_model_has_are_errors_with_the_nearest() {
     assert_eq!(resnet50.weights("DEFAULT").unwrap().name, "IMAGENET1K_V2");
     assert!(resnet50.weights("IMAGENET1K_V3").is_none());
 }
+
+/// An optimiser's state finds its parameters whichever of the two gave them their identities.
+#[test]
+fn stable_identities_are_those_of_the_state_dict() {
+    #[derive(Default)]
+    struct Ids(Vec<burn::module::ParamId>);
+    impl burn::module::ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let ids = |network: Network| {
+        let mut ids = Ids::default();
+        network.visit(&mut ids);
+        ids.0
+    };
+    let graph = (Model::named("densenet121").unwrap().describe)(&Options::default()).unwrap();
+    let statistics: Vec<bool> = graph
+        .tensors()
+        .iter()
+        .map(|t| t.kind.is_statistic())
+        .collect();
+    let network = Network::new(graph, 0, &Device::flex());
+    let ours = ids(network.clone().with_stable_ids());
+    let theirs = ids(state_dict::with_stable_ids(network));
+    for ((ours, theirs), is_statistic) in ours.iter().zip(&theirs).zip(statistics) {
+        assert!(is_statistic || ours == theirs);
+    }
+}
