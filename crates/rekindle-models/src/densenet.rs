@@ -1,0 +1,78 @@
+//! DenseNet (Huang et al. 2017, <https://arxiv.org/abs/1608.06993>) as in torchvision.
+
+use rekindle_nn::{
+    Activation::Relu, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Pool2d, Value,
+};
+
+use crate::Options;
+use crate::common::{begin, conv_norm, variants};
+
+// Channels that a layer adds and that the stem gives, and layers of the four dense blocks.
+variants! { network:
+    /// Describes DenseNet-121.
+    densenet121(32, 64, [6, 12, 24, 16]);
+    /// Describes DenseNet-169.
+    densenet169(32, 64, [6, 12, 32, 32]);
+    /// Describes DenseNet-201.
+    densenet201(32, 64, [6, 12, 48, 32]);
+    /// Describes DenseNet-161.
+    densenet161(48, 96, [6, 12, 36, 24]);
+}
+
+fn network(
+    name: &str,
+    growth: usize,
+    stem: usize,
+    layers: [usize; 4],
+    options: &Options,
+) -> Result<Graph, GraphError> {
+    let mut b = begin(name, options)
+        .init(ConvInit::KaimingFanIn, LinearInit::PyTorchZeroBias)
+        .head_dropout(options.drop_rate.unwrap_or(0.0));
+    let mut x = b.images();
+    x = b.stage("stem", |b| {
+        b.block(|b| {
+            let stem = Conv::new(stem, 7).stride(2);
+            let x = conv_norm(b, ["features.conv0", "features.norm0"], x, stem, Some(Relu));
+            b.max_pool(x, Pool2d::new(3, 2, 1))
+        })
+    });
+    for (number, count) in (1..).zip(layers) {
+        x = b.stage(format!("denseblock{number}"), |b| {
+            if number > 1 {
+                let name = format!("features.transition{}", number - 1);
+                x = b.scope(name, |b| b.block(|b| transition(b, x)));
+            }
+            x = (1..=count).fold(x, |x, layer| {
+                let name = format!("features.denseblock{number}.denselayer{layer}");
+                b.scope(name, |b| b.block(|b| dense_layer(b, x, growth)))
+            });
+            match number {
+                4 => b.block(|b| norm_relu(b, "features.norm5", x)),
+                _ => x,
+            }
+        });
+    }
+    x = b.global_pool(x);
+    b.finish("classifier", x, options.classes)
+}
+
+fn norm_relu(b: &mut Builder, name: &str, x: Value) -> Value {
+    let x = b.batch_norm(name, x);
+    b.relu(x)
+}
+
+fn dense_layer(b: &mut Builder, x: Value, growth: usize) -> Value {
+    let y = norm_relu(b, "norm1", x);
+    let y = b.conv2d("conv1", y, Conv::new(4 * growth, 1));
+    let y = norm_relu(b, "norm2", y);
+    let y = b.conv2d("conv2", y, Conv::new(growth, 3));
+    b.concat(&[x, y])
+}
+
+fn transition(b: &mut Builder, x: Value) -> Value {
+    let halved = b.channels(x) / 2;
+    let y = norm_relu(b, "norm", x);
+    let y = b.conv2d("conv", y, Conv::new(halved, 1));
+    b.avg_pool(y, Pool2d::new(2, 2, 0))
+}

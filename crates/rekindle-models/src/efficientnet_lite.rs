@@ -1,0 +1,138 @@
+//! EfficientNet-Lite, without gates and with ReLU6
+//! (<https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>), under timm's names.
+
+use rekindle_nn::{
+    Activation, Activation::Relu6, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Padding,
+    Value,
+};
+
+use crate::Options;
+use crate::common::{begin, conv_norm, make_divisible, shortcut, variants};
+use crate::efficientnet::B0;
+
+// Multipliers of width and depth.
+variants! { network:
+    /// Describes EfficientNet-Lite0.
+    tf_efficientnet_lite0(1.0, 1.0);
+    /// Describes EfficientNet-Lite1.
+    tf_efficientnet_lite1(1.0, 1.1);
+    /// Describes EfficientNet-Lite2.
+    tf_efficientnet_lite2(1.1, 1.2);
+}
+
+fn network(name: &str, width: f64, depth: f64, options: &Options) -> Result<Graph, GraphError> {
+    let mut b = begin(name, options)
+        .init(ConvInit::KaimingFanOutOfGroup, LinearInit::UniformFanOut)
+        .norm(1e-3, 0.1)
+        .head_dropout(options.drop_rate.unwrap_or(0.0));
+    let mut x = b.images();
+    x = b.stage("stem", |b| {
+        b.block(|b| {
+            conv_norm(
+                b,
+                ["conv_stem", "bn1"],
+                x,
+                same(Conv::new(32, 3), 2),
+                Some(Relu6),
+            )
+        })
+    });
+    // The first and the last stage keep their depth; stem and head keep their width.
+    let scale = |(stage, sizes): (usize, [usize; 5])| match stage {
+        0 | 6 => sizes[4],
+        _ => (sizes[4] as f64 * depth).ceil() as usize,
+    };
+    let blocks: usize = B0.into_iter().enumerate().map(scale).sum();
+    let step = options.drop_path_rate.unwrap_or(0.0) / blocks as f64;
+    let mut done = 0;
+    for (stage, sizes) in B0.into_iter().enumerate() {
+        let channels = make_divisible(sizes[3] as f64 * width);
+        x = b.stage(format!("stage{}", stage + 1), |b| {
+            (0..scale((stage, sizes))).fold(x, |x, index| {
+                let stride = if index == 0 { sizes[2] } else { 1 };
+                let rate = step * done as f64;
+                done += 1;
+                b.scope(format!("blocks.{stage}.{index}"), |b| {
+                    b.block(|b| block(b, x, [sizes[0], sizes[1], channels, stride], rate))
+                })
+            })
+        });
+    }
+    x = b.stage("last", |b| {
+        b.block(|b| conv_norm(b, ["conv_head", "bn2"], x, Conv::new(1280, 1), Some(Relu6)))
+    });
+    x = b.global_pool(x);
+    b.finish("classifier", x, options.classes)
+}
+
+fn block(
+    b: &mut Builder,
+    x: Value,
+    [expansion, kernel, channels, stride]: [usize; 4],
+    rate: f64,
+) -> Value {
+    let depthwise = same(Conv::depthwise(kernel), stride);
+    let project = Conv::new(channels, 1);
+    let act: Option<Activation> = Some(Relu6);
+    let y = if expansion == 1 {
+        let y = conv_norm(b, ["conv_dw", "bn1"], x, depthwise, act);
+        conv_norm(b, ["conv_pw", "bn2"], y, project, None)
+    } else {
+        let expand = Conv::new(make_divisible((b.channels(x) * expansion) as f64), 1);
+        let y = conv_norm(b, ["conv_pw", "bn1"], x, expand, act);
+        let y = conv_norm(b, ["conv_dw", "bn2"], y, depthwise, act);
+        conv_norm(b, ["conv_pwl", "bn3"], y, project, None)
+    };
+    shortcut(b, x, y, stride, rate)
+}
+
+/// Pads as TensorFlow does, which at stride 1 is the default.
+fn same(conv: Conv, stride: usize) -> Conv {
+    match stride {
+        1 => conv,
+        _ => conv.stride(stride).padding(Padding::Same),
+    }
+}
+
+/// Translates a name of the original PyTorch port of the TensorFlow weights (`_conv_stem.weight`, `_bn0.bias`,
+/// `_blocks.3._expand_conv.weight`, `_fc.bias`) into the network's; none for a name that isn't one of them.
+///
+/// `graph` tells how many blocks a stage has, which the original names count through.
+pub fn original_name(graph: &Graph, name: &str) -> Option<String> {
+    let (module, tensor) = name.rsplit_once('.')?;
+    let renamed = match module {
+        "_conv_stem" => "conv_stem".to_string(),
+        "_bn0" => "bn1".to_string(),
+        "_conv_head" => "conv_head".to_string(),
+        "_bn1" => "bn2".to_string(),
+        "_fc" => "classifier".to_string(),
+        _ => {
+            let (number, part) = module.strip_prefix("_blocks.")?.split_once('.')?;
+            let block = place(graph, number.parse().ok()?)?;
+            // Normalisations are counted from 0 there, with 0 behind the expansion that the first block lacks.
+            let is_first = block == "blocks.0.0";
+            let part = match (part, is_first) {
+                ("_expand_conv", false) | ("_project_conv", true) => "conv_pw",
+                ("_project_conv", false) => "conv_pwl",
+                ("_depthwise_conv", _) => "conv_dw",
+                ("_bn0", false) | ("_bn1", true) => "bn1",
+                ("_bn1", false) | ("_bn2", true) => "bn2",
+                ("_bn2", false) => "bn3",
+                _ => return None,
+            };
+            format!("{block}.{part}")
+        }
+    };
+    Some(format!("{renamed}.{tensor}"))
+}
+
+/// Finds the block with a number that counts through all stages: `blocks.STAGE.INDEX`.
+fn place(graph: &Graph, number: usize) -> Option<String> {
+    let blocks = graph.stages().iter().flat_map(|stage| &stage.blocks);
+    // Behind the stem's block.
+    let block = blocks.skip(1).nth(number)?;
+    let name = &graph.nodes()[block.nodes.start].name;
+    let mut parts = name.split('.');
+    let (first, stage, index) = (parts.next()?, parts.next()?, parts.next()?);
+    (first == "blocks").then(|| format!("{first}.{stage}.{index}"))
+}

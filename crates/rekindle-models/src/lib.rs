@@ -1,0 +1,43 @@
+//! Families of vision networks for Burn, one file each, with their published weights.
+//!
+//! [`Model::named`] finds a model in the registry; its function describes it as a [`Graph`](rekindle_nn::Graph), which
+//! [`Network`](rekindle_nn::Network) turns into one of Burn's modules. [`Weights`] says where weights are and which
+//! preprocessing they need; parameters have the names that they have there.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Model, Options};
+//! use rekindle_models::nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let model = Model::named("torchvision/mobilenet_v2").unwrap();
+//! let graph = (model.describe)(&Options::with_classes(2)).unwrap(); // ants and bees
+//! let device = Device::flex();
+//! let network = Network::new(graph, 42, &device);
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &device);
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! ```
+
+mod common;
+pub mod densenet;
+pub mod efficientnet;
+pub mod efficientnet_lite;
+pub mod mobilenet_v2;
+pub mod mobilenet_v3;
+pub mod mobilenet_v4;
+mod options;
+pub mod registry;
+pub mod regnet;
+pub mod resnet;
+pub mod shufflenet_v2;
+
+pub use rekindle_nn as nn;
+
+pub use options::Options;
+pub use registry::{Model, Source, UnknownModel, Weights, models};
+
+/// Compiles the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,300 @@
+//! A network run by Burn's operations, on any device, with gradients where the device has them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::module::RunningState;
+use burn::prelude::*;
+use burn::tensor::Distribution;
+use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, relu, sigmoid, silu};
+use burn::tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, linear, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+
+use crate::GraphError;
+use crate::graph::{Node, Value};
+use crate::network::Network;
+use crate::op::{Activation, BatchNorm, Conv2d, Op, Pool2d};
+use crate::slot::Slot;
+
+/// A value on the device.
+#[derive(Clone)]
+enum Feature {
+    /// `[batch, channels, height, width]`.
+    Maps(Tensor<4>),
+    /// `[batch, channels]`.
+    Rows(Tensor<2>),
+}
+
+/// Whoever built the graph has checked it ([`Builder`](crate::Builder)).
+const CHECKED: &str = "a checked graph";
+
+impl Network {
+    /// Computes logits `[batch, classes]` of images `[batch, channels, height, width]`; pooled features
+    /// `[batch, num_features]` where there is no classifier.
+    ///
+    /// Batch normalisation uses a batch's own statistics on an autodiff device, unless it is frozen, and the running
+    /// ones elsewhere; [`check`](Self::check) tells beforehand whether the images fit.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.run(0..self.graph.nodes().len(), Feature::Maps(images))
+            .rows()
+    }
+
+    /// Computes the last stage's feature maps of images `[batch, channels, height, width]`.
+    pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let end = self.graph.pooling().start;
+        self.run(0..end, Feature::Maps(images)).maps()
+    }
+
+    /// Runs some stages in a row by their indices, on what the first of them takes; an empty range gives `x` back.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::UnknownStage`] for a range that reaches beyond the last stage, or ends before it begins.
+    pub fn forward_stages(
+        &self,
+        stages: Range<usize>,
+        x: Tensor<4>,
+    ) -> Result<Tensor<4>, GraphError> {
+        let nodes = self.graph.stage_nodes(stages)?;
+        Ok(self.run(nodes, Feature::Maps(x)).maps())
+    }
+
+    /// Turns the last stage's feature maps into features `[batch, num_features]`.
+    pub fn pool(&self, x: Tensor<4>) -> Tensor<2> {
+        self.run(self.graph.pooling(), Feature::Maps(x)).rows()
+    }
+
+    /// Computes logits `[batch, classes]` of pooled features `[batch, num_features]`, which it gives back where there
+    /// is no classifier.
+    pub fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
+        let nodes = self.graph.head().nodes.clone();
+        self.run(nodes, Feature::Rows(pooled)).rows()
+    }
+
+    /// Computes logits `[batch, classes]` of the last stage's feature maps.
+    pub fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
+        self.classify(self.pool(x))
+    }
+
+    /// Checks that images `[batch, channels, height, width]` fit.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Input`] for another number of channels, and those of [`Graph::shapes`](crate::Graph::shapes).
+    pub fn check(&self, images: &Tensor<4>) -> Result<(), GraphError> {
+        let [_, channels, height, width] = images.dims();
+        if channels != self.graph.in_channels() {
+            return Err(GraphError::Input {
+                node: self.graph.name().to_string(),
+                expected: format!("images of {} channels", self.graph.in_channels()),
+                found: crate::Shape::Maps {
+                    channels,
+                    size: [height, width],
+                },
+            });
+        }
+        self.graph.shapes(height, width).map(drop)
+    }
+
+    /// Runs nodes that take one value and give one, dropping each value after its last use.
+    fn run(&self, nodes: Range<usize>, x: Feature) -> Feature {
+        let mut uses = BTreeMap::<Value, usize>::new();
+        for node in &self.graph.nodes()[nodes.clone()] {
+            for value in &node.inputs {
+                *uses.entry(*value).or_default() += 1;
+            }
+        }
+        let Some(input) = uses.keys().next().copied() else {
+            return x;
+        };
+        let output = Value::of_node(nodes.end - 1);
+        let mut live = BTreeMap::from([(input, x)]);
+        for index in nodes {
+            let node = &self.graph.nodes()[index];
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|value| take(&mut live, &mut uses, *value));
+            let result = self.compute(index, node, inputs.collect());
+            live.insert(Value::of_node(index), result);
+        }
+        live.remove(&output).expect(CHECKED)
+    }
+
+    fn compute(&self, index: usize, node: &Node, inputs: Vec<Feature>) -> Feature {
+        let mut inputs = inputs.into_iter();
+        let mut next = || inputs.next().expect(CHECKED);
+        let slot = |position: usize| &self.slots[node.tensors[position]];
+        match &node.op {
+            Op::Conv2d(conv) => {
+                let bias = conv.has_bias.then(|| slot(1).vector());
+                Feature::Maps(convolve(conv, next().maps(), slot(0).kernel(), bias))
+            }
+            Op::BatchNorm(norm) => {
+                let slots = [0, 1, 2, 3].map(slot);
+                let x = next().maps();
+                Feature::Maps(normalise(norm, x, slots, self.is_training(index)))
+            }
+            Op::Activation(activation) => match next() {
+                Feature::Maps(x) => Feature::Maps(activate(*activation, x)),
+                Feature::Rows(x) => Feature::Rows(activate(*activation, x)),
+            },
+            Op::Add => match (next(), next()) {
+                (Feature::Maps(x), Feature::Maps(y)) => Feature::Maps(x + y),
+                (x, y) => Feature::Rows(x.rows() + y.rows()),
+            },
+            Op::Mul => Feature::Maps(next().maps() * next().maps()),
+            Op::MaxPool(pool) => Feature::Maps(max_pool2d(next().maps(), max_pooling(pool))),
+            Op::AvgPool(pool) => Feature::Maps(avg_pool2d(next().maps(), avg_pooling(pool))),
+            Op::GlobalAvgPool => {
+                let x = next().maps();
+                let [batch, channels, _, _] = x.dims();
+                let mean = x.flatten::<3>(2, 3).mean_dim(2);
+                Feature::Maps(mean.reshape([batch, channels, 1, 1]))
+            }
+            Op::Flatten => Feature::Rows(next().maps().flatten(1, 3)),
+            Op::Linear(layer) => {
+                let bias = layer.has_bias.then(|| slot(1).vector());
+                Feature::Rows(linear(next().rows(), slot(0).matrix(), bias))
+            }
+            Op::Concat => Feature::Maps(Tensor::cat(inputs.map(Feature::maps).collect(), 1)),
+            Op::Slice { start, channels } => {
+                Feature::Maps(next().maps().narrow(1, *start, *channels))
+            }
+            Op::ChannelShuffle { groups } => {
+                let x = next().maps();
+                let [batch, channels, height, width] = x.dims();
+                let grouped = x.reshape([batch, *groups, channels / groups, height * width]);
+                let shuffled = grouped.swap_dims(1, 2);
+                Feature::Maps(shuffled.reshape([batch, channels, height, width]))
+            }
+            Op::Dropout { rate } => {
+                let is_training = self.is_training(index);
+                match next() {
+                    Feature::Maps(x) => Feature::Maps(drop_out(x, *rate, 4, is_training)),
+                    Feature::Rows(x) => Feature::Rows(drop_out(x, *rate, 2, is_training)),
+                }
+            }
+            Op::DropPath { rate } => {
+                let is_training = self.is_training(index);
+                Feature::Maps(drop_out(next().maps(), *rate, 1, is_training))
+            }
+        }
+    }
+
+    fn is_training(&self, node: usize) -> bool {
+        let flag = self.training.get(&node);
+        flag.is_some_and(|flag| flag.is_enabled())
+    }
+}
+
+fn take(
+    live: &mut BTreeMap<Value, Feature>,
+    uses: &mut BTreeMap<Value, usize>,
+    value: Value,
+) -> Feature {
+    let left = uses.get_mut(&value).expect(CHECKED);
+    *left -= 1;
+    let found = match *left {
+        0 => live.remove(&value),
+        _ => live.get(&value).cloned(),
+    };
+    found.expect(CHECKED)
+}
+
+impl Feature {
+    fn maps(self) -> Tensor<4> {
+        match self {
+            Self::Maps(x) => x,
+            Self::Rows(x) => x.unsqueeze_dims(&[2, 3]),
+        }
+    }
+
+    fn rows(self) -> Tensor<2> {
+        match self {
+            Self::Maps(x) => x.flatten(1, 3),
+            Self::Rows(x) => x,
+        }
+    }
+}
+
+fn convolve(conv: &Conv2d, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let padding = conv
+        .padding
+        .pairs([height, width], conv.window(), conv.stride);
+    let padding = padding.map(|[before, behind]| (before, behind));
+    let options = ConvOptions::new_with_padding(conv.stride, padding, conv.dilation, conv.groups);
+    conv2d(x, weight, bias, options)
+}
+
+/// Normalises `x` by its own statistics where it is trained, as PyTorch does: the running variance takes a batch's
+/// unbiased one.
+fn normalise(norm: &BatchNorm, x: Tensor<4>, slots: [&Slot; 4], is_training: bool) -> Tensor<4> {
+    let [weight, bias] = [slots[0].vector(), slots[1].vector()];
+    let (mean, variance) = (slots[2].statistic(), slots[3].statistic());
+    let device = x.device();
+    if !(is_training && device.is_autodiff()) {
+        let mean = mean.value().to_device(&device);
+        let variance = variance.value().to_device(&device);
+        return batch_norm(x, weight, bias, mean, variance, norm.epsilon);
+    }
+    let [batch, _, height, width] = x.dims();
+    let samples = (batch * height * width) as f64;
+    let result = batch_norm_train(x, weight, bias, norm.epsilon);
+    // A single value per channel has no unbiased variance; its biased one, zero, is the limit.
+    let unbiased = samples / (samples - 1.0).max(1.0);
+    update(mean, result.mean, norm.momentum, 1.0);
+    update(variance, result.variance, norm.momentum, unbiased);
+    result.output
+}
+
+fn update(state: &RunningState<Tensor<1>>, statistic: Tensor<1>, momentum: f64, correction: f64) {
+    let old = state.value_sync().to_device(&statistic.device());
+    let new = statistic.detach().mul_scalar(momentum * correction);
+    state.update((old.mul_scalar(1.0 - momentum) + new).detach());
+    // An update waits per thread until somebody asks; saving the state would otherwise miss the last one.
+    state.value_sync();
+}
+
+fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    match activation {
+        Activation::Relu => relu(x),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Silu => silu(x),
+        Activation::HardSwish => hard_swish(x),
+        Activation::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Gelu => gelu(x),
+    }
+}
+
+fn max_pooling(pool: &Pool2d) -> MaxPoolOptions<2> {
+    MaxPoolOptions::new(pool.kernel)
+        .with_stride(pool.stride)
+        .with_padding(pool.padding)
+}
+
+fn avg_pooling(pool: &Pool2d) -> AvgPoolOptions<2> {
+    AvgPoolOptions::new(pool.kernel)
+        .with_stride(pool.stride)
+        .with_padding(pool.padding)
+        .with_count_include_pad(false)
+}
+
+/// Zeroes a share of `x` in training and scales the rest up; a number is drawn for every index of the first `ranks`
+/// dimensions.
+fn drop_out<const D: usize>(x: Tensor<D>, rate: f64, ranks: usize, is_training: bool) -> Tensor<D> {
+    let device = x.device();
+    if !(is_training && device.is_autodiff()) || rate <= 0.0 {
+        return x;
+    }
+    let kept = 1.0 - rate;
+    if kept <= 0.0 {
+        return x.mul_scalar(0.0);
+    }
+    let mut shape = x.dims();
+    shape[ranks..].fill(1);
+    let mask = Tensor::<D>::random(shape, Distribution::Bernoulli(kept), &device);
+    x * mask.mul_scalar(1.0 / kept)
+}

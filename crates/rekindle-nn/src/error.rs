@@ -1,0 +1,102 @@
+//! What can be wrong with a description, or with what is given to it.
+
+use thiserror::Error;
+
+use crate::shape::Shape;
+
+/// Errors of descriptions of networks.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum GraphError {
+    /// An operation takes another kind of value or another number of channels.
+    #[error("{node} takes {expected}, found {found}")]
+    Input {
+        /// The node's name.
+        node: String,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: Shape,
+    },
+    /// Two values that belong together have different shapes.
+    #[error("{node} takes values that fit together, found {left} and {right}")]
+    Mismatch {
+        /// The node's name.
+        node: String,
+        /// The first value.
+        left: Shape,
+        /// The other.
+        right: Shape,
+    },
+    /// Channels can't be divided into groups.
+    #[error(
+        "{node}: {in_channels} to {out_channels} channels can't be divided into {groups} groups"
+    )]
+    Groups {
+        /// The node's name.
+        node: String,
+        /// Channels of the input.
+        in_channels: usize,
+        /// Channels of the output.
+        out_channels: usize,
+        /// The groups asked for.
+        groups: usize,
+    },
+    /// A size is zero where it can't be.
+    #[error("{node}: {what} is zero")]
+    Zero {
+        /// The node's name.
+        node: String,
+        /// The size's name.
+        what: &'static str,
+    },
+    /// Two parameters have one name.
+    #[error("two tensors are called {name}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A stage or a block is cut where more than one value would have to pass, or none does.
+    #[error("{what}: {reason}")]
+    Cut {
+        /// The stage or block.
+        what: String,
+        /// Why it can't be cut there.
+        reason: String,
+    },
+    /// A block holds more parameters than one operation of Burn's graph may have.
+    #[error("block {block} has {found} parameter tensors, more than {most}")]
+    TooManyTensors {
+        /// The block's first node.
+        block: String,
+        /// Their number.
+        found: usize,
+        /// The largest number allowed.
+        most: usize,
+    },
+    /// There are no stages, or no head.
+    #[error("the network has no {what}")]
+    Missing {
+        /// What there isn't.
+        what: &'static str,
+    },
+    /// A window is larger than what it slides over.
+    #[error("{node}: a window of {} x {} doesn't fit into {} x {} with its padding", window[0], window[1], size[0], size[1])]
+    TooSmall {
+        /// The node's name.
+        node: String,
+        /// Height and width of the window.
+        window: [usize; 2],
+        /// Height and width of the input.
+        size: [usize; 2],
+    },
+    /// A stage that doesn't exist was asked for.
+    #[error("stages {start} to {end} were asked for, there are {stages}")]
+    UnknownStage {
+        /// The first stage.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+        /// Number of stages.
+        stages: usize,
+    },
+}

@@ -1,0 +1,57 @@
+//! Networks as data: written once, run by Burn's operations, written as ONNX.
+//!
+//! A [`Builder`] writes a network down as a [`Graph`]: operations in the order of their computation, parameters under
+//! the names of the published state dict, stages, blocks and a head. [`Network`] is such a graph with its parameters,
+//! one Burn module that any optimiser trains and any device runs; [`Network::to_onnx`] writes the same graph for
+//! other programs.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_nn::{Builder, Conv, Network};
+//!
+//! # #[cfg(feature = "flex")] {
+//! let mut b = Builder::new("tiny", 3);
+//! let x = b.images();
+//! let x = b.stage("stem", |b| {
+//!     let x = b.conv2d("conv1", x, Conv::new(16, 3).stride(2));
+//!     b.relu(x)
+//! });
+//! let x = b.global_pool(x);
+//! let graph = b.finish("fc", x, 2).unwrap(); // ants and bees
+//!
+//! let device = Device::flex();
+//! let network = Network::new(graph, 42, &device);
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &device);
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! ```
+
+mod builder;
+mod burn;
+mod cuts;
+mod error;
+mod graph;
+mod head;
+mod infer;
+mod init;
+mod network;
+pub mod onnx;
+mod op;
+mod shape;
+mod slot;
+mod spec;
+
+pub use builder::Builder;
+pub use cuts::MOST_BLOCK_TENSORS;
+pub use error::GraphError;
+pub use graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};
+pub use init::{ConvInit, Init, LinearInit};
+pub use network::Network;
+pub use op::{Activation, BatchNorm, Conv2d, Linear, Op, Padding, Pool2d};
+pub use shape::Shape;
+pub use spec::Conv;
+
+/// Compiles the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

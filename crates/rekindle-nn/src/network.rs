@@ -1,0 +1,270 @@
+//! A description with its parameters: one Burn module for every network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use burn::module::{
+    Content, Devices, Flag, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
+    ModuleVisitor, Param,
+};
+use burn::prelude::*;
+
+use crate::graph::{Graph, TensorKind, TensorSpec};
+use crate::op::Op;
+use crate::slot::Slot;
+
+/// Kind of container that visitors are told of.
+const CONTAINER: &str = "Struct:Network";
+/// The one whose matrices are `[in, out]` where PyTorch's are `[out, in]`.
+const LINEAR: &str = "Struct:Linear";
+/// Name of a layer's switch between training and evaluation.
+const TRAINING: &str = "training";
+
+/// A [`Graph`] with its parameters, run by Burn's operations on any device.
+///
+/// Paths of parameters are the keys of the published state dict. As everywhere in Burn, cloning shares the running
+/// statistics of batch normalisation.
+#[derive(Clone)]
+pub struct Network {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) slots: Vec<Slot>,
+    /// By node, for the operations that behave differently in training; off in a frozen one.
+    pub(crate) training: BTreeMap<usize, Param<Flag>>,
+}
+
+impl Network {
+    /// Returns a network on `device` with the initial values of the published code, a function of `seed` alone.
+    ///
+    /// A parameter is drawn when it is first looked at, so weights that are read from a file right away cost nothing.
+    pub fn new(graph: Graph, seed: u64, device: &Device) -> Self {
+        let slots = graph.tensors().iter();
+        let slots = slots.map(|spec| Slot::new(spec, seed, device)).collect();
+        let nodes = graph.nodes().iter().enumerate();
+        let training = nodes
+            .filter(|(_, node)| differs_in_training(&node.op))
+            .map(|(index, _)| (index, Param::from_bool(true)))
+            .collect();
+        Self {
+            graph: Arc::new(graph),
+            slots,
+            training,
+        }
+    }
+
+    /// Returns the description.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Returns the device that holds the parameters.
+    pub fn device(&self) -> Device {
+        self.slots
+            .first()
+            .map_or_else(Device::default, Slot::device)
+    }
+
+    /// Returns the number of classes; 0 without a classifier.
+    pub fn num_classes(&self) -> usize {
+        self.graph.head().classes
+    }
+
+    /// Returns the length of the rows that the classifier takes.
+    pub fn num_features(&self) -> usize {
+        self.graph.head().features
+    }
+
+    /// Replaces the classifier by a fresh one for `classes` classes, a function of `seed`; 0 takes it away.
+    pub fn reset_classifier(self, classes: usize, seed: u64) -> Self {
+        let device = self.device();
+        let graph = Graph::clone(&self.graph).with_classes(classes);
+        let kept = graph.head().nodes.start;
+        let Self {
+            mut slots,
+            mut training,
+            ..
+        } = self;
+        let Self {
+            graph,
+            slots: fresh,
+            training: flags,
+        } = Self::new(graph, seed, &device);
+        let tensors = graph.nodes()[kept..].iter().map(|node| node.tensors.len());
+        slots.truncate(fresh.len() - tensors.sum::<usize>());
+        slots.extend(fresh.into_iter().skip(slots.len()));
+        training.retain(|node, _| *node < kept);
+        training.extend(flags.into_iter().filter(|(node, _)| *node >= kept));
+        Self {
+            graph,
+            slots,
+            training,
+        }
+    }
+
+    /// Returns the network with fresh parameters, a function of `seed` alone.
+    pub fn reinitialise(self, seed: u64) -> Self {
+        Self::new(Graph::clone(&self.graph), seed, &self.device())
+    }
+
+    /// Gives every parameter an identity made from its name alone, so that an optimiser's state saved by one process
+    /// finds its parameters in another.
+    pub fn with_stable_ids(mut self) -> Self {
+        let specs = self.graph.tensors().iter();
+        let slots = self.slots.into_iter().zip(specs);
+        self.slots = slots
+            .map(|(slot, spec)| slot.with_stable_id(&spec.name))
+            .collect();
+        self
+    }
+
+    /// Applies a function to every tensor and every switch.
+    fn rebuild(
+        self,
+        mut slot: impl FnMut(&TensorSpec, Slot) -> Slot,
+        mut flag: impl FnMut(&str, Param<Flag>) -> Param<Flag>,
+    ) -> Self {
+        let graph = self.graph;
+        let tensors = graph.tensors().iter().zip(self.slots);
+        let slots = tensors.map(|(spec, inside)| slot(spec, inside)).collect();
+        let training = self.training.into_iter();
+        let training = training
+            .map(|(node, inside)| (node, flag(&graph.nodes()[node].name, inside)))
+            .collect();
+        Self {
+            graph,
+            slots,
+            training,
+        }
+    }
+}
+
+fn differs_in_training(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::BatchNorm(_) | Op::Dropout { .. } | Op::DropPath { .. }
+    )
+}
+
+/// Lists the modules to enter on the way to a tensor, with their containers.
+fn path(spec: &TensorSpec) -> Vec<(&str, &'static str)> {
+    let mut path: Vec<_> = spec.name.split('.').map(|part| (part, CONTAINER)).collect();
+    if let (TensorKind::Matrix, Some(last)) = (spec.kind, path.last_mut()) {
+        last.1 = LINEAR;
+    }
+    path
+}
+
+fn flag_path(node: &str) -> impl DoubleEndedIterator<Item = &str> {
+    node.split('.').chain([TRAINING])
+}
+
+impl Module for Network {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (spec, slot) in self.graph.tensors().iter().zip(&self.slots) {
+            let path = path(spec);
+            path.iter().for_each(|(n, c)| visitor.enter_module(n, c));
+            slot.visit(visitor);
+            path.iter()
+                .rev()
+                .for_each(|(n, c)| visitor.exit_module(n, c));
+        }
+        for (node, flag) in &self.training {
+            let name = &self.graph.nodes()[*node].name;
+            flag_path(name).for_each(|n| visitor.enter_module(n, CONTAINER));
+            flag.visit(visitor);
+            flag_path(name)
+                .rev()
+                .for_each(|n| visitor.exit_module(n, CONTAINER));
+        }
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let mapper = std::cell::RefCell::new(mapper);
+        self.rebuild(
+            |spec, slot| {
+                let mut mapper = mapper.borrow_mut();
+                let path = path(spec);
+                path.iter().for_each(|(n, c)| mapper.enter_module(n, c));
+                let slot = slot.map(&mut **mapper);
+                path.iter()
+                    .rev()
+                    .for_each(|(n, c)| mapper.exit_module(n, c));
+                slot
+            },
+            |name, flag| {
+                let mut mapper = mapper.borrow_mut();
+                flag_path(name).for_each(|n| mapper.enter_module(n, CONTAINER));
+                let flag = Module::map(flag, &mut **mapper);
+                flag_path(name)
+                    .rev()
+                    .for_each(|n| mapper.exit_module(n, CONTAINER));
+                flag
+            },
+        )
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        let slots = self.slots.iter();
+        slots.fold(devices, |devices, slot| slot.collect_devices(devices))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.rebuild(|_, slot| slot.to_device(device), |_, flag| flag)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.rebuild(|_, slot| slot.fork(device), |_, flag| flag)
+    }
+
+    fn valid(&self) -> Self {
+        self.clone()
+            .rebuild(|_, slot| slot.valid(), |_, flag| flag.valid())
+    }
+
+    fn train(self) -> Self {
+        self.rebuild(|_, slot| slot.train(), |_, flag| Module::train(flag))
+    }
+
+    fn materialize(self) -> Self {
+        self.rebuild(|_, slot| slot.materialize(), |_, flag| flag)
+    }
+}
+
+impl ModuleDisplayDefault for Network {
+    fn content(&self, content: Content) -> Option<Content> {
+        let stages: Vec<&str> = self
+            .graph
+            .stages()
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
+        content
+            .set_top_level_type("Network")
+            .add_debug_attribute("name", &self.graph.name())
+            .add_debug_attribute("stages", &stages)
+            .add_debug_attribute("features", &self.num_features())
+            .add_debug_attribute("classes", &self.num_classes())
+            .optional()
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(self)
+    }
+}
+
+impl ModuleDisplay for Network {}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.format(Default::default()))
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("name", &self.graph.name())
+            .field("tensors", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}

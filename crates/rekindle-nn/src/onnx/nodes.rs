@@ -1,0 +1,251 @@
+//! One operation as one node of ONNX, or as a few where ONNX has none for it.
+
+use super::proto::{
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64,
+    NodeProto, TensorProto,
+};
+use crate::graph::Node;
+use crate::op::{Activation, Conv2d, Op, Padding, Pool2d};
+
+/// Name of what an operation gives.
+pub enum Output {
+    /// As the network's output is called.
+    Called(String),
+    /// Made from the node's name, and not one of a weight: those have a dot before their last part, and this ends in
+    /// `:0`.
+    Of(String),
+}
+
+impl Output {
+    fn name(self) -> String {
+        match self {
+            Self::Called(name) => name,
+            Self::Of(node) => format!("{node}:0"),
+        }
+    }
+}
+
+/// Collects nodes and the numbers that they need besides weights.
+pub struct Writer<'a> {
+    tensors: Vec<&'a str>,
+    pub nodes: Vec<NodeProto>,
+    pub constants: Vec<TensorProto>,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins with the names of all weights.
+    pub fn new(tensors: Vec<&'a str>) -> Self {
+        Self {
+            tensors,
+            nodes: Vec::new(),
+            constants: Vec::new(),
+        }
+    }
+
+    /// Writes an operation on values of these names and returns the name of what it gives.
+    pub fn write(&mut self, node: &Node, inputs: &[&str], output: Output) -> String {
+        let output = output.name();
+        let name = node.name.as_str();
+        let mut all = inputs.to_vec();
+        all.extend(node.tensors.iter().map(|tensor| self.tensors[*tensor]));
+        let all = all.as_slice();
+        match &node.op {
+            Op::Conv2d(conv) => self.add("Conv", name, all, &output, convolution(conv)),
+            Op::BatchNorm(norm) => {
+                let epsilon = vec![float("epsilon", norm.epsilon as f32)];
+                self.add("BatchNormalization", name, all, &output, epsilon);
+            }
+            Op::Activation(activation) => self.activation(*activation, name, all[0], &output),
+            Op::Add => self.add("Add", name, all, &output, Vec::new()),
+            Op::Mul => self.add("Mul", name, all, &output, Vec::new()),
+            Op::MaxPool(pool) => self.add("MaxPool", name, all, &output, pooling(pool)),
+            Op::AvgPool(pool) => {
+                let mut attributes = pooling(pool);
+                attributes.push(int("count_include_pad", 0));
+                self.add("AveragePool", name, all, &output, attributes);
+            }
+            Op::GlobalAvgPool => self.add("GlobalAveragePool", name, all, &output, Vec::new()),
+            Op::Flatten => self.add("Flatten", name, all, &output, vec![int("axis", 1)]),
+            Op::Linear(_) => self.add("Gemm", name, all, &output, vec![int("transB", 1)]),
+            Op::Concat => self.add("Concat", name, all, &output, vec![int("axis", 1)]),
+            Op::Slice { start, channels } => {
+                let starts = self.integers(format!("{name}:starts"), &[*start]);
+                let ends = self.integers(format!("{name}:ends"), &[start + channels]);
+                let axes = self.integers(format!("{name}:axes"), &[1]);
+                let inputs = [all[0], &starts, &ends, &axes];
+                self.add("Slice", name, &inputs, &output, Vec::new());
+            }
+            Op::ChannelShuffle { groups } => self.shuffle(*groups, name, all[0], &output),
+            // As it predicts.
+            Op::Dropout { .. } | Op::DropPath { .. } => {
+                self.add("Identity", name, all, &output, Vec::new());
+            }
+        }
+        output
+    }
+
+    fn activation(&mut self, activation: Activation, name: &str, x: &str, output: &str) {
+        let mut simple = |operation: &str| self.add(operation, name, &[x], output, Vec::new());
+        match activation {
+            Activation::Relu => simple("Relu"),
+            Activation::Sigmoid => simple("Sigmoid"),
+            Activation::HardSwish => simple("HardSwish"),
+            Activation::HardSigmoid => {
+                let attributes = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
+                self.add("HardSigmoid", name, &[x], output, attributes);
+            }
+            Activation::Relu6 => {
+                let least = self.number(format!("{name}:min"), 0.0);
+                let most = self.number(format!("{name}:max"), 6.0);
+                self.add("Clip", name, &[x, &least, &most], output, Vec::new());
+            }
+            Activation::Silu => {
+                let gate = self.step("Sigmoid", name, "gate", &[x]);
+                self.add("Mul", name, &[x, &gate], output, Vec::new());
+            }
+            Activation::Gelu => {
+                let root = self.number(format!("{name}:sqrt2"), std::f32::consts::SQRT_2);
+                let one = self.number(format!("{name}:one"), 1.0);
+                let half = self.number(format!("{name}:half"), 0.5);
+                let scaled = self.step("Div", name, "scaled", &[x, &root]);
+                let error = self.step("Erf", name, "erf", &[&scaled]);
+                let share = self.step("Add", name, "share", &[&error, &one]);
+                let product = self.step("Mul", name, "product", &[x, &share]);
+                self.add("Mul", name, &[&product, &half], output, Vec::new());
+            }
+        }
+    }
+
+    /// Splits the channels into groups, turns both around, and gives the result the shape of `x` again.
+    ///
+    /// A target shape may leave one extent open: height times width is it, so channels are counted when the model runs.
+    fn shuffle(&mut self, groups: usize, name: &str, x: &str, output: &str) {
+        let shape = self.step("Shape", name, "shape", &[x]);
+        let start = self.signed(format!("{name}:start"), &[1]);
+        let end = self.signed(format!("{name}:end"), &[2]);
+        let channels = self.step("Slice", name, "channels", &[&shape, &start, &end]);
+        let divisor = self.integers(format!("{name}:groups"), &[groups]);
+        let per_group = self.step("Div", name, "per_group", &[&channels, &divisor]);
+        let before = self.signed(format!("{name}:before"), &[0, groups as i64]);
+        let behind = self.signed(format!("{name}:behind"), &[-1]);
+        let target = format!("{name}:target");
+        let parts = [before.as_str(), &per_group, &behind];
+        self.add("Concat", &target, &parts, &target, vec![int("axis", 0)]);
+        let grouped = self.step("Reshape", name, "grouped", &[x, &target]);
+        let turned = format!("{name}:turned");
+        let order = vec![ints("perm", [0, 2, 1, 3])];
+        self.add("Transpose", &turned, &[&grouped], &turned, order);
+        self.add("Reshape", name, &[&turned, &shape], output, Vec::new());
+    }
+
+    /// Adds a node on the way to a result and returns the name of what it gives.
+    fn step(&mut self, operation: &str, name: &str, part: &str, inputs: &[&str]) -> String {
+        let output = format!("{name}:{part}");
+        self.add(operation, &output, inputs, &output, Vec::new());
+        output
+    }
+
+    fn add(
+        &mut self,
+        operation: &str,
+        name: &str,
+        inputs: &[&str],
+        output: &str,
+        attribute: Vec<AttributeProto>,
+    ) {
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(ToString::to_string).collect(),
+            output: vec![output.to_string()],
+            name: Some(name.to_string()),
+            op_type: Some(operation.to_string()),
+            attribute,
+        });
+    }
+
+    fn number(&mut self, name: String, value: f32) -> String {
+        self.constant(name, FLOAT, Vec::new(), value.to_le_bytes().to_vec())
+    }
+
+    fn integers(&mut self, name: String, values: &[usize]) -> String {
+        let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+        self.signed(name, &values)
+    }
+
+    fn signed(&mut self, name: String, values: &[i64]) -> String {
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.constant(name, INT64, vec![values.len() as i64], bytes)
+    }
+
+    fn constant(&mut self, name: String, kind: i32, dims: Vec<i64>, bytes: Vec<u8>) -> String {
+        self.constants.push(TensorProto {
+            dims,
+            data_type: Some(kind),
+            name: Some(name.clone()),
+            raw_data: Some(bytes),
+        });
+        name
+    }
+}
+
+fn convolution(conv: &Conv2d) -> Vec<AttributeProto> {
+    let mut attributes = vec![
+        ints("dilations", conv.dilation),
+        int("group", conv.groups),
+        ints("kernel_shape", conv.kernel),
+        ints("strides", conv.stride),
+    ];
+    attributes.push(match conv.padding {
+        Padding::Explicit {
+            top,
+            left,
+            bottom,
+            right,
+        } => ints("pads", [top, left, bottom, right]),
+        Padding::Same => AttributeProto {
+            s: Some(b"SAME_UPPER".to_vec()),
+            ..attribute("auto_pad", ATTRIBUTE_STRING)
+        },
+    });
+    attributes
+}
+
+fn pooling(pool: &Pool2d) -> Vec<AttributeProto> {
+    let [y, x] = pool.padding;
+    vec![
+        ints("kernel_shape", pool.kernel),
+        ints("pads", [y, x, y, x]),
+        ints("strides", pool.stride),
+    ]
+}
+
+fn attribute(name: &str, kind: i32) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(kind),
+        ..AttributeProto::default()
+    }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto {
+        i: Some(value as i64),
+        ..attribute(name, ATTRIBUTE_INT)
+    }
+}
+
+fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
+    AttributeProto {
+        ints: values.iter().map(|value| *value as i64).collect(),
+        ..attribute(name, ATTRIBUTE_INTS)
+    }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        f: Some(value),
+        ..attribute(name, ATTRIBUTE_FLOAT)
+    }
+}

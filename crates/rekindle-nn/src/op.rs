@@ -1,0 +1,206 @@
+//! The operations that networks are built of.
+
+/// One operation of a network, with its sizes. Parameters are named by the [`Node`](crate::Node) that holds it.
+///
+/// An interpreter matches on it without a wildcard, so an operation that it can't run is seen when it is compiled.
+/// Feature maps are `[batch, channels, height, width]`, rows `[batch, channels]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Convolves feature maps; parameters `weight` `[out, in / groups, height, width]` and perhaps `bias` `[out]`.
+    Conv2d(Conv2d),
+    /// Normalises each channel (Ioffe and Szegedy 2015, <https://arxiv.org/abs/1502.03167>); `weight`, `bias`,
+    /// `running_mean` and `running_var`, each `[channels]`.
+    BatchNorm(BatchNorm),
+    /// Applies a function to each number.
+    Activation(Activation),
+    /// Adds two values of one shape.
+    Add,
+    /// Multiplies feature maps by values `[batch, channels, 1, 1]`, repeated over height and width.
+    Mul,
+    /// Takes the largest number of each window; padding never wins.
+    MaxPool(Pool2d),
+    /// Averages each window, padding not counted.
+    AvgPool(Pool2d),
+    /// Averages over height and width: `[batch, channels, 1, 1]`.
+    GlobalAvgPool,
+    /// Turns feature maps into rows `[batch, channels * height * width]`.
+    Flatten,
+    /// Multiplies rows by a matrix; `weight` `[out, in]` and perhaps `bias` `[out]`.
+    Linear(Linear),
+    /// Puts feature maps of one height and width one behind the other, along the channels.
+    Concat,
+    /// Takes some of the channels.
+    Slice {
+        /// The first of them.
+        start: usize,
+        /// Their number.
+        channels: usize,
+    },
+    /// Interleaves groups of channels (Zhang et al. 2018, <https://arxiv.org/abs/1707.01083>): channel `j` of group `i`
+    /// becomes channel `i` of group `j`.
+    ChannelShuffle {
+        /// Number of groups.
+        groups: usize,
+    },
+    /// Zeroes numbers at random in training and scales the others up; the identity in evaluation.
+    Dropout {
+        /// Share that is zeroed.
+        rate: f64,
+    },
+    /// Zeroes whole images of a batch at random in training, on a branch with a shortcut (Huang et al. 2016,
+    /// <https://arxiv.org/abs/1603.09382>); the identity in evaluation.
+    DropPath {
+        /// Share that is zeroed.
+        rate: f64,
+    },
+}
+
+/// Sizes of a convolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Steps along height and width.
+    pub stride: [usize; 2],
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Distances between the kernel's numbers.
+    pub dilation: [usize; 2],
+    /// Groups of channels that don't see each other; as many as channels in a depthwise convolution.
+    pub groups: usize,
+    /// Adds a number per channel.
+    pub has_bias: bool,
+}
+
+/// Numbers around an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// A fixed number on each side.
+    Explicit {
+        /// Above.
+        top: usize,
+        /// To the left.
+        left: usize,
+        /// Below.
+        bottom: usize,
+        /// To the right.
+        right: usize,
+    },
+    /// As many as give `ceil(size / stride)`, the odd one below and to the right: TensorFlow's "same".
+    Same,
+}
+
+impl Padding {
+    /// Returns the same number on all sides.
+    pub const fn all(count: usize) -> Self {
+        Self::Explicit {
+            top: count,
+            left: count,
+            bottom: count,
+            right: count,
+        }
+    }
+
+    /// Computes numbers before and behind, along height and width, for a window whose extents are `window` on an input
+    /// of `size`.
+    pub fn pairs(
+        &self,
+        size: [usize; 2],
+        window: [usize; 2],
+        stride: [usize; 2],
+    ) -> [[usize; 2]; 2] {
+        match *self {
+            Self::Explicit {
+                top,
+                left,
+                bottom,
+                right,
+            } => [[top, bottom], [left, right]],
+            Self::Same => [0, 1].map(|axis| {
+                let steps = size[axis].div_ceil(stride[axis].max(1));
+                let covered = steps.saturating_sub(1) * stride[axis] + window[axis];
+                let total = covered.saturating_sub(size[axis]);
+                [total / 2, total - total / 2]
+            }),
+        }
+    }
+}
+
+impl Conv2d {
+    /// Computes the extents that a dilated kernel covers.
+    pub fn window(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis].max(1) - 1) * self.dilation[axis] + 1)
+    }
+
+    /// Tells whether every channel has a kernel of its own.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups == self.in_channels && self.groups == self.out_channels
+    }
+}
+
+/// Sizes of a batch normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Added to the variance before the square root.
+    pub epsilon: f64,
+    /// Share of a batch's statistics that enters the running statistics.
+    pub momentum: f64,
+}
+
+/// Functions of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+    /// `min(max(x + 3, 0), 6) / 6`.
+    HardSigmoid,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x` times the normal distribution's share below it, by the error function.
+    Gelu,
+}
+
+/// Sizes of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool2d {
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Steps along height and width.
+    pub stride: [usize; 2],
+    /// Numbers above and below, and to the left and right.
+    pub padding: [usize; 2],
+}
+
+impl Pool2d {
+    /// Returns square windows.
+    pub const fn new(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+        }
+    }
+}
+
+/// Sizes of a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// Length of the input rows.
+    pub in_features: usize,
+    /// Length of the output rows.
+    pub out_features: usize,
+    /// Adds a number per output.
+    pub has_bias: bool,
+}

@@ -1,0 +1,101 @@
+"""Makes families.json and families.safetensors: what torchvision says of families that ../shared/reference/zoo.json lacks.
+
+Same layout and same formula as zoo.json's: see `fill` below and `tests/zoo.rs` in rekindle-models. Images are those of
+formula.py, 2 x 3 x 64 x 64. Everything is computed in f64 and stored in f32; `f32` says how far PyTorch's own f32 run is off.
+"""
+import json
+import math
+import pathlib
+
+import numpy
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from formula import images
+
+HERE = pathlib.Path(__file__).parent
+NAMES = ["densenet121", "shufflenet_v2_x1_0"]
+GAIN = 6
+
+
+def splitmix(tensor, count):
+    """Values in [-1, 1): SplitMix64 of number and index."""
+    with numpy.errstate(over="ignore"):
+        z = numpy.arange(1, count + 1, dtype=numpy.uint64) + numpy.uint64(tensor << 32)
+        z *= numpy.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> 30)) * numpy.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> 27)) * numpy.uint64(0x94D049BB133111EB)
+        z ^= z >> 31
+    return (z >> 11).astype(numpy.float64) * 2.0**-52 - 1
+
+
+def fill(network):
+    """Weights by the formula; tensors are numbered as in the state dict, counters of batches included."""
+    with torch.no_grad():
+        for number, (name, tensor) in enumerate(network.state_dict().items()):
+            if not tensor.is_floating_point():
+                continue
+            s = torch.from_numpy(splitmix(number, tensor.numel())).reshape(tensor.shape)
+            if name.endswith("running_var"):
+                s = 1 + 0.5 * s * s
+            elif name.endswith("running_mean") or tensor.dim() == 1 and name.endswith("bias"):
+                s = 0.1 * s
+            elif tensor.dim() == 1:
+                s = 1 + 0.1 * s
+            else:
+                s = s * math.sqrt(GAIN / tensor[0].numel())
+            tensor.copy_(s)
+    return network
+
+
+def backward(network, x):
+    """Loss of one batch in training, labels 0 and 1, and norms of all gradients."""
+    network.train().zero_grad(set_to_none=True)
+    loss = torch.nn.functional.cross_entropy(network(x), torch.tensor([0, 1]))
+    loss.backward()
+    return loss.item(), {name: p.grad.norm().item() for name, p in network.named_parameters()}
+
+
+def number(x):
+    return torch.tensor([x], dtype=torch.float32)
+
+
+out, info = {}, {}
+x = torch.from_numpy(images(2, 64, 64))
+for name in NAMES:
+    key = f"torchvision/{name}"
+    network = fill(torchvision.models.get_model(name).double()).eval()
+    seen = []
+    head = [m for m in network.modules() if isinstance(m, torch.nn.Linear)][-1]
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        logits = network(x.double())
+    hook.remove()
+    out[key], out[f"{key}.features"] = logits.float(), seen[0].float()
+    loss, norms = backward(network, x.double())
+    out[f"{key}.train.loss"] = number(loss)
+    for parameter, norm in norms.items():
+        out[f"{key}.train.grad_norm.{parameter}"] = number(norm)
+    for tensor, values in network.state_dict().items():
+        if "running" in tensor:
+            out[f"{key}.train.running.{tensor}"] = values.flatten()[:8].float().clone()
+    with torch.no_grad():
+        single = fill(network).float().eval()(x)
+    f32 = {"logits": ((single - logits).norm() / logits.norm()).item()}
+    loss32, norms32 = backward(fill(network.double()).float(), x)
+    top = max(norms.values())
+    off = sorted(abs(norms32[p] - norms[p]) / (norms[p] + 1e-3 * top) for p in norms)
+    f32 |= {"loss": abs(loss32 - loss) / loss, "gradient_median": off[len(off) // 2], "gradient_worst": off[-1]}
+    info[key] = {
+        "input": 64,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "state_dict": {tensor: list(values.shape) for tensor, values in network.state_dict().items()},
+        "gain": GAIN,
+        "f32": {measure: float(f"{error:.2g}") for measure, error in f32.items()},
+    }
+    print(key, info[key]["f32"])
+
+by = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+save_file({name: tensor.contiguous() for name, tensor in out.items()}, HERE / "families.safetensors", {"by": by})
+(HERE / "families.json").write_text(json.dumps(info, separators=(",", ":")))
