@@ -1,8 +1,8 @@
 //! Filters on their way from the caller's order into lanes, and gradients on their way back.
 
 use crate::buffer::{LANES, Line};
-use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
+use crate::params::Conv2dParams;
 use crate::transpose::Columns;
 use std::ops::Range;
 
@@ -55,6 +55,11 @@ impl<'a> Filters<'a> {
             in_stride: own.out_stride,
             ..own
         }
+    }
+
+    /// The `tap`-th tap of the only filter of a channel, where each is a group of its own.
+    pub fn of_channel(&self, channel: usize, tap: usize) -> f32 {
+        self.values[channel * self.group_stride + self.taps[tap]]
     }
 
     /// Writes the filters of `run`, output channels in the lanes: the k-th tap of its first input goes to line

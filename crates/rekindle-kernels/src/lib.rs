@@ -20,22 +20,29 @@
 //! ```
 
 mod activation;
+mod activation_fn;
+mod algorithm;
+mod apply;
 mod arena;
 mod batch_norm;
 mod buffer;
 mod conv;
 mod cut;
+mod depthwise;
 mod direct;
 mod dispatch;
 mod elementwise;
 mod error;
 mod filters;
+mod functions;
 mod input_gradient;
 mod int8;
 mod isa;
 mod linear;
 mod linear_gradient;
 mod outer;
+mod padding;
+mod params;
 mod pool;
 mod simd;
 mod tile;
@@ -46,9 +53,11 @@ mod weights;
 mod winograd;
 
 pub use activation::Activation;
+pub use activation_fn::ActivationFn;
+pub use algorithm::Algorithm;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
 pub use buffer::{LANES, Values, release_buffers};
-pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
+pub use conv::PackedConv2d;
 pub use cut::in_pool;
 pub use error::KernelError;
 pub use input_gradient::{input_gradient, input_gradient_by};
@@ -56,6 +65,8 @@ pub use int8::{Quantization, QuantizedActivation, QuantizedConv2d, max_pool_quan
 pub use isa::Isa;
 pub use linear::PackedLinear;
 pub use linear_gradient::{LinearGradients, linear_gradients};
+pub use padding::Padding;
+pub use params::{Conv2dParams, fold_batch_norm};
 pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
 pub use unpacked::UnpackedConv2d;
 pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};

@@ -2,10 +2,10 @@
 
 use crate::activation::Activation;
 use crate::buffer::{LANES, Line, SendPtr};
-use crate::conv::window_output;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::padding::{Padding, window_output};
 use crate::simd::Simd;
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn max_pool(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     let mut out = Activation::uninit([n, c, oh, ow]);
     let shared = out.send_ptr();
     let kernels = Kernels::of(isa);
@@ -78,7 +78,7 @@ pub fn max_pool_gradient(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     y.check_shape("the pooled activation", [n, c, oh, ow])?;
     dy.check_shape("the gradient", [n, c, oh, ow])?;
     let mut dx = Activation::uninit(x.shape());
@@ -136,7 +136,7 @@ pub fn global_average_pool(x: &Activation) -> Result<Vec<f32>, KernelError> {
     if h * w == 0 {
         return Err(KernelError::WindowTooLarge {
             kernel: [1, 1],
-            padding: 0,
+            padding: Padding::default(),
             found: [h, w],
         });
     }

@@ -19,7 +19,15 @@ pub(crate) trait Simd: Copy {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger one, `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller one, `b` where one is no number.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The nearest whole number, for values within a million of zero.
+    unsafe fn round(x: Self::V) -> Self::V;
+    /// `x * 2^n` for whole numbers `n` from -200 to 200 and `x` near one.
+    unsafe fn times_power_of_two(x: Self::V, n: Self::V) -> Self::V;
     /// Exchanges rows and columns of sixteen vectors.
     unsafe fn transpose(rows: &mut [Self::V; 16]);
     /// Fetches a line that will be needed soon; any address will do.
@@ -54,6 +62,15 @@ fn mul_add(a: f32, b: f32, c: f32) -> f32 {
     } else {
         a * b + c
     }
+}
+
+/// Added to a small number, it leaves no bits behind the point, and the whole number in the lowest bits.
+const TO_WHOLE: f32 = 12_582_912.0;
+
+/// `2^n`, for exponents of normal numbers; something for others.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 impl Simd for Portable {
@@ -96,6 +113,27 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn round(x: Self::V) -> Self::V {
+        std::array::from_fn(|i| (x[i] + TO_WHOLE) - TO_WHOLE)
+    }
+    #[inline(always)]
+    unsafe fn times_power_of_two(x: Self::V, n: Self::V) -> Self::V {
+        // In two steps, since neither the largest nor the smallest power is a normal number.
+        std::array::from_fn(|i| {
+            let n = (n[i] + TO_WHOLE).to_bits() as i32 - TO_WHOLE.to_bits() as i32;
+            let half = n >> 1;
+            x[i] * power_of_two(half) * power_of_two(n - half)
+        })
     }
     #[inline(always)]
     unsafe fn transpose(rows: &mut [Self::V; 16]) {
@@ -167,6 +205,22 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn min(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn round(x: __m512) -> __m512 {
+            unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT }>(x) }
+        }
+        #[inline(always)]
+        unsafe fn times_power_of_two(x: __m512, n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(x, n) }
         }
         #[inline(always)]
         unsafe fn transpose(rows: &mut [__m512; 16]) {
@@ -275,6 +329,28 @@ mod x86 {
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
         }
         #[inline(always)]
+        unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn round(x: Self::V) -> Self::V {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            unsafe {
+                [
+                    _mm256_round_ps::<NEAREST>(x[0]),
+                    _mm256_round_ps::<NEAREST>(x[1]),
+                ]
+            }
+        }
+        #[inline(always)]
+        unsafe fn times_power_of_two(x: Self::V, n: Self::V) -> Self::V {
+            unsafe { [scaled(x[0], n[0]), scaled(x[1], n[1])] }
+        }
+        #[inline(always)]
         unsafe fn transpose(rows: &mut [Self::V; 16]) {
             unsafe {
                 // Four squares of eight; the two off the diagonal change places.
@@ -305,6 +381,21 @@ mod x86 {
                     _mm256_and_ps(x[1], _mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1])),
                 ]
             }
+        }
+    }
+
+    /// `x * 2^n` in two steps, since neither the largest nor the smallest power is a normal number.
+    #[inline(always)]
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    unsafe fn scaled(x: __m256, n: __m256) -> __m256 {
+        unsafe {
+            let (n, bias) = (_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            let half = _mm256_srai_epi32::<1>(n);
+            let rest = _mm256_sub_epi32(n, half);
+            let first = _mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias));
+            let second = _mm256_slli_epi32::<23>(_mm256_add_epi32(rest, bias));
+            let x = _mm256_mul_ps(x, _mm256_castsi256_ps(first));
+            _mm256_mul_ps(x, _mm256_castsi256_ps(second))
         }
     }
 

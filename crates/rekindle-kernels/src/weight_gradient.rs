@@ -1,13 +1,16 @@
 //! The gradient of a convolution by its weight.
 
 use crate::activation::Activation;
+use crate::algorithm::Algorithm;
 use crate::buffer::{Buffer, LANES, SendPtr, Values};
-use crate::conv::{Algorithm, Conv2dParams};
+use crate::depthwise;
 use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::outer::Outer;
+use crate::padding::Padding;
+use crate::params::Conv2dParams;
 use crate::weights::{Layout, Panel, is_planar};
 use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
@@ -50,6 +53,10 @@ pub fn weight_gradient_by(
             winograd::weight_gradient::weight_gradient(isa, params, x, dy),
         ),
         Algorithm::Winograd => Err(Winograd::refuses(params)),
+        Algorithm::Depthwise => {
+            algorithm.check(params)?;
+            Ok(depthwise::weight_gradient(isa, params, x, dy))
+        }
     }
 }
 
@@ -124,13 +131,18 @@ impl Padded {
         planar: bool,
         rows: usize,
     ) -> Self {
-        let p = params.padding;
+        let Padding {
+            top,
+            left,
+            bottom,
+            right,
+        } = params.padding;
         let (inputs, pixel) = if planar {
             (c, 1)
         } else {
             (c.div_ceil(LANES), LANES)
         };
-        let (height, width) = (h + 2 * p, w + 2 * p);
+        let (height, width) = (h + top + bottom, w + left + right);
         let row = width * pixel;
         let mut padded = Self {
             _buffer: None,
@@ -140,7 +152,7 @@ impl Padded {
             row,
             pixel,
         };
-        if let (Source::Blocked(x), 0, false) = (source, p, planar) {
+        if let (Source::Blocked(x), true, false) = (source, params.padding.is_zero(), planar) {
             padded.base = SendPtr::new(x.as_ptr().cast_mut());
             return padded;
         }
@@ -150,7 +162,7 @@ impl Padded {
         (0..n * inputs).into_par_iter().for_each(|plane| {
             let (n, c) = (plane / inputs, plane % inputs);
             for y in 0..h {
-                let at = plane * padded.plane + (y + p) * row + p * pixel;
+                let at = plane * padded.plane + (y + top) * row + left * pixel;
                 // SAFETY: the row lies in the buffer, and no other task has this plane.
                 let out =
                     unsafe { std::slice::from_raw_parts_mut(padded.base.get().add(at), w * pixel) };
@@ -236,8 +248,9 @@ impl Job<'_> {
         let [_, _, oh, ow] = self.dy.shape();
         let pixels = (BAND_BYTES / (2 * GROUP * LANES * 4)).max(1);
         // A 1x1 convolution does not see rows: a picture is one long row.
-        let flat =
-            self.params.kernel == [1, 1] && self.params.stride == 1 && self.params.padding == 0;
+        let flat = self.params.kernel == [1, 1]
+            && self.params.stride == 1
+            && self.params.padding.is_zero();
         let (height, width) = if flat { (1, oh * ow) } else { (oh, ow) };
         let mut bands = Vec::new();
         if height * width <= pixels {

@@ -1,9 +1,9 @@
 //! How weights lie in memory where the direct kernels read them.
 
 use crate::buffer::{Buffer, LANES, Line, Values};
-use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -7,11 +7,12 @@
 mod pass;
 
 use crate::activation::Activation;
+use crate::activation_fn::ActivationFn;
 use crate::buffer::{Buffer, Line};
-use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::filters::Filters;
 use crate::isa::Isa;
+use crate::params::Conv2dParams;
 use crate::weights::Layout;
 use pass::Pass;
 
@@ -44,7 +45,7 @@ impl Direct {
             params: *params,
             weights: layout.pack(Kernels::of(isa), filters, scale_shift.map(|s| s.0)),
             layout,
-            bias: packed_bias(params.out_channels, scale_shift),
+            bias: Line::of_channels(params.out_channels, scale_shift.map(|s| s.1)),
         }
     }
 
@@ -63,21 +64,21 @@ impl Direct {
         source: Source<'_>,
         shape: [usize; 4],
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
         let [_, _, oh, ow] = out.shape();
-        let padding = self.params.padding as isize;
+        let padding = self.params.padding;
         let frame = Frame {
-            top: padding,
-            left: padding,
+            top: padding.top as isize,
+            left: padding.left as isize,
             size: [oh, ow],
             out_width: ow,
             out_plane: oh * ow,
             origin: [0, 0],
             step: 1,
         };
-        self.forward_into(isa, source, shape, residual, relu, out, frame);
+        self.forward_into(isa, source, shape, residual, function, out, frame);
     }
 
     /// As [`forward`](Self::forward), for the output pixels that `frame` tells.
@@ -88,7 +89,7 @@ impl Direct {
         source: Source<'_>,
         [n, _, height, width]: [usize; 4],
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
         frame: Frame,
     ) {
@@ -127,7 +128,7 @@ impl Direct {
             flat,
             in_place: inside && !self.layout.planar && matches!(source, Source::Blocked(_)),
             residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
-            relu,
+            function,
             out: out.send_ptr(),
         };
         pass.run(n);

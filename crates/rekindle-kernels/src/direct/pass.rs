@@ -1,10 +1,12 @@
 //! One forward pass: how it is cut into tasks, and what each of them does.
 
 use super::{Direct, Frame, Source};
+use crate::activation_fn::ActivationFn;
 use crate::buffer::{LANES, SendPtr, with_scratch};
-use crate::conv::Conv2dParams;
 use crate::cut::Cut;
 use crate::dispatch::Kernels;
+use crate::functions::{Apply, Clamp};
+use crate::params::Conv2dParams;
 use crate::tile::{Tile, pieces};
 use std::ops::Range;
 
@@ -27,7 +29,7 @@ pub(super) struct Pass<'a> {
     /// All windows lie inside the input, which can be read where it is.
     pub in_place: bool,
     pub residual: *const f32,
-    pub relu: bool,
+    pub function: ActivationFn,
     pub out: SendPtr,
 }
 
@@ -182,6 +184,7 @@ impl Pass<'_> {
             ..
         } = self.conv.params;
         let (offsets, segment_len, per_input) = self.segments(view);
+        let (clamp, function) = Clamp::split(self.function);
         let chunk = (CHUNK / (per_input * segment_len)).max(1);
         let Frame {
             out_width,
@@ -211,7 +214,7 @@ impl Pass<'_> {
                     residual: std::ptr::null(),
                     bias: self.conv.bias[panel.first_block..].as_ptr().cast(),
                     accumulate: start != panel.inputs.start,
-                    relu: self.relu && last,
+                    clamp: if last { clamp } else { Clamp::None },
                     fetch_next: self.conv.params.kernel == [1, 1],
                 };
                 for (i, n) in pictures.clone().enumerate() {
@@ -239,6 +242,16 @@ impl Pass<'_> {
                             // this panel of these pixels.
                             unsafe {
                                 self.kernels.tile(pixels, panel.blocks, stride * view.pixel)(&tile);
+                                if let (true, Some(function)) = (last, function) {
+                                    (self.kernels.apply)(&Apply {
+                                        values: tile.out,
+                                        rows: panel.blocks,
+                                        count: pixels,
+                                        row_stride: tile.block_stride,
+                                        line_stride: tile.pixel_stride,
+                                        function,
+                                    });
+                                }
                             }
                         }
                     }

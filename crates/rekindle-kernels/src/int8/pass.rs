@@ -6,8 +6,8 @@ use super::planar::PlanarRow;
 use super::tile::{LINE, Out, Tile};
 use super::weights::{Panel, Weights};
 use crate::buffer::{LANES, SendPtr, with_scratch};
-use crate::conv::Conv2dParams;
 use crate::cut::Cut;
+use crate::params::Conv2dParams;
 use crate::tile::pieces;
 use std::ops::Range;
 
@@ -113,7 +113,7 @@ impl Pass<'_> {
         } = *self.params;
         let [height, width] = self.size;
         match self.source {
-            Source::Bytes(x) if padding == 0 && !self.weights.layout.is_narrow => {
+            Source::Bytes(x) if padding.is_zero() && !self.weights.layout.is_narrow => {
                 let plane = height * width * LINE;
                 let picture = plane * self.planes();
                 let view = View {
@@ -134,7 +134,7 @@ impl Pass<'_> {
                 let bytes = plane * planes * pictures.len() + LINE;
                 with_scratch(bytes.div_ceil(LINE), |scratch| {
                     let memory = scratch.as_mut_ptr().cast::<u8>();
-                    let top = (units.start * stride) as isize - padding as isize;
+                    let top = (units.start * stride) as isize - padding.top as isize;
                     for (i, n) in pictures.clone().enumerate() {
                         for c in 0..planes {
                             let at = (i * planes + c) * plane;
@@ -162,7 +162,7 @@ impl Pass<'_> {
     fn copy_plane(&self, n: usize, c: usize, top: isize, out: &mut [u8], row: usize) {
         let ([height, width], padding, pixel) = (self.size, self.params.padding, self.pixel());
         let columns = row / pixel;
-        let before = padding.min(columns);
+        let before = padding.left.min(columns);
         let used = width.min(columns - before);
         for (i, out) in out.chunks_exact_mut(row).enumerate() {
             let y = top + i as isize;

@@ -5,9 +5,9 @@ use super::dispatch::Kernels;
 use super::simd::Sums;
 use super::tile::LINE;
 use crate::buffer::SendPtr;
-use crate::conv::window_output;
 use crate::error::{KernelError, check_isa};
 use crate::isa::Isa;
+use crate::padding::window_output;
 use crate::pool::check_window;
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn max_pool_quantized(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     let mut out = QuantizedActivation::uninit([n, c, oh, ow], x.quantization());
     let shared = SendPtr::new(out.as_mut_ptr());
     let kernels = Kernels::of(isa);

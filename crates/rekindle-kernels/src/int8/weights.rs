@@ -2,7 +2,7 @@
 
 use super::tile::{LINE, QUAD};
 use crate::buffer::{Buffer, LANES, Line};
-use crate::conv::Conv2dParams;
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;
 

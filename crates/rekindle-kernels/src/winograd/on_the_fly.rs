@@ -12,11 +12,12 @@ use super::tiles::{
 use super::transform::{OUT, POSITIONS};
 use super::weights::{Destination, FilterTransform};
 use crate::activation::Activation;
+use crate::activation_fn::ActivationFn;
 use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
-use crate::conv::{Conv2dParams, packed_bias};
 use crate::dispatch::Kernels;
 use crate::filters::Filters;
 use crate::isa::Isa;
+use crate::params::Conv2dParams;
 use crate::tile::pieces;
 use crate::unpacked::Pass;
 use rayon::prelude::*;
@@ -44,7 +45,7 @@ impl OnTheFly {
     ) -> Self {
         let scale = scale_shift.map(|(scale, _)| scale);
         let transform = FilterTransform::new(Kernels::of(isa), params, filters, scale);
-        let bias = packed_bias(params.out_channels, scale_shift);
+        let bias = Line::of_channels(params.out_channels, scale_shift.map(|s| s.1));
         let per_group = transform.group_lines();
         let per_block = transform.groups() * per_group;
         let mut packed = Buffer::new(bias.len() * per_block);
@@ -67,7 +68,7 @@ impl OnTheFly {
         isa: Isa,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
         let kernels = Kernels::of(isa);
@@ -77,7 +78,7 @@ impl OnTheFly {
             x,
             tiling,
             transform: FilterTransform::of_gathered(kernels, &self.params, self.filters.lines()),
-            output: Output::new(kernels, tiling, &self.bias, residual, relu, out),
+            output: Output::new(kernels, tiling, &self.bias, residual, function, out),
         };
         job.run();
     }
@@ -87,19 +88,19 @@ impl OnTheFly {
         pass: &Pass<'_>,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
         let (kernels, params) = (Kernels::of(pass.isa), pass.params);
         let scale = pass.scale_shift.map(|(scale, _)| scale);
-        let bias = packed_bias(params.out_channels, pass.scale_shift);
+        let bias = Line::of_channels(params.out_channels, pass.scale_shift.map(|s| s.1));
         let tiling = tiling(params, out);
         let job = Job {
             kernels,
             x,
             tiling,
             transform: FilterTransform::new(kernels, params, pass.filters, scale),
-            output: Output::new(kernels, tiling, &bias, residual, relu, out),
+            output: Output::new(kernels, tiling, &bias, residual, function, out),
         };
         job.run();
     }
@@ -111,7 +112,7 @@ impl OnTheFly {
 
 fn tiling(params: &Conv2dParams, out: &Activation) -> Tiling {
     let [_, _, height, width] = out.shape();
-    Tiling::new([height, width], OUT, params.padding)
+    Tiling::new([height, width], OUT, params.padding.top)
 }
 
 struct Job<'a> {

@@ -12,11 +12,11 @@ use super::tiles::{
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
 use crate::buffer::{Buffer, LANES, Line, SendPtr, Values, with_scratch};
-use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::Run;
 use crate::isa::Isa;
 use crate::outer::Outer;
+use crate::params::Conv2dParams;
 use crate::tile::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -34,7 +34,7 @@ pub(crate) fn weight_gradient(
     dy: &Activation,
 ) -> Values {
     let [n, _, oh, ow] = dy.shape();
-    let tiling = Tiling::new([oh, ow], OUT, params.padding);
+    let tiling = Tiling::new([oh, ow], OUT, params.padding.top);
     let tiles = n * tiling.down * tiling.across;
     let len = params.weight_shape().iter().product();
     if tiles == 0 {

@@ -41,7 +41,7 @@ fn forward() {
     let error = Activation::from_nchw(&[0.0; 3], [1, 1, 2, 2]).unwrap_err();
     assert!(matches!(error, KernelError::WrongLength { .. }));
     let valid = Conv2dParams {
-        padding: 0,
+        padding: 0.into(),
         ..params
     };
     let conv = PackedConv2d::new(isa, &valid, &weight, None).unwrap();
@@ -88,7 +88,7 @@ fn gradients() {
     let error = input_gradient(isa, &params, &[0.0; 288], &dy, [6, 6], None).unwrap_err();
     assert!(matches!(error, KernelError::WrongShape { .. }));
     let wide = Conv2dParams {
-        padding: 3,
+        padding: 3.into(),
         ..params
     };
     let error = input_gradient(isa, &wide, &[0.0; 288], &dy, [6, 6], None).unwrap_err();
