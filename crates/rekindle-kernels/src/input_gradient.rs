@@ -89,7 +89,7 @@ fn swapped(params: &Conv2dParams) -> Conv2dParams {
         bottom,
         right,
     } = params.padding;
-    let rest = |side: usize| (params.kernel[0] - 1).saturating_sub(side);
+    let rest = |side: usize| params.kernel[0].saturating_sub(side.saturating_add(1));
     Conv2dParams {
         in_channels: params.out_channels,
         out_channels: params.in_channels,

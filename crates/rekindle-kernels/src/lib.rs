@@ -43,8 +43,10 @@ mod linear_gradient;
 mod outer;
 mod padding;
 mod params;
+mod planes;
 mod pool;
 mod simd;
+mod squeeze_excitation;
 mod tile;
 mod transpose;
 mod unpacked;
@@ -68,5 +70,9 @@ pub use linear_gradient::{LinearGradients, linear_gradients};
 pub use padding::Padding;
 pub use params::{Conv2dParams, fold_batch_norm};
 pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
+pub use squeeze_excitation::{
+    channel_means, scale_channels, scale_channels_gradient, scale_channels_in_place,
+    squeeze_excitation_gradient,
+};
 pub use unpacked::UnpackedConv2d;
 pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};

@@ -12,3 +12,4 @@ mod network;
 mod pooling;
 mod reference;
 mod shapes;
+mod squeeze_excitation;
