@@ -1,8 +1,9 @@
 //! A batch of feature maps in the layout the kernels compute on.
 
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, SharedLines};
+use crate::buffer::{Buffer, SendPtr, SharedLines};
 use crate::error::{KernelError, check_len};
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Ways to compute a convolution, and which is fastest.
 
-use crate::buffer::LANES;
 use crate::depthwise::Depthwise;
 use crate::error::KernelError;
+use crate::line::LANES;
 use crate::params::Conv2dParams;
 use crate::winograd::Winograd;
 

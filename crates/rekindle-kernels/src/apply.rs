@@ -2,11 +2,11 @@
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::functions::{Apply, ApplyGradient};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use rayon::prelude::*;
 
 /// Lines of a task.

@@ -4,11 +4,12 @@
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line, SendPtr};
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
 use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::planes::{for_each_plane, sums_by_plane};
 
 /// Mean and variance of each channel.

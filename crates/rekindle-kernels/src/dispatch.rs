@@ -6,7 +6,7 @@ use crate::elementwise::{Affine, Moments, NormGradient, affine, moments, norm_gr
 use crate::functions::{Apply, ApplyGradient, apply, apply_gradient};
 use crate::isa::Isa;
 use crate::outer::{Outer, OuterFn, outer};
-use crate::pool::{PoolGradient, PoolRow, pool_gradient, pool_row};
+use crate::pool::kernels::{PoolGradient, PoolRow, pool_gradient, pool_row};
 use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
 use crate::transpose::{Columns, lines_to_rows, rows_to_lines};
@@ -80,7 +80,7 @@ impl Kernels {
 
 macro_rules! kernels {
     ($isa:ident, $simd:ty, $(#[$feature:meta])?, mr: $mr:literal [$($m:literal)*], nr: $nr:literal [$($n:literal)*],
-        outer: $r:literal, depthwise: $p:literal, sums: [$s3:literal $s5:literal]) => {
+        outer: $r:literal, depthwise: $p:literal, sums: [$s3:literal $s5:literal $s7:literal]) => {
         mod $isa {
             use super::*;
 
@@ -155,10 +155,10 @@ macro_rules! kernels {
                 match (taps, stride) {
                     (3, 1) => (sums_entry::<3, 1, $s3>, 3),
                     (5, 1) => (sums_entry::<5, 1, $s5>, 5),
-                    (7, 1) => (sums_entry::<7, 1, 1>, 7),
+                    (7, 1) => (sums_entry::<7, 1, $s7>, 7),
                     (3, 2) => (sums_entry::<3, 2, $s3>, 3),
                     (5, 2) => (sums_entry::<5, 2, $s5>, 5),
-                    (7, 2) => (sums_entry::<7, 2, 1>, 7),
+                    (7, 2) => (sums_entry::<7, 2, $s7>, 7),
                     (_, 1) => (sums_entry::<1, 1, 4>, 1),
                     (_, 2) => (sums_entry::<1, 2, 4>, 1),
                     _ => unreachable!("no depthwise kernel of stride {stride}"),
@@ -205,16 +205,16 @@ macro_rules! kernels {
 #[cfg(target_arch = "x86_64")]
 kernels!(avx512, simd::Avx512, #[target_feature(enable = "avx512f")],
     mr: 14 [1 2 3 4 5 6 7 8 9 10 11 12 13 14], nr: 2 [1 2], outer: 8,
-    depthwise: 8, sums: [3 2]);
+    depthwise: 8, sums: [3 2 2]);
 
 // Of 16 registers 12 hold sums (a block is two registers wide), two weights, one the broadcast input.
 #[cfg(target_arch = "x86_64")]
 kernels!(avx2, simd::Avx2, #[target_feature(enable = "avx2,fma")],
-    mr: 6 [1 2 3 4 5 6], nr: 1 [1], outer: 4, depthwise: 4, sums: [2 1]);
+    mr: 6 [1 2 3 4 5 6], nr: 1 [1], outer: 4, depthwise: 4, sums: [2 1 1]);
 
 // A block is four registers wide: 24 of AArch64's 32 registers hold sums, 8 of SSE2's 16.
 #[cfg(not(target_arch = "x86_64"))]
 kernels!(portable, simd::Portable, , mr: 6 [1 2 3 4 5 6], nr: 1 [1], outer: 4,
-    depthwise: 4, sums: [1 1]);
+    depthwise: 4, sums: [1 1 1]);
 #[cfg(target_arch = "x86_64")]
-kernels!(portable, simd::Portable, , mr: 2 [1 2], nr: 1 [1], outer: 2, depthwise: 2, sums: [1 1]);
+kernels!(portable, simd::Portable, , mr: 2 [1 2], nr: 1 [1], outer: 2, depthwise: 2, sums: [1 1 1]);

@@ -1,8 +1,8 @@
 //! Kernels that pass over a plane once: BatchNorm's parts, with the activation function behind it.
 
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line};
 use crate::functions::{activate, back, with_function};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 
 /// Sums of sixteen channels over some pixels.

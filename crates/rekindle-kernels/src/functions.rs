@@ -1,7 +1,7 @@
 //! Activation functions and their derivatives on vectors.
 
 use crate::activation_fn::ActivationFn;
-use crate::buffer::LANES;
+use crate::line::LANES;
 use crate::simd::Simd;
 
 /// The part of an activation function that a kernel applies while its sums are in registers: cheap enough to stand in every
@@ -275,8 +275,8 @@ unsafe fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
 #[cfg(test)]
 mod tests {
     use super::exp;
-    use crate::buffer::LANES;
     use crate::isa::Isa;
+    use crate::line::LANES;
     use crate::simd::{self, Simd};
 
     type Values = [f32; LANES];

@@ -6,7 +6,7 @@ use crate::algorithm::Algorithm;
 use crate::depthwise;
 use crate::direct::{Direct, Frame, Source};
 use crate::error::{KernelError, check_isa};
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
 use crate::padding::Padding;
 use crate::params::Conv2dParams;
@@ -71,10 +71,12 @@ pub fn input_gradient_by(
     }
     let taps: Vec<usize> = (0..k * k).rev().collect();
     let pass = Pass {
-        isa,
-        params: &swapped(params),
-        filters: Filters::swapped(params, weight, &taps),
-        scale_shift: None,
+        layer: Layer {
+            isa,
+            params: &swapped(params),
+            filters: Filters::swapped(params, weight, &taps),
+            scale_shift: None,
+        },
         algorithm,
     };
     pass.run(dy, add, ActivationFn::Identity)

@@ -1,8 +1,11 @@
-//! CPU convolution and friends for ResNets, in pure Rust.
+//! CPU convolution and friends for image networks, in pure Rust.
 //!
 //! Feature maps stay in one blocked layout ([`Activation`]) from the first convolution to the pooling; weights are packed
 //! once ([`PackedConv2d`]) with BatchNorm folded in, and bias, residual sum and ReLU happen in the registers that hold the
-//! sums. Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
+//! sums. Convolutions are dense, grouped or depthwise ([`Algorithm`]), padded on each side as much as one likes
+//! ([`Padding`]), and followed by any [`ActivationFn`].
+//!
+//! Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
 //! AArch64); [`Isa::detect`] picks at run time. Threads are rayon's, and results do not depend on their number.
 //!
 //! ```
@@ -38,6 +41,7 @@ mod functions;
 mod input_gradient;
 mod int8;
 mod isa;
+mod line;
 mod linear;
 mod linear_gradient;
 mod outer;
@@ -58,13 +62,14 @@ pub use activation::Activation;
 pub use activation_fn::ActivationFn;
 pub use algorithm::Algorithm;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
-pub use buffer::{LANES, Values, release_buffers};
+pub use buffer::{Values, release_buffers};
 pub use conv::PackedConv2d;
 pub use cut::in_pool;
 pub use error::KernelError;
 pub use input_gradient::{input_gradient, input_gradient_by};
 pub use int8::{Quantization, QuantizedActivation, QuantizedConv2d, max_pool_quantized};
 pub use isa::Isa;
+pub use line::LANES;
 pub use linear::PackedLinear;
 pub use linear_gradient::{LinearGradients, linear_gradients};
 pub use padding::Padding;

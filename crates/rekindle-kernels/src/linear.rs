@@ -1,12 +1,13 @@
 //! The fully connected layer.
 
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::buffer::{Buffer, SendPtr};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::filters::Filters;
 use crate::functions::{Apply, Clamp};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use crate::tile::{Tile, pieces};
 use crate::weights::Layout;

@@ -1,6 +1,5 @@
-//! Zeros around a picture, and the size of what a window finds in it.
+//! Zeros around a picture.
 
-use crate::error::KernelError;
 use std::fmt;
 
 /// Rows and columns of zeros around a picture, given for each side.
@@ -76,26 +75,4 @@ impl fmt::Display for Padding {
             ),
         }
     }
-}
-
-/// Computes height and width of what a window of `kernel` finds in a padded picture of `size`.
-pub(crate) fn window_output(
-    kernel: [usize; 2],
-    stride: usize,
-    padding: Padding,
-    size: [usize; 2],
-) -> Result<[usize; 2], KernelError> {
-    let around = [
-        padding.top.saturating_add(padding.bottom),
-        padding.left.saturating_add(padding.right),
-    ];
-    let [h, w] = [0, 1].map(|axis| size[axis].saturating_add(around[axis]));
-    if h < kernel[0] || w < kernel[1] || size.contains(&0) || stride == 0 {
-        return Err(KernelError::WindowTooLarge {
-            kernel,
-            padding,
-            found: size,
-        });
-    }
-    Ok([(h - kernel[0]) / stride + 1, (w - kernel[1]) / stride + 1])
 }

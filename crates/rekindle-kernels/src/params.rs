@@ -1,7 +1,7 @@
 //! The numbers that describe a two-dimensional convolution.
 
 use crate::error::{KernelError, check_len};
-use crate::padding::{Padding, window_output};
+use crate::padding::Padding;
 use std::fmt;
 
 /// The numbers that describe a two-dimensional convolution.
@@ -177,4 +177,26 @@ pub fn fold_batch_norm(
             )
         })
         .unzip())
+}
+
+/// Computes height and width of what a window of `kernel` finds in a padded picture of `size`.
+pub(crate) fn window_output(
+    kernel: [usize; 2],
+    stride: usize,
+    padding: Padding,
+    size: [usize; 2],
+) -> Result<[usize; 2], KernelError> {
+    let around = [
+        padding.top.saturating_add(padding.bottom),
+        padding.left.saturating_add(padding.right),
+    ];
+    let [h, w] = [0, 1].map(|axis| size[axis].saturating_add(around[axis]));
+    if h < kernel[0] || w < kernel[1] || size.contains(&0) || stride == 0 {
+        return Err(KernelError::WindowTooLarge {
+            kernel,
+            padding,
+            found: size,
+        });
+    }
+    Ok([(h - kernel[0]) / stride + 1, (w - kernel[1]) / stride + 1])
 }

@@ -1,7 +1,7 @@
 //! Passes over the planes of feature maps: sixteen channels of one picture each.
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line};
+use crate::line::{LANES, Line};
 use rayon::prelude::*;
 
 /// Pixels that are summed in f32 before the sum goes into an f64.

@@ -8,11 +8,12 @@
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line, SendPtr};
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
 use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::planes::{PlaneSums, for_each_plane, sums_by_plane};
 
 /// Computes the mean of each channel over height and width: row-major `[batch, channels]`.

@@ -7,8 +7,8 @@
 // Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::LANES;
 use crate::functions::Clamp;
+use crate::line::LANES;
 use crate::simd::Simd;
 
 /// What one call of the micro-kernel computes.

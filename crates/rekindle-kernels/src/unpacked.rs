@@ -5,7 +5,7 @@ use crate::activation_fn::ActivationFn;
 use crate::algorithm::Algorithm;
 use crate::conv::PackedConv2d;
 use crate::error::{KernelError, check_isa};
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
 use crate::params::Conv2dParams;
 use crate::winograd::{OnTheFly, Winograd};
@@ -65,10 +65,12 @@ impl<'a> UnpackedConv2d<'a> {
     ) -> Result<Activation, KernelError> {
         let taps = self.params.all_taps();
         Pass {
-            isa: self.isa,
-            params: self.params,
-            filters: Filters::new(self.params, self.weight, &taps),
-            scale_shift: self.scale_shift,
+            layer: Layer {
+                isa: self.isa,
+                params: self.params,
+                filters: Filters::new(self.params, self.weight, &taps),
+                scale_shift: self.scale_shift,
+            },
             algorithm: self.algorithm,
         }
         .run(x, residual, function.into())
@@ -95,10 +97,7 @@ impl<'a> UnpackedConv2d<'a> {
 
 /// One pass by filters in whatever order; all but the shape of the input has been checked.
 pub(crate) struct Pass<'a> {
-    pub isa: Isa,
-    pub params: &'a Conv2dParams,
-    pub filters: Filters<'a>,
-    pub scale_shift: Option<(&'a [f32], &'a [f32])>,
+    pub layer: Layer<'a>,
     pub algorithm: Algorithm,
 }
 
@@ -109,16 +108,16 @@ impl Pass<'_> {
         residual: Option<&Activation>,
         function: ActivationFn,
     ) -> Result<Activation, KernelError> {
-        let Self {
+        let algorithm = self.algorithm;
+        let Layer {
             isa,
             params,
             filters,
             scale_shift,
-            algorithm,
-        } = *self;
+        } = self.layer;
         if algorithm == Algorithm::Winograd && Winograd::outgrows_caches(params) {
             let mut out = Activation::output(params, x.shape(), residual)?;
-            OnTheFly::forward_unpacked(self, x, residual, function, &mut out);
+            OnTheFly::forward_unpacked(&self.layer, x, residual, function, &mut out);
             return Ok(out.finished(function));
         }
         PackedConv2d::pack(isa, params, filters, scale_shift, algorithm)?

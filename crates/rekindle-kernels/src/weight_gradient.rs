@@ -2,12 +2,13 @@
 
 use crate::activation::Activation;
 use crate::algorithm::Algorithm;
-use crate::buffer::{Buffer, LANES, SendPtr, Values};
+use crate::buffer::{Buffer, SendPtr, Values};
 use crate::depthwise;
 use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::LANES;
 use crate::outer::Outer;
 use crate::padding::Padding;
 use crate::params::Conv2dParams;

@@ -1,8 +1,9 @@
 //! How weights lie in memory where the direct kernels read them.
 
-use crate::buffer::{Buffer, LANES, Line, Values};
+use crate::buffer::{Buffer, Values};
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,13 +1,13 @@
 //! The gradients of a depthwise convolution.
 
-use super::packed;
-use super::pass::{Part, Pass};
+use super::pass::{Part, Pass, packed};
 use super::sums::DepthwiseSums;
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line, Values};
+use crate::buffer::Values;
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -10,13 +10,13 @@ pub(crate) mod sums;
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line};
 use crate::error::KernelError;
 use crate::filters::Filters;
 use crate::isa::Isa;
+use crate::line::Line;
 use crate::params::Conv2dParams;
 pub(crate) use gradients::{input_gradient, weight_gradient};
-use pass::{Part, Pass};
+use pass::{Part, Pass, packed};
 
 /// Weights packed for a depthwise convolution.
 #[derive(Clone, Debug)]
@@ -85,15 +85,4 @@ impl Depthwise {
         };
         pass.run(isa, x, residual, out);
     }
-}
-
-/// Lines `[block of channels, tap]` of what `value` tells for each channel and tap, zero past the last channel.
-fn packed(channels: usize, taps: usize, value: impl Fn(usize, usize) -> f32) -> Vec<Line> {
-    let mut lines = vec![Line::ZERO; channels.div_ceil(LANES) * taps];
-    for channel in 0..channels {
-        for tap in 0..taps {
-            lines[channel / LANES * taps + tap].0[channel % LANES] = value(channel, tap);
-        }
-    }
-    lines
 }

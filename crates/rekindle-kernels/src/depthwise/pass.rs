@@ -3,10 +3,10 @@
 use super::row::DepthwiseRow;
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line};
 use crate::dispatch::Kernels;
 use crate::functions::{Apply, Clamp};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -21,6 +21,21 @@ pub(super) struct Part {
     pub first: [isize; 2],
     /// Row and column of that output pixel.
     pub origin: [usize; 2],
+}
+
+/// Lines `[block of channels, tap]` of what `value` tells for each channel and tap, zero past the last channel.
+pub(super) fn packed(
+    channels: usize,
+    taps: usize,
+    value: impl Fn(usize, usize) -> f32,
+) -> Vec<Line> {
+    let mut lines = vec![Line::ZERO; channels.div_ceil(LANES) * taps];
+    for channel in 0..channels {
+        for tap in 0..taps {
+            lines[channel / LANES * taps + tap].0[channel % LANES] = value(channel, tap);
+        }
+    }
+    lines
 }
 
 /// A convolution in one part, or in four that take turns with the output pixels.

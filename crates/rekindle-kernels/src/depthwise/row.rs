@@ -7,8 +7,8 @@
 // Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::{LANES, Line};
 use crate::functions::{Clamp, clamped};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 use crate::tile::unrolled;
 
@@ -94,7 +94,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const R: usize, con
                 for kx in 0..t.taps {
                     let w = S::load(weights.add(kx * LANES));
                     unrolled!(p < R, {
-                        let x = line::<BORDER>(t, row, first + (p * STRIDE + kx) as isize);
+                        let x = line::<BORDER>(t.width, row, first + (p * STRIDE + kx) as isize);
                         acc[p] = S::fma(S::load(x), w, acc[p]);
                     });
                 }
@@ -105,7 +105,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const R: usize, con
                 // Every column is looked at once, and then serves all taps.
                 let mut columns = [S::zero(); MOST_COLUMNS];
                 for j in 0..(R - 1) * STRIDE + K {
-                    columns[j] = S::load(line::<true>(t, row, first + j as isize));
+                    columns[j] = S::load(line::<true>(t.width, row, first + j as isize));
                 }
                 unrolled!(kx < K, {
                     let w = S::load(weights.add(kx * LANES));
@@ -145,8 +145,8 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const R: usize, con
 
 /// The line of an input column, of zeros where it lies in the padding.
 #[inline(always)]
-fn line<const BORDER: bool>(t: &DepthwiseRow, row: *const f32, column: isize) -> *const f32 {
-    if BORDER && (column < 0 || column >= t.width as isize) {
+pub(super) fn line<const BORDER: bool>(width: usize, row: *const f32, column: isize) -> *const f32 {
+    if BORDER && (column < 0 || column >= width as isize) {
         (&raw const ZERO).cast()
     } else {
         row.wrapping_offset(column * LANES as isize)

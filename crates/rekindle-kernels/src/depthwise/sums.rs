@@ -3,7 +3,8 @@
 // Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::LANES;
+use super::row::line;
+use crate::line::LANES;
 use crate::simd::Simd;
 use crate::tile::unrolled;
 
@@ -61,11 +62,8 @@ pub(crate) unsafe fn depthwise_sums<
                 let g = S::load(dy.add(x * LANES));
                 let first = t.first + (x * STRIDE) as isize;
                 unrolled!(kx < K, {
-                    let column = first + kx as isize;
-                    if column >= 0 && column < t.width as isize {
-                        let v = S::load(input.offset(column * LANES as isize));
-                        acc[0][kx] = S::fma(v, g, acc[0][kx]);
-                    }
+                    let v = S::load(line::<true>(t.width, input, first + kx as isize));
+                    acc[0][kx] = S::fma(v, g, acc[0][kx]);
                 });
             }
             let mut x = from;

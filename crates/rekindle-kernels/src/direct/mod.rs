@@ -4,59 +4,20 @@
 //! panels of output channels, then chunks of the sum, then pixels: a chunk of a panel's weights stays in the first-level
 //! cache while the band streams past it.
 
+mod frame;
 mod pass;
+mod weights;
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{Buffer, Line};
 use crate::dispatch::Kernels;
-use crate::filters::Filters;
 use crate::isa::Isa;
 use crate::params::Conv2dParams;
-use crate::weights::Layout;
+pub(crate) use frame::{Frame, Source};
 use pass::Pass;
-
-/// Weights packed for the direct algorithm.
-#[derive(Clone, Debug)]
-pub(crate) struct Direct {
-    params: Conv2dParams,
-    layout: Layout,
-    weights: Buffer,
-    bias: Vec<Line>,
-}
-
-/// Where input values come from.
-#[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
-    Blocked(&'a Activation),
-    /// Row-major `[batch, channels, height, width]`.
-    Planar(&'a [f32]),
-}
+pub(crate) use weights::Direct;
 
 impl Direct {
-    pub fn pack(
-        isa: Isa,
-        params: &Conv2dParams,
-        filters: Filters<'_>,
-        scale_shift: Option<(&[f32], &[f32])>,
-    ) -> Self {
-        let layout = Layout::new(params, Kernels::of(isa).nr, 1);
-        Self {
-            params: *params,
-            weights: layout.pack(Kernels::of(isa), filters, scale_shift.map(|s| s.0)),
-            layout,
-            bias: Line::of_channels(params.out_channels, scale_shift.map(|s| s.1)),
-        }
-    }
-
-    pub fn is_planar(&self) -> bool {
-        self.layout.planar
-    }
-
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.weights.lines()) + size_of_val(self.bias.as_slice())
-    }
-
     /// Shapes have been checked; `out` is fully written.
     pub fn forward(
         &self,
@@ -133,20 +94,4 @@ impl Direct {
         };
         pass.run(n);
     }
-}
-
-/// Which output pixels are computed, and where they go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    /// Rows and columns of padding before the first input pixel; negative to skip pixels.
-    pub top: isize,
-    pub left: isize,
-    /// Height and width of what is computed.
-    pub size: [usize; 2],
-    /// Pixels in a row and a plane of the output.
-    pub out_width: usize,
-    pub out_plane: usize,
-    /// Row and column in the output of the first pixel, and pixels from one to the next in both directions.
-    pub origin: [usize; 2],
-    pub step: usize,
 }

@@ -1,11 +1,13 @@
 //! One forward pass: how it is cut into tasks, and what each of them does.
 
-use super::{Direct, Frame, Source};
+use super::frame::{Frame, Source};
+use super::weights::Direct;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, SendPtr, with_scratch};
+use crate::buffer::{SendPtr, with_scratch};
 use crate::cut::Cut;
 use crate::dispatch::Kernels;
 use crate::functions::{Apply, Clamp};
+use crate::line::LANES;
 use crate::params::Conv2dParams;
 use crate::tile::{Tile, pieces};
 use std::ops::Range;

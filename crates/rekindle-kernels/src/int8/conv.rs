@@ -5,9 +5,10 @@ use super::dispatch::Kernels;
 use super::pass::{Epilogue, OutPtr, Pass, Source};
 use super::weights::Weights;
 use crate::activation::Activation;
-use crate::buffer::{LANES, SendPtr};
+use crate::buffer::SendPtr;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::LANES;
 use crate::params::Conv2dParams;
 
 /// A convolution's weights in bytes, packed once for an instruction set and used for maps of any size and quantisation.

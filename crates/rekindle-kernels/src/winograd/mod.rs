@@ -14,11 +14,12 @@ pub(crate) mod transform;
 pub(crate) mod weight_gradient;
 mod weights;
 
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::buffer::{Buffer, SendPtr};
 use crate::dispatch::Kernels;
 use crate::error::KernelError;
 use crate::filters::Filters;
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 pub(crate) use on_the_fly::OnTheFly;
 use rayon::prelude::*;

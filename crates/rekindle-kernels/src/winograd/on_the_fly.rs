@@ -13,13 +13,13 @@ use super::transform::{OUT, POSITIONS};
 use super::weights::{Destination, FilterTransform};
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
+use crate::buffer::{Buffer, SendPtr, with_scratch};
 use crate::dispatch::Kernels;
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use crate::tile::pieces;
-use crate::unpacked::Pass;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -85,21 +85,21 @@ impl OnTheFly {
 
     /// As [`forward`](Self::forward) by filters that are not packed.
     pub fn forward_unpacked(
-        pass: &Pass<'_>,
+        layer: &Layer<'_>,
         x: &Activation,
         residual: Option<&Activation>,
         function: ActivationFn,
         out: &mut Activation,
     ) {
-        let (kernels, params) = (Kernels::of(pass.isa), pass.params);
-        let scale = pass.scale_shift.map(|(scale, _)| scale);
-        let bias = Line::of_channels(params.out_channels, pass.scale_shift.map(|s| s.1));
+        let (kernels, params) = (Kernels::of(layer.isa), layer.params);
+        let scale = layer.scale_shift.map(|(scale, _)| scale);
+        let bias = Line::of_channels(params.out_channels, layer.scale_shift.map(|s| s.1));
         let tiling = tiling(params, out);
         let job = Job {
             kernels,
             x,
             tiling,
-            transform: FilterTransform::new(kernels, params, pass.filters, scale),
+            transform: FilterTransform::new(kernels, params, layer.filters, scale),
             output: Output::new(kernels, tiling, &bias, residual, function, out),
         };
         job.run();

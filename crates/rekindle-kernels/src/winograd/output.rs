@@ -4,9 +4,10 @@ use super::tiles::Tiling;
 use super::transform::{OUT, OutputTile};
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{LANES, Line, SendPtr};
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
 use crate::functions::{Apply, Clamp};
+use crate::line::{LANES, Line};
 use crate::tile::{Tile, pieces};
 use std::ops::Range;
 

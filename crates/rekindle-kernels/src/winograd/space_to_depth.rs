@@ -5,8 +5,8 @@
 //! instead of 147.
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line};
 use crate::direct::Source;
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use rayon::prelude::*;
 

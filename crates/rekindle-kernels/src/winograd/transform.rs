@@ -9,8 +9,8 @@
 
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::{LANES, Line};
 use crate::functions::{Clamp, clamped};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 
 /// Output pixels of a tile along one axis, for a filter of 3x3; for one of 4x4 it is one less.

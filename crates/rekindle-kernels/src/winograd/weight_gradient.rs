@@ -11,10 +11,11 @@ use super::tiles::{
 };
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, Values, with_scratch};
+use crate::buffer::{Buffer, SendPtr, Values, with_scratch};
 use crate::dispatch::Kernels;
 use crate::filters::Run;
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::outer::Outer;
 use crate::params::Conv2dParams;
 use crate::tile::pieces;

@@ -2,9 +2,9 @@
 
 use super::space_to_depth;
 use super::transform::WeightTile;
-use crate::buffer::{LANES, Line};
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
 use crate::simd::prefetch;
 
