@@ -44,7 +44,8 @@ enum Packed {
 impl PackedConv2d {
     /// Packs `weight` (`[out, in / groups, height, width]`) by the algorithm that is fastest.
     ///
-    /// `scale_shift` is applied to each output channel: `scale * conv(x) + shift`. See [`fold_batch_norm`]; a plain bias
+    /// `scale_shift` is applied to each output channel: `scale * conv(x) + shift`. See
+    /// [`fold_batch_norm`](crate::fold_batch_norm); a plain bias
     /// is a scale of ones.
     pub fn new(
         isa: Isa,

@@ -42,13 +42,7 @@ pub fn input_gradient_by(
     check_isa(isa)?;
     params.check_weights(weight, None)?;
     let [k, kw] = params.kernel;
-    let Padding {
-        top,
-        left,
-        bottom,
-        right,
-    } = params.padding;
-    let narrow = k != kw || [top, left, bottom, right].iter().any(|&side| side >= k);
+    let narrow = k != kw || params.padding.largest() >= k;
     if narrow && algorithm != Algorithm::Depthwise {
         return Err(KernelError::InvalidLayer(format!(
             "the gradient by the input needs a square filter that is wider than its padding, found {params}"

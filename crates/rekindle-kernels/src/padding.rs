@@ -43,7 +43,7 @@ impl Padding {
         let [(top, bottom), (left, right)] = [0, 1].map(|axis| {
             let stride = stride.max(1);
             let last = size[axis].div_ceil(stride).saturating_sub(1) * stride;
-            let total = (last + kernel[axis]).saturating_sub(size[axis]);
+            let total = last.saturating_add(kernel[axis]).saturating_sub(size[axis]);
             (total / 2, total - total / 2)
         });
         Self {
@@ -57,6 +57,11 @@ impl Padding {
     /// Returns the padding of all four sides where it is the same.
     pub fn uniform(self) -> Option<usize> {
         (self == Self::from(self.top)).then_some(self.top)
+    }
+
+    /// Returns the largest of the four sides.
+    pub(crate) fn largest(self) -> usize {
+        self.top.max(self.left).max(self.bottom).max(self.right)
     }
 
     pub(crate) fn is_zero(self) -> bool {

@@ -4,6 +4,9 @@ use crate::error::{KernelError, check_len};
 use crate::padding::Padding;
 use std::fmt;
 
+/// Rows or columns of padding on one side at most: more would be a mistake, and sizes must not overflow.
+const MOST_PADDING: usize = 1 << 16;
+
 /// The numbers that describe a two-dimensional convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dParams {
@@ -131,6 +134,11 @@ impl Conv2dParams {
         if !(1..=2).contains(&stride) {
             return Err(KernelError::InvalidLayer(format!(
                 "stride {stride} is not supported, only 1 and 2"
+            )));
+        }
+        if self.padding.largest() > MOST_PADDING {
+            return Err(KernelError::InvalidLayer(format!(
+                "padding of more than {MOST_PADDING} rows or columns is not supported, found {self}"
             )));
         }
         Ok(())
