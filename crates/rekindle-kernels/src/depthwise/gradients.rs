@@ -4,7 +4,7 @@ use super::pass::{Part, Pass, packed};
 use super::sums::DepthwiseSums;
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::Values;
+use crate::buffer::{Values, with_scratch};
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Bytes of input and gradient that stay in the first-level cache while all rows of the filter pass over them.
 const BAND_BYTES: usize = 24 << 10;
+/// Lines up to which an input plane is copied between its padding.
+const PADDED_LINES: usize = 512;
 /// Pixels that a piece of work has at least.
 const PIECE: usize = 1 << 12;
 /// Pieces of work to cut into, so that many threads find some.
@@ -140,17 +142,61 @@ struct Job<'a> {
     dy: &'a Activation,
 }
 
+/// Rows of an input plane as the micro-kernel sees them.
+struct View {
+    first: *const f32,
+    /// Pixels of a row.
+    width: usize,
+    /// Columns of padding that are not there.
+    left: usize,
+}
+
 impl Job<'_> {
     /// Adds the sums over some output rows of a plane to `sums`, a line for each tap.
+    ///
+    /// A small plane is copied between its columns of padding first: most of its windows would reach into them, and the
+    /// kernel would have to look at each.
     fn sum(&self, plane: usize, rows: Range<usize>, sums: &mut [Line]) {
-        let ([_, _, h, w], [_, _, oh, ow]) = (self.x.shape(), self.dy.shape());
+        let ([_, _, h, w], ow) = (self.x.shape(), self.dy.shape()[3]);
+        let (left, stride) = (self.params.padding.left, self.params.stride);
+        let input = &self.x.lines()[plane * h * w..][..h * w];
+        let width = (left + w).max((ow - 1) * stride + self.params.kernel[1]);
+        if width == w || h * width > PADDED_LINES {
+            let view = View {
+                first: input.as_ptr().cast(),
+                width: w,
+                left,
+            };
+            return self.sum_view(plane, rows, &view, sums);
+        }
+        with_scratch(h * width, |scratch| {
+            for (to, from) in scratch.chunks_exact_mut(width).zip(input.chunks_exact(w)) {
+                to[..left].fill(Line::ZERO);
+                to[left..left + w].copy_from_slice(from);
+                to[left + w..].fill(Line::ZERO);
+            }
+            let view = View {
+                first: scratch.as_ptr().cast(),
+                width,
+                left: 0,
+            };
+            self.sum_view(plane, rows, &view, sums);
+        });
+    }
+
+    fn sum_view(&self, plane: usize, rows: Range<usize>, view: &View, sums: &mut [Line]) {
+        let ([_, _, h, _], [_, _, oh, ow]) = (self.x.shape(), self.dy.shape());
         let Conv2dParams {
             kernel: [kh, kw],
             stride,
             padding,
             ..
         } = *self.params;
-        let x = self.x.as_ptr().wrapping_add(plane * h * w * LANES);
+        let &View {
+            first: x,
+            width: w,
+            left,
+        } = view;
         let dy = self.dy.as_ptr().wrapping_add(plane * oh * ow * LANES);
         let (kernel, width) = self.kernels.depthwise_sums(kw, stride);
         let line_bytes = size_of::<Line>() * (w * stride + ow);
@@ -171,7 +217,7 @@ impl Job<'_> {
                         input: x.wrapping_add(row * w * LANES),
                         input_row: stride * w * LANES,
                         width: w,
-                        first: kx as isize - padding.left as isize,
+                        first: kx as isize - left as isize,
                         dy: dy.wrapping_add(from * ow * LANES),
                         dy_row: ow * LANES,
                         rows: to - from,
