@@ -44,12 +44,12 @@ impl Buffer {
 /// Numbers that a kernel has written, read as a slice. Dropping them keeps their memory for the next ones, see
 /// [`release_buffers`].
 #[derive(Clone, Debug)]
-pub struct Values {
+pub struct AlignedVec {
     buffer: Buffer,
     len: usize,
 }
 
-impl Values {
+impl AlignedVec {
     /// Contents unspecified.
     pub(crate) fn new(len: usize) -> Self {
         let buffer = Buffer::new(len.div_ceil(LANES));
@@ -67,7 +67,7 @@ impl Values {
     }
 }
 
-impl Deref for Values {
+impl Deref for AlignedVec {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {

@@ -50,7 +50,7 @@ pub(crate) struct Apply {
     pub rows: usize,
     /// Lines in a row.
     pub count: usize,
-    /// Values from one row to the next, and from one line to the next.
+    /// Sixteen from one row to the next, and from one line to the next.
     pub row_stride: usize,
     pub line_stride: usize,
     pub function: ActivationFn,
@@ -279,10 +279,10 @@ mod tests {
     use crate::line::LANES;
     use crate::simd::{self, Simd};
 
-    type Values = [f32; LANES];
+    type Sixteen = [f32; LANES];
 
     #[inline(always)]
-    fn with<S: Simd>(x: &Values) -> Values {
+    fn with<S: Simd>(x: &Sixteen) -> Sixteen {
         let mut y = [0.0; LANES];
         // SAFETY: the caller has the instruction set, and both arrays are sixteen values.
         unsafe { S::store(y.as_mut_ptr(), exp::<S>(S::load(x.as_ptr()))) };
@@ -291,17 +291,17 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    fn avx512(x: &Values) -> Values {
+    fn avx512(x: &Sixteen) -> Sixteen {
         with::<simd::Avx512>(x)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(x: &Values) -> Values {
+    fn avx2(x: &Sixteen) -> Sixteen {
         with::<simd::Avx2>(x)
     }
 
-    fn on(isa: Isa, x: &Values) -> Values {
+    fn on(isa: Isa, x: &Sixteen) -> Sixteen {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only available instruction sets are asked for.
@@ -318,7 +318,7 @@ mod tests {
         for &isa in Isa::available() {
             let mut worst = 0.0f64;
             for i in (-1_100_000..=890_000).step_by(LANES) {
-                let x: Values = std::array::from_fn(|lane| (i + lane as i32) as f32 * 1e-4);
+                let x: Sixteen = std::array::from_fn(|lane| (i + lane as i32) as f32 * 1e-4);
                 for (x, y) in x.into_iter().zip(on(isa, &x)) {
                     let expected = f64::from(x).exp();
                     if expected > f64::from(f32::MAX) {
@@ -334,7 +334,7 @@ mod tests {
             }
             assert!(worst < 1e-7, "{isa}: {worst:e}");
             let ends = [f32::NEG_INFINITY, f32::MIN, 0.0, f32::MAX, f32::INFINITY];
-            let x: Values = std::array::from_fn(|lane| ends[lane % ends.len()]);
+            let x: Sixteen = std::array::from_fn(|lane| ends[lane % ends.len()]);
             let y = on(isa, &x);
             assert_eq!(y[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY]);
             assert!(on(isa, &[f32::NAN; LANES]).iter().all(|y| y.is_nan()));

@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::algorithm::Algorithm;
-use crate::buffer::{Buffer, SendPtr, Values};
+use crate::buffer::{AlignedVec, Buffer, SendPtr};
 use crate::depthwise;
 use crate::direct::Source;
 use crate::dispatch::Kernels;
@@ -31,7 +31,7 @@ pub fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     let algorithm = match Algorithm::choose(params) {
         Algorithm::Winograd if !Winograd::takes_gradient(params) => Algorithm::Direct,
         algorithm => algorithm,
@@ -46,7 +46,7 @@ pub fn weight_gradient_by(
     x: &Activation,
     dy: &Activation,
     algorithm: Algorithm,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     check(isa, params, x.shape(), dy)?;
     match algorithm {
         Algorithm::Direct => Ok(direct(isa, params, Source::Blocked(x), x.shape(), dy)),
@@ -68,7 +68,7 @@ pub fn weight_gradient_nchw(
     x: &[f32],
     shape: [usize; 4],
     dy: &Activation,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     check_len("the picture batch", x.len(), &shape)?;
     if !is_planar(params) {
         return weight_gradient(isa, params, &Activation::from_nchw(x, shape)?, dy);
@@ -94,9 +94,9 @@ fn direct(
     source: Source<'_>,
     shape: [usize; 4],
     dy: &Activation,
-) -> Values {
+) -> AlignedVec {
     if dy.lines().is_empty() {
-        return Values::zeros(params.weight_shape().iter().product());
+        return AlignedVec::zeros(params.weight_shape().iter().product());
     }
     let kernels = Kernels::of(isa);
     let layout = Layout::new(params, kernels.outer_blocks, kernels.outer_rows);

@@ -4,7 +4,7 @@ use super::pass::{Part, Pass, packed};
 use super::sums::DepthwiseSums;
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
-use crate::buffer::{Values, with_scratch};
+use crate::buffer::{AlignedVec, with_scratch};
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
@@ -88,11 +88,11 @@ pub(crate) fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Values {
+) -> AlignedVec {
     let [n, channels, oh, ow] = dy.shape();
     let taps = params.kernel[0] * params.kernel[1];
     let blocks = dy.blocks();
-    let mut out = Values::zeros(channels * taps);
+    let mut out = AlignedVec::zeros(channels * taps);
     if dy.lines().is_empty() || taps == 0 {
         return out;
     }

@@ -4,11 +4,11 @@ use super::frame::{Frame, Source};
 use super::weights::Direct;
 use crate::activation_fn::ActivationFn;
 use crate::buffer::{SendPtr, with_scratch};
-use crate::cut::Cut;
 use crate::dispatch::Kernels;
 use crate::functions::{Apply, Clamp};
 use crate::line::LANES;
 use crate::params::Conv2dParams;
+use crate::partition::WorkPartition;
 use crate::tile::{Tile, pieces};
 use std::ops::Range;
 
@@ -51,14 +51,14 @@ struct View {
 
 impl Pass<'_> {
     pub fn run(&self, n: usize) {
-        let cut = Cut {
+        let partition = WorkPartition {
             pictures: n,
             picture_bytes: self.inputs() * self.height * self.width * self.pixel_values() * 4,
             units: self.units,
             panels: self.conv.layout.panels.len(),
             band_bytes: BAND_BYTES,
         };
-        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
+        partition.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Blocks of input channels, or channels where planar.

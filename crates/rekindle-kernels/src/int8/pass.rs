@@ -6,9 +6,9 @@ use super::planar::PlanarRow;
 use super::tile::{LINE, Out, Tile};
 use super::weights::{Panel, Weights};
 use crate::buffer::{SendPtr, with_scratch};
-use crate::cut::Cut;
 use crate::line::LANES;
 use crate::params::Conv2dParams;
+use crate::partition::WorkPartition;
 use crate::tile::pieces;
 use std::ops::Range;
 
@@ -77,14 +77,14 @@ impl Pass<'_> {
             return;
         }
         let [h, w] = self.size;
-        let cut = Cut {
+        let partition = WorkPartition {
             pictures: n,
             picture_bytes: self.planes() * h * w * self.pixel(),
             units: self.units,
             panels: self.weights.layout.panels.len(),
             band_bytes: BAND_BYTES,
         };
-        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
+        partition.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Planes of a picture: blocks of channels, or one of all.
