@@ -1,7 +1,10 @@
 //! A batch of feature maps in the layout the kernels compute on.
 
-use crate::buffer::{Buffer, LANES, Line, SendPtr, SharedLines};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::{Buffer, SendPtr, SharedLines};
 use crate::error::{KernelError, check_len};
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -118,6 +121,19 @@ impl Activation {
         Self { shape, storage }
     }
 
+    /// The output of a convolution of an input of `shape`, contents unspecified. `residual` must have its shape.
+    pub(crate) fn output(
+        params: &Conv2dParams,
+        shape: [usize; 4],
+        residual: Option<&Self>,
+    ) -> Result<Self, KernelError> {
+        let shape = params.output_shape(shape)?;
+        if let Some(residual) = residual {
+            residual.check_shape("the residual", shape)?;
+        }
+        Ok(Self::uninit(shape))
+    }
+
     /// `[batch, channels, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
@@ -162,6 +178,29 @@ impl Activation {
             Storage::Owned(buffer) => buffer,
             Storage::Shared(_) => unreachable!("replaced above"),
         }
+    }
+
+    /// Returns the output of `function`, with zeros past the last channel where it has written others.
+    pub(crate) fn finished(mut self, function: ActivationFn) -> Self {
+        if function.moves_zero() {
+            self.clear_past_channels();
+        }
+        self
+    }
+
+    /// Writes zeros past the last channel.
+    pub(crate) fn clear_past_channels(&mut self) {
+        let [_, c, h, w] = self.shape;
+        let (used, pixels, blocks) = (c % LANES, h * w, self.blocks());
+        if used == 0 || pixels == 0 {
+            return;
+        }
+        let pictures = self.lines_mut().par_chunks_exact_mut(pixels * blocks);
+        pictures.for_each(|picture| {
+            for line in &mut picture[(blocks - 1) * pixels..] {
+                line.0[used..].fill(0.0);
+            }
+        });
     }
 
     pub(crate) fn check_shape(

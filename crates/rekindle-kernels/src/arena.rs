@@ -4,7 +4,7 @@
 //! takes longer than the cheap layers themselves. Freed ranges therefore stay here, join with their neighbours, and serve
 //! requests of any size: what the forward pass frees in pieces of one size, the backward pass takes in pieces of another.
 
-use crate::buffer::Line;
+use crate::line::Line;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;

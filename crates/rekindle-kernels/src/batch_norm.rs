@@ -1,17 +1,16 @@
-//! BatchNorm in training: statistics, normalisation fused with residual sum and ReLU, and the gradients of all of it.
+//! BatchNorm in training: statistics, normalisation fused with residual sum and activation function, and the gradients of all of it.
 //!
 //! Ioffe and Szegedy, "Batch Normalization" (2015).
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line, SendPtr};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
 use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
-use rayon::prelude::*;
-
-/// Pixels that are summed in f32 before the sum goes into an f64.
-const RUN: usize = 256;
+use crate::line::{LANES, Line};
+use crate::planes::{for_each_plane, sums_by_plane};
 
 /// Mean and variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,19 +77,25 @@ pub struct BatchNorm<'a> {
     pub gamma: &'a [f32],
     /// Summand after normalisation, PyTorch's `bias`.
     pub beta: &'a [f32],
-    /// Added to the variance; PyTorch's default is `1e-5`.
+    /// Added to the variance; PyTorch's default is `1e-5`, EfficientNet and MobileNetV3 use `1e-3`.
     pub eps: f32,
 }
 
-/// The ReLU that followed a BatchNorm.
+/// The activation function that followed a BatchNorm, through which its gradient comes.
+///
+/// What a function was applied to is computed again from the layer's input and statistics.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a> {
     /// None followed.
     None,
-    /// One followed at once, without a residual sum; its gate is computed again.
+    /// A ReLU followed at once, without a residual sum.
     Relu,
-    /// One followed the residual sum, and this is its output.
+    /// A ReLU followed the residual sum, and this is its output.
     Output(&'a Activation),
+    /// This function followed at once, without a residual sum.
+    Function(ActivationFn),
+    /// This function followed the sum with this residual.
+    FunctionOfSum(ActivationFn, &'a Activation),
 }
 
 /// What flows back through a BatchNorm.
@@ -107,20 +112,23 @@ pub struct BatchNormGradients {
 }
 
 impl BatchNorm<'_> {
-    /// `relu(gamma * (x - mean) / sqrt(var + eps) + beta + residual)`, without what is not asked for.
+    /// Computes `function(gamma * (x - mean) / sqrt(var + eps) + beta + residual)`, without what is not asked for.
+    ///
+    /// `residual` has the shape of `x`; `function` may be `true` for ReLU and `false` for none.
     pub fn forward(
         &self,
         isa: Isa,
         x: &Activation,
         statistics: &Statistics,
         residual: Option<&Activation>,
-        relu: bool,
+        function: impl Into<ActivationFn>,
     ) -> Result<Activation, KernelError> {
         self.check(isa, x, statistics)?;
         if let Some(residual) = residual {
             residual.check_shape("the residual", x.shape())?;
         }
         let [scale, shift, _] = self.lines(statistics);
+        let function = function.into();
         let mut y = Activation::uninit(x.shape());
         let out = y.send_ptr();
         for_each_plane(x, |plane, first, count| {
@@ -133,12 +141,12 @@ impl BatchNorm<'_> {
                 count,
                 scale: &scale[block],
                 shift: &shift[block],
-                relu,
+                function,
             };
             // SAFETY: all three have one shape, and each task has its own plane.
             unsafe { (Kernels::of(isa).affine)(&mut affine) };
         });
-        Ok(y)
+        Ok(y.finished(function))
     }
 
     /// Gradients for `dy`, the gradient by the output of [`forward`](Self::forward).
@@ -155,24 +163,30 @@ impl BatchNorm<'_> {
     ) -> Result<BatchNormGradients, KernelError> {
         self.check(isa, x, statistics)?;
         dy.check_shape("the gradient", x.shape())?;
-        if let Gate::Output(y) = gate {
-            y.check_shape("the output", x.shape())?;
+        match gate {
+            Gate::Output(y) => y.check_shape("the output", x.shape())?,
+            Gate::FunctionOfSum(_, residual) => residual.check_shape("the residual", x.shape())?,
+            Gate::None | Gate::Relu | Gate::Function(_) => {}
         }
         let [scale, shift, mean] = self.lines(statistics);
-        let output = match gate {
-            Gate::Output(y) => y.as_ptr(),
-            _ => std::ptr::null(),
+        let extra = match gate {
+            Gate::Output(y) | Gate::FunctionOfSum(_, y) => y.as_ptr(),
+            Gate::None | Gate::Relu | Gate::Function(_) => std::ptr::null(),
         };
-        let shared = [dy.send_ptr(), SendPtr::new(output.cast_mut())];
+        let shared = [dy.send_ptr(), SendPtr::new(extra.cast_mut())];
         let input = |plane: usize, first: usize, count: usize, pass: NormPass<'_>| {
             let (block, at) = (plane % scale.len(), first * LANES);
             let mut gradient = NormGradient {
                 x: x.as_ptr().wrapping_add(at),
                 dy: SendPtr::get(shared[0]).wrapping_add(at),
                 gate: match gate {
-                    Gate::None => GatePtr::Open,
-                    Gate::Relu => GatePtr::Recompute,
+                    Gate::None => GatePtr::At(ActivationFn::Identity),
+                    Gate::Relu => GatePtr::At(ActivationFn::Relu),
+                    Gate::Function(function) => GatePtr::At(function),
                     Gate::Output(_) => GatePtr::Output(SendPtr::get(shared[1]).wrapping_add(at)),
+                    Gate::FunctionOfSum(function, _) => {
+                        GatePtr::AtSum(function, SendPtr::get(shared[1]).wrapping_add(at))
+                    }
                 },
                 count,
                 scale: &scale[block],
@@ -247,60 +261,4 @@ impl BatchNorm<'_> {
         }
         lines
     }
-}
-
-/// Two sums of sixteen channels for each plane.
-struct PlaneSums {
-    sums: Vec<[[f64; LANES]; 2]>,
-    blocks: usize,
-}
-
-impl PlaneSums {
-    /// Over all pictures, in order, so that the number of threads changes nothing.
-    fn channel(&self, channel: usize) -> (f64, f64) {
-        let (block, lane) = (channel / LANES, channel % LANES);
-        let planes = self.sums.iter().skip(block).step_by(self.blocks);
-        planes.fold((0.0, 0.0), |(a, b), sums| {
-            (a + sums[0][lane], b + sums[1][lane])
-        })
-    }
-}
-
-/// Calls `run(plane, first line, lines, sums)` for short runs of pixels and adds their sums up in f64.
-fn sums_by_plane(
-    [n, _, h, w]: [usize; 4],
-    blocks: usize,
-    run: impl Fn(usize, usize, usize, &mut [Line; 2]) + Sync,
-) -> PlaneSums {
-    let pixels = h * w;
-    let plane = |plane: usize| {
-        let mut totals = [[0.0; LANES]; 2];
-        for from in (0..pixels).step_by(RUN) {
-            let mut sums = [Line::ZERO; 2];
-            run(
-                plane,
-                plane * pixels + from,
-                RUN.min(pixels - from),
-                &mut sums,
-            );
-            for (totals, sums) in totals.iter_mut().zip(sums) {
-                for (total, sum) in totals.iter_mut().zip(sums.0) {
-                    *total += f64::from(sum);
-                }
-            }
-        }
-        totals
-    };
-    PlaneSums {
-        sums: (0..n * blocks).into_par_iter().map(plane).collect(),
-        blocks,
-    }
-}
-
-/// Calls `run(plane, first line, lines)` for every plane.
-fn for_each_plane(x: &Activation, run: impl Fn(usize, usize, usize) + Sync) {
-    let [n, _, h, w] = x.shape();
-    (0..n * x.blocks())
-        .into_par_iter()
-        .for_each(|plane| run(plane, plane * h * w, h * w));
 }

@@ -1,31 +1,10 @@
 //! Aligned memory in whole cache lines.
 
 use crate::arena::{self, Memory};
+use crate::line::{LANES, Line};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-
-/// Channels that lie next to each other: one cache line of `f32`, one AVX-512 register.
-pub const LANES: usize = 16;
-
-/// One pixel's worth of [`LANES`] neighbouring channels.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Line(pub [f32; LANES]);
-
-impl Line {
-    pub const ZERO: Self = Self([0.0; LANES]);
-
-    pub fn values(lines: &[Self]) -> &[f32] {
-        // SAFETY: a line is sixteen `f32` without padding, and an `f32` needs less alignment.
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
-    }
-
-    pub fn values_mut(lines: &mut [Self]) -> &mut [f32] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LANES) }
-    }
-}
 
 /// `len` lines of initialised memory with unspecified contents.
 #[derive(Debug)]
@@ -65,12 +44,12 @@ impl Buffer {
 /// Numbers that a kernel has written, read as a slice. Dropping them keeps their memory for the next ones, see
 /// [`release_buffers`].
 #[derive(Clone, Debug)]
-pub struct Values {
+pub struct AlignedVec {
     buffer: Buffer,
     len: usize,
 }
 
-impl Values {
+impl AlignedVec {
     /// Contents unspecified.
     pub(crate) fn new(len: usize) -> Self {
         let buffer = Buffer::new(len.div_ceil(LANES));
@@ -88,7 +67,7 @@ impl Values {
     }
 }
 
-impl Deref for Values {
+impl Deref for AlignedVec {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {

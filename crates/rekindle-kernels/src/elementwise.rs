@@ -1,6 +1,8 @@
-//! Kernels that pass over a plane once: BatchNorm's parts and the gates of ReLU.
+//! Kernels that pass over a plane once: BatchNorm's parts, with the activation function behind it.
 
-use crate::buffer::{LANES, Line};
+use crate::activation_fn::ActivationFn;
+use crate::functions::{activate, back, with_function};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 
 /// Sums of sixteen channels over some pixels.
@@ -34,7 +36,7 @@ pub(crate) unsafe fn moments<S: Simd>(t: &mut Moments<'_>) {
     }
 }
 
-/// `y = relu(x * scale + shift + residual)` over some pixels, without what is not asked for.
+/// `y = function(x * scale + shift + residual)` over some pixels, without what is not asked for.
 pub(crate) struct Affine<'a> {
     pub x: *const f32,
     pub residual: *const f32,
@@ -42,7 +44,7 @@ pub(crate) struct Affine<'a> {
     pub count: usize,
     pub scale: &'a Line,
     pub shift: &'a Line,
-    pub relu: bool,
+    pub function: ActivationFn,
 }
 
 /// # Safety
@@ -52,27 +54,26 @@ pub(crate) unsafe fn affine<S: Simd>(t: &mut Affine<'_>) {
     // SAFETY: by the contract above.
     unsafe {
         let (scale, shift) = (S::load(t.scale.0.as_ptr()), S::load(t.shift.0.as_ptr()));
-        for i in (0..t.count).map(|p| p * LANES) {
-            let mut y = S::fma(S::load(t.x.add(i)), scale, shift);
-            if !t.residual.is_null() {
-                y = S::add(y, S::load(t.residual.add(i)));
+        with_function!(t.function, |function| {
+            for i in (0..t.count).map(|p| p * LANES) {
+                let mut y = S::fma(S::load(t.x.add(i)), scale, shift);
+                if !t.residual.is_null() {
+                    y = S::add(y, S::load(t.residual.add(i)));
+                }
+                S::store(t.y.add(i), activate::<S>(function, y));
             }
-            if t.relu {
-                y = S::max(S::zero(), y);
-            }
-            S::store(t.y.add(i), y);
-        }
+        });
     }
 }
 
-/// Where a gradient passes a ReLU.
+/// What a gradient passes before it reaches BatchNorm.
 #[derive(Clone, Copy)]
 pub(crate) enum GatePtr {
-    /// There was none.
-    Open,
-    /// Where `x * scale + shift` is positive.
-    Recompute,
-    /// Where these values are.
+    /// The derivative of a function at `x * scale + shift`.
+    At(ActivationFn),
+    /// The derivative of a function at `x * scale + shift` and these values in sum.
+    AtSum(ActivationFn, *const f32),
+    /// A ReLU, open where these values are positive.
     Output(*const f32),
 }
 
@@ -99,26 +100,41 @@ pub(crate) enum NormPass<'a> {
     },
 }
 
-/// The gated gradient of one pixel, `x` being the layer's input there.
-///
-/// # Safety
-/// As [`norm_gradient`].
-#[inline(always)]
-unsafe fn gated<S: Simd>(
-    t: &NormGradient<'_>,
-    i: usize,
-    x: S::V,
-    scale: S::V,
-    shift: S::V,
-) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let g = S::load(t.dy.add(i));
-        match t.gate {
-            GatePtr::Open => g,
-            GatePtr::Recompute => S::keep_positive(g, S::fma(x, scale, shift)),
-            GatePtr::Output(y) => S::keep_positive(g, S::load(y.add(i))),
-        }
+/// How the gradient passes the function, known when the loop is compiled.
+trait Gated {
+    /// The gradient of one pixel behind the gate, `x` being the layer's input there and `extra` the gate's own values.
+    ///
+    /// # Safety
+    /// As [`norm_gradient`]; `extra` valid for a line where the gate reads it.
+    unsafe fn pass<S: Simd>(dy: *const f32, z: S::V, extra: *const f32) -> S::V;
+}
+
+/// `F` is the index of a function among [`ActivationFn::ALL`].
+struct At<const F: usize>;
+struct AtSum<const F: usize>;
+struct Output;
+
+impl<const F: usize> Gated for At<F> {
+    #[inline(always)]
+    unsafe fn pass<S: Simd>(dy: *const f32, z: S::V, _: *const f32) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { back::<S>(ActivationFn::ALL[F], z, S::load(dy)) }
+    }
+}
+
+impl<const F: usize> Gated for AtSum<F> {
+    #[inline(always)]
+    unsafe fn pass<S: Simd>(dy: *const f32, z: S::V, extra: *const f32) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { back::<S>(ActivationFn::ALL[F], S::add(z, S::load(extra)), S::load(dy)) }
+    }
+}
+
+impl Gated for Output {
+    #[inline(always)]
+    unsafe fn pass<S: Simd>(dy: *const f32, _: S::V, extra: *const f32) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::keep_positive(S::load(dy), S::load(extra)) }
     }
 }
 
@@ -126,17 +142,35 @@ unsafe fn gated<S: Simd>(
 /// The instruction set of `S` must be there; the pointers valid for `count` lines.
 #[inline(always)]
 pub(crate) unsafe fn norm_gradient<S: Simd>(t: &mut NormGradient<'_>) {
+    // SAFETY: the caller's promise is the callee's.
+    unsafe {
+        match t.gate {
+            GatePtr::Output(y) => gradient::<S, Output>(t, y),
+            GatePtr::At(function) => with_function!(function, |known| {
+                gradient::<S, At<{ known as usize }>>(t, std::ptr::null());
+            }),
+            GatePtr::AtSum(function, residual) => with_function!(function, |known| {
+                gradient::<S, AtSum<{ known as usize }>>(t, residual);
+            }),
+        }
+    }
+}
+
+/// # Safety
+/// As [`norm_gradient`]; `extra` valid for `count` lines where the gate reads it.
+#[inline(always)]
+unsafe fn gradient<S: Simd, G: Gated>(t: &mut NormGradient<'_>, extra: *const f32) {
     // SAFETY: by the contract above; `dx` may be `dy`, each line is read before it is written.
     unsafe {
         let (scale, shift) = (S::load(t.scale.0.as_ptr()), S::load(t.shift.0.as_ptr()));
         let mean = S::load(t.mean.0.as_ptr());
-        let mut sums = [S::zero(); 2];
         if let NormPass::Apply { c, dx, gated: out } = t.pass {
             let (c0, c1) = (S::load(c[0].0.as_ptr()), S::load(c[1].0.as_ptr()));
             let c2 = S::load(c[2].0.as_ptr());
             for i in (0..t.count).map(|p| p * LANES) {
                 let x = S::load(t.x.add(i));
-                let g = gated::<S>(t, i, x, scale, shift);
+                let z = S::fma(x, scale, shift);
+                let g = G::pass::<S>(t.dy.add(i), z, extra.wrapping_add(i));
                 if !out.is_null() {
                     S::store(out.add(i), g);
                 }
@@ -144,9 +178,11 @@ pub(crate) unsafe fn norm_gradient<S: Simd>(t: &mut NormGradient<'_>) {
             }
             return;
         }
+        let mut sums = [S::zero(); 2];
         for i in (0..t.count).map(|p| p * LANES) {
             let x = S::load(t.x.add(i));
-            let g = gated::<S>(t, i, x, scale, shift);
+            let z = S::fma(x, scale, shift);
+            let g = G::pass::<S>(t.dy.add(i), z, extra.wrapping_add(i));
             sums[0] = S::add(sums[0], g);
             sums[1] = S::fma(g, S::sub(x, mean), sums[1]);
         }

@@ -1,6 +1,7 @@
 //! Errors of calls whose arguments don't fit.
 
-use crate::Isa;
+use crate::isa::Isa;
+use crate::padding::Padding;
 
 /// A call whose shapes do not fit together, or that this machine cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,8 @@ pub enum KernelError {
     WindowTooLarge {
         /// Window height and width.
         kernel: [usize; 2],
-        /// Padding on every side.
-        padding: usize,
+        /// Padding around the picture.
+        padding: Padding,
         /// Height and width of the input.
         found: [usize; 2],
     },

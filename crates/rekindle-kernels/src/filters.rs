@@ -1,8 +1,9 @@
 //! Filters on their way from the caller's order into lanes, and gradients on their way back.
 
-use crate::buffer::{LANES, Line};
-use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
+use crate::isa::Isa;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use crate::transpose::Columns;
 use std::ops::Range;
 
@@ -18,6 +19,15 @@ pub(crate) struct Filters<'a> {
     in_stride: usize,
     /// Which value of a filter is its k-th tap.
     taps: &'a [usize],
+}
+
+/// A convolution by filters in whatever order, with what is folded into them.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    pub isa: Isa,
+    pub params: &'a Conv2dParams,
+    pub filters: Filters<'a>,
+    pub scale_shift: Option<(&'a [f32], &'a [f32])>,
 }
 
 /// Filters of one group whose output channels lie in one block, and where they are packed.
@@ -55,6 +65,11 @@ impl<'a> Filters<'a> {
             in_stride: own.out_stride,
             ..own
         }
+    }
+
+    /// The `tap`-th tap of the only filter of a channel, where each is a group of its own.
+    pub fn of_channel(&self, channel: usize, tap: usize) -> f32 {
+        self.values[channel * self.group_stride + self.taps[tap]]
     }
 
     /// Writes the filters of `run`, output channels in the lanes: the k-th tap of its first input goes to line

@@ -1,16 +1,21 @@
 //! The gradient of a convolution by its input.
 
 use crate::activation::Activation;
-use crate::conv::{Algorithm, Conv2dParams, check_weights};
+use crate::activation_fn::ActivationFn;
+use crate::algorithm::Algorithm;
+use crate::depthwise;
 use crate::direct::{Direct, Frame, Source};
 use crate::error::{KernelError, check_isa};
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
+use crate::padding::Padding;
+use crate::params::Conv2dParams;
 use crate::unpacked::Pass;
 
 /// The gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
 ///
-/// `weight` is `[out, in / groups, height, width]`; the filter must be square and wider than its padding. `add` has the
+/// `weight` is `[out, in / groups, height, width]`; the filter must be square and wider than its padding,
+/// unless the convolution is depthwise. `add` has the
 /// input's shape and is added: the gradient that reaches the same input by another way.
 pub fn input_gradient(
     isa: Isa,
@@ -35,9 +40,10 @@ pub fn input_gradient_by(
     algorithm: Algorithm,
 ) -> Result<Activation, KernelError> {
     check_isa(isa)?;
-    check_weights(params, weight, None)?;
+    params.check_weights(weight, None)?;
     let [k, kw] = params.kernel;
-    if k != kw || params.padding >= k {
+    let narrow = k != kw || params.padding.largest() >= k;
+    if narrow && algorithm != Algorithm::Depthwise {
         return Err(KernelError::InvalidLayer(format!(
             "the gradient by the input needs a square filter that is wider than its padding, found {params}"
         )));
@@ -48,28 +54,48 @@ pub fn input_gradient_by(
     if let Some(add) = add {
         add.check_shape("the gradient to add", shape)?;
     }
+    if algorithm == Algorithm::Depthwise {
+        algorithm.check(params)?;
+        return Ok(depthwise::input_gradient(
+            isa, params, weight, dy, size, add,
+        ));
+    }
     if params.stride > 1 {
         return Ok(by_parities(isa, params, weight, dy, size, add));
     }
     let taps: Vec<usize> = (0..k * k).rev().collect();
     let pass = Pass {
-        isa,
-        params: &swapped(params),
-        filters: Filters::swapped(params, weight, &taps),
-        scale_shift: None,
+        layer: Layer {
+            isa,
+            params: &swapped(params),
+            filters: Filters::swapped(params, weight, &taps),
+            scale_shift: None,
+        },
         algorithm,
     };
-    pass.run(dy, add, false)
+    pass.run(dy, add, ActivationFn::Identity)
 }
 
 /// At stride 1 the gradient is itself a convolution, with the filters turned by 180 degrees and the roles of the channels
 /// swapped.
 fn swapped(params: &Conv2dParams) -> Conv2dParams {
+    let Padding {
+        top,
+        left,
+        bottom,
+        right,
+    } = params.padding;
+    let rest = |side: usize| params.kernel[0].saturating_sub(side.saturating_add(1));
     Conv2dParams {
         in_channels: params.out_channels,
         out_channels: params.in_channels,
         stride: 1,
-        padding: (params.kernel[0] - 1).saturating_sub(params.padding),
+        padding: Padding {
+            top: rest(top),
+            left: rest(left),
+            bottom: rest(bottom),
+            right: rest(right),
+        },
         ..*params
     }
 }
@@ -92,7 +118,8 @@ fn by_parities(
         None => Activation::zeros(shape),
     };
     for parity in [[0, 0], [0, 1], [1, 0], [1, 1]] {
-        let axes = parity.map(|parity| Axis::new(params, parity));
+        let Padding { top, left, .. } = params.padding;
+        let axes = [(top, parity[0]), (left, parity[1])].map(|(p, parity)| Axis::new(p, parity));
         let [ys, xs] = axes.each_ref().map(|axis| axis.taps(k));
         let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| y * k + x));
         let taps: Vec<usize> = taps.collect();
@@ -101,7 +128,7 @@ fn by_parities(
         }
         let part = Conv2dParams {
             kernel: [ys.len(), xs.len()],
-            padding: 0,
+            padding: Padding::default(),
             ..swapped(params)
         };
         let filters = Filters::swapped(params, weight, &taps);
@@ -120,7 +147,7 @@ fn by_parities(
             source,
             dy.shape(),
             add,
-            false,
+            ActivationFn::Identity,
             &mut dx,
             frame,
         );
@@ -135,9 +162,9 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(params: &Conv2dParams, parity: usize) -> Self {
-        let first = (parity + params.padding) % 2;
-        let shift = ((parity + params.padding) as isize - first as isize) / 2;
+    fn new(padding: usize, parity: usize) -> Self {
+        let first = (parity + padding) % 2;
+        let shift = ((parity + padding) as isize - first as isize) / 2;
         Self { first, shift }
     }
 

@@ -1,8 +1,11 @@
-//! CPU convolution and friends for ResNets, in pure Rust.
+//! CPU convolution and friends for image networks, in pure Rust.
 //!
 //! Feature maps stay in one blocked layout ([`Activation`]) from the first convolution to the pooling; weights are packed
 //! once ([`PackedConv2d`]) with BatchNorm folded in, and bias, residual sum and ReLU happen in the registers that hold the
-//! sums. Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
+//! sums. Convolutions are dense, grouped or depthwise ([`Algorithm`]), padded on each side as much as one likes
+//! ([`Padding`]), and followed by any [`ActivationFn`].
+//!
+//! Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
 //! AArch64); [`Isa::detect`] picks at run time. Threads are rayon's, and results do not depend on their number.
 //!
 //! ```
@@ -20,24 +23,34 @@
 //! ```
 
 mod activation;
+mod activation_fn;
+mod algorithm;
+mod apply;
 mod arena;
 mod batch_norm;
 mod buffer;
 mod conv;
-mod cut;
+mod depthwise;
 mod direct;
 mod dispatch;
 mod elementwise;
 mod error;
 mod filters;
+mod functions;
 mod input_gradient;
 mod int8;
 mod isa;
+mod line;
 mod linear;
 mod linear_gradient;
 mod outer;
+mod padding;
+mod params;
+mod partition;
+mod planes;
 mod pool;
 mod simd;
+mod squeeze_excitation;
 mod tile;
 mod transpose;
 mod unpacked;
@@ -46,16 +59,25 @@ mod weights;
 mod winograd;
 
 pub use activation::Activation;
+pub use activation_fn::ActivationFn;
+pub use algorithm::Algorithm;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Gate, Statistics};
-pub use buffer::{LANES, Values, release_buffers};
-pub use conv::{Algorithm, Conv2dParams, PackedConv2d, fold_batch_norm};
-pub use cut::in_pool;
+pub use buffer::{AlignedVec, release_buffers};
+pub use conv::PackedConv2d;
 pub use error::KernelError;
 pub use input_gradient::{input_gradient, input_gradient_by};
 pub use int8::{Quantization, QuantizedActivation, QuantizedConv2d, max_pool_quantized};
 pub use isa::Isa;
+pub use line::LANES;
 pub use linear::PackedLinear;
 pub use linear_gradient::{LinearGradients, linear_gradients};
+pub use padding::Padding;
+pub use params::{Conv2dParams, fold_batch_norm};
+pub use partition::on_pool_thread;
 pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
+pub use squeeze_excitation::{
+    channel_means, scale_channels, scale_channels_gradient, scale_channels_in_place,
+    squeeze_excitation_gradient,
+};
 pub use unpacked::UnpackedConv2d;
 pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};

@@ -1,11 +1,14 @@
 //! The fully connected layer.
 
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
-use crate::conv::{Conv2dParams, packed_bias};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::{Buffer, SendPtr};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::filters::Filters;
+use crate::functions::{Apply, Clamp};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use crate::tile::{Tile, pieces};
 use crate::weights::Layout;
 use rayon::prelude::*;
@@ -69,12 +72,22 @@ impl PackedLinear {
             inputs: params.in_channels,
             outputs: params.out_channels,
             weights: Layout::new(params, kernels.nr, 1).pack(kernels, filters, None),
-            bias: packed_bias(params.out_channels, bias.map(|b| (b, b))),
+            bias: Line::of_channels(params.out_channels, bias),
         }
     }
 
-    /// `x weightᵀ + bias` for row-major `x` `[batch, inputs]`; the result is `[batch, outputs]`.
+    /// Computes `x weightᵀ + bias` for row-major `x` `[batch, inputs]`; the result is `[batch, outputs]`.
     pub fn forward(&self, x: &[f32], batch: usize) -> Result<Vec<f32>, KernelError> {
+        self.forward_with(x, batch, ActivationFn::Identity)
+    }
+
+    /// Computes `function(x weightᵀ + bias)`, as [`forward`](Self::forward).
+    pub fn forward_with(
+        &self,
+        x: &[f32],
+        batch: usize,
+        function: ActivationFn,
+    ) -> Result<Vec<f32>, KernelError> {
         check_len("the linear layer's input", x.len(), &[batch, self.inputs])?;
         let (ins, outs) = (self.inputs.div_ceil(LANES), self.bias.len());
         let mut input = Buffer::new(ins * batch);
@@ -90,7 +103,7 @@ impl PackedLinear {
                 }
             });
         }
-        self.multiply(&input, &mut output, batch);
+        self.multiply(&input, &mut output, batch, function);
         let mut out = vec![0.0; batch * self.outputs];
         for (row, values) in out.chunks_mut(self.outputs).enumerate() {
             for (block, values) in values.chunks_mut(LANES).enumerate() {
@@ -100,7 +113,8 @@ impl PackedLinear {
         Ok(out)
     }
 
-    fn multiply(&self, input: &Buffer, output: &mut Buffer, batch: usize) {
+    fn multiply(&self, input: &Buffer, output: &mut Buffer, batch: usize, function: ActivationFn) {
+        let (clamp, function) = Clamp::split(function);
         let kernels = Kernels::of(self.isa);
         let (ins, outs) = (self.inputs.div_ceil(LANES), self.bias.len());
         let plane = batch * LANES;
@@ -123,11 +137,24 @@ impl PackedLinear {
                         residual: std::ptr::null(),
                         bias: self.bias[first..].as_ptr().cast(),
                         accumulate: false,
-                        relu: false,
+                        clamp,
                         fetch_next: false,
                     };
+                    let blocks = kernels.nr.min(outs - first);
                     // SAFETY: input, output, weights and bias cover the panel and rows, and each task has its own panel.
-                    unsafe { kernels.tile(rows, kernels.nr.min(outs - first), LANES)(&tile) };
+                    unsafe {
+                        kernels.tile(rows, blocks, LANES)(&tile);
+                        if let Some(function) = function {
+                            (kernels.apply)(&Apply {
+                                values: tile.out,
+                                rows: blocks,
+                                count: rows,
+                                row_stride: plane,
+                                line_stride: LANES,
+                                function,
+                            });
+                        }
+                    }
                 }
             });
     }

@@ -1,9 +1,10 @@
 //! The gradients of the fully connected layer.
 
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
+use crate::buffer::{Buffer, SendPtr};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::linear::PackedLinear;
 use crate::outer::Outer;
 use rayon::prelude::*;

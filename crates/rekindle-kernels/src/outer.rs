@@ -1,6 +1,6 @@
 //! The micro-kernel of weight gradients: a sum of outer products over pixels.
 
-use crate::buffer::LANES;
+use crate::line::LANES;
 use crate::simd::Simd;
 
 /// `out[r, j] = [out[r, j]] + sum over pixels p of a[p][r] * b[p][j]`, for neighbouring values `r` of the input and

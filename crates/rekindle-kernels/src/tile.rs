@@ -7,13 +7,14 @@
 // Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::LANES;
+use crate::functions::Clamp;
+use crate::line::LANES;
 use crate::simd::Simd;
 
 /// What one call of the micro-kernel computes.
 ///
 /// `out[p, j] = [out | bias][p, j] + sum over segments s and k of a[s][k + p * STRIDE] * w[s * len + k][j]`, then
-/// `+ residual`, then `max(0, .)`, for pixels `p` and output channels `j` of the tile.
+/// `+ residual`, then `clamp`, for pixels `p` and output channels `j` of the tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     /// Input value of pixel 0 that the segments' offsets count from.
@@ -36,7 +37,7 @@ pub(crate) struct Tile {
     pub bias: *const f32,
     /// Start from what `out` holds instead of `bias`.
     pub accumulate: bool,
-    pub relu: bool,
+    pub clamp: Clamp,
     /// Fetch the pixels after these, which the next call will read.
     pub fetch_next: bool,
 }
@@ -118,11 +119,19 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
                 }
             });
         }
-        if t.relu {
+        if t.clamp != Clamp::None {
             unrolled!(p < MR, {
                 for j in 0..NR {
                     // In this order a NaN stays one.
                     acc[p][j] = S::max(S::zero(), acc[p][j]);
+                }
+            });
+        }
+        if t.clamp == Clamp::Relu6 {
+            let six = S::splat(6.0);
+            unrolled!(p < MR, {
+                for j in 0..NR {
+                    acc[p][j] = S::min(six, acc[p][j]);
                 }
             });
         }

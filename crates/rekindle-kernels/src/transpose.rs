@@ -1,6 +1,6 @@
 //! Sixteen rows of values as lines that hold a column each, and back.
 
-use crate::buffer::LANES;
+use crate::line::LANES;
 use crate::simd::Simd;
 
 /// Columns of sixteen rows, and the lines where they lie.

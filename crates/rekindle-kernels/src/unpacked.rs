@@ -1,10 +1,13 @@
 //! A convolution whose weights are used once.
 
 use crate::activation::Activation;
-use crate::conv::{Algorithm, Conv2dParams, PackedConv2d, check_weights};
+use crate::activation_fn::ActivationFn;
+use crate::algorithm::Algorithm;
+use crate::conv::PackedConv2d;
 use crate::error::{KernelError, check_isa};
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
+use crate::params::Conv2dParams;
 use crate::winograd::{OnTheFly, Winograd};
 
 /// A convolution that reads its weights where they lie: for training, where they move after every pass.
@@ -40,7 +43,7 @@ impl<'a> UnpackedConv2d<'a> {
         algorithm: Algorithm,
     ) -> Result<Self, KernelError> {
         check_isa(isa)?;
-        check_weights(params, weight, scale_shift)?;
+        params.check_weights(weight, scale_shift)?;
         algorithm.check(params)?;
         Ok(Self {
             isa,
@@ -51,24 +54,26 @@ impl<'a> UnpackedConv2d<'a> {
         })
     }
 
-    /// `relu(scale * conv(x) + shift + residual)`, without what is not asked for.
+    /// Computes `function(scale * conv(x) + shift + residual)`, without what is not asked for.
     ///
-    /// `residual` has the output's shape.
+    /// `residual` has the output's shape; `function` may be `true` for ReLU and `false` for none.
     pub fn forward(
         &self,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: impl Into<ActivationFn>,
     ) -> Result<Activation, KernelError> {
         let taps = self.params.all_taps();
         Pass {
-            isa: self.isa,
-            params: self.params,
-            filters: Filters::new(self.params, self.weight, &taps),
-            scale_shift: self.scale_shift,
+            layer: Layer {
+                isa: self.isa,
+                params: self.params,
+                filters: Filters::new(self.params, self.weight, &taps),
+                scale_shift: self.scale_shift,
+            },
             algorithm: self.algorithm,
         }
-        .run(x, residual, relu)
+        .run(x, residual, function.into())
     }
 
     /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
@@ -76,7 +81,7 @@ impl<'a> UnpackedConv2d<'a> {
         &self,
         x: &[f32],
         shape: [usize; 4],
-        relu: bool,
+        function: impl Into<ActivationFn>,
     ) -> Result<Activation, KernelError> {
         let Self {
             isa,
@@ -86,16 +91,13 @@ impl<'a> UnpackedConv2d<'a> {
             algorithm,
         } = *self;
         PackedConv2d::with_algorithm(isa, params, weight, scale_shift, algorithm)?
-            .forward_nchw(x, shape, relu)
+            .forward_nchw(x, shape, function)
     }
 }
 
 /// One pass by filters in whatever order; all but the shape of the input has been checked.
 pub(crate) struct Pass<'a> {
-    pub isa: Isa,
-    pub params: &'a Conv2dParams,
-    pub filters: Filters<'a>,
-    pub scale_shift: Option<(&'a [f32], &'a [f32])>,
+    pub layer: Layer<'a>,
     pub algorithm: Algorithm,
 }
 
@@ -104,20 +106,21 @@ impl Pass<'_> {
         &self,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
     ) -> Result<Activation, KernelError> {
-        let Self {
+        let algorithm = self.algorithm;
+        let Layer {
             isa,
             params,
             filters,
             scale_shift,
-            algorithm,
-        } = *self;
+        } = self.layer;
         if algorithm == Algorithm::Winograd && Winograd::outgrows_caches(params) {
-            let mut out = params.output(x.shape(), residual)?;
-            OnTheFly::forward_unpacked(self, x, residual, relu, &mut out);
-            return Ok(out);
+            let mut out = Activation::output(params, x.shape(), residual)?;
+            OnTheFly::forward_unpacked(&self.layer, x, residual, function, &mut out);
+            return Ok(out.finished(function));
         }
-        PackedConv2d::pack(isa, params, filters, scale_shift, algorithm)?.forward(x, residual, relu)
+        PackedConv2d::pack(isa, params, filters, scale_shift, algorithm)?
+            .forward(x, residual, function)
     }
 }

@@ -1,13 +1,17 @@
 //! The gradient of a convolution by its weight.
 
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, SendPtr, Values};
-use crate::conv::{Algorithm, Conv2dParams};
+use crate::algorithm::Algorithm;
+use crate::buffer::{AlignedVec, Buffer, SendPtr};
+use crate::depthwise;
 use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::LANES;
 use crate::outer::Outer;
+use crate::padding::Padding;
+use crate::params::Conv2dParams;
 use crate::weights::{Layout, Panel, is_planar};
 use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
@@ -27,7 +31,7 @@ pub fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     let algorithm = match Algorithm::choose(params) {
         Algorithm::Winograd if !Winograd::takes_gradient(params) => Algorithm::Direct,
         algorithm => algorithm,
@@ -42,7 +46,7 @@ pub fn weight_gradient_by(
     x: &Activation,
     dy: &Activation,
     algorithm: Algorithm,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     check(isa, params, x.shape(), dy)?;
     match algorithm {
         Algorithm::Direct => Ok(direct(isa, params, Source::Blocked(x), x.shape(), dy)),
@@ -50,6 +54,10 @@ pub fn weight_gradient_by(
             winograd::weight_gradient::weight_gradient(isa, params, x, dy),
         ),
         Algorithm::Winograd => Err(Winograd::refuses(params)),
+        Algorithm::Depthwise => {
+            algorithm.check(params)?;
+            Ok(depthwise::weight_gradient(isa, params, x, dy))
+        }
     }
 }
 
@@ -60,7 +68,7 @@ pub fn weight_gradient_nchw(
     x: &[f32],
     shape: [usize; 4],
     dy: &Activation,
-) -> Result<Values, KernelError> {
+) -> Result<AlignedVec, KernelError> {
     check_len("the picture batch", x.len(), &shape)?;
     if !is_planar(params) {
         return weight_gradient(isa, params, &Activation::from_nchw(x, shape)?, dy);
@@ -86,9 +94,9 @@ fn direct(
     source: Source<'_>,
     shape: [usize; 4],
     dy: &Activation,
-) -> Values {
+) -> AlignedVec {
     if dy.lines().is_empty() {
-        return Values::zeros(params.weight_shape().iter().product());
+        return AlignedVec::zeros(params.weight_shape().iter().product());
     }
     let kernels = Kernels::of(isa);
     let layout = Layout::new(params, kernels.outer_blocks, kernels.outer_rows);
@@ -124,13 +132,18 @@ impl Padded {
         planar: bool,
         rows: usize,
     ) -> Self {
-        let p = params.padding;
+        let Padding {
+            top,
+            left,
+            bottom,
+            right,
+        } = params.padding;
         let (inputs, pixel) = if planar {
             (c, 1)
         } else {
             (c.div_ceil(LANES), LANES)
         };
-        let (height, width) = (h + 2 * p, w + 2 * p);
+        let (height, width) = (h + top + bottom, w + left + right);
         let row = width * pixel;
         let mut padded = Self {
             _buffer: None,
@@ -140,7 +153,7 @@ impl Padded {
             row,
             pixel,
         };
-        if let (Source::Blocked(x), 0, false) = (source, p, planar) {
+        if let (Source::Blocked(x), true, false) = (source, params.padding.is_zero(), planar) {
             padded.base = SendPtr::new(x.as_ptr().cast_mut());
             return padded;
         }
@@ -150,7 +163,7 @@ impl Padded {
         (0..n * inputs).into_par_iter().for_each(|plane| {
             let (n, c) = (plane / inputs, plane % inputs);
             for y in 0..h {
-                let at = plane * padded.plane + (y + p) * row + p * pixel;
+                let at = plane * padded.plane + (y + top) * row + left * pixel;
                 // SAFETY: the row lies in the buffer, and no other task has this plane.
                 let out =
                     unsafe { std::slice::from_raw_parts_mut(padded.base.get().add(at), w * pixel) };
@@ -236,8 +249,9 @@ impl Job<'_> {
         let [_, _, oh, ow] = self.dy.shape();
         let pixels = (BAND_BYTES / (2 * GROUP * LANES * 4)).max(1);
         // A 1x1 convolution does not see rows: a picture is one long row.
-        let flat =
-            self.params.kernel == [1, 1] && self.params.stride == 1 && self.params.padding == 0;
+        let flat = self.params.kernel == [1, 1]
+            && self.params.stride == 1
+            && self.params.padding.is_zero();
         let (height, width) = if flat { (1, oh * ow) } else { (oh, ow) };
         let mut bands = Vec::new();
         if height * width <= pixels {

@@ -1,9 +1,10 @@
 //! How weights lie in memory where the direct kernels read them.
 
-use crate::buffer::{Buffer, LANES, Line, Values};
-use crate::conv::Conv2dParams;
+use crate::buffer::{AlignedVec, Buffer};
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -122,7 +123,7 @@ impl Layout {
     }
 
     /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
-    pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> Values {
+    pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> AlignedVec {
         let (sums, others) = sums.split_at_mut(self.lines);
         sums.par_chunks_mut(REDUCED)
             .enumerate()
@@ -136,7 +137,7 @@ impl Layout {
             });
         let [_, in_group, kh, kw] = self.params.weight_shape();
         let filter = kh * kw;
-        let mut out = Values::new(self.params.out_channels * in_group * filter);
+        let mut out = AlignedVec::new(self.params.out_channels * in_group * filter);
         let per_panel = self.panels[0].blocks * LANES * in_group * filter;
         out.as_mut_slice()
             .par_chunks_mut(per_panel)

@@ -83,7 +83,7 @@ fn timed(
     let [n, _, h, w] = x.shape();
     let algorithm = match conv.algorithm() {
         Algorithm::Winograd => " winograd",
-        Algorithm::Direct => "",
+        Algorithm::Direct | Algorithm::Depthwise => "",
     };
     let sum = if residual.is_some() { " +" } else { "" };
     let kind = format!("{}{algorithm}{sum}", describe(p, h));

@@ -1,10 +1,14 @@
 //! One forward pass: how it is cut into tasks, and what each of them does.
 
-use super::{Direct, Frame, Source};
-use crate::buffer::{LANES, SendPtr, with_scratch};
-use crate::conv::Conv2dParams;
-use crate::cut::Cut;
+use super::frame::{Frame, Source};
+use super::weights::Direct;
+use crate::activation_fn::ActivationFn;
+use crate::buffer::{SendPtr, with_scratch};
 use crate::dispatch::Kernels;
+use crate::functions::{Apply, Clamp};
+use crate::line::LANES;
+use crate::params::Conv2dParams;
+use crate::partition::WorkPartition;
 use crate::tile::{Tile, pieces};
 use std::ops::Range;
 
@@ -27,7 +31,7 @@ pub(super) struct Pass<'a> {
     /// All windows lie inside the input, which can be read where it is.
     pub in_place: bool,
     pub residual: *const f32,
-    pub relu: bool,
+    pub function: ActivationFn,
     pub out: SendPtr,
 }
 
@@ -47,14 +51,14 @@ struct View {
 
 impl Pass<'_> {
     pub fn run(&self, n: usize) {
-        let cut = Cut {
+        let partition = WorkPartition {
             pictures: n,
             picture_bytes: self.inputs() * self.height * self.width * self.pixel_values() * 4,
             units: self.units,
             panels: self.conv.layout.panels.len(),
             band_bytes: BAND_BYTES,
         };
-        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
+        partition.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Blocks of input channels, or channels where planar.
@@ -182,6 +186,7 @@ impl Pass<'_> {
             ..
         } = self.conv.params;
         let (offsets, segment_len, per_input) = self.segments(view);
+        let (clamp, function) = Clamp::split(self.function);
         let chunk = (CHUNK / (per_input * segment_len)).max(1);
         let Frame {
             out_width,
@@ -211,7 +216,7 @@ impl Pass<'_> {
                     residual: std::ptr::null(),
                     bias: self.conv.bias[panel.first_block..].as_ptr().cast(),
                     accumulate: start != panel.inputs.start,
-                    relu: self.relu && last,
+                    clamp: if last { clamp } else { Clamp::None },
                     fetch_next: self.conv.params.kernel == [1, 1],
                 };
                 for (i, n) in pictures.clone().enumerate() {
@@ -239,6 +244,16 @@ impl Pass<'_> {
                             // this panel of these pixels.
                             unsafe {
                                 self.kernels.tile(pixels, panel.blocks, stride * view.pixel)(&tile);
+                                if let (true, Some(function)) = (last, function) {
+                                    (self.kernels.apply)(&Apply {
+                                        values: tile.out,
+                                        rows: panel.blocks,
+                                        count: pixels,
+                                        row_stride: tile.block_stride,
+                                        line_stride: tile.pixel_stride,
+                                        function,
+                                    });
+                                }
                             }
                         }
                     }

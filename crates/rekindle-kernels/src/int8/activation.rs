@@ -2,8 +2,9 @@
 
 use super::tile::LINE;
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line};
+use crate::buffer::Buffer;
 use crate::error::{KernelError, check_len};
+use crate::line::{LANES, Line};
 use rayon::prelude::*;
 
 /// What a byte stands for: `scale * (byte - zero_point)`.

@@ -5,10 +5,11 @@ use super::dispatch::Kernels;
 use super::pass::{Epilogue, OutPtr, Pass, Source};
 use super::weights::Weights;
 use crate::activation::Activation;
-use crate::buffer::{LANES, SendPtr};
-use crate::conv::{Conv2dParams, check_weights};
+use crate::buffer::SendPtr;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
+use crate::line::LANES;
+use crate::params::Conv2dParams;
 
 /// A convolution's weights in bytes, packed once for an instruction set and used for maps of any size and quantisation.
 ///
@@ -61,7 +62,7 @@ impl QuantizedConv2d {
         weight: &[f32],
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Result<Self, KernelError> {
-        check_weights(params, weight, scale_shift)?;
+        params.check_weights(weight, scale_shift)?;
         let channels = params.out_channels;
         let (scale, shift) = match scale_shift {
             Some((scale, shift)) => (scale.to_vec(), shift.to_vec()),
@@ -231,7 +232,7 @@ impl QuantizedConv2d {
         } = self.params;
         let kernels = self.kernels;
         // A 1x1 convolution does not see rows, so that all pixels of a picture are one row, cut into register tiles.
-        let flat = kernel == [1, 1] && stride == 1 && padding == 0;
+        let flat = kernel == [1, 1] && stride == 1 && padding.is_zero();
         let pass = Pass {
             params: &self.params,
             weights: &self.weights,

@@ -1,12 +1,12 @@
 //! Compiles the kernels once for each instruction set and picks at run time.
 
 use super::planar::{PlanarRow, planar_row};
-use super::pool::{PoolRow, pool_row};
+use super::pool_row::{PoolRow, pool_row};
 use super::simd;
 use super::tile::{Tile, TileFn, tile};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use crate::Isa;
+use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use std::arch::is_x86_feature_detected;
 

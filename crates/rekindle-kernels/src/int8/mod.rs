@@ -12,6 +12,7 @@ mod dispatch;
 mod pass;
 mod planar;
 mod pool;
+mod pool_row;
 mod simd;
 mod tile;
 mod weights;

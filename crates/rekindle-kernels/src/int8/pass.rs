@@ -5,9 +5,10 @@ use super::dispatch::Kernels;
 use super::planar::PlanarRow;
 use super::tile::{LINE, Out, Tile};
 use super::weights::{Panel, Weights};
-use crate::buffer::{LANES, SendPtr, with_scratch};
-use crate::conv::Conv2dParams;
-use crate::cut::Cut;
+use crate::buffer::{SendPtr, with_scratch};
+use crate::line::LANES;
+use crate::params::Conv2dParams;
+use crate::partition::WorkPartition;
 use crate::tile::pieces;
 use std::ops::Range;
 
@@ -76,14 +77,14 @@ impl Pass<'_> {
             return;
         }
         let [h, w] = self.size;
-        let cut = Cut {
+        let partition = WorkPartition {
             pictures: n,
             picture_bytes: self.planes() * h * w * self.pixel(),
             units: self.units,
             panels: self.weights.layout.panels.len(),
             band_bytes: BAND_BYTES,
         };
-        cut.for_each(|pictures, units, panels| self.task(pictures, units, panels));
+        partition.for_each(|pictures, units, panels| self.task(pictures, units, panels));
     }
 
     /// Planes of a picture: blocks of channels, or one of all.
@@ -113,7 +114,7 @@ impl Pass<'_> {
         } = *self.params;
         let [height, width] = self.size;
         match self.source {
-            Source::Bytes(x) if padding == 0 && !self.weights.layout.is_narrow => {
+            Source::Bytes(x) if padding.is_zero() && !self.weights.layout.is_narrow => {
                 let plane = height * width * LINE;
                 let picture = plane * self.planes();
                 let view = View {
@@ -134,7 +135,7 @@ impl Pass<'_> {
                 let bytes = plane * planes * pictures.len() + LINE;
                 with_scratch(bytes.div_ceil(LINE), |scratch| {
                     let memory = scratch.as_mut_ptr().cast::<u8>();
-                    let top = (units.start * stride) as isize - padding as isize;
+                    let top = (units.start * stride) as isize - padding.top as isize;
                     for (i, n) in pictures.clone().enumerate() {
                         for c in 0..planes {
                             let at = (i * planes + c) * plane;
@@ -162,7 +163,7 @@ impl Pass<'_> {
     fn copy_plane(&self, n: usize, c: usize, top: isize, out: &mut [u8], row: usize) {
         let ([height, width], padding, pixel) = (self.size, self.params.padding, self.pixel());
         let columns = row / pixel;
-        let before = padding.min(columns);
+        let before = padding.left.min(columns);
         let used = width.min(columns - before);
         for (i, out) in out.chunks_exact_mut(row).enumerate() {
             let y = top + i as isize;

@@ -2,7 +2,7 @@
 
 use super::activation::Quantization;
 use super::simd::Sums;
-use crate::buffer::LANES;
+use crate::line::LANES;
 
 /// One row of up to four channels.
 pub(super) struct PlanarRow {

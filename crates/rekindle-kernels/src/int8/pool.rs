@@ -2,12 +2,12 @@
 
 use super::activation::QuantizedActivation;
 use super::dispatch::Kernels;
-use super::simd::Sums;
+use super::pool_row::PoolRow;
 use super::tile::LINE;
 use crate::buffer::SendPtr;
-use crate::conv::window_output;
 use crate::error::{KernelError, check_isa};
 use crate::isa::Isa;
+use crate::params::window_output;
 use crate::pool::check_window;
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn max_pool_quantized(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     let mut out = QuantizedActivation::uninit([n, c, oh, ow], x.quantization());
     let shared = SendPtr::new(out.as_mut_ptr());
     let kernels = Kernels::of(isa);
@@ -47,38 +47,4 @@ pub fn max_pool_quantized(
         }
     });
     Ok(out)
-}
-
-/// One row of output and the rows of input below it.
-pub(super) struct PoolRow {
-    pub input: *const u8,
-    pub rows: usize,
-    pub width: usize,
-    pub out: *mut u8,
-    pub out_width: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-/// # Safety
-/// The instruction set of `S` must be there, and pointers valid for whole rows of lines.
-#[inline(always)]
-pub(super) unsafe fn pool_row<S: Sums>(r: &PoolRow) {
-    for x in 0..r.out_width {
-        let first = (x * r.stride) as isize - r.padding as isize;
-        let columns =
-            first.max(0) as usize..(first + r.kernel as isize).min(r.width as isize) as usize;
-        // SAFETY: rows and columns lie in the input. Every window holds a pixel, since padding is at most half of it.
-        unsafe {
-            let mut largest = S::line(r.input.add(columns.start * LINE));
-            for row in 0..r.rows {
-                for column in columns.clone() {
-                    let line = S::line(r.input.add((row * r.width + column) * LINE));
-                    largest = S::max_line(largest, line);
-                }
-            }
-            S::store_line(r.out.add(x * LINE), largest);
-        }
-    }
 }

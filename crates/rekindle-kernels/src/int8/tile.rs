@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::simd::Sums;
-use crate::buffer::LANES;
+use crate::line::LANES;
 use crate::simd::prefetch;
 use crate::tile::unrolled;
 

@@ -1,8 +1,9 @@
 //! Weights in bytes, in the order in which the micro-kernel reads them.
 
 use super::tile::{LINE, QUAD};
-use crate::buffer::{Buffer, LANES, Line};
-use crate::conv::Conv2dParams;
+use crate::buffer::Buffer;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 use std::ops::Range;
 

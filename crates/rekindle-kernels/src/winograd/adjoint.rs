@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::transform::{A, B, IN, OUT, POSITIONS, SCALE_A, SCALE_B, ZERO, both, constant};
-use crate::buffer::{LANES, Line};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 
 /// Transforms one 4x4 tile of the gradient by the output, sixteen channels: the adjoint of the output transform.

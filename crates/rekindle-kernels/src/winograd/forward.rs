@@ -7,10 +7,12 @@ use super::tiles::{
 use super::transform::POSITIONS;
 use super::{Winograd, space_to_depth};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, SendPtr, with_scratch};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::{Buffer, SendPtr, with_scratch};
 use crate::direct::Source;
 use crate::dispatch::Kernels;
 use crate::isa::Isa;
+use crate::line::LANES;
 use crate::tile::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -30,7 +32,7 @@ impl Winograd {
         source: Source<'_>,
         shape: [usize; 4],
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
         let [n, _, oh, ow] = out.shape();
@@ -49,7 +51,7 @@ impl Winograd {
             kernels,
             x,
             tiling,
-            output: Output::new(kernels, tiling, &self.bias, residual, relu, out),
+            output: Output::new(kernels, tiling, &self.bias, residual, function, out),
         };
         let threads = rayon::current_num_threads();
         let tiles = n * tiling.down * tiling.across;

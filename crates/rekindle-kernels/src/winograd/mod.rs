@@ -14,12 +14,13 @@ pub(crate) mod transform;
 pub(crate) mod weight_gradient;
 mod weights;
 
-use crate::buffer::{Buffer, LANES, Line, SendPtr};
-use crate::conv::{Conv2dParams, packed_bias};
+use crate::buffer::{Buffer, SendPtr};
 use crate::dispatch::Kernels;
 use crate::error::KernelError;
 use crate::filters::Filters;
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 pub(crate) use on_the_fly::OnTheFly;
 use rayon::prelude::*;
 use tiles::{position_lines, position_values};
@@ -54,7 +55,8 @@ impl Winograd {
 
     /// Whether the gradient by the weight can be computed this way, too.
     pub fn takes_gradient(params: &Conv2dParams) -> bool {
-        params.kernel == [3, 3] && params.stride == 1 && params.groups == 1 && params.padding <= 2
+        let padded = params.padding.uniform().is_some_and(|side| side <= 2);
+        params.kernel == [3, 3] && params.stride == 1 && params.groups == 1 && padded
     }
 
     /// Whether transformed filters of a layer that [`takes_gradient`](Self::takes_gradient), and sums of their gradient,
@@ -66,7 +68,7 @@ impl Winograd {
 
     pub fn refuses(params: &Conv2dParams) -> KernelError {
         KernelError::InvalidLayer(format!(
-            "Winograd's algorithm needs a 3x3 filter of stride 1, padding up to 2 and one group (or, forward, the 7x7 \
+            "Winograd's algorithm needs a 3x3 filter of stride 1, padding up to 2 on all sides and one group (or, forward, the 7x7 \
              filter of a ResNet's stem), found {params}"
         ))
     }
@@ -86,7 +88,7 @@ impl Winograd {
         let padding = if space_to_depth {
             space_to_depth::padding(params)
         } else {
-            params.padding
+            params.padding.top
         };
         let (ic, oc) = (params.in_channels, params.out_channels);
         // Few channels have no need of whole lines of weights.
@@ -122,7 +124,7 @@ impl Winograd {
             });
         Self {
             weights,
-            bias: packed_bias(oc, scale_shift),
+            bias: Line::of_channels(oc, scale_shift.map(|s| s.1)),
             nr,
             in_lines,
             step: IN + 1 - transform.size,

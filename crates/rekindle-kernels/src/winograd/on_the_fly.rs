@@ -12,13 +12,14 @@ use super::tiles::{
 use super::transform::{OUT, POSITIONS};
 use super::weights::{Destination, FilterTransform};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, with_scratch};
-use crate::conv::{Conv2dParams, packed_bias};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::{Buffer, SendPtr, with_scratch};
 use crate::dispatch::Kernels;
-use crate::filters::Filters;
+use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use crate::tile::pieces;
-use crate::unpacked::Pass;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -44,7 +45,7 @@ impl OnTheFly {
     ) -> Self {
         let scale = scale_shift.map(|(scale, _)| scale);
         let transform = FilterTransform::new(Kernels::of(isa), params, filters, scale);
-        let bias = packed_bias(params.out_channels, scale_shift);
+        let bias = Line::of_channels(params.out_channels, scale_shift.map(|s| s.1));
         let per_group = transform.group_lines();
         let per_block = transform.groups() * per_group;
         let mut packed = Buffer::new(bias.len() * per_block);
@@ -67,7 +68,7 @@ impl OnTheFly {
         isa: Isa,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
         let kernels = Kernels::of(isa);
@@ -77,29 +78,29 @@ impl OnTheFly {
             x,
             tiling,
             transform: FilterTransform::of_gathered(kernels, &self.params, self.filters.lines()),
-            output: Output::new(kernels, tiling, &self.bias, residual, relu, out),
+            output: Output::new(kernels, tiling, &self.bias, residual, function, out),
         };
         job.run();
     }
 
     /// As [`forward`](Self::forward) by filters that are not packed.
     pub fn forward_unpacked(
-        pass: &Pass<'_>,
+        layer: &Layer<'_>,
         x: &Activation,
         residual: Option<&Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &mut Activation,
     ) {
-        let (kernels, params) = (Kernels::of(pass.isa), pass.params);
-        let scale = pass.scale_shift.map(|(scale, _)| scale);
-        let bias = packed_bias(params.out_channels, pass.scale_shift);
+        let (kernels, params) = (Kernels::of(layer.isa), layer.params);
+        let scale = layer.scale_shift.map(|(scale, _)| scale);
+        let bias = Line::of_channels(params.out_channels, layer.scale_shift.map(|s| s.1));
         let tiling = tiling(params, out);
         let job = Job {
             kernels,
             x,
             tiling,
-            transform: FilterTransform::new(kernels, params, pass.filters, scale),
-            output: Output::new(kernels, tiling, &bias, residual, relu, out),
+            transform: FilterTransform::new(kernels, params, layer.filters, scale),
+            output: Output::new(kernels, tiling, &bias, residual, function, out),
         };
         job.run();
     }
@@ -111,7 +112,7 @@ impl OnTheFly {
 
 fn tiling(params: &Conv2dParams, out: &Activation) -> Tiling {
     let [_, _, height, width] = out.shape();
-    Tiling::new([height, width], OUT, params.padding)
+    Tiling::new([height, width], OUT, params.padding.top)
 }
 
 struct Job<'a> {

@@ -3,8 +3,11 @@
 use super::tiles::Tiling;
 use super::transform::{OUT, OutputTile};
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line, SendPtr};
+use crate::activation_fn::ActivationFn;
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
+use crate::functions::{Apply, Clamp};
+use crate::line::{LANES, Line};
 use crate::tile::{Tile, pieces};
 use std::ops::Range;
 
@@ -45,7 +48,7 @@ impl Product<'_> {
                 residual: std::ptr::null(),
                 bias: std::ptr::null(),
                 accumulate: self.accumulate,
-                relu: false,
+                clamp: Clamp::None,
                 fetch_next: false,
             };
             // SAFETY: by the contract above.
@@ -61,7 +64,7 @@ pub(super) struct Output<'a> {
     /// One line a block of output channels.
     bias: &'a [Line],
     residual: *const f32,
-    relu: bool,
+    function: ActivationFn,
     out: SendPtr,
     size: [usize; 2],
 }
@@ -88,7 +91,7 @@ impl<'a> Output<'a> {
         tiling: Tiling,
         bias: &'a [Line],
         residual: Option<&'a Activation>,
-        relu: bool,
+        function: ActivationFn,
         out: &'a mut Activation,
     ) -> Self {
         let [_, _, height, width] = out.shape();
@@ -97,7 +100,7 @@ impl<'a> Output<'a> {
             tiling,
             bias,
             residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
-            relu,
+            function,
             out: out.send_ptr(),
             size: [height, width],
         }
@@ -115,6 +118,7 @@ impl<'a> Output<'a> {
     /// All products must be there, and nobody else may write these tiles of these blocks.
     pub unsafe fn write(&self, products: &Products, tiles: Range<usize>) {
         let ([oh, ow], outs, step) = (self.size, self.blocks(), self.tiling.step);
+        let (clamp, function) = Clamp::split(self.function);
         let transform = self.kernels.winograd_output[usize::from(step < OUT)];
         for c in products.blocks.clone() {
             for t in tiles.clone() {
@@ -135,10 +139,22 @@ impl<'a> Output<'a> {
                     row_stride: ow * LANES,
                     rows: step.min(oh - y),
                     columns: step.min(ow - x),
-                    relu: self.relu,
+                    clamp,
                 };
                 // SAFETY: the pixels lie in the output and the residual, which have one shape; the rest is the contract.
-                unsafe { transform(&tile) };
+                unsafe {
+                    transform(&tile);
+                    if let Some(function) = function {
+                        (self.kernels.apply)(&Apply {
+                            values: tile.out,
+                            rows: tile.rows,
+                            count: tile.columns,
+                            row_stride: tile.row_stride,
+                            line_stride: LANES,
+                            function,
+                        });
+                    }
+                }
             }
         }
     }

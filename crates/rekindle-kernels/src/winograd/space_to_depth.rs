@@ -5,9 +5,9 @@
 //! instead of 147.
 
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line};
-use crate::conv::Conv2dParams;
 use crate::direct::Source;
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use rayon::prelude::*;
 
 /// Height and width of the filter of stride 1.
@@ -15,22 +15,25 @@ pub(super) const FILTER: usize = 4;
 
 pub(super) fn takes(params: &Conv2dParams) -> bool {
     let [kh, kw] = params.kernel;
+    let Some(around) = params.padding.uniform() else {
+        return false;
+    };
     params.stride == 2
         && params.groups == 1
         && 4 * params.in_channels <= LANES
         && kh == kw
-        && kh > params.padding
-        && (kh - 1 - params.padding) / 2 + padding(params) + 1 == FILTER
+        && kh > around
+        && (kh - 1 - around) / 2 + padding(params) + 1 == FILTER
 }
 
 /// Padding before the first pixel of the rearranged input.
 pub(super) fn padding(params: &Conv2dParams) -> usize {
-    params.padding.div_ceil(2)
+    params.padding.top.div_ceil(2)
 }
 
 /// For every tap of the filter: which of the four pixels of a square it meets, and its place in the 4x4 filter.
 pub(super) fn places(params: &Conv2dParams) -> Vec<(usize, usize)> {
-    let shift = 2 * padding(params) - params.padding;
+    let shift = 2 * padding(params) - params.padding.top;
     let [kh, kw] = params.kernel;
     let taps = (0..kh).flat_map(|y| (0..kw).map(move |x| (y + shift, x + shift)));
     taps.map(|(y, x)| (y % 2 * 2 + x % 2, y / 2 * FILTER + x / 2))

@@ -2,8 +2,9 @@
 
 use super::transform::{InputTile, POSITIONS};
 use crate::activation::Activation;
-use crate::buffer::{LANES, SendPtr};
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
+use crate::line::LANES;
 use rayon::prelude::*;
 use std::ops::Range;
 

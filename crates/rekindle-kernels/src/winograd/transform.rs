@@ -9,7 +9,8 @@
 
 #![allow(clippy::needless_range_loop)]
 
-use crate::buffer::{LANES, Line};
+use crate::functions::{Clamp, clamped};
+use crate::line::{LANES, Line};
 use crate::simd::Simd;
 
 /// Output pixels of a tile along one axis, for a filter of 3x3; for one of 4x4 it is one less.
@@ -200,7 +201,7 @@ pub(crate) struct OutputTile {
     /// Pixels of the tile that lie inside the picture.
     pub rows: usize,
     pub columns: usize,
-    pub relu: bool,
+    pub clamp: Clamp,
 }
 
 /// `Aᵀ m` for one row or column, `M` output pixels.
@@ -257,10 +258,7 @@ pub(crate) unsafe fn output_tile<S: Simd, const M: usize>(t: &OutputTile) {
                 if !t.residual.is_null() {
                     v = S::add(v, S::load(t.residual.add(at)));
                 }
-                if t.relu {
-                    v = S::max(S::zero(), v);
-                }
-                S::store(t.out.add(at), v);
+                S::store(t.out.add(at), clamped::<S>(t.clamp, v));
             }
         }
     }

@@ -11,12 +11,13 @@ use super::tiles::{
 };
 use super::transform::{OUT, POSITIONS};
 use crate::activation::Activation;
-use crate::buffer::{Buffer, LANES, Line, SendPtr, Values, with_scratch};
-use crate::conv::Conv2dParams;
+use crate::buffer::{AlignedVec, Buffer, SendPtr, with_scratch};
 use crate::dispatch::Kernels;
 use crate::filters::Run;
 use crate::isa::Isa;
+use crate::line::{LANES, Line};
 use crate::outer::Outer;
+use crate::params::Conv2dParams;
 use crate::tile::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -32,15 +33,15 @@ pub(crate) fn weight_gradient(
     params: &Conv2dParams,
     x: &Activation,
     dy: &Activation,
-) -> Values {
+) -> AlignedVec {
     let [n, _, oh, ow] = dy.shape();
-    let tiling = Tiling::new([oh, ow], OUT, params.padding);
+    let tiling = Tiling::new([oh, ow], OUT, params.padding.top);
     let tiles = n * tiling.down * tiling.across;
     let len = params.weight_shape().iter().product();
     if tiles == 0 {
-        return Values::zeros(len);
+        return AlignedVec::zeros(len);
     }
-    let mut out = Values::new(len);
+    let mut out = AlignedVec::new(len);
     let job = Job {
         params,
         kernels: Kernels::of(isa),

@@ -2,10 +2,10 @@
 
 use super::space_to_depth;
 use super::transform::WeightTile;
-use crate::buffer::{LANES, Line};
-use crate::conv::Conv2dParams;
 use crate::dispatch::Kernels;
 use crate::filters::{Filters, Run};
+use crate::line::{LANES, Line};
+use crate::params::Conv2dParams;
 use crate::simd::prefetch;
 
 /// Input channels whose filters are brought into lanes in one go.

@@ -4,14 +4,16 @@ use crate::reference::{convolution, convolution_gradients, random, relative_erro
 use crate::shapes::{self, Case};
 use proptest::prelude::*;
 use rekindle_kernels::{
-    Activation, Algorithm, Conv2dParams, Isa, PackedConv2d, Statistics, UnpackedConv2d,
+    Activation, Algorithm, Conv2dParams, Isa, PackedConv2d, Padding, Statistics, UnpackedConv2d,
     fold_batch_norm, input_gradient, input_gradient_by, weight_gradient_by, weight_gradient_nchw,
 };
+
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Direct, Algorithm::Winograd, Algorithm::Depthwise];
 
 /// Of the largest value, by algorithm.
 fn tolerance(algorithm: Algorithm) -> f64 {
     match algorithm {
-        Algorithm::Direct => 1e-5,
+        Algorithm::Direct | Algorithm::Depthwise => 1e-5,
         Algorithm::Winograd => 1e-4,
     }
 }
@@ -44,11 +46,11 @@ fn check_forward(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
     let input = Activation::from_nchw(&x, shape).unwrap();
     let residual = Activation::from_nchw(&residual, out_shape).unwrap();
     for &isa in Isa::available() {
-        for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+        for algorithm in ALGORITHMS {
             let pack = |s| PackedConv2d::with_algorithm(isa, params, &weight, s, algorithm);
             let tolerance = tolerance(algorithm);
             let conv = match (algorithm, pack(None)) {
-                (Algorithm::Winograd, Err(_)) => continue,
+                (Algorithm::Winograd | Algorithm::Depthwise, Err(_)) => continue,
                 (_, conv) => conv.unwrap(),
             };
             let case = format!("{params:?} {shape:?} {isa} {algorithm:?}");
@@ -91,17 +93,17 @@ fn check_gradients(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
     let gradient = Activation::from_nchw(&dy, out_shape).unwrap();
     let add = Activation::from_nchw(&add, shape).unwrap();
     for &isa in Isa::available() {
-        for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+        for algorithm in ALGORITHMS {
             let case = format!("{params:?} {shape:?} {isa} {algorithm:?}");
             let tolerance = tolerance(algorithm);
             if let Ok(found) = weight_gradient_by(isa, params, &input, &gradient, algorithm) {
                 let error = relative_error(&found, &dw);
                 assert!(error < tolerance, "{case}, by weight: {error:e}");
             } else {
-                assert_eq!(algorithm, Algorithm::Winograd, "{case}");
+                assert_ne!(algorithm, Algorithm::Direct, "{case}");
                 continue;
             }
-            if params.kernel[0] != params.kernel[1] || params.padding >= params.kernel[0] {
+            if refuses_input_gradient(params, algorithm) {
                 continue;
             }
             for (add, expected) in [(None, &dx), (Some(&add), &dx_added)] {
@@ -120,6 +122,35 @@ fn check_gradients(params: &Conv2dParams, shape: [usize; 4], seed: u64) {
             "{params:?} {shape:?} {isa}, row-major"
         );
     }
+}
+
+/// Direct gradients by the input want a square filter that is wider than its padding.
+fn refuses_input_gradient(params: &Conv2dParams, algorithm: Algorithm) -> bool {
+    let Padding {
+        top,
+        left,
+        bottom,
+        right,
+    } = params.padding;
+    let [kh, kw] = params.kernel;
+    algorithm != Algorithm::Depthwise
+        && (kh != kw || [top, left, bottom, right].iter().any(|&side| side >= kh))
+}
+
+#[test]
+fn tensorflow_padding_and_any_group_width() {
+    check_all(&shapes::tensorflow());
+    check_all(&shapes::regnets());
+}
+
+#[test]
+fn depthwise_layers_of_mobile_networks() {
+    check_all(&shapes::depthwise());
+}
+
+#[test]
+fn odd_depthwise_shapes() {
+    check_all(&shapes::odd_depthwise());
 }
 
 #[test]
@@ -145,6 +176,14 @@ fn odd_shapes() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_depthwise_shape((params, shape) in shapes::any_depthwise(), seed in 0u64..1000) {
+        if params.output_size([shape[2], shape[3]]).is_ok() {
+            check_forward(&params, shape, seed);
+            check_gradients(&params, shape, seed);
+        }
+    }
 
     #[test]
     fn any_shape((params, shape) in shapes::any_case(), seed in 0u64..1000) {
@@ -191,6 +230,8 @@ fn the_number_of_threads_changes_nothing() {
         Conv2dParams::new(32, 48, 3, 1),
         Conv2dParams::new(32, 48, 3, 2),
         Conv2dParams::new(32, 48, 1, 1),
+        Conv2dParams::depthwise(32, 3, 1),
+        Conv2dParams::depthwise(32, 5, 2),
     ] {
         let x = random(5 * 32 * 19 * 23, 1);
         let x = Activation::from_nchw(&x, [5, 32, 19, 23]).unwrap();

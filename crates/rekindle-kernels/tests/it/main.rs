@@ -4,6 +4,7 @@
 mod batch_norm;
 mod convolution;
 mod errors;
+mod functions;
 mod instruction_sets;
 mod int8;
 mod linear;
@@ -11,3 +12,4 @@ mod network;
 mod pooling;
 mod reference;
 mod shapes;
+mod squeeze_excitation;

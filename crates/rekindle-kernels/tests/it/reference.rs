@@ -1,7 +1,7 @@
 //! Slow and simple counterparts in f64, and numbers to feed both sides.
 
 use rayon::prelude::*;
-use rekindle_kernels::Conv2dParams;
+use rekindle_kernels::{Conv2dParams, Padding};
 
 /// Uniform values in [-1, 1), the same for the same seed.
 pub fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -20,14 +20,13 @@ pub fn random(len: usize, seed: u64) -> Vec<f32> {
 fn pairs(p: &Conv2dParams, [h, w]: [usize; 2]) -> Vec<Vec<(usize, usize)>> {
     let [oh, ow] = p.output_size([h, w]).unwrap();
     let [kh, kw] = p.kernel;
+    let Padding { top, left, .. } = p.padding;
     let tap = |tap: usize| {
         let mut pairs = Vec::new();
         for (y, x) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
             let (iy, ix) = (y * p.stride + tap / kw, x * p.stride + tap % kw);
-            let inside = (p.padding..h + p.padding).contains(&iy)
-                && (p.padding..w + p.padding).contains(&ix);
-            if inside {
-                pairs.push(((iy - p.padding) * w + ix - p.padding, y * ow + x));
+            if (top..h + top).contains(&iy) && (left..w + left).contains(&ix) {
+                pairs.push(((iy - top) * w + ix - left, y * ow + x));
             }
         }
         pairs

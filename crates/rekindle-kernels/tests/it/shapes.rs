@@ -1,7 +1,7 @@
 //! The convolutions and pictures that forward pass and gradients are tested on.
 
 use proptest::prelude::*;
-use rekindle_kernels::Conv2dParams;
+use rekindle_kernels::{Conv2dParams, Padding};
 
 /// A convolution and the shape of its input.
 pub type Case = (Conv2dParams, [usize; 4]);
@@ -71,12 +71,12 @@ pub fn large() -> Vec<Case> {
 
 /// Prime numbers of channels and pixels, single ones, filters and padding that no ResNet has.
 pub fn odd() -> Vec<Case> {
-    let odd = |kernel: [usize; 2], stride, padding, groups| Conv2dParams {
+    let odd = |kernel: [usize; 2], stride, padding: usize, groups| Conv2dParams {
         in_channels: 7 * groups,
         out_channels: 13 * groups,
         kernel,
         stride,
-        padding,
+        padding: padding.into(),
         groups,
     };
     let convolutions = [
@@ -108,6 +108,151 @@ pub fn odd() -> Vec<Case> {
         .collect()
 }
 
+fn sides([top, left, bottom, right]: [usize; 4]) -> Padding {
+    Padding {
+        top,
+        left,
+        bottom,
+        right,
+    }
+}
+
+/// Dense convolutions padded as by TensorFlow, and more unevenly than that.
+pub fn tensorflow() -> Vec<Case> {
+    let same = |ic, oc, kernel: usize, stride, size: [usize; 2]| {
+        let padding = Padding::same([kernel; 2], stride, size);
+        let params = Conv2dParams::new(ic, oc, kernel, stride).with_padding(padding);
+        (params, [2, ic, size[0], size[1]])
+    };
+    let uneven = |kernel, stride, padding| {
+        let params = Conv2dParams::new(19, 35, kernel, stride).with_padding(sides(padding));
+        (params, [2, 19, 9, 12])
+    };
+    vec![
+        same(3, 32, 3, 2, [32, 32]),
+        same(3, 16, 3, 2, [31, 18]),
+        same(24, 96, 3, 2, [14, 14]),
+        same(16, 40, 5, 2, [12, 9]),
+        same(32, 32, 2, 1, [7, 7]),
+        same(48, 24, 1, 2, [8, 8]),
+        uneven(3, 1, [0, 1, 2, 0]),
+        uneven(3, 2, [2, 0, 1, 2]),
+        uneven(5, 2, [0, 3, 4, 1]),
+        uneven(4, 1, [1, 1, 2, 2]),
+    ]
+}
+
+/// Grouped convolutions of RegNetY, by group width and groups.
+pub fn regnets() -> Vec<Case> {
+    let widths = [
+        (8, 6),
+        (16, 3),
+        (24, 6),
+        (40, 3),
+        (48, 2),
+        (56, 4),
+        (64, 2),
+        (80, 3),
+        (112, 2),
+    ];
+    let case = |(width, groups): (usize, usize), stride| {
+        let channels = width * groups;
+        let params = Conv2dParams::new(channels, channels, 3, stride).with_groups(groups);
+        (params, [2, channels, 5, 6])
+    };
+    let both = widths.into_iter().flat_map(|w| [case(w, 1), case(w, 2)]);
+    both.collect()
+}
+
+/// Depthwise layers of MobileNetV2, V3 and V4, EfficientNet and ConvNeXt: channels, filter, stride and size of the
+/// picture, large ones with fewer channels.
+pub fn depthwise() -> Vec<Case> {
+    let layers = [
+        (32, 3, 1, 112),
+        (16, 3, 2, 112),
+        (24, 3, 1, 56),
+        (48, 5, 2, 56),
+        (144, 3, 2, 28),
+        (120, 5, 1, 28),
+        (240, 5, 2, 14),
+        (184, 3, 1, 14),
+        (672, 5, 1, 7),
+        (960, 3, 1, 7),
+        (96, 7, 1, 14),
+        (64, 7, 2, 14),
+    ];
+    let uniform = layers.map(|(channels, kernel, stride, size)| {
+        let params = Conv2dParams::depthwise(channels, kernel, stride);
+        (params, [2, channels, size, size])
+    });
+    let same = layers.map(|(channels, kernel, stride, size)| {
+        let channels = channels.min(40);
+        let padding = Padding::same([kernel; 2], stride, [size; 2]);
+        let params = Conv2dParams::depthwise(channels, kernel, stride).with_padding(padding);
+        (params, [1, channels, size, size])
+    });
+    uniform.into_iter().chain(same).collect()
+}
+
+/// Single channels and pixels, filters of every size, some larger than the picture, padding wider than the filter.
+pub fn odd_depthwise() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for channels in [1, 17] {
+        for kernel in [
+            [1, 1],
+            [2, 2],
+            [3, 3],
+            [4, 4],
+            [5, 5],
+            [6, 6],
+            [7, 7],
+            [3, 5],
+            [9, 1],
+        ] {
+            for stride in [1, 2] {
+                for padding in [
+                    [0; 4],
+                    [1; 4],
+                    [3; 4],
+                    [0, 0, 1, 1],
+                    [2, 5, 0, 7],
+                    [9, 8, 7, 6],
+                ] {
+                    let params = Conv2dParams {
+                        kernel,
+                        ..Conv2dParams::depthwise(channels, 1, stride)
+                    };
+                    let params = params.with_padding(sides(padding));
+                    for [h, w] in [[1, 1], [3, 2], [5, 7], [2, 31]] {
+                        cases.push((params, [1, channels, h, w]));
+                    }
+                }
+            }
+        }
+    }
+    cases.retain(|(params, [_, _, h, w])| params.output_size([*h, *w]).is_ok());
+    cases
+}
+
+prop_compose! {
+    /// Any small depthwise convolution, one in two with a square filter.
+    pub fn any_depthwise()(
+        channels in 1usize..40,
+        kernel in (1usize..9, 1usize..9),
+        square in any::<bool>(),
+        stride in 1usize..3,
+        padding in [0usize..5, 0usize..5, 0usize..5, 0usize..5],
+        size in (1usize..30, 1usize..30),
+        n in 1usize..4,
+    ) -> Case {
+        let params = Conv2dParams {
+            kernel: [kernel.0, if square { kernel.0 } else { kernel.1 }],
+            ..Conv2dParams::depthwise(channels, 1, stride)
+        };
+        (params.with_padding(sides(padding)), [n, channels, size.0, size.1])
+    }
+}
+
 prop_compose! {
     /// Any small convolution, one in two of 3x3.
     pub fn any_case()(
@@ -115,7 +260,8 @@ prop_compose! {
         channels in (1usize..40, 1usize..40),
         kernel in (1usize..8, 1usize..8),
         stride in 1usize..3,
-        padding in 0usize..4,
+        padding in [0usize..4, 0usize..4, 0usize..4, 0usize..4],
+        uniform in any::<bool>(),
         size in (1usize..20, 1usize..20),
         n in 1usize..4,
         three in any::<bool>(),
@@ -126,7 +272,7 @@ prop_compose! {
             out_channels: channels.1 * groups,
             kernel: if three { [3, 3] } else { [kernel.0, kernel.1] },
             stride,
-            padding,
+            padding: if uniform { padding[0].into() } else { sides(padding) },
             groups,
         };
         (params, [n, params.in_channels, size.0, size.1])

@@ -7,7 +7,7 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
-    Activation, Conv2dParams, Gate, Isa, KernelError, Statistics, UnpackedConv2d, Values,
+    Activation, AlignedVec, Conv2dParams, Gate, Isa, KernelError, Statistics, UnpackedConv2d,
     fold_batch_norm, input_gradient, weight_gradient, weight_gradient_nchw,
 };
 
@@ -71,7 +71,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Gradients {
     pub input: Option<Activation>,
     pub residual: Option<Activation>,
-    pub weight: Option<Values>,
+    pub weight: Option<AlignedVec>,
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
 }

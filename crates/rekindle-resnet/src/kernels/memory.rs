@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
-use rekindle_kernels::{Activation, KernelError, LANES, Values};
+use rekindle_kernels::{Activation, AlignedVec, KernelError, LANES};
 
 /// Extents of a tensor that holds feature maps `[batch, channels, height, width]` in blocks of channels.
 pub(super) fn blocked_shape([n, c, h, w]: [usize; 4]) -> [usize; 5] {
@@ -20,7 +20,7 @@ pub(super) fn to_tensor(activation: Arc<Activation>) -> FlexTensor {
 }
 
 /// A tensor of a kernel's values in row-major order, where they lie.
-pub(super) fn from_kernel<const D: usize>(values: Values, shape: [usize; D]) -> FlexTensor {
+pub(super) fn from_kernel<const D: usize>(values: AlignedVec, shape: [usize; D]) -> FlexTensor {
     shared(Numbers(values), shape)
 }
 
@@ -74,7 +74,7 @@ impl AsRef<[u8]> for Maps {
     }
 }
 
-struct Numbers(Values);
+struct Numbers(AlignedVec);
 
 impl AsRef<[u8]> for Numbers {
     fn as_ref(&self) -> &[u8] {

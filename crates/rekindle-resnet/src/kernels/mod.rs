@@ -28,7 +28,7 @@ use burn::backend::{Dispatch, Flex};
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
-use rekindle_kernels::{Activation, in_pool};
+use rekindle_kernels::{Activation, on_pool_thread};
 
 use crate::{BatchNorm, ResNet};
 use operations::ResNetOperations;
@@ -111,7 +111,7 @@ fn inference(resnet: &ResNet, stages: Range<usize>, x: Tensor<4>) -> Option<Bloc
     let data = x.into_data();
     let input = StageInput::Images(data.as_slice::<f32>().ok()?, shape);
     let (first, others) = packed.split_first()?;
-    let x = in_pool(|| {
+    let x = on_pool_thread(|| {
         let x = first.forward(input)?;
         let mut others = others.iter();
         others.try_fold(x, |x, stage| stage.forward(StageInput::Maps(x)))

@@ -4,8 +4,8 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
 use rekindle_kernels::{
-    Activation, Isa, KernelError, Quantization, QuantizedActivation, QuantizedConv2d, in_pool,
-    max_pool_quantized,
+    Activation, Isa, KernelError, Quantization, QuantizedActivation, QuantizedConv2d,
+    max_pool_quantized, on_pool_thread,
 };
 use sha2::{Digest, Sha256};
 
@@ -120,7 +120,7 @@ impl QuantizedStages {
             let shape = images.dims();
             let data = images.into_data();
             let values = data.as_slice::<f32>().map_err(|e| e.to_string())?;
-            in_pool(|| self.run_values(values, shape)).map_err(|e| e.to_string())
+            on_pool_thread(|| self.run_values(values, shape)).map_err(|e| e.to_string())
         };
         let refuse = |reason| Error::NotQuantizable {
             stages: self.stages,

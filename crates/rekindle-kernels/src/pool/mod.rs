@@ -1,12 +1,16 @@
 //! Pooling.
 
+pub(crate) mod kernels;
+
 use crate::activation::Activation;
-use crate::buffer::{LANES, Line, SendPtr};
-use crate::conv::window_output;
+use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
-use crate::simd::Simd;
+use crate::line::{LANES, Line};
+use crate::padding::Padding;
+use crate::params::window_output;
+use kernels::{PoolGradient, PoolRow};
 use rayon::prelude::*;
 
 /// The largest value of each `kernel` x `kernel` window; padding counts as minus infinity.
@@ -22,7 +26,7 @@ pub fn max_pool(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     let mut out = Activation::uninit([n, c, oh, ow]);
     let shared = out.send_ptr();
     let kernels = Kernels::of(isa);
@@ -78,7 +82,7 @@ pub fn max_pool_gradient(
     check_isa(isa)?;
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
     y.check_shape("the pooled activation", [n, c, oh, ow])?;
     dy.check_shape("the gradient", [n, c, oh, ow])?;
     let mut dx = Activation::uninit(x.shape());
@@ -136,7 +140,7 @@ pub fn global_average_pool(x: &Activation) -> Result<Vec<f32>, KernelError> {
     if h * w == 0 {
         return Err(KernelError::WindowTooLarge {
             kernel: [1, 1],
-            padding: 0,
+            padding: Padding::default(),
             found: [h, w],
         });
     }
@@ -160,84 +164,4 @@ pub fn global_average_pool(x: &Activation) -> Result<Vec<f32>, KernelError> {
         }
     });
     Ok(out)
-}
-
-/// One row of pooled pixels of sixteen channels.
-pub(crate) struct PoolRow {
-    /// First pixel of the first input row inside the picture.
-    pub input: *const f32,
-    /// Input rows inside the picture.
-    pub rows: usize,
-    pub width: usize,
-    pub out: *mut f32,
-    pub out_width: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-/// # Safety
-/// The instruction set of `S` must be there; the pointers valid as described.
-#[inline(always)]
-pub(crate) unsafe fn pool_row<S: Simd>(t: &PoolRow) {
-    // SAFETY: columns are clipped to the row; everything else is the contract above.
-    unsafe {
-        for ox in 0..t.out_width {
-            let first = (ox * t.stride) as isize - t.padding as isize;
-            let columns =
-                first.max(0) as usize..(first + t.kernel as isize).min(t.width as isize) as usize;
-            let mut best = S::splat(f32::NEG_INFINITY);
-            for y in 0..t.rows {
-                for x in columns.clone() {
-                    best = S::max(best, S::load(t.input.add((y * t.width + x) * LANES)));
-                }
-            }
-            S::store(t.out.add(ox * LANES), best);
-        }
-    }
-}
-
-/// One plane of pooling's gradient, sixteen channels.
-pub(crate) struct PoolGradient {
-    pub x: *const f32,
-    pub y: *const f32,
-    pub dy: *const f32,
-    /// Zero at first.
-    pub dx: *mut f32,
-    pub size: [usize; 2],
-    pub out_size: [usize; 2],
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-/// # Safety
-/// The instruction set of `S` must be there; the pointers valid for their planes.
-#[inline(always)]
-pub(crate) unsafe fn pool_gradient<S: Simd>(t: &PoolGradient) {
-    let [h, w] = t.size;
-    let window = |o: usize, len: usize| {
-        let first = (o * t.stride) as isize - t.padding as isize;
-        first.max(0) as usize..(first + t.kernel as isize).min(len as isize) as usize
-    };
-    // SAFETY: windows are clipped to the plane; everything else is the contract above.
-    unsafe {
-        for oy in 0..t.out_size[0] {
-            for ox in 0..t.out_size[1] {
-                let at = (oy * t.out_size[1] + ox) * LANES;
-                let best = S::load(t.y.add(at));
-                let mut left = S::load(t.dy.add(at));
-                for y in window(oy, h) {
-                    for x in window(ox, w) {
-                        let at = (y * w + x) * LANES;
-                        let taken = S::keep_equal(left, S::load(t.x.add(at)), best);
-                        let dx = t.dx.add(at);
-                        S::store(dx, S::add(S::load(dx), taken));
-                        // All or nothing: the first of equal values takes the whole gradient.
-                        left = S::sub(left, taken);
-                    }
-                }
-            }
-        }
-    }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// The work of one pass, and how much of it a task may read.
-pub(crate) struct Cut {
+pub(crate) struct WorkPartition {
     pub pictures: usize,
     /// Input bytes of a picture.
     pub picture_bytes: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Cut {
     pub band_bytes: usize,
 }
 
-impl Cut {
+impl WorkPartition {
     /// Calls `task(pictures, units, panels)` until all is done, on rayon's threads: bands of large pictures, or several
     /// small ones together, and parts of the panels where that leaves threads idle.
     pub fn for_each(&self, task: impl Fn(Range<usize>, Range<usize>, Range<usize>) + Sync) {
@@ -56,6 +56,6 @@ impl Cut {
 
 /// Runs `work`, a row of kernels, on one of rayon's threads: called from another thread, each kernel would wake them and
 /// wait for them, which at one image takes a tenth of a forward pass.
-pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub fn on_pool_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())
 }

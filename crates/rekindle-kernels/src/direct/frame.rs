@@ -1,0 +1,27 @@
+//! What a pass reads and writes.
+
+use crate::activation::Activation;
+
+/// Where input values come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Blocked(&'a Activation),
+    /// Row-major `[batch, channels, height, width]`.
+    Planar(&'a [f32]),
+}
+
+/// Which output pixels are computed, and where they go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// Rows and columns of padding before the first input pixel; negative to skip pixels.
+    pub top: isize,
+    pub left: isize,
+    /// Height and width of what is computed.
+    pub size: [usize; 2],
+    /// Pixels in a row and a plane of the output.
+    pub out_width: usize,
+    pub out_plane: usize,
+    /// Row and column in the output of the first pixel, and pixels from one to the next in both directions.
+    pub origin: [usize; 2],
+    pub step: usize,
+}
