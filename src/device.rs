@@ -97,6 +97,7 @@ impl DeviceName {
             #[cfg(feature = "cuda")]
             DeviceName::Cuda(number) => Ok(Device::cuda(number)),
             #[cfg(feature = "ndarray")]
+            #[allow(deprecated)] // Kept while Burn has it: a second implementation to compare with.
             DeviceName::NdArray => Ok(Device::ndarray()),
             #[allow(unreachable_patterns)] // Reached by whatever backend is not compiled in.
             other => Err(other.not_compiled()),
