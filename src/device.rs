@@ -97,7 +97,8 @@ impl DeviceName {
             #[cfg(feature = "cuda")]
             DeviceName::Cuda(number) => Ok(Device::cuda(number)),
             #[cfg(feature = "ndarray")]
-            #[allow(deprecated)] // Kept while Burn has it: a second implementation to compare with.
+            // Kept while Burn has it: a second implementation to compare with.
+            #[allow(deprecated)]
             DeviceName::NdArray => Ok(Device::ndarray()),
             #[allow(unreachable_patterns)] // Reached by whatever backend is not compiled in.
             other => Err(other.not_compiled()),

@@ -325,7 +325,7 @@ fn the_status_says_where_the_fault_lies() {
         (vec!["train", data, "--arch", "resnet17"], 2),
         (vec!["train", data, "--arch", "resnet18.V9"], 2),
         (
-            vec!["train", data, "--weights", weights, "--device", "ndarray"],
+            vec!["train", data, "--weights", weights, "--device", "cuda"],
             2,
         ),
         // Everything else.
