@@ -10,6 +10,7 @@ use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
 use crate::padding::Padding;
 use crate::params::Conv2dParams;
+use crate::taps::Axis;
 use crate::unpacked::Pass;
 
 /// The gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
@@ -119,8 +120,11 @@ fn by_parities(
     };
     for parity in [[0, 0], [0, 1], [1, 0], [1, 1]] {
         let Padding { top, left, .. } = params.padding;
-        let axes = [(top, parity[0]), (left, parity[1])].map(|(p, parity)| Axis::new(p, parity));
-        let [ys, xs] = axes.each_ref().map(|axis| axis.taps(k));
+        let (y, x) = (
+            Axis::new(k, top, 2, parity[0]),
+            Axis::new(k, left, 2, parity[1]),
+        );
+        let (ys, xs) = (&y.taps, &x.taps);
         let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| y * k + x));
         let taps: Vec<usize> = taps.collect();
         if taps.is_empty() {
@@ -133,8 +137,8 @@ fn by_parities(
         };
         let filters = Filters::swapped(params, weight, &taps);
         let frame = Frame {
-            top: axes[0].padding(k),
-            left: axes[1].padding(k),
+            top: -y.first,
+            left: -x.first,
             size: [0, 1].map(|i| (size[i] + 1 - parity[i]) / 2),
             out_width: size[1],
             out_plane: size[0] * size[1],
@@ -153,29 +157,4 @@ fn by_parities(
         );
     }
     dx
-}
-
-/// One axis of the input pixels `2 j + parity` at stride 2: output pixel `j + shift - m` reaches them by tap `first + 2 m`.
-struct Axis {
-    first: usize,
-    shift: isize,
-}
-
-impl Axis {
-    fn new(padding: usize, parity: usize) -> Self {
-        let first = (parity + padding) % 2;
-        let shift = ((parity + padding) as isize - first as isize) / 2;
-        Self { first, shift }
-    }
-
-    /// Taps by ascending output pixel.
-    fn taps(&self, kernel: usize) -> Vec<usize> {
-        let mut taps: Vec<usize> = (self.first..kernel).step_by(2).collect();
-        taps.reverse();
-        taps
-    }
-
-    fn padding(&self, kernel: usize) -> isize {
-        self.taps(kernel).len() as isize - 1 - self.shift
-    }
 }

@@ -51,6 +51,7 @@ mod planes;
 mod pool;
 mod simd;
 mod squeeze_excitation;
+mod taps;
 mod tile;
 mod transpose;
 mod unpacked;

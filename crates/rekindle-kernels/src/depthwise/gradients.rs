@@ -9,6 +9,7 @@ use crate::dispatch::Kernels;
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
 use crate::params::Conv2dParams;
+use crate::taps::Axis;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -62,24 +63,6 @@ pub(crate) fn input_gradient(
     let mut dx = Activation::uninit([dy.shape()[0], channels, size[0], size[1]]);
     pass.run(isa, dy, add, &mut dx);
     dx
-}
-
-/// One axis of the input pixels `j * stride + origin`: the taps that reach them by ascending output pixel, and the output
-/// pixel that reaches pixel `origin` by the first of them.
-struct Axis {
-    taps: Vec<usize>,
-    first: isize,
-}
-
-impl Axis {
-    fn new(kernel: usize, padding: usize, stride: usize, origin: usize) -> Self {
-        // Input pixel i is reached by output pixel o through tap i + padding - o * stride.
-        let lowest = (origin + padding) % stride;
-        let taps: Vec<usize> = (lowest..kernel).step_by(stride).rev().collect();
-        let last = ((origin + padding - lowest) / stride) as isize;
-        let first = last + 1 - taps.len() as isize;
-        Self { taps, first }
-    }
 }
 
 /// The gradient by the weight, `[channels, 1, height, width]`. Shapes have been checked.
