@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::{Model, Options};
 use rekindle_nn::{Activation, Builder, Conv, Graph, Network};
 use rekindle_resnet::state_dict;
-use test_support::{Needs, images, skip, uniform};
+use test_support::{OnnxRuntime, images, uniform};
 
 /// One model of every family, and so every operation.
 const FAMILIES: [&str; 10] = [
@@ -26,42 +24,19 @@ const FAMILIES: [&str; 10] = [
     "shufflenet_v2_x0_5",
 ];
 
-/// Its `onnx` checks the file where it is there.
-const SCRIPT: &str = r#"
-import sys, numpy, onnxruntime
-try:
-    import onnx
-    onnx.checker.check_model(sys.argv[1], full_check=True)
-except ImportError:
-    pass
-images = numpy.fromfile(sys.argv[2], numpy.float32).reshape([int(x) for x in sys.argv[4].split(",")])
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-assert session.get_modelmeta().custom_metadata_map == {"classes": "ant,bee"}
-output = session.run(None, {"images": images})[0]
-one = session.run(None, {"images": images[:1]})[0]
-assert numpy.abs(one - output[:1]).max() <= 1e-4 * numpy.abs(output).max(), "the batch matters"
-output.astype(numpy.float32).tofile(sys.argv[3])
-"#;
-
 #[test]
 fn onnxruntime_gives_the_same_logits() {
-    let python = std::env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has = Command::new(&python)
-        .args(["-c", "import onnxruntime, numpy"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        let reason =
-            format!("{python} has no onnxruntime (set REKINDLE_PYTHON to a Python that has)");
-        return skip(Needs::Program, reason);
-    }
+    let Some(runtime) = OnnxRuntime::find() else {
+        return;
+    };
     for name in FAMILIES {
         for classes in [7, 0] {
             let model = Model::named(name).unwrap();
             let graph = (model.describe)(&Options::with_classes(classes)).unwrap();
-            compare(&python, graph);
+            compare(&runtime, graph);
         }
     }
-    compare(&python, activations());
+    compare(&runtime, activations());
 }
 
 /// Every activation on feature maps, and on rows.
@@ -90,7 +65,7 @@ fn activations() -> Graph {
     b.finish("fc", x, 3).unwrap()
 }
 
-fn compare(python: &str, graph: Graph) {
+fn compare(runtime: &OnnxRuntime, graph: Graph) {
     let device = Device::flex();
     let (name, classes) = (graph.name().to_string(), graph.head().classes);
     let network = filled(graph);
@@ -106,19 +81,12 @@ fn compare(python: &str, graph: Graph) {
     // Odd sizes, so that "same" padding has a side to choose.
     let (height, width) = (75, 98);
     let values = images(2, height, width);
-    write_floats(&file("images"), &values);
-    let output = Command::new(python)
-        .args(["-c", SCRIPT])
-        .args([file("onnx"), file("images"), file("output")])
-        .arg(format!("2,3,{height},{width}"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {said}");
-    let images = TensorData::new(values, [2, 3, height, width]);
+    let shape = [2, 3, height, width];
+    let condition = r#"metadata == {"classes": "ant,bee"}"#;
+    let found = runtime.run(&file("onnx"), condition, &values, shape);
+    let images = TensorData::new(values, shape);
     let expected = network.forward(Tensor::from_data(images, &device));
     let expected: Vec<f32> = expected.into_data().iter().collect();
-    let found = read_floats(&file("output"));
     assert_eq!(found.len(), expected.len(), "{name}");
     let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0f32, |a, b| a.max(b.abs()));
     let scale = largest(&mut expected.iter().copied());
@@ -153,17 +121,6 @@ fn filled(graph: Graph) -> Network {
         };
         Some((0..count).map(value).collect())
     })
-}
-
-fn write_floats(path: &Path, values: &[f32]) {
-    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn read_floats(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let (numbers, _) = bytes.as_chunks::<4>();
-    numbers.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
 #[test]

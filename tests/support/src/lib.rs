@@ -7,11 +7,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod formula;
+mod onnxruntime;
 mod reference;
 mod rerun;
 mod skip;
 
 pub use formula::{StateDict, images, parameter, uniform};
+pub use onnxruntime::{OnnxRuntime, write_floats};
 pub use reference::{Reference, reference, reference_path, relative_error};
 pub use rerun::rerun;
 pub use skip::{Needs, Skip, recorded, shared, skip};

@@ -1,19 +1,22 @@
 //! Networks as ONNX files, for onnxruntime and all that reads them.
 
 mod nodes;
-mod proto;
+// For `rekindle-resnet`, which writes its networks by hand.
+#[doc(hidden)]
+pub mod parts;
+#[doc(hidden)]
+pub mod proto;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
+use burn_pack::AtomicFile;
 use prost::Message;
 
 use self::nodes::{Output, Writer};
-use self::proto::{
-    DimensionProto, FLOAT, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
-};
+use self::parts::{fixed, model, named, value, weight};
+use self::proto::{GraphProto, TensorProto};
 use crate::graph::Value;
 use crate::network::Network;
 
@@ -34,22 +37,7 @@ impl Network {
     /// Weights keep the names and shapes that they have in PyTorch's state dict, batch normalisation included (a
     /// runtime folds it itself). Equal input gives equal bytes.
     pub fn to_onnx(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
-        let entries = metadata.iter().map(|(key, value)| StringStringEntryProto {
-            key: Some(key.clone()),
-            value: Some(value.clone()),
-        });
-        let model = ModelProto {
-            ir_version: Some(IR_VERSION),
-            producer_name: Some("rekindle".into()),
-            producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-            graph: Some(build(self)),
-            opset_import: vec![OperatorSetIdProto {
-                domain: Some(String::new()),
-                version: Some(OPSET),
-            }],
-            metadata_props: entries.collect(),
-        };
-        model.encode_to_vec()
+        model(build(self), metadata).encode_to_vec()
     }
 
     /// Writes the bytes of [`to_onnx`](Self::to_onnx) to a file, under another name until they are all there.
@@ -61,18 +49,12 @@ impl Network {
         &self,
         path: impl AsRef<Path>,
         metadata: &BTreeMap<String, String>,
-    ) -> std::io::Result<()> {
-        let path = path.as_ref();
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
-        let write = || {
-            let mut file = std::fs::File::create(&partial)?;
-            file.write_all(&self.to_onnx(metadata))?;
-            file.sync_all()?;
-            std::fs::rename(&partial, path)
-        };
-        write().inspect_err(|_| drop(std::fs::remove_file(&partial)))
+    ) -> io::Result<()> {
+        let (scratch, mut file) = AtomicFile::create(path.as_ref()).map_err(io::Error::other)?;
+        file.write_all(&self.to_onnx(metadata))?;
+        file.sync_all()?;
+        drop(file);
+        scratch.commit().map_err(io::Error::other)
     }
 }
 
@@ -95,9 +77,9 @@ fn build(network: &Network) -> GraphProto {
             true => Output::Called(output.to_string()),
             false => Output::Of(node.name.clone()),
         };
-        let value = writer.write(node, &inputs, name);
+        let written = writer.write(node, &inputs, name);
         debug_assert_eq!(Value::of_node(index).index(), values.len());
-        values.push(value);
+        values.push(written);
     }
     let dimensions = vec![
         named("batch"),
@@ -111,8 +93,8 @@ fn build(network: &Network) -> GraphProto {
         node: writer.nodes,
         name: Some(graph.name().to_string()),
         initializer,
-        input: vec![described(INPUT, dimensions)],
-        output: vec![described(output, vec![named("batch"), fixed(width)])],
+        input: vec![value(INPUT, dimensions)],
+        output: vec![value(output, vec![named("batch"), fixed(width)])],
     }
 }
 
@@ -120,37 +102,6 @@ fn build(network: &Network) -> GraphProto {
 fn initializers(network: &Network) -> Vec<TensorProto> {
     let tensors = network.graph().tensors().iter().zip(&network.slots);
     tensors
-        .map(|(spec, slot)| TensorProto {
-            dims: spec.shape.iter().map(|extent| *extent as i64).collect(),
-            data_type: Some(FLOAT),
-            name: Some(spec.name.clone()),
-            raw_data: Some(slot.values().iter().flat_map(|v| v.to_le_bytes()).collect()),
-        })
+        .map(|(spec, slot)| weight(spec.name.clone(), &spec.shape, &slot.values()))
         .collect()
-}
-
-fn described(name: &str, dim: Vec<DimensionProto>) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TensorTypeProto {
-                elem_type: Some(FLOAT),
-                shape: Some(TensorShapeProto { dim }),
-            }),
-        }),
-    }
-}
-
-fn named(name: &str) -> DimensionProto {
-    DimensionProto {
-        dim_value: None,
-        dim_param: Some(name.into()),
-    }
-}
-
-fn fixed(extent: usize) -> DimensionProto {
-    DimensionProto {
-        dim_value: Some(extent as i64),
-        dim_param: None,
-    }
 }

@@ -1,9 +1,7 @@
 //! One operation as one node of ONNX, or as a few where ONNX has none for it.
 
-use super::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64,
-    NodeProto, TensorProto,
-};
+use super::parts::{self, attribute, float, int, ints};
+use super::proto::{ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
 use crate::graph::Node;
 use crate::op::{Activation, Conv2d, Op, Padding, Pool2d};
 
@@ -151,15 +149,10 @@ impl<'a> Writer<'a> {
         name: &str,
         inputs: &[&str],
         output: &str,
-        attribute: Vec<AttributeProto>,
+        attributes: Vec<AttributeProto>,
     ) {
-        self.nodes.push(NodeProto {
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_string()],
-            name: Some(name.to_string()),
-            op_type: Some(operation.to_string()),
-            attribute,
-        });
+        let node = parts::node(operation, name, inputs, output, attributes);
+        self.nodes.push(node);
     }
 
     fn number(&mut self, name: String, value: f32) -> String {
@@ -219,33 +212,4 @@ fn pooling(pool: &Pool2d) -> Vec<AttributeProto> {
         ints("pads", [y, x, y, x]),
         ints("strides", pool.stride),
     ]
-}
-
-fn attribute(name: &str, kind: i32) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        r#type: Some(kind),
-        ..AttributeProto::default()
-    }
-}
-
-fn int(name: &str, value: usize) -> AttributeProto {
-    AttributeProto {
-        i: Some(value as i64),
-        ..attribute(name, ATTRIBUTE_INT)
-    }
-}
-
-fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
-    AttributeProto {
-        ints: values.iter().map(|value| *value as i64).collect(),
-        ..attribute(name, ATTRIBUTE_INTS)
-    }
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto {
-        f: Some(value),
-        ..attribute(name, ATTRIBUTE_FLOAT)
-    }
 }

@@ -1,17 +1,12 @@
 //! A ResNet as a graph of ONNX operations.
 
 use burn::nn::conv::Conv2d;
+use rekindle_nn::onnx::INPUT;
+use rekindle_nn::onnx::parts::{self, fixed, float, int, ints, named, value, weight};
+use rekindle_nn::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use super::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, DimensionProto, FLOAT,
-    GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto,
-};
 use crate::batch_norm::EPSILON;
 use crate::{Block, Downsample, ResNet, state_dict};
-
-/// Name of the graph's input.
-pub const INPUT: &str = "images";
 
 /// The network as it predicts: batch normalisation by its running statistics.
 pub fn build(model: &ResNet) -> GraphProto {
@@ -67,12 +62,7 @@ pub fn build(model: &ResNet) -> GraphProto {
 fn initializers(model: &ResNet) -> Vec<TensorProto> {
     state_dict::collect(model)
         .into_iter()
-        .map(|(name, tensor)| TensorProto {
-            dims: tensor.shape.iter().map(|extent| *extent as i64).collect(),
-            data_type: Some(FLOAT),
-            name: Some(name),
-            raw_data: Some(tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-        })
+        .map(|(name, tensor)| weight(name, &tensor.shape, &tensor.values))
         .collect()
 }
 
@@ -156,15 +146,10 @@ impl Graph {
         name: &str,
         inputs: &[&str],
         output: &str,
-        attribute: Vec<AttributeProto>,
+        attributes: Vec<AttributeProto>,
     ) {
-        self.nodes.push(NodeProto {
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_string()],
-            name: Some(name.to_string()),
-            op_type: Some(operation.to_string()),
-            attribute,
-        });
+        let node = parts::node(operation, name, inputs, output, attributes);
+        self.nodes.push(node);
     }
 }
 
@@ -179,59 +164,4 @@ fn convolution(conv: &Conv2d) -> Vec<AttributeProto> {
         ints("pads", [top, left, top, left]),
         ints("strides", conv.stride),
     ]
-}
-
-fn attribute(name: &str, kind: i32) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        r#type: Some(kind),
-        ..AttributeProto::default()
-    }
-}
-
-fn int(name: &str, value: usize) -> AttributeProto {
-    AttributeProto {
-        i: Some(value as i64),
-        ..attribute(name, ATTRIBUTE_INT)
-    }
-}
-
-fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
-    AttributeProto {
-        ints: values.iter().map(|value| *value as i64).collect(),
-        ..attribute(name, ATTRIBUTE_INTS)
-    }
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto {
-        f: Some(value),
-        ..attribute(name, ATTRIBUTE_FLOAT)
-    }
-}
-
-fn value(name: &str, dim: Vec<DimensionProto>) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TensorTypeProto {
-                elem_type: Some(FLOAT),
-                shape: Some(TensorShapeProto { dim }),
-            }),
-        }),
-    }
-}
-
-fn named(name: &str) -> DimensionProto {
-    DimensionProto {
-        dim_value: None,
-        dim_param: Some(name.into()),
-    }
-}
-
-fn fixed(extent: usize) -> DimensionProto {
-    DimensionProto {
-        dim_value: Some(extent as i64),
-        dim_param: None,
-    }
 }

@@ -1,7 +1,6 @@
 //! A network with its weights as an ONNX file, for onnxruntime and all that reads it.
 
 mod graph;
-mod proto;
 #[cfg(test)]
 mod tests;
 
@@ -9,17 +8,15 @@ use std::io::Write;
 use std::path::Path;
 
 use prost::Message;
+use rekindle_nn::onnx::parts;
+use rekindle_nn::onnx::proto::ModelProto;
 
-use self::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use super::ModelInfo;
 use super::write::write_atomically;
 use crate::{Error, ResNet};
 
 /// Version of the default operator set that [`ResNet::save_onnx`] writes.
-pub const ONNX_OPSET: i64 = 17;
-
-/// Version of the file format that came with that operator set.
-const IR_VERSION: i64 = 8;
+pub const ONNX_OPSET: i64 = rekindle_nn::onnx::OPSET;
 
 impl ResNet {
     /// Writes the network as it predicts, as ONNX of operator set [`ONNX_OPSET`]: input `images`
@@ -41,22 +38,7 @@ impl ResNet {
 
 fn model(resnet: &ResNet, info: &ModelInfo) -> ModelProto {
     let metadata = info.to_metadata().into_iter();
-    ModelProto {
-        ir_version: Some(IR_VERSION),
-        producer_name: Some("rekindle".into()),
-        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-        graph: Some(graph::build(resnet)),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(ONNX_OPSET),
-        }],
-        metadata_props: metadata
-            // What Python's readers of safetensors look for.
-            .filter(|(key, _)| key != "format")
-            .map(|(key, value)| StringStringEntryProto {
-                key: Some(key),
-                value: Some(value),
-            })
-            .collect(),
-    }
+    // What Python's readers of safetensors look for.
+    let metadata = metadata.filter(|(key, _)| key != "format").collect();
+    parts::model(graph::build(resnet), &metadata)
 }

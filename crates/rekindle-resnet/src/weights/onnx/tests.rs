@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::process::Command;
 
 use burn::prelude::*;
 use burn::tensor::activation::relu;
@@ -11,10 +10,11 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
 use sha2::{Digest, Sha256};
+use test_support::{OnnxRuntime, write_floats};
 
-use super::proto::{AttributeProto, ModelProto, NodeProto};
 use super::*;
 use crate::{Architecture, Preprocess, Pretrained, ResNetConfig, state_dict};
+use rekindle_nn::onnx::proto::{AttributeProto, ModelProto, NodeProto};
 
 /// A network whose weights, statistics included, are a formula.
 fn network(config: &ResNetConfig) -> ResNet {
@@ -182,7 +182,7 @@ fn the_files_that_onnxruntime_is_asked_about() {
         network.save_onnx(file("onnx"), &info()).unwrap();
         let digest = graph_digest(&model(&network, &info()));
         std::fs::write(file("sha256"), digest).unwrap();
-        write_floats(&file("images"), &images(2, 64));
+        write_floats(&file("images"), &values(&images(2, 64)));
     }
 }
 
@@ -212,54 +212,20 @@ fn onnxruntime_gives_the_same_logits_in_full_width() {
     compare_with_onnxruntime(&Architecture::ALL.map(Architecture::config), 224);
 }
 
-/// Needs a Python with `onnxruntime`, named by `REKINDLE_PYTHON` or called `python3`; its `onnx` checks the file
-/// where it is there.
-const SCRIPT: &str = r#"
-import sys, numpy, onnxruntime
-try:
-    import onnx
-    onnx.checker.check_model(sys.argv[1], full_check=True)
-except ImportError:
-    pass
-images = numpy.fromfile(sys.argv[2], numpy.float32).reshape([int(x) for x in sys.argv[4].split(",")])
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-assert session.get_modelmeta().custom_metadata_map["classes"], "no class names"
-logits = session.run(None, {"images": images})[0]
-one = session.run(None, {"images": images[:1]})[0]
-assert numpy.abs(one - logits[:1]).max() <= 1e-4 * max(1, numpy.abs(logits).max()), "the batch matters"
-logits.astype(numpy.float32).tofile(sys.argv[3])
-"#;
-
 fn compare_with_onnxruntime(configs: &[ResNetConfig], side: usize) {
-    let python = std::env::var("REKINDLE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has = Command::new(&python)
-        .args(["-c", "import onnxruntime, numpy"])
-        .output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        let reason =
-            format!("{python} has no onnxruntime (set REKINDLE_PYTHON to a Python that has)");
-        test_support::skip(test_support::Needs::Program, reason);
+    let Some(runtime) = OnnxRuntime::find() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     for config in configs {
         let model = network(config);
         model.save_onnx(file("model.onnx"), &info()).unwrap();
         let x = images(2, side);
-        write_floats(&file("images"), &x);
-        let shape = x.dims().map(|extent| extent.to_string()).join(",");
-        let output = Command::new(&python)
-            .args(["-c", SCRIPT])
-            .args([file("model.onnx"), file("images"), file("logits")])
-            .arg(shape)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-
+        let (values, shape) = (values(&x), x.dims());
+        let condition = r#"metadata["classes"]"#;
+        let found = runtime.run(&file("model.onnx"), condition, &values, shape);
         let expected: Vec<f32> = model.forward(x).into_data().iter::<f32>().collect();
-        let found = read_floats(&file("logits"));
         let name = format!(
             "{:?} {:?} groups {} width {}",
             config.block, config.layers, config.groups, config.width_per_group
@@ -308,16 +274,8 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
     }
 }
 
-fn write_floats(path: &Path, tensor: &Tensor<4>) {
-    let values = tensor.to_data();
-    let bytes: Vec<u8> = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn read_floats(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let (numbers, _) = bytes.as_chunks::<4>();
-    numbers.iter().map(|b| f32::from_le_bytes(*b)).collect()
+fn values(tensor: &Tensor<4>) -> Vec<f32> {
+    tensor.to_data().iter::<f32>().collect()
 }
 
 /// Computes the graph with Burn's operations, batch normalisation written out.
