@@ -59,7 +59,6 @@ mod replica;
 pub mod report;
 pub mod run_directory;
 mod schedule;
-mod sgd;
 mod shared_features;
 mod shortage;
 mod sources;

@@ -3,13 +3,13 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
 
+#[cfg(feature = "flex")]
+use super::in_place::{is_at_home, update};
+
 /// PyTorch's SGD without dampening: `v = momentum * v + g` with `g` the gradient plus `weight_decay` times the weight,
 /// and a step of the rate against `v`, or against `g + momentum * v` with Nesterov's look ahead.
-///
-/// Burn's own, operation by operation, walks over memory a dozen times a step, which at small batches takes as long as
-/// a stage of the network.
 #[derive(Clone, Debug)]
-pub(crate) struct Sgd {
+pub(super) struct Sgd {
     pub momentum: f32,
     pub nesterov: bool,
     pub weight_decay: f32,
@@ -17,7 +17,7 @@ pub(crate) struct Sgd {
 
 /// What is kept of a parameter between two steps; nothing without momentum.
 #[derive(Clone)]
-pub(crate) struct Velocity<const D: usize>(Option<Tensor<D>>);
+pub(super) struct Velocity<const D: usize>(Option<Tensor<D>>);
 
 impl Optimizer for Sgd {
     type State<const D: usize> = Velocity<D>;
@@ -31,8 +31,8 @@ impl Optimizer for Sgd {
     ) -> (Tensor<D>, Option<Velocity<D>>) {
         let velocity = state.and_then(|state| state.0);
         #[cfg(feature = "flex")]
-        if flex::is_at_home(&weight) && flex::is_at_home(&gradient) {
-            let (weight, velocity) = flex::step(self, rate as f32, weight, gradient, velocity);
+        if is_at_home(&weight) && is_at_home(&gradient) {
+            let (weight, velocity) = self.in_place(rate as f32, weight, gradient, velocity);
             return (weight, Some(Velocity(velocity)));
         }
         let (weight, velocity) = self.by_operations(rate, weight, gradient, velocity);
@@ -88,75 +88,37 @@ impl<const D: usize> RecordState for Velocity<D> {
 }
 
 #[cfg(feature = "flex")]
-mod flex {
-    use burn::backend::Flex;
-    use burn::backend::flex::FlexTensor;
-    use burn::prelude::*;
-    use burn::tensor::DType;
-    use rayon::prelude::*;
-
-    use super::Sgd;
-
-    /// Numbers that a thread takes at once.
-    const CHUNK: usize = 1 << 14;
-
-    pub fn is_at_home<const D: usize>(tensor: &Tensor<D>) -> bool {
-        tensor.device() == Device::flex() && tensor.dtype() == DType::F32
-    }
-
-    /// The new weight and the new velocity, in the memory of the old ones where nobody else holds it.
-    pub fn step<const D: usize>(
-        sgd: &Sgd,
+impl Sgd {
+    /// Computes the new weight and the new velocity in the memory of the old ones where nobody else holds it.
+    fn in_place<const D: usize>(
+        &self,
         rate: f32,
         weight: Tensor<D>,
         gradient: Tensor<D>,
         velocity: Option<Tensor<D>>,
     ) -> (Tensor<D>, Option<Tensor<D>>) {
-        let (mut weight, gradient) = (primitive(weight), primitive(gradient));
-        let gradient = gradient.as_slice::<f32>().unwrap_or(&[]).par_chunks(CHUNK);
-        let shape = weight.layout().shape().clone();
-        let weights = weight.storage_mut::<f32>().par_chunks_mut(CHUNK);
-        if sgd.momentum == 0.0 {
-            weights.zip(gradient).for_each(|(weight, gradient)| {
-                for (weight, gradient) in weight.iter_mut().zip(gradient) {
-                    *weight -= rate * (gradient + sgd.weight_decay * *weight);
-                }
+        let decay = self.weight_decay;
+        if self.momentum == 0.0 {
+            let [weight] = update([weight], gradient, |[weight], gradient| {
+                *weight -= rate * (gradient + decay * *weight);
             });
-            return (Tensor::from_primitive::<Flex>(weight), None);
+            return (weight, None);
         }
-        let mut velocity = match velocity {
-            Some(velocity) => primitive(velocity),
-            None => FlexTensor::zeros(shape, DType::F32),
-        };
-        let velocities = velocity.storage_mut::<f32>().par_chunks_mut(CHUNK);
-        let chunks = weights.zip(velocities).zip(gradient);
-        chunks.for_each(|((weight, velocity), gradient)| {
-            for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
-                let gradient = gradient + sgd.weight_decay * *weight;
-                *velocity = sgd.momentum * *velocity + gradient;
-                let direction = match sgd.nesterov {
-                    true => gradient + sgd.momentum * *velocity,
+        let velocity = velocity.unwrap_or_else(|| gradient.zeros_like());
+        let [weight, velocity] = update(
+            [weight, velocity],
+            gradient,
+            |[weight, velocity], gradient| {
+                let gradient = gradient + decay * *weight;
+                *velocity = self.momentum * *velocity + gradient;
+                let direction = match self.nesterov {
+                    true => gradient + self.momentum * *velocity,
                     false => *velocity,
                 };
                 *weight -= rate * direction;
-            }
-        });
-        let [weight, velocity] = [weight, velocity].map(Tensor::from_primitive::<Flex>);
+            },
+        );
         (weight, Some(velocity))
-    }
-
-    /// The tensor on its backend, its values in row-major order from the beginning of its memory.
-    fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-        let tensor = tensor
-            .try_into_primitive::<Flex>()
-            .expect("a tensor whose device is flex lies on the backend of that name");
-        let whole =
-            tensor.layout().contiguous_offsets() == Some((0, tensor.storage::<f32>().len()));
-        if whole {
-            tensor
-        } else {
-            tensor.to_contiguous()
-        }
     }
 }
 
