@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, panic_message};
 use crate::formats::{self, deep_grey, high, repeated, rgb_image};
 use crate::jpeg;
-use crate::orientation;
 use crate::transform::CropBox;
 
 /// How files are decoded.
@@ -186,9 +185,17 @@ fn decode_known(
         ImageFormat::Gif => formats::gif::decode(path, bytes, options)?,
         ImageFormat::Bmp => {
             let bytes = formats::with_last_padding(bytes);
-            decode_with_image(path, &bytes, format, options)?
+            let rgb = decode_with_image(path, &bytes, format, options)?;
+            (rgb, Orientation::NoTransforms)
         }
-        format => decode_with_image(path, bytes, format, options)?,
+        format => {
+            let rgb = decode_with_image(path, bytes, format, options)?;
+            let orientation = match format {
+                ImageFormat::WebP => formats::webp::orientation(bytes),
+                _ => Orientation::NoTransforms,
+            };
+            (rgb, orientation)
+        }
     };
     if options.apply_orientation && orientation != Orientation::NoTransforms {
         let mut turned = DynamicImage::ImageRgb8(rgb);
@@ -204,25 +211,18 @@ fn decode_with_image(
     bytes: &[u8],
     format: ImageFormat,
     options: &DecodeOptions,
-) -> Result<(RgbImage, Orientation), Error> {
+) -> Result<RgbImage, Error> {
     let failed = |error| decoding_error(path, bytes, error);
     let mut limits = Limits::default();
     // Sixteen bytes a pixel is the widest format (four channels of f32).
     limits.max_alloc = Some(options.max_pixels.saturating_mul(16));
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     check_size(path, u64::from(width), u64::from(height), options)?;
-    // Damaged metadata say nothing about the pixels.
-    let exif = decoder.exif_metadata().ok().flatten();
-    let xmp = |decoder: &mut dyn ImageDecoder| decoder.xmp_metadata().ok().flatten();
-    let orientation = exif
-        .and_then(|exif| orientation::of_exif(&exif))
-        .or_else(|| orientation::of_xmp(&xmp(&mut decoder)?))
-        .unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    Ok((to_rgb8(path, image)?, orientation))
+    to_rgb8(path, image)
 }
 
 /// Refuses images beyond the limit and those without any pixel.

@@ -3,6 +3,7 @@
 pub(crate) mod gif;
 pub(crate) mod png;
 pub(crate) mod tiff;
+pub(crate) mod webp;
 
 use std::borrow::Cow;
 use std::path::Path;

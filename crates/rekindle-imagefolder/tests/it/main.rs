@@ -14,3 +14,4 @@ mod pictures;
 mod reference;
 mod transforms;
 mod verify;
+mod webp;

@@ -2,9 +2,8 @@
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
-
 #[cfg(feature = "flex")]
-use super::in_place::{is_at_home, update};
+use rekindle_transfer::tuning::{is_at_home, update_in_place};
 
 /// Shares of the last moments that are kept.
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -121,12 +120,13 @@ fn in_place<const D: usize>(
     let shares = BETAS.map(|beta| (1.0 - beta) as f32);
     let [kept, rate, root] = [factors.kept, factors.rate, factors.root].map(|f| f as f32);
     let tensors = [weight, moments.first, moments.second];
-    let [weight, first, second] = update(tensors, gradient, |[weight, first, second], gradient| {
-        *first = betas[0] * *first + shares[0] * gradient;
-        *second = betas[1] * *second + shares[1] * gradient * gradient;
-        let step = *first / (second.sqrt() * root + EPSILON as f32);
-        *weight = kept * *weight - rate * step;
-    });
+    let [weight, first, second] =
+        update_in_place(tensors, gradient, |[weight, first, second], gradient| {
+            *first = betas[0] * *first + shares[0] * gradient;
+            *second = betas[1] * *second + shares[1] * gradient * gradient;
+            let step = *first / (second.sqrt() * root + EPSILON as f32);
+            *weight = kept * *weight - rate * step;
+        });
     let moments = Moments {
         first,
         second,

@@ -2,8 +2,6 @@
 
 mod adam_w;
 mod clip;
-#[cfg(feature = "flex")]
-mod in_place;
 mod rates;
 mod sgd;
 

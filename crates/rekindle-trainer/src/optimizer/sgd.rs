@@ -2,9 +2,8 @@
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
-
 #[cfg(feature = "flex")]
-use super::in_place::{is_at_home, update};
+use rekindle_transfer::tuning::{is_at_home, update_in_place};
 
 /// PyTorch's SGD without dampening: `v = momentum * v + g` with `g` the gradient plus `weight_decay` times the weight,
 /// and a step of the rate against `v`, or against `g + momentum * v` with Nesterov's look ahead.
@@ -99,13 +98,13 @@ impl Sgd {
     ) -> (Tensor<D>, Option<Tensor<D>>) {
         let decay = self.weight_decay;
         if self.momentum == 0.0 {
-            let [weight] = update([weight], gradient, |[weight], gradient| {
+            let [weight] = update_in_place([weight], gradient, |[weight], gradient| {
                 *weight -= rate * (gradient + decay * *weight);
             });
             return (weight, None);
         }
         let velocity = velocity.unwrap_or_else(|| gradient.zeros_like());
-        let [weight, velocity] = update(
+        let [weight, velocity] = update_in_place(
             [weight, velocity],
             gradient,
             |[weight, velocity], gradient| {

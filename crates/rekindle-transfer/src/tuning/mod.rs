@@ -4,6 +4,8 @@ mod delta;
 mod ensemble;
 mod flat;
 mod freeze;
+#[cfg(feature = "flex")]
+mod in_place;
 mod l2_sp;
 mod low_rank;
 mod moving_average;
@@ -14,6 +16,8 @@ mod strategy;
 pub use delta::{channel_weights, feature_map_penalty};
 pub use ensemble::{ensemble_probabilities, stacked_features, stacking};
 pub use freeze::{StageParameters, apply, stage_parameters, trained_parameters};
+#[cfg(feature = "flex")]
+pub use in_place::{is_at_home, update_in_place};
 pub use l2_sp::L2Sp;
 pub use low_rank::LowRank;
 pub use moving_average::MovingAverage;

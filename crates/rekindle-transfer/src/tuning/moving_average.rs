@@ -6,6 +6,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 
 use super::flat::flat;
+#[cfg(feature = "flex")]
+use super::in_place::{is_at_home, is_same, update_in_place};
 use crate::TransferError;
 
 /// A network whose weights follow those of one in training: after each step `a <- d * a + (1 - d) * w` (Polyak and Juditsky
@@ -16,7 +18,7 @@ use crate::TransferError;
 /// statistics are averaged alike.
 #[derive(Clone, Debug)]
 pub struct MovingAverage<M> {
-    module: M,
+    module: Option<M>,
     decay: f64,
     updates: u64,
 }
@@ -39,7 +41,7 @@ impl<M: Module> MovingAverage<M> {
         }
         Ok(Self {
             // Clones share their running statistics, this has its own.
-            module: module.valid(),
+            module: Some(module.valid()),
             decay,
             updates: 0,
         })
@@ -69,14 +71,19 @@ impl<M: Module> MovingAverage<M> {
         let mut weights = Weights::default();
         module.visit(&mut weights);
         let weights = weights.found;
-        self.module = self.module.clone().map(&mut Follow { weights, decay });
+        // Taken, so that nobody else holds the averages and they can change where they lie.
+        let averages = self.module.take();
+        self.module = averages.map(|module| module.map(&mut Follow { weights, decay }));
     }
 
     /// The network of the averaged weights.
     pub fn module(&self) -> &M {
-        &self.module
+        self.module.as_ref().expect(THERE)
     }
 }
+
+/// Only an update that panicked leaves none.
+const THERE: &str = "the averages are taken only while they are updated";
 
 #[derive(Default)]
 struct Weights {
@@ -101,10 +108,27 @@ impl ModuleMapper for Follow {
         };
         let (id, average, mapper) = param.consume();
         let shape = average.shape();
-        let average = flat(average);
-        let average = average.clone() + (weights - average).mul_scalar(1.0 - self.decay);
+        let average = follow(flat(average), weights, 1.0 - self.decay);
         Param::from_mapped_value(id, average.reshape(shape), mapper)
     }
+}
+
+/// The average after a step of `share` towards the weights; a frozen parameter is its own.
+fn follow(average: Tensor<1>, weights: Tensor<1>, share: f64) -> Tensor<1> {
+    #[cfg(feature = "flex")]
+    {
+        if is_same(&average, &weights) {
+            return average;
+        }
+        if is_at_home(&average) && is_at_home(&weights) {
+            let share = share as f32;
+            let [average] = update_in_place([average], weights, |[average], weight| {
+                *average += (weight - *average) * share;
+            });
+            return average;
+        }
+    }
+    average.clone() + (weights - average).mul_scalar(share)
 }
 
 #[cfg(test)]
