@@ -55,19 +55,21 @@ impl Training {
             gradients: Gradients::new(&self.program, batch),
             tensors: wanted.tensors.iter().map(|_| None).collect(),
         };
-        pass.gradients.add(self.program.output, Arc::new(dy))?;
-        for index in (0..self.program.steps.len()).rev() {
-            if pass.needed[index + 1] {
-                pass.step(index)?;
+        on_pool_thread(|| {
+            pass.gradients.add(self.program.output, Arc::new(dy))?;
+            for index in (0..self.program.steps.len()).rev() {
+                if pass.needed[index + 1] {
+                    pass.step(index)?;
+                }
+                pass.saved.values[index + 1] = None;
             }
-            pass.saved.values[index + 1] = None;
-        }
-        Ok(Found {
-            input: match wanted.input {
-                true => pass.gradients.take(0)?,
-                false => None,
-            },
-            tensors: pass.tensors,
+            Ok(Found {
+                input: match wanted.input {
+                    true => pass.gradients.take(0)?,
+                    false => None,
+                },
+                tensors: pass.tensors,
+            })
         })
     }
 }

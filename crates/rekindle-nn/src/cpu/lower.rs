@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_kernels::{ActivationFn, Conv2dParams, Padding};
+use rekindle_kernels::{ActivationFn, Conv2dParams};
 
 use super::error::NoKernel;
-use super::program::{Conv, Kind, Layer, Linear, Norm, Program, Step, Window};
+use super::program::{Conv, Kind, Layer, Linear, Norm, Program, Step};
+use super::sizes;
 use crate::graph::{Graph, Node, Segment, Value};
 use crate::infer::infer;
-use crate::op::{Activation, Conv2d, Op, Pool2d};
+use crate::op::{Conv2d, Op};
 use crate::shape::Shape;
 
 /// What a program is made for.
@@ -118,14 +119,18 @@ impl Lowering<'_> {
                 };
                 self.normalisation(norm, input, gives)
             }
-            Op::Activation(activation) => self.activation(function(*activation), input, gives),
+            Op::Activation(activation) => {
+                self.activation(sizes::function(*activation), input, gives)
+            }
             Op::Add => self.sum([input, values[1]], gives),
             Op::Mul => Draft {
                 other: Some(values[1]),
                 ..plain(Kind::Scale)
             },
-            Op::MaxPool(pool) => plain(Kind::MaxPool(window(node, pool)?)),
-            Op::AvgPool(pool) => plain(Kind::AvgPool(average(node, pool, shape.channels())?)),
+            Op::MaxPool(pool) => plain(Kind::MaxPool(sizes::window(node, pool)?)),
+            Op::AvgPool(pool) => {
+                plain(Kind::AvgPool(sizes::average(node, pool, shape.channels())?))
+            }
             Op::GlobalAvgPool => {
                 self.rows.insert(gives);
                 plain(Kind::Means)
@@ -189,23 +194,18 @@ impl Lowering<'_> {
     ) -> Result<Kind, NoKernel> {
         let size = match self.shapes[&x] {
             Shape::Maps { size, .. } => size,
-            Shape::Rows { .. } => return Err(refused(node, "rows are not convolved")),
+            Shape::Rows { .. } => return Err(sizes::refused(node, "rows are not convolved")),
         };
-        let params = params(node, conv, size)?;
-        let [k, width] = params.kernel;
-        let p = params.padding;
-        let is_narrow = k != width || p.top.max(p.left).max(p.bottom).max(p.right) >= k;
-        if self.purpose.has_gradients && is_narrow && !params.is_depthwise() {
-            return Err(refused(
-                node,
-                "the gradient needs a square filter wider than its padding",
-            ));
+        let params = sizes::params(node, conv, size)?;
+        if self.purpose.has_gradients {
+            sizes::check_gradient(node, &params)?;
         }
         self.program.depends_on_size |=
             conv.padding == crate::op::Padding::Same && params.stride > 1;
         let weight = self.parameter(node, 0);
         let bias = conv.has_bias.then(|| self.parameter(node, 1));
-        let is_linear = params.kernel == [1, 1] && p == Padding::default() && params.groups == 1;
+        let is_linear =
+            params.kernel == [1, 1] && params.padding.uniform() == Some(0) && params.groups == 1;
         if is_linear && self.rows.contains(&x) {
             self.rows.insert(gives);
             return Ok(Kind::Linear(Linear {
@@ -321,7 +321,7 @@ impl Lowering<'_> {
         for value in &values {
             let Shape::Maps { channels, size } = self.shapes[value] else {
                 let node = &self.graph.nodes()[segment.nodes.start];
-                return Err(refused(node, "there are no kernels on rows"));
+                return Err(sizes::refused(node, "there are no kernels on rows"));
             };
             self.program.shapes.push([channels, size[0], size[1]]);
         }
@@ -346,80 +346,5 @@ fn convolution_of(kind: Kind) -> Option<Conv> {
             bias: linear.bias,
         }),
         _ => None,
-    }
-}
-
-fn refused(node: &Node, reason: &'static str) -> NoKernel {
-    NoKernel::Sizes {
-        node: node.name.clone(),
-        reason,
-    }
-}
-
-fn params(node: &Node, conv: &Conv2d, size: [usize; 2]) -> Result<Conv2dParams, NoKernel> {
-    let [stride, along_width] = conv.stride;
-    if stride != along_width || !(1..=2).contains(&stride) {
-        return Err(refused(node, "only strides of 1 and 2 have a kernel"));
-    }
-    if [0, 1]
-        .iter()
-        .any(|i| conv.dilation[*i] > 1 && conv.kernel[*i] > 1)
-    {
-        return Err(refused(node, "dilation has no kernel"));
-    }
-    let [[top, bottom], [left, right]] = conv.padding.pairs(size, conv.window(), conv.stride);
-    Ok(Conv2dParams {
-        in_channels: conv.in_channels,
-        out_channels: conv.out_channels,
-        kernel: conv.kernel,
-        stride,
-        padding: Padding {
-            top,
-            left,
-            bottom,
-            right,
-        },
-        groups: conv.groups,
-    })
-}
-
-fn window(node: &Node, pool: &Pool2d) -> Result<Window, NoKernel> {
-    let is_square = [pool.kernel, pool.stride, pool.padding]
-        .iter()
-        .all(|p| p[0] == p[1]);
-    if !is_square || pool.padding[0] > pool.kernel[0] / 2 {
-        return Err(refused(node, "only square windows are pooled"));
-    }
-    Ok(Window {
-        size: pool.kernel[0],
-        stride: pool.stride[0],
-        padding: pool.padding[0],
-    })
-}
-
-fn average(node: &Node, pool: &Pool2d, channels: usize) -> Result<Conv2dParams, NoKernel> {
-    let Window {
-        size,
-        stride,
-        padding,
-    } = window(node, pool)?;
-    if padding > 0 || stride > 2 {
-        return Err(refused(
-            node,
-            "averages have a kernel only without padding, at strides of 1 and 2",
-        ));
-    }
-    Ok(Conv2dParams::depthwise(channels, size, stride).with_padding(0))
-}
-
-fn function(activation: Activation) -> ActivationFn {
-    match activation {
-        Activation::Relu => ActivationFn::Relu,
-        Activation::Relu6 => ActivationFn::Relu6,
-        Activation::Silu => ActivationFn::Silu,
-        Activation::HardSwish => ActivationFn::HardSwish,
-        Activation::HardSigmoid => ActivationFn::HardSigmoid,
-        Activation::Sigmoid => ActivationFn::Sigmoid,
-        Activation::Gelu => ActivationFn::Gelu,
     }
 }

@@ -20,6 +20,7 @@ mod operations;
 mod plan;
 mod program;
 mod run;
+mod sizes;
 mod tensors;
 mod train;
 
