@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p rekindle-models --example throughput -- torchvision/mobilenet_v2 --batch 32 --train`
 //!
-//! Options: `--batch 32`, `--threads 2`, `--side 224`, `--seconds 5`, `--train` (forward, backward and a step of SGD
-//! with momentum), `--burn` (Burn's operations instead of the kernels).
+//! Options: `--batch 32`, `--side 224`, `--seconds 5`, `--train` (forward, backward and a step of SGD with momentum),
+//! `--burn` (Burn's operations instead of the kernels). `RAYON_NUM_THREADS` sets the number of threads.
 
 use std::time::Instant;
 
@@ -35,7 +35,6 @@ fn main() -> Result<(), Failure> {
         is_training: false,
         has_kernels: true,
     };
-    let mut threads = 2;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -43,15 +42,11 @@ fn main() -> Result<(), Failure> {
             "--batch" => settings.batch = value()?.parse()?,
             "--side" => settings.side = value()?.parse()?,
             "--seconds" => settings.seconds = value()?.parse()?,
-            "--threads" => threads = value()?.parse()?,
             "--train" => settings.is_training = true,
             "--burn" => settings.has_kernels = false,
             _ => settings.model = argument,
         }
     }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()?;
     run(&settings)
 }
 

@@ -120,8 +120,9 @@ struct ToF64;
 
 impl ModuleMapper for ToF64 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let id = param.id;
-        let tensor = param.val().detach().cast(DType::F64);
+        let (id, device) = (param.id, param.lazy_device());
+        let data = param.val().into_data();
+        let tensor = Tensor::from_data(data, (&device, DType::F64));
         param.transform_for_load(tensor, id)
     }
 }
@@ -168,17 +169,6 @@ fn a_step_of_training_is_that_of_burn_s_operations() {
                 Some(predicate) => network.map(&mut Freeze(Vec::new(), predicate)),
                 None => network,
             };
-            // With one image the last maps of small networks are a single pixel, whose batch statistics mean nothing.
-            let size = if count == 1 {
-                [size[0] + 64, size[1] + 64]
-            } else {
-                size
-            };
-            let images = if count == 1 {
-                batch(1, size, &device)
-            } else {
-                images
-            };
             let exact = step(
                 &frozen(made().map(&mut ToF64)),
                 images.clone().cast(DType::F64),
@@ -209,7 +199,13 @@ fn drop_path_draws_the_same_images() {
         for kind in KINDS {
             let error = error(&found, &expected, kind);
             println!("{name}: {kind} {error:.1e}");
-            assert!(error < 1e-2, "{name}: {kind} {error}");
+            // Another mask would be off by its own size; which side of a kink a number falls on, by less.
+            let most = if ["gradients", "images"].contains(&kind) {
+                0.1
+            } else {
+                1e-4
+            };
+            assert!(error < most, "{name}: {kind} {error}");
         }
     }
 }
@@ -264,7 +260,7 @@ fn a_frozen_prefix_changes_nothing_behind_it() {
         frozen.visit(&mut outcome);
         for (name, values) in &outcome.found {
             assert!(name.contains("running_") || !is_frozen(name), "{name}");
-            assert_eq!(*values, whole[name], "{name}");
+            assert!(*values == whole[name], "{name}");
         }
         assert!(outcome.found.keys().any(|name| name.ends_with("weight")));
     }
@@ -304,8 +300,9 @@ fn inference_in_parts_and_at_odd_sizes_is_that_of_burn_s_operations() {
             }
         }
         // Weights that have moved are packed again.
+        let state = state_dict::collect(&by_kernels);
         let moved = state_dict::assign(by_kernels.clone(), |name| {
-            let tensor = state_dict::collect(&by_kernels)[name].clone();
+            let tensor = &state[name];
             name.ends_with("bias")
                 .then(|| tensor.values.iter().map(|v| v + 0.5).collect())
         });

@@ -199,7 +199,7 @@ impl Network {
             Op::Mul => Feature::Maps(next().maps() * next().maps()),
             Op::MaxPool(pool) => Feature::Maps(max_pool2d(next().maps(), max_pooling(pool))),
             Op::AvgPool(pool) => Feature::Maps(avg_pool2d(next().maps(), avg_pooling(pool))),
-            Op::GlobalAvgPool => Feature::Maps(next().pool()),
+            Op::GlobalAvgPool => Feature::Maps(self.average(next())),
             Op::Flatten => Feature::Rows(next().maps().flatten(1, 3)),
             Op::Linear(layer) => {
                 let bias = layer.has_bias.then(|| slot(1).vector());
@@ -228,6 +228,21 @@ impl Network {
                 Feature::Maps(drop_out(next().maps(), *rate, 1, is_training))
             }
         }
+    }
+
+    /// Computes means over height and width, `[batch, channels, 1, 1]`.
+    fn average(&self, x: Feature) -> Tensor<4> {
+        #[cfg(feature = "kernels")]
+        let x = match x {
+            Feature::Blocked(x) => return x.pool(),
+            // The same sum, so that stages one by one give what the network gives at once.
+            Feature::Maps(x) if !self.units_for(&x).is_empty() => return Blocked::new(x).pool(),
+            x => x,
+        };
+        let x = x.maps();
+        let [batch, channels, _, _] = x.dims();
+        let mean = x.flatten::<3>(2, 3).mean_dim(2);
+        mean.reshape([batch, channels, 1, 1])
     }
 
     /// Tells whether a node's switch is on.
@@ -270,18 +285,6 @@ impl Feature {
             Self::Rows(x) => x,
             x => x.maps().flatten(1, 3),
         }
-    }
-
-    /// Computes means over height and width, `[batch, channels, 1, 1]`.
-    fn pool(self) -> Tensor<4> {
-        #[cfg(feature = "kernels")]
-        if let Self::Blocked(x) = self {
-            return x.pool();
-        }
-        let x = self.maps();
-        let [batch, channels, _, _] = x.dims();
-        let mean = x.flatten::<3>(2, 3).mean_dim(2);
-        mean.reshape([batch, channels, 1, 1])
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_kernels::{
     Activation, AlignedVec, Isa, KernelError, input_gradient, linear_gradients, max_pool_gradient,
-    scale_channels_gradient,
+    on_pool_thread, scale_channels_gradient,
 };
 
 use super::forward::{equal_weights, per_channel};

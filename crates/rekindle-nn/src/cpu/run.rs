@@ -39,6 +39,13 @@ pub(crate) enum Maps {
 }
 
 impl Blocked {
+    /// Takes `[batch, channels, height, width]`.
+    pub fn new(x: Tensor<4>) -> Self {
+        let channels = x.dims()[1];
+        let tensor = Tensor::from_dispatch(Dispatch::to_blocked(x.into_dispatch()));
+        Self { tensor, channels }
+    }
+
     /// Returns them as `[batch, channels, height, width]`.
     pub fn into_tensor(self) -> Tensor<4> {
         let tensor = self.tensor.into_dispatch();
