@@ -336,7 +336,8 @@ pub(crate) fn update(
 fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
     match activation {
         Activation::Relu => relu(x),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
+        // At zero, where whole maps may lie, the derivative is 0 as in PyTorch; that of `clamp(0, 6)` would be 1.
+        Activation::Relu6 => relu(x).clamp_max(6.0),
         Activation::Silu => silu(x),
         Activation::HardSwish => hard_swish(x),
         Activation::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),
