@@ -1,4 +1,5 @@
-//! A network run by Burn's operations, on any device, with gradients where the device has them.
+//! A network run by Burn's operations, on any device, with gradients where the device has them; by the CPU's own
+//! kernels where they can.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,6 +12,8 @@ use burn::tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, lin
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
 use crate::GraphError;
+#[cfg(feature = "kernels")]
+use crate::cpu::{Blocked, Maps};
 use crate::graph::{Node, Value};
 use crate::network::Network;
 use crate::op::{Activation, BatchNorm, Conv2d, Op, Pool2d};
@@ -23,6 +26,9 @@ enum Feature {
     Maps(Tensor<4>),
     /// `[batch, channels]`.
     Rows(Tensor<2>),
+    /// Feature maps in the kernels' layout.
+    #[cfg(feature = "kernels")]
+    Blocked(Blocked),
 }
 
 /// Whoever built the graph has checked it ([`Builder`](crate::Builder)).
@@ -108,17 +114,64 @@ impl Network {
             return x;
         };
         let output = Value::of_node(nodes.end - 1);
-        let mut live = BTreeMap::from([(input, x)]);
-        for index in nodes {
+        #[cfg(feature = "kernels")]
+        let units = match &x {
+            Feature::Maps(x) => self.units_for(x),
+            _ => &[],
+        };
+        let mut live = Live {
+            features: BTreeMap::from([(input, x)]),
+            uses,
+        };
+        let mut index = nodes.start;
+        while index < nodes.end {
+            #[cfg(feature = "kernels")]
+            if let Some(end) = self.run_by_kernels(units, index..nodes.end, &mut live) {
+                index = end;
+                continue;
+            }
             let node = &self.graph.nodes()[index];
-            let inputs = node
-                .inputs
-                .iter()
-                .map(|value| take(&mut live, &mut uses, *value));
+            let inputs = node.inputs.iter().map(|value| live.take(*value));
             let result = self.compute(index, node, inputs.collect());
-            live.insert(Value::of_node(index), result);
+            live.features.insert(Value::of_node(index), result);
+            index += 1;
         }
-        live.remove(&output).expect(CHECKED)
+        live.features.remove(&output).expect(CHECKED)
+    }
+
+    /// Runs the unit that begins with the first of `nodes`, and those that continue it; returns the node behind them.
+    /// `None` where Burn's operations have to compute that node.
+    #[cfg(feature = "kernels")]
+    fn run_by_kernels(
+        &self,
+        units: &[crate::cpu::Unit],
+        nodes: Range<usize>,
+        live: &mut Live,
+    ) -> Option<usize> {
+        let first = units
+            .iter()
+            .position(|u| u.segment.nodes.start == nodes.start)?;
+        let is_inside = |unit: &crate::cpu::Unit| unit.segment.nodes.end <= nodes.end;
+        if !is_inside(&units[first]) {
+            return None;
+        }
+        let others = units[first + 1..].iter();
+        let count = 1 + others.take_while(|u| u.continues && is_inside(u)).count();
+        let input = units[first].segment.input;
+        let x = match live.features.get(&input)? {
+            Feature::Maps(x) => Maps::Plain(x.clone()),
+            Feature::Blocked(x) => Maps::Blocked(x.clone()),
+            Feature::Rows(_) => return None,
+        };
+        let (y, count) = self.run_units(first, count, x).ok()?;
+        for node in &self.graph.nodes()[units[first].segment.nodes.clone()] {
+            for value in node.inputs.iter().filter(|value| **value == input) {
+                live.take(*value);
+            }
+        }
+        let last = &units[first + count - 1].segment;
+        live.features.insert(last.output, Feature::Blocked(y));
+        Some(last.nodes.end)
     }
 
     fn compute(&self, index: usize, node: &Node, inputs: Vec<Feature>) -> Feature {
@@ -136,22 +189,17 @@ impl Network {
                 Feature::Maps(normalise(norm, x, slots, self.is_training(index)))
             }
             Op::Activation(activation) => match next() {
-                Feature::Maps(x) => Feature::Maps(activate(*activation, x)),
                 Feature::Rows(x) => Feature::Rows(activate(*activation, x)),
+                x => Feature::Maps(activate(*activation, x.maps())),
             },
             Op::Add => match (next(), next()) {
-                (Feature::Maps(x), Feature::Maps(y)) => Feature::Maps(x + y),
-                (x, y) => Feature::Rows(x.rows() + y.rows()),
+                (Feature::Rows(x), y) => Feature::Rows(x + y.rows()),
+                (x, y) => Feature::Maps(x.maps() + y.maps()),
             },
             Op::Mul => Feature::Maps(next().maps() * next().maps()),
             Op::MaxPool(pool) => Feature::Maps(max_pool2d(next().maps(), max_pooling(pool))),
             Op::AvgPool(pool) => Feature::Maps(avg_pool2d(next().maps(), avg_pooling(pool))),
-            Op::GlobalAvgPool => {
-                let x = next().maps();
-                let [batch, channels, _, _] = x.dims();
-                let mean = x.flatten::<3>(2, 3).mean_dim(2);
-                Feature::Maps(mean.reshape([batch, channels, 1, 1]))
-            }
+            Op::GlobalAvgPool => Feature::Maps(self.average(next())),
             Op::Flatten => Feature::Rows(next().maps().flatten(1, 3)),
             Op::Linear(layer) => {
                 let bias = layer.has_bias.then(|| slot(1).vector());
@@ -171,8 +219,8 @@ impl Network {
             Op::Dropout { rate } => {
                 let is_training = self.is_training(index);
                 match next() {
-                    Feature::Maps(x) => Feature::Maps(drop_out(x, *rate, 4, is_training)),
                     Feature::Rows(x) => Feature::Rows(drop_out(x, *rate, 2, is_training)),
+                    x => Feature::Maps(drop_out(x.maps(), *rate, 4, is_training)),
                 }
             }
             Op::DropPath { rate } => {
@@ -182,24 +230,44 @@ impl Network {
         }
     }
 
-    fn is_training(&self, node: usize) -> bool {
+    /// Computes means over height and width, `[batch, channels, 1, 1]`.
+    fn average(&self, x: Feature) -> Tensor<4> {
+        #[cfg(feature = "kernels")]
+        let x = match x {
+            Feature::Blocked(x) => return x.pool(),
+            // The same sum, so that stages one by one give what the network gives at once.
+            Feature::Maps(x) if !self.units_for(&x).is_empty() => return Blocked::new(x).pool(),
+            x => x,
+        };
+        let x = x.maps();
+        let [batch, channels, _, _] = x.dims();
+        let mean = x.flatten::<3>(2, 3).mean_dim(2);
+        mean.reshape([batch, channels, 1, 1])
+    }
+
+    /// Tells whether a node's switch is on.
+    pub(crate) fn is_training(&self, node: usize) -> bool {
         let flag = self.training.get(&node);
         flag.is_some_and(|flag| flag.is_enabled())
     }
 }
 
-fn take(
-    live: &mut BTreeMap<Value, Feature>,
-    uses: &mut BTreeMap<Value, usize>,
-    value: Value,
-) -> Feature {
-    let left = uses.get_mut(&value).expect(CHECKED);
-    *left -= 1;
-    let found = match *left {
-        0 => live.remove(&value),
-        _ => live.get(&value).cloned(),
-    };
-    found.expect(CHECKED)
+/// Values that somebody will read, and how often.
+struct Live {
+    features: BTreeMap<Value, Feature>,
+    uses: BTreeMap<Value, usize>,
+}
+
+impl Live {
+    fn take(&mut self, value: Value) -> Feature {
+        let left = self.uses.get_mut(&value).expect(CHECKED);
+        *left -= 1;
+        let found = match *left {
+            0 => self.features.remove(&value),
+            _ => self.features.get(&value).cloned(),
+        };
+        found.expect(CHECKED)
+    }
 }
 
 impl Feature {
@@ -207,13 +275,15 @@ impl Feature {
         match self {
             Self::Maps(x) => x,
             Self::Rows(x) => x.unsqueeze_dims(&[2, 3]),
+            #[cfg(feature = "kernels")]
+            Self::Blocked(x) => x.into_tensor(),
         }
     }
 
     fn rows(self) -> Tensor<2> {
         match self {
-            Self::Maps(x) => x.flatten(1, 3),
             Self::Rows(x) => x,
+            x => x.maps().flatten(1, 3),
         }
     }
 }
@@ -249,7 +319,13 @@ fn normalise(norm: &BatchNorm, x: Tensor<4>, slots: [&Slot; 4], is_training: boo
     result.output
 }
 
-fn update(state: &RunningState<Tensor<1>>, statistic: Tensor<1>, momentum: f64, correction: f64) {
+/// Takes a batch's statistic, times `correction`, into the running one.
+pub(crate) fn update(
+    state: &RunningState<Tensor<1>>,
+    statistic: Tensor<1>,
+    momentum: f64,
+    correction: f64,
+) {
     let old = state.value_sync().to_device(&statistic.device());
     let new = statistic.detach().mul_scalar(momentum * correction);
     state.update((old.mul_scalar(1.0 - momentum) + new).detach());
@@ -260,7 +336,8 @@ fn update(state: &RunningState<Tensor<1>>, statistic: Tensor<1>, momentum: f64, 
 fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
     match activation {
         Activation::Relu => relu(x),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
+        // At zero, where whole maps may lie, the derivative is 0 as in PyTorch; that of `clamp(0, 6)` would be 1.
+        Activation::Relu6 => relu(x).clamp_max(6.0),
         Activation::Silu => silu(x),
         Activation::HardSwish => hard_swish(x),
         Activation::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),

@@ -1,9 +1,9 @@
-//! Networks as data: written once, run by Burn's operations, written as ONNX.
+//! Networks as data: written once, run by Burn's operations or the CPU's own kernels, written as ONNX.
 //!
 //! A [`Builder`] writes a network down as a [`Graph`]: operations in the order of their computation, parameters under
 //! the names of the published state dict, stages, blocks and a head. [`Network`] is such a graph with its parameters,
 //! one Burn module that any optimiser trains and any device runs; [`Network::to_onnx`] writes the same graph for
-//! other programs.
+//! other programs. On the CPU, kernels of our own run whatever they can (feature `kernels`).
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -28,6 +28,8 @@
 
 mod builder;
 mod burn;
+#[cfg(feature = "kernels")]
+mod cpu;
 mod cuts;
 mod error;
 mod graph;
@@ -42,6 +44,8 @@ mod slot;
 mod spec;
 
 pub use builder::Builder;
+#[cfg(feature = "kernels")]
+pub use cpu::NoKernel;
 pub use cuts::MOST_BLOCK_TENSORS;
 pub use error::GraphError;
 pub use graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};

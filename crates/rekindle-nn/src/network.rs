@@ -31,6 +31,8 @@ pub struct Network {
     pub(crate) slots: Vec<Slot>,
     /// By node, for the operations that behave differently in training; off in a frozen one.
     pub(crate) training: BTreeMap<usize, Param<Flag>>,
+    #[cfg(feature = "kernels")]
+    pub(crate) execution: crate::cpu::Execution,
 }
 
 impl Network {
@@ -49,6 +51,8 @@ impl Network {
             graph: Arc::new(graph),
             slots,
             training,
+            #[cfg(feature = "kernels")]
+            execution: Default::default(),
         }
     }
 
@@ -75,35 +79,28 @@ impl Network {
     }
 
     /// Replaces the classifier by a fresh one for `classes` classes, a function of `seed`; 0 takes it away.
-    pub fn reset_classifier(self, classes: usize, seed: u64) -> Self {
-        let device = self.device();
+    pub fn reset_classifier(mut self, classes: usize, seed: u64) -> Self {
         let graph = Graph::clone(&self.graph).with_classes(classes);
         let kept = graph.head().nodes.start;
-        let Self {
-            mut slots,
-            mut training,
-            ..
-        } = self;
-        let Self {
-            graph,
-            slots: fresh,
-            training: flags,
-        } = Self::new(graph, seed, &device);
-        let tensors = graph.nodes()[kept..].iter().map(|node| node.tensors.len());
-        slots.truncate(fresh.len() - tensors.sum::<usize>());
-        slots.extend(fresh.into_iter().skip(slots.len()));
-        training.retain(|node, _| *node < kept);
-        training.extend(flags.into_iter().filter(|(node, _)| *node >= kept));
-        Self {
-            graph,
-            slots,
-            training,
-        }
+        let fresh = Self::new(graph, seed, &self.device());
+        let tensors = fresh.graph.nodes()[kept..].iter();
+        let tensors: usize = tensors.map(|node| node.tensors.len()).sum();
+        self.slots.truncate(fresh.slots.len() - tensors);
+        let others = fresh.slots.into_iter().skip(self.slots.len());
+        self.slots.extend(others);
+        self.training.retain(|node, _| *node < kept);
+        let flags = fresh.training.into_iter();
+        self.training
+            .extend(flags.filter(|(node, _)| *node >= kept));
+        self.graph = fresh.graph;
+        self
     }
 
     /// Returns the network with fresh parameters, a function of `seed` alone.
-    pub fn reinitialise(self, seed: u64) -> Self {
-        Self::new(Graph::clone(&self.graph), seed, &self.device())
+    pub fn reinitialise(mut self, seed: u64) -> Self {
+        let fresh = Self::new(Graph::clone(&self.graph), seed, &self.device());
+        (self.slots, self.training) = (fresh.slots, fresh.training);
+        self
     }
 
     /// Gives every parameter an identity made from its name alone, so that an optimiser's state saved by one process
@@ -119,22 +116,18 @@ impl Network {
 
     /// Applies a function to every tensor and every switch.
     fn rebuild(
-        self,
+        mut self,
         mut slot: impl FnMut(&TensorSpec, Slot) -> Slot,
         mut flag: impl FnMut(&str, Param<Flag>) -> Param<Flag>,
     ) -> Self {
-        let graph = self.graph;
+        let graph = &self.graph;
         let tensors = graph.tensors().iter().zip(self.slots);
-        let slots = tensors.map(|(spec, inside)| slot(spec, inside)).collect();
+        self.slots = tensors.map(|(spec, inside)| slot(spec, inside)).collect();
         let training = self.training.into_iter();
-        let training = training
+        self.training = training
             .map(|(node, inside)| (node, flag(&graph.nodes()[node].name, inside)))
             .collect();
-        Self {
-            graph,
-            slots,
-            training,
-        }
+        self
     }
 }
 

@@ -109,15 +109,17 @@ fn logits_and_features_agree() {
     for (zoo, (name, entry)) in all {
         let begun = Instant::now();
         let network = filled(name, entry.gain, &device);
-        let maps = network.forward_features(zoo.images(entry, &device));
-        let features = network.pool(maps);
-        let logits = network.classify(features.clone());
+        let images = zoo.images(entry, &device);
         let limit = (TIMES * entry.f32["logits"]).min(MOST);
         let mut errors = Vec::new();
-        let cases = [
-            (name.clone(), logits),
-            (format!("{name}.features"), features),
-        ];
+        let mut cases = Vec::new();
+        for has_kernels in [true, false] {
+            let network = network.clone().with_kernels(has_kernels);
+            let features = network.pool(network.forward_features(images.clone()));
+            cases.push((name.clone(), network.classify(features.clone())));
+            cases.push((format!("{name}.features"), features));
+            cases.push((name.clone(), network.forward(images.clone())));
+        }
         for (key, found) in cases {
             let (shape, found) = (found.dims(), floats(found));
             errors.push(zoo.numbers.relative_error(&key, &shape, &found));
@@ -135,9 +137,14 @@ fn logits_and_features_agree() {
             }
         }
         println!(
-            "{name}: logits {:.1e}, features {:.1e}, limit {limit:.1e}; {:.1} s",
+            "{name}: by kernels logits {:.1e}, features {:.1e}, at once {:.1e}; by Burn {:.1e}, {:.1e}, {:.1e}; \
+             limit {limit:.1e}; {:.1} s",
             errors[0],
             errors[1],
+            errors[2],
+            errors[3],
+            errors[4],
+            errors[5],
             begun.elapsed().as_secs_f64()
         );
         if errors.iter().any(|error| *error > limit) {
@@ -279,8 +286,6 @@ fn a_batch_in_training_agrees() {
     let trained = all.filter(|(_, (_, entry))| entry.f32.contains_key("loss"));
     for (zoo, (name, entry)) in trained {
         let begun = Instant::now();
-        let network = filled(name, entry.gain, &device);
-        let off = zoo.train(name, network, zoo.images(entry, &device));
         let [loss, median, worst] =
             ["loss", "gradient_median", "gradient_worst"].map(|k| TIMES * entry.f32[k]);
         let limit = ROUNDING.iter().find(|(of, ..)| of == name);
@@ -288,9 +293,13 @@ fn a_batch_in_training_agrees() {
             [loss, median, worst, 1e-5],
             |(_, median, worst, running)| [loss, *median, *worst, *running],
         );
-        println!("{name}: {off:?} of {limit:?}");
-        if !off.is_within(limit) {
-            failed.push(format!("{name}: {off:?} of {limit:?}"));
+        for (by, has_kernels) in [("kernels", true), ("Burn", false)] {
+            let network = filled(name, entry.gain, &device).with_kernels(has_kernels);
+            let off = zoo.train(name, network, zoo.images(entry, &device));
+            println!("{name} by {by}: {off:?} of {limit:?}");
+            if !off.is_within(limit) {
+                failed.push(format!("{name} by {by}: {off:?} of {limit:?}"));
+            }
         }
         // The same in double precision, where nothing is left to rounding.
         let network = filled(name, entry.gain, &device);

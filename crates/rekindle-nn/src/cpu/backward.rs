@@ -1,0 +1,264 @@
+//! A program's steps in reverse, with a gradient for each value that needs one.
+
+use std::sync::Arc;
+
+use rekindle_kernels::{
+    Activation, AlignedVec, Isa, KernelError, input_gradient, linear_gradients, max_pool_gradient,
+    on_pool_thread, scale_channels_gradient,
+};
+
+use super::forward::{equal_weights, per_channel};
+use super::gradients::Gradients;
+use super::layer::{LayerGradients, NeedsGrad, Returned, Weights};
+use super::program::{Kind, Layer, Linear, Program, Step, Window};
+use super::train::{Saved, Training};
+
+/// Gradients of a unit that somebody waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub input: bool,
+    /// In the order of the program's tensors.
+    pub tensors: Vec<bool>,
+}
+
+/// Gradients of a unit.
+pub(super) struct Found {
+    pub input: Option<Arc<Activation>>,
+    /// In the order of the program's tensors.
+    pub tensors: Vec<Option<Numbers>>,
+}
+
+/// A gradient by a parameter, row-major.
+pub(super) enum Numbers {
+    Kernel(AlignedVec),
+    Plain(Vec<f32>),
+}
+
+impl Training {
+    /// Computes the gradients that are wanted for `dy`, the gradient by the output. What was saved is given up step by
+    /// step.
+    pub fn backward(
+        &self,
+        weights: &Weights,
+        saved: Saved,
+        dy: Activation,
+        wanted: &Wanted,
+    ) -> Result<Found, KernelError> {
+        let [batch, ..] = dy.shape();
+        let mut pass = Pass {
+            training: self,
+            program: &self.program,
+            weights,
+            saved,
+            wanted,
+            needed: needed(&self.program, wanted),
+            gradients: Gradients::new(&self.program, batch),
+            tensors: wanted.tensors.iter().map(|_| None).collect(),
+        };
+        on_pool_thread(|| {
+            pass.gradients.add(self.program.output, Arc::new(dy))?;
+            for index in (0..self.program.steps.len()).rev() {
+                if pass.needed[index + 1] {
+                    pass.step(index)?;
+                }
+                pass.saved.values[index + 1] = None;
+            }
+            Ok(Found {
+                input: match wanted.input {
+                    true => pass.gradients.take(0)?,
+                    false => None,
+                },
+                tensors: pass.tensors,
+            })
+        })
+    }
+}
+
+/// Tells for each value whether its gradient is on the way to one that is wanted.
+fn needed(program: &Program, wanted: &Wanted) -> Vec<bool> {
+    let mut needed = vec![wanted.input];
+    for step in &program.steps {
+        let is_trained = step.parameters().into_iter().any(|t| wanted.tensors[t]);
+        needed.push(is_trained || step.inputs().any(|value| needed[value]));
+    }
+    needed
+}
+
+struct Pass<'a> {
+    training: &'a Training,
+    program: &'a Program,
+    weights: &'a Weights,
+    saved: Saved,
+    wanted: &'a Wanted,
+    needed: Vec<bool>,
+    gradients: Gradients,
+    tensors: Vec<Option<Numbers>>,
+}
+
+impl Pass<'_> {
+    fn step(&mut self, index: usize) -> Result<(), KernelError> {
+        let program = self.program;
+        let step = &program.steps[index];
+        let isa = Isa::detect();
+        match &step.kind {
+            Kind::Layer(layer) => self.layer(index, step, layer),
+            Kind::Linear(linear) => self.linear(index, step, linear),
+            Kind::Means => match self.gradients.take_rows(index + 1)? {
+                Some(dm) => self.gradients.add_means(step.input, dm),
+                None => Ok(()),
+            },
+            Kind::Scale => self.scale(index, step),
+            Kind::MaxPool(window) => self.max_pool(index, step, *window),
+            Kind::AvgPool(params) => {
+                let Some(dy) = self.gradients.take(index + 1)? else {
+                    return Ok(());
+                };
+                let [_, height, width] = program.shapes[step.input];
+                let add = self.gradients.take(step.input)?;
+                let weights = equal_weights(params);
+                let size = [height, width];
+                let dx = input_gradient(isa, params, &weights, &dy, size, add.as_deref())?;
+                self.gradients.add(step.input, Arc::new(dx))
+            }
+            Kind::DropPath(_) => {
+                let Some(dy) = self.gradients.take(index + 1)? else {
+                    return Ok(());
+                };
+                let channels = program.shapes[index + 1][0];
+                let factors = per_channel(&self.training.factors[index], channels);
+                self.gradients.add_scaled(step.input, dy, factors)
+            }
+        }
+    }
+
+    fn layer(&mut self, index: usize, step: &Step, layer: &Layer) -> Result<(), KernelError> {
+        let dy = self.gradients.take(index + 1)?;
+        let (Some(dy), Some(saved)) = (dy, self.saved.layers[index].take()) else {
+            return Ok(());
+        };
+        let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.wanted.tensors[t]);
+        let conv = layer.conv.as_ref();
+        let needs = NeedsGrad {
+            input: self.needed[step.input],
+            other: step.other.is_some_and(|other| self.needed[other]),
+            weight: is_wanted(conv.map(|conv| conv.weight)),
+            bias: is_wanted(conv.and_then(|conv| conv.bias)),
+        };
+        let [_, height, width] = self.program.shapes[step.input];
+        // A summand that is the input as well comes back through the sum first.
+        let is_twice = step.other == Some(step.input);
+        let add = match needs.input && !is_twice {
+            true => self.gradients.take(step.input)?,
+            false => None,
+        };
+        let values = &self.saved.values;
+        let returned = Returned {
+            dy,
+            input: values[step.input].as_ref(),
+            other: step.other.and_then(|other| values[other].as_ref()),
+            output: values[index + 1].as_ref(),
+            add,
+            size: [height, width],
+        };
+        let LayerGradients {
+            input,
+            other,
+            weight,
+            bias,
+            norm,
+        } = layer.backward(self.weights, saved, returned, needs)?;
+        if let (Some(other), Some(gradient)) = (step.other, other) {
+            self.gradients.add(other, gradient)?;
+        }
+        if let Some(gradient) = input {
+            self.gradients.add(step.input, gradient)?;
+        }
+        if let Some(conv) = conv {
+            self.tensors[conv.weight] = weight.map(Numbers::Kernel);
+            if let Some(position) = conv.bias {
+                self.tensors[position] = bias.map(Numbers::Plain);
+            }
+        }
+        if let (Some(positions), Some([gamma, beta])) = (&layer.norm, norm) {
+            self.tensors[positions.gamma] = Some(Numbers::Plain(gamma));
+            self.tensors[positions.beta] = Some(Numbers::Plain(beta));
+        }
+        Ok(())
+    }
+
+    fn linear(&mut self, index: usize, step: &Step, linear: &Linear) -> Result<(), KernelError> {
+        let isa = Isa::detect();
+        let dy = self.gradients.take_rows(index + 1)?;
+        let (Some(mut dz), Some(z)) = (dy, &self.saved.rows[index]) else {
+            return Ok(());
+        };
+        linear.function.apply_gradient(isa, z, &mut dz)?;
+        let Some(x) = &self.saved.values[step.input] else {
+            return Ok(());
+        };
+        let x = x.as_rows();
+        let weight = self.weights.of(linear.weight);
+        let batch = x.len() / linear.inputs.max(1);
+        let shape = [batch, linear.outputs, linear.inputs];
+        let found = linear_gradients(isa, &x, weight, &dz, shape)?;
+        self.tensors[linear.weight] = Some(Numbers::Plain(found.weight));
+        if let Some(bias) = linear.bias {
+            self.tensors[bias] = Some(Numbers::Plain(found.bias));
+        }
+        match self.needed[step.input] {
+            true => self.gradients.add_rows(step.input, found.x),
+            false => Ok(()),
+        }
+    }
+
+    fn scale(&mut self, index: usize, step: &Step) -> Result<(), KernelError> {
+        let Some(gate) = step.other else {
+            return Ok(());
+        };
+        let dy = self.gradients.take(index + 1)?;
+        let values = &self.saved.values;
+        let (Some(dy), Some(x), Some(factors)) = (dy, &values[step.input], &values[gate]) else {
+            return Ok(());
+        };
+        let factors = factors.as_rows().into_owned();
+        if self.needed[gate] {
+            let ds = scale_channels_gradient(Isa::detect(), &*x.maps()?, &dy)?;
+            self.gradients.add_rows(gate, ds)?;
+        }
+        match self.needed[step.input] {
+            true => self.gradients.add_scaled(step.input, dy, factors),
+            false => Ok(()),
+        }
+    }
+
+    fn max_pool(&mut self, index: usize, step: &Step, window: Window) -> Result<(), KernelError> {
+        let isa = Isa::detect();
+        let dy = self.gradients.take(index + 1)?;
+        let (Some(dy), Some(y)) = (dy, &self.saved.values[index + 1]) else {
+            return Ok(());
+        };
+        let x = match (
+            &self.saved.values[step.input],
+            self.program.repeatable(step.input),
+        ) {
+            (Some(x), _) => Some(x.maps()?),
+            // Computed again: kept, it would often be the largest activation of the network.
+            (None, Some((by, layer))) => match &self.saved.layers[by] {
+                Some(saved) => layer.repeat(self.weights, saved)?.map(Arc::new),
+                None => None,
+            },
+            (None, None) => None,
+        };
+        let Some(x) = x else {
+            return Ok(());
+        };
+        let Window {
+            size,
+            stride,
+            padding,
+        } = window;
+        let y = y.maps()?;
+        let dx = max_pool_gradient(isa, &x, &y, &dy, size, stride, padding)?;
+        self.gradients.add(step.input, Arc::new(dx))
+    }
+}

@@ -1,0 +1,339 @@
+//! One layer on the kernels, forward and backward.
+
+use std::sync::Arc;
+
+use burn::backend::flex::FlexTensor;
+use rekindle_kernels::{
+    Activation, ActivationFn, AlignedVec, BatchNorm, Gate, Isa, KernelError, Statistics,
+    UnpackedConv2d, fold_batch_norm, input_gradient, weight_gradient, weight_gradient_nchw,
+};
+
+use super::memory::{Operand, contiguous, values};
+use super::program::{Conv, Layer, Norm};
+
+/// Parameters where they lie, in the order of [`Program::tensors`](super::program::Program::tensors).
+#[derive(Clone, Debug)]
+pub(super) struct Weights(Vec<FlexTensor>);
+
+impl Weights {
+    pub fn new(tensors: impl IntoIterator<Item = FlexTensor>) -> Self {
+        Self(tensors.into_iter().map(contiguous).collect())
+    }
+
+    pub fn of(&self, position: usize) -> &[f32] {
+        values(&self.0[position])
+    }
+
+    pub fn shape(&self, position: usize) -> Vec<usize> {
+        self.0[position].layout().shape().to_vec()
+    }
+
+    pub fn norm(&self, norm: &Norm) -> BatchNorm<'_> {
+        BatchNorm {
+            gamma: self.of(norm.gamma),
+            beta: self.of(norm.beta),
+            eps: norm.epsilon,
+        }
+    }
+}
+
+/// What a layer keeps for its backward pass.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SavedLayer {
+    /// What the normalisation took or, without one, what tells the function's derivative.
+    before: Option<Arc<Activation>>,
+    pub statistics: Option<Statistics>,
+}
+
+/// Gradients that a layer gives, those that were asked for.
+#[derive(Default)]
+pub(super) struct LayerGradients {
+    pub input: Option<Arc<Activation>>,
+    pub other: Option<Arc<Activation>>,
+    pub weight: Option<AlignedVec>,
+    pub bias: Option<Vec<f32>>,
+    pub norm: Option<[Vec<f32>; 2]>,
+}
+
+/// What comes back to a layer.
+pub(super) struct Returned<'a> {
+    /// The gradient by the output.
+    pub dy: Arc<Activation>,
+    /// Input, summand and output, where they were kept.
+    pub input: Option<&'a Operand>,
+    pub other: Option<&'a Operand>,
+    pub output: Option<&'a Operand>,
+    /// What reaches the input by another way.
+    pub add: Option<Arc<Activation>>,
+    /// Height and width of the input.
+    pub size: [usize; 2],
+}
+
+/// Gradients of a layer that somebody waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NeedsGrad {
+    pub input: bool,
+    pub other: bool,
+    pub weight: bool,
+    pub bias: bool,
+}
+
+impl Layer {
+    /// Computes the output and what a backward pass needs. Normalises by `running` or, without them, by the batch.
+    pub fn forward(
+        &self,
+        weights: &Weights,
+        x: &Operand,
+        other: Option<&Activation>,
+        running: Option<&Statistics>,
+    ) -> Result<(Arc<Activation>, SavedLayer), KernelError> {
+        let isa = Isa::detect();
+        let Some(norm) = &self.norm else {
+            return self.forward_plain(weights, x, other);
+        };
+        let before = match &self.conv {
+            Some(conv) => Arc::new(convolve(conv, weights, x, None, ActivationFn::Identity)?),
+            None => x.maps()?,
+        };
+        let statistics = match running {
+            Some(running) => running.clone(),
+            None => Statistics::of_batch(isa, &before)?,
+        };
+        let norm = weights.norm(norm);
+        let y = norm.forward(isa, &before, &statistics, other, self.function)?;
+        let saved = SavedLayer {
+            before: Some(before),
+            statistics: Some(statistics),
+        };
+        Ok((Arc::new(y), saved))
+    }
+
+    fn forward_plain(
+        &self,
+        weights: &Weights,
+        x: &Operand,
+        other: Option<&Activation>,
+    ) -> Result<(Arc<Activation>, SavedLayer), KernelError> {
+        // The output of these tells their derivative as well as the input.
+        let is_told_by_output = matches!(
+            self.function,
+            ActivationFn::Identity | ActivationFn::Relu | ActivationFn::Relu6
+        );
+        let first = match is_told_by_output {
+            true => self.function,
+            false => ActivationFn::Identity,
+        };
+        let before = match (&self.conv, other) {
+            (Some(conv), _) => Arc::new(convolve(conv, weights, x, other, first)?),
+            (None, Some(other)) => Arc::new(sum(&*x.maps()?, other, first)?),
+            (None, None) => x.maps()?,
+        };
+        let y = if is_told_by_output && (self.conv.is_some() || other.is_some()) {
+            Arc::clone(&before)
+        } else {
+            let copy = Activation::clone(&before);
+            Arc::new(self.function.forward(Isa::detect(), copy)?)
+        };
+        let saved = SavedLayer {
+            before: (self.function != ActivationFn::Identity).then_some(before),
+            statistics: None,
+        };
+        Ok((y, saved))
+    }
+
+    /// Computes the output where no backward pass follows. Running statistics are folded into the convolution.
+    pub fn infer(
+        &self,
+        weights: &Weights,
+        x: Operand,
+        other: Option<&Activation>,
+        running: Option<&Statistics>,
+    ) -> Result<(Arc<Activation>, Option<Statistics>), KernelError> {
+        let isa = Isa::detect();
+        match (&self.conv, &self.norm, running) {
+            (Some(conv), Some(_), Some(running)) => {
+                let (scale, shift) = self.folded(weights, running)?;
+                let affine = Some((&scale[..], &shift[..]));
+                let weight = weights.of(conv.weight);
+                let conv = UnpackedConv2d::new(isa, &conv.params, weight, affine)?;
+                let y = match (&x, other) {
+                    (Operand::Images(x), None) => {
+                        conv.forward_nchw(x.values(), x.shape, self.function)?
+                    }
+                    _ => conv.forward(&*x.maps()?, other, self.function)?,
+                };
+                Ok((Arc::new(y), None))
+            }
+            (Some(conv), None, _) => {
+                let y = convolve(conv, weights, &x, other, self.function)?;
+                Ok((Arc::new(y), None))
+            }
+            (None, None, _) => {
+                let x = x.maps()?;
+                let y = match other {
+                    Some(other) => sum(&x, other, self.function)?,
+                    None => self.function.forward(isa, Arc::unwrap_or_clone(x))?,
+                };
+                Ok((Arc::new(y), None))
+            }
+            (_, Some(_), _) => {
+                let (y, saved) = self.forward(weights, &x, other, running)?;
+                let taken = saved.statistics.filter(|_| running.is_none());
+                Ok((y, taken))
+            }
+        }
+    }
+
+    /// Folds normalisation by running statistics and bias into a scale and a shift per channel.
+    pub fn folded(
+        &self,
+        weights: &Weights,
+        running: &Statistics,
+    ) -> Result<(Vec<f32>, Vec<f32>), KernelError> {
+        let bias = self.conv.as_ref().and_then(|conv| conv.bias);
+        let bias = bias.map(|bias| weights.of(bias));
+        let Some(norm) = &self.norm else {
+            let bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
+            return Ok((vec![1.0; bias.len()], bias));
+        };
+        let norm = weights.norm(norm);
+        let Statistics { mean, var, .. } = running;
+        let mean = match bias {
+            Some(bias) => mean.iter().zip(bias).map(|(m, b)| m - b).collect(),
+            None => mean.clone(),
+        };
+        fold_batch_norm(norm.gamma, norm.beta, &mean, var, norm.eps)
+    }
+
+    /// Computes the gradients that are asked for.
+    pub fn backward(
+        &self,
+        weights: &Weights,
+        saved: SavedLayer,
+        returned: Returned<'_>,
+        needs: NeedsGrad,
+    ) -> Result<LayerGradients, KernelError> {
+        let isa = Isa::detect();
+        let SavedLayer { before, statistics } = saved;
+        let Returned { dy, add, .. } = returned;
+        let mut found = LayerGradients::default();
+        let dz = match (&self.norm, before, &statistics) {
+            (Some(norm), Some(before), Some(statistics)) => {
+                let [other, output] = [returned.other, returned.output].map(|kept| match kept {
+                    Some(kept) => kept.maps().map(Some),
+                    None => Ok(None),
+                });
+                let (other, output) = (other?, output?);
+                let gate = match (self.function, &other, &output) {
+                    (ActivationFn::Identity, ..) => Gate::None,
+                    (ActivationFn::Relu, _, Some(output)) => Gate::Output(output),
+                    (function, Some(other), _) => Gate::FunctionOfSum(function, other),
+                    (function, None, _) => Gate::Function(function),
+                };
+                let norm = weights.norm(norm);
+                let dy = Arc::unwrap_or_clone(dy);
+                let back = norm.backward(isa, &before, statistics, gate, dy, needs.other)?;
+                found.other = back.residual.map(Arc::new);
+                found.norm = Some([back.gamma, back.beta]);
+                Arc::new(back.x)
+            }
+            (_, before, _) => {
+                let dz = match before {
+                    Some(z) if self.function != ActivationFn::Identity => {
+                        let dy = Arc::unwrap_or_clone(dy);
+                        Arc::new(self.function.backward(isa, &z, dy)?)
+                    }
+                    _ => dy,
+                };
+                found.other = needs.other.then(|| Arc::clone(&dz));
+                dz
+            }
+        };
+        let Some(conv) = &self.conv else {
+            found.input = match add {
+                Some(add) if needs.input => Some(Arc::new(sum(&dz, &add, false)?)),
+                _ => needs.input.then_some(dz),
+            };
+            return Ok(found);
+        };
+        if needs.bias {
+            found.bias = Some(sums_of_channels(&dz)?);
+        }
+        if let (true, Some(x)) = (needs.weight, returned.input) {
+            found.weight = Some(match x {
+                Operand::Images(x) => {
+                    weight_gradient_nchw(isa, &conv.params, x.values(), x.shape, &dz)?
+                }
+                x => weight_gradient(isa, &conv.params, &*x.maps()?, &dz)?,
+            });
+        }
+        if needs.input {
+            let (weight, size) = (weights.of(conv.weight), returned.size);
+            let dx = input_gradient(isa, &conv.params, weight, &dz, size, add.as_deref())?;
+            found.input = Some(Arc::new(dx));
+        }
+        Ok(found)
+    }
+
+    /// Computes the output again from what was kept, for a layer with a normalisation and no summand.
+    pub fn repeat(
+        &self,
+        weights: &Weights,
+        saved: &SavedLayer,
+    ) -> Result<Option<Activation>, KernelError> {
+        let (Some(norm), Some(before), Some(statistics)) =
+            (&self.norm, &saved.before, &saved.statistics)
+        else {
+            return Ok(None);
+        };
+        let norm = weights.norm(norm);
+        let y = norm.forward(Isa::detect(), before, statistics, None, self.function)?;
+        Ok(Some(y))
+    }
+}
+
+fn convolve(
+    conv: &Conv,
+    weights: &Weights,
+    x: &Operand,
+    other: Option<&Activation>,
+    function: ActivationFn,
+) -> Result<Activation, KernelError> {
+    let ones = vec![1.0; conv.bias.map_or(0, |_| conv.params.out_channels)];
+    let affine = conv.bias.map(|bias| (&ones[..], weights.of(bias)));
+    let weight = weights.of(conv.weight);
+    let unpacked = UnpackedConv2d::new(Isa::detect(), &conv.params, weight, affine)?;
+    match (x, other) {
+        (Operand::Images(x), None) => unpacked.forward_nchw(x.values(), x.shape, function),
+        _ => unpacked.forward(&*x.maps()?, other, function),
+    }
+}
+
+/// Computes `function(a + b)`.
+pub(super) fn sum(
+    a: &Activation,
+    b: &Activation,
+    function: impl Into<ActivationFn>,
+) -> Result<Activation, KernelError> {
+    let channels = a.shape()[1];
+    let identity = BatchNorm {
+        gamma: &vec![1.0; channels],
+        beta: &vec![0.0; channels],
+        eps: 0.0,
+    };
+    let statistics = Statistics::fixed(vec![0.0; channels], vec![1.0; channels]);
+    identity.forward(Isa::detect(), a, &statistics, Some(b), function)
+}
+
+/// Sums each channel over batch, height and width.
+fn sums_of_channels(x: &Activation) -> Result<Vec<f32>, KernelError> {
+    let [_, channels, height, width] = x.shape();
+    let means = rekindle_kernels::channel_means(Isa::detect(), x)?;
+    let mut sums = vec![0.0f64; channels];
+    for image in means.chunks_exact(channels.max(1)) {
+        for (sum, mean) in sums.iter_mut().zip(image) {
+            *sum += f64::from(*mean) * (height * width) as f64;
+        }
+    }
+    Ok(sums.into_iter().map(|sum| sum as f32).collect())
+}

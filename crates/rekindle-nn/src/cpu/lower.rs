@@ -1,0 +1,350 @@
+//! Nodes to steps: what can be done in one pass becomes one step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rekindle_kernels::{ActivationFn, Conv2dParams};
+
+use super::error::NoKernel;
+use super::program::{Conv, Kind, Layer, Linear, Norm, Program, Step};
+use super::sizes;
+use crate::graph::{Graph, Node, Segment, Value};
+use crate::infer::infer;
+use crate::op::{Conv2d, Op};
+use crate::shape::Shape;
+
+/// What a program is made for.
+pub(crate) struct Purpose<'a> {
+    /// A backward pass follows.
+    pub has_gradients: bool,
+    /// Tells whether a node's switch is on and heeded.
+    pub is_training: &'a dyn Fn(usize) -> bool,
+}
+
+/// Returns the name of an operation that no kernel computes.
+pub(crate) fn without_kernel(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::Conv2d(_)
+        | Op::BatchNorm(_)
+        | Op::Activation(_)
+        | Op::Add
+        | Op::Mul
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalAvgPool
+        | Op::DropPath { .. } => None,
+        Op::Flatten => Some("rows"),
+        Op::Linear(_) => Some("a linear layer"),
+        Op::Concat => Some("a concatenation"),
+        Op::Slice { .. } => Some("a part of the channels"),
+        Op::ChannelShuffle { .. } => Some("a shuffle of channels"),
+        Op::Dropout { .. } => Some("dropout"),
+    }
+}
+
+/// Turns a segment whose input has this shape into steps.
+pub(crate) fn lower(
+    graph: &Graph,
+    segment: &Segment,
+    input: Shape,
+    purpose: &Purpose<'_>,
+) -> Result<Program, NoKernel> {
+    let mut lowering = Lowering {
+        graph,
+        purpose,
+        shapes: BTreeMap::from([(segment.input, input)]),
+        uses: BTreeMap::new(),
+        same: BTreeMap::new(),
+        rows: BTreeSet::new(),
+        drafts: Vec::new(),
+        program: Program::default(),
+    };
+    for node in &graph.nodes()[segment.nodes.clone()] {
+        for value in &node.inputs {
+            *lowering.uses.entry(*value).or_default() += 1;
+        }
+    }
+    for index in segment.nodes.clone() {
+        lowering.node(index)?;
+    }
+    lowering.finish(segment)
+}
+
+/// A step whose values are still those of the graph.
+struct Draft {
+    kind: Kind,
+    input: Value,
+    other: Option<Value>,
+    gives: Value,
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    purpose: &'a Purpose<'a>,
+    shapes: BTreeMap<Value, Shape>,
+    /// Nodes that read each value.
+    uses: BTreeMap<Value, usize>,
+    /// Values that are others under another name.
+    same: BTreeMap<Value, Value>,
+    /// Values of one pixel that lie as rows.
+    rows: BTreeSet<Value>,
+    drafts: Vec<Draft>,
+    program: Program,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, index: usize) -> Result<(), NoKernel> {
+        let graph = self.graph;
+        let node = &graph.nodes()[index];
+        let gives = Value::of_node(index);
+        let inputs: Vec<Shape> = node.inputs.iter().map(|v| self.shapes[v]).collect();
+        let shape = infer(node, &inputs)?;
+        self.shapes.insert(gives, shape);
+        let values: Vec<Value> = node.inputs.iter().map(|v| self.resolved(*v)).collect();
+        let input = values[0];
+        let plain = |kind| Draft {
+            kind,
+            input,
+            other: None,
+            gives,
+        };
+        let draft = match &node.op {
+            Op::Conv2d(conv) => plain(self.convolution(node, conv, input, gives)?),
+            Op::BatchNorm(norm) => {
+                let [gamma, beta] = [0, 1].map(|i| self.parameter(node, i));
+                let norm = Norm {
+                    node: index,
+                    epsilon: norm.epsilon as f32,
+                    gamma,
+                    beta,
+                };
+                self.normalisation(norm, input, gives)
+            }
+            Op::Activation(activation) => {
+                self.activation(sizes::function(*activation), input, gives)
+            }
+            Op::Add => self.sum([input, values[1]], gives),
+            Op::Mul => Draft {
+                other: Some(values[1]),
+                ..plain(Kind::Scale)
+            },
+            Op::MaxPool(pool) => plain(Kind::MaxPool(sizes::window(node, pool)?)),
+            Op::AvgPool(pool) => {
+                plain(Kind::AvgPool(sizes::average(node, pool, shape.channels())?))
+            }
+            Op::GlobalAvgPool => {
+                self.rows.insert(gives);
+                plain(Kind::Means)
+            }
+            Op::DropPath { rate } => {
+                if !(self.purpose.is_training)(index) || *rate <= 0.0 {
+                    self.rename(gives, input);
+                    return Ok(());
+                }
+                plain(Kind::DropPath(index))
+            }
+            op @ (Op::Flatten
+            | Op::Linear(_)
+            | Op::Concat
+            | Op::Slice { .. }
+            | Op::ChannelShuffle { .. }
+            | Op::Dropout { .. }) => {
+                return Err(NoKernel::Operation {
+                    node: node.name.clone(),
+                    operation: without_kernel(op).unwrap_or_default(),
+                });
+            }
+        };
+        self.drafts.push(draft);
+        Ok(())
+    }
+
+    fn resolved(&self, value: Value) -> Value {
+        self.same.get(&value).copied().unwrap_or(value)
+    }
+
+    /// Makes `name` another name of `value`.
+    fn rename(&mut self, name: Value, value: Value) {
+        let uses = self.uses.get(&name).copied().unwrap_or_default();
+        *self.uses.entry(value).or_default() += uses;
+        *self.uses.entry(value).or_default() -= 1;
+        self.same.insert(name, value);
+    }
+
+    fn parameter(&mut self, node: &Node, position: usize) -> usize {
+        self.program.tensors.push(node.tensors[position]);
+        self.program.tensors.len() - 1
+    }
+
+    /// Takes a step back that gives `value` to one reader only, if it fits.
+    fn take(&mut self, value: Value, fits: impl Fn(&Draft) -> bool) -> Option<Draft> {
+        if self.uses.get(&value) != Some(&1) {
+            return None;
+        }
+        let is_it = |draft: &Draft| draft.gives == value && fits(draft);
+        let position = self.drafts.iter().position(is_it)?;
+        Some(self.drafts.remove(position))
+    }
+
+    fn convolution(
+        &mut self,
+        node: &Node,
+        conv: &Conv2d,
+        x: Value,
+        gives: Value,
+    ) -> Result<Kind, NoKernel> {
+        let size = match self.shapes[&x] {
+            Shape::Maps { size, .. } => size,
+            Shape::Rows { .. } => return Err(sizes::refused(node, "rows are not convolved")),
+        };
+        let params = sizes::params(node, conv, size)?;
+        if self.purpose.has_gradients {
+            sizes::check_gradient(node, &params)?;
+        }
+        self.program.depends_on_size |=
+            conv.padding == crate::op::Padding::Same && params.stride > 1;
+        let weight = self.parameter(node, 0);
+        let bias = conv.has_bias.then(|| self.parameter(node, 1));
+        let is_linear =
+            params.kernel == [1, 1] && params.padding.uniform() == Some(0) && params.groups == 1;
+        if is_linear && self.rows.contains(&x) {
+            self.rows.insert(gives);
+            return Ok(Kind::Linear(Linear {
+                inputs: params.in_channels,
+                outputs: params.out_channels,
+                weight,
+                bias,
+                function: ActivationFn::Identity,
+            }));
+        }
+        Ok(Kind::Layer(Layer {
+            conv: Some(Conv {
+                params,
+                weight,
+                bias,
+            }),
+            norm: None,
+            function: ActivationFn::Identity,
+        }))
+    }
+
+    fn normalisation(&mut self, norm: Norm, x: Value, gives: Value) -> Draft {
+        let is_bare = |draft: &Draft| match &draft.kind {
+            Kind::Layer(layer) => {
+                let is_done = layer.norm.is_some() || draft.other.is_some();
+                !is_done && layer.conv.is_some() && layer.function == ActivationFn::Identity
+            }
+            Kind::Linear(linear) => linear.function == ActivationFn::Identity,
+            _ => false,
+        };
+        let before = self.take(x, is_bare);
+        let (conv, input) = match before {
+            Some(Draft { kind, input, .. }) => (convolution_of(kind), input),
+            None => (None, x),
+        };
+        Draft {
+            kind: Kind::Layer(Layer {
+                conv,
+                norm: Some(norm),
+                function: ActivationFn::Identity,
+            }),
+            input,
+            other: None,
+            gives,
+        }
+    }
+
+    fn activation(&mut self, function: ActivationFn, x: Value, gives: Value) -> Draft {
+        let is_open = |draft: &Draft| match &draft.kind {
+            Kind::Layer(Layer { function, .. }) | Kind::Linear(Linear { function, .. }) => {
+                *function == ActivationFn::Identity
+            }
+            _ => false,
+        };
+        let Some(mut draft) = self.take(x, is_open) else {
+            return Draft {
+                kind: Kind::Layer(Layer {
+                    conv: None,
+                    norm: None,
+                    function,
+                }),
+                input: x,
+                other: None,
+                gives,
+            };
+        };
+        if let Kind::Layer(Layer { function: f, .. }) | Kind::Linear(Linear { function: f, .. }) =
+            &mut draft.kind
+        {
+            *f = function;
+        }
+        if self.rows.contains(&x) {
+            self.rows.insert(gives);
+        }
+        Draft { gives, ..draft }
+    }
+
+    fn sum(&mut self, [a, b]: [Value; 2], gives: Value) -> Draft {
+        let is_open = |draft: &Draft| match &draft.kind {
+            Kind::Layer(layer) => {
+                let is_one = layer.conv.is_some() || layer.norm.is_some();
+                is_one && draft.other.is_none() && layer.function == ActivationFn::Identity
+            }
+            _ => false,
+        };
+        for (x, other) in [(a, b), (b, a)] {
+            if let Some(draft) = self.take(x, is_open) {
+                return Draft {
+                    other: Some(other),
+                    gives,
+                    ..draft
+                };
+            }
+        }
+        Draft {
+            kind: Kind::Layer(Layer {
+                conv: None,
+                norm: None,
+                function: ActivationFn::Identity,
+            }),
+            input: a,
+            other: Some(b),
+            gives,
+        }
+    }
+
+    /// Numbers the values.
+    fn finish(mut self, segment: &Segment) -> Result<Program, NoKernel> {
+        let gives = self.drafts.iter().map(|draft| draft.gives);
+        let values: Vec<Value> = std::iter::once(segment.input).chain(gives).collect();
+        let number = |value: Value| values.iter().position(|v| *v == value).unwrap_or_default();
+        self.program.output = number(self.resolved(segment.output));
+        for value in &values {
+            let Shape::Maps { channels, size } = self.shapes[value] else {
+                let node = &self.graph.nodes()[segment.nodes.start];
+                return Err(sizes::refused(node, "there are no kernels on rows"));
+            };
+            self.program.shapes.push([channels, size[0], size[1]]);
+        }
+        let drafts = self.drafts.into_iter();
+        let steps = drafts.map(|draft| Step {
+            kind: draft.kind,
+            input: number(draft.input),
+            other: draft.other.map(number),
+        });
+        self.program.steps = steps.collect();
+        Ok(self.program)
+    }
+}
+
+/// Returns the convolution of a step that is nothing else.
+fn convolution_of(kind: Kind) -> Option<Conv> {
+    match kind {
+        Kind::Layer(layer) => layer.conv,
+        Kind::Linear(linear) => Some(Conv {
+            params: Conv2dParams::new(linear.inputs, linear.outputs, 1, 1),
+            weight: linear.weight,
+            bias: linear.bias,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,132 @@
+//! A program forward in training: what it normalises by, and what it keeps for the way back.
+
+use std::sync::Arc;
+
+use rekindle_kernels::{Activation, Isa, KernelError, Statistics, on_pool_thread};
+
+use super::forward::{Executor, run};
+use super::layer::{SavedLayer, Weights};
+use super::memory::Operand;
+use super::program::{Layer, Linear, Program};
+
+/// A unit for one batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Training {
+    pub program: Arc<Program>,
+    /// By step, the running statistics of frozen normalisations.
+    pub running: Vec<Option<Statistics>>,
+    /// By step, a factor for each image that a drop path has drawn.
+    pub factors: Vec<Vec<f32>>,
+}
+
+/// What a unit's backward pass needs.
+#[derive(Clone, Debug)]
+pub(super) struct Saved {
+    /// By value, those that are read.
+    pub values: Vec<Option<Operand>>,
+    /// By step, what layers keep.
+    pub layers: Vec<Option<SavedLayer>>,
+    /// By step, rows before the function of a linear layer.
+    pub rows: Vec<Option<Vec<f32>>>,
+}
+
+/// What a unit gives.
+pub(super) struct Given {
+    pub y: Arc<Activation>,
+    /// By step, the batch's statistics where a layer normalised by them.
+    pub taken: Vec<Option<Statistics>>,
+    pub saved: Saved,
+}
+
+impl Training {
+    /// Runs the unit; what is saved is empty unless `has_gradients`.
+    pub fn forward(
+        &self,
+        weights: &Weights,
+        x: Operand,
+        has_gradients: bool,
+    ) -> Result<Given, KernelError> {
+        let steps = self.program.steps.len();
+        let kept = match has_gradients {
+            true => self.program.kept(),
+            false => vec![false; steps + 1],
+        };
+        let mut pass = Pass {
+            training: self,
+            weights,
+            has_gradients,
+            taken: vec![None; steps],
+            layers: vec![None; steps],
+            rows: vec![None; steps],
+        };
+        on_pool_thread(|| {
+            let mut values = run(&self.program, &mut pass, x, &kept)?;
+            let y = values[self.program.output].as_ref().map(Operand::maps);
+            let y = y.unwrap_or_else(|| {
+                Err(KernelError::InvalidLayer("a unit gives no value".into()))
+            })?;
+            for (value, kept) in values.iter_mut().zip(&kept) {
+                if !kept {
+                    *value = None;
+                }
+            }
+            Ok(Given {
+                y,
+                taken: pass.taken,
+                saved: Saved {
+                    values,
+                    layers: pass.layers,
+                    rows: pass.rows,
+                },
+            })
+        })
+    }
+}
+
+struct Pass<'a> {
+    training: &'a Training,
+    weights: &'a Weights,
+    has_gradients: bool,
+    taken: Vec<Option<Statistics>>,
+    layers: Vec<Option<SavedLayer>>,
+    rows: Vec<Option<Vec<f32>>>,
+}
+
+impl Executor for Pass<'_> {
+    fn layer(
+        &mut self,
+        step: usize,
+        layer: &Layer,
+        x: Operand,
+        other: Option<&Activation>,
+    ) -> Result<Arc<Activation>, KernelError> {
+        let running = self.training.running[step].as_ref();
+        if !self.has_gradients {
+            let (y, taken) = layer.infer(self.weights, x, other, running)?;
+            self.taken[step] = taken;
+            return Ok(y);
+        }
+        let (y, saved) = layer.forward(self.weights, &x, other, running)?;
+        if running.is_none() {
+            self.taken[step].clone_from(&saved.statistics);
+        }
+        self.layers[step] = Some(saved);
+        Ok(y)
+    }
+
+    fn linear(&mut self, step: usize, linear: &Linear, x: &[f32]) -> Result<Vec<f32>, KernelError> {
+        let packed = linear.packed(self.weights)?;
+        if !self.has_gradients {
+            return linear.by(&packed, x, linear.function);
+        }
+        let rows = linear.by(&packed, x, Default::default())?;
+        let mut y = rows.clone();
+        linear.function.apply(Isa::detect(), &mut y)?;
+        self.rows[step] = Some(rows);
+        Ok(y)
+    }
+
+    fn factors(&self, step: usize) -> &[f32] {
+        &self.training.factors[step]
+    }
+}
