@@ -15,7 +15,7 @@ fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
         }
     }
     let _ = checkpoint.info();
-    let Ok(network) = checkpoint.network(&LoadOptions::default()) else { return };
+    let Ok(network) = weights::network(&checkpoint, &LoadOptions::default()) else { return };
     // What was taken is in the file, all of it, and of the shapes that the network has.
     let (found, taken) = (&network.source, &network.checkpoint.tensors);
     assert_eq!(found.tensors, taken.len());
