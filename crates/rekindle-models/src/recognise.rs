@@ -109,8 +109,8 @@ static DESCRIBED: LazyLock<Vec<Described>> = LazyLock::new(|| {
     graphs.flat_map(namings).collect()
 });
 
-/// A network of which so many names in a row are looked up is worth a comparison if half of them are there.
-const SAMPLE: usize = 8;
+/// So many of a network's names are looked up: where half of them are absent, the others are not compared.
+const SAMPLES: [usize; 2] = [8, 64];
 
 impl Described {
     /// Returns none where the way of naming is another network's.
@@ -137,15 +137,12 @@ impl Described {
 
     /// Looks a few names up before all are compared: a file may have many prefixes.
     fn is_likely(&self, shapes: &Shapes<'_>) -> bool {
-        let sample = self.tensors.iter().step_by(self.tensors.len() / SAMPLE + 1);
-        let (mut there, mut absent) = (0, 0);
-        for tensor in sample {
-            match shapes.get(&tensor.in_file) {
-                Some(_) => there += 1,
-                None => absent += 1,
-            }
-        }
-        there >= absent
+        SAMPLES.iter().all(|sample| {
+            let sample = self.tensors.iter().step_by(self.tensors.len() / sample + 1);
+            let count = sample.len();
+            let there = sample.filter(|tensor| shapes.get(&tensor.in_file).is_some());
+            2 * there.count() >= count
+        })
     }
 
     fn proposal(&self, in_channels: usize) -> Proposal<Recognised> {

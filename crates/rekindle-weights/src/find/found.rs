@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::family::{Expected, Family, Proposal, Shapes};
+use super::options::LoadOptions;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Candidate, Mismatch, printable};
 
@@ -12,7 +13,7 @@ pub(super) struct Found<'f, C> {
     pub proposal: Proposal<C>,
     pub family: &'f dyn Family<Config = C>,
     /// How many of its tensors are there as they should be.
-    pub matched: usize,
+    matched: usize,
     /// Why the layer in the head's place is none, where the way it was trained says so.
     pub projection: Option<&'static str>,
     /// In how many tensors the file differs.
@@ -21,12 +22,21 @@ pub(super) struct Found<'f, C> {
 
 impl<'f, C> Found<'f, C> {
     /// Looks at every name once: those that end as a first tensor's do say which prefixes there are.
-    pub fn all(checkpoint: &Checkpoint, families: &[&'f dyn Family<Config = C>]) -> Vec<Self> {
+    ///
+    /// Returns all that fit, and the one that is nearest to a network among the others that `options` admit: a file may
+    /// have many prefixes, and each is compared with more names than it has.
+    pub fn all(
+        checkpoint: &Checkpoint,
+        families: &[&'f dyn Family<Config = C>],
+        options: &LoadOptions,
+    ) -> (Vec<Self>, Option<Self>) {
         let anchors: Vec<(&'f dyn Family<Config = C>, String)> = families
             .iter()
             .flat_map(|family| family.anchors().into_iter().map(|name| (*family, name)))
             .collect();
-        let mut found = Vec::new();
+        let named = checkpoint.metadata.get("architecture");
+        let named = named.map(String::as_str);
+        let (mut fits, mut nearest): (Vec<Self>, Option<Self>) = (Vec::new(), None);
         for name in checkpoint.tensors.keys() {
             // One family may say an anchor of another's; the network is one.
             let mut here: Vec<(&str, Vec<Self>)> = Vec::new();
@@ -46,11 +56,18 @@ impl<'f, C> Found<'f, C> {
                     None => here.push((prefix, proposals.collect())),
                 }
             }
-            let named = checkpoint.metadata.get("architecture");
-            let named = named.map(String::as_str);
-            found.extend(here.into_iter().filter_map(|(_, all)| best(all, named)));
+            for found in here.into_iter().filter_map(|(_, all)| best(all, named)) {
+                if found.fits() {
+                    fits.push(found);
+                    continue;
+                }
+                let least = nearest.as_ref().map_or(0, |nearest| nearest.matched);
+                if options.admits(&found.prefix) && found.matched >= least {
+                    nearest = Some(found);
+                }
+            }
         }
-        found
+        (fits, nearest)
     }
 
     fn new(

@@ -40,8 +40,7 @@ impl Checkpoint {
         families: &[&dyn Family<Config = C>],
         options: &LoadOptions,
     ) -> Result<Network<C>, Error> {
-        let all = Found::all(self, families);
-        let (mut fits, nearly): (Vec<_>, Vec<_>) = all.into_iter().partition(Found::fits);
+        let (mut fits, nearest) = Found::all(self, families, options);
         let foreign = fits.iter().find_map(|found| found.inside(self));
         fits.retain(|found| found.inside(self).is_none());
         drop_twins(self, &mut fits);
@@ -56,7 +55,7 @@ impl Checkpoint {
                     candidates: known,
                 });
             }
-            0 => return Err(self.nothing_fits(options, nearly, foreign, families)),
+            0 => return Err(self.nothing_fits(nearest, foreign, families)),
             _ => choose(&mut fits),
         };
         match fits.len() {
@@ -71,8 +70,7 @@ impl Checkpoint {
 
     fn nothing_fits<C>(
         &self,
-        options: &LoadOptions,
-        nearly: Vec<Found<C>>,
+        nearest: Option<Found<C>>,
         foreign: Option<String>,
         families: &[&dyn Family<Config = C>],
     ) -> Error {
@@ -82,10 +80,7 @@ impl Checkpoint {
                 global,
             };
         }
-        let admitted = nearly
-            .into_iter()
-            .filter(|found| options.admits(&found.prefix));
-        if let Some(found) = admitted.max_by_key(|found| found.matched) {
+        if let Some(found) = nearest {
             return Error::Mismatch(Box::new(found.compare(self)));
         }
         let any = |of: &dyn Fn(&dyn Family<Config = C>) -> String| {
