@@ -17,13 +17,13 @@ use clap::Parser;
 use rekindle::device::DeviceName;
 use rekindle::drawings::{DrawingTask, SourceTask};
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Pipeline, Transform};
-use rekindle::resnet::weights::ModelInfo;
 use rekindle::resnet::{Architecture, Preprocess};
 use rekindle::trainer::{
     Interrupt, Optimizer, Progress, ProgressMode, Recipe, Schedule, Source, Trainer, TransferData,
     eval_pipeline,
 };
 use rekindle::transfer::{Classifier, Strategy};
+use rekindle::weights::ModelInfo;
 
 /// Channels after the stem: a quarter of torchvision's.
 const STEM_WIDTH: usize = 16;

@@ -1,6 +1,6 @@
 //! Writes small valid inputs into `corpus/TARGET`, to begin from.
 
-#[path = "../crates/rekindle-resnet/tests/common/pytorch.rs"]
+#[path = "../crates/rekindle-weights/tests/common/pytorch.rs"]
 mod pytorch;
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use pytorch::{Nesting, floats, longs, write_legacy, write_zip};
-use rekindle_resnet::weights::{TensorOut, write_burnpack, write_safetensors};
+use rekindle_weights::{TensorOut, write_burnpack, write_safetensors};
 use rekindle_trainer::{ClassesRecord, RunRecord};
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 

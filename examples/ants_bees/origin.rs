@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::drawings::{self, DrawingTask, TargetTask};
-use rekindle::resnet::hub::{ConsoleProgress, Hub};
 use rekindle::resnet::{Error, Pretrained, catalogue};
+use rekindle::weights::hub::{ConsoleProgress, Hub};
 
 use crate::Failure;
 use crate::arguments::Arguments;
@@ -100,5 +100,6 @@ fn downloaded(weights: Option<&Path>, data: Option<&Path>) -> Result<(PathBuf, P
 }
 
 fn is_no_network(error: &Error) -> bool {
-    matches!(error, Error::NoNetwork { .. } | Error::Offline { .. })
+    use rekindle::weights::Error::{NoNetwork, Offline};
+    matches!(error, Error::Weights(NoNetwork { .. } | Offline { .. }))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use rekindle_fuzz::{file, folder, only_own_panics};
-use rekindle_resnet::hub::unzip;
+use rekindle_weights::hub::unzip;
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
     let packed = file("packed.zip", bytes);

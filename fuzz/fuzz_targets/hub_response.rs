@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use rekindle_fuzz::{folder, only_own_panics};
-use rekindle_resnet::hub::Hub;
+use rekindle_weights::hub::Hub;
 
 static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rekindle_fuzz::{file, only_own_panics};
+use rekindle_models::Registry;
 use rekindle_resnet::weights::{self, LoadOptions};
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
@@ -15,7 +16,12 @@ fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
         }
     }
     let _ = checkpoint.info();
-    let Ok(network) = checkpoint.network(&LoadOptions::default()) else { return };
+    if let Ok(network) = checkpoint.network(&[&Registry], &LoadOptions::default()) {
+        assert_eq!(network.source.tensors, network.checkpoint.tensors.len());
+        let graph = network.config.graph().expect("a network of the file's sizes");
+        assert_eq!(graph.name(), network.config.model.bare_name());
+    }
+    let Ok(network) = weights::network(&checkpoint, &LoadOptions::default()) else { return };
     // What was taken is in the file, all of it, and of the shapes that the network has.
     let (found, taken) = (&network.source, &network.checkpoint.tensors);
     assert_eq!(found.tensors, taken.len());

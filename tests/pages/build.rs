@@ -6,7 +6,14 @@ use std::{env, fs};
 fn main() {
     let out = env::var("OUT_DIR").expect("cargo names a folder");
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
-    for name in ["imagefolder", "kernels", "resnet", "trainer", "transfer"] {
+    for name in [
+        "imagefolder",
+        "kernels",
+        "resnet",
+        "trainer",
+        "transfer",
+        "weights",
+    ] {
         let source = crates.join(format!("rekindle-{name}/src/lib.rs"));
         println!("cargo::rerun-if-changed={}", source.display());
         let text = fs::read_to_string(&source).expect("a crate's front page");

@@ -7,6 +7,7 @@ use rekindle::imagefolder::{self, ErrorKind};
 use rekindle::resnet;
 use rekindle::trainer::TrainerError;
 use rekindle::transfer::TransferError;
+use rekindle::weights;
 
 /// End of a command, as an exit status. clap itself ends with 2 where the command line is wrong.
 ///
@@ -70,6 +71,12 @@ pub enum Failure {
         /// The system's reason.
         reason: String,
     },
+}
+
+impl From<weights::Error> for Failure {
+    fn from(error: weights::Error) -> Self {
+        Failure::Model(error.into())
+    }
 }
 
 impl From<&Failure> for Outcome {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use rekindle::resnet::Pretrained;
-use rekindle::resnet::weights::{self, LoadOptions, NetworkSource};
+use rekindle::resnet::{Pretrained, weights};
+use rekindle::weights::{LoadOptions, NetworkSource};
 
 use crate::arguments::{Candidates, Output, Part, Weights};
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ impl Candidates {
             )));
         }
         for path in &paths {
-            let network = weights::read(path)?.network(&self.part.options())?;
+            let network = weights::network(&weights::read(path)?, &self.part.options())?;
             if let Some(found) = network.source.note() {
                 output.note(&format!("{}: {found}", rekindle::files::names::show(path)));
             }
@@ -85,7 +85,7 @@ pub fn note(found: &NetworkSource, output: &Output) {
 #[cfg(feature = "hub")]
 fn download(name: &str, output: &Output) -> Result<PathBuf, Failure> {
     use rekindle::resnet::catalogue;
-    use rekindle::resnet::hub::{ConsoleProgress, Hub};
+    use rekindle::weights::hub::{ConsoleProgress, Hub};
 
     let (architecture, entry) = name.split_once('.').unwrap_or((name, "DEFAULT"));
     let entry = catalogue::find(architecture, entry)?;

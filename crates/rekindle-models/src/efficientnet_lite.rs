@@ -94,45 +94,76 @@ fn same(conv: Conv, stride: usize) -> Conv {
     }
 }
 
+/// Modules of the original PyTorch port of the TensorFlow weights, and of the network.
+const MODULES: [(&str, &str); 5] = [
+    ("_conv_stem", "conv_stem"),
+    ("_bn0", "bn1"),
+    ("_conv_head", "conv_head"),
+    ("_bn1", "bn2"),
+    ("_fc", "classifier"),
+];
+
+/// Parts of a block there and here. Normalisations are counted from 0 there, with 0 behind the expansion.
+const PARTS: [(&str, &str); 6] = [
+    ("_expand_conv", "conv_pw"),
+    ("_bn0", "bn1"),
+    ("_depthwise_conv", "conv_dw"),
+    ("_bn1", "bn2"),
+    ("_project_conv", "conv_pwl"),
+    ("_bn2", "bn3"),
+];
+
+/// Parts of the first block, which has no expansion.
+const FIRST_PARTS: [(&str, &str); 4] = [
+    ("_depthwise_conv", "conv_dw"),
+    ("_bn1", "bn1"),
+    ("_project_conv", "conv_pw"),
+    ("_bn2", "bn2"),
+];
+
 /// Translates a name of the original PyTorch port of the TensorFlow weights (`_conv_stem.weight`, `_bn0.bias`,
 /// `_blocks.3._expand_conv.weight`, `_fc.bias`) into the network's; none for a name that isn't one of them.
 ///
 /// `graph` tells how many blocks a stage has, which the original names count through.
 pub fn original_name(graph: &Graph, name: &str) -> Option<String> {
     let (module, tensor) = name.rsplit_once('.')?;
-    let renamed = match module {
-        "_conv_stem" => "conv_stem".to_string(),
-        "_bn0" => "bn1".to_string(),
-        "_conv_head" => "conv_head".to_string(),
-        "_bn1" => "bn2".to_string(),
-        "_fc" => "classifier".to_string(),
-        _ => {
-            let (number, part) = module.strip_prefix("_blocks.")?.split_once('.')?;
-            let block = place(graph, number.parse().ok()?)?;
-            // Normalisations are counted from 0 there, with 0 behind the expansion that the first block lacks.
-            let is_first = block == "blocks.0.0";
-            let part = match (part, is_first) {
-                ("_expand_conv", false) | ("_project_conv", true) => "conv_pw",
-                ("_project_conv", false) => "conv_pwl",
-                ("_depthwise_conv", _) => "conv_dw",
-                ("_bn0", false) | ("_bn1", true) => "bn1",
-                ("_bn1", false) | ("_bn2", true) => "bn2",
-                ("_bn2", false) => "bn3",
-                _ => return None,
-            };
-            format!("{block}.{part}")
-        }
-    };
-    Some(format!("{renamed}.{tensor}"))
+    if let Some((_, renamed)) = MODULES.iter().find(|(original, _)| *original == module) {
+        return Some(format!("{renamed}.{tensor}"));
+    }
+    let (number, part) = module.strip_prefix("_blocks.")?.split_once('.')?;
+    let block = blocks(graph).nth(number.parse().ok()?)?;
+    let (_, part) = parts(block)
+        .iter()
+        .find(|(original, _)| *original == part)?;
+    Some(format!("{block}.{part}.{tensor}"))
 }
 
-/// Finds the block with a number that counts through all stages: `blocks.STAGE.INDEX`.
-fn place(graph: &Graph, number: usize) -> Option<String> {
+/// Translates a name of the network into the one that [`original_name`] translates back; none for a name that isn't one
+/// of the network's.
+pub fn name_in_original(graph: &Graph, name: &str) -> Option<String> {
+    let (module, tensor) = name.rsplit_once('.')?;
+    if let Some((original, _)) = MODULES.iter().find(|(_, renamed)| *renamed == module) {
+        return Some(format!("{original}.{tensor}"));
+    }
+    let (block, part) = module.rsplit_once('.')?;
+    let number = blocks(graph).position(|other| other == block)?;
+    let (original, _) = parts(block).iter().find(|(_, renamed)| *renamed == part)?;
+    Some(format!("_blocks.{number}.{original}.{tensor}"))
+}
+
+fn parts(block: &str) -> &'static [(&'static str, &'static str)] {
+    match block {
+        "blocks.0.0" => &FIRST_PARTS,
+        _ => &PARTS,
+    }
+}
+
+/// Lists the blocks of all stages in a row: `blocks.STAGE.INDEX`.
+fn blocks(graph: &Graph) -> impl Iterator<Item = &str> {
     let blocks = graph.stages().iter().flat_map(|stage| &stage.blocks);
-    // Behind the stem's block.
-    let block = blocks.skip(1).nth(number)?;
-    let name = &graph.nodes()[block.nodes.start].name;
-    let mut parts = name.split('.');
-    let (first, stage, index) = (parts.next()?, parts.next()?, parts.next()?);
-    (first == "blocks").then(|| format!("{first}.{stage}.{index}"))
+    blocks.filter_map(|block| {
+        let name = &graph.nodes()[block.nodes.start].name;
+        let (block, _) = name.rsplit_once('.')?;
+        block.starts_with("blocks.").then_some(block)
+    })
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Model::named`] finds a model in the registry; its function describes it as a [`Graph`](rekindle_nn::Graph), which
 //! [`Network`](rekindle_nn::Network) turns into one of Burn's modules. [`Weights`] says where weights are and which
-//! preprocessing they need; parameters have the names that they have there.
+//! preprocessing they need; parameters have the names that they have there. [`Pretrained::open`] recognises a model in a
+//! file of weights.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -27,14 +28,20 @@ pub mod mobilenet_v2;
 pub mod mobilenet_v3;
 pub mod mobilenet_v4;
 mod options;
+mod pretrained;
+mod recognise;
 pub mod registry;
 pub mod regnet;
+mod remote;
 pub mod resnet;
 pub mod shufflenet_v2;
 
 pub use rekindle_nn as nn;
+pub use rekindle_weights as weights;
 
 pub use options::Options;
+pub use pretrained::{OpenError, Pretrained};
+pub use recognise::{Recognised, Registry};
 pub use registry::{Model, Source, UnknownModel, Weights, models};
 
 /// Compiles the README's code.

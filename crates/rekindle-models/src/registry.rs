@@ -86,15 +86,15 @@ impl Model {
     ///
     /// [`UnknownModel`], with the names nearest to it.
     pub fn named(name: &str) -> Result<&'static Self, UnknownModel> {
-        let bare = |model: &Self| model.name.split_once('/').map_or("", |(_, bare)| bare);
         let found = MODELS.iter().find(|model| model.name == name);
-        if let Some(model) = found.or_else(|| MODELS.iter().find(|model| bare(model) == name)) {
+        if let Some(model) = found.or_else(|| MODELS.iter().find(|model| model.bare_name() == name))
+        {
             return Ok(model);
         }
         let wanted = name.rsplit('/').next().unwrap_or(name);
         let mut near: Vec<(f64, &str)> = MODELS
             .iter()
-            .map(|model| (strsim::jaro_winkler(wanted, bare(model)), model.name))
+            .map(|model| (strsim::jaro_winkler(wanted, model.bare_name()), model.name))
             .filter(|(likeness, _)| *likeness > 0.8)
             .collect();
         near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
@@ -102,6 +102,13 @@ impl Model {
             name: name.to_string(),
             near: near.into_iter().take(3).map(|(_, name)| name).collect(),
         })
+    }
+
+    /// Returns the name without the part in front of the slash: `mobilenet_v2`.
+    pub fn bare_name(&self) -> &'static str {
+        self.name
+            .split_once('/')
+            .map_or(self.name, |(_, bare)| bare)
     }
 
     /// Finds published weights by their name; `DEFAULT` is the best.

@@ -5,52 +5,46 @@ use std::collections::BTreeMap;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, Pipeline};
-use rekindle_models::efficientnet_lite::{
-    original_name, tf_efficientnet_lite0, tf_efficientnet_lite2,
-};
-use rekindle_models::{Model, Options};
-use rekindle_nn::{Graph, Network};
-use rekindle_resnet::{state_dict, weights};
+use rekindle_models::efficientnet_lite::{name_in_original, original_name, tf_efficientnet_lite0};
+use rekindle_models::{Options, Pretrained};
+use rekindle_weights::state_dict;
 use test_support::shared;
-
-/// Reads a file of the original names.
-fn original(graph: Graph, path: &std::path::Path) -> Network {
-    let file = weights::read(path).unwrap();
-    let tensors = file
-        .tensors
-        .iter()
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked"));
-    let mut tensors: BTreeMap<String, _> = tensors
-        .map(|(name, tensor)| {
-            let name = original_name(&graph, name).unwrap_or_else(|| panic!("{name}"));
-            (name, tensor.clone())
-        })
-        .collect();
-    assert_eq!(tensors.len(), graph.tensors().len());
-    for spec in graph.tensors() {
-        assert_eq!(tensors[&spec.name].shape(), spec.shape, "{}", spec.name);
-    }
-    let network = Network::new(graph, 0, &Device::flex());
-    let network = state_dict::assign(network, |name| {
-        Some(tensors.remove(name).unwrap().read_f32().unwrap())
-    });
-    assert!(tensors.is_empty());
-    network
-}
 
 #[test]
 fn every_original_name_is_one_of_the_network() {
-    for (file, describe) in [
+    for (file, name) in [
         (
             "data/weights/efficientnet-lite0.pth",
-            tf_efficientnet_lite0 as fn(&Options) -> _,
+            "timm/tf_efficientnet_lite0",
         ),
-        ("data/weights/efficientnet-lite2.pth", tf_efficientnet_lite2),
+        (
+            "data/weights/efficientnet-lite2.pth",
+            "timm/tf_efficientnet_lite2",
+        ),
     ] {
         let Some(path) = shared(file) else { return };
-        original(describe(&Options::default()).unwrap(), &path);
+        let file = rekindle_weights::read(&path).unwrap();
+        let opened = Pretrained::open(&path, &Device::flex()).unwrap();
+        assert_eq!(opened.model.name, name);
+        assert_eq!(opened.network.num_classes(), 1000);
+        assert_eq!(opened.preprocess, opened.model.weights[0].preprocess);
+        assert_eq!(opened.found.head.as_deref(), Some("_fc"));
+        assert!(opened.found.left_out.is_empty(), "{:?}", opened.found);
+        let graph = opened.network.graph();
+        let read = state_dict::collect(&opened.network);
+        for tensor in graph.tensors() {
+            let original = name_in_original(graph, &tensor.name).unwrap();
+            let values = file.read_f32(&original).unwrap();
+            assert!(read[&tensor.name].values == values, "{original}");
+        }
     }
     let graph = tf_efficientnet_lite0(&Options::default()).unwrap();
+    for tensor in graph.tensors() {
+        let original = name_in_original(&graph, &tensor.name).unwrap();
+        let back = original_name(&graph, &original);
+        assert_eq!(back.as_deref(), Some(tensor.name.as_str()), "{original}");
+    }
+    assert_eq!(name_in_original(&graph, "blocks.0.0.conv_pwl.weight"), None);
     let renamed = |name: &str| original_name(&graph, name);
     assert_eq!(
         renamed("_blocks.3._expand_conv.weight").unwrap(),
@@ -86,8 +80,11 @@ fn lite0_recognises_the_sample() {
     ) else {
         return;
     };
-    let model = Model::named("tf_efficientnet_lite0").unwrap();
-    let network = original((model.describe)(&Options::default()).unwrap(), &weights);
+    let Pretrained {
+        network,
+        preprocess,
+        ..
+    } = Pretrained::open(&weights, &Device::flex()).unwrap();
     let text = std::fs::read_to_string(pictures.join("classes.txt")).unwrap();
     let numbers: BTreeMap<&str, i64> = text
         .lines()
@@ -103,7 +100,7 @@ fn lite0_recognises_the_sample() {
         .iter()
         .map(|c| numbers[c.as_str()])
         .collect();
-    let pipeline = Pipeline::imagenet_eval(&model.weights("DEFAULT").unwrap().preprocess);
+    let pipeline = Pipeline::imagenet_eval(&preprocess);
     let loader = Loader::new(ImageDataset::new(&folder, pipeline).unwrap()).batch_size(25);
     let (mut right, mut all) = (0, 0);
     for batch in loader.epoch(0) {

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::{Model, Options};
 use rekindle_nn::{Activation, Builder, Conv, Graph, Network};
-use rekindle_resnet::state_dict;
+use rekindle_weights::state_dict;
 use test_support::{OnnxRuntime, images, uniform};
 
 /// One model of every family, and so every operation.

@@ -5,7 +5,8 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::{Model, Options, models};
 use rekindle_nn::Network;
-use rekindle_resnet::{Architecture, state_dict};
+use rekindle_resnet::Architecture;
+use rekindle_weights::state_dict;
 use test_support::{StateDict, images, relative_error};
 
 fn described(name: &str, options: &Options, device: &Device) -> Network {

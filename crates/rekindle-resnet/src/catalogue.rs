@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use rekindle_weights::RemoteFile;
+
 use crate::{Architecture, Error, Preprocess};
 
 /// One set of published weights.
@@ -35,6 +37,15 @@ impl Entry {
     /// The address of the file.
     pub fn url(&self) -> String {
         format!("https://download.pytorch.org/models/{}", self.file)
+    }
+}
+
+/// What a download needs to know: `Hub::weights` takes an entry.
+impl From<&Entry> for RemoteFile {
+    fn from(entry: &Entry) -> Self {
+        RemoteFile::new(entry.url())
+            .with_sha256(entry.sha256_prefix)
+            .with_size((entry.size_mib * f64::from(1 << 20)) as u64)
     }
 }
 

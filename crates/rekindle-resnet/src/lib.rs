@@ -21,17 +21,16 @@ mod architecture;
 mod batch_norm;
 mod block;
 pub mod catalogue;
-mod content;
 mod conv_net;
 mod error;
-#[cfg(feature = "hub")]
-pub mod hub;
+mod family;
 #[cfg(feature = "kernels")]
 mod kernels;
+mod layout;
+mod onnx;
 mod pretrained;
 mod resnet;
 mod shapes;
-pub mod state_dict;
 pub mod weights;
 
 pub use burn;
@@ -40,9 +39,13 @@ pub use architecture::Architecture;
 pub use batch_norm::BatchNorm;
 pub use block::{BasicBlock, Block, BlockKind, Bottleneck, Downsample};
 pub use conv_net::{ConvBlock, ConvNet, ConvNetConfig};
-pub use error::{Error, Mismatch, Misshapen};
+pub use error::Error;
+pub use family::ResNets;
 #[cfg(feature = "kernels")]
 pub use kernels::QuantizedStages;
-pub use pretrained::{Pretrained, named_tensors};
+pub use pretrained::Pretrained;
 pub use rekindle_preprocess::{Interpolation, Preprocess};
+#[cfg(feature = "hub")]
+pub use rekindle_weights::hub;
+pub use rekindle_weights::{Mismatch, Misshapen, named_tensors, state_dict};
 pub use resnet::{ResNet, ResNetConfig, STAGES};

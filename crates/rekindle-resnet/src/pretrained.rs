@@ -1,18 +1,15 @@
 //! A network together with what makes it usable: preprocessing, class names, origin.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use sha2::{Digest, Sha256};
+use rekindle_weights::{
+    CheckOptions, Checkpoint, LoadOptions, ModelInfo, NetworkSource, TensorOut, named_tensors,
+    sha256, sha256_of, state_dict,
+};
 
-use crate::weights::{
-    self, CheckOptions, Checkpoint, LoadOptions, ModelInfo, Network, NetworkSource, TensorOut,
-};
-use crate::{
-    Architecture, BlockKind, Error, Preprocess, ResNet, ResNetConfig, catalogue, state_dict,
-};
+use crate::family::{Network, network};
+use crate::{Error, Preprocess, ResNet, ResNetConfig, catalogue, weights};
 
 /// A network read from a file, with all that the file says about it.
 #[derive(Clone, Debug)]
@@ -52,7 +49,7 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// Those of [`weights::read`] and [`Checkpoint::network`], and [`Error::NotFinite`] for NaN or infinity inside.
+    /// Those of [`weights::read`] and [`Checkpoint::network`], and [`weights::Error::NotFinite`] for NaN or infinity inside.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::open_with(path, &LoadOptions::default(), device)
     }
@@ -68,7 +65,7 @@ impl Pretrained {
         device: &Device,
     ) -> Result<Self, Error> {
         let path = path.as_ref();
-        let network = weights::read(path)?.network(options)?;
+        let network = network(&weights::read(path)?, options)?;
         Self::from_network(network, sha256(path)?, device)
     }
 
@@ -79,9 +76,9 @@ impl Pretrained {
     ///
     /// As [`open`](Self::open).
     pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
-        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let digest = sha256_of(&bytes);
         let checkpoint = weights::read_safetensors_bytes(name, bytes)?;
-        let network = checkpoint.network(&LoadOptions::default())?;
+        let network = network(&checkpoint, &LoadOptions::default())?;
         Self::from_network(network, digest, device)
     }
 
@@ -104,16 +101,13 @@ impl Pretrained {
         let Network {
             checkpoint,
             config,
+            name: architecture,
             source,
         } = network;
         let info = checkpoint.info()?;
         let model = config
             .init(device)
             .load(&checkpoint, CheckOptions::default())?;
-        let architecture = Architecture::ALL
-            .into_iter()
-            .find(|architecture| architecture.config().is_same_trunk(&config))
-            .map_or_else(|| config.describe(), |found| found.name().to_string());
         Ok(Self {
             model,
             config,
@@ -141,34 +135,6 @@ fn catalogue_preprocess(path: &Path) -> Option<Preprocess> {
         .map(|entry| entry.preprocess.clone())
 }
 
-fn sha256(path: &Path) -> Result<String, Error> {
-    let mut hasher = HashWriter(Sha256::new());
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hasher))
-        .map_err(|source| Error::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-    Ok(hexadecimal(&hasher.0.finalize()))
-}
-
-pub(crate) fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-struct HashWriter(Sha256);
-
-impl io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl ResNet {
     /// Takes over a checkpoint's tensors.
     ///
@@ -178,33 +144,24 @@ impl ResNet {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] with every tensor that is missing, extra or of another shape, and what reading
+    /// [`weights::Error::Mismatch`] with every tensor that is missing, extra or of another shape, and what reading
     /// a tensor can fail with.
     pub fn load(self, checkpoint: &Checkpoint, options: CheckOptions) -> Result<Self, Error> {
         let mut expected = state_dict::shapes(&self);
         let channels = adapt_expected_stem(&mut expected, checkpoint);
         weights::check(checkpoint, &expected, options)?;
-        let mut failure = None;
-        let model = state_dict::assign(self, |name| {
-            if failure.is_some() || !checkpoint.tensors.contains_key(name) {
-                return None;
-            }
-            if options.ignore_head && name.starts_with("fc.") {
-                return None;
-            }
-            match checkpoint.read_f32(name) {
-                Ok(values) if name == STEM => Some(adapt_stem(values, channels)),
-                Ok(values) => Some(values),
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(model),
-        }
+        let model = state_dict::try_assign(self, |name| {
+            let is_taken = checkpoint.tensors.contains_key(name)
+                && !(options.ignore_head && name.starts_with("fc."));
+            is_taken.then(|| {
+                let values = checkpoint.read_f32(name)?;
+                Ok::<_, Error>(match name {
+                    STEM => adapt_stem(values, channels),
+                    _ => values,
+                })
+            })
+        })?;
+        Ok(model)
     }
 
     /// Writes the network as safetensors under torchvision's names: PyTorch's
@@ -212,49 +169,43 @@ impl ResNet {
     ///
     /// # Errors
     ///
-    /// [`Error::Write`].
+    /// [`weights::Error::Write`].
     pub fn save(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-        weights::write_safetensors(path, self.tensors_out(TensorOut::f32), &info.to_metadata())
+        let tensors = self.tensors_out(TensorOut::f32);
+        Ok(weights::write_safetensors(
+            path,
+            tensors,
+            &info.to_metadata(),
+        )?)
     }
 
     /// As [`save`](Self::save) in half the space: weights rounded to 16-bit floats.
     ///
     /// # Errors
     ///
-    /// [`Error::Write`].
+    /// [`weights::Error::Write`].
     pub fn save_f16(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-        weights::write_safetensors(path, self.tensors_out(TensorOut::f16), &info.to_metadata())
+        let tensors = self.tensors_out(TensorOut::f16);
+        Ok(weights::write_safetensors(
+            path,
+            tensors,
+            &info.to_metadata(),
+        )?)
     }
 
     /// As [`save`](Self::save), in Burn's own format.
     ///
     /// # Errors
     ///
-    /// [`Error::Write`].
+    /// [`weights::Error::Write`].
     pub fn save_burnpack(&self, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-        weights::write_burnpack(path, self.tensors_out(TensorOut::f32), &info.to_metadata())
+        let tensors = self.tensors_out(TensorOut::f32);
+        Ok(weights::write_burnpack(path, tensors, &info.to_metadata())?)
     }
 
     fn tensors_out(&self, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -> Vec<TensorOut> {
         named_tensors(state_dict::collect(self), encode)
     }
-}
-
-/// A state dict as tensors to write, with the counter of batches that PyTorch keeps beside every running
-/// variance.
-pub fn named_tensors(
-    tensors: std::collections::BTreeMap<String, state_dict::HostTensor>,
-    encode: fn(String, Vec<usize>, &[f32]) -> TensorOut,
-) -> Vec<TensorOut> {
-    let mut out = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        if let Some(layer) = name.strip_suffix("running_var") {
-            let counter = format!("{layer}num_batches_tracked");
-            out.push(TensorOut::i64(counter, Vec::new(), &[0]));
-        }
-        out.push(encode(name, tensor.shape, &tensor.values));
-    }
-    out
 }
 
 const STEM: &str = "conv1.weight";
@@ -308,69 +259,4 @@ fn adapt_stem(values: Vec<f32>, channels: StemChannels) -> Vec<f32> {
         }
     }
     adapted
-}
-
-impl ResNetConfig {
-    /// Reads the network's dimensions off a checkpoint's shapes.
-    ///
-    /// What is missing is taken as ResNet-18 has it: loading then says what doesn't fit.
-    pub fn infer(checkpoint: &Checkpoint) -> Self {
-        let config = Self::infer_from(|name| checkpoint.shape(name));
-        let head = checkpoint.shape("fc.weight").and_then(<[usize]>::first);
-        config.with_num_classes(head.copied().unwrap_or(0))
-    }
-
-    /// As [`infer`](Self::infer) without the head, of the shapes that `shape` has for torchvision's names.
-    pub(crate) fn infer_from<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Self {
-        let extent = |name: &str, axis: usize| {
-            shape(name)
-                .and_then(|shape| shape.get(axis).copied())
-                .filter(|extent| *extent > 0)
-        };
-        let stem_width = extent(STEM, 0).unwrap_or(64);
-        let is_bottleneck = shape("layer1.0.conv3.weight").is_some();
-        let (block, groups, width_per_group) = if is_bottleneck {
-            let width = extent("layer1.0.conv2.weight", 0).unwrap_or(stem_width);
-            let per_group = extent("layer1.0.conv2.weight", 1).unwrap_or(width);
-            let groups = (width / per_group).max(1);
-            let width_per_group = width.saturating_mul(64) / stem_width.saturating_mul(groups);
-            (BlockKind::Bottleneck, groups, width_per_group.max(1))
-        } else {
-            (BlockKind::Basic, 1, 64)
-        };
-        let layers = std::array::from_fn(|stage| {
-            let blocks = (0..)
-                .take_while(|block| {
-                    let name = format!("layer{}.{block}.conv1.weight", stage + 1);
-                    shape(&name).is_some()
-                })
-                .count();
-            blocks.max(1)
-        });
-        ResNetConfig::new(block, layers)
-            .with_num_classes(0)
-            .with_in_channels(extent(STEM, 1).unwrap_or(3))
-            .with_stem_width(stem_width)
-            .with_groups(groups)
-            .with_width_per_group(width_per_group)
-    }
-
-    /// Whether two networks differ at most in their head and their input's channels.
-    pub fn is_same_trunk(&self, other: &Self) -> bool {
-        let trunk = |config: &Self| Self {
-            num_classes: 0,
-            in_channels: 3,
-            ..config.clone()
-        };
-        trunk(self) == trunk(other)
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        let [a, b, c, d] = self.layers;
-        let block = match self.block {
-            BlockKind::Basic => "basic",
-            BlockKind::Bottleneck => "bottleneck",
-        };
-        format!("resnet_{block}_{a}_{b}_{c}_{d}_width{}", self.stem_width)
-    }
 }

@@ -1,7 +1,8 @@
 //! A pretrained network under a strategy, ready to train.
 
-use rekindle_resnet::{Pretrained, ResNet, ResNetConfig, state_dict};
+use rekindle_resnet::{Pretrained, ResNet, ResNetConfig};
 use rekindle_transfer::{Backbone, Classifier, Strategy};
+use rekindle_weights::state_dict;
 
 use crate::feed::Feed;
 use crate::sources::train_loader;

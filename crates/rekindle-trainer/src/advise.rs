@@ -7,11 +7,11 @@ use std::time::Instant;
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Pipeline};
-use rekindle_resnet::weights::LoadOptions;
 use rekindle_resnet::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
 use rekindle_transfer::{Backbone, FrozenPrefix};
+use rekindle_weights::LoadOptions;
 
 use crate::activations::{FrozenPart, Views};
 use crate::data::{VALIDATION_SHARE, eval_pipeline, refuse_unreadable};

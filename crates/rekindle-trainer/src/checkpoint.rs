@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rekindle_resnet::named_tensors;
-use rekindle_resnet::state_dict::{self, HostTensor};
-use rekindle_resnet::weights::{self, Checkpoint, TensorOut, write_safetensors};
 use rekindle_transfer::tuning::MovingAverage;
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::state_dict::{self, HostTensor};
+use rekindle_weights::{Checkpoint, TensorOut, named_tensors, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::events::EpochMetrics;
@@ -137,7 +136,7 @@ pub(crate) fn restore_average<B: Backbone>(
     decay: f64,
 ) -> Result<(), TrainerError> {
     let path = folder.join(AVERAGE);
-    let checkpoint = weights::read(&path)?;
+    let checkpoint = rekindle_weights::read(&path)?;
     let updates = checkpoint
         .metadata
         .get(AVERAGE_UPDATES)
@@ -153,7 +152,7 @@ pub(crate) fn restore_average<B: Backbone>(
 
 /// Every tensor of a safetensors file, under its own names.
 fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
-    weights_in(&weights::read(path)?)
+    weights_in(&rekindle_weights::read(path)?)
 }
 
 fn weights_in(checkpoint: &Checkpoint) -> Result<Weights, TrainerError> {

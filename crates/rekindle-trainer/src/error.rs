@@ -298,6 +298,12 @@ pub enum TrainerError {
     },
 }
 
+impl From<rekindle_weights::Error> for TrainerError {
+    fn from(error: rekindle_weights::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
 impl TrainerError {
     /// Returns the place where the error has its cause: the request, the images, or the work.
     pub fn kind(&self) -> ErrorKind {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
-use rekindle_resnet::weights::{TensorOut, write_safetensors};
 use rekindle_resnet::{Pretrained, STAGES};
 use rekindle_transfer::Classifier;
+use rekindle_weights::{TensorOut, write_safetensors};
 
 use crate::calibration::{calibration, prefix};
 use crate::data::eval_pipeline;

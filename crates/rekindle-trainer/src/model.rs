@@ -8,9 +8,9 @@ use rekindle_files::names::show;
 use rekindle_imagefolder::{
     Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
 };
-use rekindle_resnet::weights::{LoadOptions, ModelInfo, NetworkSource};
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::Classifier;
+use rekindle_weights::{LoadOptions, ModelInfo, NetworkSource};
 use serde::Deserialize;
 use serde_json::Value;
 

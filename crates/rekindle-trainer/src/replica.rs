@@ -4,11 +4,11 @@ use std::sync::OnceLock;
 
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use rekindle_resnet::state_dict;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::objective::DomainView;
 use rekindle_transfer::tuning::feature_map_penalty;
 use rekindle_transfer::{Backbone, Classifier, Entry, FrozenPrefix, Plan, tuning};
+use rekindle_weights::state_dict;
 
 use crate::TrainerError;
 use crate::calibration::prefix;

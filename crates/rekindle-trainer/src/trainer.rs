@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::prelude::*;
-use rekindle_resnet::weights::ModelInfo;
 use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
+use rekindle_weights::ModelInfo;
 use serde_json::json;
 
 use crate::announce::tell;

@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use rekindle_resnet::{ResNet, state_dict};
+use rekindle_resnet::ResNet;
+use rekindle_weights::state_dict;
 
 use crate::initialise::uniform;
 use crate::{Backbone, Entry, TransferError};

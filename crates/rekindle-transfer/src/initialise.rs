@@ -8,7 +8,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rekindle_resnet::state_dict;
+use rekindle_weights::state_dict;
 
 /// The module that `init` makes on `device`, all of its parameters drawn at once from the generator that `seed` begins:
 /// Burn draws a parameter when it is first looked at, whatever was drawn meanwhile.

@@ -18,4 +18,5 @@ pages! {
     resnet: "rekindle-resnet/README.md", "/resnet.md";
     trainer: "rekindle-trainer/README.md", "/trainer.md";
     transfer: "rekindle-transfer/README.md", "/transfer.md";
+    weights: "rekindle-weights/README.md", "/weights.md";
 }

@@ -215,7 +215,7 @@ fn features_of_a_folder_are_a_table() {
     .ends_with(3)
     .json();
     assert_eq!(told["images"], 20);
-    let checkpoint = rekindle::resnet::weights::read(&out).unwrap();
+    let checkpoint = rekindle::weights::read(&out).unwrap();
     let width = told["width"].as_u64().unwrap() as usize;
     assert_eq!(checkpoint.shape("features"), Some(&[20, width][..]));
     let labels = checkpoint.get("labels").unwrap().read_i64().unwrap();

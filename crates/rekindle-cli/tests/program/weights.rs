@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle::resnet::weights::{self, TensorOut, write_safetensors};
+use rekindle::resnet;
+use rekindle::weights::{self, TensorOut, write_safetensors};
 
 use crate::workshop::{rekindle, text, workshop};
 
@@ -76,9 +77,8 @@ fn what_was_left_out_of_a_checkpoint_is_said_in_one_line() {
 fn commands_that_need_a_head_say_why_a_file_has_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("behind-dropout.safetensors");
-    let network = weights::read(made_by_pytorch("lightning.ckpt")).unwrap();
-    let network = network
-        .network(&weights::LoadOptions::default())
+    let file = weights::read(made_by_pytorch("lightning.ckpt")).unwrap();
+    let network = resnet::weights::network(&file, &weights::LoadOptions::default())
         .unwrap()
         .checkpoint;
     let tensors = network

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use rekindle_models::{Model, Options};
 use rekindle_nn::Network;
-use rekindle_resnet::state_dict;
+use rekindle_weights::state_dict;
 
 /// Value number `index` of tensor number `tensor`, uniform in [-1, 1): the zoo's formula.
 fn uniform(tensor: u64, index: u64) -> f64 {

@@ -13,7 +13,8 @@ use burn::tensor::DType;
 use burn::tensor::activation::log_softmax;
 use rekindle_models::{Model, Options, Source};
 use rekindle_nn::Network;
-use rekindle_resnet::{Preprocess, state_dict};
+use rekindle_resnet::Preprocess;
+use rekindle_weights::state_dict;
 use test_support::relative_error;
 
 use self::formula::{InF64, filled, numbered};

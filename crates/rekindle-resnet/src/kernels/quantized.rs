@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use super::Blocked;
 use super::calibration::ranges;
 use super::packed::Folded;
-use crate::pretrained::hexadecimal;
 use crate::{BatchNorm, Block, Error, ResNet, STAGES};
 
 /// The first stages of a [`ResNet`] in eight bits, for inference: a frozen prefix in training, or everything for features.
@@ -152,7 +151,8 @@ impl QuantizedStages {
             hasher.update(quantization.scale().to_bits().to_le_bytes());
             hasher.update([quantization.zero_point()]);
         }
-        hexadecimal(&hasher.finalize())
+        let digest = hasher.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

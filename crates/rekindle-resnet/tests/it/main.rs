@@ -3,18 +3,15 @@
 
 mod architectures;
 mod catalogue;
+mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "flex")]
+mod files;
 #[cfg(feature = "kernels")]
 mod kernels;
 #[path = "../common/networks.rs"]
 mod networks;
 mod pretrained;
-#[path = "../common/pytorch.rs"]
-mod pytorch;
 #[cfg(feature = "kernels")]
 mod quantized;
-mod weights_formats;
-mod weights_hostile;
-#[cfg(feature = "flex")]
-mod weights_network;

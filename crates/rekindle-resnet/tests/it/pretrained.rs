@@ -104,7 +104,10 @@ fn another_architecture_is_one_error_that_lists_what_differs() {
         .init(&device)
         .load(&checkpoint, CheckOptions::default())
         .unwrap_err();
-    assert!(matches!(error, Error::Mismatch(_)), "{error}");
+    assert!(
+        matches!(error, Error::Weights(weights::Error::Mismatch(_))),
+        "{error}"
+    );
     assert!(
         error
             .to_string()

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::escape;
-use rekindle_resnet::weights::{LoadOptions, ModelInfo};
 use rekindle_resnet::{Preprocess, Pretrained, ResNet};
 use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::features::{FittedProbe, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::{LoadOptions, ModelInfo};
 use serde_json::{Value, json};
 
 use crate::checkpoint::weights_of;

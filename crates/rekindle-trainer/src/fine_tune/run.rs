@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use rekindle_files::names::escape;
 use rekindle_imagefolder::{ImageDataset, OnBadFile};
-use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Pretrained, ResNet};
 use rekindle_transfer::features::{FittedProbe, LinearHead, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::ModelInfo;
 use serde_json::json;
 
 use super::{FineTune, FineTuned};

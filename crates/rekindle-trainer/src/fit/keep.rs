@@ -4,10 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
-use rekindle_resnet::named_tensors;
-use rekindle_resnet::state_dict::HostTensor;
-use rekindle_resnet::weights::{ModelInfo, TensorOut, write_safetensors};
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::state_dict::HostTensor;
+use rekindle_weights::{ModelInfo, TensorOut, named_tensors, write_safetensors};
 
 use super::{Run, watch};
 use crate::announce::emit;
@@ -286,7 +285,7 @@ pub(crate) fn write_weights<B: Backbone>(
     let plain = checkpoint::plain_names(classifier, weights.clone());
     let tensors = named_tensors(plain, TensorOut::f32);
     write_safetensors(path, tensors, &info.to_metadata()).map_err(|error| match error {
-        rekindle_resnet::Error::Write { path, source } => TrainerError::io("write", &path, source),
+        rekindle_weights::Error::Write { path, source } => TrainerError::io("write", &path, source),
         error => error.into(),
     })
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
-use rekindle_resnet::weights::ModelInfo;
 use rekindle_transfer::{Backbone, Plan};
+use rekindle_weights::ModelInfo;
 
 use crate::announce::{announce, emit, stage_summary};
 use crate::calibration::calibration;

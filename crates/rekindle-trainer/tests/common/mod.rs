@@ -10,10 +10,10 @@ use std::path::Path;
 use burn::prelude::*;
 use image::{Rgb, RgbImage};
 use rekindle_imagefolder::{ImageDataset, Pipeline};
-use rekindle_resnet::state_dict::{self, HostTensor};
 use rekindle_resnet::{Architecture, Preprocess, ResNet};
 use rekindle_trainer::{Fitted, Recipe, Schedule, Trainer, TransferData};
 use rekindle_transfer::Classifier;
+use rekindle_weights::state_dict::{self, HostTensor};
 
 pub const SIZE: u32 = 32;
 

@@ -3,8 +3,8 @@
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::prelude::*;
-use rekindle_resnet::state_dict;
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::state_dict;
 
 /// Two convolutions and a pooling that is not idempotent: the mean square plus one.
 #[derive(Module, Debug)]

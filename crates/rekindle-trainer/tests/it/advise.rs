@@ -4,10 +4,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
-use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{BlockKind, Preprocess, ResNetConfig};
 use rekindle_trainer::{Advise, TrainerError, advise};
 use rekindle_transfer::advise::Warning;
+use rekindle_weights::ModelInfo;
 
 /// Pictures of two classes; `level` gives the brightness of one.
 fn write_pictures(folder: &Path, count: usize, level: impl Fn(usize, usize) -> u8) {

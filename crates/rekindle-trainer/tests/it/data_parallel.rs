@@ -8,10 +8,10 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
 use rekindle_resnet::ResNet;
-use rekindle_resnet::state_dict::collect;
 use rekindle_trainer::feed::{Batch, Feed};
 use rekindle_trainer::{Learner, Recipe, Trainer};
 use rekindle_transfer::{Backbone, Classifier, Strategy};
+use rekindle_weights::state_dict::collect;
 
 fn batch(images: usize) -> Batch {
     let loader = Loader::new(data().val).batch_size(images);
@@ -136,7 +136,7 @@ fn a_run_on_two_devices_ends_where_one_on_one_does() {
         weights(&again),
         "the same number of devices, the same bits"
     );
-    let flat = |tensors: BTreeMap<String, rekindle_resnet::state_dict::HostTensor>| -> Vec<f64> {
+    let flat = |tensors: BTreeMap<String, rekindle_weights::state_dict::HostTensor>| -> Vec<f64> {
         let learnt = tensors
             .into_iter()
             .filter(|(name, _)| name.starts_with("head"));

@@ -3,9 +3,10 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use rekindle_resnet::{Architecture, ResNet, state_dict};
+use rekindle_resnet::{Architecture, ResNet};
 use rekindle_trainer::GradCam;
 use rekindle_transfer::{Backbone, Classifier};
+use rekindle_weights::state_dict;
 
 const CLASSES: usize = 3;
 

@@ -9,13 +9,13 @@ use crate::common::{classifier, picture, preprocess, recipe, weights};
 use burn::module::Module;
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
 use rekindle_resnet::ResNet;
-use rekindle_resnet::state_dict::{self, HostTensor};
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::{
     Cache, DataList, Event, Fitted, Interrupt, Observer, Part, Recipe, RunDirectory, Trainer,
     TrainerError, TransferData,
 };
 use rekindle_transfer::{Classifier, Strategy};
+use rekindle_weights::state_dict::{self, HostTensor};
 
 /// Bitmaps of equal sizes and times in `train` and `val`, two classes; `shift` makes other ones.
 fn pictures(root: &Path, shift: usize) -> PathBuf {

@@ -4,12 +4,12 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_resnet::ConvNet;
 use rekindle_resnet::ConvNetConfig;
-use rekindle_resnet::state_dict::{assign, collect};
 use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Recipe};
 use rekindle_transfer::objective::{DomainAlignment, DomainObjective};
 use rekindle_transfer::{Backbone, Classifier, Entry, Strategy};
+use rekindle_weights::state_dict::{assign, collect};
 
 const RATE: f64 = 0.05;
 

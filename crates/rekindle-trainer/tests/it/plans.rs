@@ -4,11 +4,11 @@ use crate::common::{OddNet, classifier, curve, data, recipe};
 use burn::module::Module;
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
-use rekindle_resnet::state_dict;
 use rekindle_trainer::feed::{Batch, Feed};
 use rekindle_trainer::{Cache, Learner, Recipe, Trainer, TrainerError};
 use rekindle_transfer::tuning::LowRank;
 use rekindle_transfer::{Backbone, Classifier, Plan, Strategy, TransferError};
+use rekindle_weights::state_dict;
 
 fn plain_data() -> rekindle_trainer::TransferData {
     let mut data = data();

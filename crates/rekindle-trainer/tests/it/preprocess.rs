@@ -4,9 +4,9 @@ use burn::prelude::*;
 use image::RgbImage;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{Interpolation, Transform};
-use rekindle_resnet::weights::ModelInfo;
 use rekindle_resnet::{Architecture, Preprocess, Pretrained};
 use rekindle_trainer::{eval_pipeline, train_pipeline};
+use rekindle_weights::ModelInfo;
 use safetensors::SafeTensors;
 
 /// Made by torchvision on Pillow.

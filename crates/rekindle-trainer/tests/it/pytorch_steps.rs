@@ -6,11 +6,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_resnet::{Architecture, Pretrained, ResNet, state_dict};
+use rekindle_resnet::{Architecture, Pretrained, ResNet};
 use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Optimizer, Recipe};
 use rekindle_transfer::{Backbone, Classifier, Entry, Strategy};
+use rekindle_weights::state_dict;
 use test_support::{Reference, StateDict, reference, relative_error, shared};
 
 struct Steps {

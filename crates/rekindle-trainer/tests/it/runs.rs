@@ -10,8 +10,7 @@ use crate::common::{
 };
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
-use rekindle_resnet::weights::ModelInfo;
-use rekindle_resnet::{Pretrained, state_dict};
+use rekindle_resnet::Pretrained;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
@@ -20,6 +19,8 @@ use rekindle_trainer::{
     SharedFeatures, TestViews, Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
+use rekindle_weights::ModelInfo;
+use rekindle_weights::state_dict;
 use tempfile::TempDir;
 
 /// A folder of drawn pictures with `train` and `val`, and a narrow network in a file.
@@ -457,7 +458,7 @@ fn runs_of_one_process_share_their_features() {
 }
 
 fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
-    let checkpoint = rekindle_resnet::weights::read(path).unwrap();
+    let checkpoint = rekindle_weights::read(path).unwrap();
     checkpoint
         .tensors
         .iter()

@@ -4,7 +4,7 @@
 use crate::common::{classifier, curve, data, preprocess, recipe, unbroken, weights};
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
-use rekindle_resnet::{Pretrained, state_dict};
+use rekindle_resnet::Pretrained;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
@@ -12,6 +12,7 @@ use rekindle_trainer::{
     Recipe, Trainer, TrainerError,
 };
 use rekindle_transfer::{Classifier, Strategy};
+use rekindle_weights::state_dict;
 
 #[test]
 fn fine_tuning_learns_to_tell_top_from_bottom() {

@@ -146,7 +146,7 @@ fn remains(path: &Path) -> (BTreeMap<&'static str, u64>, Vec<String>) {
         fs::read(run.best_weights_path()).unwrap().hash(hasher)
     });
     // Its tensors lie in the file in any order.
-    let state = rekindle_resnet::weights::read(last.path().join("optimizer.bpk")).unwrap();
+    let state = rekindle_weights::read(last.path().join("optimizer.bpk")).unwrap();
     assert!(!state.tensors.is_empty());
     hash("optimizer", &|hasher| {
         for (name, tensor) in &state.tensors {

@@ -1,7 +1,7 @@
 //! Weight averaging and soups: several trained networks made into one.
 
 use burn::module::Module;
-use rekindle_resnet::state_dict::{assign, collect};
+use rekindle_weights::state_dict::{assign, collect};
 
 use crate::TransferError;
 

@@ -4,10 +4,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_resnet::state_dict::{assign, collect};
 use rekindle_resnet::{Architecture, ResNet};
 use rekindle_transfer::tuning::*;
 use rekindle_transfer::{Backbone, Classifier, Strategy, TransferError};
+use rekindle_weights::state_dict::{assign, collect};
 
 fn device() -> Device {
     Device::flex().autodiff()

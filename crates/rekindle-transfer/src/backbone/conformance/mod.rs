@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::prelude::*;
-use rekindle_resnet::state_dict;
+use rekindle_weights::state_dict;
 
 use super::{Backbone, check_channels};
 

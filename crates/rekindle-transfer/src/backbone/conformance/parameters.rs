@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
-use rekindle_resnet::state_dict;
+use rekindle_weights::state_dict;
 
 use super::{ConformanceError, distance};
 use crate::Backbone;

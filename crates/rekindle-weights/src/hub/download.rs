@@ -1,0 +1,378 @@
+//! One download: attempts, continuation, verification, the final name.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::thread;
+
+use ureq::http::{Response, StatusCode, header};
+use ureq::{Agent, Body, Proxy, ResponseExt};
+
+use super::answer::{Plan, header_text, is_temporary, plan, strong_validator};
+use super::checksum::Checksum;
+use super::{Progress, Settings, with_suffix};
+use crate::Error;
+use crate::html::is_html;
+use crate::sha256;
+
+pub(super) struct Download<'a> {
+    pub(super) url: &'a str,
+    pub(super) path: &'a Path,
+    pub(super) checksum: Option<&'a Checksum>,
+    pub(super) settings: &'a Settings,
+}
+
+/// How one attempt failed.
+enum Failure {
+    /// Another attempt may do better.
+    Temporary {
+        trouble: Trouble,
+        detail: String,
+    },
+    Final(Error),
+}
+
+enum Trouble {
+    /// No connection came about.
+    Unreachable,
+    /// The connection broke or stalled; bytes in all, if the server said.
+    Broken { total: Option<u64> },
+    /// The server asks to come back later.
+    Busy(StatusCode),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Download<'_> {
+    pub(super) fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        let part = with_suffix(self.path, ".part");
+        let mut continued = size(&part) > 0;
+        if self.checksum.is_none() && continued {
+            fs::remove_file(&part).map_err(Error::write(&part))?;
+            continued = false;
+        }
+        loop {
+            self.receive(&part, progress)?;
+            progress(Progress::Verifying);
+            match self.verify(&part) {
+                // What an earlier process left may be of an older file: once more from the start.
+                Err(Error::ChecksumMismatch { .. }) if continued => continued = false,
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        File::open(&part)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&part, self.path))
+            .map_err(Error::write(self.path))
+    }
+
+    fn verify(&self, part: &Path) -> Result<(), Error> {
+        let Some(checksum) = self.checksum else {
+            return Ok(());
+        };
+        let found = sha256(part)?;
+        if checksum.matches(&found) {
+            return Ok(());
+        }
+        fs::remove_file(part).map_err(Error::write(part))?;
+        Err(Error::ChecksumMismatch {
+            url: self.url.to_string(),
+            expected: checksum.to_string(),
+            found,
+        })
+    }
+
+    /// Attempts until everything is there.
+    fn receive(&self, part: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        let agent = self.agent()?;
+        let mut pause = self.settings.pause;
+        let mut validator = None;
+        let mut connected = false;
+        let mut attempt = 1;
+        loop {
+            let (trouble, detail) = match self.attempt(&agent, part, &mut validator, progress) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Temporary { trouble, detail }) => (trouble, detail),
+            };
+            connected |= !matches!(trouble, Trouble::Unreachable);
+            // A machine without a network should hear so at once.
+            if !connected || attempt >= self.settings.attempts {
+                return Err(self.give_up(part, trouble, detail, connected, attempt));
+            }
+            attempt += 1;
+            progress(Progress::Retrying {
+                attempt,
+                pause,
+                reason: detail,
+            });
+            thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+
+    fn give_up(
+        &self,
+        part: &Path,
+        trouble: Trouble,
+        detail: String,
+        connected: bool,
+        attempts: u32,
+    ) -> Error {
+        let url = self.url.to_string();
+        match trouble {
+            Trouble::Busy(status) => Error::HttpStatus {
+                url,
+                status: status.as_u16(),
+            },
+            Trouble::Unreachable if !connected => Error::NoNetwork {
+                url,
+                path: self.path.to_path_buf(),
+                detail,
+            },
+            Trouble::Unreachable => Error::Interrupted {
+                url,
+                received: size(part),
+                expected: None,
+                attempts,
+                detail,
+            },
+            Trouble::Broken { total } => Error::Interrupted {
+                url,
+                received: size(part),
+                expected: total,
+                attempts,
+                detail,
+            },
+        }
+    }
+
+    fn attempt(
+        &self,
+        agent: &Agent,
+        part: &Path,
+        validator: &mut Option<String>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Failure> {
+        let there = size(part);
+        let mut request = agent.get(self.url);
+        if there > 0 {
+            request = request.header(header::RANGE, format!("bytes={there}-"));
+            if let Some(validator) = validator.as_deref() {
+                request = request.header(header::IF_RANGE, validator);
+            }
+        }
+        let response = request.call().map_err(|error| self.translate(error))?;
+        match plan(&response, there) {
+            Plan::Complete => Ok(()),
+            Plan::StartOver => {
+                fs::remove_file(part).map_err(Error::write(part))?;
+                Err(Failure::Temporary {
+                    trouble: Trouble::Broken { total: None },
+                    detail: "the server cannot continue from what is there, starting over"
+                        .to_string(),
+                })
+            }
+            Plan::Refused(status) if is_temporary(status) => Err(Failure::Temporary {
+                trouble: Trouble::Busy(status),
+                detail: format!("the server answered with HTTP status {}", status.as_u16()),
+            }),
+            Plan::Refused(status) => Err(Failure::Final(Error::HttpStatus {
+                url: self.url.to_string(),
+                status: status.as_u16(),
+            })),
+            Plan::Body { from, total } => {
+                self.refuse_html_type(&response)?;
+                *validator = strong_validator(&response);
+                self.store(response, part, from, total, progress)
+            }
+        }
+    }
+
+    /// Writes the body behind the `from` bytes that are there.
+    fn store(
+        &self,
+        response: Response<Body>,
+        part: &Path,
+        from: u64,
+        total: Option<u64>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Failure> {
+        let landed = self.landed(&response);
+        let mut file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(from == 0)
+            .append(from > 0)
+            .open(part)
+            .map_err(Error::write(part))?;
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        let mut received = from;
+        progress(Progress::Receiving { received, total });
+        loop {
+            let broken = |detail: String| Failure::Temporary {
+                trouble: Trouble::Broken { total },
+                detail,
+            };
+            let count = body
+                .read(&mut buffer)
+                .map_err(|error| broken(format!("the connection broke ({error})")))?;
+            if count == 0 {
+                return match total {
+                    Some(total) if received < total => Err(broken(format!(
+                        "the connection was closed after {received} of {total} bytes"
+                    ))),
+                    _ => Ok(()),
+                };
+            }
+            if received == 0 && is_html(&buffer[..count]) && !self.wants_html() {
+                return Err(self.html(landed).into());
+            }
+            file.write_all(&buffer[..count])
+                .map_err(Error::write(part))?;
+            received += count as u64;
+            progress(Progress::Receiving { received, total });
+        }
+    }
+
+    fn refuse_html_type(&self, response: &Response<Body>) -> Result<(), Error> {
+        let html = header_text(response, header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.to_ascii_lowercase().contains("text/html"));
+        if html && !self.wants_html() {
+            return Err(self.html(self.landed(response)));
+        }
+        Ok(())
+    }
+
+    fn html(&self, landed: String) -> Error {
+        Error::HtmlInsteadOfFile {
+            url: self.url.to_string(),
+            landed,
+        }
+    }
+
+    fn wants_html(&self) -> bool {
+        self.path.extension().is_some_and(|kind| {
+            ["html", "htm", "xml", "svg"]
+                .iter()
+                .any(|known| kind == *known)
+        })
+    }
+
+    /// Where redirects ended, if there were any.
+    fn landed(&self, response: &Response<Body>) -> String {
+        let end = response.get_uri().to_string();
+        if end == self.url {
+            String::new()
+        } else {
+            format!("redirected to {end}")
+        }
+    }
+
+    fn agent(&self) -> Result<Agent, Error> {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Never from a secure address to an insecure one.
+            .https_only(self.url.starts_with("https://"))
+            .timeout_connect(Some(self.settings.connect))
+            .timeout_recv_response(Some(self.settings.stall))
+            .timeout_per_read(Some(self.settings.stall))
+            .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")));
+        if let Some(url) = &self.settings.proxy {
+            let proxy = Proxy::new(url).map_err(|error| Error::InvalidRequest {
+                what: "through the proxy that was given".to_string(),
+                detail: error.to_string(),
+            })?;
+            config = config.proxy(Some(proxy));
+        } else if is_loopback(self.url) {
+            config = config.proxy(None);
+        }
+        Ok(config.build().into())
+    }
+
+    fn translate(&self, error: ureq::Error) -> Failure {
+        use ureq::Timeout;
+        let trouble = match &error {
+            ureq::Error::BadUri(_)
+            | ureq::Error::Http(_)
+            | ureq::Error::InvalidProxyUrl
+            | ureq::Error::RequireHttpsOnly(_) => {
+                return Failure::Final(Error::InvalidRequest {
+                    what: format!("`{}`", self.url),
+                    detail: error.to_string(),
+                });
+            }
+            ureq::Error::Io(io) if is_broken_stream(io.kind()) => Trouble::Broken { total: None },
+            ureq::Error::Timeout(Timeout::RecvResponse | Timeout::PerRead | Timeout::RecvBody)
+            | ureq::Error::Protocol(_)
+            | ureq::Error::BodyStalled => Trouble::Broken { total: None },
+            _ => Trouble::Unreachable,
+        };
+        Failure::Temporary {
+            trouble,
+            detail: error.to_string(),
+        }
+    }
+}
+
+/// What a connection can die of once it stands; a name that can't be looked up is none of these.
+fn is_broken_stream(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::InvalidData
+            | ErrorKind::TimedOut
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::WouldBlock
+            | ErrorKind::WriteZero
+    )
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Some(host) = url
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split(['/', '?']).next())
+    else {
+        return false;
+    };
+    let host = host.rsplit('@').next().unwrap_or(host);
+    host.starts_with("127.")
+        || host.starts_with("[::1]")
+        || host.split(':').next() == Some("localhost")
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_needs_no_proxy() {
+        for url in [
+            "http://127.0.0.1:80/a",
+            "http://localhost/a",
+            "http://[::1]:8080/a",
+            "http://u:p@localhost:1/",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://download.pytorch.org/a",
+            "http://localhost.example.org/",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a file of weights says about itself beside its tensors.
+
+use std::collections::BTreeMap;
+
+use rekindle_preprocess::Preprocess;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+
+/// The facts without which weights are not usable, kept in the metadata of the file.
+///
+/// ```
+/// use rekindle_preprocess::Preprocess;
+/// use rekindle_weights::ModelInfo;
+///
+/// let info = ModelInfo {
+///     architecture: Some("resnet18".into()),
+///     classes: Some(vec!["ants".into(), "bees".into()]),
+///     preprocess: Some(Preprocess::IMAGENET),
+///     ..ModelInfo::default()
+/// };
+/// assert_eq!(info.to_metadata()["classes"], r#"["ants","bees"]"#);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelInfo {
+    /// The network's published name, such as `resnet18`, or a description of one that has none.
+    pub architecture: Option<String>,
+    /// Class names in the order of the logits.
+    pub classes: Option<Vec<String>>,
+    /// What pictures go through before the network sees them.
+    pub preprocess: Option<Preprocess>,
+    /// Where the weights come from: source weights, data, recipe. Free text or JSON.
+    pub provenance: Option<String>,
+    /// What to divide logits by so that confidence agrees with accuracy, fitted on validation images; above 0.
+    pub temperature: Option<f64>,
+    /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
+    pub test_views: Option<String>,
+}
+
+impl ModelInfo {
+    /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
+    /// `provenance`, `temperature`, `test_views`; and `format` = `pt`, which Python readers look for.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let entries = [
+            ("format", Some("pt".to_string())),
+            ("architecture", self.architecture.clone()),
+            (
+                "classes",
+                self.classes
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
+            (
+                "preprocess",
+                self.preprocess
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
+            ("provenance", self.provenance.clone()),
+            (
+                "temperature",
+                self.temperature.map(|value| value.to_string()),
+            ),
+            ("test_views", self.test_views.clone()),
+        ];
+        entries
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_string(), value?)))
+            .collect()
+    }
+}
+
+impl Checkpoint {
+    /// Reads what the file says about itself; entries that are absent are `None`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] if `classes`, `preprocess` or `temperature` is there and not valid.
+    pub fn info(&self) -> Result<ModelInfo, Error> {
+        Ok(ModelInfo {
+            architecture: self.metadata.get("architecture").cloned(),
+            classes: self.json_entry("classes")?,
+            preprocess: self.json_entry("preprocess")?,
+            provenance: self.metadata.get("provenance").cloned(),
+            temperature: self.temperature()?,
+            test_views: self.metadata.get("test_views").cloned(),
+        })
+    }
+
+    fn temperature(&self) -> Result<Option<f64>, Error> {
+        let Some(text) = self.metadata.get("temperature") else {
+            return Ok(None);
+        };
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
+            _ => Err(Error::InvalidMetadata {
+                path: self.path.clone(),
+                key: "temperature",
+                detail: format!("{text:?} is no finite number above 0"),
+            }),
+        }
+    }
+
+    fn json_entry<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, Error> {
+        self.metadata
+            .get(key)
+            .map(|text| {
+                serde_json::from_str(text).map_err(|error| Error::InvalidMetadata {
+                    path: self.path.clone(),
+                    key,
+                    detail: error.to_string(),
+                })
+            })
+            .transpose()
+    }
+}

@@ -1,0 +1,8 @@
+//! Files of weights in and out.
+#![allow(clippy::unwrap_used)]
+
+mod find;
+mod formats;
+mod hostile;
+#[path = "../common/pytorch.rs"]
+mod pytorch;
