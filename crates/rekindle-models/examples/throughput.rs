@@ -86,7 +86,7 @@ fn run(settings: &Settings) -> Result<(), Failure> {
     let rate = |time: f64| settings.batch as f64 / time;
     let quarter = times.len() / 4;
     println!(
-        "{} batch {} {}{}: {:.1} images per second, half of the runs from {:.1} to {:.1}, best {:.1}",
+        "{} batch {} {}{}: {:.1} images per second, half of the runs from {:.1} to {:.1}, best {:.1} of {} runs",
         settings.model,
         settings.batch,
         if settings.is_training {
@@ -103,6 +103,7 @@ fn run(settings: &Settings) -> Result<(), Failure> {
         rate(times[times.len() - 1 - quarter]),
         rate(times[quarter]),
         rate(times[0]),
+        times.len(),
     );
     Ok(())
 }

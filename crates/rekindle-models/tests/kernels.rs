@@ -168,7 +168,7 @@ fn a_step_of_training_is_that_of_burn_s_operations() {
             (
                 "every other normalisation frozen",
                 3,
-                Some((|path: &str| path.len() % 2 == 0) as fn(&str) -> bool),
+                Some((|path: &str| path.len().is_multiple_of(2)) as fn(&str) -> bool),
             ),
         ] {
             // One value per channel, or two, have no deviation worth the name.
