@@ -1,6 +1,6 @@
 //! Measures images per second of a model, in a forward pass or a step of training.
 //!
-//! `cargo run --release -p rekindle-models --example throughput -- torchvision/mobilenet_v2 --batch 32 --train`
+//! `cargo run --release -p rekindle-models --example images_per_second -- torchvision/mobilenet_v2 --batch 32 --train`
 //!
 //! Options: `--batch 32`, `--side 224`, `--seconds 5`, `--train` (forward, backward and a step of SGD with momentum),
 //! `--burn` (Burn's operations instead of the kernels). `RAYON_NUM_THREADS` sets the number of threads.
