@@ -12,18 +12,22 @@ use rekindle_nn::Network;
 use rekindle_resnet::state_dict;
 use test_support::images;
 
-/// A model of each family, and its size in pixels: odd ones, where borders of strided windows matter.
-const FAMILIES: [(&str, [usize; 2]); 9] = [
-    ("torchvision/resnet18", [97, 65]),
-    ("torchvision/mobilenet_v2", [97, 65]),
-    ("torchvision/mobilenet_v3_small", [97, 65]),
-    ("timm/mobilenetv4_conv_small", [97, 65]),
-    ("torchvision/efficientnet_b0", [97, 65]),
-    ("timm/tf_efficientnet_lite0", [97, 65]),
-    ("torchvision/regnet_y_400mf", [97, 65]),
-    ("torchvision/densenet121", [65, 49]),
-    ("torchvision/shufflenet_v2_x0_5", [97, 65]),
+/// A model of each family.
+const FAMILIES: [&str; 9] = [
+    "torchvision/resnet18",
+    "torchvision/mobilenet_v2",
+    "torchvision/mobilenet_v3_small",
+    "timm/mobilenetv4_conv_small",
+    "torchvision/efficientnet_b0",
+    "timm/tf_efficientnet_lite0",
+    "torchvision/regnet_y_400mf",
+    "torchvision/densenet121",
+    "torchvision/shufflenet_v2_x0_5",
 ];
+
+/// Heights and widths in pixels that are odd in most layers, where borders of strided windows matter.
+const SMALL: [usize; 2] = [65, 49];
+const LARGE: [usize; 2] = [97, 65];
 
 /// Errors may be as large as this, or three times those of Burn's operations in f32, both of the f64 run.
 const MOST: f64 = 1e-5;
@@ -160,7 +164,7 @@ impl ModuleMapper for Freeze {
 fn a_step_of_training_is_that_of_burn_s_operations() {
     let device = Device::flex().autodiff();
     let mut failed = Vec::new();
-    for (name, size) in FAMILIES {
+    for name in FAMILIES {
         let made = || network(name, Some(0.0), &device);
         for (what, count, frozen) in [
             ("as it is", 3, None),
@@ -174,8 +178,8 @@ fn a_step_of_training_is_that_of_burn_s_operations() {
             // One value per channel, or two, have no deviation worth the name.
             let size = match (count, name) {
                 (1, "timm/mobilenetv4_conv_small") => continue,
-                (1, _) => [97, 65],
-                _ => size,
+                (1, _) => LARGE,
+                _ => SMALL,
             };
             let images = batch(count, size, &device);
             let frozen = |network: Network| match frozen {
@@ -205,11 +209,11 @@ fn a_step_of_training_is_that_of_burn_s_operations() {
 #[test]
 fn drop_path_draws_the_same_images() {
     let device = Device::flex().autodiff();
-    for (name, size) in FAMILIES {
+    for name in FAMILIES {
         let [found, expected] = [true, false].map(|has_kernels| {
             device.seed(5);
             let network = network(name, Some(0.5), &device).with_kernels(has_kernels);
-            step(&network, batch(3, size, &device))
+            step(&network, batch(3, SMALL, &device))
         });
         for kind in KINDS {
             let error = error(&found, &expected, kind);
@@ -249,8 +253,8 @@ impl ModuleMapper for NoGradients<'_> {
 #[test]
 fn a_frozen_prefix_changes_nothing_behind_it() {
     let device = Device::flex().autodiff();
-    for (name, size) in FAMILIES {
-        let images = batch(3, size, &device);
+    for name in FAMILIES {
+        let images = batch(3, SMALL, &device);
         let whole = step(&network(name, Some(0.0), &device), images.clone());
         let made = network(name, Some(0.0), &device);
         let stages = made.graph().stages();
@@ -284,10 +288,10 @@ fn a_frozen_prefix_changes_nothing_behind_it() {
 #[test]
 fn inference_in_parts_and_at_odd_sizes_is_that_of_burn_s_operations() {
     let device = Device::flex();
-    for (name, size) in FAMILIES {
+    for name in FAMILIES {
         let by_kernels = network(name, None, &device);
         let plain = by_kernels.clone().with_kernels(false);
-        for (count, size) in [(1, size), (3, [size[0] + 1, size[1]])] {
+        for (count, size) in [(1, LARGE), (3, [LARGE[0] + 1, LARGE[1]])] {
             let images = batch(count, size, &device);
             let stages = by_kernels.graph().stages().len();
             let cut = stages / 2;
@@ -321,7 +325,7 @@ fn inference_in_parts_and_at_odd_sizes_is_that_of_burn_s_operations() {
             name.ends_with("bias")
                 .then(|| tensor.values.iter().map(|v| v + 0.5).collect())
         });
-        let images = batch(1, size, &device);
+        let images = batch(1, LARGE, &device);
         let found = floats(moved.forward(images.clone()));
         assert_ne!(found, floats(by_kernels.forward(images.clone())), "{name}");
         let expected = floats(moved.with_kernels(false).forward(images));

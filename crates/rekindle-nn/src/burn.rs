@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::module::RunningState;
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, relu, sigmoid, silu};
@@ -13,11 +12,11 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
 use crate::GraphError;
 #[cfg(feature = "kernels")]
-use crate::cpu::{Blocked, Maps};
+use crate::cpu::{Blocked, Maps, Unit};
 use crate::graph::{Node, Value};
 use crate::network::Network;
 use crate::op::{Activation, BatchNorm, Conv2d, Op, Pool2d};
-use crate::slot::Slot;
+use crate::slot::{Slot, update};
 
 /// A value on the device.
 #[derive(Clone)]
@@ -144,14 +143,14 @@ impl Network {
     #[cfg(feature = "kernels")]
     fn run_by_kernels(
         &self,
-        units: &[crate::cpu::Unit],
+        units: &[Unit],
         nodes: Range<usize>,
         live: &mut Live,
     ) -> Option<usize> {
         let first = units
             .iter()
             .position(|u| u.segment.nodes.start == nodes.start)?;
-        let is_inside = |unit: &crate::cpu::Unit| unit.segment.nodes.end <= nodes.end;
+        let is_inside = |unit: &Unit| unit.segment.nodes.end <= nodes.end;
         if !is_inside(&units[first]) {
             return None;
         }
@@ -244,12 +243,6 @@ impl Network {
         let mean = x.flatten::<3>(2, 3).mean_dim(2);
         mean.reshape([batch, channels, 1, 1])
     }
-
-    /// Tells whether a node's switch is on.
-    pub(crate) fn is_training(&self, node: usize) -> bool {
-        let flag = self.training.get(&node);
-        flag.is_some_and(|flag| flag.is_enabled())
-    }
 }
 
 /// Values that somebody will read, and how often.
@@ -317,20 +310,6 @@ fn normalise(norm: &BatchNorm, x: Tensor<4>, slots: [&Slot; 4], is_training: boo
     update(mean, result.mean, norm.momentum, 1.0);
     update(variance, result.variance, norm.momentum, unbiased);
     result.output
-}
-
-/// Takes a batch's statistic, times `correction`, into the running one.
-pub(crate) fn update(
-    state: &RunningState<Tensor<1>>,
-    statistic: Tensor<1>,
-    momentum: f64,
-    correction: f64,
-) {
-    let old = state.value_sync().to_device(&statistic.device());
-    let new = statistic.detach().mul_scalar(momentum * correction);
-    state.update((old.mul_scalar(1.0 - momentum) + new).detach());
-    // An update waits per thread until somebody asks; saving the state would otherwise miss the last one.
-    state.value_sync();
 }
 
 fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {

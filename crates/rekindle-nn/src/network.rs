@@ -32,7 +32,7 @@ pub struct Network {
     /// By node, for the operations that behave differently in training; off in a frozen one.
     pub(crate) training: BTreeMap<usize, Param<Flag>>,
     #[cfg(feature = "kernels")]
-    pub(crate) execution: crate::cpu::Execution,
+    pub(crate) execution: crate::cpu::execution::Execution,
 }
 
 impl Network {
@@ -112,6 +112,12 @@ impl Network {
             .map(|(slot, spec)| slot.with_stable_id(&spec.name))
             .collect();
         self
+    }
+
+    /// Tells whether a node's switch is on.
+    pub(crate) fn is_training(&self, node: usize) -> bool {
+        let flag = self.training.get(&node);
+        flag.is_some_and(|flag| flag.is_enabled())
     }
 
     /// Applies a function to every tensor and every switch.

@@ -159,6 +159,20 @@ impl Module for Slot {
     }
 }
 
+/// Takes a batch's statistic, times `correction`, into the running one.
+pub(crate) fn update(
+    state: &RunningState<Tensor<1>>,
+    statistic: Tensor<1>,
+    momentum: f64,
+    correction: f64,
+) {
+    let old = state.value_sync().to_device(&statistic.device());
+    let new = statistic.detach().mul_scalar(momentum * correction);
+    state.update((old.mul_scalar(1.0 - momentum) + new).detach());
+    // An update waits per thread until somebody asks; saving the state would otherwise miss the last one.
+    state.value_sync();
+}
+
 fn lazy<const D: usize>(
     spec: &TensorSpec,
     shape: [usize; D],

@@ -9,7 +9,7 @@
 mod autodiff;
 mod backward;
 mod error;
-mod execution;
+pub(crate) mod execution;
 mod forward;
 mod gradients;
 mod infer;
@@ -25,6 +25,5 @@ mod tensors;
 mod train;
 
 pub use error::NoKernel;
-pub(crate) use execution::Execution;
 pub(crate) use plan::Unit;
 pub(crate) use run::{Blocked, Maps};

@@ -16,11 +16,10 @@ use super::plan::Unit;
 use super::program::{Kind, Norm, Program, Step};
 use super::tensors::Tensors;
 use super::train::Training;
-use crate::burn::update;
 use crate::network::Network;
 use crate::op::Op;
 use crate::shape::Shape;
-use crate::slot::Slot;
+use crate::slot::{Slot, update};
 
 /// Feature maps in the kernels' layout.
 #[derive(Clone)]
