@@ -1,15 +1,17 @@
 //! Every family by the CPU's own kernels and by Burn's operations, in f32 and in f64.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+#[path = "../../rekindle-nn/tests/common/step.rs"]
+mod step;
 
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, TensorData};
 use rekindle_models::{Model, Options, models};
 use rekindle_nn::Network;
 use rekindle_resnet::state_dict;
+use step::{Found, ToF64, collect, floats, step as step_of};
 use test_support::images;
 
 /// A model of each family.
@@ -55,60 +57,16 @@ fn batch(count: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4
     Tensor::from_data(TensorData::new(values, [count, 3, height, width]), device)
 }
 
-/// What a step of training gives, by name.
-#[derive(Default)]
-struct Outcome {
-    path: Vec<String>,
-    gradients: Option<burn::tensor::Gradients>,
-    found: BTreeMap<String, Vec<f64>>,
+fn loss(logits: Tensor<2>) -> Tensor<1> {
+    log_softmax(logits, 1).narrow(1, 1, 2).sum().neg()
 }
 
-impl ModuleVisitor for Outcome {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        let gradients = self.gradients.as_ref().unwrap();
-        if name.contains("running_") {
-            self.found.insert(name, floats(param.val()));
-        } else if let Some(gradient) = param.val().grad(gradients) {
-            self.found.insert(name, floats(gradient));
-        }
-    }
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().iter().collect()
-}
-
-/// Runs a batch forward and backward.
-fn step(network: &Network, images: Tensor<4>) -> BTreeMap<String, Vec<f64>> {
-    let images = images.require_grad();
-    let logits = network.forward(images.clone());
-    let likelihood = log_softmax(logits.clone(), 1);
-    let loss = likelihood.narrow(1, 1, 2).sum().neg();
-    let mut outcome = Outcome::default();
-    outcome.found.insert("logits".into(), floats(logits));
-    outcome.found.insert("loss".into(), floats(loss.clone()));
-    outcome.gradients = Some(loss.backward());
-    network.visit(&mut outcome);
-    let by_images = images.grad(outcome.gradients.as_ref().unwrap()).unwrap();
-    outcome.found.insert("images".into(), floats(by_images));
-    outcome.found
+fn step(network: &Network, images: Tensor<4>) -> Found {
+    step_of(network, images, loss)
 }
 
 /// Errors of one kind relative to the norm of all of that kind.
-fn error(
-    found: &BTreeMap<String, Vec<f64>>,
-    expected: &BTreeMap<String, Vec<f64>>,
-    kind: &str,
-) -> f64 {
+fn error(found: &Found, expected: &Found, kind: &str) -> f64 {
     assert!(found.keys().eq(expected.keys()));
     let is_it = |name: &str| match kind {
         "gradients" => !["logits", "loss", "images"].contains(&name) && !name.contains("running_"),
@@ -126,17 +84,6 @@ fn error(
 }
 
 const KINDS: [&str; 5] = ["logits", "loss", "gradients", "images", "running_"];
-
-struct ToF64;
-
-impl ModuleMapper for ToF64 {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, device) = (param.id, param.lazy_device());
-        let data = param.val().into_data();
-        let tensor = Tensor::from_data(data, (&device, DType::F64));
-        param.transform_for_load(tensor, id)
-    }
-}
 
 /// Switches off the normalisations whose name a predicate takes.
 struct Freeze(Vec<String>, fn(&str) -> bool);
@@ -270,18 +217,12 @@ fn a_frozen_prefix_changes_nothing_behind_it() {
             })
         };
         let frozen = made.map(&mut NoGradients(Vec::new(), &is_frozen));
-        let logits = frozen.forward(images.clone());
-        let loss = log_softmax(logits.clone(), 1).narrow(1, 1, 2).sum().neg();
-        let mut outcome = Outcome {
-            gradients: Some(loss.backward()),
-            ..Outcome::default()
-        };
-        frozen.visit(&mut outcome);
-        for (name, values) in &outcome.found {
+        let found = collect(&frozen, &loss(frozen.forward(images)).backward());
+        for (name, values) in &found {
             assert!(name.contains("running_") || !is_frozen(name), "{name}");
             assert!(*values == whole[name], "{name}");
         }
-        assert!(outcome.found.keys().any(|name| name.ends_with("weight")));
+        assert!(found.keys().any(|name| name.ends_with("weight")));
     }
 }
 

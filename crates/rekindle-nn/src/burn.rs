@@ -12,7 +12,9 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
 use crate::GraphError;
 #[cfg(feature = "kernels")]
-use crate::cpu::{Blocked, Maps, Unit};
+use crate::cpu::layout::Blocked;
+#[cfg(feature = "kernels")]
+use crate::cpu::{Maps, Unit};
 use crate::graph::{Node, Value};
 use crate::network::Network;
 use crate::op::{Activation, BatchNorm, Conv2d, Op, Pool2d};
@@ -233,9 +235,11 @@ impl Network {
     fn average(&self, x: Feature) -> Tensor<4> {
         #[cfg(feature = "kernels")]
         let x = match x {
-            Feature::Blocked(x) => return x.pool(),
+            Feature::Blocked(x) => return x.pool().unsqueeze_dims(&[2, 3]),
             // The same sum, so that stages one by one give what the network gives at once.
-            Feature::Maps(x) if !self.units_for(&x).is_empty() => return Blocked::new(x).pool(),
+            Feature::Maps(x) if !self.units_for(&x).is_empty() => {
+                return Blocked::new(x).pool().unsqueeze_dims(&[2, 3]);
+            }
             x => x,
         };
         let x = x.maps();

@@ -29,7 +29,8 @@
 mod builder;
 mod burn;
 #[cfg(feature = "kernels")]
-mod cpu;
+#[doc(hidden)]
+pub mod cpu;
 mod cuts;
 mod error;
 mod graph;

@@ -2,12 +2,14 @@
 #![cfg(feature = "kernels")]
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+#[path = "common/step.rs"]
+mod step;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use rekindle_nn::{Activation, Builder, Conv, Graph, Network, Padding, Pool2d, Value};
+use step::{Found, ToF64, floats, step as step_of};
 
 const ALL: [Activation; 7] = [
     Activation::Relu,
@@ -180,59 +182,10 @@ fn images(count: usize, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-#[derive(Default)]
-struct Outcome {
-    path: Vec<String>,
-    gradients: Option<burn::tensor::Gradients>,
-    found: BTreeMap<String, Vec<f64>>,
-}
-
-impl ModuleVisitor for Outcome {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        let gradients = self.gradients.as_ref().unwrap();
-        if name.contains("running_") {
-            self.found.insert(name, floats(param.val()));
-        } else if let Some(gradient) = param.val().grad(gradients) {
-            self.found.insert(name, floats(gradient));
-        }
-    }
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().iter().collect()
-}
-
-fn step(network: &Network, images: Tensor<4>) -> BTreeMap<String, Vec<f64>> {
-    let images = images.require_grad();
-    let y = network.forward(images.clone());
-    let mut outcome = Outcome::default();
-    outcome.found.insert("logits".into(), floats(y.clone()));
-    outcome.gradients = Some((y.clone().powi_scalar(2) + y.sin()).sum().backward());
-    network.visit(&mut outcome);
-    let gradients = outcome.gradients.as_ref().unwrap();
-    let by_images = floats(images.grad(gradients).unwrap());
-    outcome.found.insert("images".into(), by_images);
-    outcome.found
-}
-
-struct ToF64;
-
-impl ModuleMapper for ToF64 {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, device) = (param.id, param.lazy_device());
-        let data = param.val().into_data();
-        let tensor = Tensor::from_data(data, (&device, DType::F64));
-        param.transform_for_load(tensor, id)
-    }
+fn step(network: &Network, images: Tensor<4>) -> Found {
+    step_of(network, images, |y| {
+        (y.clone().powi_scalar(2) + y.sin()).sum()
+    })
 }
 
 /// Takes the parameters whose names contain a word out of training.
@@ -274,7 +227,7 @@ fn gradients_are_those_of_double_precision() {
             let gradients = exact.iter().filter(|(name, _)| name.contains("weight"));
             let largest = gradients.map(|(_, g)| norm(g)).fold(0.0, f64::max);
             for (tensor, expected) in &exact {
-                let error = |run: &BTreeMap<String, Vec<f64>>| {
+                let error = |run: &Found| {
                     let off = run[tensor].iter().zip(expected).map(|(a, b)| a - b);
                     norm(&off.collect::<Vec<_>>())
                 };

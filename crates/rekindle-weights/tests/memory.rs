@@ -7,20 +7,6 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-fn peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        * 1024
-}
-
 /// Writes ResNet-50 in f16 without ever holding it: every value is 1.
 fn write_resnet50(path: &Path) {
     let facts = fs::read(test_support::reference_path("architectures.json")).unwrap();
@@ -60,7 +46,8 @@ fn resnet50_fits_in_three_times_its_file() {
     let path = &folder.path().join("resnet50.safetensors");
     write_resnet50(path);
     let size = fs::metadata(path).unwrap().len();
-    let before = peak_bytes();
+    let peak = || test_support::memory("VmHWM").unwrap();
+    let before = peak();
     let checkpoint = rekindle_weights::read(path).unwrap();
     let loaded: Vec<Vec<f32>> = checkpoint
         .tensors
@@ -68,7 +55,7 @@ fn resnet50_fits_in_three_times_its_file() {
         .filter(|tensor| tensor.element_type().is_float())
         .map(|tensor| tensor.read_f32().unwrap())
         .collect();
-    let grown = peak_bytes() - before;
+    let grown = peak() - before;
     let elements: usize = loaded.iter().map(Vec::len).sum();
     println!(
         "{size} bytes of f16, {elements} elements: peak grew by {grown} bytes ({:.2} x the file)",

@@ -22,7 +22,8 @@ fn a_million_paths_scan_in_bounded_memory() {
     for class in 0..CLASSES {
         make_class(&folder.path().join(format!("class-{class:04}")), class);
     }
-    let before = peak_bytes();
+    let peak = || test_support::memory("VmHWM").unwrap_or(0) as usize;
+    let before = peak();
     let begun = Instant::now();
     let scanned = ImageFolder::open(folder.path()).unwrap();
     let scan = begun.elapsed();
@@ -43,7 +44,7 @@ fn a_million_paths_scan_in_bounded_memory() {
     for _ in 0..100 {
         batches.next().unwrap().unwrap();
     }
-    let bytes_a_path = (peak_bytes() - before) / (CLASSES * FILES);
+    let bytes_a_path = (peak() - before) / (CLASSES * FILES);
     println!("{bytes_a_path} bytes a path at most");
     assert!(bytes_a_path < 1000, "{bytes_a_path}");
 }
@@ -56,12 +57,4 @@ fn make_class(folder: &Path, class: usize) {
     for number in 1..FILES {
         fs::hard_link(&first, folder.join(format!("{number:04}.png"))).unwrap();
     }
-}
-
-/// The most memory that this process ever held, where the system says.
-fn peak_bytes() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }

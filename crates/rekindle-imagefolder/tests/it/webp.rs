@@ -1,21 +1,18 @@
 //! WebP's chunks of metadata, honest and not.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use image::ImageFormat;
 use rekindle_imagefolder::{DecodeOptions, decode_bytes};
+
+use crate::made::{encode, picture};
 
 /// A lossless picture of 6 by 4 pixels in the extended format, with `chunk` behind it.
 fn webp_with(flags: u8, chunk: &[u8]) -> Vec<u8> {
-    let picture = RgbImage::from_fn(6, 4, |x, y| Rgb([40 * x as u8, 60 * y as u8, 9]));
-    let mut simple = Cursor::new(Vec::new());
-    DynamicImage::from(picture)
-        .write_to(&mut simple, ImageFormat::WebP)
-        .unwrap();
+    let simple = encode(picture(6, 4, 1), ImageFormat::WebP);
     let mut chunks = b"WEBPVP8X\x0a\x00\x00\x00".to_vec();
     chunks.extend([flags, 0, 0, 0, 5, 0, 0, 3, 0, 0]);
-    chunks.extend(&simple.get_ref()[12..]);
+    chunks.extend(&simple[12..]);
     chunks.extend(chunk);
     let mut file = b"RIFF".to_vec();
     file.extend((chunks.len() as u32).to_le_bytes());
@@ -55,12 +52,7 @@ fn orientation_is_read_from_either_chunk() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_chunk_that_claims_gigabytes_takes_no_memory() {
-    let peak = || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmPeak:"));
-        let number = line.unwrap().split_whitespace().nth(1).unwrap();
-        number.parse::<u64>().unwrap() >> 10
-    };
+    let peak = || test_support::memory("VmPeak").unwrap() >> 20;
     let lying = chunk(b"EXIF", 0xf000_0000, EXIF);
     let file = webp_with(8, &lying);
     let before = peak();

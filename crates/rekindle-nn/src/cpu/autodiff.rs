@@ -11,8 +11,9 @@ use rekindle_kernels::Statistics;
 
 use super::backward::{Numbers, Wanted};
 use super::layer::Weights;
-use super::memory::{Operand, from_kernel, from_values, to_activation, to_tensor};
-use super::operations::{CHECKED, UnitOperations, average_pool_gradient};
+use super::memory::{from_kernel, from_values, to_activation, to_tensor};
+use super::operand::Operand;
+use super::operations::{CHECKED, UnitOperations};
 use super::tensors::Tensors;
 use super::train::{Saved, Training};
 
@@ -41,27 +42,6 @@ impl<C: CheckpointStrategy> UnitOperations for Autodiff<Flex, C> {
         with_count!(nodes.len(), |N| unit::<C, N>(x, tensors, nodes, training),
             1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
     }
-
-    fn average_pool(x: Tracked<C>, channels: usize) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let shape = x.layout().shape();
-        let shape = [shape[0], channels, shape[2], shape[3]];
-        let y = Flex::average_pool(x, channels);
-        reordered::<C>(node, Reordering::AveragePool(shape), y)
-    }
-
-    fn to_blocked(x: Tracked<C>) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let channels = x.layout().shape()[1];
-        let y = Flex::to_blocked(x);
-        reordered::<C>(node, Reordering::ToBlocked { channels }, y)
-    }
-
-    fn from_blocked(x: Tracked<C>, channels: usize) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let y = Flex::from_blocked(x, channels);
-        reordered::<C>(node, Reordering::FromBlocked, y)
-    }
 }
 
 /// `N` nodes: the input's and those of the parameters.
@@ -83,9 +63,10 @@ fn unit<C: CheckpointStrategy, const N: usize>(
         OpsKind::Tracked(prep) => {
             let weights = Weights::new(tensors);
             let x = Operand::from_tensor(x, training.program.in_channels()).expect(CHECKED);
-            let given = training.forward(&weights, x.clone(), true).expect(CHECKED);
+            let takes_images = matches!(x, Operand::Images(_));
+            let given = training.forward(&weights, x, true).expect(CHECKED);
             let state = UnitState {
-                x,
+                takes_images,
                 weights,
                 training,
                 saved: given.saved,
@@ -101,8 +82,7 @@ fn unit<C: CheckpointStrategy, const N: usize>(
 
 #[derive(Clone, Debug)]
 struct UnitState {
-    /// For its order; its values are saved where they are read.
-    x: Operand,
+    takes_images: bool,
     weights: Weights,
     training: Training,
     saved: Saved,
@@ -116,7 +96,7 @@ impl<const N: usize> Backward<Flex, N> for UnitBackward<N> {
 
     fn backward(self, ops: Ops<UnitState, N>, grads: &mut GradientStore, _: &mut Checkpointer) {
         let UnitState {
-            x,
+            takes_images,
             weights,
             training,
             saved,
@@ -130,7 +110,10 @@ impl<const N: usize> Backward<Flex, N> for UnitBackward<N> {
         let found = training
             .backward(&weights, saved, dy, &wanted)
             .expect(CHECKED);
-        let dx = found.input.map(|dx| x.like(dx));
+        let dx = found.input.map(|dx| match takes_images {
+            true => from_values(dx.to_nchw(), dx.shape()),
+            false => to_tensor(dx),
+        });
         let tensors = found.tensors.into_iter().enumerate();
         let tensors = tensors.map(|(position, numbers)| {
             numbers.map(|numbers| {
@@ -147,46 +130,5 @@ impl<const N: usize> Backward<Flex, N> for UnitBackward<N> {
                 grads.register::<Flex>(node.id, gradient);
             }
         }
-    }
-}
-
-/// What turns one layout or shape into another.
-#[derive(Clone, Debug)]
-enum Reordering {
-    /// From feature maps of this shape.
-    AveragePool([usize; 4]),
-    ToBlocked {
-        channels: usize,
-    },
-    FromBlocked,
-}
-
-fn reordered<C: CheckpointStrategy>(
-    node: NodeGuard,
-    reordering: Reordering,
-    y: FlexTensor,
-) -> Tracked<C> {
-    let prep = ReorderingBackward.prepare::<C>([node]).compute_bound();
-    match prep.stateful() {
-        OpsKind::Tracked(prep) => prep.finish(reordering, y),
-        OpsKind::UnTracked(prep) => prep.finish(y),
-    }
-}
-
-#[derive(Debug)]
-struct ReorderingBackward;
-
-impl Backward<Flex, 1> for ReorderingBackward {
-    type State = Reordering;
-
-    fn backward(self, ops: Ops<Reordering, 1>, grads: &mut GradientStore, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let [Some(node)] = ops.parents else { return };
-        let dx = match ops.state {
-            Reordering::AveragePool(shape) => average_pool_gradient(dy, shape).expect(CHECKED),
-            Reordering::ToBlocked { channels } => Flex::from_blocked(dy, channels),
-            Reordering::FromBlocked => Flex::to_blocked(dy),
-        };
-        grads.register::<Flex>(node.id, dx);
     }
 }

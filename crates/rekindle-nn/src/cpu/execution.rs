@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::DType;
 
 use super::error::NoKernel;
 use super::infer::PackedUnit;
 use super::lower::{Purpose, lower};
+use super::memory::is_same;
+use super::parameters::primitive;
 use super::plan::{Unit, units};
 use crate::graph::{Graph, Segment};
 use crate::shape::Shape;
@@ -92,8 +92,7 @@ impl fmt::Debug for Execution {
     }
 }
 
-/// A unit's parameters and running statistics. Where their values lie tells whether they have changed, since nothing
-/// else can come to lie there while they are held.
+/// A unit's parameters and running statistics. Where their values lie tells whether they have changed.
 struct Sources(Vec<FlexTensor>);
 
 impl Sources {
@@ -107,23 +106,7 @@ impl Sources {
 
 impl PartialEq for Sources {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|(a, b)| a.bytes().as_ptr() == b.bytes().as_ptr() && a.layout() == b.layout())
+        let mut pairs = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len() && pairs.all(|(a, b)| is_same(a, b))
     }
-}
-
-/// Returns the tensor that a plain flex device holds.
-pub(super) fn primitive(slot: &Slot) -> Result<FlexTensor, NoKernel> {
-    let tensor = match slot {
-        Slot::Vector(param) => param.val().try_into_primitive::<Flex>(),
-        Slot::Matrix(param) => param.val().try_into_primitive::<Flex>(),
-        Slot::Kernel(param) => param.val().try_into_primitive::<Flex>(),
-        Slot::Statistic(state) => state.value().try_into_primitive::<Flex>(),
-    };
-    let tensor = tensor.ok().filter(|tensor| tensor.dtype() == DType::F32);
-    tensor.ok_or(NoKernel::Device)
 }

@@ -8,7 +8,7 @@ use rekindle_kernels::{
 };
 
 use super::layer::Weights;
-use super::memory::Operand;
+use super::operand::Operand;
 use super::program::{Kind, Layer, Linear, Program, Window};
 
 /// What computes the steps that have parameters.

@@ -8,7 +8,7 @@ use rekindle_kernels::{
 };
 
 use super::layer::sum;
-use super::memory::Operand;
+use super::operand::Operand;
 use super::program::Program;
 
 /// A gradient for each value of a program, where there is one already.

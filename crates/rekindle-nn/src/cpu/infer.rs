@@ -9,11 +9,11 @@ use rekindle_kernels::{
 };
 
 use super::error::NoKernel;
-use super::execution::primitive;
 use super::forward::{Executor, run};
-use super::layer::Weights;
-use super::memory::{Operand, contiguous, values};
-use super::program::{Conv, Kind, Layer, Linear, Norm, Program};
+use super::layer::{Affine, Weights};
+use super::operand::Operand;
+use super::parameters::{primitive, running_statistics};
+use super::program::{Conv, Kind, Layer, Linear, Program};
 use crate::graph::Graph;
 use crate::shape::Shape;
 use crate::slot::Slot;
@@ -42,9 +42,7 @@ impl PackedUnit {
         let weights = Weights::new(tensors.collect::<Result<Vec<_>, _>>()?);
         let mut steps = Vec::with_capacity(program.steps.len());
         for (step, norm) in program.steps.iter().zip(program.norms()) {
-            let running = norm
-                .map(|norm| running_statistics(graph, slots, norm))
-                .transpose()?;
+            let running = norm.map(|norm| running_statistics(graph, slots, norm));
             steps.push(match &step.kind {
                 Kind::Layer(layer) => packed(layer, &weights, running)?,
                 Kind::Linear(linear) => PackedStep::Linear(linear.packed(&weights)?),
@@ -155,31 +153,9 @@ fn packed(
     let Some(conv) = &layer.conv else {
         return Ok(PackedStep::Plain(running));
     };
-    let affine = match &running {
-        Some(running) => Some(layer.folded(weights, running)?),
-        None if conv.bias.is_some() => {
-            Some(layer.folded(weights, &Statistics::fixed(Vec::new(), Vec::new()))?)
-        }
-        None => None,
-    };
-    let affine = affine
-        .as_ref()
-        .map(|(scale, shift)| (&scale[..], &shift[..]));
+    let affine = layer.affine(conv, weights, running.as_ref())?;
+    let affine = affine.as_ref().map(Affine::as_slices);
     let weight = weights.of(conv.weight);
     let packed = PackedConv2d::new(Isa::detect(), &conv.params, weight, affine)?;
     Ok(PackedStep::Conv(Box::new(packed)))
-}
-
-/// Reads what a normalisation in evaluation mode normalises by.
-pub(super) fn running_statistics(
-    graph: &Graph,
-    slots: &[Slot],
-    norm: &Norm,
-) -> Result<Statistics, NoKernel> {
-    let tensors = &graph.nodes()[norm.node].tensors;
-    let host = |position: usize| {
-        let tensor = contiguous(primitive(&slots[tensors[position]])?);
-        Ok::<_, NoKernel>(values(&tensor).to_vec())
-    };
-    Ok(Statistics::fixed(host(2)?, host(3)?))
 }

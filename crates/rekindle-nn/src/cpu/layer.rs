@@ -8,7 +8,8 @@ use rekindle_kernels::{
     UnpackedConv2d, fold_batch_norm, input_gradient, weight_gradient, weight_gradient_nchw,
 };
 
-use super::memory::{Operand, contiguous, values};
+use super::memory::{contiguous, values};
+use super::operand::Operand;
 use super::program::{Conv, Layer, Norm};
 
 /// Parameters where they lie, in the order of [`Program::tensors`](super::program::Program::tensors).
@@ -92,7 +93,10 @@ impl Layer {
             return self.forward_plain(weights, x, other);
         };
         let before = match &self.conv {
-            Some(conv) => Arc::new(convolve(conv, weights, x, None, ActivationFn::Identity)?),
+            Some(conv) => {
+                let (identity, bias) = (ActivationFn::Identity, conv.affine(weights));
+                Arc::new(convolve(conv, weights, x, None, identity, bias)?)
+            }
             None => x.maps()?,
         };
         let statistics = match running {
@@ -124,7 +128,10 @@ impl Layer {
             false => ActivationFn::Identity,
         };
         let before = match (&self.conv, other) {
-            (Some(conv), _) => Arc::new(convolve(conv, weights, x, other, first)?),
+            (Some(conv), _) => {
+                let bias = conv.affine(weights);
+                Arc::new(convolve(conv, weights, x, other, first, bias)?)
+            }
             (None, Some(other)) => Arc::new(sum(&*x.maps()?, other, first)?),
             (None, None) => x.maps()?,
         };
@@ -149,34 +156,24 @@ impl Layer {
         other: Option<&Activation>,
         running: Option<&Statistics>,
     ) -> Result<(Arc<Activation>, Option<Statistics>), KernelError> {
-        let isa = Isa::detect();
-        match (&self.conv, &self.norm, running) {
-            (Some(conv), Some(_), Some(running)) => {
-                let (scale, shift) = self.folded(weights, running)?;
-                let affine = Some((&scale[..], &shift[..]));
-                let weight = weights.of(conv.weight);
-                let conv = UnpackedConv2d::new(isa, &conv.params, weight, affine)?;
-                let y = match (&x, other) {
-                    (Operand::Images(x), None) => {
-                        conv.forward_nchw(x.values(), x.shape, self.function)?
-                    }
-                    _ => conv.forward(&*x.maps()?, other, self.function)?,
-                };
+        match (&self.conv, &self.norm) {
+            (Some(conv), norm) if norm.is_none() || running.is_some() => {
+                let affine = self.affine(conv, weights, running)?;
+                let y = convolve(conv, weights, &x, other, self.function, affine)?;
                 Ok((Arc::new(y), None))
             }
-            (Some(conv), None, _) => {
-                let y = convolve(conv, weights, &x, other, self.function)?;
-                Ok((Arc::new(y), None))
-            }
-            (None, None, _) => {
+            (None, None) => {
                 let x = x.maps()?;
                 let y = match other {
                     Some(other) => sum(&x, other, self.function)?,
-                    None => self.function.forward(isa, Arc::unwrap_or_clone(x))?,
+                    None => {
+                        let x = Arc::unwrap_or_clone(x);
+                        self.function.forward(Isa::detect(), x)?
+                    }
                 };
                 Ok((Arc::new(y), None))
             }
-            (_, Some(_), _) => {
+            _ => {
                 let (y, saved) = self.forward(weights, &x, other, running)?;
                 let taken = saved.statistics.filter(|_| running.is_none());
                 Ok((y, taken))
@@ -184,25 +181,24 @@ impl Layer {
         }
     }
 
-    /// Folds normalisation by running statistics and bias into a scale and a shift per channel.
-    pub fn folded(
+    /// Returns what is applied to a convolution's sums where no backward pass follows: its bias, and normalisation by
+    /// running statistics; none where there is neither.
+    pub fn affine(
         &self,
+        conv: &Conv,
         weights: &Weights,
-        running: &Statistics,
-    ) -> Result<(Vec<f32>, Vec<f32>), KernelError> {
-        let bias = self.conv.as_ref().and_then(|conv| conv.bias);
-        let bias = bias.map(|bias| weights.of(bias));
-        let Some(norm) = &self.norm else {
-            let bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
-            return Ok((vec![1.0; bias.len()], bias));
+        running: Option<&Statistics>,
+    ) -> Result<Option<Affine>, KernelError> {
+        let (Some(norm), Some(Statistics { mean, var, .. })) = (&self.norm, running) else {
+            return Ok(conv.affine(weights));
         };
         let norm = weights.norm(norm);
-        let Statistics { mean, var, .. } = running;
-        let mean = match bias {
+        let mean = match conv.bias.map(|bias| weights.of(bias)) {
             Some(bias) => mean.iter().zip(bias).map(|(m, b)| m - b).collect(),
             None => mean.clone(),
         };
-        fold_batch_norm(norm.gamma, norm.beta, &mean, var, norm.eps)
+        let (scale, shift) = fold_batch_norm(norm.gamma, norm.beta, &mean, var, norm.eps)?;
+        Ok(Some(Affine { scale, shift }))
     }
 
     /// Computes the gradients that are asked for.
@@ -292,15 +288,36 @@ impl Layer {
     }
 }
 
+impl Conv {
+    /// Returns its bias.
+    fn affine(&self, weights: &Weights) -> Option<Affine> {
+        let shift = weights.of(self.bias?).to_vec();
+        let scale = vec![1.0; shift.len()];
+        Some(Affine { scale, shift })
+    }
+}
+
+/// A factor and a summand for each channel.
+pub(super) struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Affine {
+    pub fn as_slices(&self) -> (&[f32], &[f32]) {
+        (&self.scale, &self.shift)
+    }
+}
+
 fn convolve(
     conv: &Conv,
     weights: &Weights,
     x: &Operand,
     other: Option<&Activation>,
     function: ActivationFn,
+    affine: Option<Affine>,
 ) -> Result<Activation, KernelError> {
-    let ones = vec![1.0; conv.bias.map_or(0, |_| conv.params.out_channels)];
-    let affine = conv.bias.map(|bias| (&ones[..], weights.of(bias)));
+    let affine = affine.as_ref().map(Affine::as_slices);
     let weight = weights.of(conv.weight);
     let unpacked = UnpackedConv2d::new(Isa::detect(), &conv.params, weight, affine)?;
     match (x, other) {

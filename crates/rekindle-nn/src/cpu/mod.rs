@@ -4,7 +4,7 @@
 //! Burn's operations: `plan` cuts the network into units, `lower` turns a unit's nodes into steps of as few passes as
 //! possible, and feature maps stay in the kernels' layout from the first unit to the pooling. Without gradients
 //! weights are packed once; with them, each unit is one operation of Burn's graph with a backward pass of its own.
-//! Operations without a kernel are left to Burn.
+//! Operations without a kernel are left to Burn. `layout` and `memory` serve `rekindle-resnet` as well.
 
 mod autodiff;
 mod backward;
@@ -14,9 +14,12 @@ mod forward;
 mod gradients;
 mod infer;
 mod layer;
+pub mod layout;
 mod lower;
-mod memory;
+pub mod memory;
+mod operand;
 mod operations;
+mod parameters;
 mod plan;
 mod program;
 mod run;
@@ -26,4 +29,4 @@ mod train;
 
 pub use error::NoKernel;
 pub(crate) use plan::Unit;
-pub(crate) use run::{Blocked, Maps};
+pub(crate) use run::Maps;

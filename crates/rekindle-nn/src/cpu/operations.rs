@@ -1,14 +1,13 @@
-//! The kernels as operations of Burn's backends.
+//! Units as operations of Burn's backends.
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
-use rekindle_kernels::{
-    Activation, KernelError, Statistics, global_average_pool, global_average_pool_gradient,
-};
+use rekindle_kernels::Statistics;
 
 use super::layer::Weights;
-use super::memory::{Images, Operand, contiguous, from_values, to_activation, to_tensor, values};
+use super::memory::to_tensor;
+use super::operand::Operand;
 use super::tensors::Tensors;
 use super::train::Training;
 
@@ -25,15 +24,6 @@ pub(crate) trait UnitOperations: Backend {
         #[extension_type] tensors: Tensors<Self>,
         training: Training,
     ) -> (FloatTensor<Self>, Vec<Option<Statistics>>);
-
-    /// Blocked feature maps to the mean of each channel, `[batch, channels]`.
-    fn average_pool(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
-
-    /// `[batch, channels, height, width]` to blocked feature maps.
-    fn to_blocked(x: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// Blocked feature maps to `[batch, channels, height, width]`.
-    fn from_blocked(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
 }
 
 /// Why no operation returns an error.
@@ -50,31 +40,4 @@ impl UnitOperations for Flex {
         let given = training.forward(&weights, x, false).expect(CHECKED);
         (to_tensor(given.y), given.taken)
     }
-
-    fn average_pool(x: FlexTensor, channels: usize) -> FlexTensor {
-        let x = to_activation(x, channels).expect(CHECKED);
-        let pooled = global_average_pool(&x).expect(CHECKED);
-        from_values(pooled, [x.shape()[0], channels])
-    }
-
-    fn to_blocked(x: FlexTensor) -> FlexTensor {
-        let images = Images::new(x);
-        let x = Activation::from_nchw(images.values(), images.shape).expect(CHECKED);
-        to_tensor(x.into())
-    }
-
-    fn from_blocked(x: FlexTensor, channels: usize) -> FlexTensor {
-        let x = to_activation(x, channels).expect(CHECKED);
-        from_values(x.to_nchw(), x.shape())
-    }
-}
-
-/// Computes the gradient by blocked feature maps of `shape` for `dy`, the gradient by their average
-/// `[batch, channels]`.
-pub(super) fn average_pool_gradient(
-    dy: FlexTensor,
-    shape: [usize; 4],
-) -> Result<FlexTensor, KernelError> {
-    let dx = global_average_pool_gradient(values(&contiguous(dy)), shape)?;
-    Ok(to_tensor(dx.into()))
 }

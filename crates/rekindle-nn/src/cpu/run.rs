@@ -9,9 +9,11 @@ use rekindle_kernels::Statistics;
 
 use super::error::NoKernel;
 use super::infer::run_all;
+use super::layout::Blocked;
 use super::lower::{Purpose, lower};
-use super::memory::{Operand, to_tensor};
+use super::operand::Operand;
 use super::operations::UnitOperations;
+use super::parameters::running_statistics;
 use super::plan::Unit;
 use super::program::{Kind, Norm, Program, Step};
 use super::tensors::Tensors;
@@ -21,42 +23,12 @@ use crate::op::Op;
 use crate::shape::Shape;
 use crate::slot::{Slot, update};
 
-/// Feature maps in the kernels' layout.
-#[derive(Clone)]
-pub(crate) struct Blocked {
-    /// `[batch, channels / 16, height, width, 16]`.
-    tensor: Tensor<5>,
-    channels: usize,
-}
-
 /// Feature maps in either layout.
 #[derive(Clone)]
 pub(crate) enum Maps {
     /// `[batch, channels, height, width]`.
     Plain(Tensor<4>),
     Blocked(Blocked),
-}
-
-impl Blocked {
-    /// Takes `[batch, channels, height, width]`.
-    pub fn new(x: Tensor<4>) -> Self {
-        let channels = x.dims()[1];
-        let tensor = Tensor::from_dispatch(Dispatch::to_blocked(x.into_dispatch()));
-        Self { tensor, channels }
-    }
-
-    /// Returns them as `[batch, channels, height, width]`.
-    pub fn into_tensor(self) -> Tensor<4> {
-        let tensor = self.tensor.into_dispatch();
-        Tensor::from_dispatch(Dispatch::from_blocked(tensor, self.channels))
-    }
-
-    /// Computes the means over height and width, `[batch, channels, 1, 1]`.
-    pub fn pool(self) -> Tensor<4> {
-        let tensor = self.tensor.into_dispatch();
-        let means = Dispatch::average_pool(tensor, self.channels);
-        Tensor::<2>::from_dispatch(means).unsqueeze_dims(&[2, 3])
-    }
 }
 
 impl Maps {
@@ -196,9 +168,7 @@ impl Network {
         };
         let tensor = tensor.map_err(|_| NoKernel::Device)?;
         let y = run_all(&packed, Operand::from_tensor(tensor, channels)?)?;
-        let channels = y.shape()[1];
-        let tensor = Tensor::from_primitive::<Flex>(to_tensor(y));
-        Ok((Blocked { tensor, channels }, packed.len()))
+        Ok((Blocked::from_activation(y), packed.len()))
     }
 
     fn train_unit(&self, index: usize, x: Maps) -> Result<Blocked, NoKernel> {
@@ -219,7 +189,7 @@ impl Network {
         let tensors = Tensors(tensors.collect::<Result<Vec<_>, _>>()?);
         let frozen = program.norms().map(|norm| {
             let norm = norm.filter(|norm| !self.is_training(norm.node));
-            norm.map(|norm| self.running(norm))
+            norm.map(|norm| running_statistics(graph, &self.slots, norm))
         });
         let training = Training {
             running: frozen.collect(),
@@ -239,15 +209,6 @@ impl Network {
             }
         }
         Ok(Blocked { tensor, channels })
-    }
-
-    fn running(&self, norm: &Norm) -> Statistics {
-        let tensors = &self.graph.nodes()[norm.node].tensors;
-        let [mean, var] = [2, 3].map(|position| {
-            let state = self.slots[tensors[position]].statistic();
-            state.value().into_data().iter::<f32>().collect()
-        });
-        Statistics::fixed(mean, var)
     }
 
     /// Draws a factor for each image and drop path, in the order in which Burn's operations would.

@@ -6,7 +6,7 @@ use rekindle_kernels::{Activation, Isa, KernelError, Statistics, on_pool_thread}
 
 use super::forward::{Executor, run};
 use super::layer::{SavedLayer, Weights};
-use super::memory::Operand;
+use super::operand::Operand;
 use super::program::{Layer, Linear, Program};
 
 /// A unit for one batch.

@@ -10,12 +10,10 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use rekindle_kernels::{Activation, Statistics};
+use rekindle_nn::cpu::memory::{from_kernel, from_values, to_activation, to_tensor};
 
 use super::layer::{Gradients, Layer, TENSORS, Wanted};
-use super::memory::{from_kernel, from_values, to_activation, to_tensor};
-use super::operations::{
-    CHECKED, LayerInput, LayerTensors, ResNetOperations, average_pool_gradient,
-};
+use super::operations::{CHECKED, LayerInput, LayerTensors, ResNetOperations};
 use super::residual::{ResidualBlock, SavedBlock, WantedOfBlock};
 use super::stem::{self, Pooling, SavedStem};
 use super::weights::{BlockWeights, LayerWeights};
@@ -62,36 +60,6 @@ impl<C: CheckpointStrategy> ResNetOperations for Autodiff<Flex, C> {
             2 => residual_block::<C, 7>(x, weights, nodes, block),
             3 => residual_block::<C, 10>(x, weights, nodes, block),
             _ => residual_block::<C, 13>(x, weights, nodes, block),
-        }
-    }
-
-    fn average_pool(x: Tracked<C>, channels: usize) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let shape = x.layout().shape();
-        let shape = [shape[0], channels, shape[2], shape[3]];
-        let y = Flex::average_pool(x, channels);
-        match MapBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(Map::AveragePool(shape), y),
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        }
-    }
-
-    fn to_blocked(x: Tracked<C>) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let channels = x.layout().shape()[1];
-        let y = Flex::to_blocked(x);
-        match MapBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(Map::ToBlocked { channels }, y),
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        }
-    }
-
-    fn from_blocked(x: Tracked<C>, channels: usize) -> Tracked<C> {
-        let (x, node) = x.into_parts();
-        let y = Flex::from_blocked(x, channels);
-        match MapBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(Map::FromBlocked, y),
-            OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 }
@@ -269,35 +237,6 @@ impl<const N: usize> Backward<Flex, N> for BlockBackward<N> {
                 grads.register::<Flex>(node.id, gradient);
             }
         }
-    }
-}
-
-/// What turns one layout or shape into another.
-#[derive(Clone, Debug)]
-enum Map {
-    /// From feature maps of this shape.
-    AveragePool([usize; 4]),
-    ToBlocked {
-        channels: usize,
-    },
-    FromBlocked,
-}
-
-#[derive(Debug)]
-struct MapBackward;
-
-impl Backward<Flex, 1> for MapBackward {
-    type State = Map;
-
-    fn backward(self, ops: Ops<Map, 1>, grads: &mut GradientStore, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let [Some(node)] = ops.parents else { return };
-        let dx = match ops.state {
-            Map::AveragePool(shape) => average_pool_gradient(dy, shape).expect(CHECKED),
-            Map::ToBlocked { channels } => Flex::from_blocked(dy, channels),
-            Map::FromBlocked => Flex::to_blocked(dy),
-        };
-        grads.register::<Flex>(node.id, dx);
     }
 }
 

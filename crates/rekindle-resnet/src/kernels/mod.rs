@@ -10,7 +10,6 @@ mod backward;
 mod calibration;
 mod execution;
 mod layer;
-mod memory;
 mod operations;
 mod packed;
 mod quantized;
@@ -24,53 +23,14 @@ pub use quantized::QuantizedStages;
 
 use std::ops::Range;
 
-use burn::backend::{Dispatch, Flex};
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::DType;
-use rekindle_kernels::{Activation, on_pool_thread};
+use rekindle_kernels::on_pool_thread;
+use rekindle_nn::cpu::layout::Blocked;
 
 use crate::{BatchNorm, ResNet};
-use operations::ResNetOperations;
 use packed::StageInput;
-
-/// Feature maps in the kernels' layout.
-pub(crate) struct Blocked {
-    /// `[batch, channels / 16, height, width, 16]`.
-    tensor: Tensor<5>,
-    channels: usize,
-}
-
-impl Blocked {
-    fn from_tensor(x: Tensor<4>) -> Self {
-        let channels = x.dims()[1];
-        let tensor = Tensor::from_dispatch(Dispatch::to_blocked(x.into_dispatch()));
-        Self { tensor, channels }
-    }
-
-    fn from_activation(x: Activation) -> Self {
-        let channels = x.shape()[1];
-        let tensor = memory::to_tensor(x.into());
-        let tensor = Tensor::from_primitive::<Flex>(tensor);
-        Self { tensor, channels }
-    }
-
-    /// `[batch, channels, height, width]`.
-    pub fn into_tensor(self) -> Tensor<4> {
-        Tensor::from_dispatch(Dispatch::from_blocked(
-            self.tensor.into_dispatch(),
-            self.channels,
-        ))
-    }
-
-    /// Means over height and width, `[batch, channels]`.
-    pub fn pool(self) -> Tensor<2> {
-        Tensor::from_dispatch(Dispatch::average_pool(
-            self.tensor.into_dispatch(),
-            self.channels,
-        ))
-    }
-}
 
 /// Runs `stages` (by their indices in [`STAGES`](crate::STAGES)) on `x`, which is what the first of them takes.
 /// `None` where Burn's operations have to do it.

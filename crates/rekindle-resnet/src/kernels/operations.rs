@@ -5,12 +5,10 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
-use rekindle_kernels::{
-    Activation, KernelError, Statistics, global_average_pool, global_average_pool_gradient,
-};
+use rekindle_kernels::{Activation, Statistics};
+use rekindle_nn::cpu::memory::{Images, contiguous, from_values, to_activation, to_tensor, values};
 
 use super::layer::{Input, Layer, TENSORS, Weights};
-use super::memory::{contiguous, from_values, to_activation, to_tensor, values};
 use super::residual::ResidualBlock;
 use super::stem::{self, Pooling};
 use super::weights::{BlockWeights, LayerWeights};
@@ -36,15 +34,6 @@ pub(crate) trait ResNetOperations: Backend {
         #[extension_type] weights: BlockWeights<Self>,
         block: ResidualBlock,
     ) -> (FloatTensor<Self>, Vec<Option<Statistics>>);
-
-    /// Blocked feature maps to the mean of each channel, `[batch, channels]`.
-    fn average_pool(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
-
-    /// `[batch, channels, height, width]` to blocked feature maps.
-    fn to_blocked(x: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// Blocked feature maps to `[batch, channels, height, width]`.
-    fn from_blocked(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
 }
 
 /// Why no operation returns an error.
@@ -76,52 +65,6 @@ impl ResNetOperations for Flex {
         let (y, statistics) = block.infer(&weights.views(), &x).expect(CHECKED);
         (to_tensor(y.into()), statistics)
     }
-
-    fn average_pool(x: FlexTensor, channels: usize) -> FlexTensor {
-        let x = to_activation(x, channels).expect(CHECKED);
-        let pooled = global_average_pool(&x).expect(CHECKED);
-        from_values(pooled, [x.shape()[0], channels])
-    }
-
-    fn to_blocked(x: FlexTensor) -> FlexTensor {
-        let images = Images::new(x);
-        let x = Activation::from_nchw(values(&images.tensor), images.shape).expect(CHECKED);
-        to_tensor(x.into())
-    }
-
-    fn from_blocked(x: FlexTensor, channels: usize) -> FlexTensor {
-        let x = to_activation(x, channels).expect(CHECKED);
-        from_values(x.to_nchw(), x.shape())
-    }
-}
-
-/// The gradient by blocked feature maps of `shape` for `dy`, the gradient by their average `[batch, channels]`.
-pub(super) fn average_pool_gradient(
-    dy: FlexTensor,
-    shape: [usize; 4],
-) -> Result<FlexTensor, KernelError> {
-    let dx = global_average_pool_gradient(values(&contiguous(dy)), shape)?;
-    Ok(to_tensor(dx.into()))
-}
-
-/// Images of the network, or maps in the same order.
-#[derive(Clone, Debug)]
-pub(super) struct Images {
-    tensor: FlexTensor,
-    shape: [usize; 4],
-}
-
-impl Images {
-    pub fn new(tensor: FlexTensor) -> Self {
-        let tensor = contiguous(tensor);
-        let shape = tensor.layout().shape();
-        let shape = [shape[0], shape[1], shape[2], shape[3]];
-        Self { tensor, shape }
-    }
-
-    pub fn input(&self) -> Input<'_> {
-        Input::Images(values(&self.tensor), self.shape)
-    }
 }
 
 /// What a pooled layer reads, in either order.
@@ -142,7 +85,7 @@ impl LayerInput {
 
     pub fn input(&self) -> Input<'_> {
         match self {
-            Self::Images(images) => images.input(),
+            Self::Images(images) => Input::Images(images.values(), images.shape),
             Self::Blocked(x) => Input::Blocked(x),
         }
     }

@@ -7,9 +7,9 @@ use rekindle_kernels::{
     Activation, Isa, KernelError, Quantization, QuantizedActivation, QuantizedConv2d,
     max_pool_quantized, on_pool_thread,
 };
+use rekindle_nn::cpu::layout::Blocked;
 use sha2::{Digest, Sha256};
 
-use super::Blocked;
 use super::calibration::ranges;
 use super::packed::Folded;
 use crate::{BatchNorm, Block, Error, ResNet, STAGES};

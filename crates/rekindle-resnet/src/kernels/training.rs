@@ -6,8 +6,8 @@ use burn::backend::{Dispatch, DispatchTensor};
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use rekindle_kernels::Statistics;
+use rekindle_nn::cpu::layout::Blocked;
 
-use super::Blocked;
 use super::layer::{Layer, running_statistics};
 use super::operations::ResNetOperations;
 use super::residual::ResidualBlock;
@@ -35,7 +35,7 @@ pub(super) fn forward_stages(
     }
     let x = match stem {
         Some(stem) => stem.run_pooled(x.into_dispatch(), Pooling::STEM)?,
-        None => Blocked::from_tensor(x),
+        None => Blocked::new(x),
     };
     blocks.iter().try_fold(x, |x, block| block.run_block(x))
 }

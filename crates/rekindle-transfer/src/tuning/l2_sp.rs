@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 
-use super::flat::flat;
-#[cfg(feature = "flex")]
-use super::in_place::{is_at_home, is_same, update_in_place};
+use super::flat::{flat, step_towards};
 use crate::TransferError;
 
 /// The penalty `strength / 2 * |w - w0|^2` on the distance from the pretrained weights `w0` (L2-SP; Li et al. 2018,
@@ -163,7 +161,11 @@ impl<F: Fn(&str) -> f64> ModuleMapper for Pull<'_, F> {
         let (is_autodiff, is_trained) = (tensor.is_autodiff(), tensor.is_require_grad());
         let shape = tensor.shape();
         let weights = flat(tensor);
-        let pulled: Tensor<D> = towards(weights, source.clone(), share).reshape(shape);
+        let pulled = match share {
+            1.0 => source.clone(),
+            share => step_towards(weights, source.clone(), share),
+        };
+        let pulled: Tensor<D> = pulled.reshape(shape);
         let pulled = if is_autodiff {
             Tensor::from_inner(pulled).set_require_grad(is_trained)
         } else {
@@ -171,24 +173,4 @@ impl<F: Fn(&str) -> f64> ModuleMapper for Pull<'_, F> {
         };
         Param::from_mapped_value(id, pulled, mapper)
     }
-}
-
-/// The weights after `share` of the way to where they began.
-fn towards(weights: Tensor<1>, source: Tensor<1>, share: f64) -> Tensor<1> {
-    if share == 1.0 {
-        return source;
-    }
-    #[cfg(feature = "flex")]
-    if is_same(&weights, &source) {
-        return weights;
-    }
-    #[cfg(feature = "flex")]
-    if is_at_home(&weights) && is_at_home(&source) {
-        let share = share as f32;
-        let [weights] = update_in_place([weights], source, |[weight], source| {
-            *weight -= (*weight - source) * share;
-        });
-        return weights;
-    }
-    weights.clone() - (weights - source).mul_scalar(share)
 }

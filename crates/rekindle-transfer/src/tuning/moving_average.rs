@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 
-use super::flat::flat;
-#[cfg(feature = "flex")]
-use super::in_place::{is_at_home, is_same, update_in_place};
+use super::flat::{flat, step_towards};
 use crate::TransferError;
 
 /// A network whose weights follow those of one in training: after each step `a <- d * a + (1 - d) * w` (Polyak and Juditsky
@@ -108,27 +106,9 @@ impl ModuleMapper for Follow {
         };
         let (id, average, mapper) = param.consume();
         let shape = average.shape();
-        let average = follow(flat(average), weights, 1.0 - self.decay);
+        let average = step_towards(flat(average), weights, 1.0 - self.decay);
         Param::from_mapped_value(id, average.reshape(shape), mapper)
     }
-}
-
-/// The average after a step of `share` towards the weights; a frozen parameter is its own.
-fn follow(average: Tensor<1>, weights: Tensor<1>, share: f64) -> Tensor<1> {
-    #[cfg(feature = "flex")]
-    {
-        if is_same(&average, &weights) {
-            return average;
-        }
-        if is_at_home(&average) && is_at_home(&weights) {
-            let share = share as f32;
-            let [average] = update_in_place([average], weights, |[average], weight| {
-                *average += (weight - *average) * share;
-            });
-            return average;
-        }
-    }
-    average.clone() + (weights - average).mul_scalar(share)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What the finder asks of a family of networks.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use super::parting::parting;
 use crate::checkpoint::Checkpoint;
 
 /// A family of networks that a file may hold.
@@ -178,19 +180,11 @@ fn beginnings(tensors: &[Expected], head: &HeadNames) -> Vec<String> {
     let head = head.in_file.first().map_or("", String::as_str);
     let first = tensors.iter().map(|tensor| {
         let name = tensor.in_file.as_str();
-        let shared = name
-            .split_inclusive('.')
-            .zip(head.split_inclusive('.'))
-            .take_while(|(a, b)| a == b)
-            .map(|(part, _)| part.len())
-            .sum::<usize>();
-        let end = name[shared..]
-            .find('.')
-            .map_or(name.len(), |at| shared + at);
-        match name[shared..end].trim_end_matches(|c: char| c.is_ascii_digit()) {
+        let Range { start, end } = parting(name, head);
+        match name[start..end].trim_end_matches(|c: char| c.is_ascii_digit()) {
             "" => format!("{}.", &name[..end]),
             // A part with a number, or the whole of it.
-            part if shared + part.len() < end => name[..shared + part.len()].to_string(),
+            part if start + part.len() < end => name[..start + part.len()].to_string(),
             _ => format!("{}.", &name[..end]),
         }
     });

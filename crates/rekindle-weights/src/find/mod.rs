@@ -5,6 +5,7 @@ mod family;
 mod found;
 mod head;
 mod options;
+mod parting;
 mod source;
 mod take;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::found::Found;
 use super::head::{self, Head};
+use super::parting::parting;
 use super::source::{LeftOut, NetworkSource};
 use crate::checkpoint::{Checkpoint, NamedTensor};
 
@@ -117,15 +118,7 @@ fn left_out(file: &Checkpoint, prefix: &str, taken: &HashSet<&str>) -> Vec<LeftO
         if taken.contains(name.as_str()) {
             continue;
         }
-        let shared = name
-            .split_inclusive('.')
-            .zip(prefix.split_inclusive('.'))
-            .take_while(|(a, b)| a == b)
-            .map(|(part, _)| part.len())
-            .sum::<usize>();
-        let end = name[shared..]
-            .find('.')
-            .map_or(name.len(), |dot| shared + dot);
+        let end = parting(name, prefix).end;
         groups.entry(&name[..end]).or_insert((name, 0)).1 += 1;
     }
     let group = |(group, (only, tensors)): (&str, (&str, usize))| LeftOut {

@@ -1,0 +1,33 @@
+//! A network's tensors as the kernels read them.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::DType;
+use rekindle_kernels::Statistics;
+
+use super::error::NoKernel;
+use super::program::Norm;
+use crate::graph::Graph;
+use crate::slot::Slot;
+
+/// Returns the tensor that a plain flex device holds.
+pub(super) fn primitive(slot: &Slot) -> Result<FlexTensor, NoKernel> {
+    let tensor = match slot {
+        Slot::Vector(param) => param.val().try_into_primitive::<Flex>(),
+        Slot::Matrix(param) => param.val().try_into_primitive::<Flex>(),
+        Slot::Kernel(param) => param.val().try_into_primitive::<Flex>(),
+        Slot::Statistic(state) => state.value().try_into_primitive::<Flex>(),
+    };
+    let tensor = tensor.ok().filter(|tensor| tensor.dtype() == DType::F32);
+    tensor.ok_or(NoKernel::Device)
+}
+
+/// Reads what a normalisation in evaluation mode normalises by.
+pub(super) fn running_statistics(graph: &Graph, slots: &[Slot], norm: &Norm) -> Statistics {
+    let tensors = &graph.nodes()[norm.node].tensors;
+    let [mean, var] = [2, 3].map(|position| {
+        let state = slots[tensors[position]].statistic();
+        state.value().into_data().iter::<f32>().collect()
+    });
+    Statistics::fixed(mean, var)
+}
