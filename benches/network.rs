@@ -8,21 +8,26 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rekindle::resnet::{Architecture, STAGES};
+use rekindle::models::resnet::ResNetConfig;
+use rekindle::nn::Network;
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
-use rekindle::transfer::{Classifier, Entry, Strategy};
+use rekindle::transfer::{Backbone, Classifier, Entry, Strategy};
 
 const BATCH: usize = 4;
+
+/// Why a network is described without a mistake.
+const PUBLISHED: &str = "published sizes";
 
 fn forward(c: &mut Criterion) {
     let device = Device::flex();
     let mut group = c.benchmark_group("forward");
     group.throughput(Throughput::Elements(BATCH as u64));
-    for arch in [Architecture::ResNet18, Architecture::ResNet50] {
+    for arch in [ResNetConfig::RESNET18, ResNetConfig::RESNET50] {
         for kernels in [true, false] {
-            let model = arch.config().init(&device).valid().with_kernels(kernels);
+            let model = arch.network(0, &device).expect(PUBLISHED);
+            let model = model.valid().with_kernels(kernels);
             let images = images(&device);
             group.bench_function(name(arch, kernels), |b| {
                 b.iter(|| model.forward(images.clone()).into_data());
@@ -43,7 +48,7 @@ fn training_step(c: &mut Criterion) {
         let mut group = c.benchmark_group(title);
         group.throughput(Throughput::Elements(BATCH as u64));
         for kernels in [true, false] {
-            let arch = Architecture::ResNet18;
+            let arch = ResNetConfig::RESNET18;
             let mut learner = learner(arch, &strategy, kernels);
             let batch = batch();
             group.bench_function(name(arch, kernels), |b| {
@@ -53,16 +58,15 @@ fn training_step(c: &mut Criterion) {
     }
 }
 
-fn learner(
-    arch: Architecture,
-    strategy: &Strategy,
-    kernels: bool,
-) -> Learner<rekindle::resnet::ResNet> {
+fn learner(arch: ResNetConfig, strategy: &Strategy, kernels: bool) -> Learner<Network> {
     let device = Device::flex();
-    let backbone = arch.config().with_num_classes(0).init(&device);
+    let backbone = arch
+        .with_num_classes(0)
+        .network(0, &device)
+        .expect(PUBLISHED);
     let classifier = Classifier::new(backbone.with_kernels(kernels), 10, 0, &device);
     let plan = strategy
-        .plan(&STAGES, 0)
+        .plan(&classifier.backbone.stage_names(), 0)
         .expect("layer3 is a stage of every ResNet");
     Learner::new(classifier, plan, &Recipe::tutorial(), &device).expect("a plan that fits")
 }
@@ -85,8 +89,12 @@ fn images(device: &Device) -> Tensor<4> {
     Tensor::random([BATCH, 3, 224, 224], Distribution::Normal(0.0, 1.0), device)
 }
 
-fn name(arch: Architecture, kernels: bool) -> String {
-    format!("{arch}, {}", if kernels { "kernels" } else { "Burn" })
+fn name(arch: ResNetConfig, kernels: bool) -> String {
+    format!(
+        "{}, {}",
+        arch.name(),
+        if kernels { "kernels" } else { "Burn" }
+    )
 }
 
 criterion_group! {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use rekindle::device::DeviceName;
 use rekindle::drawings::{DrawingTask, SOURCE_WEIGHTS, Split, TargetTask};
-use rekindle::resnet::Pretrained;
+use rekindle::models::Pretrained;
 use rekindle::trainer::{Progress, ProgressMode, Recipe, Schedule, Trainer, TransferData};
 use rekindle::transfer::Strategy;
 

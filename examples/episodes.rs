@@ -28,7 +28,8 @@ use image::imageops::{self, FilterType};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rayon::prelude::*;
-use rekindle::resnet::{ConvNet, ConvNetConfig};
+use rekindle::models::conv_net::ConvNetConfig;
+use rekindle::nn::Network;
 use rekindle::trainer::Schedule;
 use rekindle::transfer::TransferError;
 use rekindle::transfer::features::{Distance, EpisodeSampler, Features, MeanAccuracy, Prototypes};
@@ -195,10 +196,10 @@ impl Characters {
     }
 }
 
-fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, Failure> {
+fn train_network(arguments: &Arguments, train: &Characters) -> Result<Network, Failure> {
     let device = Device::flex().autodiff();
     device.seed(arguments.seed);
-    let mut net = ConvNetConfig::new().init(&device);
+    let mut net = ConvNetConfig::default().network(arguments.seed, &device)?;
     let mut average = MovingAverage::new(&net, 0.999)?;
     let mut optimizer = AdamConfig::new().init();
     let mut draws = Xoshiro256PlusPlus::seed_from_u64(arguments.seed);
@@ -214,7 +215,7 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
         let episode = episodes.episode(number);
         let rows = [episode.support.as_slice(), &episode.query].concat();
         let drawings = BENT.of(train.batch(&rows, &Device::flex()), &mut draws);
-        let embedded = net.features(Tensor::from_inner(drawings));
+        let embedded = net.forward(Tensor::from_inner(drawings));
         let (support, width) = (episode.support.len(), embedded.dims()[1]);
         let prototypes = prototypes(
             embedded.clone().slice([0..support, 0..width]),
@@ -241,12 +242,12 @@ fn train_network(arguments: &Arguments, train: &Characters) -> Result<ConvNet, F
 }
 
 /// Embeddings `[n, 64]` of all drawings.
-fn embed(net: &ConvNet, characters: &Characters) -> Result<Features, TransferError> {
+fn embed(net: &Network, characters: &Characters) -> Result<Features, TransferError> {
     let device = Device::flex();
     let rows: Vec<usize> = (0..characters.labels.len()).collect();
     let mut values: Vec<f32> = Vec::new();
     for rows in rows.chunks(256) {
-        let embedded = net.features(characters.batch(rows, &device));
+        let embedded = net.forward(characters.batch(rows, &device));
         values.extend(embedded.into_data().iter::<f32>());
     }
     Features::new(values, net.num_features())

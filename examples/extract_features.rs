@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::ImageFolder;
-use rekindle::resnet::Pretrained;
+use rekindle::models::Pretrained;
 use rekindle::trainer::{FeatureLayer, FeatureTable};
 
 /// Writes what a pretrained ResNet says of every image in a folder.

@@ -21,7 +21,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use common::table::Table;
 use common::{Failure, Images};
-use rekindle::resnet::Pretrained;
+use rekindle::models::Pretrained;
 use rekindle::transfer::features::{
     Cca, Features, LogisticRegression, ManifoldAlignment, Pca, accuracy,
 };

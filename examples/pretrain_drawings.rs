@@ -17,7 +17,9 @@ use clap::Parser;
 use rekindle::device::DeviceName;
 use rekindle::drawings::{DrawingTask, SourceTask};
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Pipeline, Transform};
-use rekindle::resnet::{Architecture, Preprocess};
+use rekindle::models::Preprocess;
+use rekindle::models::files::save_f16;
+use rekindle::models::resnet::ResNetConfig;
 use rekindle::trainer::{
     Interrupt, Optimizer, Progress, ProgressMode, Recipe, Schedule, Source, Trainer, TransferData,
     eval_pipeline,
@@ -71,12 +73,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let data = data(arguments, &preprocess)?;
     let architecture = "resnet18, a quarter as wide";
-    device.seed(arguments.seed);
-    let backbone = Architecture::ResNet18
-        .config()
+    let backbone = ResNetConfig::RESNET18
         .with_stem_width(STEM_WIDTH)
         .with_num_classes(0)
-        .init(&device);
+        .network(arguments.seed, &device)?;
     let classifier = Classifier::new(backbone, data.classes.len(), arguments.seed, &device);
     let recipe = Recipe {
         epochs: arguments.epochs,
@@ -113,10 +113,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         )),
         ..ModelInfo::default()
     };
-    fitted
-        .classifier
-        .into_resnet()
-        .save_f16(&arguments.out, &info)?;
+    let network = fitted.classifier.into_network()?;
+    save_f16(&network, &arguments.out, &info)?;
     println!("{}", arguments.out.display());
     Ok(())
 }

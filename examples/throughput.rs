@@ -19,7 +19,8 @@ use burn::tensor::Distribution;
 use clap::{Parser, ValueEnum};
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader};
-use rekindle::resnet::{Architecture, Preprocess, ResNet, STAGES};
+use rekindle::models::{Model, Options, Preprocess};
+use rekindle::nn::Network;
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe, train_pipeline};
@@ -31,9 +32,9 @@ type Failure = Box<dyn std::error::Error>;
 /// Measures images per second.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// torchvision's name of the architecture
+    /// A model of the registry, such as resnet50 or efficientnet_b0
     #[arg(long, default_value = "resnet18")]
-    arch: Architecture,
+    arch: String,
     /// Images a batch
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -110,7 +111,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         println!(
             "{}",
             json!({
-                "arch": arguments.arch.name(), "batch": arguments.batch, "mode": mode,
+                "arch": arguments.arch, "batch": arguments.batch, "mode": mode,
                 "quantize": arguments.quantize,
                 "device": arguments.device.to_string(), "threads": arguments.threads,
                 "img_per_s": (rate * 100.0).round() / 100.0, "peak_rss_mb": peak,
@@ -126,17 +127,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
-    let model = arguments.arch.config().init(device).valid();
-    let model = with_kernels(model, arguments);
+    let model = network(arguments, 1000, device)?.valid();
     let images = images(arguments.batch, device);
+    let stages = model.stage_names().len();
     let prefix = match arguments.quantize {
-        true => FrozenPrefix::quantized(&model, STAGES.len(), std::slice::from_ref(&images))?,
-        false => FrozenPrefix::new(&model, STAGES.len())?,
+        true => FrozenPrefix::quantized(&model, stages, std::slice::from_ref(&images))?,
+        false => FrozenPrefix::new(&model, stages)?,
     };
-    let run = |model: &ResNet| -> Result<(), Failure> {
-        let output = match (arguments.mode, &model.fc) {
-            (Mode::Forward, _) if !arguments.quantize => model.forward(images.clone()),
-            (Mode::Forward, Some(fc)) => fc.forward(prefix.forward(images.clone())?.flatten(1, 3)),
+    let run = |model: &Network| -> Result<(), Failure> {
+        let output = match arguments.mode {
+            Mode::Forward if !arguments.quantize => model.forward(images.clone()),
+            Mode::Forward => model.classify(prefix.forward(images.clone())?.flatten(1, 3)),
             _ => prefix.forward(images.clone())?.flatten(1, 3),
         };
         // Reading a value back waits until the device has finished.
@@ -146,19 +147,19 @@ fn forward(arguments: &Arguments, device: &Device) -> Result<f64, Failure> {
     median_rate(arguments, arguments.batch, || run(&model))
 }
 
-fn with_kernels(model: ResNet, arguments: &Arguments) -> ResNet {
+fn network(arguments: &Arguments, classes: usize, device: &Device) -> Result<Network, Failure> {
+    let model = Model::named(&arguments.arch)?;
+    let graph = (model.describe)(&Options::with_classes(classes))?;
+    let network = Network::new(graph, 0, device);
     #[cfg(feature = "kernels")]
-    let model = model.with_kernels(!arguments.no_kernels);
-    #[cfg(not(feature = "kernels"))]
-    let _ = arguments;
-    model
+    let network = network.with_kernels(!arguments.no_kernels);
+    Ok(network)
 }
 
 fn step(arguments: &Arguments, device: &Device, strategy: Strategy) -> Result<f64, Failure> {
-    let backbone = arguments.arch.config().with_num_classes(0).init(device);
-    let backbone = with_kernels(backbone, arguments);
+    let backbone = network(arguments, 0, device)?;
     let classifier = Classifier::new(backbone, 1000, 0, device);
-    let plan = strategy.plan(classifier.backbone.stage_names(), 0)?;
+    let plan = strategy.plan(&classifier.backbone.stage_names(), 0)?;
     let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device)?;
     let batch = Batch {
         x: images(arguments.batch, device),

@@ -20,7 +20,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Sampler};
-use rekindle::resnet::{Pretrained, ResNet};
+use rekindle::models::Pretrained;
+use rekindle::nn::Network;
 use rekindle::trainer::feed::{Batch, Feed};
 use rekindle::trainer::{Learner, Optimizer, Predictions, Predictor, Recipe, eval_pipeline};
 use rekindle::transfer::tuning::{
@@ -34,7 +35,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Compares ways of fine-tuning on a few pictures a class.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Weights of a ResNet
+    /// Weights of a network
     #[arg(long)]
     weights: PathBuf,
     /// Folder with one folder a class
@@ -102,16 +103,15 @@ impl Way {
 
     fn learner(
         &self,
-        mut classifier: Classifier<ResNet>,
+        mut classifier: Classifier<Network>,
         recipe: &Recipe,
         device: &Device,
-    ) -> Result<Learner<ResNet>, Failure> {
-        let stages = classifier.backbone.stage_names();
+    ) -> Result<Learner<Network>, Failure> {
         let plan = match self {
-            Way::Strategy(strategy) => strategy.plan(stages, 0)?,
+            Way::Strategy(strategy) => strategy.plan(&classifier.backbone.stage_names(), 0)?,
             Way::LowRank(low_rank) => {
                 classifier.backbone = low_rank.attach(classifier.backbone)?;
-                Plan::adapters(stages.len())
+                Plan::adapters(classifier.backbone.stage_names().len())
             }
         };
         Ok(Learner::new(classifier, plan, recipe, device)?)
@@ -212,9 +212,8 @@ impl Data {
         epochs: usize,
         [head, order]: [u64; 2],
         device: &Device,
-    ) -> Result<Learner<ResNet>, Failure> {
-        let mut backbone = self.pretrained.model.clone();
-        backbone.fc = None;
+    ) -> Result<Learner<Network>, Failure> {
+        let backbone = self.pretrained.model.clone().reset_classifier(0, 0);
         let classifier = Classifier::new(backbone, self.classes, head, device);
         let recipe = Recipe {
             optimizer: Optimizer::Sgd {
@@ -239,7 +238,7 @@ impl Data {
 
     fn test(
         &self,
-        classifier: &Classifier<ResNet>,
+        classifier: &Classifier<Network>,
         device: &Device,
     ) -> Result<Predictions, Failure> {
         let feed = Self::feed(&self.test, 0, false);

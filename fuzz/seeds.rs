@@ -75,7 +75,7 @@ fn network(folder: &Path) -> Result<(), Box<dyn Error>> {
     }
     tensors.extend([tensor("fc.weight", &[2, 8]), tensor("fc.bias", &[2])]);
     write_safetensors(folder.join("network"), tensors, &BTreeMap::new())?;
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/rekindle-resnet/tests/reference/checkpoints");
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/rekindle-models/tests/reference/checkpoints");
     for file in ["lightning.ckpt", "optimizer-object.pth", "children.pth"] {
         fs::copy(made.join(file), folder.join(file))?;
     }

@@ -14,8 +14,9 @@
 //! ```
 //!
 //! A builder chooses strategy and recipe ([`trainer::Trainer`]), and the parts can be had one by one. This
-//! crate re-exports them as modules: [`resnet`] (models), [`weights`] (files and downloads), [`imagefolder`] (data), [`transfer`]
-//! (what is frozen, how fast the rest learns), [`trainer`] (the loop) and [`files`] (names of files as text). Its own are
+//! crate re-exports them as modules: [`models`] (networks and their published weights), [`nn`] (networks as data),
+//! [`weights`] (files and downloads), [`imagefolder`] (data), [`transfer`]
+//! (what is frozen, how fast the rest learns), [`trainer`] (the loop), [`report`] (runs for people) and [`files`] (names of files as text). Its own are
 //! [`device`], which opens a device by name, and [`drawings`], data that it draws itself. Burn comes with it as [`burn`];
 //! only its derive macros (`Module`, `Config`) want a dependency of your own on the same version.
 //!
@@ -34,7 +35,9 @@ pub use burn;
 pub use burn::tensor::Device;
 pub use rekindle_files as files;
 pub use rekindle_imagefolder as imagefolder;
-pub use rekindle_resnet as resnet;
+pub use rekindle_models as models;
+pub use rekindle_nn as nn;
+pub use rekindle_report as report;
 pub use rekindle_trainer as trainer;
 pub use rekindle_transfer as transfer;
 pub use rekindle_weights as weights;

@@ -12,7 +12,7 @@ pub struct Arguments {
     /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Weights of a ResNet: .pth, .safetensors or burnpack [default: torchvision's ResNet-18]
+    /// Weights of a network: .pth, .safetensors or burnpack [default: torchvision's ResNet-18]
     #[arg(long)]
     pub weights: Option<PathBuf>,
     /// What to train

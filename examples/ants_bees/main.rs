@@ -22,7 +22,7 @@ use arguments::Arguments;
 use clap::Parser;
 use origin::Origin;
 use outputs::Outputs;
-use rekindle::resnet::ResNet;
+use rekindle::nn::Network;
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::{
     Cache, Event, Fitted, Interrupt, Progress, ProgressMode, Recipe, Trainer, TransferData,
@@ -81,7 +81,7 @@ fn train(
     strategy: Strategy,
     directory: &Path,
     interrupt: &Interrupt,
-) -> Result<(Fitted<ResNet>, Vec<Event>), Failure> {
+) -> Result<(Fitted<Network>, Vec<Event>), Failure> {
     let recipe = Recipe {
         epochs: arguments.epochs,
         batch_size: arguments.batch,

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::drawings::{self, DrawingTask, TargetTask};
-use rekindle::resnet::{Error, Pretrained, catalogue};
+use rekindle::models::registry::published;
+use rekindle::models::{Error, Pretrained};
+use rekindle::weights::RemoteFile;
 use rekindle::weights::hub::{ConsoleProgress, Hub};
 
 use crate::Failure;
@@ -77,9 +79,10 @@ fn downloaded(weights: Option<&Path>, data: Option<&Path>) -> Result<(PathBuf, P
     let weights = match weights {
         Some(path) => path.to_path_buf(),
         None => {
-            let entry = catalogue::find("resnet18", "DEFAULT")?;
-            let mut console = ConsoleProgress::new(entry.file);
-            hub.weights(entry, &mut console.reporter())?
+            let (_, weights) = published("resnet18")?;
+            let file = RemoteFile::from(weights);
+            let mut console = ConsoleProgress::new(&file.name);
+            hub.weights(file.clone(), &mut console.reporter())?
         }
     };
     let data = match data {

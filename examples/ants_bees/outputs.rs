@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle::resnet::ResNet;
-use rekindle::trainer::report::{Report, RunReport, augmented_grid, prediction_grid};
+use rekindle::nn::Network;
+use rekindle::report::{Report, RunReport, augmented_grid, prediction_grid};
 use rekindle::trainer::{Event, Fitted, TransferData};
 use rekindle::transfer::Strategy;
 use serde_json::json;
@@ -63,7 +63,7 @@ impl Outputs {
         &self,
         data: &TransferData,
         strategy: &Strategy,
-        fitted: &Fitted<ResNet>,
+        fitted: &Fitted<Network>,
     ) -> Result<(), Failure> {
         if let Some(grid) = prediction_grid(data, &fitted.predictions)? {
             let name = format!("predictions-{}.png", strategy.name());
@@ -79,7 +79,7 @@ impl Outputs {
         &mut self,
         data: &TransferData,
         strategy: &Strategy,
-        fitted: Fitted<ResNet>,
+        fitted: Fitted<Network>,
         events: Vec<Event>,
         arguments: &Arguments,
     ) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile};
-use rekindle::resnet::Pretrained;
+use rekindle::models::Pretrained;
 use rekindle::trainer::eval_pipeline;
 use rekindle::trainer::feed::Feed;
 use rekindle::transfer::features::{Features, LinearHead};
@@ -146,9 +146,10 @@ pub fn compute(weights: &Path, path: &Path, device: &Device) -> Result<Images, F
 /// The classifier in a file of weights, for pooled features.
 pub fn source_head(weights: &Path) -> Result<LinearHead, Failure> {
     let model = Pretrained::open(weights, &Device::flex())?.model;
-    let fc = model.fc.ok_or("the weights have no classifier")?;
-    fc.bias.as_ref().ok_or("the classifier has no bias")?;
-    Ok(LinearHead::of(&fc))
+    let (_, head) = model.split_classifier();
+    Ok(LinearHead::of(
+        &head.ok_or("the weights have no classifier")?,
+    ))
 }
 
 /// Reads a file that `extract_features` wrote.

@@ -21,7 +21,8 @@ use burn::tensor::Device;
 use clap::Parser;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rekindle::resnet::{ConvNet, ConvNetConfig};
+use rekindle::models::conv_net::ConvNetConfig;
+use rekindle::nn::Network;
 use rekindle::trainer::{Learner, Optimizer, Recipe};
 use rekindle::transfer::objective::{DomainAlignment, DomainObjective};
 use rekindle::transfer::{Classifier, Plan};
@@ -118,9 +119,11 @@ fn adapt(
 ) -> Result<f64, Failure> {
     let device = Device::flex();
     device.seed(seed);
-    let net = ConvNetConfig::new()
-        .with_width(arguments.width)
-        .init(&device);
+    let config = ConvNetConfig {
+        width: arguments.width,
+        ..ConvNetConfig::default()
+    };
+    let net = config.network(seed, &device)?;
     let classifier = Classifier::new(net, 10, seed, &device);
     let recipe = Recipe {
         optimizer: Optimizer::Sgd {
@@ -160,7 +163,7 @@ fn adapt(
     accuracy(&learner, &target[1], &device)
 }
 
-fn accuracy(learner: &Learner<ConvNet>, test: &Digits, device: &Device) -> Result<f64, Failure> {
+fn accuracy(learner: &Learner<Network>, test: &Digits, device: &Device) -> Result<f64, Failure> {
     let predictor = learner.predictor();
     let rows: Vec<usize> = (0..test.labels.len()).collect();
     let mut correct = 0;

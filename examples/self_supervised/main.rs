@@ -27,7 +27,8 @@ use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rekindle::resnet::{ConvNet, ConvNetConfig};
+use rekindle::models::conv_net::ConvNetConfig;
+use rekindle::nn::Network;
 use rekindle::trainer::{Learner, Optimizer, Recipe};
 use rekindle::transfer::features::{Features, LinearHead, LogisticRegression, accuracy};
 use rekindle::transfer::{Classifier, Plan};
@@ -157,8 +158,11 @@ fn one(
     let device = Device::flex();
     device.seed(seed);
     let mut draws = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let config = ConvNetConfig::new().with_width(arguments.width);
-    let net = config.init(&device);
+    let config = ConvNetConfig {
+        width: arguments.width,
+        ..ConvNetConfig::default()
+    };
+    let net = config.network(seed, &device)?;
     let net = match way.pretext() {
         Some(pretext) => pretext.learn(net, train, arguments, &mut draws)?,
         None => net,
@@ -189,12 +193,12 @@ fn one(
 
 /// The whole network after some steps on the labelled digits.
 fn fine_tuned(
-    net: Classifier<ConvNet>,
+    net: Classifier<Network>,
     arguments: &Arguments,
     train: &Digits,
     labelled: &[usize],
     draws: &mut Xoshiro256PlusPlus,
-) -> Result<Classifier<ConvNet>, Failure> {
+) -> Result<Classifier<Network>, Failure> {
     let device = Device::flex();
     let recipe = Recipe {
         optimizer: Optimizer::AdamW { weight_decay: 1e-4 },
@@ -213,10 +217,10 @@ fn fine_tuned(
 }
 
 /// Features `[rows, width]` of digits.
-fn embed(net: &ConvNet, digits: &Digits, rows: &[usize]) -> Result<Features, Failure> {
+fn embed(net: &Network, digits: &Digits, rows: &[usize]) -> Result<Features, Failure> {
     let mut values: Vec<f32> = Vec::new();
     for rows in rows.chunks(250) {
-        let features = net.features(digits.of(rows, &Device::flex()).x);
+        let features = net.forward(digits.of(rows, &Device::flex()).x);
         values.extend(features.into_data().iter::<f32>());
     }
     Ok(Features::new(values, net.num_features())?)

@@ -6,7 +6,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::rngs::Xoshiro256PlusPlus;
-use rekindle::resnet::ConvNet;
+use rekindle::nn::Network;
 use rekindle::trainer::Schedule;
 use rekindle::transfer::TransferError;
 use rekindle::transfer::objective::{barlow_twins_loss, simsiam_loss};
@@ -34,7 +34,7 @@ pub enum Pretext {
 /// The network with what its task needs on top, as the papers have it.
 #[derive(Module, Debug)]
 struct Learner {
-    net: ConvNet,
+    net: Network,
     projector: Mlp,
     predictor: Mlp,
 }
@@ -66,11 +66,11 @@ impl Pretext {
     /// `net` after `steps` of this task on `train`.
     pub fn learn(
         self,
-        net: ConvNet,
+        net: Network,
         train: &Digits,
         arguments: &Arguments,
         draws: &mut Xoshiro256PlusPlus,
-    ) -> Result<ConvNet, TransferError> {
+    ) -> Result<Network, TransferError> {
         let plain = Device::flex();
         let device = plain.clone().autodiff();
         let (inputs, outputs) = (net.num_features(), self.outputs());
@@ -114,7 +114,7 @@ impl Pretext {
         let project = |x: Tensor<4>| {
             learner
                 .projector
-                .forward(learner.net.features(Tensor::from_inner(x)))
+                .forward(learner.net.forward(Tensor::from_inner(x)))
         };
         let view = VIEWS.of(digits.clone(), draws);
         if self == Self::Rotation {

@@ -9,7 +9,8 @@ fn main() {
     for name in [
         "imagefolder",
         "kernels",
-        "resnet",
+        "models",
+        "report",
         "trainer",
         "transfer",
         "weights",

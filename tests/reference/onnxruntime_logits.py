@@ -2,7 +2,7 @@
 """onnxruntime's logits for ONNX files that rekindle wrote.
 
 needs: pip install -r requirements.txt
-use:   REKINDLE_ONNX_OUT=/tmp/onnx cargo test -p rekindle-resnet --lib -- --ignored the_files_that_onnxruntime_is_asked_about
+use:   REKINDLE_ONNX_OUT=/tmp/onnx cargo test -p rekindle-models --test it -- --ignored the_files_that_onnxruntime_is_asked_about
        onnxruntime_logits.py /tmp/onnx      (writes into its own folder)
 
 onnx.json    of each file: SHA-256 of its graph, as rekindle encodes it, and the logits for the images beside it

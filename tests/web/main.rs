@@ -6,8 +6,6 @@
 //! ```
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../crates/rekindle-trainer/tests/common/chromium.rs"]
-mod chromium;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -15,10 +13,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use burn::tensor::Device;
-use chromium::browser;
 use rekindle::trainer::Model;
 use serde_json::Value;
 use server::Server;
+use test_support::chromium::browser;
 
 /// Drops files on the page inside it, one after the other, and sends what the page then says.
 const DRIVER: &str = include_str!("driver.html");

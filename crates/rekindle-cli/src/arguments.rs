@@ -44,6 +44,8 @@ pub struct Output {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Lists the networks that --arch knows, with their published weights
+    Models(Models),
     /// Decodes every image of a folder and lists bad files, duplicates and leaks
     Verify(Verify),
     /// Recommends weights and a strategy for a folder of images, with what to expect
@@ -80,10 +82,11 @@ pub struct Part {
 /// Where a run begins.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
-    /// Weights of a ResNet: .pth, .safetensors or burnpack
+    /// Weights of a network: a file (.pth, .safetensors, burnpack), or a repository of the Hugging Face hub as
+    /// hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME@REVISION:FILE, downloaded once (HF_TOKEN for private ones)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// One of torchvision's networks, downloaded once: NAME or NAME.ENTRY, such as resnet50.IMAGENET1K_V2
+    /// A published network, downloaded once: NAME or NAME.WEIGHTS, such as mobilenet_v3_large or resnet50.IMAGENET1K_V2
     #[arg(
         long,
         value_name = "NAME",
@@ -97,6 +100,19 @@ pub struct Weights {
 }
 
 #[derive(Debug, Args)]
+pub struct Models {
+    /// Lists only names with this in it, such as efficientnet
+    #[arg(long, value_name = "WORD", value_parser = words)]
+    pub search: Option<String>,
+    /// Measures how many images per second each classifies on this machine; takes some seconds a network
+    #[arg(long)]
+    pub measure: bool,
+    /// Where to measure: cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu, requires = "measure")]
+    pub device: DeviceName,
+}
+
+#[derive(Debug, Args)]
 pub struct Verify {
     /// Folder with a training and a validation part under any usual names, or with one folder per class
     pub data: PathBuf,
@@ -105,10 +121,10 @@ pub struct Verify {
 /// Networks to choose from.
 #[derive(Clone, Debug, Args)]
 pub struct Candidates {
-    /// Files of weights: .pth, .safetensors or burnpack
+    /// Files of weights (.pth, .safetensors, burnpack), or repositories of the Hugging Face hub as hf:OWNER/NAME
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub weights: Vec<PathBuf>,
-    /// torchvision's networks, downloaded once: NAME or NAME.ENTRY [default without files: resnet18]
+    /// Published networks, downloaded once: NAME or NAME.WEIGHTS [default without files: resnet18]
     #[arg(long, value_name = "NAME", num_args = 1.., value_parser = words)]
     pub arch: Vec<String>,
     #[command(flatten)]
@@ -260,7 +276,7 @@ pub struct Recipe {
     /// [default: none]
     #[arg(long, value_name = "DECAY", value_parser = share, allow_negative_numbers = true)]
     pub moving_average: Option<f64>,
-    /// Runs layers that stay frozen in eight bits: faster, and a little off
+    /// Runs layers that stay frozen in eight bits: faster, and a little off; not for DenseNet and ShuffleNet
     #[arg(long)]
     pub quantize: bool,
     /// The figure on the validation images that decides which epoch's weights are kept and, with --patience, when to
@@ -409,7 +425,7 @@ pub struct Export {
 /// Formats that `export` writes; all carry class names, preprocessing and provenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// torchvision's names, 32-bit floats; PyTorch loads it with strict=True
+    /// The published names, 32-bit floats; PyTorch loads it with strict=True
     Safetensors,
     /// The same in 16-bit floats
     SafetensorsF16,

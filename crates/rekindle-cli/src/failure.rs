@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use rekindle::device::DeviceError;
 use rekindle::imagefolder::{self, ErrorKind};
-use rekindle::resnet;
+use rekindle::models;
 use rekindle::trainer::TrainerError;
 use rekindle::transfer::TransferError;
 use rekindle::weights;
@@ -50,7 +50,7 @@ pub enum Failure {
     Trainer(#[from] TrainerError),
     /// Weights and downloads.
     #[error(transparent)]
-    Model(#[from] resnet::Error),
+    Model(#[from] models::Error),
     /// Folders of images.
     #[error(transparent)]
     Images(#[from] imagefolder::Error),

@@ -1,10 +1,12 @@
-//! The pretrained network: a file, or one of torchvision's by name.
+//! The pretrained network: a file, a published one by name, or a repository's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use rekindle::resnet::{Pretrained, weights};
-use rekindle::weights::{LoadOptions, NetworkSource};
+use rekindle::models::registry::published;
+use rekindle::models::{self, Options, Pretrained, find};
+use rekindle::nn::Graph;
+use rekindle::weights::{self, LoadOptions, NetworkSource, Repository, read};
 
 use crate::arguments::{Candidates, Output, Part, Weights};
 use crate::failure::Failure;
@@ -30,20 +32,44 @@ impl Part {
 }
 
 impl Weights {
+    /// Returns the name of the weights that are to be downloaded; none where a file is given.
+    fn name(&self) -> Option<&str> {
+        match &self.weights {
+            Some(path) => repository(path),
+            None => Some(&self.arch),
+        }
+    }
+
+    /// Describes the network that is to be downloaded; none where a file or a repository is given, which has to be read
+    /// for that.
+    pub fn described(&self) -> Result<Option<Graph>, Failure> {
+        match self.name() {
+            None => Ok(None),
+            Some(name) if Repository::is_meant_by(name) => {
+                name.parse::<Repository>().map_err(weights::Error::from)?;
+                Ok(None)
+            }
+            Some(name) => {
+                let (model, weights) = published(name)?;
+                let graph = (model.describe)(&Options::with_classes(weights.classes));
+                Ok(Some(graph.map_err(models::Error::from)?))
+            }
+        }
+    }
+
     /// Reads the file, or downloads what the name says (or finds it in the cache).
     pub fn open(&self, output: &Output, device: &Device) -> Result<Pretrained, Failure> {
         self.part.needs_a_file(self.weights.is_some())?;
-        let path = match &self.weights {
-            Some(path) => path.clone(),
-            None => download(&self.arch, output)?,
+        let path = match (self.name(), &self.weights) {
+            (None, Some(path)) => path.clone(),
+            (name, _) => download(name.unwrap_or(&self.arch), output)?,
         };
         let pretrained = Pretrained::open_with(&path, &self.part.options(), device)?;
-        output.note(&format!(
-            "{} from {}",
-            pretrained.architecture,
-            rekindle::files::names::show(&path)
-        ));
+        output.note(&format!("{} from {}", pretrained.architecture, show(&path)));
         note(&pretrained.found, output);
+        for assumed in &pretrained.assumptions {
+            output.note(assumed);
+        }
         Ok(pretrained)
     }
 }
@@ -52,17 +78,32 @@ impl Candidates {
     /// The files, and those of the names. Each is looked into, so that nothing is computed before a refusal.
     pub fn paths(&self, output: &Output) -> Result<Vec<PathBuf>, Failure> {
         self.part.needs_a_file(!self.weights.is_empty())?;
-        let mut paths = self.weights.clone();
-        if let Some(twice) = (1..paths.len()).find(|at| paths[..*at].contains(&paths[*at])) {
+        let given = &self.weights;
+        if let Some(twice) = (1..given.len()).find(|at| given[..*at].contains(&given[*at])) {
             return Err(Failure::Usage(format!(
                 "--weights names {} twice",
-                rekindle::files::names::show(&paths[twice])
+                show(&given[twice])
             )));
         }
-        for path in &paths {
-            let network = weights::network(&weights::read(path)?, &self.part.options())?;
-            if let Some(found) = network.source.note() {
-                output.note(&format!("{}: {found}", rekindle::files::names::show(path)));
+        // A name that there is not, or a file that can't be read, is no reason to download the others.
+        for name in &self.arch {
+            match Repository::is_meant_by(name) {
+                true => drop(name.parse::<Repository>().map_err(weights::Error::from)?),
+                false => drop(published(name)?),
+            }
+        }
+        for path in given.iter().filter(|path| repository(path).is_none()) {
+            self.look(path, output)?;
+        }
+        let mut paths = Vec::with_capacity(given.len() + self.arch.len());
+        for path in given {
+            match repository(path) {
+                None => paths.push(path.clone()),
+                Some(name) => {
+                    let path = download(name, output)?;
+                    self.look(&path, output)?;
+                    paths.push(path);
+                }
             }
         }
         for name in &self.arch {
@@ -72,6 +113,28 @@ impl Candidates {
             paths.push(download("resnet18", output)?);
         }
         Ok(paths)
+    }
+
+    fn look(&self, path: &Path, output: &Output) -> Result<(), Failure> {
+        let network = find(&read(path)?, &self.part.options())?;
+        if let Some(found) = network.source.note() {
+            output.note(&format!("{}: {found}", show(path)));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the repository that a value of --weights means; a file of that name goes before.
+pub fn repository(path: &Path) -> Option<&str> {
+    let text = path.to_str().filter(|text| Repository::is_meant_by(text));
+    text.filter(|_| !path.exists())
+}
+
+/// Names a file of weights for people: its repository on the Hugging Face hub, or its path.
+pub fn show(path: &Path) -> String {
+    match Repository::of_cached(path) {
+        Some(repository) => repository.to_string(),
+        None => rekindle::files::names::show(path),
     }
 }
 
@@ -84,17 +147,24 @@ pub fn note(found: &NetworkSource, output: &Output) {
 
 #[cfg(feature = "hub")]
 fn download(name: &str, output: &Output) -> Result<PathBuf, Failure> {
-    use rekindle::resnet::catalogue;
+    use rekindle::weights::RemoteFile;
     use rekindle::weights::hub::{ConsoleProgress, Hub};
 
-    let (architecture, entry) = name.split_once('.').unwrap_or((name, "DEFAULT"));
-    let entry = catalogue::find(architecture, entry)?;
     let hub = Hub::new()?;
-    if output.quiet {
-        return Ok(hub.weights(entry, &mut |_| ())?);
+    let fetched = if output.quiet {
+        models::fetch(name, &hub, &mut |_| ())?
+    } else {
+        let title = match Repository::is_meant_by(name) {
+            true => name.to_string(),
+            false => RemoteFile::from(published(name)?.1).name,
+        };
+        let mut console = ConsoleProgress::new(title);
+        models::fetch(name, &hub, &mut console.reporter())?
+    };
+    if let Some(text) = &fetched.note {
+        output.note(text);
     }
-    let mut console = ConsoleProgress::new(entry.file);
-    Ok(hub.weights(entry, &mut console.reporter())?)
+    Ok(fetched.path)
 }
 
 #[cfg(not(feature = "hub"))]

@@ -76,3 +76,20 @@ fn transition(b: &mut Builder, x: Value) -> Value {
     let y = b.conv2d("conv", y, Conv::new(halved, 1));
     b.avg_pool(y, Pool2d::new(2, 2, 0))
 }
+
+/// Returns the name that a tensor has in torchvision's published files, which are older than the code:
+/// `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`. None for another family's network.
+pub fn name_in_published(graph: &Graph, name: &str) -> Option<String> {
+    if !graph.name().starts_with("densenet") {
+        return None;
+    }
+    let Some((block, layer)) = name.split_once(".denselayer") else {
+        return Some(name.to_string());
+    };
+    let mut layer = layer.to_string();
+    for part in ["norm1", "norm2", "conv1", "conv2"] {
+        let (kind, number) = part.split_at(4);
+        layer = layer.replace(&format!(".{part}."), &format!(".{kind}.{number}."));
+    }
+    Some(format!("{block}.denselayer{layer}"))
+}

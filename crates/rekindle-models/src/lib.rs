@@ -3,10 +3,10 @@
 //! [`Model::named`] finds a model in the registry; its function describes it as a [`Graph`](rekindle_nn::Graph), which
 //! [`Network`](rekindle_nn::Network) turns into one of Burn's modules. [`Weights`] says where weights are and which
 //! preprocessing they need; parameters have the names that they have there. [`Pretrained::open`] recognises a model in a
-//! file of weights.
+//! file of weights, and `Pretrained::named` downloads one by its name here or on the Hugging Face hub.
 //!
 //! ```
-//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::burn::tensor::{Device, Tensor};
 //! use rekindle_models::{Model, Options};
 //! use rekindle_models::nn::Network;
 //!
@@ -21,12 +21,17 @@
 //! ```
 
 mod common;
+pub mod conv_net;
 pub mod densenet;
 pub mod efficientnet;
 pub mod efficientnet_lite;
+mod error;
+pub mod files;
 pub mod mobilenet_v2;
 pub mod mobilenet_v3;
 pub mod mobilenet_v4;
+#[cfg(feature = "hub")]
+mod named;
 mod options;
 mod pretrained;
 mod recognise;
@@ -39,9 +44,15 @@ pub mod shufflenet_v2;
 pub use rekindle_nn as nn;
 pub use rekindle_weights as weights;
 
+pub use burn;
+pub use rekindle_preprocess::{Interpolation, Preprocess};
+
+pub use error::Error;
+#[cfg(feature = "hub")]
+pub use named::{Fetched, fetch};
 pub use options::Options;
-pub use pretrained::{OpenError, Pretrained};
-pub use recognise::{Recognised, Registry};
+pub use pretrained::Pretrained;
+pub use recognise::{Found, Registry, ResNets, find};
 pub use registry::{Model, Source, UnknownModel, Weights, models};
 
 /// Compiles the README's code.

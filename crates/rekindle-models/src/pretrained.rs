@@ -1,77 +1,76 @@
-//! A network read from a file, with what makes it usable.
+//! A network together with what makes it usable: preprocessing, class names, origin.
 
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use rekindle_nn::{GraphError, Network};
+use rekindle_nn::Network;
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
-    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, check, state_dict,
+    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository, read,
+    read_safetensors_bytes, sha256, sha256_of,
 };
-use thiserror::Error;
 
-use crate::recognise::{Recognised, Registry};
-use crate::registry::Model;
+use crate::Error;
+use crate::files::load;
+use crate::recognise::{Found, find};
+use crate::registry::{Model, Source, Weights, models};
 
-/// A model read from a file, with all that the file says about it.
+/// A network read from a file, with all that the file says about it.
 #[derive(Clone, Debug)]
 pub struct Pretrained {
     /// The network with its own head, if the file has one.
-    pub network: Network,
-    /// The model of the registry that it is.
-    pub model: &'static Model,
+    pub model: Network,
+    /// Its published name, such as `resnet18`, or a description of a network that has none.
+    pub architecture: String,
     /// What a picture goes through before the network sees it.
     pub preprocess: Preprocess,
-    /// What the file says of itself.
-    pub info: ModelInfo,
+    /// Class names in the order of the logits, where the file or the description beside it knows them.
+    pub classes: Option<Vec<String>>,
+    /// What the file says about where its weights come from: source weights, data, recipe; JSON where rekindle
+    /// wrote it.
+    pub provenance: Option<String>,
+    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it.
+    pub temperature: Option<f64>,
+    /// The views of a picture whose answers the maker of the file would average, by name, where the file knows them.
+    pub test_views: Option<String>,
     /// Where the weights were read from.
     pub path: PathBuf,
+    /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
+    pub repository: Option<Repository>,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: String,
     /// Where in the file the network was, and what was left out; see [`NetworkSource::note`].
     pub found: NetworkSource,
-}
-
-/// A file that is no model's.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The file can't be read, or holds no network of the registry.
-    #[error(transparent)]
-    Weights(#[from] rekindle_weights::Error),
-    /// The file's sizes make no network.
-    #[error("{}: {source}", path.display())]
-    Graph {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        source: GraphError,
-    },
+    /// What had to be assumed, since the file doesn't say it or says otherwise: a sentence each, for people.
+    pub assumptions: Vec<String>,
 }
 
 impl Pretrained {
-    /// Reads a file of weights in any of the known formats and recognises the model by its names and shapes, whatever
-    /// lies beside it.
+    /// Reads a file of weights in any of the known formats; nothing but the file is needed.
     ///
-    /// Preprocessing comes from the file's metadata, else from the published weights that have the file's name, else
-    /// from the first that were published for the model.
+    /// The network is found by its names and shapes, whatever lies beside it: an optimiser, a loss's weights, counters of
+    /// metrics. Preprocessing and class names come from the file's metadata, else from the `config.json` of its repository
+    /// beside it ([`ModelInfo::beside`]). Preprocessing comes else from the published weights that have the file's name,
+    /// else from the first that were published for the model, else it is [`Preprocess::IMAGENET`].
     ///
     /// ```no_run
     /// use burn::tensor::Device;
     /// use rekindle_models::Pretrained;
     ///
     /// let pretrained = Pretrained::open("mobilenet_v2-7ebf99e0.pth", &Device::default())?;
-    /// println!("{}: {} classes", pretrained.model.name, pretrained.network.num_classes());
-    /// # Ok::<(), rekindle_models::OpenError>(())
+    /// println!("{}: {} classes", pretrained.architecture, pretrained.model.num_classes());
+    /// # Ok::<(), rekindle_models::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`read`](rekindle_weights::read) and of [`Checkpoint::network`](rekindle_weights::Checkpoint::network),
-    /// and [`NotFinite`](rekindle_weights::Error::NotFinite) for NaN or infinity inside.
-    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, OpenError> {
+    /// Those of [`read`], of [`Checkpoint::network`](rekindle_weights::Checkpoint::network) and of
+    /// [`ModelInfo::beside`], and [`NotFinite`](rekindle_weights::Error::NotFinite) for NaN or infinity inside.
+    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::open_with(path, &LoadOptions::default(), device)
     }
 
-    /// As [`open`](Self::open), where `options` say which of several networks in the file is meant.
+    /// Reads a file as [`open`](Self::open) does, where `options` say which of several networks in it is meant.
     ///
     /// # Errors
     ///
@@ -80,38 +79,145 @@ impl Pretrained {
         path: impl AsRef<Path>,
         options: &LoadOptions,
         device: &Device,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
-        let found = rekindle_weights::read(path)?.network(&[&Registry], options)?;
-        let Recognised { model, .. } = found.config;
-        let graph = found.config.graph().map_err(|source| OpenError::Graph {
-            path: path.to_path_buf(),
+        let mut checkpoint = read(path)?;
+        let beside = ModelInfo::beside(path)?;
+        if let Some(architecture) = &beside.architecture {
+            let metadata = checkpoint.metadata.entry("architecture".to_string());
+            metadata.or_insert_with(|| architecture.clone());
+        }
+        let found = find(&checkpoint, options)?;
+        Self::from_found(found, beside, sha256(path)?, device)
+    }
+
+    /// Reads safetensors that are in memory already, where there are no files, such as in a browser; `name` stands
+    /// for the path.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
+        let digest = sha256_of(&bytes);
+        let checkpoint = read_safetensors_bytes(name, bytes)?;
+        let found = find(&checkpoint, &LoadOptions::default())?;
+        Self::from_found(found, ModelInfo::default(), digest, device)
+    }
+
+    /// Returns what a file of this network says about itself; its provenance is that of the file it was read from.
+    pub fn info(&self) -> ModelInfo {
+        ModelInfo {
+            architecture: Some(self.architecture.clone()),
+            classes: self.classes.clone(),
+            preprocess: Some(self.preprocess.clone()),
+            provenance: self.provenance.clone().or_else(|| {
+                let source = match &self.repository {
+                    Some(repository) => repository.to_string(),
+                    None => self.path.file_name()?.to_string_lossy().into_owned(),
+                };
+                Some(serde_json::json!({"source": source, "sha256": self.sha256}).to_string())
+            }),
+            temperature: self.temperature,
+            test_views: self.test_views.clone(),
+        }
+    }
+
+    fn from_found(
+        found: Found,
+        beside: ModelInfo,
+        sha256: String,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let Found {
+            checkpoint,
+            config: graph,
+            name: architecture,
+            source,
+        } = found;
+        let info = checkpoint.info()?;
+        let network = Network::new(graph, 0, device);
+        let model = load(network, &checkpoint, CheckOptions::default())?;
+        let mut assumptions = Vec::new();
+        assumptions.extend(called_otherwise(
+            info.architecture.as_deref(),
+            &architecture,
+        ));
+        let preprocess = match info.preprocess.or(beside.preprocess) {
+            Some(preprocess) => preprocess,
+            None => {
+                let (preprocess, doubt) = published(&checkpoint.path, &architecture);
+                assumptions.extend(doubt);
+                preprocess
+            }
+        };
+        let crop = preprocess.crop;
+        let fits = model.graph().shapes(crop, crop);
+        fits.map_err(|source| Error::Crop {
+            path: checkpoint.path.clone(),
+            crop,
             source,
         })?;
-        let (file, head) = (&found.checkpoint, &graph.head().name);
-        check(file, &graph.state_dict(), head, CheckOptions::default())?;
-        let network = Network::new(graph, 0, device);
-        let network = state_dict::try_assign(network, |name| Some(file.read_f32(name)))?;
-        let info = file.info()?;
+        // Names of other classes than the network's would be worse than none.
+        let described = beside
+            .classes
+            .filter(|names| names.len() == model.num_classes());
         Ok(Self {
-            network,
             model,
-            preprocess: preprocess(model, path, &info),
-            info,
-            path: path.to_path_buf(),
-            found: found.source,
+            preprocess,
+            architecture,
+            classes: info.classes.or(described),
+            provenance: info.provenance,
+            temperature: info.temperature,
+            test_views: info.test_views,
+            repository: Repository::of_cached(&checkpoint.path),
+            path: checkpoint.path.clone(),
+            sha256,
+            found: source,
+            assumptions,
         })
     }
 }
 
-fn preprocess(model: &Model, path: &Path, info: &ModelInfo) -> Preprocess {
+/// Finds the preprocessing of the published weights that have the file's name or are of its repository; or else that of
+/// the first of the model, and says so.
+fn published(path: &Path, architecture: &str) -> (Preprocess, Option<String>) {
     let name = path.file_name().map(|name| name.to_string_lossy());
-    let has_name = |weights: &&_| {
-        let file = RemoteFile::from(*weights).name;
-        name.as_ref().is_some_and(|name| *name == file)
+    let of = Repository::of_cached(path).map(|of| format!("{}/{}", of.owner(), of.name()));
+    let is_it = |weights: &&Weights| match (weights.source, &of) {
+        (Source::HuggingFace { repository }, Some(of)) => repository == of,
+        _ => {
+            let file = RemoteFile::from(*weights).name;
+            name.as_ref().is_some_and(|name| *name == file)
+        }
     };
-    let published = model.weights.iter().find(has_name);
-    let published = published.or(model.weights.first());
-    let published = published.map(|weights| weights.preprocess.clone());
-    info.preprocess.clone().or(published).unwrap_or_default()
+    let mut all = models().iter().flat_map(|model| model.weights);
+    if let Some(weights) = all.find(is_it) {
+        return (weights.preprocess.clone(), None);
+    }
+    let model = Model::named(architecture).ok();
+    let first = model.and_then(|model| model.weights.first());
+    let (preprocess, whose) = match first {
+        Some(weights) => {
+            let whose = format!("that of {architecture}.{}", weights.name);
+            (weights.preprocess.clone(), whose)
+        }
+        None => (Preprocess::default(), "ImageNet's".to_string()),
+    };
+    let doubt = format!("its preprocessing is taken to be {whose}, since the file names none");
+    (preprocess, Some(doubt))
+}
+
+/// Says that a file gives its network the name of another architecture than was recognised: equal tensors may be computed
+/// with in another way.
+fn called_otherwise(called: Option<&str>, found: &str) -> Option<String> {
+    let called = called?;
+    let bare = called.rsplit('/').next().unwrap_or(called);
+    let bare = bare.split('.').next().unwrap_or(bare);
+    let is_name = !bare.is_empty()
+        && bare
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    (is_name && bare != found).then(|| {
+        format!("the file calls its network {bare}; it is read as {found}, whose names and shapes it has")
+    })
 }

@@ -3,9 +3,7 @@
 use rekindle_nn::{Graph, GraphError};
 use rekindle_preprocess::Interpolation::{Bicubic, Bilinear};
 use rekindle_preprocess::{Interpolation, Preprocess};
-use thiserror::Error;
 
-use crate::Options;
 use crate::densenet::*;
 use crate::efficientnet::*;
 use crate::efficientnet_lite::*;
@@ -15,6 +13,7 @@ use crate::mobilenet_v4::*;
 use crate::regnet::*;
 use crate::resnet::*;
 use crate::shufflenet_v2::*;
+use crate::{Error, Options};
 
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +35,15 @@ pub struct Weights {
     pub source: Source,
     /// Number of classes.
     pub classes: usize,
-    /// Accuracy on ImageNet's validation images, in percent, as published; none where no number was.
-    pub top1: Option<f32>,
+    /// Share of ImageNet's validation images whose class comes first, in percent, as published; none where no number was.
+    pub top1: Option<f64>,
+    /// Share of them whose class is among the first five, in percent.
+    pub top5: Option<f64>,
+    /// Size of the file in MiB, where it is published.
+    pub size_mib: Option<f64>,
+    /// SPDX name of the licence that they are published under; none where the publisher names none. All were trained on
+    /// ImageNet, whose pictures are for non-commercial research.
+    pub licence: Option<&'static str>,
     /// The preprocessing that they were evaluated with.
     pub preprocess: Preprocess,
 }
@@ -58,8 +64,12 @@ pub enum Source {
 }
 
 /// A name that no model has.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("there is no model called {name:?}; {}", suggestion(near))]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "there is no model called `{name}`{}{}",
+    suggestion(near),
+    other_place(name)
+)]
 pub struct UnknownModel {
     /// The name.
     pub name: String,
@@ -68,10 +78,38 @@ pub struct UnknownModel {
 }
 
 fn suggestion(near: &[&str]) -> String {
-    match near.is_empty() {
-        true => "`models()` lists them".into(),
-        false => format!("near it are {}", near.join(", ")),
+    let bare = |name: &&str| name.rsplit('/').next().unwrap_or(name).to_string();
+    let names: Vec<String> = near.iter().map(bare).collect();
+    match names.split_last() {
+        None => "; `rekindle models` lists them".into(),
+        Some((only, [])) => format!(", did you mean {only}?"),
+        Some((last, others)) => format!(", did you mean {} or {last}?", others.join(", ")),
     }
+}
+
+/// Says where a name with a slash may be known.
+fn other_place(name: &str) -> &'static str {
+    match name.contains('/') {
+        true => "; weights of a repository on the Hugging Face hub are called hf:OWNER/NAME",
+        false => "",
+    }
+}
+
+/// Finds the names that are a slip of the keyboard away, or else those that look like it, the nearest first.
+fn nearest(wanted: &str) -> Vec<&'static str> {
+    let distance = |model: &Model| strsim::damerau_levenshtein(wanted, model.bare_name());
+    let least = MODELS.iter().map(distance).min().unwrap_or(usize::MAX);
+    if least <= 2 {
+        let slips = MODELS.iter().filter(|model| distance(model) == least);
+        return slips.map(|model| model.name).take(3).collect();
+    }
+    let mut near: Vec<(f64, &str)> = MODELS
+        .iter()
+        .map(|model| (strsim::jaro_winkler(wanted, model.bare_name()), model.name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .collect();
+    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 /// Lists all models.
@@ -80,27 +118,21 @@ pub fn models() -> &'static [Model] {
 }
 
 impl Model {
-    /// Finds a model by its name, with or without the part in front of the slash.
+    /// Finds a model by its name, with or without the part in front of the slash, in any case.
     ///
     /// # Errors
     ///
     /// [`UnknownModel`], with the names nearest to it.
     pub fn named(name: &str) -> Result<&'static Self, UnknownModel> {
-        let found = MODELS.iter().find(|model| model.name == name);
-        if let Some(model) = found.or_else(|| MODELS.iter().find(|model| model.bare_name() == name))
-        {
+        let lower = name.to_ascii_lowercase();
+        let found = MODELS.iter().find(|model| model.name == lower);
+        let bare = || MODELS.iter().find(|model| model.bare_name() == lower);
+        if let Some(model) = found.or_else(bare) {
             return Ok(model);
         }
-        let wanted = name.rsplit('/').next().unwrap_or(name);
-        let mut near: Vec<(f64, &str)> = MODELS
-            .iter()
-            .map(|model| (strsim::jaro_winkler(wanted, model.bare_name()), model.name))
-            .filter(|(likeness, _)| *likeness > 0.8)
-            .collect();
-        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         Err(UnknownModel {
             name: name.to_string(),
-            near: near.into_iter().take(3).map(|(_, name)| name).collect(),
+            near: nearest(lower.rsplit('/').next().unwrap_or(&lower)),
         })
     }
 
@@ -111,13 +143,49 @@ impl Model {
             .map_or(self.name, |(_, bare)| bare)
     }
 
-    /// Finds published weights by their name; `DEFAULT` is the best.
-    pub fn weights(&self, name: &str) -> Option<&'static Weights> {
-        match name {
-            "DEFAULT" => self.weights.last(),
-            _ => self.weights.iter().find(|weights| weights.name == name),
-        }
+    /// Finds published weights by their name, in any case; `DEFAULT` is the best.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownWeights`], which lists what there is.
+    pub fn weights(&self, name: &str) -> Result<&'static Weights, Error> {
+        let found = match name.eq_ignore_ascii_case("default") {
+            true => self.weights.last(),
+            false => {
+                let mut weights = self.weights.iter();
+                weights.find(|weights| weights.name.eq_ignore_ascii_case(name))
+            }
+        };
+        found.ok_or_else(|| Error::UnknownWeights {
+            model: self.name,
+            name: name.to_string(),
+            known: self
+                .weights
+                .iter()
+                .map(|w| w.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
     }
+}
+
+/// Finds published weights by one text: the model's name and, behind a dot, the weights'; the best without.
+///
+/// ```
+/// let (model, weights) = rekindle_models::registry::published("resnet50.IMAGENET1K_V1")?;
+/// assert_eq!((model.name, weights.name), ("torchvision/resnet50", "IMAGENET1K_V1"));
+/// let (_, best) = rekindle_models::registry::published("torchvision/resnet50")?;
+/// assert_eq!((best.preprocess.resize, best.preprocess.crop), (232, 224));
+/// # Ok::<(), rekindle_models::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`UnknownModel`] and [`Error::UnknownWeights`], which say what there is.
+pub fn published(text: &str) -> Result<(&'static Model, &'static Weights), Error> {
+    let (model, weights) = text.split_once('.').unwrap_or((text, "DEFAULT"));
+    let model = Model::named(model)?;
+    Ok((model, model.weights(weights)?))
 }
 
 type Describe = fn(&Options) -> Result<Graph, GraphError>;
@@ -131,21 +199,21 @@ const fn model(name: &'static str, describe: Describe, weights: &'static [Weight
 }
 
 /// torchvision's first recipe: 224 pixels out of 256.
-const fn v1(file: &'static str, top1: f32) -> Weights {
-    tv("IMAGENET1K_V1", file, top1, 256, 224, Bilinear)
+const fn v1(file: &'static str, top: (f64, f64), size_mib: f64) -> Weights {
+    tv("IMAGENET1K_V1", file, top, size_mib, [256, 224], Bilinear)
 }
 
 /// torchvision's newer recipe: 224 pixels out of 232.
-const fn v2(file: &'static str, top1: f32) -> Weights {
-    tv("IMAGENET1K_V2", file, top1, 232, 224, Bilinear)
+const fn v2(file: &'static str, top: (f64, f64), size_mib: f64) -> Weights {
+    tv("IMAGENET1K_V2", file, top, size_mib, [232, 224], Bilinear)
 }
 
 const fn tv(
     name: &'static str,
     file: &'static str,
-    top1: f32,
-    resize: usize,
-    crop: usize,
+    (top1, top5): (f64, f64),
+    size_mib: f64,
+    [resize, crop]: [usize; 2],
     interpolation: Interpolation,
 ) -> Weights {
     Weights {
@@ -153,6 +221,9 @@ const fn tv(
         source: Source::Torchvision { file },
         classes: 1000,
         top1: Some(top1),
+        top5: Some(top5),
+        size_mib: Some(size_mib),
+        licence: None,
         preprocess: Preprocess {
             resize,
             crop,
@@ -163,8 +234,8 @@ const fn tv(
 }
 
 /// EfficientNet-B's first weights, resized by a cubic filter.
-const fn b(file: &'static str, top1: f32, resize: usize, crop: usize) -> Weights {
-    tv("IMAGENET1K_V1", file, top1, resize, crop, Bicubic)
+const fn b(file: &'static str, top: (f64, f64), size_mib: f64, sides: [usize; 2]) -> Weights {
+    tv("IMAGENET1K_V1", file, top, size_mib, sides, Bicubic)
 }
 
 /// timm's weights by their repository, whose name ends in the weights' behind a dot.
@@ -174,6 +245,9 @@ const fn hf(repository: &'static str, name: &'static str, resize: usize, crop: u
         source: Source::HuggingFace { repository },
         classes: 1000,
         top1: None,
+        top5: None,
+        size_mib: None,
+        licence: Some("Apache-2.0"),
         preprocess: Preprocess {
             resize,
             crop,
@@ -203,36 +277,36 @@ const fn hf_half(
 
 #[rustfmt::skip]
 static MODELS: [Model; 35] = [
-    model("torchvision/resnet18", resnet18, &[v1("resnet18-f37072fd.pth", 69.758)]),
-    model("torchvision/resnet34", resnet34, &[v1("resnet34-b627a593.pth", 73.314)]),
-    model("torchvision/resnet50", resnet50, &[v1("resnet50-0676ba61.pth", 76.13), v2("resnet50-11ad3fa6.pth", 80.858)]),
-    model("torchvision/resnet101", resnet101, &[v1("resnet101-63fe2227.pth", 77.374), v2("resnet101-cd907fc2.pth", 81.886)]),
-    model("torchvision/resnet152", resnet152, &[v1("resnet152-394f9c45.pth", 78.312), v2("resnet152-f82ba261.pth", 82.284)]),
-    model("torchvision/resnext50_32x4d", resnext50_32x4d, &[v1("resnext50_32x4d-7cdf4587.pth", 77.618), v2("resnext50_32x4d-1a0047aa.pth", 81.198)]),
-    model("torchvision/resnext101_32x8d", resnext101_32x8d, &[v1("resnext101_32x8d-8ba56ff5.pth", 79.312), v2("resnext101_32x8d-110c445d.pth", 82.834)]),
-    model("torchvision/resnext101_64x4d", resnext101_64x4d, &[tv("IMAGENET1K_V1", "resnext101_64x4d-173b62eb.pth", 83.246, 232, 224, Bilinear)]),
-    model("torchvision/wide_resnet50_2", wide_resnet50_2, &[v1("wide_resnet50_2-95faca4d.pth", 78.468), v2("wide_resnet50_2-9ba9bcbe.pth", 81.602)]),
-    model("torchvision/wide_resnet101_2", wide_resnet101_2, &[v1("wide_resnet101_2-32ee1156.pth", 78.848), v2("wide_resnet101_2-d733dc28.pth", 82.51)]),
-    model("torchvision/mobilenet_v2", mobilenet_v2, &[v1("mobilenet_v2-b0353104.pth", 71.878), v2("mobilenet_v2-7ebf99e0.pth", 72.154)]),
-    model("torchvision/mobilenet_v3_small", mobilenet_v3_small, &[v1("mobilenet_v3_small-047dcff4.pth", 67.668)]),
-    model("torchvision/mobilenet_v3_large", mobilenet_v3_large, &[v1("mobilenet_v3_large-8738ca79.pth", 74.042), v2("mobilenet_v3_large-5c1a4163.pth", 75.274)]),
-    model("torchvision/efficientnet_b0", efficientnet_b0, &[b("efficientnet_b0_rwightman-7f5810bc.pth", 77.692, 256, 224)]),
-    model("torchvision/efficientnet_b1", efficientnet_b1, &[b("efficientnet_b1_rwightman-bac287d4.pth", 78.642, 256, 240), tv("IMAGENET1K_V2", "efficientnet_b1-c27df63c.pth", 79.838, 255, 240, Bilinear)]),
-    model("torchvision/efficientnet_b2", efficientnet_b2, &[b("efficientnet_b2_rwightman-c35c1473.pth", 80.608, 288, 288)]),
-    model("torchvision/efficientnet_b3", efficientnet_b3, &[b("efficientnet_b3_rwightman-b3899882.pth", 82.008, 320, 300)]),
-    model("torchvision/efficientnet_b4", efficientnet_b4, &[b("efficientnet_b4_rwightman-23ab8bcd.pth", 83.384, 384, 380)]),
-    model("torchvision/efficientnet_v2_s", efficientnet_v2_s, &[tv("IMAGENET1K_V1", "efficientnet_v2_s-dd5fe13b.pth", 84.228, 384, 384, Bilinear)]),
-    model("torchvision/regnet_y_400mf", regnet_y_400mf, &[v1("regnet_y_400mf-c65dace8.pth", 74.046), v2("regnet_y_400mf-e6988f5f.pth", 75.804)]),
-    model("torchvision/regnet_y_800mf", regnet_y_800mf, &[v1("regnet_y_800mf-1b27b58c.pth", 76.42), v2("regnet_y_800mf-58fc7688.pth", 78.828)]),
-    model("torchvision/regnet_y_1_6gf", regnet_y_1_6gf, &[v1("regnet_y_1_6gf-b11a554e.pth", 77.95), v2("regnet_y_1_6gf-0d7bc02a.pth", 80.876)]),
-    model("torchvision/regnet_y_3_2gf", regnet_y_3_2gf, &[v1("regnet_y_3_2gf-b5a9779c.pth", 78.948), v2("regnet_y_3_2gf-9180c971.pth", 81.982)]),
-    model("torchvision/regnet_y_8gf", regnet_y_8gf, &[v1("regnet_y_8gf-d0d0e4a8.pth", 80.032), v2("regnet_y_8gf-dc2b1b54.pth", 82.828)]),
-    model("torchvision/densenet121", densenet121, &[v1("densenet121-a639ec97.pth", 74.434)]),
-    model("torchvision/densenet169", densenet169, &[v1("densenet169-b2777c0a.pth", 75.6)]),
-    model("torchvision/densenet201", densenet201, &[v1("densenet201-c1103571.pth", 76.896)]),
-    model("torchvision/densenet161", densenet161, &[v1("densenet161-8d451a50.pth", 77.138)]),
-    model("torchvision/shufflenet_v2_x0_5", shufflenet_v2_x0_5, &[v1("shufflenetv2_x0.5-f707e7126e.pth", 60.552)]),
-    model("torchvision/shufflenet_v2_x1_0", shufflenet_v2_x1_0, &[v1("shufflenetv2_x1-5666bf0f80.pth", 69.362)]),
+    model("torchvision/resnet18", resnet18, &[v1("resnet18-f37072fd.pth", (69.758, 89.078), 44.661)]),
+    model("torchvision/resnet34", resnet34, &[v1("resnet34-b627a593.pth", (73.314, 91.42), 83.275)]),
+    model("torchvision/resnet50", resnet50, &[v1("resnet50-0676ba61.pth", (76.13, 92.862), 97.781), v2("resnet50-11ad3fa6.pth", (80.858, 95.434), 97.79)]),
+    model("torchvision/resnet101", resnet101, &[v1("resnet101-63fe2227.pth", (77.374, 93.546), 170.511), v2("resnet101-cd907fc2.pth", (81.886, 95.78), 170.53)]),
+    model("torchvision/resnet152", resnet152, &[v1("resnet152-394f9c45.pth", (78.312, 94.046), 230.434), v2("resnet152-f82ba261.pth", (82.284, 96.002), 230.474)]),
+    model("torchvision/resnext50_32x4d", resnext50_32x4d, &[v1("resnext50_32x4d-7cdf4587.pth", (77.618, 93.698), 95.789), v2("resnext50_32x4d-1a0047aa.pth", (81.198, 95.34), 95.833)]),
+    model("torchvision/resnext101_32x8d", resnext101_32x8d, &[v1("resnext101_32x8d-8ba56ff5.pth", (79.312, 94.526), 339.586), v2("resnext101_32x8d-110c445d.pth", (82.834, 96.228), 339.673)]),
+    model("torchvision/resnext101_64x4d", resnext101_64x4d, &[tv("IMAGENET1K_V1", "resnext101_64x4d-173b62eb.pth", (83.246, 96.454), 319.318, [232, 224], Bilinear)]),
+    model("torchvision/wide_resnet50_2", wide_resnet50_2, &[v1("wide_resnet50_2-95faca4d.pth", (78.468, 94.086), 131.82), v2("wide_resnet50_2-9ba9bcbe.pth", (81.602, 95.758), 263.124)]),
+    model("torchvision/wide_resnet101_2", wide_resnet101_2, &[v1("wide_resnet101_2-32ee1156.pth", (78.848, 94.284), 242.896), v2("wide_resnet101_2-d733dc28.pth", (82.51, 96.02), 484.747)]),
+    model("torchvision/mobilenet_v2", mobilenet_v2, &[v1("mobilenet_v2-b0353104.pth", (71.878, 90.286), 13.555), v2("mobilenet_v2-7ebf99e0.pth", (72.154, 90.822), 13.598)]),
+    model("torchvision/mobilenet_v3_small", mobilenet_v3_small, &[v1("mobilenet_v3_small-047dcff4.pth", (67.668, 87.402), 9.829)]),
+    model("torchvision/mobilenet_v3_large", mobilenet_v3_large, &[v1("mobilenet_v3_large-8738ca79.pth", (74.042, 91.34), 21.114), v2("mobilenet_v3_large-5c1a4163.pth", (75.274, 92.566), 21.107)]),
+    model("torchvision/efficientnet_b0", efficientnet_b0, &[b("efficientnet_b0_rwightman-7f5810bc.pth", (77.692, 93.532), 20.451, [256, 224])]),
+    model("torchvision/efficientnet_b1", efficientnet_b1, &[b("efficientnet_b1_rwightman-bac287d4.pth", (78.642, 94.186), 30.134, [256, 240]), tv("IMAGENET1K_V2", "efficientnet_b1-c27df63c.pth", (79.838, 94.934), 30.136, [255, 240], Bilinear)]),
+    model("torchvision/efficientnet_b2", efficientnet_b2, &[b("efficientnet_b2_rwightman-c35c1473.pth", (80.608, 95.31), 35.174, [288, 288])]),
+    model("torchvision/efficientnet_b3", efficientnet_b3, &[b("efficientnet_b3_rwightman-b3899882.pth", (82.008, 96.054), 47.184, [320, 300])]),
+    model("torchvision/efficientnet_b4", efficientnet_b4, &[b("efficientnet_b4_rwightman-23ab8bcd.pth", (83.384, 96.594), 74.489, [384, 380])]),
+    model("torchvision/efficientnet_v2_s", efficientnet_v2_s, &[tv("IMAGENET1K_V1", "efficientnet_v2_s-dd5fe13b.pth", (84.228, 96.878), 82.704, [384, 384], Bilinear)]),
+    model("torchvision/regnet_y_400mf", regnet_y_400mf, &[v1("regnet_y_400mf-c65dace8.pth", (74.046, 91.716), 16.806), v2("regnet_y_400mf-e6988f5f.pth", (75.804, 92.742), 16.806)]),
+    model("torchvision/regnet_y_800mf", regnet_y_800mf, &[v1("regnet_y_800mf-1b27b58c.pth", (76.42, 93.136), 24.774), v2("regnet_y_800mf-58fc7688.pth", (78.828, 94.502), 24.774)]),
+    model("torchvision/regnet_y_1_6gf", regnet_y_1_6gf, &[v1("regnet_y_1_6gf-b11a554e.pth", (77.95, 93.966), 43.152), v2("regnet_y_1_6gf-0d7bc02a.pth", (80.876, 95.444), 43.152)]),
+    model("torchvision/regnet_y_3_2gf", regnet_y_3_2gf, &[v1("regnet_y_3_2gf-b5a9779c.pth", (78.948, 94.576), 74.567), v2("regnet_y_3_2gf-9180c971.pth", (81.982, 95.972), 74.567)]),
+    model("torchvision/regnet_y_8gf", regnet_y_8gf, &[v1("regnet_y_8gf-d0d0e4a8.pth", (80.032, 95.048), 150.701), v2("regnet_y_8gf-dc2b1b54.pth", (82.828, 96.33), 150.701)]),
+    model("torchvision/densenet121", densenet121, &[v1("densenet121-a639ec97.pth", (74.434, 91.972), 30.845)]),
+    model("torchvision/densenet169", densenet169, &[v1("densenet169-b2777c0a.pth", (75.6, 92.806), 54.708)]),
+    model("torchvision/densenet201", densenet201, &[v1("densenet201-c1103571.pth", (76.896, 93.37), 77.373)]),
+    model("torchvision/densenet161", densenet161, &[v1("densenet161-8d451a50.pth", (77.138, 93.56), 110.369)]),
+    model("torchvision/shufflenet_v2_x0_5", shufflenet_v2_x0_5, &[v1("shufflenetv2_x0.5-f707e7126e.pth", (60.552, 81.746), 5.282)]),
+    model("torchvision/shufflenet_v2_x1_0", shufflenet_v2_x1_0, &[v1("shufflenetv2_x1-5666bf0f80.pth", (69.362, 88.316), 8.791)]),
     model("timm/tf_efficientnet_lite0", tf_efficientnet_lite0, &[hf_half("timm/tf_efficientnet_lite0.in1k", "in1k", 256, 224)]),
     model("timm/tf_efficientnet_lite1", tf_efficientnet_lite1, &[hf_half("timm/tf_efficientnet_lite1.in1k", "in1k", 272, 240)]),
     model("timm/tf_efficientnet_lite2", tf_efficientnet_lite2, &[hf_half("timm/tf_efficientnet_lite2.in1k", "in1k", 292, 260)]),

@@ -4,10 +4,11 @@ use rekindle_weights::RemoteFile;
 
 use crate::registry::{Source, Weights};
 
-/// What a download needs to know: `Hub::weights` takes published weights.
+/// What a download needs to know: `Hub::weights` takes published weights. Those of the Hugging Face hub have no checksum
+/// here; [`Pretrained::named`](crate::Pretrained::named) verifies them by what the hub says.
 impl From<&Weights> for RemoteFile {
     fn from(weights: &Weights) -> Self {
-        match weights.source {
+        let file = match weights.source {
             Source::Torchvision { file } => {
                 let remote = Self::new(format!("https://download.pytorch.org/models/{file}"));
                 let stem = file.trim_end_matches(".pth");
@@ -23,6 +24,10 @@ impl From<&Weights> for RemoteFile {
                 ))
                 .with_name(format!("{name}.safetensors"))
             }
+        };
+        match weights.size_mib {
+            Some(mib) => file.with_size((mib * f64::from(1 << 20)) as u64),
+            None => file,
         }
     }
 }

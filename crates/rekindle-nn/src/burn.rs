@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::prelude::*;
-use burn::tensor::Distribution;
 use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, relu, sigmoid, silu};
 use burn::tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, linear, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
@@ -64,6 +63,33 @@ impl Network {
     ) -> Result<Tensor<4>, GraphError> {
         let nodes = self.graph.stage_nodes(stages)?;
         Ok(self.run(nodes, Feature::Maps(x)).maps())
+    }
+
+    /// Computes the feature maps after each stage, in order, of images `[batch, channels, height, width]`.
+    pub fn forward_intermediates(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut x = images;
+        let mut start = 0;
+        let stages = self.graph.stages().iter();
+        let stages = stages.map(|stage| {
+            let end = stage.segment.nodes.end;
+            x = self.run(start..end, Feature::Maps(x.clone())).maps();
+            start = end;
+            x.clone()
+        });
+        stages.collect()
+    }
+
+    /// Runs all stages from the one with index `start` on, and pools: what that stage takes to features
+    /// `[batch, num_features]`. The number of stages only pools.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::UnknownStage`] for a larger `start`.
+    pub fn pool_stages(&self, start: usize, x: Tensor<4>) -> Result<Tensor<2>, GraphError> {
+        let stages = self.graph.stages().len();
+        let nodes = self.graph.stage_nodes(start..stages)?;
+        let nodes = nodes.start..self.graph.pooling().end;
+        Ok(self.run(nodes, Feature::Maps(x)).rows())
     }
 
     /// Turns the last stage's feature maps into features `[batch, num_features]`.
@@ -220,13 +246,15 @@ impl Network {
             Op::Dropout { rate } => {
                 let is_training = self.is_training(index);
                 match next() {
-                    Feature::Rows(x) => Feature::Rows(drop_out(x, *rate, 2, is_training)),
-                    x => Feature::Maps(drop_out(x.maps(), *rate, 4, is_training)),
+                    Feature::Rows(x) => {
+                        Feature::Rows(self.drop_out(index, x, *rate, 2, is_training))
+                    }
+                    x => Feature::Maps(self.drop_out(index, x.maps(), *rate, 4, is_training)),
                 }
             }
             Op::DropPath { rate } => {
                 let is_training = self.is_training(index);
-                Feature::Maps(drop_out(next().maps(), *rate, 1, is_training))
+                Feature::Maps(self.drop_out(index, next().maps(), *rate, 1, is_training))
             }
         }
     }
@@ -246,6 +274,29 @@ impl Network {
         let [batch, channels, _, _] = x.dims();
         let mean = x.flatten::<3>(2, 3).mean_dim(2);
         mean.reshape([batch, channels, 1, 1])
+    }
+
+    /// Zeroes a share of `x` in training and scales the rest up; a number is drawn for every index of the first `ranks`
+    /// dimensions.
+    fn drop_out<const D: usize>(
+        &self,
+        node: usize,
+        x: Tensor<D>,
+        rate: f64,
+        ranks: usize,
+        is_training: bool,
+    ) -> Tensor<D> {
+        let device = x.device();
+        if !(is_training && device.is_autodiff()) || rate <= 0.0 {
+            return x;
+        }
+        let kept = 1.0 - rate;
+        if kept <= 0.0 {
+            return x.mul_scalar(0.0);
+        }
+        let mut shape = x.dims();
+        shape[ranks..].fill(1);
+        x * self.draws.mask(node, shape, kept, &device)
     }
 }
 
@@ -340,21 +391,4 @@ fn avg_pooling(pool: &Pool2d) -> AvgPoolOptions<2> {
         .with_stride(pool.stride)
         .with_padding(pool.padding)
         .with_count_include_pad(false)
-}
-
-/// Zeroes a share of `x` in training and scales the rest up; a number is drawn for every index of the first `ranks`
-/// dimensions.
-fn drop_out<const D: usize>(x: Tensor<D>, rate: f64, ranks: usize, is_training: bool) -> Tensor<D> {
-    let device = x.device();
-    if !(is_training && device.is_autodiff()) || rate <= 0.0 {
-        return x;
-    }
-    let kept = 1.0 - rate;
-    if kept <= 0.0 {
-        return x.mul_scalar(0.0);
-    }
-    let mut shape = x.dims();
-    shape[ranks..].fill(1);
-    let mask = Tensor::<D>::random(shape, Distribution::Bernoulli(kept), &device);
-    x * mask.mul_scalar(1.0 / kept)
 }

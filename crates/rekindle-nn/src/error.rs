@@ -89,6 +89,17 @@ pub enum GraphError {
         /// Height and width of the input.
         size: [usize; 2],
     },
+    /// A layer can't be the network's classifier.
+    #[error(
+        "the classifier takes rows of {expected} for one class or more, found a layer from {} to {}",
+        found[0], found[1]
+    )]
+    Classifier {
+        /// Length of the network's features.
+        expected: usize,
+        /// What the layer takes and gives.
+        found: [usize; 2],
+    },
     /// A stage that doesn't exist was asked for.
     #[error("stages {start} to {end} were asked for, there are {stages}")]
     UnknownStage {

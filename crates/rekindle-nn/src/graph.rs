@@ -161,6 +161,14 @@ impl Graph {
         &self.stages
     }
 
+    /// Returns the names of the stages, in order.
+    pub fn stage_names(&self) -> Vec<&str> {
+        self.stages
+            .iter()
+            .map(|stage| stage.name.as_str())
+            .collect()
+    }
+
     /// Returns the classifier.
     pub fn head(&self) -> &Head {
         &self.head

@@ -29,9 +29,9 @@
 mod builder;
 mod burn;
 #[cfg(feature = "kernels")]
-#[doc(hidden)]
-pub mod cpu;
+mod cpu;
 mod cuts;
+mod draws;
 mod error;
 mod graph;
 mod head;
@@ -46,7 +46,7 @@ mod spec;
 
 pub use builder::Builder;
 #[cfg(feature = "kernels")]
-pub use cpu::NoKernel;
+pub use cpu::{NoKernel, NotQuantizable, QuantizedStages};
 pub use cuts::MOST_BLOCK_TENSORS;
 pub use error::GraphError;
 pub use graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};

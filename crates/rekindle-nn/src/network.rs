@@ -8,8 +8,11 @@ use burn::module::{
     Content, Devices, Flag, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
     ModuleVisitor, Param,
 };
+use burn::nn::Linear;
 use burn::prelude::*;
 
+use crate::GraphError;
+use crate::draws::Draws;
 use crate::graph::{Graph, TensorKind, TensorSpec};
 use crate::op::Op;
 use crate::slot::Slot;
@@ -31,6 +34,7 @@ pub struct Network {
     pub(crate) slots: Vec<Slot>,
     /// By node, for the operations that behave differently in training; off in a frozen one.
     pub(crate) training: BTreeMap<usize, Param<Flag>>,
+    pub(crate) draws: Draws,
     #[cfg(feature = "kernels")]
     pub(crate) execution: crate::cpu::execution::Execution,
 }
@@ -51,6 +55,7 @@ impl Network {
             graph: Arc::new(graph),
             slots,
             training,
+            draws: Draws::default(),
             #[cfg(feature = "kernels")]
             execution: Default::default(),
         }
@@ -66,6 +71,12 @@ impl Network {
         self.slots
             .first()
             .map_or_else(Device::default, Slot::device)
+    }
+
+    /// Makes what dropouts and drop paths draw in training a function of `seed`, until the next call: passes behind one
+    /// call draw the same. Before the first, they draw from the device's own generator. Clones share the seed.
+    pub fn seed_draws(&self, seed: u64) {
+        self.draws.seed(seed);
     }
 
     /// Returns the number of classes; 0 without a classifier.
@@ -94,6 +105,50 @@ impl Network {
             .extend(flags.filter(|(node, _)| *node >= kept));
         self.graph = fresh.graph;
         self
+    }
+
+    /// Takes the classifier off as a layer of its own; none where there is none.
+    pub fn split_classifier(mut self) -> (Self, Option<Linear>) {
+        if self.num_classes() == 0 {
+            return (self, None);
+        }
+        let (Some(Slot::Vector(bias)), Some(Slot::Matrix(weight))) =
+            (self.slots.pop(), self.slots.pop())
+        else {
+            unreachable!("a classifier is a linear layer with a bias")
+        };
+        let graph = Graph::clone(&self.graph).with_classes(0);
+        let kept = graph.head().nodes.start;
+        self.training.retain(|node, _| *node < kept);
+        self.graph = Arc::new(graph);
+        let bias = Some(bias);
+        (self, Some(Linear { weight, bias }))
+    }
+
+    /// Puts a linear layer in place of the classifier.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Classifier`] for a layer that takes rows of another length, and for one without classes.
+    pub fn with_classifier(self, layer: Linear) -> Result<Self, GraphError> {
+        let [features, classes] = layer.weight.shape().dims();
+        if features != self.num_features() || classes == 0 {
+            return Err(GraphError::Classifier {
+                expected: self.num_features(),
+                found: [features, classes],
+            });
+        }
+        let device = layer.weight.lazy_device();
+        let mut network = self.reset_classifier(classes, 0);
+        let bias = layer
+            .bias
+            .unwrap_or_else(|| Param::from_tensor(Tensor::zeros([classes], &device)));
+        let head = network.slots.len() - 2;
+        network.slots.truncate(head);
+        network
+            .slots
+            .extend([Slot::Matrix(layer.weight), Slot::Vector(bias)]);
+        Ok(network)
     }
 
     /// Returns the network with fresh parameters, a function of `seed` alone.

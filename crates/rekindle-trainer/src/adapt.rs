@@ -1,6 +1,7 @@
 //! A pretrained network under a strategy, ready to train.
 
-use rekindle_resnet::{Pretrained, ResNet, ResNetConfig};
+use rekindle_models::Pretrained;
+use rekindle_nn::Network;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 use rekindle_weights::state_dict;
 
@@ -8,7 +9,7 @@ use crate::feed::Feed;
 use crate::sources::train_loader;
 use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
 
-impl Trainer<'_, ResNet> {
+impl Trainer<'_, Network> {
     /// A trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
     /// [`Strategy::FromScratch`], here or in a later call of [`strategy`](Self::strategy), the weights are fresh as well,
     /// and the network is the same. All that is fresh is a function of `seed`; `pretrained` itself is not touched,
@@ -20,13 +21,10 @@ impl Trainer<'_, ResNet> {
         seed: u64,
     ) -> Self {
         let device = pretrained.model.device();
-        let config = ResNetConfig {
-            num_classes: 0,
-            ..pretrained.config.clone()
-        };
+        let graph = pretrained.model.graph().clone().with_classes(0);
         // A clone would share the running statistics.
         let mut values = state_dict::collect(&pretrained.model);
-        let backbone = state_dict::assign(config.init(&device), |name| {
+        let backbone = state_dict::assign(Network::new(graph, seed, &device), |name| {
             values.remove(name).map(|tensor| tensor.values)
         });
         let classifier = Classifier::new(backbone, data.classes.len(), seed, &device);
@@ -55,7 +53,7 @@ impl<B: Backbone> Trainer<'_, B> {
         self.recipe.validate()?;
         self.refresh()?;
         let stages = self.classifier.backbone.stage_names();
-        let plan = self.strategy.plan(stages, 0)?;
+        let plan = self.strategy.plan(&stages, 0)?;
         let loader = train_loader(&self.data, &self.recipe);
         let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?;
         let feed = Feed::Images(loader);

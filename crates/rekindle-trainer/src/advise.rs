@@ -7,15 +7,15 @@ use std::time::Instant;
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Pipeline};
-use rekindle_resnet::{Preprocess, Pretrained};
+use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
 use rekindle_transfer::{Backbone, FrozenPrefix};
-use rekindle_weights::LoadOptions;
+use rekindle_weights::{LoadOptions, Repository};
 
 use crate::activations::{FrozenPart, Views};
 use crate::data::{VALIDATION_SHARE, eval_pipeline, refuse_unreadable};
-use crate::pooled::{Pooled, pooled, take_head};
+use crate::pooled::{Pooled, pooled, split};
 use crate::recipe::{Cache, Recipe};
 use crate::{Interrupt, Observer, TrainerError, text};
 
@@ -197,9 +197,9 @@ impl<'a> Advise<'a> {
         path: &Path,
         name: String,
     ) -> Result<(SeenBackbone, Vec<usize>, Vec<usize>), TrainerError> {
-        let mut pretrained = Pretrained::open_with(path, &self.load_options, &self.device)?;
-        let source = take_head(&mut pretrained.model);
-        let model = &pretrained.model;
+        let pretrained = Pretrained::open_with(path, &self.load_options, &self.device)?;
+        let (model, source) = split(pretrained.model.clone());
+        let model = &model;
         let part = FrozenPart {
             prefix: FrozenPrefix::new(model, model.stage_names().len())?,
             device: self.device.clone(),
@@ -322,8 +322,11 @@ fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     }
 }
 
-/// A file's stem, or its path where another file has the same stem.
+/// A file's stem, or its path where another file has the same stem; of the Hugging Face hub the repository.
 fn name(all: &[&Path], path: &Path) -> String {
+    if let Some(repository) = Repository::of_cached(path) {
+        return repository.to_string();
+    }
     let stem = |path: &Path| path.file_stem().map(PathBuf::from);
     let is_unique = all.iter().filter(|other| stem(other) == stem(path)).count() == 1;
     match (is_unique, stem(path)) {

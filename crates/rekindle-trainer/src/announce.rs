@@ -45,11 +45,7 @@ pub(crate) fn announce<B: Backbone>(
         train_images: trainer.data.train.len(),
         valid_images: trainer.data.val.len(),
         parameters: parts.iter().map(|part| part.parameters).sum(),
-        trainable_parameters: parts
-            .iter()
-            .filter(|part| part.is_trained)
-            .map(|part| part.parameters)
-            .sum(),
+        trainable_parameters: parts.iter().map(|part| part.trained).sum(),
         epochs: trainer.recipe.epochs,
         batch_size: trainer.recipe.batch_size,
         augmented: Some(is_augmented(trainer)?),
@@ -76,7 +72,7 @@ pub(crate) fn whole_network<B: Backbone>(classifier: &Classifier<B>) -> Vec<Part
         .map(|part| PartSummary {
             name: part.stage,
             parameters: part.parameters,
-            trainable: if part.is_trained { part.parameters } else { 0 },
+            trainable: part.trained,
             learning_rate: None,
         })
         .collect()
@@ -107,7 +103,7 @@ pub(crate) fn stage_summary<B: Backbone>(
         .map(|(index, part)| PartSummary {
             name: part.stage,
             parameters: part.parameters,
-            trainable: if part.is_trained { part.parameters } else { 0 },
+            trainable: part.trained,
             learning_rate: part
                 .is_trained
                 .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(1.0)),

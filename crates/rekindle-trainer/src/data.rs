@@ -8,7 +8,7 @@ use rekindle_files::names::{escape, printable, show};
 use rekindle_imagefolder::{
     DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file, same_files,
 };
-use rekindle_resnet::Preprocess;
+use rekindle_models::Preprocess;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

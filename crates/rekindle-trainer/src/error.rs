@@ -275,7 +275,7 @@ pub enum TrainerError {
 
     /// The model and its weights.
     #[error(transparent)]
-    Model(#[from] rekindle_resnet::Error),
+    Model(#[from] rekindle_models::Error),
 
     /// The transfer.
     #[error(transparent)]
@@ -341,7 +341,7 @@ impl TrainerError {
     }
 
     /// Sorts an operating-system error by what the user can do about it.
-    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rekindle_files::names::{escape, show};
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
-use rekindle_resnet::{Pretrained, STAGES};
-use rekindle_transfer::Classifier;
+use rekindle_models::Pretrained;
+use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::{TensorOut, write_safetensors};
 
 use crate::calibration::{calibration, prefix};
@@ -64,7 +64,7 @@ impl FeatureTable {
     }
 
     /// As [`compute`](Self::compute) in eight bits, with ranges measured on up to 64 images of the folder: on a CPU two to
-    /// four times as fast, and a little off, see [`ResNet::quantize_stages`](rekindle_resnet::ResNet::quantize_stages).
+    /// four times as fast, and a little off, see [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages).
     ///
     /// # Errors
     ///
@@ -94,8 +94,7 @@ impl FeatureTable {
         interrupt: &Interrupt,
         progress: impl FnMut(usize),
     ) -> Result<Self, TrainerError> {
-        let mut backbone = pretrained.model.clone();
-        let head = backbone.fc.take();
+        let (backbone, head) = pretrained.model.clone().split_classifier();
         if layer == FeatureLayer::Logits && head.is_none() {
             return Err(TrainerError::UnusableWeights {
                 what: show(&pretrained.path),
@@ -112,7 +111,8 @@ impl FeatureTable {
         };
         let pipeline = eval_pipeline(&pretrained.preprocess);
         let dataset = Arc::new(ImageDataset::new(folder, pipeline.clone())?);
-        let (backbone, stages) = (&classifier.backbone, STAGES.len());
+        let backbone = &classifier.backbone;
+        let stages = backbone.stage_names().len();
         let images = quantize
             .then(|| calibration(&dataset, pipeline, WORKERS, &backbone.device()))
             .transpose()?;

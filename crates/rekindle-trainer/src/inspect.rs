@@ -15,22 +15,24 @@ const BATCH: usize = 32;
 
 /// What a classifier makes of a set of images, in the set's order; files that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Inspection {
+pub struct Inspection {
     /// Pooled features `[kept, width]`.
     pub features: Vec<f32>,
     /// The images that these are of, as places in `indices`.
     pub kept: Vec<usize>,
     /// Logits `[n, classes]`.
     pub logits: Vec<f32>,
+    /// Number of classes.
     pub classes: usize,
     /// Positions in the set.
     pub indices: Vec<usize>,
+    /// Files that can't be decoded.
     pub skipped: Vec<Skipped>,
 }
 
 /// Runs the images through the network; `progress` hears how many more are done. Features are kept of the images,
 /// by their position in the set, for which `keep` says so: of a million, all would fill the memory.
-pub(crate) fn inspect<B: Backbone>(
+pub fn inspect<B: Backbone>(
     classifier: &Classifier<B>,
     dataset: &Arc<ImageDataset>,
     keep: impl Fn(usize) -> bool,
@@ -92,8 +94,8 @@ impl Inspection {
         self.logits = scaled(&self.logits, temperature);
     }
 
-    /// Probabilities against the labels of `dataset`; images without a label are left out.
-    pub(crate) fn predictions(&self, dataset: &ImageDataset) -> Predictions {
+    /// Returns probabilities against the labels of `dataset`; images without a label are left out.
+    pub fn predictions(&self, dataset: &ImageDataset) -> Predictions {
         let mut predictions = Predictions {
             classes: self.classes,
             ..Predictions::default()

@@ -244,6 +244,11 @@ impl<B: Backbone> Learner<B> {
         self.optimizer = optimizer;
     }
 
+    /// Makes what the network draws in the next batches (dropout, drop path) a function of `seed`.
+    pub fn seed_draws(&self, seed: u64) {
+        self.classifier().backbone.seed_draws(seed);
+    }
+
     /// Logits `[n, classes]` of a batch with the graph of a backward pass behind the frozen part.
     ///
     /// # Errors

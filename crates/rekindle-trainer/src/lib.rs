@@ -1,4 +1,4 @@
-//! The training loop: recipes, schedules, checkpoints, run directories, reports.
+//! The training loop: recipes, schedules, checkpoints, run directories.
 //!
 //! Three levels: [`fine_tune`] is one call that is a good recipe, [`Trainer`] a builder for strategy and
 //! [`Recipe`], and [`Learner`], [`Predictor`] and [`feed::Feed`] are the parts. A run tells its [`Observer`]s
@@ -40,7 +40,7 @@ mod fit;
 mod grad_cam;
 mod held;
 mod identity;
-mod inspect;
+pub mod inspect;
 mod interrupt;
 mod learner;
 pub mod loss;
@@ -56,14 +56,13 @@ mod progress;
 mod recipe;
 mod recipe_file;
 mod replica;
-pub mod report;
 pub mod run_directory;
 mod schedule;
 mod shared_features;
 mod shortage;
 mod sources;
 mod test_views;
-mod text;
+pub mod text;
 mod trainer;
 
 pub use burn;

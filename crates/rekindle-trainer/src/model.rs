@@ -8,7 +8,8 @@ use rekindle_files::names::show;
 use rekindle_imagefolder::{
     Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
 };
-use rekindle_resnet::{Preprocess, Pretrained, ResNet};
+use rekindle_models::{Preprocess, Pretrained};
+use rekindle_nn::{GraphError, Network};
 use rekindle_transfer::Classifier;
 use rekindle_weights::{LoadOptions, ModelInfo, NetworkSource};
 use serde::Deserialize;
@@ -41,12 +42,12 @@ const BATCH: usize = 16;
 #[derive(Debug)]
 pub struct Model {
     /// The network with its head.
-    pub classifier: Classifier<ResNet>,
+    pub classifier: Classifier<Network>,
     /// Names in the order of the logits, where the file knows them.
     pub classes: Option<Vec<String>>,
     /// What a picture goes through before the network sees it.
     pub preprocess: Preprocess,
-    /// torchvision's name, or a description of a network that is none of its ten.
+    /// The network's published name, or a description of one that has none.
     pub architecture: String,
     /// Where the weights come from, as the file says; JSON where rekindle wrote it.
     pub provenance: Option<String>,
@@ -127,14 +128,14 @@ impl Model {
     /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn from_pretrained(pretrained: Pretrained) -> Result<Self, TrainerError> {
         let device = pretrained.model.device();
-        let classifier = Classifier::from_resnet(pretrained.model).ok_or_else(|| {
+        let classifier = Classifier::from_network(pretrained.model).ok_or_else(|| {
             TrainerError::UnusableWeights {
                 what: show(&pretrained.path),
                 found: pretrained
                     .found
                     .headless
                     .clone()
-                    .unwrap_or_else(|| "these weights have no classifier (no fc.weight)".into()),
+                    .unwrap_or_else(|| "these weights have no classifier".into()),
                 advice: "train one first (`rekindle train`), or only extract features (`rekindle features`)",
             }
         })?;
@@ -248,9 +249,13 @@ impl Model {
         }
     }
 
-    /// The network with its head in place, to write it out.
-    pub fn resnet(&self) -> ResNet {
-        self.classifier.clone().into_resnet()
+    /// Returns the network with its head in place, to write it out.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Classifier`] for a head that was exchanged for one of another length.
+    pub fn network(&self) -> Result<Network, GraphError> {
+        self.classifier.clone().into_network()
     }
 
     /// Asks about pictures; `answer` hears of each one in the order of `paths`, but of files that can't be read

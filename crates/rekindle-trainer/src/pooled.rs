@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rekindle_resnet::ResNet;
+use rekindle_nn::Network;
 use rekindle_transfer::features::{Features, LinearHead};
 
 use crate::TrainerError;
@@ -20,7 +20,7 @@ pub(crate) struct Pooled {
 
 /// Sends the images' one plain view through `part`, telling `emit` how far it is.
 pub(crate) fn pooled(
-    part: &FrozenPart<ResNet>,
+    part: &FrozenPart<Network>,
     views: &Views<'_>,
     cache: &Cache,
     name: &str,
@@ -67,7 +67,8 @@ pub(crate) fn pooled(
     })
 }
 
-/// Takes the classifier off a network, as a head for pooled features.
-pub(crate) fn take_head(model: &mut ResNet) -> Option<LinearHead> {
-    model.fc.take().map(|fc| LinearHead::of(&fc))
+/// Splits a network into its features and its classifier, as a head for these.
+pub(crate) fn split(model: Network) -> (Network, Option<LinearHead>) {
+    let (model, head) = model.split_classifier();
+    (model, head.map(|head| LinearHead::of(&head)))
 }

@@ -44,7 +44,7 @@ pub struct Recipe {
     /// Views an image that are kept: the plain picture, and `views - 1` random augmentations of it.
     pub views: usize,
     /// Runs frozen stages in eight bits: on a CPU two to four times as fast, and a little off, see
-    /// [`ResNet::quantize_stages`](rekindle_resnet::ResNet::quantize_stages). Ranges are measured on up to 64 training
+    /// [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages). Ranges are measured on up to 64 training
     /// images. Validation measures the `f32` weights that a run leaves. On machines, devices and backbones that have no kernels for that, training
     /// refuses to begin.
     pub quantize_frozen: bool,

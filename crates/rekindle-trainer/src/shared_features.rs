@@ -14,7 +14,7 @@ use crate::feed::KeptView;
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use rekindle_resnet::Pretrained;
+/// use rekindle_models::Pretrained;
 /// use rekindle_trainer::{Cache, FineTune, Recipe, SharedFeatures, Trainer, TransferData};
 /// use rekindle_transfer::Strategy;
 ///

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Transform};
-use rekindle_resnet::Preprocess;
+use rekindle_models::Preprocess;
 use rekindle_transfer::{Backbone, Classifier};
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,12 @@
-//! Numbers and foreign strings as people read them; shared by the progress output and the report.
+//! Numbers and foreign strings as people read them, as progress and reports write them.
 
 use std::path::Path;
 
 use burn::tensor::Device;
 use rekindle_files::names::{printable, show};
 
-/// A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
-pub(crate) fn duration(seconds: f64) -> String {
+/// Formats a duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`.
+pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match seconds {
         s if !s.is_finite() => "unknown".into(),
@@ -17,8 +17,8 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A duration that is only a guess, to the second: `8 s`, `3 min 05 s`.
-pub(crate) fn rough_duration(seconds: f64) -> String {
+/// Formats a duration that is only a guess, to the second: `8 s`, `3 min 05 s`.
+pub fn rough_duration(seconds: f64) -> String {
     if seconds.is_finite() && seconds < 59.5 {
         format!("{:.0} s", seconds.max(0.0))
     } else {
@@ -26,8 +26,8 @@ pub(crate) fn rough_duration(seconds: f64) -> String {
     }
 }
 
-/// A whole number with commas: `11,177,538`.
-pub(crate) fn count(number: usize) -> String {
+/// Formats a whole number with commas: `11,177,538`.
+pub fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -39,13 +39,13 @@ pub(crate) fn count(number: usize) -> String {
     grouped
 }
 
-/// A number of things: `1 epoch`, `25 epochs`.
-pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+/// Formats a number of things: `1 epoch`, `25 epochs`.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Names in a row: `ants, bees and 3 more`.
-pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
+/// Lists names in a row: `ants, bees and 3 more`.
+pub fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(most)
@@ -58,8 +58,8 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// A device as `--device` calls it: `cpu`, `wgpu`, `cuda`, `cuda:1`, `ndarray`.
-pub(crate) fn device(device: &Device) -> String {
+/// Names a device as `--device` calls it: `cpu`, `wgpu`, `cuda`, `cuda:1`, `ndarray`.
+pub fn device(device: &Device) -> String {
     // Burn's devices tell their kind only as they are debugged: `Device<Cube(Cuda(CudaDevice { index: 1 }))>`.
     let debugged = format!("{:?}", device.clone().without_autodiff());
     let number = || {
@@ -86,8 +86,8 @@ pub(crate) fn device(device: &Device) -> String {
     }
 }
 
-/// A share as percent with one decimal: `94.1 %`.
-pub(crate) fn percent(share: f64) -> String {
+/// Formats a share as percent with one decimal: `94.1 %`.
+pub fn percent(share: f64) -> String {
     if share.is_finite() {
         format!("{:.1} %", 100.0 * share)
     } else {
@@ -95,8 +95,8 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-/// A loss with three significant decimals, or what it is instead of a number.
-pub(crate) fn loss(value: f64) -> String {
+/// Formats a loss with three significant decimals, or what it is instead of a number.
+pub fn loss(value: f64) -> String {
     match value {
         v if v.is_nan() => "NaN".into(),
         v if !v.is_finite() => "infinite".into(),
@@ -105,8 +105,8 @@ pub(crate) fn loss(value: f64) -> String {
     }
 }
 
-/// A learning rate: `0.001`, `2.5e-5`.
-pub(crate) fn rate(value: f64) -> String {
+/// Formats a learning rate: `0.001`, `2.5e-5`.
+pub fn rate(value: f64) -> String {
     let text = if value == 0.0 || (1e-3..1e3).contains(&value) {
         let mut text = format!("{value:.5}");
         while text.contains('.') && (text.ends_with('0') || text.ends_with('.')) {
@@ -119,8 +119,8 @@ pub(crate) fn rate(value: f64) -> String {
     text.replace(".0e", "e")
 }
 
-/// Why a file was left out, without the file's name that the reason begins with.
-pub(crate) fn reason_alone<'a>(path: &Path, reason: &'a str) -> &'a str {
+/// Returns why a file was left out, without the file's name that the reason begins with.
+pub fn reason_alone<'a>(path: &Path, reason: &'a str) -> &'a str {
     let named = format!("{}: ", show(path));
     reason.strip_prefix(&named).unwrap_or(reason)
 }

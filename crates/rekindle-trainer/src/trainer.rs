@@ -27,7 +27,7 @@ use crate::{Cache, Interrupt, Observer, Predictions, Recipe, SharedFeatures, Tra
 pub struct Source {
     /// The network's name, such as `resnet18`.
     pub architecture: String,
-    /// File or catalogue entry; empty for fresh weights.
+    /// File, or repository of the Hugging Face hub with its commit; empty for fresh weights.
     pub weights: String,
     /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights. A record, no identity: what decides whether
     /// weights are the same is computed from them ([`weights_digest`]).
@@ -36,10 +36,13 @@ pub struct Source {
 
 impl Source {
     /// The origin of a network read from a file.
-    pub fn of(pretrained: &rekindle_resnet::Pretrained) -> Self {
+    pub fn of(pretrained: &rekindle_models::Pretrained) -> Self {
         Self {
             architecture: pretrained.architecture.clone(),
-            weights: rekindle_files::names::escape(&pretrained.path),
+            weights: match &pretrained.repository {
+                Some(repository) => repository.to_string(),
+                None => rekindle_files::names::escape(&pretrained.path),
+            },
             sha256: pretrained.sha256.clone(),
         }
     }
@@ -49,7 +52,7 @@ impl Source {
 ///
 /// ```no_run
 /// use rekindle_trainer::burn::tensor::Device;
-/// use rekindle_resnet::Pretrained;
+/// use rekindle_models::Pretrained;
 /// use rekindle_trainer::{Progress, ProgressMode, Recipe, Source, Trainer, TransferData};
 /// use rekindle_transfer::{Classifier, Strategy};
 ///
@@ -58,7 +61,7 @@ impl Source {
 /// let data = TransferData::open("hymenoptera", &pretrained.preprocess, 0)?;
 /// let source = Source::of(&pretrained);
 /// let classifier = Classifier::new(
-///     pretrained.model.reset_classifier(0), data.classes.len(), 0, &device,
+///     pretrained.model.reset_classifier(0, 0), data.classes.len(), 0, &device,
 /// );
 /// let fitted = Trainer::new(classifier, data)
 ///     .source(source)
@@ -211,7 +214,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         self.recipe.validate()?;
         // No folder is left behind by a strategy that can't be followed.
         self.strategy
-            .plan(self.classifier.backbone.stage_names(), 0)?;
+            .plan(&self.classifier.backbone.stage_names(), 0)?;
         self.refresh()?;
         let writer = match &self.directory {
             None => None,
@@ -325,7 +328,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             return Ok(0);
         }
         let names = self.classifier.backbone.stage_names();
-        Ok(self.strategy.always_frozen(names, self.recipe.epochs)?)
+        Ok(self.strategy.always_frozen(&names, self.recipe.epochs)?)
     }
 
     /// Hashes the backbone's live weights.
@@ -416,7 +419,7 @@ impl<B: Backbone> Fitted<B> {
         self.outcome.last_accuracy.unwrap_or(f64::NAN)
     }
 
-    /// Writes the best weights as safetensors under torchvision's names, with classes and preprocessing.
+    /// Writes the best weights as safetensors under the published names, with classes and preprocessing.
     ///
     /// # Errors
     ///

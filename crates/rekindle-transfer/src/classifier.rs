@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use rekindle_resnet::ResNet;
+use rekindle_nn::{GraphError, Network};
 use rekindle_weights::state_dict;
 
 use crate::initialise::uniform;
@@ -130,20 +130,22 @@ fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(),
     }
 }
 
-impl Classifier<ResNet> {
-    /// The network with its head back in place, under torchvision's names.
-    pub fn into_resnet(self) -> ResNet {
-        let mut resnet = self.backbone;
-        resnet.fc = Some(self.head);
-        resnet
+impl Classifier<Network> {
+    /// Returns the network with the head in place of its classifier, under the published names.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Classifier`] for a head of another length than the network's features.
+    pub fn into_network(self) -> Result<Network, GraphError> {
+        self.backbone.with_classifier(self.head)
     }
 
-    /// The classifier of a network that already has a head; `None` where it has none.
-    pub fn from_resnet(mut resnet: ResNet) -> Option<Self> {
-        let head = resnet.fc.take()?;
+    /// Splits a network that has a classifier; `None` where it has none.
+    pub fn from_network(network: Network) -> Option<Self> {
+        let (backbone, head) = network.split_classifier();
         Some(state_dict::with_stable_ids(Self {
-            backbone: resnet,
-            head,
+            backbone,
+            head: head?,
         }))
     }
 }
@@ -151,15 +153,19 @@ impl Classifier<ResNet> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rekindle_resnet::{ConvNet, ConvNetConfig};
+    use rekindle_nn::{Builder, Conv};
 
     use super::*;
 
     #[test]
     fn a_head_of_another_length_is_an_error() {
         let device = Device::flex();
-        let classifier = || -> Classifier<ConvNet> {
-            let backbone = ConvNetConfig::new().with_width(4).init(&device);
+        let classifier = || {
+            let mut b = Builder::new("tiny", 1);
+            let x = b.images();
+            let x = b.stage("block", |b| b.conv2d("conv", x, Conv::new(4, 3)));
+            let x = b.global_pool(x);
+            let backbone = Network::new(b.finish("fc", x, 0).unwrap(), 0, &device);
             Classifier::new(backbone, 3, 0, &device)
         };
         let fits = classifier()

@@ -1,25 +1,11 @@
 //! Fresh parameters as functions of a seed.
 
-use std::sync::{Mutex, PoisonError};
-
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rekindle_weights::state_dict;
-
-/// The module that `init` makes on `device`, all of its parameters drawn at once from the generator that `seed` begins:
-/// Burn draws a parameter when it is first looked at, whatever was drawn meanwhile.
-pub(crate) fn seeded<M: Module>(seed: u64, device: &Device, init: impl FnOnce() -> M) -> M {
-    static DRAWING: Mutex<()> = Mutex::new(());
-    let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-    device.seed(seed);
-    let module = init();
-    drop(state_dict::collect(&module));
-    module
-}
 
 /// Uniform numbers in `[-bound, bound)`.
 pub(crate) fn uniform(count: usize, bound: f32, seed: u64) -> Vec<f32> {

@@ -23,6 +23,7 @@
 mod burnpack;
 mod check;
 mod checkpoint;
+mod config;
 mod contents;
 mod digest;
 mod error;
@@ -36,6 +37,7 @@ mod other_content;
 mod pytorch;
 mod read;
 mod remote;
+mod repository;
 mod safetensors;
 pub mod state_dict;
 mod write;
@@ -44,13 +46,14 @@ pub use burnpack::write_burnpack;
 pub use check::{CheckOptions, check};
 pub use checkpoint::{Checkpoint, ElementType, Format, NamedTensor};
 pub use digest::{sha256, sha256_of};
-pub use error::{Candidate, Error, Mismatch, Misshapen};
+pub use error::{Candidate, Error, Mismatch, Misshapen, RepositoryError, RepositoryNameError};
 pub use find::{
     Expected, Family, HeadNames, LeftOut, LoadOptions, Network, NetworkSource, Proposal, Shapes,
 };
 pub use info::ModelInfo;
 pub use read::{read, read_safetensors_bytes};
 pub use remote::RemoteFile;
+pub use repository::Repository;
 pub use write::{TensorOut, named_tensors, write_atomically, write_safetensors};
 
 /// Compiles the README's code.

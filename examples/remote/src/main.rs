@@ -17,7 +17,7 @@ use burn::server::{RemoteServer, WebSocketTransport};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use rekindle::drawings::{self, DrawingTask, TargetTask};
-use rekindle::resnet::Pretrained;
+use rekindle::models::Pretrained;
 use rekindle::trainer::{Progress, ProgressMode, Recipe, Trainer, TransferData};
 use rekindle::transfer::Strategy;
 
@@ -44,7 +44,7 @@ enum Command {
         /// Folder with `train` and `val` [default: drawn ants and bees]
         #[arg(long, requires = "weights")]
         data: Option<PathBuf>,
-        /// Weights of a ResNet [default: a small network that knows other drawings]
+        /// Weights of a network [default: a small network that knows other drawings]
         #[arg(long, requires = "data")]
         weights: Option<PathBuf>,
         /// Passes over the training images

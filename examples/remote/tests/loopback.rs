@@ -11,7 +11,8 @@ use std::time::Duration;
 use burn::remote::RemoteHost;
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle::drawings;
-use rekindle::resnet::{Pretrained, state_dict};
+use rekindle::models::Pretrained;
+use rekindle::weights::state_dict;
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
@@ -75,11 +76,11 @@ type Weights = std::collections::BTreeMap<String, state_dict::HostTensor>;
 /// Losses and weights of some steps of fine-tuning on one batch.
 fn trained(device: &Device) -> (Vec<f64>, Weights) {
     let weights = drawings::SOURCE_WEIGHTS.to_vec();
-    let mut pretrained = Pretrained::from_safetensors("built in", weights, device).unwrap();
-    pretrained.model.fc = None;
-    let classifier = Classifier::new(pretrained.model, 2, 0, device);
+    let pretrained = Pretrained::from_safetensors("built in", weights, device).unwrap();
+    let backbone = pretrained.model.reset_classifier(0, 0);
+    let classifier = Classifier::new(backbone, 2, 0, device);
     let stages = classifier.backbone.stage_names();
-    let plan = Strategy::fine_tuning().plan(stages, 0).unwrap();
+    let plan = Strategy::fine_tuning().plan(&stages, 0).unwrap();
     let mut learner = Learner::new(classifier, plan, &Recipe::tutorial(), device).unwrap();
     let batch = batch(device);
     let losses = (0..STEPS).map(|_| learner.train_batch(&batch, 0.01).unwrap().loss);

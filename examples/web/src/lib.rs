@@ -6,7 +6,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{DecodeOptions, Pipeline, decode_bytes};
-use rekindle_resnet::Pretrained;
+use rekindle_models::Pretrained;
 use wasm_bindgen::prelude::*;
 
 /// What computes: the visitor's processor (feature `flex`) or graphics processor (`webgpu`).

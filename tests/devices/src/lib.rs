@@ -10,24 +10,25 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle::device::DeviceName;
-use rekindle::resnet::{Architecture, ResNet, state_dict};
+use rekindle::models::resnet::ResNetConfig;
+use rekindle::nn::Network;
 use rekindle::trainer::feed::Batch;
 use rekindle::trainer::loss::Targets;
 use rekindle::trainer::{Learner, Recipe};
 use rekindle::transfer::{Backbone, Classifier, Entry, Strategy};
+use rekindle::weights::state_dict;
 
 const CLASSES: usize = 3;
 const IMAGES: usize = 4;
 const SIZE: usize = 32;
 
 /// A narrow ResNet-18 whose weights are the same on every device.
-fn classifier(device: &Device) -> Classifier<ResNet> {
-    let config = Architecture::ResNet18
-        .config()
+fn classifier(device: &Device) -> Classifier<Network> {
+    let config = ResNetConfig::RESNET18
         .with_stem_width(8)
         .with_num_classes(0);
     let mut number = 0u32;
-    let backbone = config.init(device);
+    let backbone = config.network(0, device).unwrap();
     let shapes = state_dict::shapes(&backbone);
     let mut shapes = shapes.into_iter();
     let backbone = state_dict::assign(backbone, |name| {
@@ -81,10 +82,10 @@ fn others() -> Vec<(DeviceName, Device)> {
     names.into_iter().filter_map(open).collect()
 }
 
-fn learner(device: &Device) -> Learner<ResNet> {
+fn learner(device: &Device) -> Learner<Network> {
     let classifier = classifier(device);
     let stages = classifier.backbone.stage_names();
-    let plan = Strategy::fine_tuning().plan(stages, 0).unwrap();
+    let plan = Strategy::fine_tuning().plan(&stages, 0).unwrap();
     Learner::new(classifier, plan, &Recipe::tutorial(), device).unwrap()
 }
 
@@ -150,7 +151,7 @@ fn the_same_steps_twice_have_the_same_bits() {
 fn a_batch_is_shared_with_another_device() {
     for (name, device) in others() {
         let plan = Strategy::FeatureExtraction
-            .plan(learner(&cpu()).classifier().backbone.stage_names(), 0)
+            .plan(&learner(&cpu()).classifier().backbone.stage_names(), 0)
             .unwrap();
         let of = |devices: &[Device]| {
             let learner = Learner::new(

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rekindle::imagefolder::ImageDataset;
-use rekindle::resnet::Preprocess;
+use rekindle::models::Preprocess;
 use rekindle::trainer::{
     Cache, Event, Observer, Predictor, RunDirectory, Schedule, Source, Trainer, TrainerError,
     TransferData, eval_pipeline,
@@ -154,7 +154,7 @@ fn a_run_that_runs_out_of_memory_keeps_what_it_saved() {
 }
 
 /// Two epochs of one batch: the head alone, then everything.
-fn run(device: &Device) -> Trainer<'static, ResNet> {
+fn run(device: &Device) -> Trainer<'static, Network> {
     const SIZE: usize = 128;
     let preprocess = Preprocess {
         resize: SIZE,

@@ -15,7 +15,8 @@ macro_rules! pages {
 pages! {
     imagefolder: "rekindle-imagefolder/README.md", "/imagefolder.md";
     kernels: "rekindle-kernels/README.md", "/kernels.md";
-    resnet: "rekindle-resnet/README.md", "/resnet.md";
+    models: "rekindle-models/README.md", "/models.md";
+    report: "rekindle-report/README.md", "/report.md";
     trainer: "rekindle-trainer/README.md", "/trainer.md";
     transfer: "rekindle-transfer/README.md", "/transfer.md";
     weights: "rekindle-weights/README.md", "/weights.md";

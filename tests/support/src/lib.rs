@@ -7,6 +7,7 @@
 //! process holds, where the system says.
 #![allow(clippy::unwrap_used)]
 
+pub mod chromium;
 mod formula;
 mod memory;
 mod onnxruntime;

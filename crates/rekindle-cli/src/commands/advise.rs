@@ -6,6 +6,7 @@ use rekindle::files::names::escape;
 use rekindle::imagefolder::Layout;
 use rekindle::trainer::Interrupt;
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
+use rekindle::weights::Repository;
 use serde_json::{Map, json};
 
 use crate::arguments::{Advise, Output};
@@ -56,7 +57,10 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
 fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> String {
     let chosen = weights
         .iter()
-        .find(|path| advice.backbone == escape(path))
+        .find(|path| match Repository::of_cached(path) {
+            Some(repository) => advice.backbone == repository.to_string(),
+            None => advice.backbone == escape(path),
+        })
         .or_else(|| {
             let is_it = |path: &&PathBuf| {
                 path.file_stem()
@@ -66,7 +70,11 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
         });
     let mut words = vec!["rekindle".to_string(), "train".into(), path(&command.data)];
     if let Some(chosen) = chosen {
-        words.extend(["--weights".to_string(), path(chosen)]);
+        let name = match Repository::of_cached(chosen) {
+            Some(repository) => word(&repository.to_string()),
+            None => path(chosen),
+        };
+        words.extend(["--weights".to_string(), name]);
     }
     let part = &command.weights.part;
     for (option, value) in [

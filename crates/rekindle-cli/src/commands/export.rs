@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use rekindle::device::DeviceName;
 use rekindle::files::names::{escape, show};
-use rekindle::resnet::Pretrained;
+use rekindle::models::{Pretrained, files};
 use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
 
@@ -37,10 +37,10 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
     }
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
-        Format::Safetensors => model.save(out, &info)?,
-        Format::SafetensorsF16 => model.save_f16(out, &info)?,
-        Format::Burnpack => model.save_burnpack(out, &info)?,
-        Format::Onnx => model.save_onnx(out, &info)?,
+        Format::Safetensors => files::save(model, out, &info)?,
+        Format::SafetensorsF16 => files::save_f16(model, out, &info)?,
+        Format::Burnpack => files::save_burnpack(model, out, &info)?,
+        Format::Onnx => files::save_onnx(model, out, &info)?,
     }
     let json = json!({
         "out": escape(out), "format": format.name(),

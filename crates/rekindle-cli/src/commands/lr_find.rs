@@ -17,7 +17,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
-    command.strategy.plan(pretrained.model.stage_names(), 0)?;
+    command.strategy.plan(&pretrained.model.stage_names(), 0)?;
     let data = TransferData::open(&command.data, &pretrained.preprocess, command.seed)?;
     output.data(&data);
     let finder = LrFinder {

@@ -7,6 +7,7 @@ mod evaluate;
 mod export;
 mod features;
 mod lr_find;
+mod models;
 mod predict;
 mod report;
 mod train;
@@ -24,6 +25,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Predict(command) => predict::run(command, output),
         Command::Evaluate(command) => evaluate::run(command, output),
         Command::LrFind(command) => lr_find::run(command, output),
+        Command::Models(command) => models::run(command, output),
         Command::Export(command) => export::run(command, output),
         Command::Report(command) => report::run(command, output),
         Command::Features(command) => features::run(command, output),

@@ -1,5 +1,5 @@
 use rekindle::files::names::{escape, show};
-use rekindle::trainer::report::{self, run_directories};
+use rekindle::report::{self, run_directories};
 use serde_json::json;
 
 use crate::arguments::{Output, Report};

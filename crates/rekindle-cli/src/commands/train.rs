@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
-use rekindle::resnet::{Pretrained, ResNet, STAGES};
+use rekindle::models::Pretrained;
+use rekindle::nn::Network;
+use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
-use rekindle::trainer::report::{Report, RunReport};
 use rekindle::trainer::run_directory::ONE_CALL;
 use rekindle::trainer::{
     Cache, FineTune, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures,
@@ -36,11 +37,18 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         checks::outside("--cache", kept, &command.data)?;
         checks::folder(kept)?;
     }
-    for note in command.recipe.check_effects(&ways, &recipe)? {
+    let interrupt = Interrupt::on_ctrl_c()?;
+    // Nothing is downloaded for a command that can't be followed.
+    if let Some(graph) = command.weights.described()? {
+        command
+            .recipe
+            .check_effects(&ways, &recipe, &graph.stage_names())?;
+    }
+    let pretrained = command.weights.open(&output, &device)?;
+    let stages = pretrained.model.graph().stage_names();
+    for note in command.recipe.check_effects(&ways, &recipe, &stages)? {
         say(&format!("note: {note}"));
     }
-    let interrupt = Interrupt::on_ctrl_c()?;
-    let pretrained = command.weights.open(&output, &device)?;
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
     output.data(&data);
     let title = command
@@ -94,7 +102,7 @@ struct Session<'a> {
 
 /// What a strategy left.
 struct Left {
-    classifier: Classifier<ResNet>,
+    classifier: Classifier<Network>,
     predictions: Predictions,
     accuracy_in_views: Option<f64>,
     outcome: RunOutcome,
@@ -207,17 +215,27 @@ impl Session<'_> {
     fn shares(&self, way: &Way) -> bool {
         match way {
             Way::OneCall => true,
-            Way::Strategy(strategy) => strategy
-                .always_frozen(&STAGES, self.recipe.epochs)
-                .is_ok_and(|frozen| frozen == STAGES.len()),
+            Way::Strategy(strategy) => {
+                let stages = self.pretrained.model.graph().stage_names();
+                strategy
+                    .always_frozen(&stages, self.recipe.epochs)
+                    .is_ok_and(|frozen| frozen == stages.len())
+            }
         }
     }
 
     fn train(&self, run: &Planned, strategy: &Strategy, title: String) -> Result<Left, Failure> {
         let seed = self.recipe.seed;
+        let stages = self.pretrained.model.graph().stage_names();
+        let recipe = Recipe {
+            // What has no effect on one strategy of several has been said, and the work is done.
+            quantize_frozen: self.recipe.quantize_frozen
+                && strategy.plan(&stages, 0)?.frozen_stages > 0,
+            ..self.recipe.clone()
+        };
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
             .title(title)
-            .recipe(self.recipe.clone())
+            .recipe(recipe)
             .observer(self.output.observer())
             .interrupt(self.interrupt.clone())
             .accept_changed_data(self.accept_changed_data);

@@ -4,12 +4,9 @@ use std::path::Path;
 
 use rekindle::imagefolder::{DecodeOptions, decode_file};
 
+use test_support::chromium::{browser, open};
+
 use crate::workshop::{text, workshop};
-
-#[path = "../../../rekindle-trainer/tests/common/chromium.rs"]
-mod chromium;
-
-use chromium::{browser, open};
 
 /// Mean level of all channels, 0 to 255, and how many different colours there are.
 fn look(picture: &Path) -> (f64, usize) {

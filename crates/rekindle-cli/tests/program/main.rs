@@ -4,8 +4,19 @@
 mod browser;
 mod commands;
 mod folders;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+#[path = "../../../rekindle-weights/tests/hub/hugging_face.rs"]
+mod hugging_face;
 mod messages;
 mod outcomes;
 mod runs;
+#[cfg(feature = "hub")]
+#[path = "../../../rekindle-weights/tests/hub/server.rs"]
+mod server;
 mod weights;
 mod workshop;
+
+#[cfg(feature = "hub")]
+use rekindle::weights::sha256_of;

@@ -360,9 +360,9 @@ fn the_status_says_where_the_fault_lies() {
 /// The same network without its classifier.
 fn headless(from: &Path, to: &Path) {
     let device = rekindle::device::DeviceName::Cpu.open().unwrap();
-    let pretrained = rekindle::resnet::Pretrained::open(from, &device).unwrap();
-    let trunk = pretrained.model.clone().reset_classifier(0);
-    trunk.save(to, &pretrained.info()).unwrap();
+    let pretrained = rekindle::models::Pretrained::open(from, &device).unwrap();
+    let trunk = pretrained.model.clone().reset_classifier(0, 0);
+    rekindle::models::files::save(&trunk, to, &pretrained.info()).unwrap();
 }
 
 /// A reader that goes away early is no failure, on either stream.

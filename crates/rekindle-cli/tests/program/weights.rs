@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle::resnet;
+use rekindle::models;
 use rekindle::weights::{self, TensorOut, write_safetensors};
 
 use crate::workshop::{rekindle, text, workshop};
@@ -11,7 +11,7 @@ use crate::workshop::{rekindle, text, workshop};
 fn made_by_pytorch(file: &str) -> PathBuf {
     Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../rekindle-resnet/tests/reference/checkpoints"
+        "/../rekindle-models/tests/reference/checkpoints"
     ))
     .join(file)
 }
@@ -78,7 +78,7 @@ fn commands_that_need_a_head_say_why_a_file_has_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("behind-dropout.safetensors");
     let file = weights::read(made_by_pytorch("lightning.ckpt")).unwrap();
-    let network = resnet::weights::network(&file, &weights::LoadOptions::default())
+    let network = models::find(&file, &weights::LoadOptions::default())
         .unwrap()
         .checkpoint;
     let tensors = network

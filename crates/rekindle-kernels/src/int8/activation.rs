@@ -1,11 +1,17 @@
 //! Feature maps in bytes.
 
+use super::convert::{ToBytes, ToFloats};
+use super::dispatch::Kernels;
 use super::tile::LINE;
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::error::{KernelError, check_len};
-use crate::line::{LANES, Line};
+use crate::isa::Isa;
+use crate::line::LANES;
 use rayon::prelude::*;
+
+/// Pixels that a task turns into bytes, or back.
+const BAND: usize = 1 << 12;
 
 /// What a byte stands for: `scale * (byte - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,8 +89,17 @@ pub struct QuantizedActivation {
 }
 
 impl QuantizedActivation {
-    /// From `f32` maps.
+    /// Rounds `f32` maps to bytes, each value as [`Quantization::quantize`] does.
     pub fn from_activation(x: &Activation, quantization: Quantization) -> Self {
+        Self::from_activation_by(Kernels::of(Isa::detect()), x, quantization)
+    }
+
+    /// As [`from_activation`](Self::from_activation); the machine can run `kernels`.
+    pub(super) fn from_activation_by(
+        kernels: &Kernels,
+        x: &Activation,
+        quantization: Quantization,
+    ) -> Self {
         let mut out = Self::uninit(x.shape(), quantization);
         let [_, _, h, w] = x.shape();
         let (pixels, blocks, ins) = (h * w, out.blocks(), x.blocks());
@@ -94,22 +109,34 @@ impl QuantizedActivation {
         let planes = out.bytes_mut().par_chunks_mut(pixels * LINE);
         planes.enumerate().for_each(|(plane, bytes)| {
             let (n, first) = (plane / blocks, plane % blocks * (LINE / LANES));
-            for block in first..ins.min(first + LINE / LANES) {
-                let lines = &x.lines()[(n * ins + block) * pixels..][..pixels];
-                let at = (block - first) * LANES;
-                for (bytes, line) in bytes.chunks_exact_mut(LINE).zip(lines) {
-                    for (byte, &value) in bytes[at..].iter_mut().zip(&line.0) {
-                        *byte = quantization.quantize(value);
-                    }
-                }
-            }
+            let count = (ins - first).min(LINE / LANES);
+            let lines = &x.lines()[(n * ins + first) * pixels..][..count * pixels];
+            let bands = bytes.par_chunks_mut(BAND * LINE);
+            bands.enumerate().for_each(|(band, bytes)| {
+                let part = ToBytes {
+                    input: lines[band * BAND..].as_ptr().cast(),
+                    block: pixels * LANES,
+                    blocks: count,
+                    pixels: bytes.len() / LINE,
+                    quantization,
+                    out: bytes.as_mut_ptr(),
+                };
+                // SAFETY: the caller's promise of the instruction set; the band's pixels lie in `bytes` and, in each of
+                // the blocks, in `lines`.
+                unsafe { (kernels.to_bytes)(&part) };
+            });
         });
         out
     }
 
-    /// To `f32` maps.
+    /// Turns bytes into `f32` maps, each as [`Quantization::dequantize`] does.
     pub fn dequantize(&self) -> Activation {
-        let [_, c, h, w] = self.shape;
+        self.dequantize_by(Kernels::of(Isa::detect()))
+    }
+
+    /// As [`dequantize`](Self::dequantize); the machine can run `kernels`.
+    pub(super) fn dequantize_by(&self, kernels: &Kernels) -> Activation {
+        let [_, _, h, w] = self.shape;
         let mut out = Activation::uninit(self.shape);
         let (pixels, blocks, outs) = (h * w, self.blocks(), out.blocks());
         if pixels == 0 || outs == 0 {
@@ -118,15 +145,21 @@ impl QuantizedActivation {
         let planes = out.lines_mut().par_chunks_mut(pixels);
         planes.enumerate().for_each(|(plane, lines)| {
             let (n, block) = (plane / outs, plane % outs);
-            let first = (n * blocks + block * LANES / LINE) * pixels * LINE + block * LANES % LINE;
-            let used = LANES.min(c - block * LANES);
-            for (line, bytes) in lines.iter_mut().zip(self.bytes()[first..].chunks(LINE)) {
-                *line = Line::ZERO;
-                for (value, &byte) in line.0[..used].iter_mut().zip(bytes) {
-                    *value = self.quantization.dequantize(byte);
-                }
-            }
+            let first = (n * blocks + block * LANES / LINE) * pixels * LINE;
+            let bytes = &self.bytes()[first..][..pixels * LINE];
+            let bands = lines.par_chunks_mut(BAND);
+            bands.enumerate().for_each(|(band, lines)| {
+                let part = ToFloats {
+                    input: bytes[band * BAND * LINE + block * LANES % LINE..].as_ptr(),
+                    pixels: lines.len(),
+                    quantization: self.quantization,
+                    out: lines.as_mut_ptr().cast(),
+                };
+                // SAFETY: the caller's promise of the instruction set; the band's pixels lie in `bytes` and `lines`.
+                unsafe { (kernels.to_floats)(&part) };
+            });
         });
+        out.clear_past_channels();
         out
     }
 

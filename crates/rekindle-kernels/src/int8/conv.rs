@@ -124,13 +124,26 @@ impl QuantizedConv2d {
         residual: Option<&QuantizedActivation>,
         relu: bool,
     ) -> Result<Activation, KernelError> {
-        let shape = self.out_shape(x.shape(), residual)?;
-        let mut out = Activation::uninit(shape);
-        let to = OutPtr::Floats(out.send_ptr());
-        let epilogue = self.epilogue(x.quantization(), residual, relu, None);
-        self.pass(Source::Bytes(x), x.shape(), shape, epilogue, to);
-        self.clear_padding(&mut out);
-        Ok(out)
+        let source = Source::Bytes(x);
+        self.dequantized_from(source, x.shape(), x.quantization(), residual, relu)
+    }
+
+    /// Computes `relu(scale * conv(x) + shift)` of row-major `[batch, channels, height, width]`, which is first rounded to
+    /// `input`, without rounding again.
+    pub fn forward_nchw_dequantized(
+        &self,
+        x: &[f32],
+        shape: [usize; 4],
+        input: Quantization,
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        check_len("the picture batch", x.len(), &shape)?;
+        if self.weights.layout.is_narrow {
+            return self.dequantized_from(Source::Planar(x, input), shape, input, None, relu);
+        }
+        let x = Activation::from_nchw(x, shape)?;
+        let x = QuantizedActivation::from_activation(&x, input);
+        self.forward_dequantized(&x, None, relu)
     }
 
     /// What it was packed from.
@@ -157,6 +170,23 @@ impl QuantizedConv2d {
         let to = OutPtr::Bytes(SendPtr::new(out.as_mut_ptr()));
         let epilogue = self.epilogue(input, residual, relu, Some(output));
         self.pass(source, shape, out_shape, epilogue, to);
+        Ok(out)
+    }
+
+    fn dequantized_from(
+        &self,
+        source: Source<'_>,
+        shape: [usize; 4],
+        input: Quantization,
+        residual: Option<&QuantizedActivation>,
+        relu: bool,
+    ) -> Result<Activation, KernelError> {
+        let out_shape = self.out_shape(shape, residual)?;
+        let mut out = Activation::uninit(out_shape);
+        let to = OutPtr::Floats(out.send_ptr());
+        let epilogue = self.epilogue(input, residual, relu, None);
+        self.pass(source, shape, out_shape, epilogue, to);
+        self.clear_padding(&mut out);
         Ok(out)
     }
 

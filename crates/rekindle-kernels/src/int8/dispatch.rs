@@ -1,5 +1,6 @@
 //! Compiles the kernels once for each instruction set and picks at run time.
 
+use super::convert::{ToBytes, ToFloats, to_bytes, to_floats};
 use super::planar::{PlanarRow, planar_row};
 use super::pool_row::{PoolRow, pool_row};
 use super::simd;
@@ -20,6 +21,8 @@ pub(super) struct Kernels {
     tile: fn(usize, usize, usize) -> TileFn,
     pub planar_row: unsafe fn(&PlanarRow),
     pub pool_row: unsafe fn(&PoolRow),
+    pub to_bytes: unsafe fn(&ToBytes),
+    pub to_floats: unsafe fn(&ToFloats),
 }
 
 impl Kernels {
@@ -91,6 +94,8 @@ macro_rules! kernels {
                 tile: select,
                 planar_row: planar,
                 pool_row: pool,
+                to_bytes: quantize,
+                to_floats: dequantize,
             };
 
             /// # Safety
@@ -115,6 +120,22 @@ macro_rules! kernels {
             unsafe fn planar(row: &PlanarRow) {
                 // SAFETY: the caller's promise is the callee's.
                 unsafe { planar_row::<$simd>(row) }
+            }
+
+            /// # Safety
+            /// The machine has the instruction set, and the pixels' pointers are valid.
+            $(#[$feature])?
+            unsafe fn quantize(pixels: &ToBytes) {
+                // SAFETY: the caller's promise is the callee's.
+                unsafe { to_bytes::<$simd>(pixels) }
+            }
+
+            /// # Safety
+            /// The machine has the instruction set, and the pixels' pointers are valid.
+            $(#[$feature])?
+            unsafe fn dequantize(pixels: &ToFloats) {
+                // SAFETY: the caller's promise is the callee's.
+                unsafe { to_floats::<$simd>(pixels) }
             }
 
             fn select(pixels: usize, blocks: usize, step: usize) -> TileFn {

@@ -8,6 +8,7 @@
 
 mod activation;
 mod conv;
+mod convert;
 mod dispatch;
 mod pass;
 mod planar;

@@ -169,6 +169,14 @@ fn check(params: Conv2dParams, shape: [usize; 4], seed: u64) {
             .forward_nchw(&pictures, shape, layer.input, false, output)
             .unwrap();
         assert!(y.to_nchw() == rounded(&plain, 0.0), "{case}, row-major");
+        let y = conv
+            .forward_nchw_dequantized(&pictures, shape, layer.input, true)
+            .unwrap();
+        let z = conv.forward_dequantized(&x, None, true).unwrap();
+        assert!(
+            y.as_blocked() == z.as_blocked(),
+            "{case}, row-major, not rounded"
+        );
     }
 }
 
@@ -340,6 +348,10 @@ fn what_does_not_fit_is_refused() {
     ));
     assert!(matches!(
         conv.forward_nchw(&[0.0; 7], [1, 64, 4, 4], q, true, q),
+        Err(KernelError::WrongLength { .. })
+    ));
+    assert!(matches!(
+        conv.forward_nchw_dequantized(&[0.0; 7], [1, 64, 4, 4], q, true),
         Err(KernelError::WrongLength { .. })
     ));
     weight[17] = f32::NAN;

@@ -27,6 +27,9 @@ pub(super) trait Executor {
 
     /// Returns a factor for each image, drawn beforehand.
     fn factors(&self, step: usize) -> &[f32];
+
+    /// Is shown each value, by its number, as soon as it is computed.
+    fn observe(&mut self, _value: usize, _y: &Operand) {}
 }
 
 /// Runs the program on `x` and returns all values that are in `kept`, and the output.
@@ -48,25 +51,8 @@ pub(super) fn run(
             false => values[step.input].clone(),
         };
         let x = x.ok_or_else(missing)?;
-        let channels = program.shapes[index + 1][0];
-        let y = match &step.kind {
-            Kind::Layer(layer) => {
-                let other = other.map(|other| other.maps()).transpose()?;
-                Operand::Maps(executor.layer(index, layer, x, other.as_deref())?)
-            }
-            Kind::Linear(linear) => {
-                Operand::rows(executor.linear(index, linear, &x.as_rows())?, channels)
-            }
-            Kind::Means => Operand::rows(channel_means(Isa::detect(), &*x.maps()?)?, channels),
-            Kind::Scale => Operand::new(scale(x, &other.ok_or_else(missing)?.as_rows())?),
-            Kind::MaxPool(window) => Operand::new(pool(&*x.maps()?, *window)?),
-            Kind::AvgPool(params) => {
-                Operand::new(average(params)?.forward(&*x.maps()?, None, false)?)
-            }
-            Kind::DropPath(_) => {
-                Operand::new(scale(x, &per_channel(executor.factors(index), channels))?)
-            }
-        };
+        let y = compute(program, index, executor, x, other)?;
+        executor.observe(index + 1, &y);
         values[index + 1] = Some(y);
         for read in step.inputs() {
             if last_readers[read] == Some(index) && !kept[read] {
@@ -75,6 +61,35 @@ pub(super) fn run(
         }
     }
     Ok(values)
+}
+
+/// Computes one step of the program. `x` is written to where nobody else holds it.
+pub(super) fn compute(
+    program: &Program,
+    index: usize,
+    executor: &mut impl Executor,
+    x: Operand,
+    other: Option<Operand>,
+) -> Result<Operand, KernelError> {
+    let channels = program.shapes[index + 1][0];
+    Ok(match &program.steps[index].kind {
+        Kind::Layer(layer) => {
+            let other = other.map(|other| other.maps()).transpose()?;
+            Operand::Maps(executor.layer(index, layer, x, other.as_deref())?)
+        }
+        Kind::Linear(linear) => {
+            Operand::rows(executor.linear(index, linear, &x.as_rows())?, channels)
+        }
+        Kind::Means => Operand::rows(channel_means(Isa::detect(), &*x.maps()?)?, channels),
+        Kind::Scale => Operand::new(scale(x, &other.ok_or_else(missing)?.as_rows())?),
+        Kind::MaxPool(window) => Operand::new(pool(&*x.maps()?, *window)?),
+        Kind::AvgPool(params) => {
+            Operand::new(average(params)?.forward(&*x.maps()?, None, false)?)
+        }
+        Kind::DropPath(_) => {
+            Operand::new(scale(x, &per_channel(executor.factors(index), channels))?)
+        }
+    })
 }
 
 /// Turns images into the kernels' order where not only one convolution reads them.
@@ -93,7 +108,7 @@ fn prepared(program: &Program, x: Operand) -> Result<Operand, KernelError> {
     }
 }
 
-fn missing() -> KernelError {
+pub(super) fn missing() -> KernelError {
     KernelError::InvalidLayer("a step reads a value that no step before it gave".into())
 }
 

@@ -12,8 +12,8 @@ use super::error::NoKernel;
 use super::forward::{Executor, run};
 use super::layer::{Affine, Weights};
 use super::operand::Operand;
-use super::parameters::{primitive, running_statistics};
-use super::program::{Conv, Kind, Layer, Linear, Program};
+use super::parameters::read;
+use super::program::{Conv, Kind, Layer, Linear, Program, Step};
 use crate::graph::Graph;
 use crate::shape::Shape;
 use crate::slot::Slot;
@@ -21,6 +21,7 @@ use crate::slot::Slot;
 /// A unit's steps with their weights as they stood when it was packed.
 pub(super) struct PackedUnit {
     program: Program,
+    /// Those of layers without a convolution.
     weights: Weights,
     steps: Vec<PackedStep>,
     kept: Vec<bool>,
@@ -35,20 +36,35 @@ enum PackedStep {
 
 impl PackedUnit {
     pub fn new(graph: &Graph, slots: &[Slot], program: Program) -> Result<Self, NoKernel> {
-        let tensors = program
-            .tensors
-            .iter()
-            .map(|tensor| primitive(&slots[*tensor]));
-        let weights = Weights::new(tensors.collect::<Result<Vec<_>, _>>()?);
+        let (weights, running) = read(graph, slots, &program)?;
+        Self::of_steps(program, weights, &running, |_| true)
+    }
+
+    /// Packs the steps that `is_packed` names; the others, where they have a convolution, can't run. `running` are the
+    /// statistics that each step normalises by.
+    pub fn of_steps(
+        program: Program,
+        mut weights: Weights,
+        running: &[Option<Statistics>],
+        is_packed: impl Fn(usize) -> bool,
+    ) -> Result<Self, NoKernel> {
         let mut steps = Vec::with_capacity(program.steps.len());
-        for (step, norm) in program.steps.iter().zip(program.norms()) {
-            let running = norm.map(|norm| running_statistics(graph, slots, norm));
+        for (index, (step, running)) in program.steps.iter().zip(running).enumerate() {
             steps.push(match &step.kind {
-                Kind::Layer(layer) => packed(layer, &weights, running)?,
-                Kind::Linear(linear) => PackedStep::Linear(linear.packed(&weights)?),
+                Kind::Layer(layer) if is_packed(index) => packed(layer, &weights, running.clone())?,
+                Kind::Linear(linear) if is_packed(index) => {
+                    PackedStep::Linear(linear.packed(&weights)?)
+                }
                 _ => PackedStep::Plain(None),
             });
         }
+        // All else is packed.
+        let plain = program.steps.iter().filter(|step| match &step.kind {
+            Kind::Layer(layer) => layer.conv.is_none(),
+            _ => false,
+        });
+        let read: Vec<usize> = plain.flat_map(Step::parameters).collect();
+        weights.retain(|position| read.contains(&position));
         let kept = vec![false; program.steps.len() + 1];
         Ok(Self {
             program,
@@ -56,6 +72,11 @@ impl PackedUnit {
             steps,
             kept,
         })
+    }
+
+    /// Returns the steps.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// Computes the shape of what it gives for an input of this shape.

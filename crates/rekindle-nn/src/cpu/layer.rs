@@ -8,12 +8,12 @@ use rekindle_kernels::{
     UnpackedConv2d, fold_batch_norm, input_gradient, weight_gradient, weight_gradient_nchw,
 };
 
-use super::memory::{contiguous, values};
+use super::memory::{contiguous, from_values, values};
 use super::operand::Operand;
 use super::program::{Conv, Layer, Norm};
 
 /// Parameters where they lie, in the order of [`Program::tensors`](super::program::Program::tensors).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Weights(Vec<FlexTensor>);
 
 impl Weights {
@@ -23,6 +23,15 @@ impl Weights {
 
     pub fn of(&self, position: usize) -> &[f32] {
         values(&self.0[position])
+    }
+
+    /// Lets go of those that nobody reads.
+    pub fn retain(&mut self, is_read: impl Fn(usize) -> bool) {
+        for (position, tensor) in self.0.iter_mut().enumerate() {
+            if !is_read(position) {
+                *tensor = from_values(Vec::new(), [0]);
+            }
+        }
     }
 
     pub fn shape(&self, position: usize) -> Vec<usize> {

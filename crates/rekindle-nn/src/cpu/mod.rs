@@ -4,7 +4,7 @@
 //! Burn's operations: `plan` cuts the network into units, `lower` turns a unit's nodes into steps of as few passes as
 //! possible, and feature maps stay in the kernels' layout from the first unit to the pooling. Without gradients
 //! weights are packed once; with them, each unit is one operation of Burn's graph with a backward pass of its own.
-//! Operations without a kernel are left to Burn. `layout` and `memory` serve `rekindle-resnet` as well.
+//! Operations without a kernel are left to Burn. `quantized` runs stages in eight bits.
 
 mod autodiff;
 mod backward;
@@ -14,14 +14,15 @@ mod forward;
 mod gradients;
 mod infer;
 mod layer;
-pub mod layout;
+pub(crate) mod layout;
 mod lower;
-pub mod memory;
+mod memory;
 mod operand;
 mod operations;
 mod parameters;
 mod plan;
 mod program;
+mod quantized;
 mod run;
 mod sizes;
 mod tensors;
@@ -29,4 +30,5 @@ mod train;
 
 pub use error::NoKernel;
 pub(crate) use plan::Unit;
+pub use quantized::{NotQuantizable, QuantizedStages};
 pub(crate) use run::Maps;

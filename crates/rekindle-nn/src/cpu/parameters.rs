@@ -6,7 +6,8 @@ use burn::tensor::DType;
 use rekindle_kernels::Statistics;
 
 use super::error::NoKernel;
-use super::program::Norm;
+use super::layer::Weights;
+use super::program::{Norm, Program};
 use crate::graph::Graph;
 use crate::slot::Slot;
 
@@ -20,6 +21,20 @@ pub(super) fn primitive(slot: &Slot) -> Result<FlexTensor, NoKernel> {
     };
     let tensor = tensor.ok().filter(|tensor| tensor.dtype() == DType::F32);
     tensor.ok_or(NoKernel::Device)
+}
+
+/// Reads a program's tensors and, by step, what it normalises by in evaluation mode.
+pub(super) fn read(
+    graph: &Graph,
+    slots: &[Slot],
+    program: &Program,
+) -> Result<(Weights, Vec<Option<Statistics>>), NoKernel> {
+    let tensors = program.tensors.iter();
+    let tensors = tensors.map(|tensor| primitive(&slots[*tensor]));
+    let weights = Weights::new(tensors.collect::<Result<Vec<_>, _>>()?);
+    let norms = program.norms();
+    let running = norms.map(|norm| norm.map(|norm| running_statistics(graph, slots, norm)));
+    Ok((weights, running.collect()))
 }
 
 /// Reads what a normalisation in evaluation mode normalises by.

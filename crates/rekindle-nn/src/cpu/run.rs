@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::backend::{Dispatch, Flex};
 use burn::prelude::*;
-use burn::tensor::{DType, Distribution};
+use burn::tensor::DType;
 use rekindle_kernels::Statistics;
 
 use super::error::NoKernel;
@@ -230,8 +230,8 @@ impl Network {
             }
             let shape = [x.batch(), 1, 1, 1];
             let device = x.device().without_autodiff();
-            let mask = Tensor::<4>::random(shape, Distribution::Bernoulli(kept), &device);
-            mask.mul_scalar(1.0 / kept).into_data().iter().collect()
+            let mask = self.draws.mask(*node, shape, kept, &device);
+            mask.into_data().iter().collect()
         });
         factors.collect()
     }

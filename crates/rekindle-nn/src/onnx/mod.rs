@@ -1,9 +1,7 @@
 //! Networks as ONNX files, for onnxruntime and all that reads them.
 
 mod nodes;
-// For `rekindle-resnet`, which writes its networks by hand.
-#[doc(hidden)]
-pub mod parts;
+mod parts;
 #[doc(hidden)]
 pub mod proto;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_files::names::escape;
-use rekindle_resnet::{Preprocess, Pretrained, ResNet};
+use rekindle_models::{Preprocess, Pretrained};
+use rekindle_nn::Network;
 use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::features::{FittedProbe, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier};
@@ -82,7 +82,7 @@ pub struct FineTune<'a> {
 /// What the one-call recipe leaves.
 pub struct FineTuned {
     /// Backbone and new head.
-    pub classifier: Classifier<ResNet>,
+    pub classifier: Classifier<Network>,
     /// Names in the order of the logits.
     pub classes: Vec<String>,
     /// What a picture goes through before the network sees it.
@@ -314,7 +314,7 @@ impl<'a> FineTune<'a> {
         RunRecord {
             data: data.description.clone(),
             weights: Some(WeightsRecord {
-                source: escape(&pretrained.path),
+                source: Source::of(pretrained).weights,
                 sha256: pretrained.sha256.clone(),
                 tensors_sha256: digest(pretrained),
             }),
@@ -346,7 +346,7 @@ impl FineTuned {
         self.in_views.as_ref().map(Predictions::accuracy)
     }
 
-    /// Writes the network as safetensors under torchvision's names, with classes, preprocessing, temperature and test
+    /// Writes the network as safetensors under the published names, with classes, preprocessing, temperature and test
     /// views.
     ///
     /// # Errors

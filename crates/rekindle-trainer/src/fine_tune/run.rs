@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rekindle_files::names::escape;
 use rekindle_imagefolder::{ImageDataset, OnBadFile};
-use rekindle_resnet::{Pretrained, ResNet};
+use rekindle_models::Pretrained;
+use rekindle_nn::Network;
 use rekindle_transfer::features::{FittedProbe, LinearHead, PriorProbe};
 use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::ModelInfo;
@@ -21,8 +21,9 @@ use crate::data::{TransferData, eval_pipeline};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
 use crate::fit::{not_begun, write_weights};
 use crate::inspect::softmax;
-use crate::pooled::{Pooled, pooled, take_head};
+use crate::pooled::{Pooled, pooled, split};
 use crate::run_directory::{ONE_CALL, RunWriter};
+use crate::trainer::Source;
 use crate::{Monitor, Predictions};
 
 /// Images that go through the network together.
@@ -73,8 +74,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     fn adapt(&mut self) -> Result<FineTuned, TrainerError> {
-        let mut network = self.pretrained.model.clone();
-        let source = take_head(&mut network);
+        let (network, source) = split(self.pretrained.model.clone());
         let classes = self.data.classes.len();
         let device = self.choices.device.clone();
         let untrained = Classifier::new(network, classes, self.choices.seed, &device);
@@ -127,14 +127,14 @@ impl<'a, 'b> Run<'a, 'b> {
         self.leave(classifier, fitted, found, metrics)
     }
 
-    fn introduce(&mut self, classifier: &Classifier<ResNet>) -> Result<(), TrainerError> {
+    fn introduce(&mut self, classifier: &Classifier<Network>) -> Result<(), TrainerError> {
         let parts = whole_network(classifier);
         let data = self.data;
         let started = Event::RunStarted(RunSummary {
             title: self.choices.title.clone(),
             strategy: ONE_CALL.into(),
             architecture: self.pretrained.architecture.clone(),
-            weights: escape(&self.pretrained.path),
+            weights: Source::of(self.pretrained).weights,
             classes: data.classes.clone(),
             train_images: data.train.len(),
             valid_images: data.val.len(),
@@ -163,7 +163,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Pooled features of every readable image.
     fn features(
         &mut self,
-        part: &FrozenPart<ResNet>,
+        part: &FrozenPart<Network>,
         dataset: &Arc<ImageDataset>,
         name: &str,
     ) -> Result<Pooled, TrainerError> {
@@ -213,7 +213,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Writes what was found, and tells of it.
     fn leave(
         &mut self,
-        classifier: Classifier<ResNet>,
+        classifier: Classifier<Network>,
         fitted: FittedProbe,
         found: Predictions,
         metrics: EpochMetrics,
@@ -278,7 +278,7 @@ impl<'a, 'b> Run<'a, 'b> {
             preprocess: Some(data.preprocess.clone()),
             provenance: Some(
                 json!({
-                    "source": escape(&pretrained.path),
+                    "source": Source::of(pretrained).weights,
                     "sha256": pretrained.sha256,
                     "strategy": crate::run_directory::one_call(),
                     "recipe": self.choices.recipe(),

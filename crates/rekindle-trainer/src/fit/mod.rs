@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
+use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_transfer::{Backbone, Plan};
 use rekindle_weights::ModelInfo;
 
@@ -25,6 +26,9 @@ use crate::shortage::contained_run;
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Observer, TrainerError};
+
+/// Tells what the network draws from other draws of the stream for callers.
+const DRAWS: u64 = u64::from_le_bytes(*b"dropouts");
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -104,7 +108,7 @@ impl<B: Backbone> Parts<B> {
     ) -> Result<Self, TrainerError> {
         let plan = trainer
             .strategy
-            .plan(trainer.classifier.backbone.stage_names(), 0)?;
+            .plan(&trainer.classifier.backbone.stage_names(), 0)?;
         announce(trainer, &plan, writer, from)?;
         let calibration = calibrate(trainer)?;
         let (train, val, seconds_train) = feeds(trainer, writer, calibration.as_deref())?;
@@ -267,6 +271,9 @@ impl<'a, B: Backbone> Run<'a, B> {
             }
             let rate = self.rate(batch.number);
             self.position.batches = batch.number + 1;
+            let key = [DRAWS, epoch as u64, batch.number as u64];
+            let mut drawn = SampleRng::keyed(self.trainer.recipe.seed, Stream::User, &key);
+            self.learner.seed_draws(drawn.bits());
             let outcome = self.learner.train_batch(&batch, rate)?;
             if !outcome.loss.is_finite() {
                 return Err(TrainerError::Diverged {
@@ -437,7 +444,7 @@ impl<'a, B: Backbone> Run<'a, B> {
 
     fn plan(&self, epoch: usize) -> Result<Plan, TrainerError> {
         let stages = self.learner.classifier().backbone.stage_names();
-        Ok(self.trainer.strategy.plan(stages, epoch)?)
+        Ok(self.trainer.strategy.plan(&stages, epoch)?)
     }
 
     fn rate(&self, batch: usize) -> f64 {
@@ -475,7 +482,7 @@ impl<'a, B: Backbone> Run<'a, B> {
 fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
     let stages = trainer.classifier.backbone.stage_names();
     let holds = |epoch| {
-        let plan = trainer.strategy.plan(stages, epoch)?;
+        let plan = trainer.strategy.plan(&stages, epoch)?;
         Ok::<_, TrainerError>(plan.pull_to_source > 0.0 || plan.feature_penalty > 0.0)
     };
     let last = trainer.recipe.epochs.saturating_sub(1);

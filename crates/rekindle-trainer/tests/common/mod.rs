@@ -10,7 +10,9 @@ use std::path::Path;
 use burn::prelude::*;
 use image::{Rgb, RgbImage};
 use rekindle_imagefolder::{ImageDataset, Pipeline};
-use rekindle_resnet::{Architecture, Preprocess, ResNet};
+use rekindle_models::Preprocess;
+use rekindle_models::resnet::ResNetConfig;
+use rekindle_nn::Network;
 use rekindle_trainer::{Fitted, Recipe, Schedule, Trainer, TransferData};
 use rekindle_transfer::Classifier;
 use rekindle_weights::state_dict::{self, HostTensor};
@@ -55,13 +57,12 @@ pub fn data() -> TransferData {
         .unwrap()
 }
 
-pub fn classifier() -> Classifier<ResNet> {
+pub fn classifier() -> Classifier<Network> {
     let device = Device::flex();
-    let config = Architecture::ResNet18
-        .config()
+    let config = ResNetConfig::RESNET18
         .with_stem_width(8)
         .with_num_classes(0);
-    let backbone = config.init(&device);
+    let backbone = config.network(0, &device).unwrap();
     let mut number = 0;
     let mut shapes = state_dict::shapes(&backbone).into_iter();
     let backbone = state_dict::assign(backbone, |_| {
@@ -93,12 +94,12 @@ pub fn recipe() -> Recipe {
     }
 }
 
-pub fn weights(fitted: &Fitted<ResNet>) -> std::collections::BTreeMap<String, HostTensor> {
+pub fn weights(fitted: &Fitted<Network>) -> std::collections::BTreeMap<String, HostTensor> {
     state_dict::collect(&fitted.classifier)
 }
 
 /// Losses and accuracies of every epoch, times left out.
-pub fn curve(fitted: &Fitted<ResNet>) -> Vec<(f64, f64, Option<f64>, Option<f64>)> {
+pub fn curve(fitted: &Fitted<Network>) -> Vec<(f64, f64, Option<f64>, Option<f64>)> {
     let of = |m: &rekindle_trainer::events::EpochMetrics| {
         (
             m.train_loss,
@@ -110,7 +111,7 @@ pub fn curve(fitted: &Fitted<ResNet>) -> Vec<(f64, f64, Option<f64>, Option<f64>
     fitted.history.iter().map(of).collect()
 }
 
-pub fn unbroken(directory: &Path, recipe: &Recipe) -> Fitted<ResNet> {
+pub fn unbroken(directory: &Path, recipe: &Recipe) -> Fitted<Network> {
     Trainer::new(classifier(), data())
         .recipe(recipe.clone())
         .run_directory(directory)

@@ -1,4 +1,4 @@
-//! A backbone for which nothing holds that only a ResNet promises.
+//! A backbone for which nothing holds that only a described network promises.
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -36,8 +36,8 @@ impl OddNet {
 }
 
 impl Backbone for OddNet {
-    fn stage_names(&self) -> &'static [&'static str] {
-        &["first", "second"]
+    fn stage_names(&self) -> Vec<&str> {
+        vec!["first", "second"]
     }
 
     fn forward_stage(&self, stage: usize, x: Tensor<4>) -> Tensor<4> {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
-use rekindle_resnet::{BlockKind, Preprocess, ResNetConfig};
+use rekindle_models::Preprocess;
+use rekindle_models::files::save;
+use rekindle_models::resnet::{BlockKind, ResNetConfig};
 use rekindle_trainer::{Advise, TrainerError, advise};
 use rekindle_transfer::advise::Warning;
 use rekindle_weights::ModelInfo;
@@ -40,7 +42,7 @@ fn write_weights(path: &Path, seed: u64) {
         preprocess: Some(preprocess),
         ..ModelInfo::default()
     };
-    config.init(&device).save(path, &info).unwrap();
+    save(&config.network(0, &device).unwrap(), path, &info).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
-use rekindle_resnet::ResNet;
+use rekindle_nn::Network;
 use rekindle_trainer::feed::{Batch, Feed};
 use rekindle_trainer::{Learner, Recipe, Trainer};
 use rekindle_transfer::{Backbone, Classifier, Strategy};
@@ -19,9 +19,11 @@ fn batch(images: usize) -> Batch {
     feed.epoch(0, &Device::flex()).next().unwrap().unwrap()
 }
 
-fn learner(strategy: &Strategy, devices: usize) -> Learner<ResNet> {
+fn learner(strategy: &Strategy, devices: usize) -> Learner<Network> {
     let classifier = classifier();
-    let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
+    let plan = strategy
+        .plan(&classifier.backbone.stage_names(), 0)
+        .unwrap();
     Learner::new(classifier, plan, &recipe(), &Device::flex())
         .and_then(|learner| learner.with_devices(&vec![Device::flex(); devices - 1]))
         .unwrap()
@@ -37,7 +39,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-fn values(classifier: &Classifier<ResNet>, grads: &GradientsParams) -> Vec<f64> {
+fn values(classifier: &Classifier<Network>, grads: &GradientsParams) -> Vec<f64> {
     let mut collect = Collect(grads, Vec::new());
     classifier.visit(&mut collect);
     collect.1

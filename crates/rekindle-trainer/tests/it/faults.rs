@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::{classifier, curve, data, picture, preprocess, recipe, weights};
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, OnBadFile};
-use rekindle_resnet::Pretrained;
+use rekindle_models::Pretrained;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::{
     Event, Fitted, Observer, Recipe, RunDirectory, Schedule, Trainer, TrainerError, TransferData,

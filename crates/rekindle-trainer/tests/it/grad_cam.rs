@@ -3,24 +3,25 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use rekindle_resnet::{Architecture, ResNet};
+use rekindle_models::resnet::ResNetConfig;
+use rekindle_nn::Network;
 use rekindle_trainer::GradCam;
 use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::state_dict;
 
 const CLASSES: usize = 3;
 
-fn classifier() -> Classifier<ResNet> {
+fn classifier() -> Classifier<Network> {
     let device = Device::flex();
-    let config = Architecture::ResNet18
-        .config()
+    let config = ResNetConfig::RESNET18
         .with_stem_width(8)
         .with_num_classes(0);
     let mut number = 0.0;
-    let shapes: std::collections::BTreeMap<_, _> = state_dict::shapes(&config.init(&device))
-        .into_iter()
-        .collect();
-    let backbone = state_dict::assign(config.init(&device), |name| {
+    let shapes: std::collections::BTreeMap<_, _> =
+        state_dict::shapes(&config.network(0, &device).unwrap())
+            .into_iter()
+            .collect();
+    let backbone = state_dict::assign(config.network(0, &device).unwrap(), |name| {
         number += 1.0;
         let shape = &shapes[name];
         let fan_in: usize = shape.iter().skip(1).product();
@@ -158,8 +159,8 @@ struct Colours {
 }
 
 impl Backbone for Colours {
-    fn stage_names(&self) -> &'static [&'static str] {
-        &["patches"]
+    fn stage_names(&self) -> Vec<&str> {
+        vec!["patches"]
     }
 
     fn forward_stage(&self, _: usize, x: Tensor<4>) -> Tensor<4> {

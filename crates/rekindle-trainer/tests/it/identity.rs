@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::common::{classifier, picture, preprocess, recipe, weights};
 use burn::module::Module;
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
-use rekindle_resnet::ResNet;
+use rekindle_nn::Network;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::{
     Cache, DataList, Event, Fitted, Interrupt, Observer, Part, Recipe, RunDirectory, Trainer,
@@ -48,7 +48,7 @@ fn open(root: &Path) -> TransferData {
 }
 
 fn features(
-    classifier: Classifier<ResNet>,
+    classifier: Classifier<Network>,
     data: TransferData,
     cache: Cache,
     views: usize,
@@ -68,7 +68,7 @@ fn features(
 /// With `cache` and without are the same bits.
 fn same_with(
     folder: &Path,
-    classifier: impl Fn() -> Classifier<ResNet>,
+    classifier: impl Fn() -> Classifier<Network>,
     root: &Path,
     views: usize,
 ) {
@@ -211,7 +211,7 @@ fn resumed(
     root: &Path,
     path: &Path,
     accept: bool,
-) -> Result<(Fitted<ResNet>, Vec<String>), TrainerError> {
+) -> Result<(Fitted<Network>, Vec<String>), TrainerError> {
     let mut events: Vec<Event> = Vec::new();
     let fitted = Trainer::new(classifier(), open(root))
         .accept_changed_data(accept)

@@ -5,6 +5,7 @@ mod advise;
 #[path = "../common/mod.rs"]
 mod common;
 mod data_parallel;
+mod families;
 mod faults;
 mod grad_cam;
 mod identity;

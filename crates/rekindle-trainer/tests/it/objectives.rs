@@ -2,8 +2,8 @@
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_resnet::ConvNet;
-use rekindle_resnet::ConvNetConfig;
+use rekindle_models::conv_net::ConvNetConfig;
+use rekindle_nn::Network;
 use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Recipe};
@@ -13,12 +13,14 @@ use rekindle_weights::state_dict::{assign, collect};
 
 const RATE: f64 = 0.05;
 
-fn classifier() -> Classifier<ConvNet> {
+fn classifier() -> Classifier<Network> {
     let device = Device::flex();
-    let net = ConvNetConfig::new()
-        .with_width(16)
-        .with_blocks(2)
-        .init(&device);
+    let config = ConvNetConfig {
+        width: 16,
+        blocks: 2,
+        ..ConvNetConfig::default()
+    };
+    let net = config.network(0, &device).unwrap();
     let tensors = collect(&net);
     let net = assign(net, |name| {
         let wave = |i: usize| ((i * 37 + name.len() * 11) as f32 * 0.731).sin();
@@ -51,21 +53,23 @@ fn batch(phase: f32) -> Batch {
     }
 }
 
-fn learner(strategy: &Strategy) -> Learner<ConvNet> {
+fn learner(strategy: &Strategy) -> Learner<Network> {
     let classifier = classifier();
-    let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
+    let plan = strategy
+        .plan(&classifier.backbone.stage_names(), 0)
+        .unwrap();
     Learner::new(classifier, plan, &Recipe::tutorial(), &Device::flex()).unwrap()
 }
 
 /// The backbone's convolutions after five steps.
-fn after_steps(mut learner: Learner<ConvNet>) -> Vec<f32> {
+fn after_steps(mut learner: Learner<Network>) -> Vec<f32> {
     for step in 0..5 {
         learner.train_batch(&batch(step as f32), RATE).unwrap();
     }
     convolutions(&learner)
 }
 
-fn convolutions(learner: &Learner<ConvNet>) -> Vec<f32> {
+fn convolutions(learner: &Learner<Network>) -> Vec<f32> {
     let tensors = collect(&learner.classifier().backbone).into_iter();
     tensors
         .filter(|(name, _)| name.ends_with("conv.weight"))
@@ -74,9 +78,9 @@ fn convolutions(learner: &Learner<ConvNet>) -> Vec<f32> {
 }
 
 /// Feature maps of one batch, normalised by its own statistics.
-fn maps(learner: &Learner<ConvNet>) -> Vec<f32> {
+fn maps(learner: &Learner<Network>) -> Vec<f32> {
     let backbone = &learner.classifier().backbone;
-    let maps = backbone.forward_stages(0, 2, Tensor::from_inner(batch(0.5).x));
+    let maps = Backbone::forward_stages(backbone, 0, 2, Tensor::from_inner(batch(0.5).x));
     maps.into_data().iter::<f32>().collect()
 }
 

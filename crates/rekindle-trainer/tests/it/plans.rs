@@ -22,7 +22,7 @@ fn batches() -> Vec<Batch> {
     feed.epoch(0, &Device::flex()).map(Result::unwrap).collect()
 }
 
-fn learner(plan: Plan) -> Learner<rekindle_resnet::ResNet> {
+fn learner(plan: Plan) -> Learner<rekindle_nn::Network> {
     let low_rank = LowRank::new(2);
     let Classifier { backbone, head } = classifier();
     let classifier = match plan.trained {
@@ -180,7 +180,7 @@ fn plans_and_recipes_that_do_not_fit_are_refused() {
 }
 
 /// The first weights of a run that does not learn, and whether its record names a source.
-fn begins_with(trainer: Trainer<'_, rekindle_resnet::ResNet>) -> Vec<f32> {
+fn begins_with(trainer: Trainer<'_, rekindle_nn::Network>) -> Vec<f32> {
     let recipe = Recipe {
         epochs: 1,
         learning_rate: 1e-30,

@@ -4,7 +4,9 @@ use burn::prelude::*;
 use image::RgbImage;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_imagefolder::{Interpolation, Transform};
-use rekindle_resnet::{Architecture, Preprocess, Pretrained};
+use rekindle_models::files::save;
+use rekindle_models::resnet::ResNetConfig;
+use rekindle_models::{Preprocess, Pretrained};
 use rekindle_trainer::{eval_pipeline, train_pipeline};
 use rekindle_weights::ModelInfo;
 use safetensors::SafeTensors;
@@ -25,7 +27,7 @@ fn weights_that_ask_for_a_cubic_filter_get_it() {
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cubic.safetensors");
-    let config = Architecture::ResNet18.config().with_stem_width(8);
+    let config = ResNetConfig::RESNET18.with_stem_width(8);
     let info = ModelInfo {
         preprocess: Some(Preprocess {
             resize: 20,
@@ -35,7 +37,7 @@ fn weights_that_ask_for_a_cubic_filter_get_it() {
         }),
         ..ModelInfo::default()
     };
-    config.init(&device).save(&path, &info).unwrap();
+    save(&config.network(0, &device).unwrap(), &path, &info).unwrap();
     let read = Pretrained::open(&path, &device).unwrap();
 
     let mut rng = SampleRng::keyed(0, Stream::User, &[]);

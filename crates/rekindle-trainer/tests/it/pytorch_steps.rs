@@ -6,7 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_resnet::{Architecture, Pretrained, ResNet};
+use rekindle_models::Pretrained;
+use rekindle_models::resnet::ResNetConfig;
+use rekindle_nn::Network;
 use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::{Learner, Optimizer, Recipe};
@@ -68,12 +70,11 @@ fn strategies(fine_tuning: Within) -> [(&'static str, Strategy, Within); 3] {
 #[test]
 fn three_steps_follow_pytorch() {
     let kept = reference("steps.safetensors");
-    let config = Architecture::ResNet18
-        .config()
+    let config = ResNetConfig::RESNET18
         .with_stem_width(4)
         .with_num_classes(2);
     for (tag, strategy, within) in strategies(FINE_TUNING) {
-        let model = config.init(&Device::flex());
+        let model = config.network(0, &Device::flex()).unwrap();
         let mut weights = StateDict::new(state_dict::shapes(&model));
         let (mut head, mut bias) = (Vec::new(), Vec::new());
         let model = state_dict::assign(model, |name| {
@@ -144,7 +145,7 @@ fn three_steps_on_photographs_follow_pytorch_on_every_instruction_set() {
 
 fn compare(
     tag: &str,
-    model: ResNet,
+    model: Network,
     (weight, bias): (Vec<f32>, Vec<f32>),
     batches: Vec<Batch>,
     strategy: Strategy,
@@ -152,7 +153,7 @@ fn compare(
     reference: &Reference,
 ) {
     let device = Device::flex();
-    let backbone = model.reset_classifier(0);
+    let backbone = model.reset_classifier(0, 0);
     let classifier = Classifier::new(backbone, 2, 0, &device)
         .with_head(weight, bias)
         .unwrap();
@@ -215,7 +216,7 @@ fn compare(
     }
 }
 
-fn three_steps(classifier: Classifier<ResNet>, batches: &[Batch], strategy: Strategy) -> Steps {
+fn three_steps(classifier: Classifier<Network>, batches: &[Batch], strategy: Strategy) -> Steps {
     let recipe = Recipe {
         optimizer: Optimizer::Sgd {
             momentum: 0.9,
@@ -224,7 +225,9 @@ fn three_steps(classifier: Classifier<ResNet>, batches: &[Batch], strategy: Stra
         },
         ..Recipe::tutorial()
     };
-    let plan = strategy.plan(classifier.backbone.stage_names(), 0).unwrap();
+    let plan = strategy
+        .plan(&classifier.backbone.stage_names(), 0)
+        .unwrap();
     let mut learner = Learner::new(classifier, plan, &recipe, &Device::flex()).unwrap();
     let start = plain(learner.classifier());
 
@@ -291,7 +294,7 @@ fn normalised(pixels: &[f32], size: usize) -> Vec<f32> {
 }
 
 /// All tensors under torchvision's names.
-fn plain(classifier: &Classifier<ResNet>) -> BTreeMap<String, Vec<f32>> {
+fn plain(classifier: &Classifier<Network>) -> BTreeMap<String, Vec<f32>> {
     state_dict::collect(classifier)
         .into_iter()
         .map(|(name, tensor)| (torchvision_name(&name), tensor.values))
@@ -313,7 +316,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 
 /// Gradients under torchvision's names and in PyTorch's layout.
 fn named_gradients(
-    classifier: &Classifier<ResNet>,
+    classifier: &Classifier<Network>,
     grads: GradientsParams,
 ) -> BTreeMap<String, Vec<f32>> {
     struct Visitor {

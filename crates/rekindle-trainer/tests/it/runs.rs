@@ -10,7 +10,8 @@ use crate::common::{
 };
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, ImageFolder};
-use rekindle_resnet::Pretrained;
+use rekindle_models::Pretrained;
+use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
@@ -44,10 +45,8 @@ impl Files {
             preprocess: Some(preprocess()),
             ..ModelInfo::default()
         };
-        let network = classifier().into_resnet();
-        network
-            .save(folder.path().join("source.safetensors"), &info)
-            .unwrap();
+        let network = classifier().into_network().unwrap();
+        save(&network, folder.path().join("source.safetensors"), &info).unwrap();
         Self { folder }
     }
 
@@ -706,7 +705,7 @@ fn a_file_carries_its_temperature_and_views_and_uses_them_when_asked() {
         ..model.info()
     };
     let path = files.path("warm.safetensors");
-    model.resnet().save(&path, &info).unwrap();
+    save(&model.network().unwrap(), &path, &info).unwrap();
     let warm = || Model::open(&path, &Device::flex()).unwrap();
     let plain = answers(warm());
     assert_eq!(plain, answers(open()));
@@ -729,7 +728,7 @@ fn a_file_carries_its_temperature_and_views_and_uses_them_when_asked() {
         temperature: None,
         ..info
     };
-    warm().resnet().save(&path, &nothing).unwrap();
+    save(&warm().network().unwrap(), &path, &nothing).unwrap();
     let refused = warm().calibrated().unwrap_err().to_string();
     assert!(refused.contains("no temperature"), "{refused}");
 }

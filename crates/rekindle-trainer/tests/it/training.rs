@@ -4,7 +4,7 @@
 use crate::common::{classifier, curve, data, preprocess, recipe, unbroken, weights};
 use burn::prelude::*;
 use rekindle_imagefolder::Loader;
-use rekindle_resnet::Pretrained;
+use rekindle_models::Pretrained;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
@@ -327,7 +327,7 @@ fn a_run_directory_holds_all_that_a_reader_needs() {
         Some(vec!["bottom".to_string(), "top".to_string()])
     );
     assert_eq!(back.preprocess, preprocess());
-    let classifier = Classifier::from_resnet(back.model).unwrap();
+    let classifier = Classifier::from_network(back.model).unwrap();
     let predictor = Predictor::new(&classifier);
     let loader = Loader::new(data().val).batch_size(8);
     let feed = Feed::Images(loader);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{classifier, data, recipe};
 use burn::prelude::*;
-use rekindle_resnet::Pretrained;
+use rekindle_models::Pretrained;
 use rekindle_trainer::{Event, Optimizer, Recipe, RunDirectory, Trainer, TrainerError};
 
 const EPOCHS: usize = 12;

@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::Backbone;
 
 /// SHA-256 over the tensors of the first `stages` stages of `backbone` as they stand: name, shape and bits of every weight
-/// and running statistic, and the backbone's type. 64 hexadecimal digits.
+/// and running statistic, and the backbone's [identity](Backbone::identity). 64 hexadecimal digits.
 ///
 /// A network that was changed by one bit has another hash; one that was read from another file, format or device has the
 /// same. Costs one reading of the weights.
 pub fn weights_digest<B: Backbone>(backbone: &B, stages: usize) -> String {
     let mut hasher = Sha256::new();
-    text(&mut hasher, std::any::type_name::<B>());
+    text(&mut hasher, &backbone.identity());
     let mut visitor = Tensors {
         stage_of: |path: &str| backbone.stage_of(path),
         stages,

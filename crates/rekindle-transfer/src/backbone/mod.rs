@@ -1,11 +1,10 @@
 //! What a network must offer so that its knowledge can be transferred.
 
 pub mod conformance;
-mod conv_net;
 mod entry;
 mod identity;
+mod network;
 mod prefix;
-mod resnet;
 
 pub use entry::Entry;
 pub use identity::weights_digest;
@@ -43,12 +42,13 @@ use crate::TransferError;
 ///    first ([`check_cut`](Self::check_cut)) and returns an error.
 /// 9. Where [`quantize`](Self::quantize) answers, its [`QuantizedPrefix::pool`] is `pool` of its
 ///    [`forward`](QuantizedPrefix::forward).
-/// 10. Where [`reinitialise`](Self::reinitialise) answers, it gives the same network with other weights, equal ones for
+/// 10. Backbones of one [`identity`](Self::identity) with the same tensors compute the same.
+/// 11. Where [`reinitialise`](Self::reinitialise) answers, it gives the same network with other weights, equal ones for
 ///     equal seeds.
 pub trait Backbone: Module + ModuleDisplay + 'static {
-    /// Names of the stages in the order that a forward pass goes through them. A stage's parameters are
+    /// Returns the names of the stages in the order that a forward pass goes through them. A stage's parameters are
     /// found by [`stage_of`](Self::stage_of).
-    fn stage_names(&self) -> &'static [&'static str];
+    fn stage_names(&self) -> Vec<&str>;
 
     /// Runs one stage by its index in [`stage_names`](Self::stage_names).
     ///
@@ -124,7 +124,8 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// # Errors
     ///
     /// [`TransferError::NotQuantizable`] where there is no such way to run them: the only answer of backbones that don't
-    /// say otherwise, and a ResNet's without the feature `kernels`, on other devices than flex, or in training.
+    /// say otherwise, and a [`Network`](rekindle_nn::Network)'s without the feature `kernels`, on other devices than flex, or in
+    /// training.
     fn quantize(
         &self,
         stages: usize,
@@ -140,9 +141,21 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// Channels of the images that it takes: 3 for RGB.
     fn in_channels(&self) -> usize;
 
-    /// What torchvision calls the head of this network: its name in a state dict.
-    fn head_name(&self) -> &'static str {
+    /// Returns the name of the head in a published state dict.
+    fn head_name(&self) -> &str {
         "fc"
+    }
+
+    /// Makes what the network draws in training (dropout, drop path) a function of `seed`, until the next call. The trainer
+    /// calls it before every batch, so that a run that goes on draws what it would have drawn. Does nothing by default.
+    fn seed_draws(&self, seed: u64) {
+        let _ = seed;
+    }
+
+    /// Tells networks apart that have the same tensors and compute something else with them. By default, the name of the
+    /// type.
+    fn identity(&self) -> String {
+        std::any::type_name::<Self>().into()
     }
 }
 
@@ -153,9 +166,4 @@ pub(crate) fn assert_stages(start: usize, end: usize, stages: usize) {
         start <= end && end <= stages,
         "stages {start} to {end} of a backbone with {stages}"
     );
-}
-
-/// The result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
-fn existing<T>(result: Result<T, rekindle_resnet::Error>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -64,7 +64,9 @@ pub struct StageParameters {
     pub stage: String,
     /// Number of weights and biases; running statistics don't count.
     pub parameters: usize,
-    /// Whether the plan lets them learn.
+    /// How many of them the plan lets learn: all, none or, under plans for biases or normalisations alone, a few.
+    pub trained: usize,
+    /// Whether the plan lets any of them learn.
     pub is_trained: bool,
 }
 
@@ -76,7 +78,8 @@ pub fn stage_parameters<B: Backbone>(
     let stages = classifier.backbone.stage_names();
     let mut counter = Counter {
         stage_of: |path: &str| classifier.backbone.stage_of(path),
-        counts: vec![0; stages.len()],
+        plan,
+        counts: vec![[0; 2]; stages.len()],
         path: Vec::new(),
     };
     classifier.backbone.visit(&mut counter);
@@ -84,15 +87,17 @@ pub fn stage_parameters<B: Backbone>(
         .iter()
         .zip(counter.counts)
         .enumerate()
-        .map(|(index, (stage, parameters))| StageParameters {
+        .map(|(index, (stage, [parameters, trained]))| StageParameters {
             stage: (*stage).to_string(),
             parameters,
+            trained,
             is_trained: index >= plan.frozen_stages,
         })
         .collect();
     found.push(StageParameters {
         stage: "head".to_string(),
         parameters: classifier.head.num_params(),
+        trained: classifier.head.num_params(),
         is_trained: true,
     });
     found
@@ -118,13 +123,15 @@ impl ModuleVisitor for TrainedParameters {
     }
 }
 
-struct Counter<F> {
+struct Counter<'a, F> {
     stage_of: F,
-    counts: Vec<usize>,
+    plan: &'a Plan,
+    /// Parameters of each stage, and those that learn.
+    counts: Vec<[usize; 2]>,
     path: Vec<String>,
 }
 
-impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<F> {
+impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<'_, F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_string());
     }
@@ -141,7 +148,10 @@ impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<F> {
         {
             return;
         }
-        let stage = (self.stage_of)(&self.path.join("."));
-        self.counts[stage] += param.lazy_shape().num_elements();
+        let path = self.path.join(".");
+        let (stage, count) = ((self.stage_of)(&path), param.lazy_shape().num_elements());
+        let is_trained = stage >= self.plan.frozen_stages && self.plan.trained.includes(&path, D);
+        self.counts[stage][0] += count;
+        self.counts[stage][1] += if is_trained { count } else { 0 };
     }
 }

@@ -58,7 +58,7 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
-    /// Only biases learn, besides the head: in a ResNet the shifts of batch normalisation, whose running statistics
+    /// Only biases learn, besides the head: in most networks the shifts of batch normalisation, whose running statistics
     /// stay (BitFit; Ben Zaken et al. 2022, <https://arxiv.org/abs/2106.10199>).
     BitFit {
         /// Multiplier of the learning rate of all stages.

@@ -8,7 +8,10 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_resnet::{Architecture, ConvNetConfig};
+use rekindle_models::conv_net::ConvNetConfig;
+use rekindle_models::resnet::ResNetConfig;
+use rekindle_models::{Model, Options};
+use rekindle_nn::Network;
 use rekindle_transfer::backbone::conformance::{ConformanceError, check};
 use rekindle_transfer::{Backbone, Classifier, Entry, FrozenPrefix, TransferError};
 
@@ -64,10 +67,10 @@ impl Net {
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 impl Backbone for Net {
-    fn stage_names(&self) -> &'static [&'static str] {
+    fn stage_names(&self) -> Vec<&str> {
         match self.fault {
-            Fault::NameTwice => &["first", "first"],
-            _ => &["first", "second"],
+            Fault::NameTwice => vec!["first", "first"],
+            _ => vec!["first", "second"],
         }
     }
 
@@ -125,7 +128,7 @@ impl Backbone for Net {
         3
     }
 
-    fn head_name(&self) -> &'static str {
+    fn head_name(&self) -> &str {
         match self.fault {
             Fault::HeadInside => "second",
             _ => "fc",
@@ -151,20 +154,36 @@ fn images(channels: usize, side: usize) -> Tensor<4> {
 #[test]
 fn our_networks_keep_the_contract() {
     let device = Device::flex();
-    for (architecture, width) in [
-        (Architecture::ResNet18, 8),
-        (Architecture::ResNet50, 8),
-        (Architecture::ResNeXt50_32x4d, 32),
+    for config in [
+        ResNetConfig::RESNET18.with_stem_width(8),
+        ResNetConfig::RESNET50.with_stem_width(8),
+        ResNetConfig::RESNEXT50_32X4D.with_stem_width(32),
     ] {
-        let config = architecture.config().with_stem_width(width);
-        let backbone = config.with_num_classes(0).init(&device);
-        check(&backbone, images(3, 32)).unwrap_or_else(|error| panic!("{architecture}: {error}"));
+        let backbone = config.with_num_classes(0).network(0, &device).unwrap();
+        check(&backbone, images(3, 32)).unwrap_or_else(|error| panic!("{config:?}: {error}"));
+    }
+    for name in [
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "efficientnet_b0",
+        "tf_efficientnet_lite0",
+        "mobilenetv4_conv_small",
+        "regnet_y_400mf",
+        "densenet121",
+        "shufflenet_v2_x0_5",
+    ] {
+        let model = Model::named(name).unwrap();
+        let graph = (model.describe)(&Options::with_classes(0)).unwrap();
+        let backbone = Network::new(graph, 0, &device);
+        check(&backbone, images(3, 64)).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     for blocks in [2, 4, 5] {
-        let backbone = ConvNetConfig::new()
-            .with_width(16)
-            .with_blocks(blocks)
-            .init(&device);
+        let config = ConvNetConfig {
+            width: 16,
+            blocks,
+            ..ConvNetConfig::default()
+        };
+        let backbone = config.network(0, &device).unwrap();
         check(&backbone, images(1, 32)).unwrap_or_else(|error| panic!("{blocks}: {error}"));
     }
     check(&Net::new(Fault::None), images(3, 8)).unwrap();
@@ -241,8 +260,11 @@ fn each_broken_promise_is_found_and_named() {
 
 #[test]
 fn a_head_that_is_still_on_is_found() {
-    let config = Architecture::ResNet18.config().with_stem_width(8);
-    let with_head = config.with_num_classes(5).init(&Device::flex());
+    let config = ResNetConfig::RESNET18.with_stem_width(8);
+    let with_head = config
+        .with_num_classes(5)
+        .network(0, &Device::flex())
+        .unwrap();
     let error = check(&with_head, images(3, 32)).unwrap_err();
     assert!(error.to_string().contains("fc"), "{error}");
 }
@@ -298,7 +320,10 @@ fn stages_that_do_not_exist_are_errors() {
 #[test]
 #[should_panic(expected = "backbone with 5")]
 fn a_stage_beyond_the_last_is_no_identity() {
-    let config = Architecture::ResNet18.config().with_stem_width(8);
-    let resnet = config.with_num_classes(0).init(&Device::flex());
+    let config = ResNetConfig::RESNET18.with_stem_width(8);
+    let resnet = config
+        .with_num_classes(0)
+        .network(0, &Device::flex())
+        .unwrap();
     let _ = Backbone::forward_stage(&resnet, 99, images(3, 8));
 }

@@ -2,6 +2,7 @@
 
 mod candidate;
 mod mismatch;
+mod repository;
 mod wording;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use candidate::Candidate;
 pub use mismatch::{Mismatch, Misshapen};
+pub use repository::{RepositoryError, RepositoryNameError};
 pub(crate) use wording::printable;
 
 use candidate::join;
@@ -196,6 +198,20 @@ pub enum Error {
         /// The fault.
         detail: String,
     },
+    /// A description beside a file of weights that can't be read.
+    #[error("{} describes the weights beside it and can't be read: {detail}. Fetch it again, or take it away: the weights can do without", path.display())]
+    InvalidConfig {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        detail: String,
+    },
+    /// A name of a repository that can't be one.
+    #[error(transparent)]
+    RepositoryName(#[from] RepositoryNameError),
+    /// A repository of the Hugging Face hub that can't be used.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
     /// No folder to keep downloads in.
     #[error(
         "this system names no cache directory for the user; set REKINDLE_HOME to a folder for downloads"
@@ -226,6 +242,8 @@ pub enum Error {
         url: String,
         /// For example 404.
         status: u16,
+        /// The server's own name for the failure (`X-Error-Code`); mostly empty.
+        code: String,
     },
     /// The server answered with a web page.
     #[error(
@@ -264,6 +282,18 @@ pub enum Error {
         /// The SHA-256 of what arrived, in full.
         found: String,
     },
+    /// The download has another size than the hub says.
+    #[error(
+        "{url} gave a file of {found} bytes, expected {expected}; it was deleted. Try again; if it happens again, something on the way alters it"
+    )]
+    WrongSize {
+        /// The address.
+        url: String,
+        /// Bytes that were expected.
+        expected: u64,
+        /// Bytes that arrived, as far as they were counted.
+        found: u64,
+    },
     /// A file in the cache that is not what it should be, with downloads off.
     #[error("{} has SHA-256 {found}, expected one that begins with {expected}: it is damaged or another file, and downloads are off (REKINDLE_OFFLINE). Replace it, or allow the download", path.display())]
     DamagedCache {
@@ -299,7 +329,10 @@ impl Error {
     /// download or a network that failed.
     pub fn is_invalid_option(&self) -> bool {
         match self {
-            Self::AmbiguousNetwork { .. } | Self::NoSuchNetwork { .. } => true,
+            Self::AmbiguousNetwork { .. }
+            | Self::NoSuchNetwork { .. }
+            | Self::RepositoryName(_) => true,
+            Self::Repository(error) => error.is_invalid_option(),
             Self::Read { .. }
             | Self::Write { .. }
             | Self::EmptyFile { .. }
@@ -318,6 +351,7 @@ impl Error {
             | Self::WrongElementType { .. }
             | Self::NotFinite { .. }
             | Self::InvalidMetadata { .. }
+            | Self::InvalidConfig { .. }
             | Self::NoCacheDirectory
             | Self::Offline { .. }
             | Self::NoNetwork { .. }
@@ -325,6 +359,7 @@ impl Error {
             | Self::HtmlInsteadOfFile { .. }
             | Self::Interrupted { .. }
             | Self::ChecksumMismatch { .. }
+            | Self::WrongSize { .. }
             | Self::DamagedCache { .. }
             | Self::InvalidRequest { .. }
             | Self::UnsafeArchive { .. } => false,

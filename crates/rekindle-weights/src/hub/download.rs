@@ -6,12 +6,15 @@ use std::path::Path;
 use std::thread;
 
 use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body, Proxy, ResponseExt};
+use ureq::{Agent, Body, ResponseExt};
 
 use super::answer::{Plan, header_text, is_temporary, plan, strong_validator};
 use super::checksum::Checksum;
+use super::connection::agent;
+use super::token::{Token, redirect};
 use super::{Progress, Settings, with_suffix};
 use crate::Error;
+use crate::error::printable;
 use crate::html::is_html;
 use crate::sha256;
 
@@ -19,8 +22,19 @@ pub(super) struct Download<'a> {
     pub(super) url: &'a str,
     pub(super) path: &'a Path,
     pub(super) checksum: Option<&'a Checksum>,
+    /// Bytes that it has, where that is known.
+    pub(super) size: Option<u64>,
+    /// Bytes after which it is given up.
+    pub(super) limit: u64,
+    /// Goes to the token's own server, not to where that redirects.
+    pub(super) token: Option<&'a Token>,
     pub(super) settings: &'a Settings,
 }
+
+/// A file that is moved more often is not found.
+const REDIRECTS: usize = 10;
+/// The Hugging Face hub's name for a failure.
+const ERROR_CODE: header::HeaderName = header::HeaderName::from_static("x-error-code");
 
 /// How one attempt failed.
 enum Failure {
@@ -60,7 +74,9 @@ impl Download<'_> {
             progress(Progress::Verifying);
             match self.verify(&part) {
                 // What an earlier process left may be of an older file: once more from the start.
-                Err(Error::ChecksumMismatch { .. }) if continued => continued = false,
+                Err(Error::ChecksumMismatch { .. } | Error::WrongSize { .. }) if continued => {
+                    continued = false
+                }
                 Err(error) => return Err(error),
                 Ok(()) => break,
             }
@@ -72,6 +88,11 @@ impl Download<'_> {
     }
 
     fn verify(&self, part: &Path) -> Result<(), Error> {
+        if let Some(expected) = self.size
+            && size(part) != expected
+        {
+            return Err(self.wrong_size(part, expected));
+        }
         let Some(checksum) = self.checksum else {
             return Ok(());
         };
@@ -87,9 +108,20 @@ impl Download<'_> {
         })
     }
 
+    fn wrong_size(&self, part: &Path, expected: u64) -> Error {
+        let found = size(part);
+        // Where this fails, the next try meets the same size.
+        let _ = fs::remove_file(part);
+        Error::WrongSize {
+            url: self.url.to_string(),
+            expected,
+            found,
+        }
+    }
+
     /// Attempts until everything is there.
     fn receive(&self, part: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-        let agent = self.agent()?;
+        let agent = agent(self.url, self.settings)?;
         let mut pause = self.settings.pause;
         let mut validator = None;
         let mut connected = false;
@@ -129,6 +161,7 @@ impl Download<'_> {
             Trouble::Busy(status) => Error::HttpStatus {
                 url,
                 status: status.as_u16(),
+                code: String::new(),
             },
             Trouble::Unreachable if !connected => Error::NoNetwork {
                 url,
@@ -160,14 +193,7 @@ impl Download<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Failure> {
         let there = size(part);
-        let mut request = agent.get(self.url);
-        if there > 0 {
-            request = request.header(header::RANGE, format!("bytes={there}-"));
-            if let Some(validator) = validator.as_deref() {
-                request = request.header(header::IF_RANGE, validator);
-            }
-        }
-        let response = request.call().map_err(|error| self.translate(error))?;
+        let response = self.ask(agent, there, validator.as_deref())?;
         match plan(&response, there) {
             Plan::Complete => Ok(()),
             Plan::StartOver => {
@@ -185,6 +211,9 @@ impl Download<'_> {
             Plan::Refused(status) => Err(Failure::Final(Error::HttpStatus {
                 url: self.url.to_string(),
                 status: status.as_u16(),
+                code: header_text(&response, ERROR_CODE)
+                    .map(printable)
+                    .unwrap_or_default(),
             })),
             Plan::Body { from, total } => {
                 self.refuse_html_type(&response)?;
@@ -192,6 +221,37 @@ impl Download<'_> {
                 self.store(response, part, from, total, progress)
             }
         }
+    }
+
+    /// Asks for the file, or for what is missing of it.
+    fn ask(
+        &self,
+        agent: &Agent,
+        there: u64,
+        validator: Option<&str>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut url = self.url.to_string();
+        for _ in 0..=REDIRECTS {
+            let mut request = agent.get(&url);
+            if there > 0 {
+                request = request.header(header::RANGE, format!("bytes={there}-"));
+                if let Some(validator) = validator {
+                    request = request.header(header::IF_RANGE, validator);
+                }
+            }
+            if let Some(bearer) = self.token.and_then(|token| token.for_url(&url)) {
+                request = request.header(header::AUTHORIZATION, bearer);
+            }
+            let response = request.call().map_err(|error| self.translate(error))?;
+            match redirect(&response, &url) {
+                Some(next) => url = next,
+                None => return Ok(response),
+            }
+        }
+        Err(Failure::Final(Error::InvalidRequest {
+            what: format!("`{}`", self.url),
+            detail: format!("it is redirected more than {REDIRECTS} times"),
+        }))
     }
 
     /// Writes the body behind the `from` bytes that are there.
@@ -237,6 +297,9 @@ impl Download<'_> {
             file.write_all(&buffer[..count])
                 .map_err(Error::write(part))?;
             received += count as u64;
+            if received > self.limit {
+                return Err(self.wrong_size(part, self.limit).into());
+            }
             progress(Progress::Receiving { received, total });
         }
     }
@@ -271,29 +334,10 @@ impl Download<'_> {
         if end == self.url {
             String::new()
         } else {
+            // What stands behind the path may be a key to the file.
+            let end = end.split('?').next().unwrap_or_default();
             format!("redirected to {end}")
         }
-    }
-
-    fn agent(&self) -> Result<Agent, Error> {
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Never from a secure address to an insecure one.
-            .https_only(self.url.starts_with("https://"))
-            .timeout_connect(Some(self.settings.connect))
-            .timeout_recv_response(Some(self.settings.stall))
-            .timeout_per_read(Some(self.settings.stall))
-            .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")));
-        if let Some(url) = &self.settings.proxy {
-            let proxy = Proxy::new(url).map_err(|error| Error::InvalidRequest {
-                what: "through the proxy that was given".to_string(),
-                detail: error.to_string(),
-            })?;
-            config = config.proxy(Some(proxy));
-        } else if is_loopback(self.url) {
-            config = config.proxy(None);
-        }
-        Ok(config.build().into())
     }
 
     fn translate(&self, error: ureq::Error) -> Failure {
@@ -336,43 +380,6 @@ fn is_broken_stream(kind: ErrorKind) -> bool {
     )
 }
 
-fn is_loopback(url: &str) -> bool {
-    let Some(host) = url
-        .split("://")
-        .nth(1)
-        .and_then(|rest| rest.split(['/', '?']).next())
-    else {
-        return false;
-    };
-    let host = host.rsplit('@').next().unwrap_or(host);
-    host.starts_with("127.")
-        || host.starts_with("[::1]")
-        || host.split(':').next() == Some("localhost")
-}
-
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_needs_no_proxy() {
-        for url in [
-            "http://127.0.0.1:80/a",
-            "http://localhost/a",
-            "http://[::1]:8080/a",
-            "http://u:p@localhost:1/",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "https://download.pytorch.org/a",
-            "http://localhost.example.org/",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
-    }
 }

@@ -10,12 +10,18 @@
 //! let checkpoint = rekindle_weights::read(path)?;
 //! # Ok::<(), rekindle_weights::Error>(())
 //! ```
+//!
+//! [`Hub::repository`] does so for the weights of a [`Repository`](crate::Repository) on the Hugging Face hub.
 
 mod answer;
 mod archive;
 mod checksum;
+mod connection;
 mod download;
+mod hugging_face;
+mod listing;
 mod progress;
+mod token;
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,9 +33,11 @@ use std::time::Duration;
 use crate::{Error, RemoteFile, sha256};
 
 pub use archive::unzip;
+pub use hugging_face::RepositoryWeights;
 pub use progress::{ConsoleProgress, Progress};
 
 use checksum::Checksum;
+use token::Token;
 
 /// A cache of downloaded files.
 ///
@@ -43,6 +51,21 @@ pub struct Hub {
     folder: PathBuf,
     offline: bool,
     settings: Settings,
+    /// Address of the Hugging Face hub, without a slash at its end.
+    endpoint: String,
+    token: Option<String>,
+}
+
+/// The Hugging Face hub's own address.
+const HUGGING_FACE: &str = "https://huggingface.co";
+
+/// A file that is to be in the cache.
+struct Wanted<'a> {
+    url: &'a str,
+    path: &'a Path,
+    sha256: Option<&'a str>,
+    size: Option<u64>,
+    token: Option<&'a Token>,
 }
 
 /// How patient a download is.
@@ -72,6 +95,10 @@ impl Hub {
     /// (`~/.cache` on Linux). Downloads are off if `REKINDLE_OFFLINE` is set to
     /// anything but `0` or nothing.
     ///
+    /// The Hugging Face hub is at `HF_ENDPOINT` (by default <https://huggingface.co>); the token for it, and for nobody
+    /// else, is taken from `HF_TOKEN`, else from the file that `HF_TOKEN_PATH` names, else from `token` in the folder
+    /// `HF_HOME` (`~/.cache/huggingface`).
+    ///
     /// # Errors
     /// [`Error::NoCacheDirectory`] if neither folder is known.
     pub fn new() -> Result<Self, Error> {
@@ -81,7 +108,14 @@ impl Hub {
             .or_else(|| dirs::cache_dir().map(|cache| cache.join("rekindle")))
             .ok_or(Error::NoCacheDirectory)?;
         let offline = set("REKINDLE_OFFLINE").is_some_and(|value| value != OsStr::new("0"));
-        Ok(Self::at(folder).offline(offline))
+        let mut hub = Self::at(folder).offline(offline);
+        if let Ok(endpoint) = env::var("HF_ENDPOINT")
+            && !endpoint.is_empty()
+        {
+            hub = hub.endpoint(endpoint);
+        }
+        hub.token = token::from_environment();
+        Ok(hub)
     }
 
     /// Opens a cache in a folder of your choice, whatever the environment says. It is made when needed.
@@ -90,7 +124,25 @@ impl Hub {
             folder: folder.into(),
             offline: false,
             settings: Settings::default(),
+            endpoint: HUGGING_FACE.to_string(),
+            token: None,
         }
+    }
+
+    /// Sets the address of the Hugging Face hub, or of a server that speaks as it does (default
+    /// <https://huggingface.co>).
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = url.into().trim_end_matches('/').to_string();
+        self
+    }
+
+    /// Sets the token for private and gated repositories of the Hugging Face hub; by default there is none. It is sent
+    /// to the endpoint alone, not to where that redirects.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
     }
 
     /// Sets whether only what is in the cache is used; by default, it is not.
@@ -177,30 +229,57 @@ impl Hub {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, Error> {
         check_request(url, file_name)?;
-        let checksum = sha256_prefix.map(Checksum::new).transpose()?;
-        let path = self.folder.join("downloads").join(file_name);
-        if let Some(found) = self.cached(&path, checksum.as_ref())? {
+        self.obtain(
+            &Wanted {
+                url,
+                path: &self.folder.join("downloads").join(file_name),
+                sha256: sha256_prefix,
+                size: None,
+                token: None,
+            },
+            progress,
+        )
+    }
+
+    /// Returns a file of the cache, downloaded if it is not there.
+    fn obtain(
+        &self,
+        wanted: &Wanted,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<PathBuf, Error> {
+        let Wanted {
+            url,
+            path,
+            size,
+            token,
+            ..
+        } = *wanted;
+        let checksum = wanted.sha256.map(Checksum::new).transpose()?;
+        if let Some(found) = self.cached(path, checksum.as_ref(), size)? {
             return Ok(found);
         }
         if self.offline {
             return Err(Error::Offline {
                 url: url.to_string(),
-                path,
+                path: path.to_path_buf(),
             });
         }
-        let _lock = lock(&path, progress)?;
+        let _lock = lock(path, progress)?;
         // Whoever held the lock may have brought the file.
-        if let Some(found) = self.cached(&path, checksum.as_ref())? {
+        if let Some(found) = self.cached(path, checksum.as_ref(), size)? {
             return Ok(found);
         }
         download::Download {
             url,
-            path: &path,
+            path,
             checksum: checksum.as_ref(),
+            size,
+            limit: size.unwrap_or(u64::MAX),
+            token,
             settings: &self.settings,
         }
         .run(progress)?;
-        Ok(path)
+        Ok(path.to_path_buf())
     }
 
     /// Returns the folder with the contents of a zip archive, downloaded and unpacked if it is not there.
@@ -235,12 +314,18 @@ impl Hub {
 
     /// The file, if it is there and is the right one. A damaged one is an error offline, and
     /// otherwise out of the way of a new download.
-    fn cached(&self, path: &Path, checksum: Option<&Checksum>) -> Result<Option<PathBuf>, Error> {
-        if !path.is_file() {
+    fn cached(
+        &self,
+        path: &Path,
+        checksum: Option<&Checksum>,
+        size: Option<u64>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let Some(there) = fs::metadata(path).ok().filter(fs::Metadata::is_file) else {
             return Ok(None);
-        }
+        };
         let Some(checksum) = checksum else {
-            return Ok(Some(path.to_path_buf()));
+            let is_whole = size.is_none_or(|size| size == there.len());
+            return Ok(is_whole.then(|| path.to_path_buf()));
         };
         let found = sha256(path)?;
         if checksum.matches(&found) {
@@ -257,12 +342,13 @@ impl Hub {
     }
 }
 
-/// Without the proxy, whose address may hold a password.
+/// Without the proxy, whose address may hold a password, and the token.
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
             .field("folder", &self.folder)
             .field("offline", &self.offline)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }

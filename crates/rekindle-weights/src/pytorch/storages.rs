@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive, ZipReadOptions};
 
 use super::graph::{Node, Pickle, Value};
@@ -36,11 +37,17 @@ struct Place {
     size: u64,
 }
 
+/// The archive is the file.
+const FROM_THE_START: Config = Config {
+    archive_offset: ArchiveOffset::Known(0),
+};
+
 impl Storages {
     /// Opens an archive: its pickle's bytes, and its storages.
     pub fn zip(path: &Path) -> Result<(Vec<u8>, Self), Error> {
         let file = File::open(path).map_err(Error::read(path))?;
-        let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+        // Where the archive begins is known; guessing goes wrong for a name of some lengths before the zip64 record.
+        let archive = ZipArchive::with_config(FROM_THE_START, BufReader::new(file)).map_err(|error| {
             Error::truncated(
                 path,
                 format_args!(

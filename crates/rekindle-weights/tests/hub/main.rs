@@ -4,8 +4,11 @@
 
 mod archives;
 mod cache;
+mod hugging_face;
 mod refusals;
+mod repositories;
 mod server;
+mod tokens;
 mod transfers;
 
 use std::fs;
@@ -13,6 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rekindle_weights::hub::{Hub, Progress};
+use rekindle_weights::sha256_of;
 
 /// A file of 300,000 bytes, and the SHA-256 that `sha256sum` gives for it.
 fn file() -> Vec<u8> {

@@ -12,6 +12,8 @@ pub struct Request {
     pub target: String,
     /// First byte of the range, if there was one.
     pub from: Option<usize>,
+    /// What it sent as `Authorization`.
+    pub authorization: Option<String>,
     /// How many requests came before.
     pub number: usize,
 }
@@ -92,17 +94,19 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     } else {
         first.split(' ').nth(1)?.to_string()
     };
-    let from = lines
-        .iter()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("range: bytes=")
-                .map(str::to_string)
-        })
-        .and_then(|range| range.trim_end_matches('-').parse().ok());
+    let header = |name: &str| {
+        let mut fields = lines.iter().filter_map(|line| line.split_once(": "));
+        let field = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.to_string())
+    };
+    let from = header("range").and_then(|range| {
+        let from = range.strip_prefix("bytes=")?;
+        from.trim_end_matches('-').parse().ok()
+    });
     Some(Request {
         target,
         from,
+        authorization: header("authorization"),
         number: 0,
     })
 }

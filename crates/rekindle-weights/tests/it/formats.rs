@@ -12,6 +12,17 @@ use rekindle_weights::{
     write_safetensors,
 };
 
+/// Written by PyTorch. Before the end of an archive it writes a record of 76 bytes, and behind a name of 21 characters so
+/// many lie between the first two entries: what guesses where an archive begins takes one for the other.
+#[test]
+fn an_archive_whose_name_has_any_length_is_read() {
+    let path = test_support::reference_path("twenty-one-characters.pth");
+    let checkpoint = read(&path).unwrap();
+    assert_eq!(checkpoint.format, Format::PytorchZip);
+    let found = checkpoint.read_f32("weight").unwrap();
+    assert_eq!(found, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+}
+
 const WEIGHT: [f32; 6] = [1.0, -2.5, 0.0, 3.25, 1e-8, -65504.0];
 
 fn tensors(prefix: &str) -> Vec<Stored> {

@@ -1,6 +1,5 @@
 //! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
 
-use rekindle::resnet::STAGES;
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Recipe, RunRecord};
 use serde_json::json;
 
@@ -86,11 +85,16 @@ impl arguments::Recipe {
     }
 
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
-    /// people to read.
-    pub fn check_effects(&self, ways: &[Way], recipe: &Recipe) -> Result<Vec<String>, Failure> {
+    /// people to read. `stages` are the network's.
+    pub fn check_effects(
+        &self,
+        ways: &[Way],
+        recipe: &Recipe,
+        stages: &[&str],
+    ) -> Result<Vec<String>, Failure> {
         let idle: Vec<(&Way, Vec<&'static str>)> = ways
             .iter()
-            .map(|way| Ok((way, self.without_effect(way, recipe)?)))
+            .map(|way| Ok((way, self.without_effect(way, recipe, stages)?)))
             .collect::<Result<_, Failure>>()?;
         let mut notes = Vec::new();
         for option in self.given() {
@@ -130,7 +134,12 @@ impl arguments::Recipe {
         given.map(|(name, _)| name).collect()
     }
 
-    fn without_effect(&self, way: &Way, recipe: &Recipe) -> Result<Vec<&'static str>, Failure> {
+    fn without_effect(
+        &self,
+        way: &Way,
+        recipe: &Recipe,
+        stages: &[&str],
+    ) -> Result<Vec<&'static str>, Failure> {
         let Way::Strategy(strategy) = way else {
             let acts = ["--cache", "--quantize"];
             let mut given = self.given();
@@ -139,13 +148,13 @@ impl arguments::Recipe {
         };
         let mut idle = Vec::new();
         // Views of 0 are fresh ones, which trained stages see anyway.
-        if strategy.always_frozen(&STAGES, recipe.epochs)? == 0 {
+        if strategy.always_frozen(stages, recipe.epochs)? == 0 {
             if self.views != Some(0) {
                 idle.push("--views");
             }
             idle.push("--cache");
         }
-        if strategy.plan(&STAGES, 0)?.frozen_stages == 0 {
+        if strategy.plan(stages, 0)?.frozen_stages == 0 {
             idle.push("--quantize");
         }
         Ok(idle)

@@ -2,13 +2,13 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};
-//! use rekindle_resnet::Architecture;
+//! use rekindle_models::resnet::ResNetConfig;
 //! use rekindle_transfer::backbone::conformance;
 //!
 //! let device = Device::flex();
-//! let config = Architecture::ResNet18.config().with_stem_width(8).with_num_classes(0);
+//! let config = ResNetConfig::RESNET18.with_stem_width(8).with_num_classes(0);
 //! let images = Tensor::random([2, 3, 32, 32], Distribution::Default, &device);
-//! conformance::check(&config.init(&device), images)?;
+//! conformance::check(&config.network(0, &device).unwrap(), images)?;
 //! # Ok::<(), conformance::ConformanceError>(())
 //! ```
 

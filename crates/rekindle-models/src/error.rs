@@ -1,0 +1,53 @@
+//! Errors of models and their weights.
+
+use rekindle_nn::GraphError;
+use thiserror::Error;
+
+use crate::registry::UnknownModel;
+
+/// Everything that this crate refuses, in the reader's terms.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that no model has.
+    #[error(transparent)]
+    UnknownModel(#[from] UnknownModel),
+    /// Weights that have not been published for a model.
+    #[error("no weights called {name:?} have been published for {model}; there are: {known}")]
+    UnknownWeights {
+        /// The model asked for.
+        model: &'static str,
+        /// The weights asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A file whose preprocessing gives pictures that its network can't take.
+    #[error("{}: pictures of {crop} x {crop} pixels, as its preprocessing makes them, don't fit its network: {source}", path.display())]
+    Crop {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Side of the pictures in pixels.
+        crop: usize,
+        /// The layer that can't take them.
+        source: GraphError,
+    },
+    /// A file of weights, or a download.
+    #[error(transparent)]
+    Weights(#[from] rekindle_weights::Error),
+    /// A description, or what is given to a network, doesn't fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+impl Error {
+    /// Returns true where a name or a combination of options was asked for that there is not, as opposed to a file, a
+    /// download or a network that failed.
+    pub fn is_invalid_option(&self) -> bool {
+        match self {
+            Self::UnknownModel(_) | Self::UnknownWeights { .. } | Self::Graph(_) => true,
+            Self::Crop { .. } => false,
+            Self::Weights(error) => error.is_invalid_option(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Networks with their weights in and out of files.
+//!
+//! [`load`] takes a checkpoint's tensors over into a network; [`Pretrained::open`](crate::Pretrained::open) does so for a
+//! network that it recognises. The others write what they and PyTorch read.
+
+use std::path::Path;
+
+use rekindle_nn::{Network, TensorKind};
+use rekindle_weights::{
+    CheckOptions, Checkpoint, Error, LoadOptions, ModelInfo, TensorOut, check, named_tensors,
+    state_dict, write_burnpack, write_safetensors,
+};
+
+use crate::recognise::find;
+
+/// Takes over a checkpoint's tensors, which have the network's names.
+///
+/// A first convolution for another number of channels than the file's gets the file's weights summed over the channels
+/// (for one channel) or repeated and scaled by the ratio of the counts (for others), so that a grey picture, or the same
+/// picture in more channels, gives the same activations.
+///
+/// # Errors
+///
+/// [`Error::Mismatch`] with every tensor that is missing, extra or of another shape, and what reading a tensor can fail
+/// with.
+pub fn load(
+    network: Network,
+    checkpoint: &Checkpoint,
+    options: CheckOptions,
+) -> Result<Network, Error> {
+    let graph = network.graph();
+    let mut expected = graph.state_dict();
+    let stem = Stem::adapt(&mut expected, network.graph().tensors()[0].kind, checkpoint);
+    let head = graph.head().name.clone();
+    check(checkpoint, &expected, &head, options).map_err(|error| whose(error, checkpoint))?;
+    let is_head = format!("{head}.");
+    state_dict::try_assign(network, |name| {
+        let is_taken = checkpoint.tensors.contains_key(name)
+            && !(options.ignore_head && name.starts_with(&is_head));
+        is_taken.then(|| {
+            let values = checkpoint.read_f32(name)?;
+            Ok(match &stem {
+                Some(stem) if stem.name == name => stem.weights(values),
+                _ => values,
+            })
+        })
+    })
+}
+
+/// Adds to a mismatch which network the file holds, where that explains it.
+fn whose(error: Error, checkpoint: &Checkpoint) -> Error {
+    match error {
+        Error::Mismatch(mut mismatch) if mismatch.advice.is_empty() => {
+            if let Ok(found) = find(checkpoint, &LoadOptions::default()) {
+                mismatch.advice = format!(
+                    "Names and shapes in the file are those of {}: is that the architecture you chose?",
+                    found.name
+                );
+            }
+            Error::Mismatch(mismatch)
+        }
+        error => error,
+    }
+}
+
+/// Writes the network as safetensors under its published names: PyTorch's `load_state_dict(strict=True)` takes it, and
+/// [`Pretrained::open`](crate::Pretrained::open) needs nothing else.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn save(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+    write_safetensors(path, out(network, TensorOut::f32), &info.to_metadata())
+}
+
+/// Writes the network as [`save`] does, in half the space: weights rounded to 16-bit floats.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn save_f16(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+    write_safetensors(path, out(network, TensorOut::f16), &info.to_metadata())
+}
+
+/// Writes the network in Burn's own format.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn save_burnpack(
+    network: &Network,
+    path: impl AsRef<Path>,
+    info: &ModelInfo,
+) -> Result<(), Error> {
+    write_burnpack(path, out(network, TensorOut::f32), &info.to_metadata())
+}
+
+/// Writes the network as it predicts, as ONNX; see [`Network::to_onnx`]. `architecture`, `classes`, `preprocess` and
+/// `provenance` of `info` are the file's metadata, under these names and as in the other formats.
+///
+/// # Errors
+///
+/// [`Error::Write`]; a file that was at `path` is then still there, unchanged.
+pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
+    let mut metadata = info.to_metadata();
+    // What Python's readers of safetensors look for.
+    metadata.remove("format");
+    let path = path.as_ref();
+    let saved = network.save_onnx(path, &metadata);
+    saved.map_err(|source| Error::Write {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn out(network: &Network, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -> Vec<TensorOut> {
+    named_tensors(state_dict::collect(network), encode)
+}
+
+/// A first convolution for other channels than the file's.
+struct Stem {
+    name: String,
+    /// Of the file's kernel: output channels, input channels, height, width.
+    shape: [usize; 4],
+    in_channels: usize,
+}
+
+impl Stem {
+    /// Lets a stem for other channels pass the check, where all else about it fits.
+    fn adapt(
+        expected: &mut [(String, Vec<usize>)],
+        kind: TensorKind,
+        checkpoint: &Checkpoint,
+    ) -> Option<Self> {
+        let (name, shape) = expected.first_mut()?;
+        let (TensorKind::Kernel, &[out, in_file, height, width]) = (kind, checkpoint.shape(name)?)
+        else {
+            return None;
+        };
+        let in_channels = std::mem::replace(&mut shape[1], in_file);
+        let is_other = in_file != in_channels && in_file > 0;
+        if !is_other {
+            shape[1] = in_channels;
+        }
+        is_other.then(|| Self {
+            name: name.clone(),
+            shape: [out, in_file, height, width],
+            in_channels,
+        })
+    }
+
+    /// Computes weights `[out, in_channels, height, width]`, row-major, from the file's: summed for one channel, else
+    /// repeated in turn and scaled by the ratio of the counts, as timm adapts a stem.
+    fn weights(&self, values: Vec<f32>) -> Vec<f32> {
+        let [out, in_file, height, width] = self.shape;
+        let window = height * width;
+        let mut adapted = Vec::with_capacity(out * self.in_channels * window);
+        for filter in values.chunks_exact(in_file * window) {
+            if self.in_channels == 1 {
+                let sums = (0..window).map(|at| filter[at..].iter().step_by(window).sum::<f32>());
+                adapted.extend(sums);
+                continue;
+            }
+            let scale = in_file as f32 / self.in_channels as f32;
+            for channel in 0..self.in_channels {
+                let from = channel % in_file * window;
+                adapted.extend(filter[from..from + window].iter().map(|w| w * scale));
+            }
+        }
+        adapted
+    }
+}

@@ -1,0 +1,139 @@
+//! The models of the registry in files.
+
+use std::sync::LazyLock;
+
+use rekindle_nn::Graph;
+use rekindle_weights::{Expected, Family, HeadNames, Proposal, Shapes};
+
+use crate::options::Options;
+use crate::registry::{Model, models};
+use crate::{densenet, efficientnet_lite};
+
+/// All models of the registry, for [`Checkpoint::network`](rekindle_weights::Checkpoint::network).
+///
+/// A model is recognised by the names and shapes of all its tensors but the head's, for any number of input channels.
+/// Where two models have the same, the one that the file's metadata call `architecture` is taken, or else the first of
+/// the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registry;
+
+impl Family for Registry {
+    type Config = Graph;
+
+    fn name(&self) -> &str {
+        "known model"
+    }
+
+    fn signature(&self) -> String {
+        let count = models().len();
+        format!("all those of one of the {count} models that `rekindle models` lists")
+    }
+
+    fn anchors(&self) -> Vec<String> {
+        let mut anchors: Vec<String> = DESCRIBED.iter().map(Described::anchor).collect();
+        anchors.sort_unstable();
+        anchors.dedup();
+        anchors
+    }
+
+    fn propose(&self, anchor: &str, shapes: &Shapes<'_>) -> Vec<Proposal<Graph>> {
+        let in_channels = match shapes.get(anchor) {
+            Some(&[_, in_channels, _, _]) if in_channels > 0 => in_channels,
+            _ => return Vec::new(),
+        };
+        let likely = DESCRIBED
+            .iter()
+            .filter(|described| described.anchor() == anchor && described.is_likely(shapes));
+        likely
+            .filter_map(|described| described.proposal(in_channels))
+            .collect()
+    }
+
+    fn with_classes(&self, graph: Graph, classes: usize) -> Graph {
+        graph.with_classes(classes)
+    }
+}
+
+/// Translates a published name into the one that some files have instead.
+type Naming = fn(&Graph, &str) -> Option<String>;
+
+/// Ways of naming beside the published one. Each is for the models all of whose names it translates.
+const NAMINGS: [Naming; 2] = [
+    efficientnet_lite::name_in_original,
+    densenet::name_in_published,
+];
+
+/// A model's names in one way of naming, for RGB images.
+struct Described {
+    model: &'static Model,
+    /// All but the head's.
+    tensors: Vec<Expected>,
+    head: HeadNames,
+}
+
+/// All models in all ways of naming that they have, computed once.
+static DESCRIBED: LazyLock<Vec<Described>> = LazyLock::new(|| {
+    let graphs = models().iter().filter_map(|model| {
+        let graph = (model.describe)(&Options::with_classes(0)).ok()?;
+        Some((model, graph))
+    });
+    let namings = |(model, graph): (&'static Model, Graph)| {
+        let published: Naming = |_, name| Some(name.to_string());
+        let all = [published].into_iter().chain(NAMINGS);
+        let described = all.map(move |naming| Described::new(model, &graph, naming));
+        described.flatten().collect::<Vec<_>>()
+    };
+    graphs.flat_map(namings).collect()
+});
+
+/// So many of a network's names are looked up: where half of them are absent, the others are not compared.
+const SAMPLES: [usize; 2] = [8, 64];
+
+impl Described {
+    /// Returns none where the way of naming is another network's.
+    fn new(model: &'static Model, graph: &Graph, naming: Naming) -> Option<Self> {
+        let tensors = graph.tensors().iter().map(|tensor| {
+            let in_file = naming(graph, &tensor.name)?;
+            Some(Expected::new(&tensor.name, tensor.shape.clone()).in_file(in_file))
+        });
+        let head = graph.head();
+        let weight = naming(graph, &format!("{}.weight", head.name))?;
+        let in_file = weight.strip_suffix(".weight")?;
+        Some(Self {
+            model,
+            tensors: tensors.collect::<Option<Vec<_>>>()?,
+            head: HeadNames::new(&head.name, head.features).in_file(in_file),
+        })
+    }
+
+    /// Returns the file's name of the first tensor, the weight of the first convolution.
+    fn anchor(&self) -> String {
+        let first = self.tensors.first();
+        first.map_or_else(String::new, |first| first.in_file.clone())
+    }
+
+    /// Looks a few names up before all are compared: a file may have many prefixes.
+    fn is_likely(&self, shapes: &Shapes<'_>) -> bool {
+        SAMPLES.iter().all(|sample| {
+            let sample = self.tensors.iter().step_by(self.tensors.len() / sample + 1);
+            let count = sample.len();
+            let there = sample.filter(|tensor| shapes.get(&tensor.in_file).is_some());
+            2 * there.count() >= count
+        })
+    }
+
+    /// Returns none for a number of channels that the model can't take.
+    fn proposal(&self, in_channels: usize) -> Option<Proposal<Graph>> {
+        let mut tensors = self.tensors.clone();
+        if let Some(stem) = tensors.first_mut() {
+            stem.shape[1] = in_channels;
+        }
+        let options = Options {
+            in_channels,
+            ..Options::with_classes(0)
+        };
+        let graph = (self.model.describe)(&options).ok()?;
+        let name = self.model.bare_name();
+        Some(Proposal::new(graph, name, tensors, self.head.clone()).fixed())
+    }
+}

@@ -1,0 +1,29 @@
+//! Networks and their files.
+#![allow(clippy::unwrap_used)]
+
+mod checkpoints;
+mod common;
+mod files;
+#[cfg(feature = "hub")]
+#[path = "../../../rekindle-weights/tests/hub/hugging_face.rs"]
+mod hugging_face;
+mod int8;
+mod kernels;
+mod lite;
+#[cfg(feature = "hub")]
+mod named;
+mod onnx;
+mod pretrained;
+mod recognise;
+mod registry;
+mod resnets;
+#[cfg(feature = "hub")]
+#[path = "../../../rekindle-weights/tests/hub/server.rs"]
+mod server;
+mod small;
+#[path = "../../../rekindle-nn/tests/common/step.rs"]
+mod step;
+mod zoo;
+
+#[cfg(feature = "hub")]
+use rekindle_weights::sha256_of;

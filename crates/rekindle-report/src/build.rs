@@ -1,0 +1,348 @@
+//! Filling a report: from data, from a run that has just ended, and from run directories.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use image::{ImageFormat, RgbImage};
+use rekindle_files::names;
+use rekindle_imagefolder::grid::{self, Tile};
+use rekindle_nn::Network;
+use rekindle_transfer::Classifier;
+
+use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
+use crate::examine::examine;
+use rekindle_trainer::run_directory::RunRecord;
+use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData};
+
+/// Pictures in a grid and how many stand side by side.
+const TILES: usize = 16;
+const COLUMNS: usize = 4;
+
+impl Report {
+    /// Reads runs back from their directories, to see them side by side. What a run wrote down is enough for its
+    /// curves; where its images and best weights can still be read, it is examined again ([`examine`]), otherwise
+    /// its description says why not. `data` is where the images are, should they have moved. `progress` hears what
+    /// is being done.
+    ///
+    /// # Errors
+    ///
+    /// A folder that is no run directory, or a damaged one.
+    pub fn from_runs(
+        paths: &[PathBuf],
+        data: Option<&Path>,
+        device: &Device,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Self, TrainerError> {
+        let mut report = Report::new("");
+        let (mut titles, mut records) = (Vec::new(), Vec::new());
+        for path in paths {
+            let directory = RunDirectory::open(path)?;
+            let record = directory.record().clone();
+            progress(&format!("reading {}", names::show(path)));
+            let mut run = RunReport::from_events(record.strategy_name(), &directory.events()?);
+            if let Err(error) = report.examine_again(&mut run, &directory, data, device) {
+                progress(&format!(
+                    "{}: no more than its curves, since {error}",
+                    names::show(path)
+                ));
+                run.description = format!(
+                    "Only what the run wrote down is shown: its images or its best weights can't be read again \
+                     ({error})."
+                );
+            }
+            titles.push(record.title.clone());
+            records.push(record);
+            report.runs.push(run);
+        }
+        report.title = titles.first().cloned().unwrap_or_default();
+        if titles.len() > 1 {
+            report.title = format!("{} runs: {}", titles.len(), common_start(&titles));
+        }
+        tell_apart(&mut report.runs, paths);
+        let names: Vec<String> = report.runs.iter().map(|run| run.name.clone()).collect();
+        report.describe_records(&names, &records);
+        Ok(report)
+    }
+
+    fn examine_again(
+        &mut self,
+        run: &mut RunReport,
+        directory: &RunDirectory,
+        data: Option<&Path>,
+        device: &Device,
+    ) -> Result<(), TrainerError> {
+        let record = directory.record();
+        let recorded = record.data["folder"]
+            .as_str()
+            .map(|folder| PathBuf::from(names::unescape(folder)));
+        let folder = data
+            .or(recorded.as_deref())
+            .ok_or_else(|| TrainerError::UnusableData {
+                what: "data of the run".into(),
+                found: "no folder in its record".into(),
+                advice: "say where the images are",
+            })?;
+        let model = Model::open(directory.path(), device)?;
+        let data = TransferData::open(folder, &model.preprocess, record.seed)?;
+        let source = names::escape(folder);
+        if self.data.classes.is_empty() {
+            self.describe_data(&data, record.seed)?;
+        } else if self.data.source != source {
+            run.description = format!("Trained on {source}.");
+        }
+        run.look(&model.classifier, &data)
+    }
+
+    /// Tells of the data: its classes and how many images each has, what was left out, and a grid of augmented
+    /// training images.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::UnusableData`] for pictures that can't be drawn.
+    pub fn describe_data(&mut self, data: &TransferData, seed: u64) -> Result<(), TrainerError> {
+        let counts = data
+            .train
+            .class_counts()
+            .into_iter()
+            .zip(data.val.class_counts());
+        self.data = DataReport {
+            source: data.description["folder"]
+                .as_str()
+                .unwrap_or_default()
+                .into(),
+            classes: data
+                .classes
+                .iter()
+                .zip(counts)
+                .map(|(name, (train, valid))| ClassCount {
+                    name: name.clone(),
+                    train,
+                    valid,
+                })
+                .collect(),
+            skipped: data
+                .left_out
+                .iter()
+                .map(|file| SkippedFile {
+                    path: file.path.clone(),
+                    reason: file.reason.clone(),
+                })
+                .collect(),
+        };
+        if let Some(grid) = augmented_grid(data, seed)? {
+            let caption = "Training images, augmented; runs on features kept in one view see them as they are";
+            self.pictures.push(Picture::new(caption, png(&grid)?));
+        }
+        Ok(())
+    }
+
+    /// Adds what a reader must know to do a run again.
+    pub fn describe_record(&mut self, record: &RunRecord) {
+        self.facts.extend(facts(record));
+    }
+
+    /// The same of several runs: what they share once, what they don't with their names.
+    fn describe_records(&mut self, names: &[String], records: &[RunRecord]) {
+        let facts: Vec<Vec<Fact>> = records.iter().map(facts).collect();
+        let mut told: Vec<&str> = Vec::new();
+        for fact in facts.iter().flatten() {
+            if told.contains(&fact.name.as_str()) {
+                continue;
+            }
+            told.push(&fact.name);
+            let mut values: Vec<(&str, Vec<&str>)> = Vec::new();
+            for (name, facts) in names.iter().zip(&facts) {
+                let found = facts.iter().find(|other| other.name == fact.name);
+                let value = found.map_or("none", |fact| fact.value.as_str());
+                match values.iter_mut().find(|(other, _)| *other == value) {
+                    Some((_, runs)) => runs.push(name),
+                    None => values.push((value, vec![name])),
+                }
+            }
+            match &values[..] {
+                [(value, _)] => self.fact(&fact.name, value),
+                several => {
+                    let several = several
+                        .iter()
+                        .map(|(value, runs)| format!("{}: {value}", runs.join(", ")));
+                    self.fact(&fact.name, several.collect::<Vec<_>>().join("\n"))
+                }
+            };
+        }
+    }
+}
+
+fn facts(record: &RunRecord) -> Vec<Fact> {
+    let fact = |name: &str, value: &dyn std::fmt::Display| Fact {
+        name: name.into(),
+        value: value.to_string(),
+    };
+    let mut facts = vec![fact("Network", &record.architecture)];
+    match &record.weights {
+        Some(weights) => {
+            facts.push(fact("Source weights", &weights.source));
+            facts.push(fact("SHA-256 of the source weights", &weights.sha256));
+        }
+        None => facts.push(fact("Source weights", &"none")),
+    }
+    facts.push(fact("Recipe", &record.recipe));
+    facts.push(fact("Seed", &record.seed));
+    facts.push(fact("Device", &record.device));
+    facts.push(fact("rekindle", &record.rekindle));
+    facts
+}
+
+impl RunReport {
+    /// Examines the run's best classifier on the validation images.
+    ///
+    /// # Errors
+    ///
+    /// As [`examine`].
+    pub fn look(
+        &mut self,
+        classifier: &Classifier<Network>,
+        data: &TransferData,
+    ) -> Result<(), TrainerError> {
+        self.examined(examine(classifier, &data.val, |_| ())?);
+        Ok(())
+    }
+}
+
+/// Draws a grid of augmented training images, as in the first epoch of a run with this seed; none where none can be read.
+///
+/// # Errors
+///
+/// Pictures too large to draw.
+pub fn augmented_grid(data: &TransferData, seed: u64) -> Result<Option<RgbImage>, TrainerError> {
+    let count = data.train.len();
+    let mut tiles = Vec::new();
+    for position in 0..TILES.min(count) {
+        let index = position * count / TILES.min(count);
+        let Ok(image) = data.train.render_pixels(index, seed, 0, 0) else {
+            continue; // Training lists the files that can't be decoded.
+        };
+        let label = data.train.labels()[index];
+        tiles.push(Tile {
+            image,
+            caption: label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
+            marked_wrong: false,
+        });
+    }
+    drawn(&tiles)
+}
+
+/// Draws a grid of validation images with the class that each was taken for and its probability; where that is wrong, the
+/// true class stands below. Wrong answers are framed, come first, and fill at most half of the grid.
+///
+/// # Errors
+///
+/// Images that can't be read any more, and pictures too large to draw.
+pub fn prediction_grid(
+    data: &TransferData,
+    predictions: &Predictions,
+) -> Result<Option<RgbImage>, TrainerError> {
+    let top = predictions.top();
+    let is_wrong = |at: &usize| top[*at].0 != predictions.labels[*at];
+    let (wrong, right): (Vec<usize>, Vec<usize>) = (0..top.len()).partition(is_wrong);
+    let wrong = &wrong[..wrong.len().min(TILES / 2)];
+    let step = (right.len() / (TILES - wrong.len())).max(1);
+    let mut tiles = Vec::new();
+    for at in wrong.iter().chain(right.iter().step_by(step)).take(TILES) {
+        let (class, probability) = top[*at];
+        let name = |class: usize| on_one_line(&data.classes[class]);
+        let caption = match predictions.labels[*at] {
+            truth if truth == class => format!("{} {probability:.2}", name(class)),
+            truth => format!("said {} {probability:.2}\nis {}", name(class), name(truth)),
+        };
+        tiles.push(Tile {
+            image: data.val.render_pixels(predictions.indices[*at], 0, 0, 0)?,
+            caption,
+            marked_wrong: is_wrong(at),
+        });
+    }
+    drawn(&tiles)
+}
+
+/// Lists the run directories among `paths`, and those right inside the others, sorted by name.
+///
+/// # Errors
+///
+/// [`TrainerError::NotARunDirectory`] for a folder that is none and holds none.
+pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
+    let is_run = |path: &Path| path.join("run.json").is_file();
+    let mut found = Vec::new();
+    for path in paths {
+        if is_run(path) || !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(path).map_err(|error| TrainerError::io("read", path, error))?;
+        let mut inside: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_run(path))
+            .collect();
+        inside.sort();
+        if inside.is_empty() {
+            // Says what is missing.
+            RunDirectory::open(path)?;
+        }
+        found.extend(inside);
+    }
+    Ok(found)
+}
+
+/// A folder's name may hold line breaks, which would be lines of a caption.
+fn on_one_line(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn drawn(tiles: &[Tile]) -> Result<Option<RgbImage>, TrainerError> {
+    if tiles.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(grid::draw(tiles, COLUMNS)?))
+}
+
+fn png(picture: &RgbImage) -> Result<Vec<u8>, TrainerError> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|error| TrainerError::UnusableData {
+            what: "picture for the report".into(),
+            found: error.to_string(),
+            advice: "use smaller pictures",
+        })?;
+    Ok(bytes.into_inner())
+}
+
+/// Runs of one strategy are called by their folders as well.
+fn tell_apart(runs: &mut [RunReport], paths: &[PathBuf]) {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for (at, run) in runs.iter_mut().enumerate() {
+        let is_shared = names.iter().filter(|name| **name == names[at]).count() > 1;
+        if let (true, Some(folder)) = (is_shared, paths[at].file_name()) {
+            let mut folder = names::escape(folder);
+            let of_this_name = |path: &&PathBuf| path.file_name() == paths[at].file_name();
+            if paths.iter().filter(of_this_name).count() > 1 {
+                folder = names::escape(&paths[at]);
+            }
+            run.name = format!("{} ({folder})", names[at]);
+        }
+    }
+}
+
+/// What all titles begin with, up to a whole word; the first title where that is nothing.
+fn common_start(titles: &[String]) -> String {
+    let first: Vec<&str> = titles[0].split_whitespace().collect();
+    let shared = (0..first.len()).take_while(|at| {
+        titles
+            .iter()
+            .all(|title| title.split_whitespace().nth(*at) == Some(first[*at]))
+    });
+    match shared.count() {
+        0 => titles[0].clone(),
+        words => first[..words].join(" ").trim_end_matches(',').to_string(),
+    }
+}

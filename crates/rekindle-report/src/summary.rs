@@ -1,0 +1,148 @@
+//! The figures of a run, from its events.
+
+use std::path::Path;
+
+use crate::contents::{PhaseTime, RunReport, SkippedFile};
+use rekindle_trainer::events::{EpochMetrics, Event};
+use rekindle_trainer::metrics::Evaluation;
+
+impl RunReport {
+    /// Gathers from a run's events what the report tells of it. Of an epoch that a resumed run did
+    /// twice the later one counts.
+    pub fn from_events(name: impl Into<String>, events: &[Event]) -> Self {
+        let mut run = Self {
+            name: name.into(),
+            ..Self::default()
+        };
+        for event in events {
+            match event {
+                Event::RunStarted(summary) => {
+                    run.summary = Some(summary.clone());
+                    // A resumed run goes on where it once had ended.
+                    run.outcome = None;
+                }
+                Event::StageStarted(stage) => {
+                    run.stages
+                        .retain(|other| other.first_epoch != stage.first_epoch);
+                    run.stages.push(stage.clone());
+                }
+                Event::EpochEnded { metrics } => {
+                    run.epochs.retain(|other| other.epoch < metrics.epoch);
+                    run.epochs.push(metrics.clone());
+                }
+                Event::PhaseEnded { name, seconds } => run.add_phase(name, *seconds),
+                Event::SkippedFile { path, reason } => run.skip(path, reason),
+                Event::RunEnded(outcome) => run.outcome = Some(outcome.clone()),
+                _ => {}
+            }
+        }
+        run
+    }
+
+    /// Returns the epoch with the best validation accuracy, the earliest of equal ones; without validation
+    /// images there is none.
+    pub fn best_epoch(&self) -> Option<&EpochMetrics> {
+        let recorded = self.outcome.as_ref().and_then(|outcome| outcome.best_epoch);
+        if let Some(epoch) = recorded {
+            return self.epochs.iter().find(|metrics| metrics.epoch == epoch);
+        }
+        self.epochs
+            .iter()
+            .filter(|metrics| metrics.valid_accuracy.is_some_and(f64::is_finite))
+            .reduce(|best, next| {
+                if next.valid_accuracy > best.valid_accuracy {
+                    next
+                } else {
+                    best
+                }
+            })
+    }
+
+    /// Returns the best accuracy on the validation images, 0 to 1.
+    pub fn best_accuracy(&self) -> Option<f64> {
+        self.outcome
+            .as_ref()
+            .and_then(|outcome| outcome.best_accuracy)
+            .or_else(|| self.best_epoch().and_then(|epoch| epoch.valid_accuracy))
+            .or_else(|| self.evaluation.as_ref().map(|found| found.accuracy))
+    }
+
+    /// Returns the cross-entropy on the validation images in the best epoch, in nats.
+    pub fn best_loss(&self) -> Option<f64> {
+        let of_epoch = self.best_epoch().and_then(|epoch| epoch.valid_loss);
+        let examined = || self.evaluation.as_ref().map(|found| found.cross_entropy);
+        of_epoch.or_else(examined).filter(|loss| loss.is_finite())
+    }
+
+    /// Returns the number of validation images that [`best_accuracy`](Self::best_accuracy) was measured on, where that is known.
+    pub fn validated_images(&self) -> Option<usize> {
+        let examined = self.evaluation.as_ref().map(|found| found.samples);
+        let announced = self.summary.as_ref().map(|summary| summary.valid_images);
+        let images = match self.examined_otherwise() {
+            Some(_) => announced,
+            None => examined.or(announced),
+        };
+        images.filter(|images| *images > 0)
+    }
+
+    /// Returns what the saved weights were found to be worth, where that isn't what was measured in training: the images may
+    /// have changed since.
+    pub(crate) fn examined_otherwise(&self) -> Option<&Evaluation> {
+        let measured = self.best_accuracy()?;
+        let examined = self.evaluation.as_ref()?;
+        let images = (examined.accuracy - measured).abs() * examined.samples as f64;
+        (images > 0.5).then_some(examined)
+    }
+
+    /// Tells whether this run used nothing of the source: the yardstick for the others.
+    pub fn is_from_scratch(&self) -> bool {
+        match &self.summary {
+            Some(summary) if !summary.strategy.is_empty() => summary.strategy == "scratch",
+            _ => self.name == "scratch",
+        }
+    }
+
+    /// Seconds from start to end, or what is known of them.
+    pub fn seconds(&self) -> f64 {
+        let known: f64 = self.times().iter().map(|phase| phase.seconds).sum();
+        self.outcome
+            .as_ref()
+            .map_or(known, |outcome| outcome.seconds.max(known))
+    }
+
+    /// The time by what it was spent on: phases, training, validation.
+    pub(crate) fn times(&self) -> Vec<PhaseTime> {
+        let mut times = self.phases.clone();
+        let epochs = |seconds: fn(&EpochMetrics) -> f64| self.epochs.iter().map(seconds).sum();
+        times.push(PhaseTime {
+            name: "training".into(),
+            seconds: epochs(|epoch| epoch.train_seconds),
+        });
+        times.push(PhaseTime {
+            name: "validation".into(),
+            seconds: epochs(|epoch| epoch.valid_seconds),
+        });
+        times.retain(|time| time.seconds.is_finite() && time.seconds > 0.0);
+        times
+    }
+
+    /// Every epoch meets a bad file again; it is listed once.
+    pub(crate) fn skip(&mut self, path: &Path, reason: &str) {
+        if !self.skipped.iter().any(|file| file.path == path) {
+            self.skipped.push(SkippedFile {
+                path: path.to_path_buf(),
+                reason: reason.to_string(),
+            });
+        }
+    }
+
+    fn add_phase(&mut self, name: &str, seconds: f64) {
+        match self.phases.iter_mut().find(|phase| phase.name == name) {
+            Some(phase) => phase.seconds += seconds,
+            None => self.phases.push(PhaseTime {
+                name: name.into(),
+                seconds,
+            }),
+        }
+    }
+}
