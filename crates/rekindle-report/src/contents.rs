@@ -146,7 +146,7 @@ pub struct Mistake {
     /// The image as the network saw it: the bytes of a JPEG file.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub picture: Vec<u8>,
-    /// The same in grey, coloured where [`GradCam`](crate::GradCam) says that the answer comes from.
+    /// The same in grey, coloured where [`GradCam`](rekindle_trainer::GradCam) says that the answer comes from.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub overlay: Vec<u8>,
 }
