@@ -43,18 +43,7 @@ impl Weights {
     /// Describes the network that is to be downloaded; none where a file or a repository is given, which has to be read
     /// for that.
     pub fn described(&self) -> Result<Option<Graph>, Failure> {
-        match self.name() {
-            None => Ok(None),
-            Some(name) if Repository::is_meant_by(name) => {
-                name.parse::<Repository>().map_err(weights::Error::from)?;
-                Ok(None)
-            }
-            Some(name) => {
-                let (model, weights) = published(name)?;
-                let graph = (model.describe)(&Options::with_classes(weights.classes));
-                Ok(Some(graph.map_err(models::Error::from)?))
-            }
-        }
+        self.name().map_or(Ok(None), described)
     }
 
     /// Reads the file, or downloads what the name says (or finds it in the cache).
@@ -87,10 +76,7 @@ impl Candidates {
         }
         // A name that there is not, or a file that can't be read, is no reason to download the others.
         for name in &self.arch {
-            match Repository::is_meant_by(name) {
-                true => drop(name.parse::<Repository>().map_err(weights::Error::from)?),
-                false => drop(published(name)?),
-            }
+            described(name)?;
         }
         for path in given.iter().filter(|path| repository(path).is_none()) {
             self.look(path, output)?;
@@ -122,6 +108,18 @@ impl Candidates {
         }
         Ok(())
     }
+}
+
+/// Describes the network of a name without a download; none for a repository, which has to be read for that. A name that
+/// there is not is refused.
+fn described(name: &str) -> Result<Option<Graph>, Failure> {
+    if Repository::is_meant_by(name) {
+        name.parse::<Repository>().map_err(weights::Error::from)?;
+        return Ok(None);
+    }
+    let (model, weights) = published(name)?;
+    let graph = (model.describe)(&Options::with_classes(weights.classes));
+    Ok(Some(graph.map_err(models::Error::from)?))
 }
 
 /// Returns the repository that a value of --weights means; a file of that name goes before.

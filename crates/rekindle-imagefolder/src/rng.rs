@@ -25,6 +25,8 @@ pub enum Stream {
     Split = 4,
     /// Free for callers.
     User = 5,
+    /// What a network draws in training, such as dropout, on one batch: `[epoch, batch]`.
+    Network = 6,
 }
 
 /// A generator for one key.

@@ -145,7 +145,7 @@ impl Pretrained {
         let preprocess = match info.preprocess.or(beside.preprocess) {
             Some(preprocess) => preprocess,
             None => {
-                let (preprocess, doubt) = published(&checkpoint.path, &architecture);
+                let (preprocess, doubt) = preprocessing(&checkpoint.path, &architecture);
                 assumptions.extend(doubt);
                 preprocess
             }
@@ -180,7 +180,7 @@ impl Pretrained {
 
 /// Finds the preprocessing of the published weights that have the file's name or are of its repository; or else that of
 /// the first of the model, and says so.
-fn published(path: &Path, architecture: &str) -> (Preprocess, Option<String>) {
+fn preprocessing(path: &Path, architecture: &str) -> (Preprocess, Option<String>) {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let of = Repository::of_cached(path).map(|of| format!("{}/{}", of.owner(), of.name()));
     let is_it = |weights: &&Weights| match (weights.source, &of) {

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::prelude::*;
 use burn::tensor::{Distribution, TensorData};
 
+use crate::random::mixed;
+
 /// Where masks come from: a seed that clones share, or the device's own generator before one is set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draws(Arc<Mutex<Option<u64>>>);
@@ -40,14 +42,6 @@ impl Draws {
         let factors: Vec<f32> = (0..shape.iter().product()).map(factor).collect();
         Tensor::from_data(TensorData::new(factors, shape), device)
     }
-}
-
-/// Mixes all bits of a number: SplitMix64 (Steele et al. 2014, <https://doi.org/10.1145/2714064.2660195>).
-fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -1,5 +1,7 @@
 //! Initial values of parameters, as functions of a seed and a name.
 
+use crate::random::Random;
+
 /// Distribution of a tensor's initial values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -89,7 +91,7 @@ impl LinearInit {
 impl Init {
     /// Draws `count` numbers for the tensor called `name`: a function of the arguments alone.
     pub(crate) fn values(self, seed: u64, name: &str, count: usize) -> Vec<f32> {
-        let mut random = Random(seed ^ fnv1a(name));
+        let mut random = Random::new(seed ^ fnv1a(name));
         let values = 0..count;
         match self {
             Self::Constant(value) => vec![value; count],
@@ -107,27 +109,6 @@ impl Init {
                 .map(|_| (bound * (2.0 * random.unit() - 1.0)) as f32)
                 .collect(),
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        // Never zero, for its logarithm.
-        ((z >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Box and Muller's transform.
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.unit().ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 

@@ -40,6 +40,7 @@ mod init;
 mod network;
 pub mod onnx;
 mod op;
+mod random;
 mod shape;
 mod slot;
 mod spec;

@@ -1,9 +1,10 @@
 //! Where in a picture a classifier sees a class.
 
-use burn::module::{Flag, Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::prelude::*;
 use rekindle_transfer::backbone::check_channels;
-use rekindle_transfer::{Backbone, Classifier};
+use rekindle_transfer::tuning::apply;
+use rekindle_transfer::{Backbone, Classifier, Plan};
 
 use crate::TrainerError;
 
@@ -32,15 +33,6 @@ pub struct GradCam {
     pub values: Vec<f32>,
 }
 
-/// Takes normalisations and dropouts out of training.
-struct SwitchOff;
-
-impl ModuleMapper for SwitchOff {
-    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        flag.with_value(false)
-    }
-}
-
 impl GradCam {
     /// Computes the maps of `images` `[n, channels, height, width]` (on a device without autodiff), each for its class in
     /// `classes`.
@@ -65,7 +57,7 @@ impl GradCam {
 
         let trained = classifier.clone().to_device(&device.autodiff()).train();
         // A normalisation in the pooling goes by its running statistics, as in evaluation.
-        let trained = trained.map(&mut SwitchOff);
+        let trained = apply(trained, &Plan::frozen(stages, stages));
         let tracked = Tensor::from_inner(maps.clone()).require_grad();
         let pooled = trained.backbone.pool(tracked.clone());
         let logits = trained.head.forward(pooled);

@@ -36,6 +36,8 @@ pub struct Repository {
 const MAIN: &str = "main";
 /// The file that is taken wherever it is there.
 pub(crate) const USUAL: &str = "model.safetensors";
+/// The file that is taken where there is none of that name nor any other safetensors.
+pub(crate) const USUAL_OF_PYTORCH: &str = "pytorch_model.bin";
 /// The folder of all repositories in the cache.
 const CACHE: &str = "huggingface";
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
 use rekindle::models::Pretrained;
-use rekindle::nn::Network;
+use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::run_directory::ONE_CALL;
@@ -38,15 +38,19 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         checks::folder(kept)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
+    let check = |graph: &Graph| {
+        let stages = graph.stage_names();
+        command.recipe.check_effects(&ways, &recipe, &stages)
+    };
     // Nothing is downloaded for a command that can't be followed.
-    if let Some(graph) = command.weights.described()? {
-        command
-            .recipe
-            .check_effects(&ways, &recipe, &graph.stage_names())?;
-    }
+    let notes = command.weights.described()?.as_ref().map(check);
+    let notes = notes.transpose()?;
     let pretrained = command.weights.open(&output, &device)?;
-    let stages = pretrained.model.graph().stage_names();
-    for note in command.recipe.check_effects(&ways, &recipe, &stages)? {
+    let notes = match notes {
+        Some(notes) => notes,
+        None => check(pretrained.model.graph())?,
+    };
+    for note in notes {
         say(&format!("note: {note}"));
     }
     let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
@@ -227,15 +231,14 @@ impl Session<'_> {
     fn train(&self, run: &Planned, strategy: &Strategy, title: String) -> Result<Left, Failure> {
         let seed = self.recipe.seed;
         let stages = self.pretrained.model.graph().stage_names();
-        let recipe = Recipe {
-            // What has no effect on one strategy of several has been said, and the work is done.
-            quantize_frozen: self.recipe.quantize_frozen
-                && strategy.plan(&stages, 0)?.frozen_stages > 0,
-            ..self.recipe.clone()
+        let recipe = match &run.record {
+            Some(record) => self.options.resumed(record)?,
+            None => self.recipe.clone(),
         };
+        let recipe = arguments::Recipe::of_strategy(recipe, strategy, &stages)?;
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
             .title(title)
-            .recipe(recipe)
+            .recipe(recipe.clone())
             .observer(self.output.observer())
             .interrupt(self.interrupt.clone())
             .accept_changed_data(self.accept_changed_data);
@@ -244,10 +247,7 @@ impl Session<'_> {
             false => trainer,
         };
         let fitted = match &run.record {
-            Some(record) => {
-                let recipe = self.options.resumed(record)?;
-                trainer.resume_with(&run.directory, |recorded| *recorded = recipe)?
-            }
+            Some(_) => trainer.resume_with(&run.directory, |recorded| *recorded = recipe)?,
             None => trainer.run_directory(&run.directory).fit()?,
         };
         Ok(Left {

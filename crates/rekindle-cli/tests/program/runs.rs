@@ -228,6 +228,39 @@ fn an_option_without_an_effect_is_refused_by_name_and_leaves_nothing() {
     }
 }
 
+/// An option that acts on one strategy of several is left out of the other, and the same call goes on with both.
+#[test]
+fn eight_bits_of_one_strategy_are_no_hindrance_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = |more: &[&str]| {
+        let mut options = vec!["--strategy", "features,finetune", "--quantize", "--epochs"];
+        options.extend(more);
+        train(folder.path(), &options)
+    };
+    let called = call(&["1"]);
+    if called.stderr.contains("this machine") {
+        test_support::skip(test_support::Needs::Instructions, called.stderr);
+        return;
+    }
+    let called = called.ends_with(0);
+    let note = "note: --quantize has no effect on finetune\n";
+    assert!(called.stderr.contains(note), "{}", called.stderr);
+    let quantized = |strategy: &str| {
+        let record = std::fs::read(folder.path().join(strategy).join("run.json")).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        record["recipe"]["quantize_frozen"].as_bool().unwrap()
+    };
+    assert_eq!(
+        [quantized("features"), quantized("finetune")],
+        [true, false]
+    );
+    call(&["2", "--resume"]).ends_with(0);
+    assert_eq!(
+        [quantized("features"), quantized("finetune")],
+        [true, false]
+    );
+}
+
 #[test]
 fn a_second_run_into_the_same_folder_is_refused_before_anything_is_trained() {
     let folder = tempfile::tempdir().unwrap();

@@ -27,9 +27,6 @@ use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Observer, TrainerError};
 
-/// Tells what the network draws from other draws of the stream for callers.
-const DRAWS: u64 = u64::from_le_bytes(*b"dropouts");
-
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
     trainer: Trainer<'_, B>,
@@ -271,8 +268,8 @@ impl<'a, B: Backbone> Run<'a, B> {
             }
             let rate = self.rate(batch.number);
             self.position.batches = batch.number + 1;
-            let key = [DRAWS, epoch as u64, batch.number as u64];
-            let mut drawn = SampleRng::keyed(self.trainer.recipe.seed, Stream::User, &key);
+            let key = [epoch as u64, batch.number as u64];
+            let mut drawn = SampleRng::keyed(self.trainer.recipe.seed, Stream::Network, &key);
             self.learner.seed_draws(drawn.bits());
             let outcome = self.learner.train_batch(&batch, rate)?;
             if !outcome.loss.is_finite() {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::repository::{USUAL, is_commit};
+use crate::repository::{USUAL, USUAL_OF_PYTORCH, is_commit};
 use crate::{Error, ModelInfo};
 
 type Object = Map<String, Value>;
@@ -54,10 +54,10 @@ impl ModelInfo {
     }
 }
 
-const CONFIG: &str = "config.json";
-const PREPROCESSOR: &str = "preprocessor_config.json";
-/// Longer ones are of something else.
-const LONGEST: u64 = 16 << 20;
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Bytes of a description; longer ones are of something else.
+pub(crate) const LONGEST: u64 = 16 << 20;
 
 /// Tells whether descriptions in a folder can only be of this file.
 fn is_of(folder: &Path, weights: &Path) -> bool {
@@ -67,7 +67,7 @@ fn is_of(folder: &Path, weights: &Path) -> bool {
             .unwrap_or_default()
     };
     let own = name(weights);
-    if [USUAL, "pytorch_model.bin"].contains(&own.as_str()) || is_commit(&name(folder)) {
+    if [USUAL, USUAL_OF_PYTORCH].contains(&own.as_str()) || is_commit(&name(folder)) {
         return true;
     }
     let endings = ["safetensors", "bin", "pth", "pt", "ckpt", "tar", "bpk"];

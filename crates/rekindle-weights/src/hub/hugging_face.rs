@@ -9,14 +9,10 @@ use super::listing::{self, Listing};
 use super::token::Token;
 use super::{Hub, Progress, Wanted, lock, with_suffix};
 use crate::error::RepositoryError;
-use crate::{Error, Repository, write_atomically};
+use crate::{Error, Repository, config, write_atomically};
 
 /// What the hub may say about a repository, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 20;
-/// What a description beside weights may have, in bytes.
-const LONGEST_CONFIG: u64 = 16 << 20;
-/// Descriptions that are downloaded with weights; see [`ModelInfo::beside`](crate::ModelInfo::beside).
-const CONFIGS: [&str; 2] = ["config.json", "preprocessor_config.json"];
 
 /// The weights of a repository, in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +58,10 @@ impl Hub {
             note,
         } = client.ask(progress)?;
         let file = listing.weights(repository)?;
-        for name in CONFIGS {
-            let config = listing.beside(file, name);
-            if let Some(config) = config.filter(|config| config.size <= Some(LONGEST_CONFIG)) {
-                client.fetch(&listing, config, &mut essential(progress))?;
+        for name in [config::CONFIG, config::PREPROCESSOR] {
+            let described = listing.beside(file, name);
+            if let Some(found) = described.filter(|found| found.size <= Some(config::LONGEST)) {
+                client.fetch(&listing, found, &mut essential(progress))?;
             }
         }
         let path = client.fetch(&listing, file, progress)?;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::RepositoryError;
-use crate::repository::{USUAL, fault_of_file, is_commit};
+use crate::repository::{USUAL, USUAL_OF_PYTORCH, fault_of_file, is_commit};
 use crate::{Error, Repository};
 
 /// The files of a repository at a commit.
@@ -161,7 +161,7 @@ impl Listing {
 
 /// The usual name of each kind of file, and the endings of all.
 const SAFETENSORS: (&str, &[&str]) = (USUAL, &["safetensors"]);
-const PYTORCH: (&str, &[&str]) = ("pytorch_model.bin", &["bin", "pth", "pt", "ckpt"]);
+const PYTORCH: (&str, &[&str]) = (USUAL_OF_PYTORCH, &["bin", "pth", "pt", "ckpt"]);
 
 /// What trainers leave beside weights.
 const NO_WEIGHTS: [&str; 6] = [

@@ -1,6 +1,7 @@
 //! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
 
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Recipe, RunRecord};
+use rekindle::transfer::Strategy;
 use serde_json::json;
 
 use crate::arguments::{self, Figure, Way};
@@ -154,11 +155,28 @@ impl arguments::Recipe {
             }
             idle.push("--cache");
         }
-        if strategy.plan(stages, 0)?.frozen_stages == 0 {
+        if !begins_frozen(strategy, stages)? {
             idle.push("--quantize");
         }
         Ok(idle)
     }
+
+    /// Leaves out of a recipe what has no effect on one strategy of several: that has been said, and the work is done.
+    pub fn of_strategy(
+        recipe: Recipe,
+        strategy: &Strategy,
+        stages: &[&str],
+    ) -> Result<Recipe, Failure> {
+        Ok(Recipe {
+            quantize_frozen: recipe.quantize_frozen && begins_frozen(strategy, stages)?,
+            ..recipe
+        })
+    }
+}
+
+/// Returns true where the first epoch leaves a stage alone.
+fn begins_frozen(strategy: &Strategy, stages: &[&str]) -> Result<bool, Failure> {
+    Ok(strategy.plan(stages, 0)?.frozen_stages > 0)
 }
 
 impl From<Figure> for Monitor {

@@ -37,7 +37,9 @@ impl Modes {
         let mut may_be_bytes = vec![false; values];
         for (index, step) in program.steps.iter().enumerate() {
             let (takes, gives) = match &step.kind {
-                Kind::Layer(layer) if has_byte_kernel(layer) => (true, saturates(layer.function)),
+                Kind::Layer(layer) if byte_conv(layer).is_some() => {
+                    (true, saturates(layer.function))
+                }
                 Kind::MaxPool(_) => (may_be_bytes[step.input], may_be_bytes[step.input]),
                 _ => (false, false),
             };
@@ -77,10 +79,10 @@ impl Modes {
     }
 }
 
-/// Tells whether a layer is a convolution of bytes.
-pub(super) fn has_byte_kernel(layer: &Layer) -> bool {
+/// Returns a layer's convolution where it has a kernel for bytes.
+pub(super) fn byte_conv(layer: &Layer) -> Option<&Conv> {
     let conv = layer.conv.as_ref();
-    conv.is_some_and(|Conv { params, .. }| !params.is_depthwise())
+    conv.filter(|conv| !conv.params.is_depthwise())
 }
 
 /// Tells whether bytes apply the function by being cut off at their ends: at the byte of zero, and at the largest, which

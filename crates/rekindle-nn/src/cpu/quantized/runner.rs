@@ -7,7 +7,7 @@ use rekindle_kernels::{
     Statistics, max_pool_quantized, on_pool_thread,
 };
 
-use super::modes::{Mode, Modes, has_byte_kernel, saturates};
+use super::modes::{Mode, Modes, byte_conv, saturates};
 use super::source::Source;
 use crate::cpu::error::NoKernel;
 use crate::cpu::forward::{compute, missing};
@@ -36,17 +36,17 @@ impl Runner {
     ) -> Result<Self, NoKernel> {
         let modes = Modes::new(&program).of_steps;
         let steps = program.steps.iter().zip(&source.running);
-        let convs = steps.map(|(step, running)| match &step.kind {
-            Kind::Layer(layer) if has_byte_kernel(layer) => {
-                let Some(conv) = &layer.conv else {
-                    return Ok(None);
-                };
-                let affine = layer.affine(conv, &source.weights, running.as_ref())?;
-                let affine = affine.as_ref().map(Affine::as_slices);
-                let weight = source.weights.of(conv.weight);
-                QuantizedConv2d::new(Isa::detect(), &conv.params, weight, affine).map(Some)
-            }
-            _ => Ok(None),
+        let convs = steps.map(|(step, running)| {
+            let Kind::Layer(layer) = &step.kind else {
+                return Ok(None);
+            };
+            let Some(conv) = byte_conv(layer) else {
+                return Ok(None);
+            };
+            let affine = layer.affine(conv, &source.weights, running.as_ref())?;
+            let affine = affine.as_ref().map(Affine::as_slices);
+            let weight = source.weights.of(conv.weight);
+            QuantizedConv2d::new(Isa::detect(), &conv.params, weight, affine).map(Some)
         });
         let convs: Vec<_> = convs.collect::<Result<_, KernelError>>()?;
         for ((step, running), conv) in program.steps.iter().zip(&source.running).zip(&convs) {
