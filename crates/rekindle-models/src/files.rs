@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rekindle_nn::{Network, TensorKind};
+use rekindle_nn::{Network, TensorKind, TensorSpec};
 use rekindle_weights::{
     CheckOptions, Checkpoint, Error, LoadOptions, ModelInfo, TensorOut, check, named_tensors,
     state_dict, write_burnpack, write_safetensors,
@@ -30,7 +30,9 @@ pub fn load(
 ) -> Result<Network, Error> {
     let graph = network.graph();
     let mut expected = graph.state_dict();
-    let stem = Stem::adapt(&mut expected, network.graph().tensors()[0].kind, checkpoint);
+    let kernel = |tensor: &&TensorSpec| tensor.kind == TensorKind::Kernel;
+    let stem = graph.tensors().iter().find(kernel);
+    let stem = stem.and_then(|stem| Stem::adapt(&mut expected, &stem.name, checkpoint));
     let head = graph.head().name.clone();
     check(checkpoint, &expected, &head, options).map_err(|error| whose(error, checkpoint))?;
     let is_head = format!("{head}.");
@@ -96,7 +98,8 @@ pub fn save_burnpack(
 }
 
 /// Writes the network as it predicts, as ONNX; see [`Network::to_onnx`]. `architecture`, `classes`, `preprocess` and
-/// `provenance` of `info` are the file's metadata, under these names and as in the other formats.
+/// `provenance` of `info` are the file's metadata, under these names and as in the other formats. A network with tokens is
+/// written for images of the preprocessing's size.
 ///
 /// # Errors
 ///
@@ -106,7 +109,13 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
     // What Python's readers of safetensors look for.
     metadata.remove("format");
     let path = path.as_ref();
-    let saved = network.save_onnx(path, &metadata);
+    let saved = match &info.preprocess {
+        Some(preprocess) if network.graph().tokens().is_some() => {
+            let network = network.clone().with_image_size([preprocess.crop; 2]);
+            network.save_onnx(path, &metadata)
+        }
+        _ => network.save_onnx(path, &metadata),
+    };
     saved.map_err(|source| Error::Write {
         path: path.to_path_buf(),
         source,
@@ -129,12 +138,11 @@ impl Stem {
     /// Lets a stem for other channels pass the check, where all else about it fits.
     fn adapt(
         expected: &mut [(String, Vec<usize>)],
-        kind: TensorKind,
+        name: &str,
         checkpoint: &Checkpoint,
     ) -> Option<Self> {
-        let (name, shape) = expected.first_mut()?;
-        let (TensorKind::Kernel, &[out, in_file, height, width]) = (kind, checkpoint.shape(name)?)
-        else {
+        let (_, shape) = expected.iter_mut().find(|(known, _)| known == name)?;
+        let &[out, in_file, height, width] = checkpoint.shape(name)? else {
             return None;
         };
         let in_channels = std::mem::replace(&mut shape[1], in_file);
@@ -143,7 +151,7 @@ impl Stem {
             shape[1] = in_channels;
         }
         is_other.then(|| Self {
-            name: name.clone(),
+            name: name.to_string(),
             shape: [out, in_file, height, width],
             in_channels,
         })

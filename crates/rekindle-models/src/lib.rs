@@ -22,6 +22,7 @@
 
 mod common;
 pub mod conv_net;
+pub mod convnext;
 pub mod densenet;
 pub mod efficientnet;
 pub mod efficientnet_lite;
@@ -40,6 +41,7 @@ pub mod regnet;
 mod remote;
 pub mod resnet;
 pub mod shufflenet_v2;
+pub mod vision_transformer;
 
 pub use rekindle_nn as nn;
 pub use rekindle_weights as weights;

@@ -11,6 +11,9 @@ pub struct Options {
     pub drop_rate: Option<f64>,
     /// Rate of the drop path at the last block, growing linearly from 0 at the first; by default the published one.
     pub drop_path_rate: Option<f64>,
+    /// Rows and columns of the patches that a transformer has positions for; by default those of its published images, and
+    /// for DINOv2 those of 224 pixels.
+    pub position_grid: Option<[usize; 2]>,
 }
 
 impl Default for Options {
@@ -20,6 +23,7 @@ impl Default for Options {
             in_channels: 3,
             drop_rate: None,
             drop_path_rate: None,
+            position_grid: None,
         }
     }
 }

@@ -217,7 +217,8 @@ fn called_otherwise(called: Option<&str>, found: &str) -> Option<String> {
         && bare
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    (is_name && bare != found).then(|| {
+    let known = found.rsplit('/').next().unwrap_or(found);
+    (is_name && bare != known).then(|| {
         format!("the file calls its network {bare}; it is read as {found}, whose names and shapes it has")
     })
 }

@@ -13,7 +13,7 @@ use crate::mobilenet_v4::*;
 use crate::regnet::*;
 use crate::resnet::*;
 use crate::shufflenet_v2::*;
-use crate::{Error, Options};
+use crate::{Error, Options, convnext, vision_transformer};
 
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub struct Weights {
     pub name: &'static str,
     /// Where they are.
     pub source: Source,
-    /// Number of classes.
+    /// Number of classes; 0 where there is no classifier.
     pub classes: usize,
     /// Share of ImageNet's validation images whose class comes first, in percent, as published; none where no number was.
     pub top1: Option<f64>,
@@ -141,6 +141,16 @@ impl Model {
         self.name
             .split_once('/')
             .map_or(self.name, |(_, bare)| bare)
+    }
+
+    /// Returns the shortest name that [`named`](Self::named) finds it by: `mobilenet_v2`, but `timm/convnext_tiny`, since
+    /// torchvision has a network of that name too.
+    pub fn short_name(&self) -> &'static str {
+        let bare = self.bare_name();
+        match Self::named(bare) {
+            Ok(found) if found.name == self.name => bare,
+            _ => self.name,
+        }
     }
 
     /// Finds published weights by their name, in any case; `DEFAULT` is the best.
@@ -275,8 +285,24 @@ const fn hf_half(
     }
 }
 
+/// Weights under another licence.
+const fn licensed(licence: &'static str, weights: Weights) -> Weights {
+    Weights {
+        licence: Some(licence),
+        ..weights
+    }
+}
+
+/// Weights without a classifier.
+const fn trunk(weights: Weights) -> Weights {
+    Weights {
+        classes: 0,
+        ..weights
+    }
+}
+
 #[rustfmt::skip]
-static MODELS: [Model; 35] = [
+static MODELS: [Model; 60] = [
     model("torchvision/resnet18", resnet18, &[v1("resnet18-f37072fd.pth", (69.758, 89.078), 44.661)]),
     model("torchvision/resnet34", resnet34, &[v1("resnet34-b627a593.pth", (73.314, 91.42), 83.275)]),
     model("torchvision/resnet50", resnet50, &[v1("resnet50-0676ba61.pth", (76.13, 92.862), 97.781), v2("resnet50-11ad3fa6.pth", (80.858, 95.434), 97.79)]),
@@ -307,9 +333,34 @@ static MODELS: [Model; 35] = [
     model("torchvision/densenet161", densenet161, &[v1("densenet161-8d451a50.pth", (77.138, 93.56), 110.369)]),
     model("torchvision/shufflenet_v2_x0_5", shufflenet_v2_x0_5, &[v1("shufflenetv2_x0.5-f707e7126e.pth", (60.552, 81.746), 5.282)]),
     model("torchvision/shufflenet_v2_x1_0", shufflenet_v2_x1_0, &[v1("shufflenetv2_x1-5666bf0f80.pth", (69.362, 88.316), 8.791)]),
+    model("torchvision/convnext_tiny", convnext::torchvision::convnext_tiny, &[tv("IMAGENET1K_V1", "convnext_tiny-983f1562.pth", (82.52, 96.146), 109.119, [236, 224], Bilinear)]),
+    model("torchvision/convnext_small", convnext::torchvision::convnext_small, &[tv("IMAGENET1K_V1", "convnext_small-0c510722.pth", (83.616, 96.65), 191.703, [230, 224], Bilinear)]),
+    model("torchvision/convnext_base", convnext::torchvision::convnext_base, &[tv("IMAGENET1K_V1", "convnext_base-6075fbad.pth", (84.062, 96.87), 338.064, [232, 224], Bilinear)]),
+    model("torchvision/vit_b_16", vision_transformer::torchvision::vit_b_16, &[licensed("CC-BY-NC-4.0", tv("IMAGENET1K_SWAG_LINEAR_V1", "vit_b_16_lc_swag-4e70ced5.pth", (81.886, 96.18), 330.285, [224, 224], Bicubic)), licensed("CC-BY-NC-4.0", tv("IMAGENET1K_SWAG_E2E_V1", "vit_b_16_swag-9ac1b537.pth", (85.304, 97.65), 331.398, [384, 384], Bicubic)), v1("vit_b_16-c867db91.pth", (81.072, 95.318), 330.285)]),
+    model("torchvision/vit_b_32", vision_transformer::torchvision::vit_b_32, &[v1("vit_b_32-d86f8d99.pth", (75.912, 92.466), 336.604)]),
     model("timm/tf_efficientnet_lite0", tf_efficientnet_lite0, &[hf_half("timm/tf_efficientnet_lite0.in1k", "in1k", 256, 224)]),
     model("timm/tf_efficientnet_lite1", tf_efficientnet_lite1, &[hf_half("timm/tf_efficientnet_lite1.in1k", "in1k", 272, 240)]),
     model("timm/tf_efficientnet_lite2", tf_efficientnet_lite2, &[hf_half("timm/tf_efficientnet_lite2.in1k", "in1k", 292, 260)]),
     model("timm/mobilenetv4_conv_small", mobilenetv4_conv_small, &[hf("timm/mobilenetv4_conv_small.e1200_r224_in1k", "e1200_r224_in1k", 256, 224), hf("timm/mobilenetv4_conv_small.e2400_r224_in1k", "e2400_r224_in1k", 256, 224), hf_half("timm/mobilenetv4_conv_small.e3600_r256_in1k", "e3600_r256_in1k", 269, 256)]),
     model("timm/mobilenetv4_conv_medium", mobilenetv4_conv_medium, &[hf("timm/mobilenetv4_conv_medium.e500_r224_in1k", "e500_r224_in1k", 235, 224), hf("timm/mobilenetv4_conv_medium.e500_r256_in1k", "e500_r256_in1k", 269, 256), hf("timm/mobilenetv4_conv_medium.e250_r384_in12k_ft_in1k", "e250_r384_in12k_ft_in1k", 404, 384)]),
+    model("timm/convnext_atto", convnext::timm::convnext_atto, &[hf("timm/convnext_atto.d2_in1k", "d2_in1k", 256, 224)]),
+    model("timm/convnext_femto", convnext::timm::convnext_femto, &[hf("timm/convnext_femto.d1_in1k", "d1_in1k", 256, 224)]),
+    model("timm/convnext_pico", convnext::timm::convnext_pico, &[hf("timm/convnext_pico.d1_in1k", "d1_in1k", 256, 224)]),
+    model("timm/convnext_nano", convnext::timm::convnext_nano, &[hf("timm/convnext_nano.d1h_in1k", "d1h_in1k", 235, 224), hf("timm/convnext_nano.in12k_ft_in1k", "in12k_ft_in1k", 235, 224), hf("timm/convnext_nano.r384_in12k_ft_in1k", "r384_in12k_ft_in1k", 384, 384)]),
+    model("timm/convnext_tiny", convnext::timm::convnext_tiny, &[hf("timm/convnext_tiny.fb_in1k", "fb_in1k", 256, 224), hf("timm/convnext_tiny.fb_in22k_ft_in1k", "fb_in22k_ft_in1k", 256, 224), hf("timm/convnext_tiny.fb_in22k_ft_in1k_384", "fb_in22k_ft_in1k_384", 384, 384), hf("timm/convnext_tiny.in12k_ft_in1k", "in12k_ft_in1k", 235, 224), hf("timm/convnext_tiny.in12k_ft_in1k_384", "in12k_ft_in1k_384", 384, 384)]),
+    model("timm/convnext_small", convnext::timm::convnext_small, &[hf("timm/convnext_small.fb_in1k", "fb_in1k", 256, 224), hf("timm/convnext_small.fb_in22k_ft_in1k", "fb_in22k_ft_in1k", 256, 224), hf("timm/convnext_small.fb_in22k_ft_in1k_384", "fb_in22k_ft_in1k_384", 384, 384), hf("timm/convnext_small.in12k_ft_in1k", "in12k_ft_in1k", 235, 224), hf("timm/convnext_small.in12k_ft_in1k_384", "in12k_ft_in1k_384", 384, 384)]),
+    model("timm/convnext_base", convnext::timm::convnext_base, &[hf("timm/convnext_base.fb_in1k", "fb_in1k", 256, 224), hf("timm/convnext_base.fb_in22k_ft_in1k", "fb_in22k_ft_in1k", 256, 224), hf("timm/convnext_base.fb_in22k_ft_in1k_384", "fb_in22k_ft_in1k_384", 384, 384)]),
+    model("timm/convnextv2_atto", convnext::timm::convnextv2_atto, &[licensed("CC-BY-NC-4.0", hf("timm/convnextv2_atto.fcmae_ft_in1k", "fcmae_ft_in1k", 256, 224))]),
+    model("timm/convnextv2_nano", convnext::timm::convnextv2_nano, &[licensed("CC-BY-NC-4.0", hf("timm/convnextv2_nano.fcmae_ft_in1k", "fcmae_ft_in1k", 256, 224)), licensed("CC-BY-NC-4.0", hf("timm/convnextv2_nano.fcmae_ft_in22k_in1k", "fcmae_ft_in22k_in1k", 256, 224)), licensed("CC-BY-NC-4.0", hf("timm/convnextv2_nano.fcmae_ft_in22k_in1k_384", "fcmae_ft_in22k_in1k_384", 384, 384))]),
+    model("timm/vit_tiny_patch16_224", vision_transformer::timm::vit_tiny_patch16_224, &[hf_half("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k", "augreg_in21k_ft_in1k", 248, 224)]),
+    model("timm/vit_small_patch16_224", vision_transformer::timm::vit_small_patch16_224, &[hf_half("timm/vit_small_patch16_224.augreg_in1k", "augreg_in1k", 248, 224), hf_half("timm/vit_small_patch16_224.augreg_in21k_ft_in1k", "augreg_in21k_ft_in1k", 248, 224)]),
+    model("timm/vit_base_patch16_224", vision_transformer::timm::vit_base_patch16_224, &[hf_half("timm/vit_base_patch16_224.augreg2_in21k_ft_in1k", "augreg2_in21k_ft_in1k", 248, 224), hf_half("timm/vit_base_patch16_224.augreg_in1k", "augreg_in1k", 248, 224), hf_half("timm/vit_base_patch16_224.augreg_in21k_ft_in1k", "augreg_in21k_ft_in1k", 248, 224), hf_half("timm/vit_base_patch16_224.orig_in21k_ft_in1k", "orig_in21k_ft_in1k", 248, 224), hf_half("timm/vit_base_patch16_224.sam_in1k", "sam_in1k", 248, 224)]),
+    model("timm/vit_base_patch32_224", vision_transformer::timm::vit_base_patch32_224, &[hf_half("timm/vit_base_patch32_224.augreg_in1k", "augreg_in1k", 248, 224), hf_half("timm/vit_base_patch32_224.augreg_in21k_ft_in1k", "augreg_in21k_ft_in1k", 248, 224), hf_half("timm/vit_base_patch32_224.sam_in1k", "sam_in1k", 248, 224)]),
+    model("timm/deit_tiny_patch16_224", vision_transformer::timm::deit_tiny_patch16_224, &[hf("timm/deit_tiny_patch16_224.fb_in1k", "fb_in1k", 248, 224)]),
+    model("timm/deit_small_patch16_224", vision_transformer::timm::deit_small_patch16_224, &[hf("timm/deit_small_patch16_224.fb_in1k", "fb_in1k", 248, 224)]),
+    model("timm/deit_base_patch16_224", vision_transformer::timm::deit_base_patch16_224, &[hf("timm/deit_base_patch16_224.fb_in1k", "fb_in1k", 248, 224)]),
+    model("timm/vit_small_patch14_dinov2", vision_transformer::timm::vit_small_patch14_dinov2, &[trunk(hf("timm/vit_small_patch14_dinov2.lvd142m", "lvd142m", 518, 518))]),
+    model("timm/vit_base_patch14_dinov2", vision_transformer::timm::vit_base_patch14_dinov2, &[trunk(hf("timm/vit_base_patch14_dinov2.lvd142m", "lvd142m", 518, 518))]),
+    model("timm/vit_small_patch14_reg4_dinov2", vision_transformer::timm::vit_small_patch14_reg4_dinov2, &[trunk(hf("timm/vit_small_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
+    model("timm/vit_base_patch14_reg4_dinov2", vision_transformer::timm::vit_base_patch14_reg4_dinov2, &[trunk(hf("timm/vit_base_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
 ];

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::GraphError;
 use crate::init::{Init, LinearInit};
-use crate::op::Op;
+use crate::op::{Op, Tokens};
 
 /// A value of a network: the images, or what a node gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,10 @@ impl TensorSpec {
     }
 }
 
+/// A tensor that is written down before the operation that uses it, see [`Builder::parameter`](crate::Builder::parameter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter(pub(crate) usize);
+
 /// What a tensor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorKind {
@@ -72,6 +76,8 @@ pub enum TensorKind {
     Matrix,
     /// A bias or a normalisation's weight, `[channels]`.
     Vector,
+    /// Tokens or positions `[1, tokens, channels]`, or a factor per channel `[channels, 1, 1]`.
+    Table,
     /// A running mean `[channels]`: no gradient, moved by forward passes in training.
     RunningMean,
     /// A running variance `[channels]`, likewise; a counter of batches follows it in a state dict.
@@ -235,6 +241,53 @@ impl Graph {
             }
         }
         entries
+    }
+
+    /// Returns how the network turns patches into tokens; none where it has no tokens.
+    pub fn tokens(&self) -> Option<Tokens> {
+        self.nodes.iter().find_map(|node| match node.op {
+            Op::Tokens(tokens) => Some(tokens),
+            _ => None,
+        })
+    }
+
+    /// Returns height and width of the images that a network with tokens has positions for; none for those that take
+    /// images of any size.
+    pub fn native_size(&self) -> Option<[usize; 2]> {
+        let (tokens, input) = self.nodes.iter().find_map(|node| match node.op {
+            Op::Tokens(tokens) => Some((tokens, node.inputs.first()?.node()?)),
+            _ => None,
+        })?;
+        match &self.nodes[input].op {
+            Op::Conv2d(conv) => Some([0, 1].map(|axis| tokens.grid[axis] * conv.stride[axis])),
+            _ => None,
+        }
+    }
+
+    /// Sets the grid that positions are for, and returns the index of their tensor; none where there are no tokens.
+    pub(crate) fn set_position_grid(&mut self, grid: [usize; 2]) -> Option<usize> {
+        let mut nodes = self.nodes.iter_mut();
+        let (tokens, position) = nodes.find_map(|node| match &mut node.op {
+            Op::Tokens(tokens) => Some((tokens, *node.tensors.last()?)),
+            _ => None,
+        })?;
+        tokens.grid = grid;
+        self.tensors[position].shape[1] = tokens.positions();
+        Some(position)
+    }
+
+    /// Tells whether a value is rows, not feature maps.
+    pub(crate) fn is_rows(&self, value: Value) -> bool {
+        let Some(node) = value.node().and_then(|node| self.nodes.get(node)) else {
+            return false;
+        };
+        match node.op {
+            Op::Flatten | Op::Token { .. } => true,
+            Op::Linear(_) | Op::LayerNorm(_) | Op::Activation(_) | Op::Dropout { .. } | Op::Add => {
+                node.inputs.first().is_some_and(|x| self.is_rows(*x))
+            }
+            _ => false,
+        }
     }
 
     /// Cuts nodes out that take one value and give one.

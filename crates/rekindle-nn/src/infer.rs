@@ -2,7 +2,7 @@
 
 use crate::GraphError;
 use crate::graph::{Graph, Node, Value};
-use crate::op::{Op, Pool2d};
+use crate::op::{LayerNorm, Op, Pool2d};
 use crate::shape::Shape;
 
 impl Graph {
@@ -24,23 +24,25 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// Counts multiply-adds of convolutions and linear layers for one image.
+    /// Counts multiply-adds of convolutions, linear layers and attention for one image.
     ///
     /// # Errors
     ///
     /// As [`shapes`](Self::shapes).
     pub fn multiply_adds(&self, height: usize, width: usize) -> Result<u64, GraphError> {
         let shapes = self.shapes(height, width)?;
-        let per_output = |node: &Node| match &node.op {
+        let per_output = |node: &Node, gives: Shape| match &node.op {
             Op::Conv2d(conv) => conv.in_channels / conv.groups * conv.kernel[0] * conv.kernel[1],
             Op::Linear(linear) => linear.in_features,
+            // A product with all keys, and one with all values.
+            Op::Attention(attention) => 2 * gives.elements() / attention.channels.max(1),
             _ => 0,
         };
         let nodes = self.nodes().iter().enumerate();
         Ok(nodes
             .map(|(index, node)| {
-                let outputs = shapes[Value::of_node(index).index()].elements();
-                outputs as u64 * per_output(node) as u64
+                let gives = shapes[Value::of_node(index).index()];
+                gives.elements() as u64 * per_output(node, gives) as u64
             })
             .sum())
     }
@@ -110,7 +112,36 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
             Shape::Rows { channels } if channels == linear.in_features => Ok(Shape::Rows {
                 channels: linear.out_features,
             }),
-            _ => Err(wrong(format!("rows of {}", linear.in_features))),
+            Shape::Maps { channels, size } if channels == linear.in_features => Ok(Shape::Maps {
+                channels: linear.out_features,
+                size,
+            }),
+            _ => Err(wrong(format!("{} channels", linear.in_features))),
+        },
+        Op::LayerNorm(LayerNorm { channels, .. }) => match first.channels() == *channels {
+            true => Ok(first),
+            false => Err(wrong(format!("{channels} channels"))),
+        },
+        Op::LayerScale { channels } | Op::GlobalResponseNorm(LayerNorm { channels, .. }) => {
+            maps_of(*channels).map(|_| first)
+        }
+        Op::Tokens(tokens) => {
+            let [rows, columns] = maps_of(tokens.channels)?;
+            Ok(Shape::Maps {
+                channels: tokens.channels,
+                size: [1, tokens.prefix() + rows * columns],
+            })
+        }
+        Op::Attention(attention) => match maps_of(3 * attention.channels)? {
+            size @ [1, _] => Ok(Shape::Maps {
+                channels: attention.channels,
+                size,
+            }),
+            _ => Err(wrong("a row of tokens".into())),
+        },
+        Op::Token { index } => match maps()? {
+            (channels, [1, tokens]) if *index < tokens => Ok(Shape::Rows { channels }),
+            _ => Err(wrong(format!("a row of at least {} tokens", index + 1))),
         },
         Op::Concat => {
             let (mut total, size) = maps()?;

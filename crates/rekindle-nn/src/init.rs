@@ -25,7 +25,7 @@ pub enum Init {
 }
 
 /// Rules for the weights of convolutions; biases start at zero, but for PyTorch's default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ConvInit {
     /// Normal with variance `2 / fan_out`, groups not counted (He et al. 2015, <https://arxiv.org/abs/1502.01852>).
     KaimingFanOut,
@@ -33,6 +33,8 @@ pub enum ConvInit {
     KaimingFanOutOfGroup,
     /// Normal with variance `2 / fan_in`.
     KaimingFanIn,
+    /// Normal with this standard deviation, drawn again beyond two of them; biases are zero.
+    TruncatedNormal(f64),
     /// Uniform within `1 / sqrt(fan_in)`, biases too: PyTorch's default.
     PyTorch,
 }
@@ -50,6 +52,7 @@ impl ConvInit {
             Self::KaimingFanOut => [normal(fan_out), zero],
             Self::KaimingFanOutOfGroup => [normal(fan_out / groups as f64), zero],
             Self::KaimingFanIn => [normal(fan_in), zero],
+            Self::TruncatedNormal(std) => [Init::TruncatedNormal { std }, zero],
             Self::PyTorch => {
                 [Init::Uniform {
                     bound: 1.0 / fan_in.sqrt(),
@@ -68,6 +71,8 @@ pub enum LinearInit {
     PyTorchZeroBias,
     /// Normal with this standard deviation, bias zero.
     Normal(f64),
+    /// The same, drawn again beyond two standard deviations.
+    TruncatedNormal(f64),
     /// Uniform within `1 / sqrt(out)`, bias zero.
     UniformFanOut,
 }
@@ -83,6 +88,7 @@ impl LinearInit {
             Self::PyTorch => [within(in_features); 2],
             Self::PyTorchZeroBias => [within(in_features), zero],
             Self::Normal(std) => [Init::Normal { std }, zero],
+            Self::TruncatedNormal(std) => [Init::TruncatedNormal { std }, zero],
             Self::UniformFanOut => [within(out_features), zero],
         }
     }

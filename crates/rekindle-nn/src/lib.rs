@@ -50,10 +50,12 @@ pub use builder::Builder;
 pub use cpu::{NoKernel, NotQuantizable, QuantizedStages};
 pub use cuts::MOST_BLOCK_TENSORS;
 pub use error::GraphError;
-pub use graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};
+pub use graph::{Graph, Head, Node, Parameter, Segment, Stage, TensorKind, TensorSpec, Value};
 pub use init::{ConvInit, Init, LinearInit};
 pub use network::Network;
-pub use op::{Activation, BatchNorm, Conv2d, Linear, Op, Padding, Pool2d};
+pub use op::{
+    Activation, Attention, BatchNorm, Conv2d, LayerNorm, Linear, Op, Padding, Pool2d, Tokens,
+};
 pub use shape::Shape;
 pub use spec::Conv;
 

@@ -12,6 +12,7 @@ use burn::nn::Linear;
 use burn::prelude::*;
 
 use crate::GraphError;
+use crate::burn::positions::resample;
 use crate::draws::Draws;
 use crate::graph::{Graph, TensorKind, TensorSpec};
 use crate::op::Op;
@@ -149,6 +150,40 @@ impl Network {
             .slots
             .extend([Slot::Matrix(layer.weight), Slot::Vector(bias)]);
         Ok(network)
+    }
+
+    /// Returns the network with positions for images of `height` by `width` pixels, resampled where they were for others;
+    /// networks without tokens as they are. It computes the same as before: without this, positions are resampled in every
+    /// pass over images of another size.
+    pub fn with_image_size(mut self, [height, width]: [usize; 2]) -> Self {
+        let (Some(tokens), Some(known)) = (self.graph.tokens(), self.graph.native_size()) else {
+            return self;
+        };
+        let grid = [height, width].into_iter().zip(known).zip(tokens.grid);
+        let grid = grid.map(|((size, known), patches)| size * patches / known.max(1));
+        let grid = match grid.collect::<Vec<_>>().as_slice() {
+            &[rows, columns] if rows > 0 && columns > 0 => [rows, columns],
+            _ => return self,
+        };
+        let mut graph = Graph::clone(&self.graph);
+        let Some(position) = graph.set_position_grid(grid) else {
+            return self;
+        };
+        if let Slot::Table(param) = &self.slots[position] {
+            let own = usize::from(tokens.has_class_position);
+            let table = param.val().swap_dims(1, 2);
+            let patches = table.clone().narrow(2, own, tokens.positions() - own);
+            let patches = resample(patches, tokens.grid, grid);
+            let table = match own {
+                0 => patches,
+                _ => Tensor::cat(vec![table.narrow(2, 0, own), patches], 2),
+            };
+            let is_trained = param.is_require_grad();
+            let table = Param::from_tensor(table.swap_dims(1, 2).detach());
+            self.slots[position] = Slot::Table(table.set_require_grad(is_trained));
+        }
+        self.graph = Arc::new(graph);
+        self
     }
 
     /// Returns the network with fresh parameters, a function of `seed` alone.

@@ -25,8 +25,31 @@ pub enum Op {
     GlobalAvgPool,
     /// Turns feature maps into rows `[batch, channels * height * width]`.
     Flatten,
-    /// Multiplies rows by a matrix; `weight` `[out, in]` and perhaps `bias` `[out]`.
+    /// Multiplies rows, or the channels of each pixel, by a matrix; `weight` `[out, in]` and perhaps `bias` `[out]`.
     Linear(Linear),
+    /// Normalises the channels of each pixel, or a row, by their own mean and deviation (Ba et al. 2016,
+    /// <https://arxiv.org/abs/1607.06450>); `weight` and `bias` `[channels]`.
+    LayerNorm(LayerNorm),
+    /// Multiplies each channel by a number that is learnt (Touvron et al. 2021, <https://arxiv.org/abs/2103.17239>);
+    /// `gamma`, `[channels]` or `[channels, 1, 1]`.
+    LayerScale {
+        /// Channels of input and output.
+        channels: usize,
+    },
+    /// Lets the channels of an image compete by their norms over height and width (Woo et al. 2023,
+    /// <https://arxiv.org/abs/2301.00808>): `x + bias + weight * x * n`, where `n` is a channel's norm over the mean of
+    /// all; `weight` and `bias` `[channels]`.
+    GlobalResponseNorm(LayerNorm),
+    /// Turns a grid of patches into a row of tokens: maps `[batch, channels, 1, tokens]`. Tensors as [`Tokens`] says.
+    Tokens(Tokens),
+    /// Lets every token look at all others (Vaswani et al. 2017, <https://arxiv.org/abs/1706.03762>): takes queries,
+    /// keys and values one behind the other along the channels, head by head.
+    Attention(Attention),
+    /// Takes one token, as rows.
+    Token {
+        /// Its place.
+        index: usize,
+    },
     /// Puts feature maps of one height and width one behind the other, along the channels.
     Concat,
     /// Takes some of the channels.
@@ -74,6 +97,53 @@ pub struct Conv2d {
     pub groups: usize,
     /// Adds a number per channel.
     pub has_bias: bool,
+}
+
+/// Sizes of a layer normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Added to the variance before the square root.
+    pub epsilon: f64,
+}
+
+/// Sizes of an attention: `channels / heads` numbers per head, scaled by the root of their count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Channels of the output; the input has three times as many.
+    pub channels: usize,
+    /// Number of heads.
+    pub heads: usize,
+}
+
+/// How patches become tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
+///
+/// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
+/// positions `[1, positions, channels]`. On another grid than that of the positions, these are resampled by a cubic filter
+/// with antialiasing, as timm does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Channels of a token.
+    pub channels: usize,
+    /// Tokens behind the class token that stand for no patch (Darcet et al. 2024, <https://arxiv.org/abs/2309.16588>).
+    pub registers: usize,
+    /// Rows and columns of the patches that positions are known for.
+    pub grid: [usize; 2],
+    /// The class token has a position of its own, the first.
+    pub has_class_position: bool,
+}
+
+impl Tokens {
+    /// Returns the number of tokens in front of the patches.
+    pub fn prefix(&self) -> usize {
+        1 + self.registers
+    }
+
+    /// Returns the number of positions.
+    pub fn positions(&self) -> usize {
+        usize::from(self.has_class_position) + self.grid[0] * self.grid[1]
+    }
 }
 
 /// Numbers around an input.

@@ -13,6 +13,7 @@ pub(crate) enum Slot {
     Vector(Param<Tensor<1>>),
     /// A linear layer's weight in Burn's layout, `[in, out]`.
     Matrix(Param<Tensor<2>>),
+    Table(Param<Tensor<3>>),
     Kernel(Param<Tensor<4>>),
     Statistic(RunningState<Tensor<1>>),
 }
@@ -23,6 +24,7 @@ macro_rules! each {
         match $slot {
             Slot::Vector($inside) => Slot::Vector($body),
             Slot::Matrix($inside) => Slot::Matrix($body),
+            Slot::Table($inside) => Slot::Table($body),
             Slot::Kernel($inside) => Slot::Kernel($body),
             Slot::Statistic($inside) => Slot::Statistic($body),
         }
@@ -31,6 +33,7 @@ macro_rules! each {
         match $slot {
             Slot::Vector($inside) => $body,
             Slot::Matrix($inside) => $body,
+            Slot::Table($inside) => $body,
             Slot::Kernel($inside) => $body,
             Slot::Statistic($inside) => $body,
         }
@@ -49,6 +52,9 @@ impl Slot {
             (TensorKind::Matrix, &[out, inputs]) => {
                 Self::Matrix(lazy(spec, [inputs, out], seed, device))
             }
+            (TensorKind::Table, &[first, second, third]) => {
+                Self::Table(lazy(spec, [first, second, third], seed, device))
+            }
             (TensorKind::RunningMean | TensorKind::RunningVar, _) => {
                 let values = spec.init.values(seed, &spec.name, spec.elements());
                 let data = TensorData::new(values, [spec.elements()]);
@@ -64,6 +70,7 @@ impl Slot {
         match &mut self {
             Self::Vector(param) => param.id = id,
             Self::Matrix(param) => param.id = id,
+            Self::Table(param) => param.id = id,
             Self::Kernel(param) => param.id = id,
             // No optimiser asks for it.
             Self::Statistic(_) => {}
@@ -84,6 +91,22 @@ impl Slot {
         match self {
             Self::Matrix(param) => param.val(),
             _ => unreachable!("the graph says that it is a matrix"),
+        }
+    }
+
+    /// Returns the table that it is.
+    pub fn table(&self) -> Tensor<3> {
+        match self {
+            Self::Table(param) => param.val(),
+            _ => unreachable!("the graph says that it is a table"),
+        }
+    }
+
+    /// Returns a number per channel, however it lies.
+    pub fn per_channel(&self) -> Tensor<1> {
+        match self {
+            Self::Table(param) => param.val().flatten(0, 2),
+            _ => self.vector(),
         }
     }
 
@@ -108,6 +131,7 @@ impl Slot {
         let data = match self {
             Self::Vector(param) => param.val().into_data(),
             Self::Matrix(param) => param.val().transpose().into_data(),
+            Self::Table(param) => param.val().into_data(),
             Self::Kernel(param) => param.val().into_data(),
             Self::Statistic(state) => state.value_sync().into_data(),
         };
@@ -119,6 +143,7 @@ impl Slot {
         match self {
             Self::Vector(param) => param.lazy_device(),
             Self::Matrix(param) => param.lazy_device(),
+            Self::Table(param) => param.lazy_device(),
             Self::Kernel(param) => param.lazy_device(),
             Self::Statistic(state) => state.value().device(),
         }

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use rekindle_transfer::backbone::check_channels;
+use rekindle_transfer::backbone::{TokenGrid, check_channels};
 use rekindle_transfer::tuning::apply;
 use rekindle_transfer::{Backbone, Classifier, Plan};
 
@@ -22,9 +22,12 @@ use crate::TrainerError;
 /// sign into that of the ants. The margin is the same in both. With two classes it is the difference of the logits, with
 /// many nearly the centred logit. A head with a single output has no other class; there the margin is the logit itself,
 /// whose counterpart is 0, as a sigmoid takes it.
+///
+/// In a vision transformer, what the last stage gives for a patch is read by nobody where a class token is: there, the map is
+/// that of the tokens in front of the last stage, whose blocks carry it into the class token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradCam {
-    /// Rows: the image's height over the network's stride, 7 for 224 pixels.
+    /// Rows: the image's height over the network's stride, 7 for 224 pixels, or over a patch's side.
     pub height: usize,
     /// Columns.
     pub width: usize,
@@ -37,7 +40,7 @@ impl GradCam {
     /// Computes the maps of `images` `[n, channels, height, width]` (on a device without autodiff), each for its class in
     /// `classes`.
     ///
-    /// The graph of the backward pass begins behind the last stage, so this costs hardly more than a forward pass.
+    /// The graph of the backward pass begins behind the map, so this costs hardly more than a forward pass.
     ///
     /// # Errors
     ///
@@ -53,13 +56,19 @@ impl GradCam {
         let evaluated = classifier.valid();
         check_channels(&evaluated.backbone, &images)?;
         let stages = evaluated.backbone.stage_names().len();
-        let maps = evaluated.backbone.forward_stages(0, stages, images);
+        let [_, _, height, width] = images.dims();
+        let grid = evaluated.backbone.token_grid([height, width]);
+        let cut = match grid {
+            Some(_) => stages.saturating_sub(1).max(1),
+            None => stages,
+        };
+        let maps = evaluated.backbone.forward_stages(0, cut, images);
 
         let trained = classifier.clone().to_device(&device.autodiff()).train();
         // A normalisation in the pooling goes by its running statistics, as in evaluation.
         let trained = apply(trained, &Plan::frozen(stages, stages));
         let tracked = Tensor::from_inner(maps.clone()).require_grad();
-        let pooled = trained.backbone.pool(tracked.clone());
+        let pooled = trained.backbone.pool_stages(cut, tracked.clone());
         let logits = trained.head.forward(pooled);
         // Images don't mix in pooling and head, so one backward pass serves all.
         let grads = (logits.clone() * margin(classes, logits.dims(), &logits.device()))
@@ -67,7 +76,10 @@ impl GradCam {
             .backward();
         // Nothing where the pooling doesn't depend on the map.
         let gradient = tracked.grad(&grads).unwrap_or_else(|| maps.zeros_like());
-        Ok(weighted(maps, gradient))
+        Ok(match grid {
+            Some(grid) => weighted(in_place(maps, grid), in_place(gradient, grid)),
+            None => weighted(maps, gradient),
+        })
     }
 
     /// Stretches the map over a picture, bilinearly, and scales it so that its largest value is 1: row-major
@@ -123,6 +135,18 @@ fn margin(classes: &[usize], [images, count]: [usize; 2], device: &Device) -> Te
         factors[row * count + class] = 1.0;
     }
     Tensor::from_data(TensorData::new(factors, [images, count]), device)
+}
+
+/// Puts tokens `[n, channels, 1, tokens]` where their patches lie, `[n, channels, rows, columns]`.
+fn in_place(tokens: Tensor<4>, grid: TokenGrid) -> Tensor<4> {
+    let TokenGrid {
+        prefix,
+        rows,
+        columns,
+    } = grid;
+    let [images, channels, ..] = tokens.dims();
+    let patches = tokens.narrow(3, prefix, rows * columns);
+    patches.reshape([images, channels, rows, columns])
 }
 
 /// `maps` and `gradient` are `[n, channels, height, width]`.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rekindle_nn::Graph;
+use rekindle_nn::{Graph, TensorKind, Tokens};
 use rekindle_weights::{Expected, Family, HeadNames, Proposal, Shapes};
 
 use crate::options::Options;
@@ -45,7 +45,7 @@ impl Family for Registry {
             .iter()
             .filter(|described| described.anchor() == anchor && described.is_likely(shapes));
         likely
-            .filter_map(|described| described.proposal(in_channels))
+            .filter_map(|described| described.proposal(in_channels, shapes))
             .collect()
     }
 
@@ -69,6 +69,7 @@ struct Described {
     /// All but the head's.
     tensors: Vec<Expected>,
     head: HeadNames,
+    tokens: Option<Tokens>,
 }
 
 /// All models in all ways of naming that they have, computed once.
@@ -92,16 +93,24 @@ const SAMPLES: [usize; 2] = [8, 64];
 impl Described {
     /// Returns none where the way of naming is another network's.
     fn new(model: &'static Model, graph: &Graph, naming: Naming) -> Option<Self> {
-        let tensors = graph.tensors().iter().map(|tensor| {
+        let expected = graph.tensors().iter().map(|tensor| {
             let in_file = naming(graph, &tensor.name)?;
             Some(Expected::new(&tensor.name, tensor.shape.clone()).in_file(in_file))
         });
+        let mut tensors = expected.collect::<Option<Vec<_>>>()?;
+        // The first convolution is the anchor, whatever is listed before it.
+        let kinds = graph.tensors().iter().map(|tensor| tensor.kind);
+        let stem = kinds
+            .into_iter()
+            .position(|kind| kind == TensorKind::Kernel)?;
+        tensors[..=stem].rotate_right(1);
         let head = graph.head();
         let weight = naming(graph, &format!("{}.weight", head.name))?;
         let in_file = weight.strip_suffix(".weight")?;
         Some(Self {
             model,
-            tensors: tensors.collect::<Option<Vec<_>>>()?,
+            tensors,
+            tokens: graph.tokens(),
             head: HeadNames::new(&head.name, head.features).in_file(in_file),
         })
     }
@@ -123,17 +132,36 @@ impl Described {
     }
 
     /// Returns none for a number of channels that the model can't take.
-    fn proposal(&self, in_channels: usize) -> Option<Proposal<Graph>> {
+    fn proposal(&self, in_channels: usize, shapes: &Shapes<'_>) -> Option<Proposal<Graph>> {
         let mut tensors = self.tensors.clone();
         if let Some(stem) = tensors.first_mut() {
             stem.shape[1] = in_channels;
         }
         let options = Options {
             in_channels,
+            position_grid: self.grid(&mut tensors, shapes),
             ..Options::with_classes(0)
         };
         let graph = (self.model.describe)(&options).ok()?;
-        let name = self.model.bare_name();
+        let name = self.model.short_name();
         Some(Proposal::new(graph, name, tensors, self.head.clone()).fixed())
+    }
+
+    /// Takes over how many positions the file has, where they are those of a square: a transformer may have been trained on
+    /// images of another size.
+    fn grid(&self, tensors: &mut [Expected], shapes: &Shapes<'_>) -> Option<[usize; 2]> {
+        let tokens = self.tokens?;
+        let known = [1, tokens.positions(), tokens.channels];
+        let table = tensors.iter_mut().find(|tensor| tensor.shape == known)?;
+        let &[1, found, channels] = shapes.get(&table.in_file)? else {
+            return None;
+        };
+        let patches = found.checked_sub(usize::from(tokens.has_class_position))?;
+        let side = patches.isqrt();
+        if side == 0 || side * side != patches || channels != tokens.channels {
+            return None;
+        }
+        table.shape = vec![1, found, channels];
+        Some([side; 2])
     }
 }

@@ -64,12 +64,16 @@ fn renamed(tensors: Tensors, rename: impl Fn(&str) -> String) -> Tensors {
 
 #[test]
 fn every_model_is_found_again_as_itself() {
-    for model in models() {
+    // DeiTs have the names and shapes of ViTs.
+    let own = models()
+        .iter()
+        .filter(|model| !model.name.contains("/deit_"));
+    for model in own {
         for (in_channels, prefix) in [(3, ""), (1, "module."), (4, "state_dict.model.backbone.")] {
             let all = tensors(model.name, in_channels);
             let count = all.len();
             let found = find(&renamed(all, |name| format!("{prefix}{name}"))).unwrap();
-            assert_eq!(found.name, model.bare_name(), "{prefix}");
+            assert_eq!(found.name, model.short_name(), "{prefix}");
             let graph = &found.config;
             assert_eq!(graph.name(), model.bare_name());
             assert_eq!(
@@ -202,7 +206,7 @@ fn what_is_nearly_a_model_is_refused_with_its_names() {
                 "{error}"
             );
             let text = error.to_string();
-            let whose = format!("They were compared with those of {}.", model.bare_name());
+            let whose = format!("They were compared with those of {}.", model.short_name());
             assert!(text.contains(damaged) && text.ends_with(&whose), "{text}");
             assert_eq!(
                 text.contains("These are the names under `net`"),
@@ -279,7 +283,7 @@ fn a_written_network_is_read_back_with_its_head_and_preprocessing() {
     let tensors = named_tensors(written.clone(), TensorOut::f32);
     write_safetensors(&path, tensors, &info.to_metadata()).unwrap();
     let opened = Pretrained::open(&path, &device).unwrap();
-    assert_eq!(opened.architecture, model.bare_name());
+    assert_eq!(opened.architecture, model.short_name());
     assert_eq!(opened.classes, info.classes);
     assert_eq!(opened.preprocess, model.weights[0].preprocess);
     assert_eq!(opened.model.graph().head().name, "fc");

@@ -10,12 +10,12 @@ use burn::backend::{Autodiff, Flex};
 use rekindle_kernels::Statistics;
 
 use super::backward::{Numbers, Wanted};
-use super::layer::Weights;
 use super::memory::{from_kernel, from_values, to_activation, to_tensor};
 use super::operand::Operand;
 use super::operations::{CHECKED, UnitOperations};
 use super::tensors::Tensors;
 use super::train::{Saved, Training};
+use super::weights::Weights;
 
 type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 type Outcome<C> = (Tracked<C>, Vec<Option<Statistics>>);

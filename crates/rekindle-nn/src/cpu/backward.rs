@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, AlignedVec, Isa, KernelError, input_gradient, linear_gradients, max_pool_gradient,
-    on_pool_thread, scale_channels_gradient,
+    Activation, AlignedVec, Attention, Isa, KernelError, input_gradient, linear_gradients,
+    max_pool_gradient, on_pool_thread, scale_channels_gradient,
 };
 
 use super::forward::{equal_weights, per_channel};
 use super::gradients::Gradients;
-use super::layer::{LayerGradients, NeedsGrad, Returned, Weights};
-use super::program::{Kind, Layer, Linear, Program, Step, Window};
-use super::train::{Saved, Training};
+use super::layer::{LayerGradients, NeedsGrad, Returned};
+use super::program::{Kind, Layer, Linear, PixelNorm, Program, Step, Window};
+use super::train::{Saved, SavedStep, Training};
+use super::weights::Weights;
 
 /// Gradients of a unit that somebody waits for.
 #[derive(Clone, Debug)]
@@ -109,6 +110,9 @@ impl Pass<'_> {
             },
             Kind::Scale => self.scale(index, step),
             Kind::MaxPool(window) => self.max_pool(index, step, *window),
+            Kind::PixelNorm(norm) => self.pixel_norm(index, step, norm),
+            Kind::ResponseNorm(norm) => self.response_norm(index, step, norm),
+            Kind::Attention(attention) => self.attention(index, step, attention),
             Kind::AvgPool(params) => {
                 let Some(dy) = self.gradients.take(index + 1)? else {
                     return Ok(());
@@ -133,7 +137,7 @@ impl Pass<'_> {
 
     fn layer(&mut self, index: usize, step: &Step, layer: &Layer) -> Result<(), KernelError> {
         let dy = self.gradients.take(index + 1)?;
-        let (Some(dy), Some(saved)) = (dy, self.saved.layers[index].take()) else {
+        let (Some(dy), SavedStep::Layer(saved)) = (dy, self.saved_by(index)) else {
             return Ok(());
         };
         let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.wanted.tensors[t]);
@@ -181,7 +185,9 @@ impl Pass<'_> {
         }
         if let (Some(positions), Some([gamma, beta])) = (&layer.norm, norm) {
             self.tensors[positions.gamma] = Some(Numbers::Plain(gamma));
-            self.tensors[positions.beta] = Some(Numbers::Plain(beta));
+            if let Some(position) = positions.beta {
+                self.tensors[position] = Some(Numbers::Plain(beta));
+            }
         }
         Ok(())
     }
@@ -189,10 +195,10 @@ impl Pass<'_> {
     fn linear(&mut self, index: usize, step: &Step, linear: &Linear) -> Result<(), KernelError> {
         let isa = Isa::detect();
         let dy = self.gradients.take_rows(index + 1)?;
-        let (Some(mut dz), Some(z)) = (dy, &self.saved.rows[index]) else {
+        let (Some(mut dz), SavedStep::Rows(z)) = (dy, self.saved_by(index)) else {
             return Ok(());
         };
-        linear.function.apply_gradient(isa, z, &mut dz)?;
+        linear.function.apply_gradient(isa, &z, &mut dz)?;
         let Some(x) = &self.saved.values[step.input] else {
             return Ok(());
         };
@@ -209,6 +215,75 @@ impl Pass<'_> {
             true => self.gradients.add_rows(step.input, found.x),
             false => Ok(()),
         }
+    }
+
+    /// Takes out what a step kept.
+    fn saved_by(&mut self, index: usize) -> SavedStep {
+        std::mem::take(&mut self.saved.steps[index])
+    }
+
+    fn pixel_norm(
+        &mut self,
+        index: usize,
+        step: &Step,
+        norm: &PixelNorm,
+    ) -> Result<(), KernelError> {
+        let dy = self.gradients.take(index + 1)?;
+        let (Some(dy), SavedStep::Pixels(statistics), Some(x)) = (
+            dy,
+            self.saved_by(index),
+            self.saved.values[step.input].as_ref(),
+        ) else {
+            return Ok(());
+        };
+        let add = self.gradients.take(step.input)?;
+        let (x, dy) = (x.maps()?, Arc::unwrap_or_clone(dy));
+        let norm_of = self.weights.pixel_norm(norm);
+        let found = norm_of.backward(Isa::detect(), &x, &statistics, dy, add.as_deref())?;
+        self.tensors[norm.weight] = Some(Numbers::Plain(found.weight));
+        self.tensors[norm.bias] = Some(Numbers::Plain(found.bias));
+        self.gradients.add(step.input, Arc::new(found.x))
+    }
+
+    fn response_norm(
+        &mut self,
+        index: usize,
+        step: &Step,
+        norm: &PixelNorm,
+    ) -> Result<(), KernelError> {
+        let dy = self.gradients.take(index + 1)?;
+        let (Some(dy), SavedStep::Norms(norms), Some(x)) = (
+            dy,
+            self.saved_by(index),
+            self.saved.values[step.input].as_ref(),
+        ) else {
+            return Ok(());
+        };
+        let (x, dy) = (x.maps()?, Arc::unwrap_or_clone(dy));
+        let norm_of = self.weights.response_norm(norm);
+        let found = norm_of.backward(Isa::detect(), &x, &norms, dy)?;
+        self.tensors[norm.weight] = Some(Numbers::Plain(found.weight));
+        self.tensors[norm.bias] = Some(Numbers::Plain(found.bias));
+        self.gradients.add(step.input, Arc::new(found.x))
+    }
+
+    fn attention(
+        &mut self,
+        index: usize,
+        step: &Step,
+        attention: &Attention,
+    ) -> Result<(), KernelError> {
+        let dy = self.gradients.take(index + 1)?;
+        let (Some(dy), SavedStep::Logarithms(logarithms)) = (dy, self.saved_by(index)) else {
+            return Ok(());
+        };
+        let values = &self.saved.values;
+        let (Some(x), Some(y)) = (&values[step.input], &values[index + 1]) else {
+            return Ok(());
+        };
+        let (x, y) = (x.maps()?, y.maps()?);
+        let dx = attention.backward(Isa::detect(), &x, &y, &logarithms, &dy)?;
+        self.gradients.add(step.input, Arc::new(dx))
     }
 
     fn scale(&mut self, index: usize, step: &Step) -> Result<(), KernelError> {
@@ -243,9 +318,9 @@ impl Pass<'_> {
         ) {
             (Some(x), _) => Some(x.maps()?),
             // Computed again: kept, it would often be the largest activation of the network.
-            (None, Some((by, layer))) => match &self.saved.layers[by] {
-                Some(saved) => layer.repeat(self.weights, saved)?.map(Arc::new),
-                None => None,
+            (None, Some((by, layer))) => match &self.saved.steps[by] {
+                SavedStep::Layer(saved) => layer.repeat(self.weights, saved)?.map(Arc::new),
+                _ => None,
             },
             (None, None) => None,
         };

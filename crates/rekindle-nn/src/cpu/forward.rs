@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, ActivationFn, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear,
-    channel_means, max_pool, scale_channels, scale_channels_in_place,
+    Activation, ActivationFn, Attention, Conv2dParams, Isa, KernelError, PackedConv2d,
+    PackedLinear, channel_means, max_pool, scale_channels, scale_channels_in_place,
 };
 
-use super::layer::Weights;
 use super::operand::Operand;
-use super::program::{Kind, Layer, Linear, Program, Window};
+use super::program::{Kind, Layer, Linear, PixelNorm, Program, Window};
+use super::weights::Weights;
 
 /// What computes the steps that have parameters.
 pub(super) trait Executor {
@@ -24,6 +24,30 @@ pub(super) trait Executor {
 
     /// Computes rows `[batch, outputs]` of rows `[batch, inputs]`.
     fn linear(&mut self, step: usize, linear: &Linear, x: &[f32]) -> Result<Vec<f32>, KernelError>;
+
+    /// Normalises the channels of each pixel. `x` is written to where nobody else holds it and no backward pass follows.
+    fn pixel_norm(
+        &mut self,
+        step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError>;
+
+    /// Lets channels compete by their norms, likewise.
+    fn response_norm(
+        &mut self,
+        step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError>;
+
+    /// Lets tokens look at each other.
+    fn attention(
+        &mut self,
+        step: usize,
+        attention: &Attention,
+        x: Operand,
+    ) -> Result<Activation, KernelError>;
 
     /// Returns a factor for each image, drawn beforehand.
     fn factors(&self, step: usize) -> &[f32];
@@ -89,6 +113,9 @@ pub(super) fn compute(
         Kind::DropPath(_) => {
             Operand::new(scale(x, &per_channel(executor.factors(index), channels))?)
         }
+        Kind::PixelNorm(norm) => Operand::new(executor.pixel_norm(index, norm, x)?),
+        Kind::ResponseNorm(norm) => Operand::new(executor.response_norm(index, norm, x)?),
+        Kind::Attention(attention) => Operand::new(executor.attention(index, attention, x)?),
     })
 }
 
@@ -106,6 +133,15 @@ fn prepared(program: &Program, x: Operand) -> Result<Operand, KernelError> {
         Operand::Images(_) if !(is_read_once && is_layer) => x.maps().map(Operand::Maps),
         x => Ok(x),
     }
+}
+
+/// Takes maps out, or copies them where somebody else holds them.
+pub(super) fn owned(x: Operand) -> Result<Activation, KernelError> {
+    let x = match x {
+        Operand::Maps(x) => x,
+        x => x.maps()?,
+    };
+    Ok(Arc::unwrap_or_clone(x))
 }
 
 pub(super) fn missing() -> KernelError {

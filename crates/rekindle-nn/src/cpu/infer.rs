@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear, Statistics,
+    Activation, Attention, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear, Statistics,
     on_pool_thread,
 };
 
 use super::error::NoKernel;
-use super::forward::{Executor, run};
-use super::layer::{Affine, Weights};
+use super::forward::{Executor, owned, run};
+use super::layer::Affine;
 use super::operand::Operand;
 use super::parameters::read;
-use super::program::{Conv, Kind, Layer, Linear, Program, Step};
+use super::program::{Conv, Kind, Layer, Linear, PixelNorm, Program, Step};
+use super::weights::Weights;
 use crate::graph::Graph;
 use crate::shape::Shape;
 use crate::slot::Slot;
@@ -61,6 +62,7 @@ impl PackedUnit {
         // All else is packed.
         let plain = program.steps.iter().filter(|step| match &step.kind {
             Kind::Layer(layer) => layer.conv.is_none(),
+            Kind::PixelNorm(_) | Kind::ResponseNorm(_) => true,
             _ => false,
         });
         let read: Vec<usize> = plain.flat_map(Step::parameters).collect();
@@ -98,7 +100,12 @@ impl PackedUnit {
                     params.with_padding(window.padding).output_size(size)?
                 }
                 Kind::Means | Kind::Linear(_) => [1, 1],
-                Kind::Layer(_) | Kind::Scale | Kind::DropPath(_) => size,
+                Kind::Layer(_)
+                | Kind::Scale
+                | Kind::DropPath(_)
+                | Kind::PixelNorm(_)
+                | Kind::ResponseNorm(_)
+                | Kind::Attention(_) => size,
             });
         }
         Ok(Shape::Maps {
@@ -160,6 +167,36 @@ impl Executor for &PackedUnit {
         }
     }
 
+    fn pixel_norm(
+        &mut self,
+        _step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let x = owned(x)?;
+        self.weights.pixel_norm(norm).infer(Isa::detect(), x)
+    }
+
+    fn response_norm(
+        &mut self,
+        _step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let x = owned(x)?;
+        self.weights.response_norm(norm).infer(Isa::detect(), x)
+    }
+
+    fn attention(
+        &mut self,
+        _step: usize,
+        attention: &Attention,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let (y, _) = attention.forward(Isa::detect(), &*x.maps()?)?;
+        Ok(y)
+    }
+
     fn factors(&self, _step: usize) -> &[f32] {
         // Whole images are dropped in training only.
         &[]
@@ -176,7 +213,7 @@ fn packed(
     };
     let affine = layer.affine(conv, weights, running.as_ref())?;
     let affine = affine.as_ref().map(Affine::as_slices);
-    let weight = weights.of(conv.weight);
-    let packed = PackedConv2d::new(Isa::detect(), &conv.params, weight, affine)?;
+    let weight = weights.kernel(conv)?;
+    let packed = PackedConv2d::new(Isa::detect(), &conv.params, &weight, affine)?;
     Ok(PackedStep::Conv(Box::new(packed)))
 }

@@ -2,50 +2,15 @@
 
 use std::sync::Arc;
 
-use burn::backend::flex::FlexTensor;
 use rekindle_kernels::{
     Activation, ActivationFn, AlignedVec, BatchNorm, Gate, Isa, KernelError, Statistics,
-    UnpackedConv2d, fold_batch_norm, input_gradient, weight_gradient, weight_gradient_nchw,
+    UnpackedConv2d, fold_batch_norm, input_gradient, transpose, weight_gradient,
+    weight_gradient_nchw,
 };
 
-use super::memory::{contiguous, from_values, values};
 use super::operand::Operand;
-use super::program::{Conv, Layer, Norm};
-
-/// Parameters where they lie, in the order of [`Program::tensors`](super::program::Program::tensors).
-#[derive(Clone, Debug, Default)]
-pub(super) struct Weights(Vec<FlexTensor>);
-
-impl Weights {
-    pub fn new(tensors: impl IntoIterator<Item = FlexTensor>) -> Self {
-        Self(tensors.into_iter().map(contiguous).collect())
-    }
-
-    pub fn of(&self, position: usize) -> &[f32] {
-        values(&self.0[position])
-    }
-
-    /// Lets go of those that nobody reads.
-    pub fn retain(&mut self, is_read: impl Fn(usize) -> bool) {
-        for (position, tensor) in self.0.iter_mut().enumerate() {
-            if !is_read(position) {
-                *tensor = from_values(Vec::new(), [0]);
-            }
-        }
-    }
-
-    pub fn shape(&self, position: usize) -> Vec<usize> {
-        self.0[position].layout().shape().to_vec()
-    }
-
-    pub fn norm(&self, norm: &Norm) -> BatchNorm<'_> {
-        BatchNorm {
-            gamma: self.of(norm.gamma),
-            beta: self.of(norm.beta),
-            eps: norm.epsilon,
-        }
-    }
-}
+use super::program::{Conv, Layer};
+use super::weights::Weights;
 
 /// What a layer keeps for its backward pass.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +78,7 @@ impl Layer {
             None => Statistics::of_batch(isa, &before)?,
         };
         let norm = weights.norm(norm);
+        let norm = norm.as_batch_norm();
         let y = norm.forward(isa, &before, &statistics, other, self.function)?;
         let saved = SavedLayer {
             before: Some(before),
@@ -206,7 +172,7 @@ impl Layer {
             Some(bias) => mean.iter().zip(bias).map(|(m, b)| m - b).collect(),
             None => mean.clone(),
         };
-        let (scale, shift) = fold_batch_norm(norm.gamma, norm.beta, &mean, var, norm.eps)?;
+        let (scale, shift) = fold_batch_norm(norm.gamma, &norm.beta, &mean, var, norm.epsilon)?;
         Ok(Some(Affine { scale, shift }))
     }
 
@@ -237,6 +203,7 @@ impl Layer {
                 };
                 let norm = weights.norm(norm);
                 let dy = Arc::unwrap_or_clone(dy);
+                let norm = norm.as_batch_norm();
                 let back = norm.backward(isa, &before, statistics, gate, dy, needs.other)?;
                 found.other = back.residual.map(Arc::new);
                 found.norm = Some([back.gamma, back.beta]);
@@ -265,16 +232,21 @@ impl Layer {
             found.bias = Some(sums_of_channels(&dz)?);
         }
         if let (true, Some(x)) = (needs.weight, returned.input) {
-            found.weight = Some(match x {
+            let gradient = match x {
                 Operand::Images(x) => {
                     weight_gradient_nchw(isa, &conv.params, x.values(), x.shape, &dz)?
                 }
                 x => weight_gradient(isa, &conv.params, &*x.maps()?, &dz)?,
+            };
+            let shape = [conv.params.out_channels, conv.params.in_channels];
+            found.weight = Some(match conv.is_matrix {
+                true => transpose(isa, &gradient, shape)?,
+                false => gradient,
             });
         }
         if needs.input {
-            let (weight, size) = (weights.of(conv.weight), returned.size);
-            let dx = input_gradient(isa, &conv.params, weight, &dz, size, add.as_deref())?;
+            let (weight, size) = (weights.kernel(conv)?, returned.size);
+            let dx = input_gradient(isa, &conv.params, &weight, &dz, size, add.as_deref())?;
             found.input = Some(Arc::new(dx));
         }
         Ok(found)
@@ -292,6 +264,7 @@ impl Layer {
             return Ok(None);
         };
         let norm = weights.norm(norm);
+        let norm = norm.as_batch_norm();
         let y = norm.forward(Isa::detect(), before, statistics, None, self.function)?;
         Ok(Some(y))
     }
@@ -327,8 +300,8 @@ fn convolve(
     affine: Option<Affine>,
 ) -> Result<Activation, KernelError> {
     let affine = affine.as_ref().map(Affine::as_slices);
-    let weight = weights.of(conv.weight);
-    let unpacked = UnpackedConv2d::new(Isa::detect(), &conv.params, weight, affine)?;
+    let weight = weights.kernel(conv)?;
+    let unpacked = UnpackedConv2d::new(Isa::detect(), &conv.params, &weight, affine)?;
     match (x, other) {
         (Operand::Images(x), None) => unpacked.forward_nchw(x.values(), x.shape, function),
         _ => unpacked.forward(&*x.maps()?, other, function),

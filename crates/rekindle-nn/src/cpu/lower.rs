@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_kernels::{ActivationFn, Conv2dParams};
+use rekindle_kernels::{ActivationFn, Attention, Conv2dParams, LANES};
 
 use super::error::NoKernel;
-use super::program::{Conv, Kind, Layer, Linear, Norm, Program, Step};
+use super::program::{Conv, Kind, Layer, Linear, Norm, PixelNorm, Program, Step};
 use super::sizes;
 use crate::graph::{Graph, Node, Segment, Value};
 use crate::infer::infer;
-use crate::op::{Conv2d, Op};
+use crate::op::{self, Conv2d, Op};
 use crate::shape::Shape;
 
 /// What a program is made for.
@@ -20,9 +20,10 @@ pub(crate) struct Purpose<'a> {
     pub is_training: &'a dyn Fn(usize) -> bool,
 }
 
-/// Returns the name of an operation that no kernel computes.
-pub(crate) fn without_kernel(op: &Op) -> Option<&'static str> {
-    match op {
+/// Returns what a node computes where no kernel does.
+pub(crate) fn without_kernel(graph: &Graph, node: &Node) -> Option<&'static str> {
+    let is_on_rows = || node.inputs.first().is_some_and(|x| graph.is_rows(*x));
+    match &node.op {
         Op::Conv2d(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
@@ -31,13 +32,22 @@ pub(crate) fn without_kernel(op: &Op) -> Option<&'static str> {
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
+        | Op::LayerScale { .. }
+        | Op::GlobalResponseNorm(_)
         | Op::DropPath { .. } => None,
-        Op::Flatten => Some("rows"),
-        Op::Linear(_) => Some("a linear layer"),
+        Op::Flatten | Op::Token { .. } => Some("rows"),
+        Op::Linear(_) => is_on_rows().then_some("a linear layer on rows"),
+        Op::LayerNorm(_) => is_on_rows().then_some("a normalisation of rows"),
+        Op::Attention(attention) => {
+            let dim = attention.channels / attention.heads.max(1);
+            let fits = dim > 0 && dim.is_multiple_of(LANES);
+            (!fits).then_some("attention whose heads have no multiple of 16 channels")
+        }
         Op::Concat => Some("a concatenation"),
         Op::Slice { .. } => Some("a part of the channels"),
         Op::ChannelShuffle { .. } => Some("a shuffle of channels"),
         Op::Dropout { .. } => Some("dropout"),
+        Op::Tokens(_) => Some("a turn of patches into tokens"),
     }
 }
 
@@ -95,6 +105,10 @@ impl Lowering<'_> {
     fn node(&mut self, index: usize) -> Result<(), NoKernel> {
         let graph = self.graph;
         let node = &graph.nodes()[index];
+        if let Some(operation) = without_kernel(graph, node) {
+            let node = node.name.clone();
+            return Err(NoKernel::Operation { node, operation });
+        }
         let gives = Value::of_node(index);
         let inputs: Vec<Shape> = node.inputs.iter().map(|v| self.shapes[v]).collect();
         let shape = infer(node, &inputs)?;
@@ -115,7 +129,7 @@ impl Lowering<'_> {
                     node: index,
                     epsilon: norm.epsilon as f32,
                     gamma,
-                    beta,
+                    beta: Some(beta),
                 };
                 self.normalisation(norm, input, gives)
             }
@@ -142,17 +156,31 @@ impl Lowering<'_> {
                 }
                 plain(Kind::DropPath(index))
             }
-            op @ (Op::Flatten
-            | Op::Linear(_)
+            Op::Linear(linear) => plain(self.multiplication(node, linear)),
+            Op::LayerNorm(norm) => plain(Kind::PixelNorm(self.pixel_norm(node, norm))),
+            Op::GlobalResponseNorm(norm) => plain(Kind::ResponseNorm(self.pixel_norm(node, norm))),
+            Op::LayerScale { .. } => {
+                let gamma = self.parameter(node, 0);
+                let norm = Norm {
+                    node: index,
+                    epsilon: 0.0,
+                    gamma,
+                    beta: None,
+                };
+                self.normalisation(norm, input, gives)
+            }
+            Op::Attention(attention) => plain(Kind::Attention(Attention {
+                heads: attention.heads,
+                head_dim: attention.channels / attention.heads,
+                is_causal: false,
+            })),
+            Op::Flatten
             | Op::Concat
             | Op::Slice { .. }
             | Op::ChannelShuffle { .. }
-            | Op::Dropout { .. }) => {
-                return Err(NoKernel::Operation {
-                    node: node.name.clone(),
-                    operation: without_kernel(op).unwrap_or_default(),
-                });
-            }
+            | Op::Dropout { .. }
+            | Op::Tokens(_)
+            | Op::Token { .. } => return Err(sizes::refused(node, "it has no kernel")),
         };
         self.drafts.push(draft);
         Ok(())
@@ -221,10 +249,37 @@ impl Lowering<'_> {
                 params,
                 weight,
                 bias,
+                is_matrix: false,
             }),
             norm: None,
             function: ActivationFn::Identity,
         }))
+    }
+
+    /// Turns a linear layer on each pixel into a convolution of one pixel.
+    fn multiplication(&mut self, node: &Node, linear: &op::Linear) -> Kind {
+        let weight = self.parameter(node, 0);
+        let bias = linear.has_bias.then(|| self.parameter(node, 1));
+        let params = Conv2dParams::new(linear.in_features, linear.out_features, 1, 1);
+        Kind::Layer(Layer {
+            conv: Some(Conv {
+                params: params.with_padding(0),
+                weight,
+                bias,
+                is_matrix: true,
+            }),
+            norm: None,
+            function: ActivationFn::Identity,
+        })
+    }
+
+    fn pixel_norm(&mut self, node: &Node, norm: &op::LayerNorm) -> PixelNorm {
+        let [weight, bias] = [0, 1].map(|position| self.parameter(node, position));
+        PixelNorm {
+            weight,
+            bias,
+            epsilon: norm.epsilon as f32,
+        }
     }
 
     fn normalisation(&mut self, norm: Norm, x: Value, gives: Value) -> Draft {
@@ -344,6 +399,7 @@ fn convolution_of(kind: Kind) -> Option<Conv> {
             params: Conv2dParams::new(linear.inputs, linear.outputs, 1, 1),
             weight: linear.weight,
             bias: linear.bias,
+            is_matrix: false,
         }),
         _ => None,
     }

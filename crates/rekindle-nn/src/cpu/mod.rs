@@ -27,6 +27,7 @@ mod run;
 mod sizes;
 mod tensors;
 mod train;
+mod weights;
 
 pub use error::NoKernel;
 pub(crate) use plan::Unit;

@@ -5,11 +5,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
 use rekindle_kernels::Statistics;
 
-use super::layer::Weights;
 use super::memory::to_tensor;
 use super::operand::Operand;
 use super::tensors::Tensors;
 use super::train::Training;
+use super::weights::Weights;
 
 /// Units of a network as one operation each, with a backward pass under autodiff.
 ///

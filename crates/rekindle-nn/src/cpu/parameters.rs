@@ -6,9 +6,10 @@ use burn::tensor::DType;
 use rekindle_kernels::Statistics;
 
 use super::error::NoKernel;
-use super::layer::Weights;
 use super::program::{Norm, Program};
+use super::weights::Weights;
 use crate::graph::Graph;
+use crate::op::Op;
 use crate::slot::Slot;
 
 /// Returns the tensor that a plain flex device holds.
@@ -16,6 +17,7 @@ pub(super) fn primitive(slot: &Slot) -> Result<FlexTensor, NoKernel> {
     let tensor = match slot {
         Slot::Vector(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Matrix(param) => param.val().try_into_primitive::<Flex>(),
+        Slot::Table(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Kernel(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Statistic(state) => state.value().try_into_primitive::<Flex>(),
     };
@@ -39,7 +41,11 @@ pub(super) fn read(
 
 /// Reads what a normalisation in evaluation mode normalises by.
 pub(super) fn running_statistics(graph: &Graph, slots: &[Slot], norm: &Norm) -> Statistics {
-    let tensors = &graph.nodes()[norm.node].tensors;
+    let node = &graph.nodes()[norm.node];
+    if let Op::LayerScale { channels } = node.op {
+        return Statistics::fixed(vec![0.0; channels], vec![1.0; channels]);
+    }
+    let tensors = &node.tensors;
     let [mean, var] = [2, 3].map(|position| {
         let state = slots[tensors[position]].statistic();
         state.value().into_data().iter::<f32>().collect()

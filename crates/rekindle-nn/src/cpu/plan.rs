@@ -50,7 +50,8 @@ pub(crate) fn units(graph: &Graph) -> Vec<Unit> {
 
 fn has_kernels(graph: &Graph, nodes: Range<usize>) -> bool {
     let nodes = &graph.nodes()[nodes];
-    nodes.iter().all(|node| without_kernel(&node.op).is_none())
+    let mut nodes = nodes.iter();
+    nodes.all(|node| without_kernel(graph, node).is_none())
 }
 
 /// Adds the longest segments among `nodes`, from the first node on.
@@ -87,10 +88,13 @@ fn longest(graph: &Graph, nodes: Range<usize>) -> Option<Segment> {
         parameters += tensors
             .filter(|t| !graph.tensors()[**t].kind.is_statistic())
             .count();
-        if without_kernel(&node.op).is_some() || parameters > MOST_BLOCK_TENSORS {
+        if without_kernel(graph, node).is_some() || parameters > MOST_BLOCK_TENSORS {
             break;
         }
-        is_worth_it |= matches!(node.op, Op::Conv2d(_) | Op::BatchNorm(_));
+        is_worth_it |= matches!(
+            node.op,
+            Op::Conv2d(_) | Op::BatchNorm(_) | Op::Linear(_) | Op::LayerNorm(_)
+        );
         if is_worth_it && let Ok(segment) = cut(graph.nodes(), nodes.start..index + 1, "unit") {
             found = Some(segment);
         }

@@ -1,6 +1,6 @@
 //! A part of a network as steps on feature maps: what the kernels run.
 
-use rekindle_kernels::{ActivationFn, Conv2dParams};
+use rekindle_kernels::{ActivationFn, Attention, Conv2dParams};
 
 /// Steps that take one value and give one.
 ///
@@ -40,6 +40,11 @@ pub(crate) enum Kind {
     AvgPool(Conv2dParams),
     /// Zeroes whole images; the number is the node's.
     DropPath(usize),
+    /// Normalises the channels of each pixel.
+    PixelNorm(PixelNorm),
+    /// Lets channels compete by their norms.
+    ResponseNorm(PixelNorm),
+    Attention(Attention),
 }
 
 /// `function(norm(conv(x)) + summand)` without what there isn't.
@@ -56,14 +61,24 @@ pub(crate) struct Conv {
     pub params: Conv2dParams,
     pub weight: usize,
     pub bias: Option<usize>,
+    /// A linear layer on each pixel: its weight lies as Burn's matrices do, `[in, out]`.
+    pub is_matrix: bool,
 }
 
+/// A normalisation by statistics, or a factor per channel as one by those of a standard normal distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Norm {
     pub node: usize,
     pub epsilon: f32,
     pub gamma: usize,
-    pub beta: usize,
+    pub beta: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PixelNorm {
+    pub weight: usize,
+    pub bias: usize,
+    pub epsilon: f32,
 }
 
 /// `function(x weightᵀ + bias)` on maps of one pixel: a 1 x 1 convolution behind [`Kind::Means`].
@@ -94,13 +109,18 @@ impl Step {
             Kind::Layer(layer) => {
                 let conv = layer.conv.iter();
                 let conv = conv.flat_map(|conv| std::iter::once(conv.weight).chain(conv.bias));
-                let norm = layer.norm.iter().flat_map(|norm| [norm.gamma, norm.beta]);
+                let norm = layer.norm.iter();
+                let norm = norm.flat_map(|norm| std::iter::once(norm.gamma).chain(norm.beta));
                 conv.chain(norm).collect()
             }
             Kind::Linear(linear) => std::iter::once(linear.weight).chain(linear.bias).collect(),
-            Kind::Means | Kind::Scale | Kind::MaxPool(_) | Kind::AvgPool(_) | Kind::DropPath(_) => {
-                Vec::new()
-            }
+            Kind::PixelNorm(norm) | Kind::ResponseNorm(norm) => vec![norm.weight, norm.bias],
+            Kind::Means
+            | Kind::Scale
+            | Kind::MaxPool(_)
+            | Kind::AvgPool(_)
+            | Kind::DropPath(_)
+            | Kind::Attention(_) => Vec::new(),
         }
     }
 }
@@ -147,7 +167,13 @@ impl Program {
                         }
                     }
                 }
-                Kind::Linear(_) => kept[step.input] = true,
+                Kind::Linear(_) | Kind::PixelNorm(_) | Kind::ResponseNorm(_) => {
+                    kept[step.input] = true;
+                }
+                Kind::Attention(_) => {
+                    kept[step.input] = true;
+                    kept[index + 1] = true;
+                }
                 Kind::Scale => step.inputs().for_each(|value| kept[value] = true),
                 Kind::MaxPool(_) => {
                     kept[index + 1] = true;

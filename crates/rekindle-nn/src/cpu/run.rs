@@ -10,7 +10,7 @@ use rekindle_kernels::Statistics;
 use super::error::NoKernel;
 use super::infer::run_all;
 use super::layout::Blocked;
-use super::lower::{Purpose, lower};
+use super::lower::{Purpose, lower, without_kernel};
 use super::operand::Operand;
 use super::operations::UnitOperations;
 use super::parameters::running_statistics;
@@ -97,7 +97,7 @@ impl Network {
             if !is_inside {
                 left.push(NoKernel::Operation {
                     node: node.name.clone(),
-                    operation: super::lower::without_kernel(&node.op).unwrap_or("it on its own"),
+                    operation: without_kernel(graph, node).unwrap_or("it on its own"),
                 });
             }
         }
@@ -183,6 +183,7 @@ impl Network {
         let tensors = tensors.map(|tensor| match &self.slots[*tensor] {
             Slot::Vector(param) => checked(param.val()),
             Slot::Matrix(param) => checked(param.val()),
+            Slot::Table(param) => checked(param.val()),
             Slot::Kernel(param) => checked(param.val()),
             Slot::Statistic(_) => Err(NoKernel::Device),
         });

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use rekindle_kernels::{Activation, Isa, KernelError, Statistics, on_pool_thread};
+use rekindle_kernels::{
+    Activation, Attention, ChannelNorms, Isa, KernelError, LogSumExp, PixelStatistics, Statistics,
+    on_pool_thread,
+};
 
-use super::forward::{Executor, run};
-use super::layer::{SavedLayer, Weights};
+use super::forward::{Executor, owned, run};
+use super::layer::SavedLayer;
 use super::operand::Operand;
-use super::program::{Layer, Linear, Program};
+use super::program::{Layer, Linear, PixelNorm, Program};
+use super::weights::Weights;
 
 /// A unit for one batch.
 #[derive(Clone, Debug)]
@@ -24,10 +28,21 @@ pub(crate) struct Training {
 pub(super) struct Saved {
     /// By value, those that are read.
     pub values: Vec<Option<Operand>>,
-    /// By step, what layers keep.
-    pub layers: Vec<Option<SavedLayer>>,
-    /// By step, rows before the function of a linear layer.
-    pub rows: Vec<Option<Vec<f32>>>,
+    /// By step, what it keeps besides.
+    pub steps: Vec<SavedStep>,
+}
+
+/// What a step keeps for its backward pass, besides values.
+#[derive(Clone, Debug, Default)]
+pub(super) enum SavedStep {
+    #[default]
+    Nothing,
+    Layer(SavedLayer),
+    /// Rows before the function of a linear layer.
+    Rows(Vec<f32>),
+    Pixels(PixelStatistics),
+    Norms(ChannelNorms),
+    Logarithms(LogSumExp),
 }
 
 /// What a unit gives.
@@ -56,8 +71,7 @@ impl Training {
             weights,
             has_gradients,
             taken: vec![None; steps],
-            layers: vec![None; steps],
-            rows: vec![None; steps],
+            steps: vec![SavedStep::Nothing; steps],
         };
         on_pool_thread(|| {
             let mut values = run(&self.program, &mut pass, x, &kept)?;
@@ -75,8 +89,7 @@ impl Training {
                 taken: pass.taken,
                 saved: Saved {
                     values,
-                    layers: pass.layers,
-                    rows: pass.rows,
+                    steps: pass.steps,
                 },
             })
         })
@@ -88,8 +101,7 @@ struct Pass<'a> {
     weights: &'a Weights,
     has_gradients: bool,
     taken: Vec<Option<Statistics>>,
-    layers: Vec<Option<SavedLayer>>,
-    rows: Vec<Option<Vec<f32>>>,
+    steps: Vec<SavedStep>,
 }
 
 impl Executor for Pass<'_> {
@@ -110,7 +122,7 @@ impl Executor for Pass<'_> {
         if running.is_none() {
             self.taken[step].clone_from(&saved.statistics);
         }
-        self.layers[step] = Some(saved);
+        self.steps[step] = SavedStep::Layer(saved);
         Ok(y)
     }
 
@@ -122,7 +134,50 @@ impl Executor for Pass<'_> {
         let rows = linear.by(&packed, x, Default::default())?;
         let mut y = rows.clone();
         linear.function.apply(Isa::detect(), &mut y)?;
-        self.rows[step] = Some(rows);
+        self.steps[step] = SavedStep::Rows(rows);
+        Ok(y)
+    }
+
+    fn pixel_norm(
+        &mut self,
+        step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let norm = self.weights.pixel_norm(norm);
+        if !self.has_gradients {
+            return norm.infer(Isa::detect(), owned(x)?);
+        }
+        let (y, statistics) = norm.forward(Isa::detect(), &*x.maps()?)?;
+        self.steps[step] = SavedStep::Pixels(statistics);
+        Ok(y)
+    }
+
+    fn response_norm(
+        &mut self,
+        step: usize,
+        norm: &PixelNorm,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let norm = self.weights.response_norm(norm);
+        if !self.has_gradients {
+            return norm.infer(Isa::detect(), owned(x)?);
+        }
+        let (y, norms) = norm.forward(Isa::detect(), &*x.maps()?)?;
+        self.steps[step] = SavedStep::Norms(norms);
+        Ok(y)
+    }
+
+    fn attention(
+        &mut self,
+        step: usize,
+        attention: &Attention,
+        x: Operand,
+    ) -> Result<Activation, KernelError> {
+        let (y, logarithms) = attention.forward(Isa::detect(), &*x.maps()?)?;
+        if self.has_gradients {
+            self.steps[step] = SavedStep::Logarithms(logarithms);
+        }
         Ok(y)
     }
 

@@ -4,6 +4,7 @@ mod nodes;
 mod parts;
 #[doc(hidden)]
 pub mod proto;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -30,7 +31,8 @@ pub const INPUT: &str = "images";
 impl Network {
     /// Writes the network as it predicts, as the bytes of an ONNX file of operator set [`OPSET`]: input `images`
     /// `[batch, channels, height, width]`, output `logits` `[batch, classes]`, or `features` `[batch, num_features]`
-    /// where there is no classifier. Batch, height and width are free.
+    /// where there is no classifier. Batch, height and width are free, but for networks with tokens, whose images have the
+    /// size that their positions are of ([`with_image_size`](Self::with_image_size) changes it).
     ///
     /// Weights keep the names and shapes that they have in PyTorch's state dict, batch normalisation included (a
     /// runtime folds it itself). Equal input gives equal bytes.
@@ -75,16 +77,17 @@ fn build(network: &Network) -> GraphProto {
             true => Output::Called(output.to_string()),
             false => Output::Of(node.name.clone()),
         };
-        let written = writer.write(node, &inputs, name);
+        let is_rows = node.inputs.first().is_some_and(|x| graph.is_rows(*x));
+        let written = writer.write(node, &inputs, is_rows, name);
         debug_assert_eq!(Value::of_node(index).index(), values.len());
         values.push(written);
     }
-    let dimensions = vec![
-        named("batch"),
-        fixed(graph.in_channels()),
-        named("height"),
-        named("width"),
-    ];
+    let [height, width] = match graph.native_size() {
+        Some(size) => size.map(fixed),
+        None => [named("height"), named("width")],
+    };
+    let channels = fixed(graph.in_channels());
+    let dimensions = vec![named("batch"), channels, height, width];
     let mut initializer = initializers(network);
     initializer.extend(writer.constants);
     GraphProto {

@@ -1,5 +1,7 @@
 //! One operation as one node of ONNX, or as a few where ONNX has none for it.
 
+use std::ops::Range;
+
 use super::parts::{self, attribute, float, int, ints};
 use super::proto::{ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
 use crate::graph::Node;
@@ -40,8 +42,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes an operation on values of these names and returns the name of what it gives.
-    pub fn write(&mut self, node: &Node, inputs: &[&str], output: Output) -> String {
+    /// Writes an operation on values of these names and returns the name of what it gives. `is_rows` tells whether the
+    /// first of them are rows.
+    pub fn write(&mut self, node: &Node, inputs: &[&str], is_rows: bool, output: Output) -> String {
         let output = output.name();
         let name = node.name.as_str();
         let mut all = inputs.to_vec();
@@ -64,14 +67,19 @@ impl<'a> Writer<'a> {
             }
             Op::GlobalAvgPool => self.add("GlobalAveragePool", name, all, &output, Vec::new()),
             Op::Flatten => self.add("Flatten", name, all, &output, vec![int("axis", 1)]),
-            Op::Linear(_) => self.add("Gemm", name, all, &output, vec![int("transB", 1)]),
+            Op::Linear(_) if is_rows => {
+                self.add("Gemm", name, all, &output, vec![int("transB", 1)]);
+            }
+            Op::Linear(_) => self.multiply_pixels(name, all, &output),
+            Op::LayerNorm(norm) => self.layer_norm(norm, name, all, &output, is_rows),
+            Op::LayerScale { .. } => self.layer_scale(name, all, &output),
+            Op::GlobalResponseNorm(norm) => self.respond(norm, name, all, &output),
+            Op::Tokens(tokens) => self.tokenise(tokens, name, all, &output),
+            Op::Attention(attention) => self.attend(attention, name, all[0], &output),
+            Op::Token { index } => self.token(*index, name, all[0], &output),
             Op::Concat => self.add("Concat", name, all, &output, vec![int("axis", 1)]),
             Op::Slice { start, channels } => {
-                let starts = self.integers(format!("{name}:starts"), &[*start]);
-                let ends = self.integers(format!("{name}:ends"), &[start + channels]);
-                let axes = self.integers(format!("{name}:axes"), &[1]);
-                let inputs = [all[0], &starts, &ends, &axes];
-                self.add("Slice", name, &inputs, &output, Vec::new());
+                self.slice(name, all[0], 1, *start..start + channels, &output);
             }
             Op::ChannelShuffle { groups } => self.shuffle(*groups, name, all[0], &output),
             // As it predicts.
@@ -136,14 +144,36 @@ impl<'a> Writer<'a> {
         self.add("Reshape", name, &[&turned, &shape], output, Vec::new());
     }
 
+    /// Takes a range along an axis.
+    pub(super) fn slice(
+        &mut self,
+        name: &str,
+        x: &str,
+        axis: usize,
+        range: Range<usize>,
+        output: &str,
+    ) {
+        let starts = self.integers(format!("{name}:starts"), &[range.start]);
+        let ends = self.integers(format!("{name}:ends"), &[range.end]);
+        let axes = self.integers(format!("{name}:axes"), &[axis]);
+        let inputs = [x, &starts, &ends, &axes];
+        self.add("Slice", name, &inputs, output, Vec::new());
+    }
+
     /// Adds a node on the way to a result and returns the name of what it gives.
-    fn step(&mut self, operation: &str, name: &str, part: &str, inputs: &[&str]) -> String {
+    pub(super) fn step(
+        &mut self,
+        operation: &str,
+        name: &str,
+        part: &str,
+        inputs: &[&str],
+    ) -> String {
         let output = format!("{name}:{part}");
         self.add(operation, &output, inputs, &output, Vec::new());
         output
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         operation: &str,
         name: &str,
@@ -155,16 +185,16 @@ impl<'a> Writer<'a> {
         self.nodes.push(node);
     }
 
-    fn number(&mut self, name: String, value: f32) -> String {
+    pub(super) fn number(&mut self, name: String, value: f32) -> String {
         self.constant(name, FLOAT, Vec::new(), value.to_le_bytes().to_vec())
     }
 
-    fn integers(&mut self, name: String, values: &[usize]) -> String {
+    pub(super) fn integers(&mut self, name: String, values: &[usize]) -> String {
         let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
         self.signed(name, &values)
     }
 
-    fn signed(&mut self, name: String, values: &[i64]) -> String {
+    pub(super) fn signed(&mut self, name: String, values: &[i64]) -> String {
         let bytes = values
             .iter()
             .flat_map(|value| value.to_le_bytes())
@@ -172,7 +202,13 @@ impl<'a> Writer<'a> {
         self.constant(name, INT64, vec![values.len() as i64], bytes)
     }
 
-    fn constant(&mut self, name: String, kind: i32, dims: Vec<i64>, bytes: Vec<u8>) -> String {
+    pub(super) fn constant(
+        &mut self,
+        name: String,
+        kind: i32,
+        dims: Vec<i64>,
+        bytes: Vec<u8>,
+    ) -> String {
         self.constants.push(TensorProto {
             dims,
             data_type: Some(kind),

@@ -146,6 +146,13 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         "fc"
     }
 
+    /// Tells how the tokens of images of height and width `size` lie in the picture, for a network whose stages behind the
+    /// first give tokens, `[batch, channels, 1, tokens]`. None by default: they give feature maps.
+    fn token_grid(&self, size: [usize; 2]) -> Option<TokenGrid> {
+        let _ = size;
+        None
+    }
+
     /// Makes what the network draws in training (dropout, drop path) a function of `seed`, until the next call. The trainer
     /// calls it before every batch, so that a run that goes on draws what it would have drawn. Does nothing by default.
     fn seed_draws(&self, seed: u64) {
@@ -157,6 +164,17 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     fn identity(&self) -> String {
         std::any::type_name::<Self>().into()
     }
+}
+
+/// Where tokens lie in a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenGrid {
+    /// Tokens in front that stand for no place.
+    pub prefix: usize,
+    /// Rows of patches.
+    pub rows: usize,
+    /// Columns of patches; a row's tokens lie one behind the other.
+    pub columns: usize,
 }
 
 /// Refuses a range that reaches beyond `stages`, as slicing does.

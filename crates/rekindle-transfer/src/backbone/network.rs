@@ -1,13 +1,13 @@
 //! Every described network as a backbone.
 
 use burn::prelude::*;
-use rekindle_nn::{GraphError, Network};
+use rekindle_nn::{GraphError, Network, Node, Op, Shape};
 #[cfg(feature = "kernels")]
 use rekindle_nn::{NotQuantizable, QuantizedStages};
 
 #[cfg(feature = "kernels")]
 use super::QuantizedPrefix;
-use super::{Backbone, assert_stages};
+use super::{Backbone, TokenGrid, assert_stages};
 use crate::TransferError;
 
 impl Backbone for Network {
@@ -62,6 +62,27 @@ impl Backbone for Network {
 
     fn head_name(&self) -> &str {
         &self.graph().head().name
+    }
+
+    fn token_grid(&self, [height, width]: [usize; 2]) -> Option<TokenGrid> {
+        let graph = self.graph();
+        let patches = |node: &Node| match node.op {
+            Op::Tokens(tokens) => Some((tokens, *node.inputs.first()?)),
+            _ => None,
+        };
+        let (tokens, patches) = graph.nodes().iter().find_map(patches)?;
+        let shapes = graph.shapes(height, width).ok()?;
+        match shapes.get(patches.index())? {
+            Shape::Maps {
+                size: [rows, columns],
+                ..
+            } => Some(TokenGrid {
+                prefix: tokens.prefix(),
+                rows: *rows,
+                columns: *columns,
+            }),
+            Shape::Rows { .. } => None,
+        }
     }
 
     fn seed_draws(&self, seed: u64) {

@@ -45,8 +45,8 @@ impl Runner {
             };
             let affine = layer.affine(conv, &source.weights, running.as_ref())?;
             let affine = affine.as_ref().map(Affine::as_slices);
-            let weight = source.weights.of(conv.weight);
-            QuantizedConv2d::new(Isa::detect(), &conv.params, weight, affine).map(Some)
+            let weight = source.weights.kernel(conv)?;
+            QuantizedConv2d::new(Isa::detect(), &conv.params, &weight, affine).map(Some)
         });
         let convs: Vec<_> = convs.collect::<Result<_, KernelError>>()?;
         for ((step, running), conv) in program.steps.iter().zip(&source.running).zip(&convs) {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rekindle_kernels::Statistics;
 
 use crate::cpu::error::NoKernel;
-use crate::cpu::layer::Weights;
 use crate::cpu::lower::{Purpose, lower};
 use crate::cpu::parameters::read;
 use crate::cpu::program::Program;
+use crate::cpu::weights::Weights;
 use crate::graph::{Graph, Segment};
 use crate::network::Network;
 use crate::shape::Shape;

@@ -1,17 +1,19 @@
 //! What a family's file is written with.
 
+mod layers;
+mod plain;
+
 use std::fmt::Display;
 use std::ops::Range;
 
 use crate::GraphError;
 use crate::cuts::{Marked, check_names, cut_stages};
-use crate::graph::{Graph, Head, Node, TensorKind, TensorSpec, Value, cut};
-use crate::head::{Part, linear_tensors};
+use crate::graph::{Graph, Head, Node, Parameter, TensorSpec, Value, cut};
+use crate::head::Part;
 use crate::infer::infer;
-use crate::init::{ConvInit, Init, LinearInit};
-use crate::op::{Activation, BatchNorm, Linear, Op, Pool2d};
+use crate::init::{ConvInit, LinearInit};
+use crate::op::Op;
 use crate::shape::Shape;
-use crate::spec::Conv;
 
 /// Writes a network down, operation by operation.
 ///
@@ -83,7 +85,7 @@ impl Builder {
         self
     }
 
-    /// Sets epsilon and momentum of the batch normalisations that follow. The default is 1e-5 and 0.1.
+    /// Sets epsilon of the normalisations that follow, and momentum of those by batch. The default is 1e-5 and 0.1.
     pub fn norm(mut self, epsilon: f64, momentum: f64) -> Self {
         (self.epsilon, self.momentum) = (epsilon, momentum);
         self
@@ -139,159 +141,6 @@ impl Builder {
         let x = inside(self);
         self.blocks.push(start..self.nodes.len());
         x
-    }
-
-    /// Adds a convolution; a depthwise one keeps the number of channels.
-    pub fn conv2d(&mut self, name: impl Display, x: Value, conv: Conv) -> Value {
-        let name = self.full(name);
-        let conv = conv.on(self.channels(x));
-        let (inputs, outputs, groups) = (conv.in_channels, conv.out_channels, conv.groups);
-        let zero = |what, size| (size == 0).then_some(what);
-        let zeros = [
-            zero("its number of channels", outputs.min(inputs)),
-            zero("its kernel", conv.kernel[0].min(conv.kernel[1])),
-            zero("its stride", conv.stride[0].min(conv.stride[1])),
-            zero("its dilation", conv.dilation[0].min(conv.dilation[1])),
-            zero("its number of groups", groups),
-        ];
-        if let Some(what) = zeros.into_iter().flatten().next() {
-            return self.mistaken(x, GraphError::Zero { node: name, what });
-        }
-        if inputs % groups != 0 || outputs % groups != 0 {
-            let mistake = GraphError::Groups {
-                node: name,
-                in_channels: inputs,
-                out_channels: outputs,
-                groups,
-            };
-            return self.mistaken(x, mistake);
-        }
-        let shape = [outputs, inputs / groups, conv.kernel[0], conv.kernel[1]];
-        let [weight, bias] = self.conv_init.choose(shape, groups);
-        let mut tensors = vec![("weight", shape.to_vec(), TensorKind::Kernel, weight)];
-        if conv.has_bias {
-            tensors.push(("bias", vec![outputs], TensorKind::Vector, bias));
-        }
-        self.push(name, Op::Conv2d(conv), vec![x], tensors)
-    }
-
-    /// Adds a batch normalisation.
-    pub fn batch_norm(&mut self, name: impl Display, x: Value) -> Value {
-        let channels = self.channels(x);
-        let one = Init::Constant(1.0);
-        let zero = Init::Constant(0.0);
-        let tensors = vec![
-            ("weight", vec![channels], TensorKind::Vector, one),
-            ("bias", vec![channels], TensorKind::Vector, zero),
-            (
-                "running_mean",
-                vec![channels],
-                TensorKind::RunningMean,
-                zero,
-            ),
-            ("running_var", vec![channels], TensorKind::RunningVar, one),
-        ];
-        let norm = BatchNorm {
-            channels,
-            epsilon: self.epsilon,
-            momentum: self.momentum,
-        };
-        let name = self.full(name);
-        self.push(name, Op::BatchNorm(norm), vec![x], tensors)
-    }
-
-    /// Adds a linear layer with bias, on rows.
-    pub fn linear(&mut self, name: impl Display, x: Value, out_features: usize) -> Value {
-        let name = self.full(name);
-        let linear = Linear {
-            in_features: self.channels(x),
-            out_features,
-            has_bias: true,
-        };
-        let init = self.linear_init.choose(linear.in_features, out_features);
-        self.push(
-            name,
-            Op::Linear(linear),
-            vec![x],
-            linear_tensors(linear, init),
-        )
-    }
-
-    /// Adds a function of each number.
-    pub fn activation(&mut self, x: Value, activation: Activation) -> Value {
-        self.add_op("act", Op::Activation(activation), vec![x])
-    }
-
-    /// Adds a ReLU.
-    pub fn relu(&mut self, x: Value) -> Value {
-        self.activation(x, Activation::Relu)
-    }
-
-    /// Adds a sum.
-    pub fn add(&mut self, x: Value, y: Value) -> Value {
-        self.add_op("add", Op::Add, vec![x, y])
-    }
-
-    /// Adds a product of feature maps and a number per channel, `[batch, channels, 1, 1]`.
-    pub fn mul(&mut self, x: Value, gate: Value) -> Value {
-        self.add_op("mul", Op::Mul, vec![x, gate])
-    }
-
-    /// Adds a max pooling.
-    pub fn max_pool(&mut self, x: Value, pool: Pool2d) -> Value {
-        self.add_op("maxpool", Op::MaxPool(pool), vec![x])
-    }
-
-    /// Adds an average pooling that doesn't count its padding.
-    pub fn avg_pool(&mut self, x: Value, pool: Pool2d) -> Value {
-        self.add_op("avgpool", Op::AvgPool(pool), vec![x])
-    }
-
-    /// Adds an average over height and width that keeps both, as 1.
-    pub fn global_avg_pool(&mut self, x: Value) -> Value {
-        self.add_op("avgpool", Op::GlobalAvgPool, vec![x])
-    }
-
-    /// Adds a turn of feature maps into rows.
-    pub fn flatten(&mut self, x: Value) -> Value {
-        self.add_op("flatten", Op::Flatten, vec![x])
-    }
-
-    /// Adds an average over height and width, and turns it into rows: what most classifiers stand on.
-    pub fn global_pool(&mut self, x: Value) -> Value {
-        let x = self.global_avg_pool(x);
-        self.flatten(x)
-    }
-
-    /// Adds a concatenation along the channels.
-    pub fn concat(&mut self, parts: &[Value]) -> Value {
-        self.add_op("concat", Op::Concat, parts.to_vec())
-    }
-
-    /// Adds a choice of `channels` channels from `start` on.
-    pub fn slice(&mut self, x: Value, start: usize, channels: usize) -> Value {
-        self.add_op("slice", Op::Slice { start, channels }, vec![x])
-    }
-
-    /// Adds an interleaving of groups of channels.
-    pub fn channel_shuffle(&mut self, x: Value, groups: usize) -> Value {
-        self.add_op("shuffle", Op::ChannelShuffle { groups }, vec![x])
-    }
-
-    /// Adds a dropout; none for a rate of zero.
-    pub fn dropout(&mut self, x: Value, rate: f64) -> Value {
-        match rate > 0.0 {
-            true => self.add_op("drop", Op::Dropout { rate }, vec![x]),
-            false => x,
-        }
-    }
-
-    /// Adds a drop path behind a branch; none for a rate of zero.
-    pub fn drop_path(&mut self, x: Value, rate: f64) -> Value {
-        match rate > 0.0 {
-            true => self.add_op("drop_path", Op::DropPath { rate }, vec![x]),
-            false => x,
-        }
     }
 
     /// Adds the classifier called `head` on the rows `x` and returns the network; 0 classes leave the features.
@@ -360,6 +209,21 @@ impl Builder {
         self.push(name, op, inputs, Vec::new())
     }
 
+    /// Adds an operation on tensors that are written down already.
+    fn add_with(&mut self, kind: &str, op: Op, x: Value, tensors: Vec<Parameter>) -> Value {
+        let name = self.full(format!("{kind}_{}", self.nodes.len()));
+        let tensors = tensors.into_iter().map(|parameter| parameter.0).collect();
+        self.push_node(
+            Node {
+                name,
+                op,
+                inputs: vec![x],
+                tensors,
+            },
+            Vec::new(),
+        )
+    }
+
     fn push(&mut self, name: String, op: Op, inputs: Vec<Value>, tensors: Vec<Part>) -> Value {
         let first = self.tensors.len();
         let node = Node {
@@ -368,6 +232,11 @@ impl Builder {
             inputs,
             tensors: (first..first + tensors.len()).collect(),
         };
+        self.push_node(node, tensors)
+    }
+
+    /// Adds a node with the tensors of it that are new.
+    fn push_node(&mut self, node: Node, tensors: Vec<Part>) -> Value {
         if node.inputs.iter().any(|v| v.index() >= self.shapes.len()) {
             let what = "value that a node takes";
             return self.mistaken(Value::IMAGES, GraphError::Missing { what });

@@ -1,13 +1,15 @@
 //! A network run by Burn's operations, on any device, with gradients where the device has them; by the CPU's own
 //! kernels where they can.
 
+mod operations;
+pub(crate) mod positions;
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, relu, sigmoid, silu};
-use burn::tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, linear, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::module::{avg_pool2d, linear, max_pool2d};
 
 use crate::GraphError;
 #[cfg(feature = "kernels")]
@@ -16,8 +18,9 @@ use crate::cpu::layout::Blocked;
 use crate::cpu::{Maps, Unit};
 use crate::graph::{Node, Value};
 use crate::network::Network;
-use crate::op::{Activation, BatchNorm, Conv2d, Op, Pool2d};
-use crate::slot::{Slot, update};
+use crate::op::Op;
+use operations::{activate, avg_pooling, convolve, max_pooling, normalise};
+use tokens::{attend, layer_norm, multiply_pixels, respond, tokenise};
 
 /// A value on the device.
 #[derive(Clone)]
@@ -230,8 +233,35 @@ impl Network {
             Op::Flatten => Feature::Rows(next().maps().flatten(1, 3)),
             Op::Linear(layer) => {
                 let bias = layer.has_bias.then(|| slot(1).vector());
-                Feature::Rows(linear(next().rows(), slot(0).matrix(), bias))
+                match next() {
+                    Feature::Rows(x) => Feature::Rows(linear(x, slot(0).matrix(), bias)),
+                    x => Feature::Maps(multiply_pixels(x.maps(), slot(0).matrix(), bias)),
+                }
             }
+            Op::LayerNorm(norm) => {
+                let parameters = [0, 1].map(|position| slot(position).vector());
+                match next() {
+                    Feature::Rows(x) => Feature::Rows(layer_norm(norm, x, parameters)),
+                    x => Feature::Maps(layer_norm(norm, x.maps(), parameters)),
+                }
+            }
+            Op::LayerScale { channels } => {
+                let gamma = slot(0).per_channel().reshape([1, *channels, 1, 1]);
+                Feature::Maps(next().maps() * gamma)
+            }
+            Op::GlobalResponseNorm(norm) => {
+                let parameters = [0, 1].map(|position| slot(position).vector());
+                Feature::Maps(respond(norm, next().maps(), parameters))
+            }
+            Op::Tokens(tokens) => {
+                let tables = node
+                    .tensors
+                    .iter()
+                    .map(|tensor| self.slots[*tensor].table());
+                Feature::Maps(tokenise(tokens, next().maps(), tables.collect()))
+            }
+            Op::Attention(attention) => Feature::Maps(attend(attention, next().maps())),
+            Op::Token { index } => Feature::Rows(next().maps().narrow(3, *index, 1).flatten(1, 3)),
             Op::Concat => Feature::Maps(Tensor::cat(inputs.map(Feature::maps).collect(), 1)),
             Op::Slice { start, channels } => {
                 Feature::Maps(next().maps().narrow(1, *start, *channels))
@@ -334,61 +364,4 @@ impl Feature {
             x => x.maps().flatten(1, 3),
         }
     }
-}
-
-fn convolve(conv: &Conv2d, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
-    let [_, _, height, width] = x.dims();
-    let padding = conv
-        .padding
-        .pairs([height, width], conv.window(), conv.stride);
-    let padding = padding.map(|[before, behind]| (before, behind));
-    let options = ConvOptions::new_with_padding(conv.stride, padding, conv.dilation, conv.groups);
-    conv2d(x, weight, bias, options)
-}
-
-/// Normalises `x` by its own statistics where it is trained, as PyTorch does: the running variance takes a batch's
-/// unbiased one.
-fn normalise(norm: &BatchNorm, x: Tensor<4>, slots: [&Slot; 4], is_training: bool) -> Tensor<4> {
-    let [weight, bias] = [slots[0].vector(), slots[1].vector()];
-    let (mean, variance) = (slots[2].statistic(), slots[3].statistic());
-    let device = x.device();
-    if !(is_training && device.is_autodiff()) {
-        let mean = mean.value().to_device(&device);
-        let variance = variance.value().to_device(&device);
-        return batch_norm(x, weight, bias, mean, variance, norm.epsilon);
-    }
-    let [batch, _, height, width] = x.dims();
-    let samples = (batch * height * width) as f64;
-    let result = batch_norm_train(x, weight, bias, norm.epsilon);
-    // A single value per channel has no unbiased variance; its biased one, zero, is the limit.
-    let unbiased = samples / (samples - 1.0).max(1.0);
-    update(mean, result.mean, norm.momentum, 1.0);
-    update(variance, result.variance, norm.momentum, unbiased);
-    result.output
-}
-
-fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
-    match activation {
-        Activation::Relu => relu(x),
-        // At zero, where whole maps may lie, the derivative is 0 as in PyTorch; that of `clamp(0, 6)` would be 1.
-        Activation::Relu6 => relu(x).clamp_max(6.0),
-        Activation::Silu => silu(x),
-        Activation::HardSwish => hard_swish(x),
-        Activation::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),
-        Activation::Sigmoid => sigmoid(x),
-        Activation::Gelu => gelu(x),
-    }
-}
-
-fn max_pooling(pool: &Pool2d) -> MaxPoolOptions<2> {
-    MaxPoolOptions::new(pool.kernel)
-        .with_stride(pool.stride)
-        .with_padding(pool.padding)
-}
-
-fn avg_pooling(pool: &Pool2d) -> AvgPoolOptions<2> {
-    AvgPoolOptions::new(pool.kernel)
-        .with_stride(pool.stride)
-        .with_padding(pool.padding)
-        .with_count_include_pad(false)
 }
