@@ -1,13 +1,14 @@
-"""Makes families.json and families.safetensors: what torchvision says of families that ../shared/reference/zoo.json lacks.
+"""Makes families.json and families.safetensors: what torchvision and timm say of networks, for every clone to agree with.
 
 Same layout and same formula as zoo.json's: see `fill` below and `tests/zoo.rs` in rekindle-models. Images are those of
-formula.py, 2 x 3 x 64 x 64. Everything is computed in f64 and stored in f32; `f32` says how far PyTorch's own f32 run is off.
+formula.py, of 64 or 224 pixels. Everything is computed in f64 and stored in f32; `f32` says how far PyTorch's own f32 run is off.
 """
 import json
 import math
 import pathlib
 
 import numpy
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -15,7 +16,13 @@ from safetensors.torch import save_file
 from formula import images
 
 HERE = pathlib.Path(__file__).parent
-NAMES = ["densenet121", "shufflenet_v2_x1_0"]
+NAMES = [
+    "torchvision/densenet121",
+    "torchvision/shufflenet_v2_x1_0",
+    "timm/convnext_femto",
+    "timm/convnextv2_atto",
+    "timm/deit_tiny_patch16_224",
+]
 GAIN = 6
 
 
@@ -62,10 +69,12 @@ def number(x):
 
 
 out, info = {}, {}
-x = torch.from_numpy(images(2, 64, 64))
-for name in NAMES:
-    key = f"torchvision/{name}"
-    network = fill(torchvision.models.get_model(name).double()).eval()
+for key in NAMES:
+    source, name = key.split("/")
+    side = 224 if "224" in name else 64
+    x = torch.from_numpy(images(2, side, side))
+    make = torchvision.models.get_model if source == "torchvision" else timm.create_model
+    network = fill(make(name).double()).eval()
     seen = []
     head = [m for m in network.modules() if isinstance(m, torch.nn.Linear)][-1]
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -88,7 +97,7 @@ for name in NAMES:
     off = sorted(abs(norms32[p] - norms[p]) / (norms[p] + 1e-3 * top) for p in norms)
     f32 |= {"loss": abs(loss32 - loss) / loss, "gradient_median": off[len(off) // 2], "gradient_worst": off[-1]}
     info[key] = {
-        "input": 64,
+        "input": side,
         "parameters": sum(p.numel() for p in network.parameters()),
         "state_dict": {tensor: list(values.shape) for tensor, values in network.state_dict().items()},
         "gain": GAIN,
@@ -96,6 +105,6 @@ for name in NAMES:
     }
     print(key, info[key]["f32"])
 
-by = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+by = f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
 save_file({name: tensor.contiguous() for name, tensor in out.items()}, HERE / "families.safetensors", {"by": by})
 (HERE / "families.json").write_text(json.dumps(info, separators=(",", ":")))
