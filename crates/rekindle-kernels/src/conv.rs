@@ -4,7 +4,7 @@ use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
 use crate::algorithm::Algorithm;
 use crate::depthwise::Depthwise;
-use crate::direct::{Direct, Source};
+use crate::direct::{Direct, Source, Windows};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::filters::Filters;
 use crate::isa::Isa;
@@ -36,6 +36,8 @@ pub struct PackedConv2d {
 #[derive(Clone, Debug)]
 enum Packed {
     Direct(Direct),
+    /// The 1x1 convolution of windows.
+    Windows(Direct),
     Winograd(Winograd),
     OnTheFly(OnTheFly),
     Depthwise(Depthwise),
@@ -81,6 +83,10 @@ impl PackedConv2d {
     ) -> Result<Self, KernelError> {
         algorithm.check(params)?;
         let packed = match algorithm {
+            Algorithm::Direct if Windows::takes(params) => {
+                let (layer, filters) = (Windows::layer(params), filters.flattened());
+                Packed::Windows(Direct::pack(isa, &layer, filters, scale_shift))
+            }
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, params, filters, scale_shift)),
             Algorithm::Depthwise => {
                 Packed::Depthwise(Depthwise::pack(params, filters, scale_shift))
@@ -113,6 +119,10 @@ impl PackedConv2d {
         let (source, function) = (Source::Blocked(x), function.into());
         match &self.packed {
             Packed::Direct(c) => c.forward(isa, source, shape, residual, function, &mut out),
+            Packed::Windows(c) => {
+                let windows = self.windows(source, shape, &out);
+                c.forward_windows(isa, &windows, residual, function, &mut out);
+            }
             Packed::Winograd(c) => c.forward(isa, source, shape, residual, function, &mut out),
             Packed::OnTheFly(c) => c.forward(isa, x, residual, function, &mut out),
             Packed::Depthwise(c) => c.forward(isa, x, residual, function, &mut out),
@@ -122,7 +132,7 @@ impl PackedConv2d {
 
     /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
     ///
-    /// A stem of few channels and stride 2 reads it where it lies; others convert it first.
+    /// A stem of few channels and stride 2, or of a larger stride, reads it where it lies; others convert it first.
     pub fn forward_nchw(
         &self,
         x: &[f32],
@@ -142,8 +152,24 @@ impl PackedConv2d {
                 c.forward(self.isa, Source::Planar(x), shape, None, function, &mut out);
                 Ok(out.finished(function))
             }
+            Packed::Windows(c) => {
+                let mut out = Activation::output(&self.params, shape, None)?;
+                let windows = self.windows(Source::Planar(x), shape, &out);
+                c.forward_windows(self.isa, &windows, None, function, &mut out);
+                Ok(out.finished(function))
+            }
             _ => self.forward(&Activation::from_nchw(x, shape)?, None, function),
         }
+    }
+
+    fn windows<'a>(
+        &self,
+        source: Source<'a>,
+        [_, _, h, w]: [usize; 4],
+        out: &Activation,
+    ) -> Windows<'a> {
+        let [_, _, oh, ow] = out.shape();
+        Windows::new(&self.params, source, [h, w], [oh, ow])
     }
 
     /// What it was packed from.
@@ -159,7 +185,7 @@ impl PackedConv2d {
     /// How it computes.
     pub fn algorithm(&self) -> Algorithm {
         match self.packed {
-            Packed::Direct(_) => Algorithm::Direct,
+            Packed::Direct(_) | Packed::Windows(_) => Algorithm::Direct,
             Packed::Depthwise(_) => Algorithm::Depthwise,
             Packed::Winograd(_) | Packed::OnTheFly(_) => Algorithm::Winograd,
         }
@@ -168,7 +194,7 @@ impl PackedConv2d {
     /// Memory of the packed weights in bytes.
     pub fn packed_bytes(&self) -> usize {
         match &self.packed {
-            Packed::Direct(c) => c.bytes(),
+            Packed::Direct(c) | Packed::Windows(c) => c.bytes(),
             Packed::Winograd(c) => c.bytes(),
             Packed::OnTheFly(c) => c.bytes(),
             Packed::Depthwise(c) => c.bytes(),

@@ -1,15 +1,19 @@
 //! Compiles every kernel once for each instruction set and picks at run time.
 
+use crate::attention::kernels::{
+    RowDots, ScaleRows, Softmax, SoftmaxGradient, row_dots, scale_rows, softmax, softmax_gradient,
+};
 use crate::depthwise::row::{DepthwiseRow, DepthwiseRowFn, depthwise_row};
 use crate::depthwise::sums::{DepthwiseSums, DepthwiseSumsFn, depthwise_sums};
 use crate::elementwise::{Affine, Moments, NormGradient, affine, moments, norm_gradient};
 use crate::functions::{Apply, ApplyGradient, apply, apply_gradient};
 use crate::isa::Isa;
+use crate::layer_norm::kernels::{PixelNorm, PixelNormGradient, pixel_norm, pixel_norm_gradient};
 use crate::outer::{Outer, OuterFn, outer};
 use crate::pool::kernels::{PoolGradient, PoolRow, pool_gradient, pool_row};
 use crate::simd;
 use crate::tile::{Tile, TileFn, tile};
-use crate::transpose::{Columns, lines_to_rows, rows_to_lines};
+use crate::transpose::{Columns, Square, lines_to_rows, rows_to_lines, square};
 use crate::winograd::adjoint::{FilterTile, GradientTile, filter_tile, gradient_tile};
 use crate::winograd::transform::{
     InputTile, OutputTile, WeightTile, input_tile, output_tile, weight_tile,
@@ -44,6 +48,13 @@ pub(crate) struct Kernels {
     pub apply: unsafe fn(&Apply),
     pub apply_gradient: unsafe fn(&ApplyGradient),
     pub norm_gradient: unsafe fn(&mut NormGradient<'_>),
+    pub pixel_norm: unsafe fn(&PixelNorm<'_>),
+    pub pixel_norm_gradient: unsafe fn(&mut PixelNormGradient<'_>),
+    pub softmax: unsafe fn(&Softmax),
+    pub softmax_gradient: unsafe fn(&SoftmaxGradient),
+    pub scale_rows: unsafe fn(&ScaleRows),
+    pub row_dots: unsafe fn(&RowDots),
+    pub square: unsafe fn(&Square),
 }
 
 impl Kernels {
@@ -107,6 +118,13 @@ macro_rules! kernels {
                 apply: apply_entry,
                 apply_gradient: apply_back,
                 norm_gradient: norm_back,
+                pixel_norm: pixel_norm_entry,
+                pixel_norm_gradient: pixel_norm_back,
+                softmax: softmax_entry,
+                softmax_gradient: softmax_back,
+                scale_rows: scale_rows_entry,
+                row_dots: row_dots_entry,
+                square: square_entry,
             };
 
             kernels!(@entry tile_entry<MR, NR, STRIDE>, tile, &Tile, $simd, $(#[$feature])?);
@@ -124,6 +142,13 @@ macro_rules! kernels {
             kernels!(@entry apply_entry, apply, &Apply, $simd, $(#[$feature])?);
             kernels!(@entry apply_back, apply_gradient, &ApplyGradient, $simd, $(#[$feature])?);
             kernels!(@entry norm_back, norm_gradient, &mut NormGradient<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry pixel_norm_entry, pixel_norm, &PixelNorm<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry pixel_norm_back, pixel_norm_gradient, &mut PixelNormGradient<'_>, $simd, $(#[$feature])?);
+            kernels!(@entry softmax_entry, softmax, &Softmax, $simd, $(#[$feature])?);
+            kernels!(@entry softmax_back, softmax_gradient, &SoftmaxGradient, $simd, $(#[$feature])?);
+            kernels!(@entry scale_rows_entry, scale_rows, &ScaleRows, $simd, $(#[$feature])?);
+            kernels!(@entry row_dots_entry, row_dots, &RowDots, $simd, $(#[$feature])?);
+            kernels!(@entry square_entry, square, &Square, $simd, $(#[$feature])?);
             kernels!(@entry winograd_input, input_tile, &InputTile, $simd, $(#[$feature])?);
             kernels!(@entry output_entry<M>, output_tile, &OutputTile, $simd, $(#[$feature])?);
             kernels!(@entry pool, pool_row, &PoolRow, $simd, $(#[$feature])?);

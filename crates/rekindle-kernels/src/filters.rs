@@ -67,6 +67,15 @@ impl<'a> Filters<'a> {
         }
     }
 
+    /// The same values in one group, each value of a filter as an input channel of its own; all taps must be there, in order.
+    pub fn flattened(&self) -> Self {
+        Self {
+            in_stride: 1,
+            taps: &[0],
+            ..*self
+        }
+    }
+
     /// The `tap`-th tap of the only filter of a channel, where each is a group of its own.
     pub fn of_channel(&self, channel: usize, tap: usize) -> f32 {
         self.values[channel * self.group_stride + self.taps[tap]]

@@ -4,7 +4,7 @@ use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
 use crate::algorithm::Algorithm;
 use crate::depthwise;
-use crate::direct::{Direct, Frame, Source};
+use crate::direct::{Direct, Frame, Source, Windows, fold};
 use crate::error::{KernelError, check_isa};
 use crate::filters::{Filters, Layer};
 use crate::isa::Isa;
@@ -16,7 +16,7 @@ use crate::unpacked::Pass;
 /// The gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
 ///
 /// `weight` is `[out, in / groups, height, width]`; the filter must be square and wider than its padding,
-/// unless the convolution is depthwise. `add` has the
+/// unless the convolution is depthwise or of a stride above 2. `add` has the
 /// input's shape and is added: the gradient that reaches the same input by another way.
 pub fn input_gradient(
     isa: Isa,
@@ -30,7 +30,7 @@ pub fn input_gradient(
     input_gradient_by(isa, params, weight, dy, size, add, algorithm)
 }
 
-/// As [`input_gradient`], by the algorithm that is asked for; stride 2 knows only the direct one.
+/// As [`input_gradient`], by the algorithm that is asked for; strides above 1 know only the direct one.
 pub fn input_gradient_by(
     isa: Isa,
     params: &Conv2dParams,
@@ -43,8 +43,9 @@ pub fn input_gradient_by(
     check_isa(isa)?;
     params.check_weights(weight, None)?;
     let [k, kw] = params.kernel;
+    let by_windows = Windows::takes(params);
     let narrow = k != kw || params.padding.largest() >= k;
-    if narrow && algorithm != Algorithm::Depthwise {
+    if narrow && algorithm != Algorithm::Depthwise && !by_windows {
         return Err(KernelError::InvalidLayer(format!(
             "the gradient by the input needs a square filter that is wider than its padding, found {params}"
         )));
@@ -60,6 +61,12 @@ pub fn input_gradient_by(
         return Ok(depthwise::input_gradient(
             isa, params, weight, dy, size, add,
         ));
+    }
+    if by_windows {
+        let layer = Windows::layer(params);
+        let [_, _, oh, ow] = dy.shape();
+        let windows = input_gradient(isa, &layer, weight, dy, [oh, ow], None)?;
+        return Ok(fold(params, &windows, size, add));
     }
     if params.stride > 1 {
         return Ok(by_parities(isa, params, weight, dy, size, add));

@@ -4,7 +4,7 @@ use crate::error::{KernelError, check_len};
 use crate::padding::Padding;
 use std::fmt;
 
-/// Rows or columns of padding on one side at most: more would be a mistake, and sizes must not overflow.
+/// Rows or columns of padding on one side, or of a step, at most: more would be a mistake, and sizes must not overflow.
 const MOST_PADDING: usize = 1 << 16;
 
 /// The numbers that describe a two-dimensional convolution.
@@ -16,7 +16,7 @@ pub struct Conv2dParams {
     pub out_channels: usize,
     /// Height and width of the filter.
     pub kernel: [usize; 2],
-    /// Step in both directions, 1 or 2.
+    /// Step in both directions, 1 or 2; in one group also more.
     pub stride: usize,
     /// Zeros around the picture.
     pub padding: Padding,
@@ -131,9 +131,10 @@ impl Conv2dParams {
                 "{i} input and {o} output channels do not divide into {g} groups"
             )));
         }
-        if !(1..=2).contains(&stride) {
+        let most = if g == 1 { MOST_PADDING } else { 2 };
+        if !(1..=most).contains(&stride) {
             return Err(KernelError::InvalidLayer(format!(
-                "stride {stride} is not supported, only 1 and 2"
+                "a stride of {stride} is not supported with {g} group(s), only 1 to {most}"
             )));
         }
         if self.padding.largest() > MOST_PADDING {

@@ -1,4 +1,4 @@
-//! Sixteen rows of values as lines that hold a column each, and back.
+//! Sixteen rows of values as lines that hold a column each, and back; squares of sixteen by sixteen values.
 
 use crate::line::LANES;
 use crate::simd::Simd;
@@ -63,6 +63,32 @@ pub(crate) unsafe fn lines_to_rows<S: Simd>(t: &Columns<'_>) {
             for (i, &row) in columns.iter().enumerate() {
                 S::store(t.rows.add(i * t.row_stride + group * LANES), row);
             }
+        }
+    }
+}
+
+/// Sixteen by sixteen values whose rows become columns.
+pub(crate) struct Square {
+    pub from: *const f32,
+    pub to: *mut f32,
+    /// Values between two rows of each.
+    pub from_stride: usize,
+    pub to_stride: usize,
+}
+
+/// # Safety
+/// The instruction set of `S` must be there; the pointers valid for sixteen rows of sixteen values.
+#[inline(always)]
+pub(crate) unsafe fn square<S: Simd>(t: &Square) {
+    // SAFETY: by the contract above.
+    unsafe {
+        let mut rows = [S::zero(); LANES];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = S::load(t.from.add(i * t.from_stride));
+        }
+        S::transpose(&mut rows);
+        for (i, &row) in rows.iter().enumerate() {
+            S::store(t.to.add(i * t.to_stride), row);
         }
     }
 }

@@ -4,11 +4,11 @@ use crate::activation::Activation;
 use crate::algorithm::Algorithm;
 use crate::buffer::{AlignedVec, Buffer, SendPtr};
 use crate::depthwise;
-use crate::direct::Source;
+use crate::direct::{Source, Windows};
 use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
-use crate::line::LANES;
+use crate::line::{LANES, Line};
 use crate::outer::Outer;
 use crate::padding::Padding;
 use crate::params::Conv2dParams;
@@ -70,7 +70,7 @@ pub fn weight_gradient_nchw(
     dy: &Activation,
 ) -> Result<AlignedVec, KernelError> {
     check_len("the picture batch", x.len(), &shape)?;
-    if !is_planar(params) {
+    if !is_planar(params) && !Windows::takes(params) {
         return weight_gradient(isa, params, &Activation::from_nchw(x, shape)?, dy);
     }
     check(isa, params, shape, dy)?;
@@ -99,10 +99,20 @@ fn direct(
         return AlignedVec::zeros(params.weight_shape().iter().product());
     }
     let kernels = Kernels::of(isa);
-    let layout = Layout::new(params, kernels.outer_blocks, kernels.outer_rows);
-    let input = Padded::new(params, source, shape, layout.planar, layout.rows);
+    let layer = match Windows::takes(params) {
+        true => Windows::layer(params),
+        false => *params,
+    };
+    let layout = Layout::new(&layer, kernels.outer_blocks, kernels.outer_rows);
+    let input = match Windows::takes(params) {
+        true => {
+            let ([n, _, h, w], [_, _, oh, ow]) = (shape, dy.shape());
+            Padded::of_windows(&Windows::new(params, source, [h, w], [oh, ow]), n, &layer)
+        }
+        false => Padded::new(params, source, shape, layout.planar, layout.rows),
+    };
     let job = Job {
-        params,
+        params: &layer,
         kernels,
         input: &input,
         dy,
@@ -125,6 +135,26 @@ struct Padded {
 }
 
 impl Padded {
+    /// The windows as the pixels of `layer`, a 1x1 convolution.
+    fn of_windows(windows: &Windows<'_>, n: usize, layer: &Conv2dParams) -> Self {
+        let (inputs, [oh, ow]) = (layer.in_channels.div_ceil(LANES), windows.out());
+        let mut buffer = Buffer::new(n * inputs * oh * ow);
+        let planes = buffer.lines_mut().par_chunks_exact_mut(oh * ow);
+        planes.enumerate().for_each(|(plane, lines)| {
+            let out = Line::values_mut(lines);
+            windows.fill(plane / inputs, plane % inputs, 0..oh, out);
+        });
+        let (base, row) = (SendPtr::new(buffer.as_mut_ptr()), ow * LANES);
+        Self {
+            _buffer: Some(buffer),
+            base,
+            picture: inputs * oh * row,
+            plane: oh * row,
+            row,
+            pixel: LANES,
+        }
+    }
+
     fn new(
         params: &Conv2dParams,
         source: Source<'_>,

@@ -28,12 +28,12 @@ pub(crate) struct Depthwise {
 
 impl Depthwise {
     pub fn takes(params: &Conv2dParams) -> bool {
-        params.is_depthwise()
+        params.is_depthwise() && params.stride <= 2
     }
 
     pub fn refuses(params: &Conv2dParams) -> KernelError {
         KernelError::InvalidLayer(format!(
-            "the depthwise algorithm needs as many groups as input and output channels, found {params}"
+            "the depthwise algorithm needs as many groups as input and output channels, and a stride of 1 or 2, found {params}"
         ))
     }
 

@@ -7,6 +7,7 @@
 mod frame;
 mod pass;
 mod weights;
+mod windows;
 
 use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
@@ -14,8 +15,9 @@ use crate::dispatch::Kernels;
 use crate::isa::Isa;
 use crate::params::Conv2dParams;
 pub(crate) use frame::{Frame, Source};
-use pass::Pass;
+use pass::{Input, Pass};
 pub(crate) use weights::Direct;
+pub(crate) use windows::{Windows, fold};
 
 impl Direct {
     /// Shapes have been checked; `out` is fully written.
@@ -40,6 +42,44 @@ impl Direct {
             step: 1,
         };
         self.forward_into(isa, source, shape, residual, function, out, frame);
+    }
+
+    /// As [`forward`](Self::forward) of the pixels that `windows` are; `self` is a 1x1 convolution.
+    pub fn forward_windows(
+        &self,
+        isa: Isa,
+        windows: &Windows<'_>,
+        residual: Option<&Activation>,
+        function: ActivationFn,
+        out: &mut Activation,
+    ) {
+        let ([n, _, oh, ow], kernels) = (out.shape(), Kernels::of(isa));
+        if oh * ow == 0 {
+            return;
+        }
+        let pass = Pass {
+            conv: self,
+            kernels,
+            source: Input::Windows(*windows),
+            height: oh,
+            width: ow,
+            frame: Frame {
+                top: 0,
+                left: 0,
+                size: [oh, ow],
+                out_width: ow,
+                out_plane: oh * ow,
+                origin: [0, 0],
+                step: 1,
+            },
+            units: oh,
+            flat: false,
+            in_place: false,
+            residual: residual.map_or(std::ptr::null(), Activation::as_ptr),
+            function,
+            out: out.send_ptr(),
+        };
+        pass.run(n);
     }
 
     /// As [`forward`](Self::forward), for the output pixels that `frame` tells.
@@ -81,7 +121,7 @@ impl Direct {
         let pass = Pass {
             conv: self,
             kernels,
-            source,
+            source: Input::Map(source),
             height,
             width,
             frame,

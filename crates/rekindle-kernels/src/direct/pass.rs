@@ -2,6 +2,7 @@
 
 use super::frame::{Frame, Source};
 use super::weights::Direct;
+use super::windows::Windows;
 use crate::activation_fn::ActivationFn;
 use crate::buffer::{SendPtr, with_scratch};
 use crate::dispatch::Kernels;
@@ -17,11 +18,18 @@ const BAND_BYTES: usize = 384 << 10;
 /// Terms of the sum that are added before moving to the next pixels.
 const CHUNK: usize = 256;
 
+/// What a pass reads.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    Map(Source<'a>),
+    Windows(Windows<'a>),
+}
+
 /// One forward pass.
 pub(super) struct Pass<'a> {
     pub conv: &'a Direct,
     pub kernels: &'static Kernels,
-    pub source: Source<'a>,
+    pub source: Input<'a>,
     pub height: usize,
     pub width: usize,
     pub frame: Frame,
@@ -77,7 +85,7 @@ impl Pass<'_> {
 
     fn task(&self, pictures: Range<usize>, units: Range<usize>, panels: Range<usize>) {
         match self.source {
-            Source::Blocked(x) if self.in_place => {
+            Input::Map(Source::Blocked(x)) if self.in_place => {
                 let plane = self.height * self.width * LANES;
                 let picture = plane * self.inputs();
                 let view = View {
@@ -129,6 +137,14 @@ impl Pass<'_> {
 
     /// Copies `rows` input rows from row `top` on into `out`, with zeros where they lie in the padding.
     fn copy_plane(&self, n: usize, c: usize, top: isize, rows: usize, out: &mut [f32]) {
+        let source = match self.source {
+            Input::Map(source) => source,
+            Input::Windows(windows) => {
+                // Pixels of windows have no padding, so that the first row is there.
+                let top = top.max(0) as usize;
+                return windows.fill(n, c, top..top + rows, out);
+            }
+        };
         let pixel = self.pixel_values();
         let row = out.len() / rows;
         let columns = (row / pixel) as isize;
@@ -148,7 +164,7 @@ impl Pass<'_> {
             out[before + used..].fill(0.0);
             let out = &mut out[before..before + used];
             let y = y as usize;
-            match self.source {
+            match source {
                 Source::Planar(x) => {
                     let channels = self.conv.params.in_channels;
                     let at = ((n * channels + c) * self.height + y) * self.width;

@@ -63,6 +63,11 @@ impl QuantizedConv2d {
         scale_shift: Option<(&[f32], &[f32])>,
     ) -> Result<Self, KernelError> {
         params.check_weights(weight, scale_shift)?;
+        if params.stride > 2 {
+            return Err(KernelError::InvalidLayer(format!(
+                "eight bits take strides of 1 and 2 only, found {params}"
+            )));
+        }
         let channels = params.out_channels;
         let (scale, shift) = match scale_shift {
             Some((scale, shift)) => (scale.to_vec(), shift.to_vec()),

@@ -172,6 +172,7 @@ fn large_pictures() {
 #[test]
 fn odd_shapes() {
     check_all(&shapes::odd());
+    check_all(&shapes::large_steps());
 }
 
 proptest! {

@@ -54,7 +54,16 @@ fn forward() {
     ));
     for params in [
         Conv2dParams {
+            stride: 0,
+            ..params
+        },
+        Conv2dParams {
             stride: 3,
+            groups: 2,
+            ..params
+        },
+        Conv2dParams {
+            stride: usize::MAX,
             ..params
         },
         Conv2dParams {

@@ -99,6 +99,28 @@ fn sigmoid_and_silu_are_accurate_everywhere() {
 }
 
 #[test]
+fn gelu_and_its_derivative_are_accurate_everywhere() {
+    let x: Vec<f32> = (-300_000..=300_000).map(|i| i as f32 * 1e-4).collect();
+    for &isa in Isa::available() {
+        let (mut values, mut slopes) = (x.clone(), vec![1.0; x.len()]);
+        ActivationFn::Gelu.apply(isa, &mut values).unwrap();
+        ActivationFn::Gelu
+            .apply_gradient(isa, &x, &mut slopes)
+            .unwrap();
+        let [mut worst, mut steepest] = [0.0f64; 2];
+        for ((&x, &y), &slope) in x.iter().zip(&values).zip(&slopes) {
+            let x = f64::from(x);
+            let below = (1.0 + erf(x / 2f64.sqrt())) / 2.0;
+            let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            worst = worst.max((f64::from(y) - x * below).abs() / x.abs().max(1.0));
+            steepest = steepest.max((f64::from(slope) - below - x * density).abs());
+        }
+        assert!(worst < 2e-7, "{isa}: {worst:e}");
+        assert!(steepest < 4e-7, "{isa}, derivative: {steepest:e}");
+    }
+}
+
+#[test]
 fn the_ends_of_the_range() {
     let x = [
         f32::NEG_INFINITY,

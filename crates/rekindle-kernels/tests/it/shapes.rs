@@ -108,6 +108,39 @@ pub fn odd() -> Vec<Case> {
         .collect()
 }
 
+/// Steps of more than two: the first layers of vision transformers and ConvNeXt, windows that overlap or leave gaps, and
+/// padding.
+pub fn large_steps() -> Vec<Case> {
+    let pieces =
+        |channels, outs, side| Conv2dParams::new(channels, outs, side, side).with_padding(0);
+    let uneven = Padding {
+        top: 2,
+        left: 0,
+        bottom: 1,
+        right: 3,
+    };
+    let tall = Conv2dParams {
+        kernel: [3, 5],
+        ..Conv2dParams::new(5, 7, 5, 3)
+    };
+    vec![
+        (pieces(3, 96, 4), [2, 3, 28, 32]),
+        (pieces(3, 192, 16), [2, 3, 48, 64]),
+        (pieces(3, 64, 14), [1, 3, 42, 56]),
+        (pieces(3, 64, 8), [1, 3, 67, 31]),
+        (pieces(40, 33, 4), [2, 40, 9, 13]),
+        (pieces(1, 1, 3), [1, 1, 3, 3]),
+        (Conv2dParams::new(3, 64, 7, 4), [2, 3, 33, 30]),
+        (
+            Conv2dParams::new(3, 20, 7, 4).with_padding(0),
+            [1, 3, 23, 26],
+        ),
+        (Conv2dParams::new(17, 20, 1, 3), [2, 17, 7, 8]),
+        (Conv2dParams::new(1, 16, 3, 3), [3, 1, 9, 5]),
+        (tall.with_padding(uneven), [2, 5, 11, 12]),
+    ]
+}
+
 fn sides([top, left, bottom, right]: [usize; 4]) -> Padding {
     Padding {
         top,
