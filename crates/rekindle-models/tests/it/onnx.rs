@@ -7,6 +7,7 @@ use burn::tensor::TensorData;
 use prost::Message;
 use rekindle_models::files::save_onnx;
 use rekindle_models::resnet::ResNetConfig;
+use rekindle_models::vision_transformer::timm::vit_small_patch14_reg4_dinov2;
 use rekindle_models::{Model, Options, Preprocess};
 use rekindle_nn::onnx::proto::ModelProto;
 use rekindle_nn::{Activation, Builder, Conv, Graph, Network};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use test_support::{OnnxRuntime, images, uniform, write_floats};
 
 /// One model of every family, and so every operation.
-const FAMILIES: [&str; 10] = [
+const FAMILIES: [&str; 13] = [
     "resnet18",
     "resnext50_32x4d",
     "mobilenet_v2",
@@ -26,6 +27,9 @@ const FAMILIES: [&str; 10] = [
     "regnet_y_400mf",
     "densenet121",
     "shufflenet_v2_x0_5",
+    "convnext_femto",
+    "convnextv2_atto",
+    "deit_tiny_patch16_224",
 ];
 
 #[test]
@@ -41,6 +45,12 @@ fn onnxruntime_gives_the_same_logits() {
         }
     }
     compare(&runtime, activations());
+    // Registers, layer scales, and a class token without a position; and an image that isn't square.
+    let registers = Options {
+        position_grid: Some([5, 7]),
+        ..Options::with_classes(7)
+    };
+    compare(&runtime, vit_small_patch14_reg4_dinov2(&registers).unwrap());
 }
 
 /// Every activation on feature maps, and on rows.
@@ -83,7 +93,8 @@ fn compare(runtime: &OnnxRuntime, graph: Graph) {
         "equal input, other bytes"
     );
     // Odd sizes, so that "same" padding has a side to choose.
-    let (height, width) = (75, 98);
+    let native = network.graph().native_size();
+    let [height, width] = native.unwrap_or([75, 98]);
     let values = images(2, height, width);
     let shape = [2, 3, height, width];
     let condition = r#"metadata == {"classes": "ant,bee"}"#;
@@ -148,7 +159,12 @@ fn asked() -> Vec<(String, Network)> {
     });
     let families = FAMILIES.map(|name| {
         let model = Model::named(name).unwrap();
-        let graph = (model.describe)(&Options::with_classes(5)).unwrap();
+        let options = Options {
+            // Of a transformer with patches of 16 pixels, on images of 64.
+            position_grid: Some([4, 4]),
+            ..Options::with_classes(5)
+        };
+        let graph = (model.describe)(&options).unwrap();
         (name.to_string(), graph)
     });
     let all = resnets.into_iter().chain(families);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::Builder;
 use crate::GraphError;
-use crate::graph::{Node, Parameter, TensorKind, TensorSpec, Value};
+use crate::graph::{Parameter, TensorKind, TensorSpec, Value};
 use crate::head::{Part, linear_tensors};
 use crate::init::Init;
 use crate::op::{BatchNorm, LayerNorm, Linear, Op, Tokens};

@@ -228,8 +228,7 @@ impl Lowering<'_> {
         if self.purpose.has_gradients {
             sizes::check_gradient(node, &params)?;
         }
-        self.program.depends_on_size |=
-            conv.padding == crate::op::Padding::Same && params.stride > 1;
+        self.program.depends_on_size |= conv.padding == op::Padding::Same && params.stride > 1;
         let weight = self.parameter(node, 0);
         let bias = conv.has_bias.then(|| self.parameter(node, 1));
         let is_linear =

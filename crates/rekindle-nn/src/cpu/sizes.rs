@@ -7,7 +7,7 @@ use super::program::Window;
 use crate::graph::Node;
 use crate::op::{Activation, Conv2d, Pool2d};
 
-/// More rows or columns of padding than this have no kernel.
+/// More rows or columns of padding, or in a step, than this have no kernel.
 const MOST_PADDING: usize = 1 << 16;
 
 pub(super) fn refused(node: &Node, reason: &'static str) -> NoKernel {
@@ -23,8 +23,12 @@ pub(super) fn params(
     size: [usize; 2],
 ) -> Result<Conv2dParams, NoKernel> {
     let [stride, along_width] = conv.stride;
-    if stride != along_width || !(1..=2).contains(&stride) {
-        return Err(refused(node, "only strides of 1 and 2 have a kernel"));
+    let most = if conv.groups == 1 { MOST_PADDING } else { 2 };
+    if stride != along_width || !(1..=most).contains(&stride) {
+        return Err(refused(
+            node,
+            "only equal strides have a kernel, and in groups those of 1 and 2",
+        ));
     }
     if [0, 1]
         .iter()
@@ -62,7 +66,7 @@ pub(super) fn check_gradient(node: &Node, params: &Conv2dParams) -> Result<(), N
         right,
     } = params.padding;
     let is_narrow = height != width || top.max(left).max(bottom).max(right) >= height;
-    match is_narrow && !params.is_depthwise() {
+    match is_narrow && !params.is_depthwise() && params.stride <= 2 {
         true => Err(refused(
             node,
             "the gradient needs a square filter wider than its padding",

@@ -82,12 +82,12 @@ fn build(network: &Network) -> GraphProto {
         debug_assert_eq!(Value::of_node(index).index(), values.len());
         values.push(written);
     }
-    let [height, width] = match graph.native_size() {
+    let [rows, columns] = match graph.native_size() {
         Some(size) => size.map(fixed),
         None => [named("height"), named("width")],
     };
     let channels = fixed(graph.in_channels());
-    let dimensions = vec![named("batch"), channels, height, width];
+    let dimensions = vec![named("batch"), channels, rows, columns];
     let mut initializer = initializers(network);
     initializer.extend(writer.constants);
     GraphProto {
