@@ -1,4 +1,27 @@
 //! DenseNet (Huang et al. 2017, <https://arxiv.org/abs/1608.06993>) as in torchvision.
+//!
+//! Few parameters, much memory: for weights that others have published for it, as often in medicine.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/densenet121` | 8.0 M | 2.83 G | 224 pixels | 74.4 |
+//! | `torchvision/densenet169` | 14.1 M | 3.36 G | 224 pixels | 75.6 |
+//! | `torchvision/densenet201` | 20.0 M | 4.29 G | 224 pixels | 76.9 |
+//! | `torchvision/densenet161` | 28.7 M | 7.73 G | 224 pixels | 77.1 |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, densenet};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = densenet::densenet121(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation::Relu, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Pool2d, Value,

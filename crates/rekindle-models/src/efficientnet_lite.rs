@@ -1,5 +1,27 @@
 //! EfficientNet-Lite, without gates and with ReLU6
 //! (<https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>), under timm's names.
+//!
+//! EfficientNets for phones and for a quick start on a laptop: fast, accurate, and without parts that quantise badly.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `timm/tf_efficientnet_lite0` | 4.7 M | 0.39 G | 224 pixels |  |
+//! | `timm/tf_efficientnet_lite1` | 5.4 M | 0.60 G | 240 pixels |  |
+//! | `timm/tf_efficientnet_lite2` | 6.1 M | 0.86 G | 260 pixels |  |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, efficientnet_lite};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = efficientnet_lite::tf_efficientnet_lite0(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation, Activation::Relu6, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Padding,

@@ -1,4 +1,24 @@
 //! MobileNetV2 (Sandler et al. 2018, <https://arxiv.org/abs/1801.04381>) as in torchvision.
+//!
+//! The network for phones that everything supports: ReLU6 and depthwise convolutions, no gates.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/mobilenet_v2` | 3.5 M | 0.30 G | 224 pixels | 72.2 |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, mobilenet_v2};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = mobilenet_v2::mobilenet_v2(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation::Relu6, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Value,

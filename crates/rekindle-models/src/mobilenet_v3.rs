@@ -1,4 +1,25 @@
 //! MobileNetV3 (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>) as in torchvision.
+//!
+//! For phones, where milliseconds count; the small variant gives up accuracy for them.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/mobilenet_v3_small` | 2.5 M | 0.06 G | 224 pixels | 67.7 |
+//! | `torchvision/mobilenet_v3_large` | 5.5 M | 0.22 G | 224 pixels | 75.3 |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, mobilenet_v3};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = mobilenet_v3::mobilenet_v3_small(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation, Activation::HardSigmoid, Activation::HardSwish, Activation::Relu, Builder, Conv,

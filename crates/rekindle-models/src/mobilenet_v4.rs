@@ -1,4 +1,25 @@
 //! MobileNetV4's convolutional networks (Qin et al. 2024, <https://arxiv.org/abs/2404.10518>) as in timm.
+//!
+//! For phones of several makes: no gates and no functions that an accelerator lacks.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `timm/mobilenetv4_conv_small` | 3.8 M | 0.24 G | 256 pixels |  |
+//! | `timm/mobilenetv4_conv_medium` | 9.7 M | 2.43 G | 384 pixels |  |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, mobilenet_v4};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = mobilenet_v4::mobilenetv4_conv_small(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation::Relu, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Value,

@@ -1,4 +1,28 @@
 //! RegNetY (Radosavovic et al. 2020, <https://arxiv.org/abs/2003.13678>) as in torchvision.
+//!
+//! A ResNet's shape with gates and groups: more accurate than a ResNet at the same multiply-adds.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/regnet_y_400mf` | 4.3 M | 0.40 G | 224 pixels | 75.8 |
+//! | `torchvision/regnet_y_800mf` | 6.4 M | 0.83 G | 224 pixels | 78.8 |
+//! | `torchvision/regnet_y_1_6gf` | 11.2 M | 1.61 G | 224 pixels | 80.9 |
+//! | `torchvision/regnet_y_3_2gf` | 19.4 M | 3.18 G | 224 pixels | 82.0 |
+//! | `torchvision/regnet_y_8gf` | 39.4 M | 8.47 G | 224 pixels | 82.8 |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, regnet};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = regnet::regnet_y_400mf(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation::Relu, Activation::Sigmoid, Builder, Conv, ConvInit, Graph, GraphError, LinearInit,

@@ -1,4 +1,25 @@
 //! ShuffleNetV2 (Ma et al. 2018, <https://arxiv.org/abs/1807.11164>) as in torchvision.
+//!
+//! For the smallest machines.
+//!
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/shufflenet_v2_x0_5` | 1.4 M | 0.04 G | 224 pixels | 60.6 |
+//! | `torchvision/shufflenet_v2_x1_0` | 2.3 M | 0.14 G | 224 pixels | 69.4 |
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rekindle_models::{Options, shufflenet_v2};
+//! use rekindle_nn::Network;
+//!
+//! # #[cfg(feature = "flex")] {
+//! let graph = shufflenet_v2::shufflenet_v2_x0_5(&Options::with_classes(2))?; // ants and bees
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
+//! # Ok::<(), rekindle_nn::GraphError>(())
+//! ```
 
 use rekindle_nn::{
     Activation::Relu, Builder, Conv, ConvInit, Graph, GraphError, LinearInit, Pool2d, Value,

@@ -16,14 +16,18 @@
 //! | `timm/vit_base_patch14_dinov2` | 86.6 M | 23.1 G |
 //!
 //! ```
+//! use burn::tensor::{Device, Tensor};
 //! use rekindle_models::{Options, vision_transformer};
 //! use rekindle_nn::Network;
 //!
+//! # #[cfg(feature = "flex")] {
 //! let graph = vision_transformer::timm::vit_tiny_patch16_224(&Options::with_classes(2))?;
 //! // Twelve blocks in four stages, so that a strategy can freeze the lower ones.
 //! assert_eq!(graph.stage_names()[1..], ["blocks0-2", "blocks3-5", "blocks6-8", "blocks9-11"]);
-//! let network = Network::new(graph, 42, &burn::tensor::Device::default());
-//! assert_eq!(network.num_features(), 192);
+//! let network = Network::new(graph, 42, &Device::flex());
+//! let images = Tensor::<4>::zeros([1, 3, 64, 64], &Device::flex());
+//! assert_eq!(network.forward(images).dims(), [1, 2]);
+//! # }
 //! # Ok::<(), rekindle_nn::GraphError>(())
 //! ```
 
