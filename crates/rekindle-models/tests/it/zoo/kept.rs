@@ -68,6 +68,7 @@ fn in_order<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, Vec<usize
 pub struct Zoo {
     pub entries: BTreeMap<String, Entry>,
     pub numbers: Reference,
+    pub is_shared: bool,
 }
 
 /// What is kept with the tests, and what is shared, if that is there.
@@ -83,7 +84,11 @@ pub fn zoos() -> Vec<Zoo> {
     let [Some(json), Some(numbers)] = files else {
         return vec![kept];
     };
-    vec![kept, Zoo::open(&json, &numbers)]
+    let shared = Zoo {
+        is_shared: true,
+        ..Zoo::open(&json, &numbers)
+    };
+    vec![kept, shared]
 }
 
 impl Zoo {
@@ -92,7 +97,11 @@ impl Zoo {
         let mut entries: BTreeMap<String, Entry> = serde_json::from_slice(&json).unwrap();
         entries.retain(|name, _| Model::named(name).is_ok_and(|model| model.name == name));
         let numbers = Reference::open(numbers);
-        Self { entries, numbers }
+        Self {
+            entries,
+            numbers,
+            is_shared: false,
+        }
     }
 
     /// Two images.

@@ -298,6 +298,8 @@ fn a_batch_in_training_agrees() {
         let begun = Instant::now();
         let [loss, median, worst] =
             ["loss", "gradient_median", "gradient_worst"].map(|k| TIMES * entry.f32[k]);
+        // Nothing tells numbers apart that are nearer than the last bit of the one that is kept.
+        let loss = loss.max(TIMES * f64::from(f32::EPSILON) / 2.0);
         let limit = ROUNDING.iter().find(|(of, ..)| of == name);
         let limit = limit.map_or(
             [loss, median, worst, 1e-5],
@@ -311,7 +313,14 @@ fn a_batch_in_training_agrees() {
                 failed.push(format!("{name} by {by}: {off:?} of {limit:?}"));
             }
         }
-        // The same in double precision, where nothing is left to rounding.
+        // The same in double precision, where nothing is left to rounding: where rounding decides, and once for the others.
+        let has_kinks = entry
+            .state_dict
+            .iter()
+            .any(|(name, _)| name.ends_with("running_var"));
+        if !has_kinks && zoo.is_shared {
+            continue;
+        }
         let network = filled(name, entry.gain, &device);
         let tensors = numbered(&network);
         let network = network.map(&mut InF64 {
