@@ -210,6 +210,17 @@ unsafe fn one_plus_exp_minus<S: Simd>(x: S::V) -> S::V {
 /// The instruction set of `S` must be there.
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: by the contract above.
+    unsafe { exp_within::<S>(S::min(S::splat(128.0), S::max(S::splat(-128.0), x))) }
+}
+
+/// Computes what [`exp`] does of values from -128 to 128. Results that are not normal numbers cost some processors a hundred
+/// cycles each.
+///
+/// # Safety
+/// The instruction set of `S` must be there.
+#[inline(always)]
+pub(crate) unsafe fn exp_within<S: Simd>(x: S::V) -> S::V {
     const LN_2: [f32; 2] = [-0.693_359_4, 2.121_944_4e-4];
     // The polynomial q of `exp(r) = 1 + r + r * r * q(r)` whose largest relative error is smallest.
     const Q: [f32; 5] = [
@@ -221,7 +232,6 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     ];
     // SAFETY: by the contract above.
     unsafe {
-        let x = S::min(S::splat(128.0), S::max(S::splat(-128.0), x));
         let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let r = S::fma(n, S::splat(LN_2[0]), x);
         let r = S::fma(n, S::splat(LN_2[1]), r);
@@ -260,7 +270,7 @@ unsafe fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
             S::splat(0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2),
             one,
         );
-        let t = S::div(one, scaled);
+        let t = S::reciprocal(scaled);
         let mut p = S::splat(P[0]);
         for c in &P[1..] {
             p = S::fma(p, t, S::splat(*c));

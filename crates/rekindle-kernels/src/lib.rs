@@ -5,6 +5,9 @@
 //! sums. Convolutions are dense, grouped or depthwise ([`Algorithm`]), padded on each side as much as one likes
 //! ([`Padding`]), and followed by any [`ActivationFn`].
 //!
+//! Sequences are maps whose pixels are tokens: a linear layer on them is a 1x1 convolution, between which come
+//! [`LayerNorm`] and [`Attention`].
+//!
 //! Kernels exist for AVX-512, AVX2 with FMA, and as plain Rust that the compiler vectorises for any target (NEON on
 //! AArch64); [`Isa::detect`] picks at run time. Threads are rayon's, and results do not depend on their number.
 //!
@@ -88,8 +91,8 @@ pub use partition::on_pool_thread;
 pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
 pub use response_norm::{ChannelNorms, ResponseNorm, ResponseNormGradients};
 pub use squeeze_excitation::{
-    channel_means, scale_channels, scale_channels_gradient, scale_channels_in_place,
-    squeeze_excitation_gradient,
+    add_scaled_channels, channel_means, scale_channels, scale_channels_gradient,
+    scale_channels_in_place, squeeze_excitation_gradient,
 };
 pub use unpacked::UnpackedConv2d;
 pub use weight_gradient::{weight_gradient, weight_gradient_by, weight_gradient_nchw};

@@ -124,10 +124,11 @@ impl PackedLinear {
             .into_par_iter()
             .for_each(|panel| {
                 let first = panel * kernels.nr;
+                let w = self.weights.lines()[first * ins * LANES..].as_ptr().cast();
                 for (row, rows) in pieces(batch, kernels.mr) {
                     let tile = Tile {
                         a: input.as_ptr().wrapping_add(row * LANES),
-                        w: self.weights.lines()[first * ins * LANES..].as_ptr().cast(),
+                        w,
                         offsets: offsets.as_ptr(),
                         segments: ins,
                         segment_len: LANES,
@@ -139,6 +140,7 @@ impl PackedLinear {
                         accumulate: false,
                         clamp,
                         fetch_next: false,
+                        ahead: w,
                     };
                     let blocks = kernels.nr.min(outs - first);
                     // SAFETY: input, output, weights and bias cover the panel and rows, and each task has its own panel.

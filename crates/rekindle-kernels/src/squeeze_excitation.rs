@@ -53,7 +53,26 @@ pub fn scale_channels(isa: Isa, x: &Activation, scale: &[f32]) -> Result<Activat
     check_scale(isa, x, "the scale", scale)?;
     let mut y = Activation::uninit(x.shape());
     let out = y.send_ptr();
-    affine(isa, x, scale, None, x.as_ptr(), out);
+    affine(isa, x, scale, None, None, x.as_ptr(), out);
+    Ok(y)
+}
+
+/// Computes `shortcut + scale * x` in one pass, `scale` being as of [`scale_channels`].
+///
+/// With the same factors for all pictures this is LayerScale (Touvron et al., "Going Deeper with Image Transformers", 2021),
+/// with the same for all channels of a picture stochastic depth. Its gradients by `scale` and `x` are those of
+/// [`scale_channels`], that by the shortcut is `dy`.
+pub fn add_scaled_channels(
+    isa: Isa,
+    shortcut: &Activation,
+    x: &Activation,
+    scale: &[f32],
+) -> Result<Activation, KernelError> {
+    check_scale(isa, x, "the scale", scale)?;
+    shortcut.check_shape("the shortcut", x.shape())?;
+    let mut y = Activation::uninit(x.shape());
+    let out = y.send_ptr();
+    affine(isa, x, scale, None, Some(shortcut), x.as_ptr(), out);
     Ok(y)
 }
 
@@ -65,7 +84,7 @@ pub fn scale_channels_in_place(
 ) -> Result<Activation, KernelError> {
     check_scale(isa, &x, "the scale", scale)?;
     let out = x.send_ptr();
-    affine(isa, &x, scale, None, out.get(), out);
+    affine(isa, &x, scale, None, None, out.get(), out);
     Ok(x)
 }
 
@@ -109,16 +128,17 @@ pub fn squeeze_excitation_gradient(
     check_scale(isa, &dy, "the scale", scale)?;
     check_scale(isa, &dy, "the gradient by the means", means_gradient)?;
     let out = dy.send_ptr();
-    affine(isa, &dy, scale, Some(means_gradient), out.get(), out);
+    affine(isa, &dy, scale, Some(means_gradient), None, out.get(), out);
     Ok(dy)
 }
 
-/// Writes `x * scale + sum / pixels` plane by plane; `x` is a map of the shape of `like` and may be `out`.
+/// Writes `x * scale + sum / pixels + shortcut` plane by plane; `x` is a map of the shape of `like` and may be `out`.
 fn affine(
     isa: Isa,
     like: &Activation,
     scale: &[f32],
     sum: Option<&[f32]>,
+    shortcut: Option<&Activation>,
     x: *const f32,
     out: SendPtr,
 ) {
@@ -137,14 +157,14 @@ fn affine(
         }
         let mut affine = Affine {
             x: SendPtr::get(x).wrapping_add(first * LANES),
-            residual: std::ptr::null(),
+            residual: shortcut.map_or(std::ptr::null(), |s| s.as_ptr().wrapping_add(first * LANES)),
             y: SendPtr::get(out).wrapping_add(first * LANES),
             count,
             scale: &factors,
             shift: &summands,
             function: ActivationFn::Identity,
         };
-        // SAFETY: both have the shape of `like`, each line is read before it is written, and each task has its own plane.
+        // SAFETY: all have the shape of `like`, each line is read before it is written, and each task has its own plane.
         unsafe { (Kernels::of(isa).affine)(&mut affine) };
     });
 }

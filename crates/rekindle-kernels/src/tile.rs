@@ -40,6 +40,9 @@ pub(crate) struct Tile {
     pub clamp: Clamp,
     /// Fetch the pixels after these, which the next call will read.
     pub fetch_next: bool,
+    /// A line for each term of the sum that later calls will read as weights, fetched meanwhile into the second-level cache.
+    /// May be `w` for none.
+    pub ahead: *const f32,
 }
 
 /// A compiled micro-kernel. Pointers of the tile must be valid for all it touches.
@@ -88,7 +91,7 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
                 unrolled!(p < MR, { acc[p][j] = bias });
             }
         }
-        let mut w = t.w;
+        let (mut w, mut ahead) = (t.w, t.ahead);
         for s in 0..t.segments {
             let mut a = t.a.offset(*t.offsets.add(s));
             if t.fetch_next {
@@ -97,6 +100,8 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NR: usize, const STRID
                 });
             }
             for _ in 0..t.segment_len {
+                S::prefetch_far(ahead);
+                ahead = ahead.wrapping_add(LANES);
                 let mut wv = [S::zero(); NR];
                 for (j, v) in wv.iter_mut().enumerate() {
                     *v = S::load(w.add(j * LANES));

@@ -5,7 +5,7 @@
 // Indices are constants after unrolling; iterators over the sums would hide that from the reader and the optimiser.
 #![allow(clippy::needless_range_loop)]
 
-use crate::functions::exp;
+use crate::functions::exp_within;
 use crate::lanes::{max_lanes, sum_lanes};
 use crate::line::{LANES, Line};
 use crate::simd::Simd;
@@ -14,15 +14,23 @@ use crate::simd::Simd;
 const GROUP: usize = 4;
 
 /// Zeros, then minus infinities: from `16 - n` on there are `n` zeros in sixteen values.
-static MASK: [f32; 2 * LANES] = {
-    let mut mask = [0.0; 2 * LANES];
+static BELOW: [f32; 2 * LANES] = first_half(0.0, f32::NEG_INFINITY);
+/// Ones, then zeros, in the same way.
+static SEEN: [f32; 2 * LANES] = first_half(1.0, 0.0);
+
+const fn first_half(first: f32, second: f32) -> [f32; 2 * LANES] {
+    let mut values = [first; 2 * LANES];
     let mut i = LANES;
     while i < 2 * LANES {
-        mask[i] = f32::NEG_INFINITY;
+        values[i] = second;
         i += 1;
     }
-    mask
-};
+    values
+}
+
+/// Arguments of the exponential at least: smaller ones add nothing to a sum that is at least one, and results that are not
+/// normal numbers are slow.
+const SMALLEST: f32 = -87.0;
 
 /// How many keys each query of a tile sees.
 #[derive(Clone, Copy)]
@@ -42,15 +50,15 @@ impl Seen {
     }
 }
 
-/// `v`, or minus infinity in the lanes whose keys are not among the first `seen`.
+/// Loads from `mask` what stands for the keys of a block of which the first `seen` of all are seen.
 ///
 /// # Safety
 /// The instruction set of `S` must be there.
 #[inline(always)]
-unsafe fn masked<S: Simd>(v: S::V, block: usize, seen: usize) -> S::V {
+unsafe fn mask<S: Simd>(mask: &[f32; 2 * LANES], block: usize, seen: usize) -> S::V {
     let visible = seen.saturating_sub(block * LANES).min(LANES);
     // SAFETY: sixteen values follow, by the size of the mask.
-    unsafe { S::add(v, S::load(MASK.as_ptr().add(LANES - visible))) }
+    unsafe { S::load(mask.as_ptr().add(LANES - visible)) }
 }
 
 /// Turns products into exponentials: `tile = exp(scale * (tile - max))`, the largest of each query's subtracted.
@@ -86,7 +94,7 @@ pub(crate) unsafe fn softmax<S: Simd>(t: &Softmax) {
                     for k in 0..GROUP {
                         let mut v = S::load(line.add(at[k]));
                         if block >= full {
-                            v = masked::<S>(v, block, seen[k]);
+                            v = S::add(v, mask::<S>(&BELOW, block, seen[k]));
                         }
                         acc[k] = S::max(acc[k], v);
                     }
@@ -108,12 +116,15 @@ pub(crate) unsafe fn softmax<S: Simd>(t: &Softmax) {
                     let mut values = [S::zero(); GROUP];
                     for k in 0..GROUP {
                         values[k] = S::load(line.add(at[k]));
-                        if block >= full {
-                            values[k] = masked::<S>(values[k], block, seen[k]);
-                        }
                     }
                     for k in 0..GROUP {
-                        let e = exp::<S>(S::mul(scale, S::sub(values[k], max[k])));
+                        let v = S::mul(scale, S::sub(values[k], max[k]));
+                        // Keys that are not seen may be larger.
+                        let v = S::min(S::zero(), S::max(S::splat(SMALLEST), v));
+                        let mut e = exp_within::<S>(v);
+                        if block >= full {
+                            e = S::keep_positive(e, mask::<S>(&SEEN, block, seen[k]));
+                        }
                         acc[k] = S::add(acc[k], e);
                         S::store(line.add(at[k]), e);
                     }
@@ -175,13 +186,15 @@ pub(crate) unsafe fn softmax_gradient<S: Simd>(t: &SoftmaxGradient) {
             let line = block * t.block_stride;
             for query in 0..t.queries {
                 let at = line + query * LANES;
-                let mut v = S::load(t.products.add(at));
+                let log = S::splat(-*t.logs.add(query));
+                let v = S::fma(S::load(t.products.add(at)), scale, log);
+                // No probability is above one but for rounding, and keys that are not seen have none.
+                let v = S::min(S::splat(1.0), S::max(S::splat(SMALLEST), v));
+                let mut p = exp_within::<S>(v);
                 let seen = t.seen.by(query);
                 if seen < (block + 1) * LANES {
-                    v = masked::<S>(v, block, seen);
+                    p = S::keep_positive(p, mask::<S>(&SEEN, block, seen));
                 }
-                let log = S::splat(-*t.logs.add(query));
-                let p = exp::<S>(S::fma(v, scale, log));
                 let gradient = S::load(t.gradients.add(at));
                 let moved = S::sub(gradient, S::splat(*t.deltas.add(query)));
                 S::store(t.products.add(at), p);

@@ -98,9 +98,10 @@ impl Product<'_> {
             let width = kernels.nr.min(self.panel_blocks - first);
             for start in (0..self.terms).step_by(CHUNK) {
                 let line = first * self.panel_terms + start * LANES * width;
+                let w = self.panels[line..].as_ptr().cast();
                 let tile = Tile {
                     a: self.a.wrapping_add(start * self.a_block),
-                    w: self.panels[line..].as_ptr().cast(),
+                    w,
                     offsets: offsets.as_ptr(),
                     segments: CHUNK.min(self.terms - start),
                     segment_len: LANES,
@@ -112,6 +113,7 @@ impl Product<'_> {
                     accumulate: start > 0,
                     clamp: Clamp::None,
                     fetch_next: false,
+                    ahead: w,
                 };
                 for (row, rows) in pieces(self.rows, kernels.mr) {
                     let tile = Tile {

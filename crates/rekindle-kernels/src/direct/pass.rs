@@ -234,7 +234,12 @@ impl Pass<'_> {
                     accumulate: start != panel.inputs.start,
                     clamp: if last { clamp } else { Clamp::None },
                     fetch_next: self.conv.params.kernel == [1, 1],
+                    ahead: std::ptr::null(),
                 };
+                // The weights of the next chunk follow these; the first register tiles fetch a line of them per term.
+                let terms = (end - start) * per_input * segment_len;
+                let next = (0..panel.blocks).map(|i| (panel.blocks + i) * terms * LANES);
+                let mut next = next.map(|at| tile.w.wrapping_add(at));
                 for (i, n) in pictures.clone().enumerate() {
                     let out = n * out_picture + panel.first_block * out_plane;
                     for unit in units.clone() {
@@ -253,6 +258,7 @@ impl Pass<'_> {
                                 } else {
                                     std::ptr::null()
                                 },
+                                ahead: next.next().unwrap_or(tile.w),
                                 ..tile
                             };
                             // SAFETY: shapes were checked at the border; the view covers the window of every output

@@ -20,6 +20,12 @@ pub(crate) trait Simd: Copy {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `1 / x` within two units of the last digit, for normal numbers whose reciprocal is one.
+    #[inline(always)]
+    unsafe fn reciprocal(x: Self::V) -> Self::V {
+        // SAFETY: the caller has the instruction set.
+        unsafe { Self::div(Self::splat(1.0), x) }
+    }
     /// The larger one, `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The smaller one, `b` where one is no number.
@@ -33,6 +39,9 @@ pub(crate) trait Simd: Copy {
     /// Fetches a line that will be needed soon; any address will do.
     #[inline(always)]
     fn prefetch(_: *const f32) {}
+    /// As [`prefetch`](Self::prefetch), into the second-level cache.
+    #[inline(always)]
+    fn prefetch_far(_: *const f32) {}
     /// `x` where `gate > 0`, else zero.
     unsafe fn keep_positive(x: Self::V, gate: Self::V) -> Self::V;
     /// `x` where `a == b`, else zero.

@@ -50,6 +50,7 @@ impl Product<'_> {
                 accumulate: self.accumulate,
                 clamp: Clamp::None,
                 fetch_next: false,
+                ahead: self.weights,
             };
             // SAFETY: by the contract above.
             unsafe { kernels.tile(count, self.blocks, LANES)(&tile) };

@@ -3,8 +3,9 @@
 use crate::functions::{derivative, function};
 use crate::reference::{random, relative_error};
 use rekindle_kernels::{
-    Activation, ActivationFn, Isa, PackedLinear, channel_means, linear_gradients, scale_channels,
-    scale_channels_gradient, scale_channels_in_place, squeeze_excitation_gradient,
+    Activation, ActivationFn, Isa, PackedLinear, add_scaled_channels, channel_means,
+    linear_gradients, scale_channels, scale_channels_gradient, scale_channels_in_place,
+    squeeze_excitation_gradient,
 };
 
 const SHAPES: [[usize; 4]; 6] = [
@@ -35,6 +36,7 @@ fn each_step() {
         let dscale = by_plane(shape, |i| f(x[i]) * f(dy[i]));
         let of_plane = |values: &[f32], i: usize| f(values[i / pixels]);
         let y: Vec<f64> = (0..len).map(|i| f(x[i]) * of_plane(&scale, i)).collect();
+        let sum: Vec<f64> = y.iter().zip(&dy).map(|(y, &s)| y + f(s)).collect();
         let dx: Vec<f64> = (0..len)
             .map(|i| f(dy[i]) * of_plane(&scale, i) + of_plane(&dmeans, i) / pixels as f64)
             .collect();
@@ -59,6 +61,13 @@ fn each_step() {
                         .unwrap()
                         .to_nchw(),
                     &y,
+                ),
+                (
+                    "scaled and added",
+                    add_scaled_channels(isa, &gradient, &input, &scale)
+                        .unwrap()
+                        .to_nchw(),
+                    &sum,
                 ),
                 (
                     "gradient by the map",
@@ -153,6 +162,8 @@ fn what_does_not_fit_is_refused() {
     let isa = Isa::detect();
     let x = Activation::zeros([2, 3, 4, 5]);
     assert!(scale_channels(isa, &x, &[1.0; 5]).is_err());
+    assert!(add_scaled_channels(isa, &x, &x, &[1.0; 5]).is_err());
+    assert!(add_scaled_channels(isa, &Activation::zeros([2, 3, 4, 4]), &x, &[1.0; 6]).is_err());
     assert!(scale_channels_in_place(isa, x.clone(), &[1.0; 7]).is_err());
     assert!(scale_channels_gradient(isa, &x, &Activation::zeros([2, 3, 4, 4])).is_err());
     assert!(squeeze_excitation_gradient(isa, x.clone(), &[1.0; 6], &[1.0; 5]).is_err());
