@@ -175,7 +175,10 @@ fn info() -> ModelInfo {
     ModelInfo {
         architecture: Some("resnet18".into()),
         classes: Some(vec!["ants".into(), "bees \"<&>\"".into(), "蜂".into()]),
-        preprocess: Some(Preprocess::IMAGENET),
+        preprocess: Some(Preprocess {
+            crop: 64,
+            ..Preprocess::IMAGENET
+        }),
         provenance: Some(r#"{"source":"x.pth"}"#.into()),
         temperature: Some(1.25),
         test_views: Some("flip".into()),

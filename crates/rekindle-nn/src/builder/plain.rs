@@ -89,7 +89,7 @@ impl Builder {
             channels: self.channels(x) / 3,
             heads,
         };
-        if heads == 0 || attention.channels % heads != 0 {
+        if heads == 0 || !attention.channels.is_multiple_of(heads) {
             let mistake = GraphError::Groups {
                 node: self.full("attention"),
                 in_channels: self.channels(x),
