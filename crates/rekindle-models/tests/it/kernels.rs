@@ -100,9 +100,8 @@ fn error(found: &Found, expected: &Found, kind: &str) -> f64 {
 fn kinds(found: &Found) -> impl Iterator<Item = &'static str> {
     let has_statistics = found.keys().any(|name| name.contains("running_"));
     let all = ["logits", "loss", "gradients", "images", "running_"];
-    all[..all.len() - usize::from(!has_statistics)]
-        .to_vec()
-        .into_iter()
+    let count = all.len() - usize::from(!has_statistics);
+    all.into_iter().take(count)
 }
 
 /// Switches off the normalisations whose name a predicate takes.
