@@ -28,9 +28,9 @@ const fn first_half(first: f32, second: f32) -> [f32; 2 * LANES] {
     values
 }
 
-/// Arguments of the exponential at least: smaller ones add nothing to a sum that is at least one, and results that are not
-/// normal numbers are slow.
-const SMALLEST: f32 = -87.0;
+/// Arguments of the exponential at least. Probabilities below 1e-26 change no sum, and what they are multiplied by would
+/// make numbers that are not normal, which are slow.
+const SMALLEST: f32 = -60.0;
 
 /// How many keys each query of a tile sees.
 #[derive(Clone, Copy)]
