@@ -140,7 +140,7 @@ pub(crate) unsafe fn softmax<S: Simd>(t: &Softmax) {
     }
 }
 
-/// For a group of queries: where they lie in a block of keys, how many keys they see, and the blocks that all see whole.
+/// Finds where the queries of a group lie in a block of keys, how many keys they see, and the blocks that all see whole.
 #[inline(always)]
 fn group(
     seen: Seen,
