@@ -3,7 +3,7 @@
 use crate::line::LANES;
 use crate::simd::Simd;
 
-/// Lane `i` of the result is the sum of the lanes of `rows[i]`.
+/// Sums the lanes of each row: lane `i` of the result is the sum of `rows[i]`.
 ///
 /// # Safety
 /// The instruction set of `S` must be there.
@@ -24,7 +24,7 @@ pub(crate) unsafe fn sum_lanes<S: Simd>(rows: &mut [S::V; LANES]) -> S::V {
     }
 }
 
-/// Lane `i` of the result is the largest lane of `rows[i]`.
+/// Finds the largest lane of each row: lane `i` of the result is that of `rows[i]`.
 ///
 /// # Safety
 /// The instruction set of `S` must be there.

@@ -189,7 +189,7 @@ impl ResponseNorm<'_> {
         });
     }
 
-    /// What a picture's norms are divided by.
+    /// Computes what a picture's norms are divided by.
     fn divisor(&self, norms: &[f32]) -> f64 {
         let sum: f64 = norms.iter().copied().map(f64::from).sum();
         sum / norms.len() as f64 + f64::from(self.eps)
@@ -203,6 +203,7 @@ impl ResponseNorm<'_> {
     }
 }
 
+/// Computes the norm of each channel of each picture.
 fn norms(isa: Isa, x: &Activation) -> ChannelNorms {
     let sums = sums_by_plane(x.shape(), x.blocks(), |_, first, count, sums| {
         let mut moments = Moments {

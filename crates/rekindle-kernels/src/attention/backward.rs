@@ -26,7 +26,7 @@ struct Pass<'a> {
     out: SendPtr,
 }
 
-/// Shapes have been checked.
+/// Computes the gradient by `qkv`. Shapes have been checked.
 pub(super) fn backward(
     plan: &Plan,
     qkv: &Activation,
@@ -85,7 +85,7 @@ pub(super) fn backward(
 }
 
 impl Pass<'_> {
-    /// Lines of scratch of a task beside its sums.
+    /// Counts the lines of scratch of a task beside its sums.
     fn scratch(&self) -> usize {
         3 * self.plan.padded_lines() + 2 * self.plan.tile_lines()
     }
@@ -125,7 +125,12 @@ impl Pass<'_> {
         let (y, dy) = (self.y.as_ptr(), self.dy.as_ptr());
         let (y, dy) = (y.wrapping_add(at), dy.wrapping_add(at));
         let mut deltas = vec![0.0; plan.queries];
-        for &(first, count) in tiles {
+        let next = head + 1;
+        let ahead = |tile: usize, part| match tile {
+            0 => plan.ahead(self.qkv, next, plan.line(next, part)),
+            _ => &[],
+        };
+        for (i, &(first, count)) in tiles.iter().enumerate() {
             let (groups, line) = (plan.seen_groups(first + count), first * LANES);
             let block_stride = count * LANES;
             let dots = RowDots {
@@ -148,11 +153,13 @@ impl Pass<'_> {
                 blocks: groups,
                 out: products,
                 out_block: block_stride,
+                ahead: ahead(i, Part::Key),
             };
             let gradient = Product {
                 a: dy.wrapping_add(line),
                 panels: values,
                 out: gradients,
+                ahead: ahead(i, Part::Value),
                 ..product
             };
             let softmax = SoftmaxGradient {
@@ -176,6 +183,10 @@ impl Pass<'_> {
                 blocks: plan.blocks,
                 out: by_query.wrapping_add(line),
                 out_block: plane,
+                ahead: match i {
+                    0 => plan.ahead(self.dy, next, next * plan.head_lines()),
+                    _ => &[],
+                },
                 ..product
             };
             let dv = Adjoint {

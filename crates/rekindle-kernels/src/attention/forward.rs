@@ -9,7 +9,7 @@ use crate::line::{LANES, Line};
 use crate::tile::pieces;
 use rayon::prelude::*;
 
-/// Shapes have been checked.
+/// Computes the outputs of all heads, and the logarithms. Shapes have been checked.
 pub(super) fn forward(plan: &Plan, qkv: &Activation) -> (Activation, LogSumExp) {
     let [n, _, h, w] = qkv.shape();
     let heads = n * plan.heads;
@@ -33,7 +33,7 @@ pub(super) fn forward(plan: &Plan, qkv: &Activation) -> (Activation, LogSumExp) 
     (y, LogSumExp { values: logs })
 }
 
-/// Some tiles of queries of one head.
+/// Computes some tiles of queries of one head.
 fn compute(
     plan: &Plan,
     qkv: &Activation,
@@ -53,7 +53,12 @@ fn compute(
     let y = y.get().wrapping_add(head * plan.head_lines() * LANES);
     let tile = tile.as_mut_ptr().cast::<f32>();
     let mut inverse = vec![0.0; plan.queries];
-    for &(first, count) in tiles {
+    let next = head + 1;
+    let ahead = |tile: usize, part| match tile {
+        0 => plan.ahead(qkv, next, plan.line(next, part)),
+        _ => &[],
+    };
+    for (i, &(first, count)) in tiles.iter().enumerate() {
         let groups = plan.seen_groups(first + count);
         let block_stride = count * LANES;
         let out = y.wrapping_add(first * LANES);
@@ -69,6 +74,7 @@ fn compute(
             blocks: groups,
             out: tile,
             out_block: block_stride,
+            ahead: ahead(i, Part::Key),
         };
         let softmax = Softmax {
             tile,
@@ -90,6 +96,7 @@ fn compute(
             blocks: plan.blocks,
             out,
             out_block: plane,
+            ahead: ahead(i, Part::Value),
             ..products
         };
         let normalise = ScaleRows {

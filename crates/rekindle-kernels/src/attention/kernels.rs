@@ -28,9 +28,9 @@ const fn first_half(first: f32, second: f32) -> [f32; 2 * LANES] {
     values
 }
 
-/// Arguments of the exponential at least: smaller ones add nothing to a sum that is at least one, and results that are not
-/// normal numbers are slow.
-const SMALLEST: f32 = -87.0;
+/// Arguments of the exponential at least. Probabilities below 1e-26 change no sum, and what they are multiplied by would
+/// make numbers that are not normal, which are slow.
+const SMALLEST: f32 = -60.0;
 
 /// How many keys each query of a tile sees.
 #[derive(Clone, Copy)]
@@ -140,7 +140,7 @@ pub(crate) unsafe fn softmax<S: Simd>(t: &Softmax) {
     }
 }
 
-/// For a group of queries: where they lie in a block of keys, how many keys they see, and the blocks that all see whole.
+/// Finds where the queries of a group lie in a block of keys, how many keys they see, and the blocks that all see whole.
 #[inline(always)]
 fn group(
     seen: Seen,

@@ -21,6 +21,9 @@ use kernels::Seen;
 
 /// Bytes of a tile, about.
 const TILE_BYTES: usize = 160 << 10;
+/// Lines of a head's part up to which the next head's parts are fetched meanwhile: longer ones would push those in use out of
+/// the cache, and need it less, since their products take longer by the square.
+const MOST_AHEAD: usize = 2 << 10;
 /// Queries of a tile at most.
 const MOST_QUERIES: usize = 60;
 
@@ -160,28 +163,38 @@ enum Part {
 }
 
 impl Plan {
-    /// The first line of a head's `part` of `qkv`, where `head` counts through all images.
+    /// Returns the first line of a head's `part` of `qkv`, where `head` counts through all images.
     fn line(&self, head: usize, part: Part) -> usize {
         let (picture, head) = (head / self.heads, head % self.heads);
         ((picture * 3 + part as usize) * self.heads + head) * self.head_lines()
     }
 
-    /// Lines of one head's queries, keys, values or outputs.
+    /// Returns the lines of a head from the `first` of `map` on; none where there is no such head, or too many lines to fetch
+    /// them ahead.
+    fn ahead<'a>(&self, map: &'a Activation, head: usize, first: usize) -> &'a [Line] {
+        let lines = self.head_lines();
+        match head < self.pictures * self.heads && lines <= MOST_AHEAD {
+            true => &map.lines()[first..][..lines],
+            false => &[],
+        }
+    }
+
+    /// Counts the lines of one head's queries, keys, values or outputs.
     fn head_lines(&self) -> usize {
         self.blocks * self.tokens
     }
 
-    /// Lines of the same for a multiple of sixteen tokens.
+    /// Counts the same for a multiple of sixteen tokens.
     fn padded_lines(&self) -> usize {
         self.blocks * self.groups * LANES
     }
 
-    /// Lines of a tile.
+    /// Counts the lines of a tile.
     fn tile_lines(&self) -> usize {
         self.groups * self.queries
     }
 
-    /// Keys that each query from `first` on sees.
+    /// Tells which keys each query from `first` on sees.
     fn seen(&self, first: usize) -> Seen {
         let (first, step) = match self.is_causal {
             true => (first + 1, 1),
@@ -194,7 +207,7 @@ impl Plan {
         }
     }
 
-    /// Sixteens of keys that some query before `end` sees.
+    /// Counts the sixteens of keys that some query before `end` sees.
     fn seen_groups(&self, end: usize) -> usize {
         if self.is_causal {
             end.div_ceil(LANES)

@@ -10,9 +10,8 @@ use crate::transpose::Columns;
 /// Blocks of terms that are summed before moving to the next rows, so that their weights stay in the first-level cache.
 const CHUNK: usize = 16;
 
-/// Sixteen tokens by sixteen channels change places in registers, so that a plane `[blocks, tokens, 16]` becomes
-/// `[panel, 16 * blocks, tokens of the panel]`: what a product over channels reads. Missing tokens of the last sixteen are
-/// zero.
+/// Packs a plane `[blocks, tokens, 16]` as `[panel, 16 * blocks, tokens of the panel]`, which a product over channels reads:
+/// sixteen tokens by sixteen channels change places in registers. Missing tokens of the last sixteen are zero.
 pub(super) fn pack_by_channel(kernels: &Kernels, plane: &[Line], tokens: usize, out: &mut [Line]) {
     let (blocks, groups) = (plane.len() / tokens, tokens.div_ceil(LANES));
     for first in (0..groups).step_by(kernels.nr) {
@@ -48,8 +47,8 @@ pub(super) fn pack_by_channel(kernels: &Kernels, plane: &[Line], tokens: usize, 
     }
 }
 
-/// A plane `[blocks, tokens, 16]` becomes `[panel, tokens, channels of the panel]`, with zeros up to a multiple of sixteen
-/// tokens: what a product over tokens reads.
+/// Packs a plane `[blocks, tokens, 16]` as `[panel, tokens, channels of the panel]`, which a product over tokens reads, with
+/// zeros up to a multiple of sixteen tokens.
 pub(super) fn pack_by_token(kernels: &Kernels, plane: &[Line], tokens: usize, out: &mut [Line]) {
     let (blocks, padded) = (plane.len() / tokens, tokens.next_multiple_of(LANES));
     for first in (0..blocks).step_by(kernels.nr) {
@@ -84,9 +83,13 @@ pub(super) struct Product<'a> {
     /// `[blocks, rows, 16]`, and the values between two of its blocks.
     pub out: *mut f32,
     pub out_block: usize,
+    /// What a later product reads, fetched meanwhile into the second-level cache, as far as this one has terms.
+    pub ahead: &'a [Line],
 }
 
 impl Product<'_> {
+    /// Writes the product to `out`.
+    ///
     /// # Safety
     /// The pointers must be valid as described; `out` for all blocks of the last panel.
     pub unsafe fn run(&self) {
@@ -94,6 +97,7 @@ impl Product<'_> {
         assert!(self.terms * LANES <= self.panel_terms && self.blocks <= self.panel_blocks);
         assert!(self.panel_terms * self.panel_blocks <= self.panels.len());
         let offsets: [isize; CHUNK] = std::array::from_fn(|term| (term * self.a_block) as isize);
+        let mut ahead = self.ahead;
         for first in (0..self.blocks).step_by(kernels.nr) {
             let width = kernels.nr.min(self.panel_blocks - first);
             for start in (0..self.terms).step_by(CHUNK) {
@@ -116,7 +120,14 @@ impl Product<'_> {
                     ahead: w,
                 };
                 for (row, rows) in pieces(self.rows, kernels.mr) {
+                    let (next, rest) = ahead.split_at(ahead.len().min(tile.segments * LANES));
+                    ahead = rest;
                     let tile = Tile {
+                        ahead: if next.is_empty() {
+                            w
+                        } else {
+                            next.as_ptr().cast()
+                        },
                         a: tile.a.wrapping_add(row * LANES),
                         out: tile.out.wrapping_add(row * LANES),
                         ..tile
@@ -147,6 +158,8 @@ pub(super) struct Adjoint {
 }
 
 impl Adjoint {
+    /// Adds the product to `out`.
+    ///
     /// # Safety
     /// The pointers must be valid as described, `columns` and `channels` being blocks of sixteen.
     pub unsafe fn run(&self) {

@@ -16,9 +16,11 @@ use std::ops::Range;
 /// Bytes of input and gradient that stay in the first-level cache while all rows of the filter pass over them.
 const BAND_BYTES: usize = 24 << 10;
 /// Lines up to which an input plane is copied between its padding.
-const PADDED_LINES: usize = 512;
+const PADDED_LINES: usize = 1 << 10;
 /// Pixels that a piece of work has at least.
 const PIECE: usize = 1 << 12;
+/// Pixels that are summed in f32 before the sum goes into an f64, or a plane's, where it has more.
+const RUN: usize = 1 << 10;
 /// Pieces of work to cut into, so that many threads find some.
 const TASKS: usize = 16;
 
@@ -92,19 +94,23 @@ pub(crate) fn weight_gradient(
         let (block, part) = (task / parts, task % parts);
         let mut totals = vec![[0.0f64; LANES]; taps];
         let mut sums = vec![Line::ZERO; taps];
-        for piece in part * n * bands / parts..(part + 1) * n * bands / parts {
+        let mut summed = 0;
+        let pieces = part * n * bands / parts..(part + 1) * n * bands / parts;
+        for piece in pieces.clone() {
             let (picture, band) = (piece / bands, piece % bands);
-            sums.fill(Line::ZERO);
-            job.sum(
-                picture * blocks + block,
-                band * oh / bands..(band + 1) * oh / bands,
-                &mut sums,
-            );
+            let rows = band * oh / bands..(band + 1) * oh / bands;
+            summed += rows.len() * ow;
+            job.sum(picture * blocks + block, rows, &mut sums);
+            if summed < RUN && piece + 1 < pieces.end {
+                continue;
+            }
             for (total, sum) in totals.iter_mut().zip(&sums) {
                 for (total, sum) in total.iter_mut().zip(sum.0) {
                     *total += f64::from(sum);
                 }
             }
+            sums.fill(Line::ZERO);
+            summed = 0;
         }
         totals
     };

@@ -43,7 +43,7 @@ impl<'a> Windows<'a> {
         Conv2dParams::new(channels * kh * kw, params.out_channels, 1, 1)
     }
 
-    /// `size` is that of the pictures, `out` that of the output.
+    /// Describes the windows of pictures of `size` in an output of size `out`.
     pub fn new(
         params: &Conv2dParams,
         source: Source<'a>,
@@ -58,7 +58,7 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// Height and width of the output.
+    /// Returns height and width of the output.
     pub fn out(&self) -> [usize; 2] {
         self.out
     }
@@ -85,8 +85,9 @@ impl<'a> Windows<'a> {
             ..
         } = self.params;
         let [height, width] = self.size;
+        // Rows and columns before the first are larger than any.
         let row = (y * stride + run.row).wrapping_sub(padding.top);
-        let at = (picture * in_channels + run.channel) * height + row;
+        let at = ((picture * in_channels + run.channel) * height).wrapping_add(row);
         if let (Source::Planar(x), true, true) = (self.source, padding.is_zero(), row < height) {
             // Without padding, every window lies inside the picture.
             let x = &x[at * width + run.column..(at + 1) * width];
@@ -129,7 +130,7 @@ fn copy<const N: usize>(x: &[f32], stride: usize, out: &mut [f32]) {
     }
 }
 
-/// The values of a block of sixteen, in runs of neighbours.
+/// Cuts the values of a block of sixteen into runs of neighbours.
 fn runs(params: &Conv2dParams, block: usize) -> Vec<Run> {
     let [kh, kw] = params.kernel;
     let values = Windows::layer(params).in_channels;

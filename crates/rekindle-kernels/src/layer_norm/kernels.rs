@@ -34,6 +34,8 @@ pub(crate) struct PixelNorm<'a> {
     pub rstd: *mut f32,
 }
 
+/// Normalises the channels of each pixel.
+///
 /// # Safety
 /// The instruction set of `S` must be there; the pointers valid for `count` pixels of all blocks.
 #[inline(always)]
@@ -139,7 +141,7 @@ pub(crate) struct PixelNormGradient<'a> {
     pub sums: &'a mut [Line],
 }
 
-/// With `g = dy * weight` and `hat = (x - mean) * rstd`, over the channels of a pixel:
+/// Computes the gradients. With `g = dy * weight` and `hat = (x - mean) * rstd`, over the channels of a pixel:
 /// `dx = rstd * (g - mean(g) - hat * mean(g * hat)) + add`.
 ///
 /// # Safety

@@ -226,7 +226,7 @@ impl LayerNorm<'_> {
     }
 }
 
-/// One in the lanes of the last block that are channels, else zero.
+/// Returns ones in the lanes of the last block that are channels, else zeros.
 fn used_lanes(channels: usize) -> Line {
     let used = channels - (channels.div_ceil(LANES) - 1) * LANES;
     Line(std::array::from_fn(
@@ -260,7 +260,7 @@ impl Tasks {
         self.pictures * self.runs
     }
 
-    /// The first line of a task, its first pixel, and its pixels.
+    /// Returns the first line of a task, its first pixel, and how many pixels it has.
     fn pixels(&self, task: usize) -> (usize, usize, usize) {
         let (picture, run) = (task / self.runs, task % self.runs);
         // Whole groups of sixteen, but for the last.
