@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_kernels::{
     Activation, ActivationFn, AlignedVec, BatchNorm, Gate, Isa, KernelError, Statistics,
-    UnpackedConv2d, fold_batch_norm, input_gradient, transpose, weight_gradient,
+    UnpackedConv2d, bias_gradient, fold_batch_norm, input_gradient, transpose, weight_gradient,
     weight_gradient_nchw,
 };
 
@@ -229,7 +229,7 @@ impl Layer {
             return Ok(found);
         };
         if needs.bias {
-            found.bias = Some(sums_of_channels(&dz)?);
+            found.bias = Some(bias_gradient(isa, &dz)?);
         }
         if let (true, Some(x)) = (needs.weight, returned.input) {
             let gradient = match x {
@@ -322,17 +322,4 @@ pub(super) fn sum(
     };
     let statistics = Statistics::fixed(vec![0.0; channels], vec![1.0; channels]);
     identity.forward(Isa::detect(), a, &statistics, Some(b), function)
-}
-
-/// Sums each channel over batch, height and width.
-fn sums_of_channels(x: &Activation) -> Result<Vec<f32>, KernelError> {
-    let [_, channels, height, width] = x.shape();
-    let means = rekindle_kernels::channel_means(Isa::detect(), x)?;
-    let mut sums = vec![0.0f64; channels];
-    for image in means.chunks_exact(channels.max(1)) {
-        for (sum, mean) in sums.iter_mut().zip(image) {
-            *sum += f64::from(*mean) * (height * width) as f64;
-        }
-    }
-    Ok(sums.into_iter().map(|sum| sum as f32).collect())
 }
