@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, Pipeline};
+use rekindle_kernels::Isa;
 use rekindle_models::resnet::{BlockKind, ResNetConfig};
 use rekindle_models::{Model, Options, Pretrained};
 use rekindle_nn::{
@@ -110,7 +111,9 @@ fn every_prefix_of_a_resnet_is_near_that_in_f32() {
 /// range, which is some 8 standard deviations wide, so that each rounding adds about 0.01 of the standard deviation. These
 /// add up as the root of their number: MobileNetV2 and Lite0 have some 35 dense convolutions in a row, of which input,
 /// weights and output are rounded, and the root of a hundred is 0.1. With real weights features are off by as much.
-const OTHERS: [(&str, &[f32]); 6] = [
+const OTHERS: [(&str, &[f32]); 7] = [
+    // No byte in the stem, whose convolution steps by four pixels.
+    ("convnextv2_atto", &[0.0, 1.9e-2, 3.1e-2, 4.2e-2, 5.6e-2]),
     (
         "mobilenet_v2",
         &[
@@ -162,7 +165,11 @@ fn every_prefix_of_other_families_is_near_that_in_f32() {
             let expected = network.forward_stages(0..stages, images.clone()).unwrap();
             let error = distance(maps, expected);
             println!("{name} {stages}: {error:.1e}");
-            if !(1e-4..TIMES * seen).contains(&error) {
+            let is_right = match *seen {
+                0.0 => error == 0.0,
+                seen => (1e-4..TIMES * seen).contains(&error),
+            };
+            if !is_right {
                 failed.push(format!("{name} {stages}: {error:.1e}, seen {seen:.1e}"));
             }
         }
@@ -310,12 +317,13 @@ fn operations_without_a_kernel_are_named() {
         ("densenet121", 2, "a concatenation"),
         ("shufflenet_v2_x0_5", 2, "a concatenation"),
         ("shufflenet_v2_x0_5", 5, "a concatenation"),
+        ("deit_tiny_patch16_224", 1, "a turn of patches into tokens"),
     ] {
         let network = Network::new(described(name, &Options::default()), 0, &device);
         let images = images(3, &device);
-        let Some(_) = quantized(&network, 1, &images) else {
+        if !Isa::detect().has_byte_products() {
             return;
-        };
+        }
         let error = network.quantize_stages(stages, &[images]).unwrap_err();
         assert!(error.reason.contains(operation), "{name}: {error}");
     }

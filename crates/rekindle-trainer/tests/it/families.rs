@@ -16,7 +16,7 @@ use rekindle_weights::{ModelInfo, state_dict};
 use crate::common::{curve, data, preprocess, recipe};
 
 /// A small model of every family but ResNets, and its stage that is the last to be frozen.
-const FAMILIES: [(&str, &str); 8] = [
+const FAMILIES: [(&str, &str); 10] = [
     ("mobilenet_v2", "stage3"),
     ("mobilenet_v3_small", "stage2"),
     ("mobilenetv4_conv_small", "stage2"),
@@ -25,6 +25,8 @@ const FAMILIES: [(&str, &str); 8] = [
     ("regnet_y_400mf", "block2"),
     ("densenet121", "denseblock1"),
     ("shufflenet_v2_x0_5", "stage2"),
+    ("convnextv2_atto", "stage2"),
+    ("vit_tiny_patch16_224", "blocks6-8"),
 ];
 
 /// A file of weights of the model for seven classes, read back.

@@ -4,6 +4,7 @@
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use rekindle_models::resnet::ResNetConfig;
+use rekindle_models::{Model, Options};
 use rekindle_nn::Network;
 use rekindle_trainer::GradCam;
 use rekindle_transfer::{Backbone, Classifier};
@@ -148,6 +149,45 @@ fn its_weights_are_mean_derivatives_by_differences() {
         "nothing but zeros: {sums:?}"
     );
     assert_cut_off(&cams[0].values, &sums, 5e-3);
+}
+
+/// Where a class token reads the patches, the map is that of the patches in front of the last stage.
+#[test]
+fn tokens_are_put_where_their_patches_lie() {
+    const STEP: f32 = 1e-2;
+    let device = Device::flex();
+    let tiny = Model::named("vit_tiny_patch16_224").unwrap();
+    let graph = (tiny.describe)(&Options::with_classes(0)).unwrap();
+    let network = Network::new(graph, 5, &device);
+    let classifier = Classifier::new(network, CLASSES, 7, &device);
+    let cut = Backbone::stage_names(&classifier.backbone).len() - 1;
+    let tokens = Backbone::forward_stages(&classifier.backbone, 0, cut, images(1));
+    let [_, channels, one, count] = tokens.dims();
+    // 96 by 64 pixels are 6 by 4 patches, behind a class token.
+    assert_eq!((one, count), (1, 1 + 6 * 4));
+    let values = host(tokens);
+    let margin_of = |values: &[f32]| -> f32 {
+        let data = TensorData::new(values.to_vec(), [1, channels, 1, count]);
+        let tokens = Tensor::<4>::from_data(data, &device);
+        let pooled = Backbone::pool_stages(&classifier.backbone, cut, tokens);
+        margin(&host(classifier.head.forward(pooled)), 1)
+    };
+    // The mean of the derivatives by all patches is the derivative by a shift of them all, over their number.
+    let weights: Vec<f32> = (0..channels)
+        .map(|channel| {
+            let slope = |sign: f32| {
+                let mut moved = values.clone();
+                let row = &mut moved[channel * count + 1..(channel + 1) * count];
+                row.iter_mut().for_each(|v| *v += sign * STEP);
+                margin_of(&moved)
+            };
+            (slope(1.0) - slope(-1.0)) / (2.0 * STEP * 24.0)
+        })
+        .collect();
+    let cams = GradCam::of(&classifier, images(1), &[1]).unwrap();
+    assert_eq!((cams[0].height, cams[0].width), (6, 4));
+    let sums = weighted(&values, [1, channels, 1, count], 0, &weights);
+    assert_cut_off(&cams[0].values, &sums[1..], 2e-2);
 }
 
 /// Three colours in patches of eight by eight pixels, without anything learnt.

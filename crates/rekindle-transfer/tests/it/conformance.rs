@@ -171,6 +171,8 @@ fn our_networks_keep_the_contract() {
         "regnet_y_400mf",
         "densenet121",
         "shufflenet_v2_x0_5",
+        "convnextv2_atto",
+        "vit_tiny_patch16_224",
     ] {
         let model = Model::named(name).unwrap();
         let graph = (model.describe)(&Options::with_classes(0)).unwrap();

@@ -28,7 +28,7 @@ pub(super) struct Modes {
 }
 
 impl Modes {
-    /// Decides step by step: dense and grouped convolutions run in bytes, and max pooling behind them; nothing else has a
+    /// Decides step by step: dense and grouped convolutions of strides 1 and 2 run in bytes, and max pooling behind them; nothing else has a
     /// kernel for bytes. A value that a kernel of `f32` reads, and the output, is not rounded where it is computed.
     pub fn new(program: &Program) -> Self {
         let values = program.steps.len() + 1;
@@ -82,7 +82,7 @@ impl Modes {
 /// Returns a layer's convolution where it has a kernel for bytes.
 pub(super) fn byte_conv(layer: &Layer) -> Option<&Conv> {
     let conv = layer.conv.as_ref();
-    conv.filter(|conv| !conv.params.is_depthwise())
+    conv.filter(|conv| !conv.params.is_depthwise() && conv.params.stride <= 2)
 }
 
 /// Tells whether bytes apply the function by being cut off at their ends: at the byte of zero, and at the largest, which
