@@ -3,15 +3,20 @@
 //!
 //! The convolutional network to take for accuracy: as good as a vision transformer of its size, for images of any size.
 //!
-//! | model | parameters | multiply-adds at 224 pixels | top-1 on ImageNet, as published |
-//! |---|---|---|---|
-//! | `timm/convnext_atto` | 3.7 M | 0.55 G | |
-//! | `timm/convnext_nano` | 15.6 M | 2.5 G | |
-//! | `torchvision/convnext_tiny` | 28.6 M | 4.5 G | 82.5 |
-//! | `torchvision/convnext_small` | 50.2 M | 8.7 G | 83.6 |
-//! | `torchvision/convnext_base` | 88.6 M | 15.4 G | 84.1 |
-//! | `timm/convnextv2_atto` | 3.7 M | 0.55 G | |
-//! | `timm/convnextv2_nano` | 15.6 M | 2.5 G | |
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/convnext_tiny` | 28.6 M | 4.46 G | 224 pixels | 82.5 |
+//! | `torchvision/convnext_small` | 50.2 M | 8.68 G | 224 pixels | 83.6 |
+//! | `torchvision/convnext_base` | 88.6 M | 15.35 G | 224 pixels | 84.1 |
+//! | `timm/convnext_atto` | 3.7 M | 0.55 G | 224 pixels |  |
+//! | `timm/convnext_femto` | 5.2 M | 0.78 G | 224 pixels |  |
+//! | `timm/convnext_pico` | 9.0 M | 1.37 G | 224 pixels |  |
+//! | `timm/convnext_nano` | 15.6 M | 7.19 G | 384 pixels |  |
+//! | `timm/convnext_tiny` | 28.6 M | 13.09 G | 384 pixels |  |
+//! | `timm/convnext_small` | 50.2 M | 25.52 G | 384 pixels |  |
+//! | `timm/convnext_base` | 88.6 M | 45.12 G | 384 pixels |  |
+//! | `timm/convnextv2_atto` | 3.7 M | 0.55 G | 224 pixels |  |
+//! | `timm/convnextv2_nano` | 15.6 M | 7.19 G | 384 pixels |  |
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

@@ -6,14 +6,21 @@
 //! DeiT are the plain transformers to fine-tune. They take images of any size whose sides their patches divide: positions
 //! are resampled.
 //!
-//! | model | parameters | multiply-adds at 224 pixels |
-//! |---|---|---|
-//! | `timm/vit_tiny_patch16_224`, `timm/deit_tiny_patch16_224` | 5.7 M | 1.3 G |
-//! | `timm/vit_small_patch16_224`, `timm/deit_small_patch16_224` | 22.1 M | 4.6 G |
-//! | `timm/vit_base_patch16_224`, `torchvision/vit_b_16` | 86.6 M | 17.6 G |
-//! | `torchvision/vit_b_32` | 88.2 M | 4.4 G |
-//! | `timm/vit_small_patch14_dinov2` | 22.0 M | 6.1 G |
-//! | `timm/vit_base_patch14_dinov2` | 86.6 M | 23.1 G |
+//! | model | parameters | multiply-adds | images | top-1 on ImageNet, as published |
+//! |---|---|---|---|---|
+//! | `torchvision/vit_b_16` | 86.6 M | 17.56 G | 224 pixels | 81.1 |
+//! | `torchvision/vit_b_32` | 88.2 M | 4.41 G | 224 pixels | 75.9 |
+//! | `timm/vit_tiny_patch16_224` | 5.7 M | 1.25 G | 224 pixels |  |
+//! | `timm/vit_small_patch16_224` | 22.1 M | 4.60 G | 224 pixels |  |
+//! | `timm/vit_base_patch16_224` | 86.6 M | 17.56 G | 224 pixels |  |
+//! | `timm/vit_base_patch32_224` | 88.2 M | 4.41 G | 224 pixels |  |
+//! | `timm/deit_tiny_patch16_224` | 5.7 M | 1.25 G | 224 pixels |  |
+//! | `timm/deit_small_patch16_224` | 22.1 M | 4.60 G | 224 pixels |  |
+//! | `timm/deit_base_patch16_224` | 86.6 M | 17.56 G | 224 pixels |  |
+//! | `timm/vit_small_patch14_dinov2` | 22.0 M | 46.70 G | 518 pixels |  |
+//! | `timm/vit_base_patch14_dinov2` | 86.5 M | 151.57 G | 518 pixels |  |
+//! | `timm/vit_small_patch14_reg4_dinov2` | 22.0 M | 46.88 G | 518 pixels |  |
+//! | `timm/vit_base_patch14_reg4_dinov2` | 86.5 M | 152.12 G | 518 pixels |  |
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
