@@ -10,6 +10,7 @@ use rekindle_kernels::{
 use super::forward::{equal_weights, per_channel};
 use super::gradients::Gradients;
 use super::layer::{LayerGradients, NeedsGrad, Returned};
+use super::operand::Operand;
 use super::program::{Kind, Layer, Linear, PixelNorm, Program, Step, Window};
 use super::train::{Saved, SavedStep, Training};
 use super::weights::Weights;
@@ -155,10 +156,14 @@ impl Pass<'_> {
             true => self.gradients.take(step.input)?,
             false => None,
         };
+        let repeated = match needs.weight {
+            true => self.repeated(step.input)?,
+            false => None,
+        };
         let values = &self.saved.values;
         let returned = Returned {
             dy,
-            input: values[step.input].as_ref(),
+            input: values[step.input].as_ref().or(repeated.as_ref()),
             other: step.other.and_then(|other| values[other].as_ref()),
             output: values[index + 1].as_ref(),
             add,
@@ -190,6 +195,29 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Computes a value again that was not kept because that costs little.
+    fn repeated(&self, value: usize) -> Result<Option<Operand>, KernelError> {
+        let Some(index) = value.checked_sub(1) else {
+            return Ok(None);
+        };
+        if self.saved.values[value].is_some() || !self.program.is_cheap(value) {
+            return Ok(None);
+        }
+        let step = &self.program.steps[index];
+        let y = match (&step.kind, &self.saved.steps[index]) {
+            (Kind::PixelNorm(norm), _) => match &self.saved.values[step.input] {
+                Some(x) => {
+                    let norm = self.weights.pixel_norm(norm);
+                    Some(norm.forward(Isa::detect(), &*x.maps()?)?.0)
+                }
+                None => None,
+            },
+            (Kind::Layer(layer), SavedStep::Layer(saved)) => layer.repeat(self.weights, saved)?,
+            _ => None,
+        };
+        Ok(y.map(Operand::new))
     }
 
     fn linear(&mut self, index: usize, step: &Step, linear: &Linear) -> Result<(), KernelError> {

@@ -93,11 +93,7 @@ impl Layer {
         x: &Operand,
         other: Option<&Activation>,
     ) -> Result<(Arc<Activation>, SavedLayer), KernelError> {
-        // The output of these tells their derivative as well as the input.
-        let is_told_by_output = matches!(
-            self.function,
-            ActivationFn::Identity | ActivationFn::Relu | ActivationFn::Relu6
-        );
+        let is_told_by_output = self.is_told_by_output();
         let first = match is_told_by_output {
             true => self.function,
             false => ActivationFn::Identity,
@@ -252,21 +248,29 @@ impl Layer {
         Ok(found)
     }
 
-    /// Computes the output again from what was kept, for a layer with a normalisation and no summand.
+    /// Computes the output again from what was kept, for a layer without a summand.
     pub fn repeat(
         &self,
         weights: &Weights,
         saved: &SavedLayer,
     ) -> Result<Option<Activation>, KernelError> {
-        let (Some(norm), Some(before), Some(statistics)) =
-            (&self.norm, &saved.before, &saved.statistics)
-        else {
+        let Some(before) = &saved.before else {
             return Ok(None);
         };
-        let norm = weights.norm(norm);
-        let norm = norm.as_batch_norm();
-        let y = norm.forward(Isa::detect(), before, statistics, None, self.function)?;
-        Ok(Some(y))
+        let isa = Isa::detect();
+        match (&self.norm, &saved.statistics) {
+            (Some(norm), Some(statistics)) => {
+                let norm = weights.norm(norm);
+                let norm = norm.as_batch_norm();
+                let y = norm.forward(isa, before, statistics, None, self.function)?;
+                Ok(Some(y))
+            }
+            (None, _) => {
+                let copy = Activation::clone(before);
+                self.function.forward(isa, copy).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -98,6 +98,16 @@ pub(crate) struct Window {
     pub padding: usize,
 }
 
+impl Layer {
+    /// Tells whether the output says as much as the input does about the derivative of the function.
+    pub fn is_told_by_output(&self) -> bool {
+        matches!(
+            self.function,
+            ActivationFn::Identity | ActivationFn::Relu | ActivationFn::Relu6
+        )
+    }
+}
+
 impl Step {
     pub fn inputs(&self) -> impl Iterator<Item = usize> {
         std::iter::once(self.input).chain(self.other)
@@ -158,7 +168,7 @@ impl Program {
         for (index, step) in self.steps.iter().enumerate() {
             match &step.kind {
                 Kind::Layer(layer) => {
-                    kept[step.input] |= layer.conv.is_some();
+                    kept[step.input] |= layer.conv.is_some() && !self.is_cheap(step.input);
                     if let (Some(other), Some(_)) = (step.other, &layer.norm) {
                         match layer.function {
                             ActivationFn::Identity => {}
@@ -183,6 +193,26 @@ impl Program {
             }
         }
         kept
+    }
+
+    /// Tells whether a value is computed again, in one pass over memory, from what its step keeps for itself: in a
+    /// transformer, what the linear layers take would be half of all that is kept.
+    pub fn is_cheap(&self, value: usize) -> bool {
+        let Some(index) = value.checked_sub(1) else {
+            return false;
+        };
+        match &self.steps[index] {
+            Step {
+                kind: Kind::PixelNorm(_),
+                ..
+            } => true,
+            Step {
+                kind: Kind::Layer(layer),
+                other: None,
+                ..
+            } => layer.norm.is_none() && !layer.is_told_by_output(),
+            _ => false,
+        }
     }
 
     /// Returns the step and the layer that a value can be computed by again from what the layer keeps for itself.
