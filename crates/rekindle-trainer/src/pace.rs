@@ -90,6 +90,11 @@ impl Pace {
         &self.plans
     }
 
+    /// Seconds that a step takes at the moment.
+    pub fn seconds_per_step(&self) -> f64 {
+        self.seconds_per_step
+    }
+
     /// Returns the share of the schedule that is over after `done` steps, from 0 to 1.
     pub fn share(&self, done: usize) -> f64 {
         let plan = self.plan();

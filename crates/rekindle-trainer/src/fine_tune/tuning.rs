@@ -36,8 +36,11 @@ const FOR_TRIAL: f64 = 0.6;
 /// Parts of the images of which the trial holds out one.
 const FOLDS: usize = 5;
 
-/// Times that a step of training takes as long as a look, before it is known better.
-const STEP_OVER_LOOK: f64 = 6.0;
+/// Times that an image takes longer to learn from than to look at, at least. What it is on this machine is measured.
+const LEARN_OVER_LOOK: f64 = 2.0;
+
+/// Steps that are made to know how long one takes.
+const MEASURED_STEPS: usize = 4;
 
 /// Seconds that writing the result takes.
 const FOR_WRITING: f64 = 0.3;
@@ -65,6 +68,17 @@ struct Trained {
     plans: Value,
 }
 
+/// How long a training may be.
+struct Steps {
+    /// When it has to be over, in seconds.
+    end: f64,
+    /// Seconds that an image takes, as far as is known.
+    per_image: f64,
+    most: usize,
+    /// The head's learning rate at its highest.
+    rate: f64,
+}
+
 /// What a classifier says of held-out images.
 struct Scored {
     right: Vec<f64>,
@@ -80,28 +94,30 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let begun = self.clock().seconds();
         let labels = &probed.seen.labels;
-        let classes = probed.data.classes.len();
-        let parts = stratified_folds(labels, classes, FOLDS, self.choices.seed);
-        let per_image = STEP_OVER_LOOK * probed.seconds_per_image;
-        let epochs = (end - begun) / (per_image * labels.len() as f64).max(1e-9);
-        let (Some(held_out), true) = (parts.into_iter().next(), epochs >= LEAST_EPOCHS) else {
-            let message = match epochs >= LEAST_EPOCHS {
-                true => "the network is not trained: a class has a single image, so that none can be held out".into(),
-                false => format!(
-                    "the network is not trained: {epochs:.1} passes over the images fit into the time that is left, \
-                     and fewer than {LEAST_EPOCHS:.0} don't pay"
-                ),
-            };
-            self.tell(&Event::Note { message })?;
-            return Ok(None);
+        let images = labels.len() as f64;
+        let parts = stratified_folds(labels, probed.data.classes.len(), FOLDS, self.choices.seed);
+        let Some(held_out) = parts.into_iter().next() else {
+            return self
+                .leave_untrained("a class has a single image, so that none can be held out");
         };
+        let passes = |seconds: f64, per_image: f64| seconds / (per_image * images).max(1e-9);
+        let at_best = passes(end - begun, LEARN_OVER_LOOK * probed.seconds_per_image);
+        if at_best < LEAST_EPOCHS {
+            return self.leave_untrained(&too_short(at_best));
+        }
+        let Some(per_image) = self.seconds_per_image(probed, end)? else {
+            return self.leave_untrained("its loss is no number");
+        };
+        let begun = self.clock().seconds();
+        let epochs = passes(end - begun, per_image);
+        if epochs < LEAST_EPOCHS {
+            return self.leave_untrained(&too_short(epochs));
+        }
         let trial_end = begun + FOR_TRIAL * (end - begun);
         let name = format!("fine-tuning of {}", probed.pretrained.architecture);
         let trial = self.trial(probed, &held_out, trial_end, per_image, &name)?;
         let Some(trial) = trial else {
-            let message = format!("{name} diverged; the probe stays");
-            self.tell(&Event::Note { message })?;
-            return Ok(None);
+            return self.leave_untrained("its loss became no number");
         };
         let (right, others) = (mean(&trial.scored.right), mean(&trial.probe.right));
         let (loss, other_loss) = (mean(&trial.scored.losses), mean(&trial.probe.losses));
@@ -136,6 +152,32 @@ impl<'a, 'b> Run<'a, 'b> {
         }))
     }
 
+    fn leave_untrained(&mut self, reason: &str) -> Result<Option<Tuned>, TrainerError> {
+        let message = format!("the network is not trained: {reason}");
+        self.tell(&Event::Note { message })?;
+        Ok(None)
+    }
+
+    /// Measures how long an image takes in training, by a few steps that are forgotten; none where they diverge.
+    fn seconds_per_image(
+        &mut self,
+        probed: &Probed<'b>,
+        end: f64,
+    ) -> Result<Option<f64>, TrainerError> {
+        let head = probed.found.head.clone();
+        let start = self.fresh(probed).with_head(head.weight, head.bias)?;
+        let guess = LEARN_OVER_LOOK * probed.seconds_per_image;
+        let all: Vec<usize> = (0..probed.seen.labels.len()).collect();
+        let steps = Steps {
+            end,
+            per_image: guess,
+            most: MEASURED_STEPS,
+            rate: RATE,
+        };
+        let measured = self.train(probed, start, &all, steps, Relay::counting)?;
+        Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
+    }
+
     /// When training has to be over; none without a budget.
     fn end_of_training(&self, probed: &Probed<'b>) -> Option<f64> {
         let budget = self.choices.budget?.as_secs_f64();
@@ -146,7 +188,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// The recipe that networks are trained by.
     fn recipe(&self, rate: f64) -> Recipe {
         Recipe {
-            batch_size: 16,
+            batch_size: BATCH,
             optimizer: Optimizer::AdamW { weight_decay: 0.01 },
             learning_rate: rate,
             schedule: Schedule::OneCycle {
@@ -201,12 +243,18 @@ impl<'a, 'b> Run<'a, 'b> {
             items: None,
         })?;
         let begun = self.clock().seconds();
-        let trained = self.train(probed, start, &rest, end, per_image, RATE, Relay::counting)?;
+        let steps = Steps {
+            end,
+            per_image,
+            most: MOST_EPOCHS * rest.len().div_ceil(BATCH),
+            rate: RATE,
+        };
+        let trained = self.train(probed, start, &rest, steps, Relay::counting)?;
         self.tell(&Event::PhaseEnded {
             name: name.to_string(),
             seconds: self.clock().seconds() - begun,
         })?;
-        let Some((weights, plans)) = trained else {
+        let Some((weights, pace)) = trained else {
             return Ok(None);
         };
         let indices: Vec<usize> = held_out.iter().map(|row| seen.indices[*row]).collect();
@@ -224,7 +272,7 @@ impl<'a, 'b> Run<'a, 'b> {
             scored: score(&self.answers(&classifier, &dataset)?)?,
             probe: score(&predictions(&head, &held_out)?)?,
             weights,
-            plans,
+            plans: plans(&pace),
         }))
     }
 
@@ -238,30 +286,29 @@ impl<'a, 'b> Run<'a, 'b> {
     ) -> Result<(Weights, Value), TrainerError> {
         let start = with_weights(self.fresh(probed), trained);
         let all: Vec<usize> = (0..probed.seen.labels.len()).collect();
-        let trained_on = self.train(
-            probed,
-            start,
-            &all,
+        let steps = Steps {
             end,
             per_image,
-            RATE / 2.0,
-            Relay::telling,
-        )?;
-        Ok(trained_on.unwrap_or_else(|| (trained.clone(), Value::Null)))
+            most: MOST_EPOCHS * all.len().div_ceil(BATCH),
+            rate: RATE / 2.0,
+        };
+        Ok(
+            match self.train(probed, start, &all, steps, Relay::telling)? {
+                Some((weights, pace)) => (weights, plans(&pace)),
+                None => (trained.clone(), Value::Null),
+            },
+        )
     }
 
-    /// Trains `start` on `rows` of the features until `end`; none where that diverged.
-    #[allow(clippy::too_many_arguments)]
+    /// Trains `start` on `rows` of the features; none where that diverged.
     fn train(
         &mut self,
         probed: &Probed<'b>,
         start: Classifier<Network>,
         rows: &[usize],
-        end: f64,
-        per_image: f64,
-        rate: f64,
+        steps: Steps,
         relay: fn() -> Relay,
-    ) -> Result<Option<(Weights, Value)>, TrainerError> {
+    ) -> Result<Option<(Weights, Pace)>, TrainerError> {
         let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
         let pipeline = augmentation(&probed.data.preprocess, probed.may_mirror());
         let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
@@ -269,10 +316,9 @@ impl<'a, 'b> Run<'a, 'b> {
             train: Arc::new(train),
             ..probed.data.clone()
         };
-        let recipe = self.recipe(rate);
-        let batches = (rows.len() / recipe.batch_size).max(1);
-        let per_step = per_image * recipe.batch_size as f64;
-        let pace = Pace::new(&self.clock(), end, per_step, MOST_EPOCHS * batches);
+        let recipe = self.recipe(steps.rate);
+        let per_step = steps.per_image * BATCH as f64;
+        let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
         let relayed = RelayTo {
             relay: relay(),
             run: self,
@@ -298,9 +344,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 kept: String::new(),
             });
         }
-        let plans = fitted.pace.iter().flat_map(Pace::plans);
-        let plans: Vec<[usize; 2]> = plans.map(|plan| [plan.done, plan.steps]).collect();
-        Ok(Some((fitted.best_weights, json!(plans))))
+        Ok(fitted.pace.map(|pace| (fitted.best_weights, pace)))
     }
 
     /// Predictions for the images of `dataset` by the whole network.
@@ -310,7 +354,7 @@ impl<'a, 'b> Run<'a, 'b> {
         dataset: &Arc<ImageDataset>,
     ) -> Result<Predictions, TrainerError> {
         let loader = Loader::new(Arc::clone(dataset))
-            .batch_size(16)
+            .batch_size(BATCH)
             .workers(self.choices.workers)
             .on_bad_file(OnBadFile::Skip);
         let feed = Feed::Images(loader);
@@ -340,6 +384,9 @@ fn score(found: &Predictions) -> Result<Scored, TrainerError> {
     }
     Ok(Scored { right, losses })
 }
+
+/// Images of a step.
+const BATCH: usize = 16;
 
 /// Learning rate of the head at its highest.
 const RATE: f64 = 3e-3;
@@ -414,6 +461,22 @@ impl Observer for RelayTo<'_, '_, '_> {
         };
         self.run.told = std::mem::replace(&mut self.run.told, Ok(())).and(told);
     }
+}
+
+/// What the clock decided: before which step how many were planned.
+fn plans(pace: &Pace) -> Value {
+    let plans = pace.plans().iter();
+    json!(
+        plans
+            .map(|plan| [plan.done, plan.steps])
+            .collect::<Vec<_>>()
+    )
+}
+
+fn too_short(epochs: f64) -> String {
+    format!(
+        "{epochs:.1} passes over the images fit into the time that is left, and fewer than {LEAST_EPOCHS:.0} don't pay"
+    )
 }
 
 /// A gain on so many images, drawn towards none: on few it is luck as much as anything.
