@@ -5,6 +5,7 @@ use crate::early_stopping::Monitor;
 use crate::events::{
     EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
+use crate::run_directory::FIT;
 use crate::text;
 use rekindle_files::names::{printable, show};
 
@@ -18,6 +19,8 @@ pub(crate) struct Narration {
     skipped_before: HashSet<PathBuf>,
     best: Option<(usize, Monitor)>,
     forecast: Option<Forecast>,
+    /// Whether the run keeps to a budget of time, and so isn't resumed.
+    is_timed: bool,
 }
 
 /// Skipped files told one by one; the others are only counted.
@@ -33,6 +36,7 @@ impl Narration {
         match event {
             Event::RunStarted(run) => {
                 self.epochs = run.epochs;
+                self.is_timed = run.strategy == FIT;
                 lines.extend(run_started(run));
             }
             Event::SkippedFile { path, .. } if !self.skipped_before.insert(path.clone()) => {}
@@ -130,7 +134,9 @@ impl Narration {
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {
-                EndReason::Interrupted | EndReason::Failed => " (resume it to go on)",
+                EndReason::Interrupted | EndReason::Failed if !self.is_timed => {
+                    " (resume it to go on)"
+                }
                 _ => "",
             };
             lines.push(format!("  run directory  {}{hint}", show(directory)));

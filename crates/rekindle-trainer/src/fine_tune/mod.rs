@@ -3,6 +3,7 @@
 mod forecast;
 mod probing;
 mod run;
+mod training;
 mod tuning;
 
 use std::path::{Path, PathBuf};

@@ -2,33 +2,34 @@
 
 use std::sync::Arc;
 
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Transform};
-use rekindle_models::Preprocess;
 use rekindle_nn::Network;
+use rekindle_transfer::Classifier;
 use rekindle_transfer::features::stratified_folds;
-use rekindle_transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
 use super::probing::Probed;
 use super::run::{Run, predictions};
-use crate::adapt::with_fresh_head;
+use super::training::{BATCH, Relay, Steps, plans};
 use crate::checkpoint::{Weights, with_weights};
 use crate::data::eval_pipeline;
-use crate::events::{EndReason, Event, Observer, Trial};
-use crate::feed::Feed;
-use crate::optimizer::Optimizer;
-use crate::pace::Pace;
+use crate::events::{Event, Trial};
 use crate::pooled::Pooled;
-use crate::trainer::Trainer;
-use crate::{
-    Anneal, Predictions, Predictor, Recipe, Schedule, Temperature, TrainerError, TransferData,
-};
+use crate::{Predictions, Temperature, TrainerError};
+
+/// Learning rates of the head at their highest, in the order in which they are tried, and why.
+const RATES: [(f64, &str); 2] = [
+    (3e-3, "there is time to train"),
+    (1e-3, "gentler, near to what the source knows"),
+];
 
 /// Passes over the images that must fit, trial and final training together.
 const LEAST_EPOCHS: f64 = 3.0;
 
+/// Passes over all images that the final training is worth.
+const LEAST_LAST_EPOCHS: f64 = 1.0;
+
 /// Passes of the trial at most, and of the final training.
-const MOST_EPOCHS: usize = 16;
+const MOST_EPOCHS: usize = 20;
 
 /// Share of the training time that goes into the trial.
 const FOR_TRIAL: f64 = 0.6;
@@ -64,19 +65,10 @@ struct Trained {
     weights: Weights,
     scored: Scored,
     probe: Scored,
-    /// What the clock decided.
-    plans: Value,
-}
-
-/// How long a training may be.
-struct Steps {
-    /// When it has to be over, in seconds.
-    end: f64,
-    /// Seconds that an image takes, as far as is known.
-    per_image: f64,
-    most: usize,
     /// The head's learning rate at its highest.
     rate: f64,
+    /// What the clock decided.
+    plans: Value,
 }
 
 /// What a classifier says of held-out images.
@@ -113,43 +105,85 @@ impl<'a, 'b> Run<'a, 'b> {
         if epochs < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(epochs));
         }
-        let trial_end = begun + FOR_TRIAL * (end - begun);
-        let name = format!("fine-tuning of {}", probed.pretrained.architecture);
-        let trial = self.trial(probed, &held_out, trial_end, per_image, &name)?;
-        let Some(trial) = trial else {
-            return self.leave_untrained("its loss became no number");
-        };
-        let (right, others) = (mean(&trial.scored.right), mean(&trial.probe.right));
-        let (loss, other_loss) = (mean(&trial.scored.losses), mean(&trial.probe.losses));
-        let kept = right >= others && loss < other_loss;
-        self.tell(&Event::Tried(Trial {
-            what: name,
-            why: format!("{epochs:.0} passes over the images fit into the budget"),
-            images: held_out.len(),
-            accuracy: Some(right),
-            loss: Some(loss),
-            gain: Some(right - others),
-            kept,
-            seconds: self.clock().seconds() - begun,
-        }))?;
-        if !kept {
+        let Some(best) = self.best_trial(probed, &held_out, (begun, end), per_image)? else {
             return Ok(None);
-        }
+        };
         // What there is so far, should the rest be interrupted.
-        let so_far = with_weights(self.fresh(probed), &trial.weights);
+        let so_far = with_weights(self.fresh(probed), &best.weights);
         self.keep(probed, &so_far)?;
-        let (trained, last_plans) = self.train_on(probed, &trial.weights, end, per_image)?;
+        let left = passes(end - self.clock().seconds(), per_image);
+        let (trained, last_plans) = match left >= LEAST_LAST_EPOCHS {
+            true => self.train_on(probed, &best, end, per_image)?,
+            false => (best.weights.clone(), Value::Null),
+        };
+        let gain = mean(&best.scored.right) - mean(&best.probe.right);
         Ok(Some(Tuned {
             classifier: with_weights(self.fresh(probed), &trained),
-            gain: shrunk(right - others, held_out.len()),
-            spread: standard_error(&trial.scored.right, &trial.probe.right),
+            gain: shrunk(gain, held_out.len()),
+            spread: standard_error(&best.scored.right, &best.probe.right),
             decided: json!({
                 "held_out": held_out.len(),
                 "mirrored": probed.may_mirror(),
-                "trial_steps": trial.plans,
+                "learning_rate": best.rate,
+                "trial_steps": best.plans,
                 "steps": last_plans,
             }),
         }))
+    }
+
+    /// Tries one learning rate after the other, as the time allows, and returns the trial that is best on the held-out
+    /// images; none where the probe is.
+    fn best_trial(
+        &mut self,
+        probed: &Probed<'b>,
+        held_out: &[usize],
+        (begun, end): (f64, f64),
+        per_image: f64,
+    ) -> Result<Option<Trained>, TrainerError> {
+        let images = probed.seen.labels.len() as f64;
+        let trial_end = begun + FOR_TRIAL * (end - begun);
+        let (mut best, mut took): (Option<Trained>, f64) = (None, 0.0);
+        for (rate, why) in RATES {
+            let now = self.clock().seconds();
+            // Without a better network than the probe there is no final training to leave time for.
+            let until = match best {
+                None if took > 0.0 => end,
+                _ => trial_end,
+            };
+            let is_possible = match best {
+                None => until - now >= LEAST_EPOCHS * per_image * images,
+                Some(_) => until - now >= took,
+            };
+            if took > 0.0 && !is_possible {
+                break;
+            }
+            let name = format!(
+                "fine-tuning of {} at {rate}",
+                probed.pretrained.architecture
+            );
+            let Some(trial) = self.trial(probed, held_out, (until, rate), per_image, &name)? else {
+                let message = format!("{name} is not kept: its loss became no number");
+                self.tell(&Event::Note { message })?;
+                continue;
+            };
+            took = self.clock().seconds() - now;
+            let rival = best.as_ref().map_or(&trial.probe, |best| &best.scored);
+            let kept = trial.scored.is_better_than(rival);
+            self.tell(&Event::Tried(Trial {
+                what: name,
+                why: why.into(),
+                images: held_out.len(),
+                accuracy: Some(mean(&trial.scored.right)),
+                loss: Some(mean(&trial.scored.losses)),
+                gain: Some(mean(&trial.scored.right) - mean(&rival.right)),
+                kept,
+                seconds: took,
+            }))?;
+            if kept {
+                best = Some(trial);
+            }
+        }
+        Ok(best)
     }
 
     fn leave_untrained(&mut self, reason: &str) -> Result<Option<Tuned>, TrainerError> {
@@ -172,7 +206,7 @@ impl<'a, 'b> Run<'a, 'b> {
             end,
             per_image: guess,
             most: MEASURED_STEPS,
-            rate: RATE,
+            rate: RATES[0].0,
         };
         let measured = self.train(probed, start, &all, steps, Relay::counting)?;
         Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
@@ -185,34 +219,13 @@ impl<'a, 'b> Run<'a, 'b> {
         Some(budget - look - FOR_WRITING - SPARE * budget)
     }
 
-    /// The recipe that networks are trained by.
-    fn recipe(&self, rate: f64) -> Recipe {
-        Recipe {
-            batch_size: BATCH,
-            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
-            learning_rate: rate,
-            schedule: Schedule::OneCycle {
-                pct_start: 0.25,
-                div_factor: 25.0,
-                final_div_factor: 1e3,
-                anneal: Anneal::Cosine,
-                three_phase: false,
-            },
-            label_smoothing: 0.1,
-            workers: self.choices.workers,
-            on_bad_file: OnBadFile::Skip,
-            seed: self.choices.seed,
-            ..Recipe::tutorial()
-        }
-    }
-
     /// Trains on all images but `held_out` (rows of the features), and measures on these. None where training
     /// diverged.
     fn trial(
         &mut self,
         probed: &Probed<'b>,
         held_out: &[usize],
-        end: f64,
+        (end, rate): (f64, f64),
         per_image: f64,
         name: &str,
     ) -> Result<Option<Trained>, TrainerError> {
@@ -247,7 +260,7 @@ impl<'a, 'b> Run<'a, 'b> {
             end,
             per_image,
             most: MOST_EPOCHS * rest.len().div_ceil(BATCH),
-            rate: RATE,
+            rate,
         };
         let trained = self.train(probed, start, &rest, steps, Relay::counting)?;
         self.tell(&Event::PhaseEnded {
@@ -272,100 +285,40 @@ impl<'a, 'b> Run<'a, 'b> {
             scored: score(&self.answers(&classifier, &dataset)?)?,
             probe: score(&predictions(&head, &held_out)?)?,
             weights,
+            rate,
             plans: plans(&pace),
         }))
     }
 
-    /// Goes on from `trained` with all training images.
+    /// Goes on from a trial with all training images, at half its rate.
     fn train_on(
         &mut self,
         probed: &Probed<'b>,
-        trained: &Weights,
+        trial: &Trained,
         end: f64,
         per_image: f64,
     ) -> Result<(Weights, Value), TrainerError> {
-        let start = with_weights(self.fresh(probed), trained);
+        let start = with_weights(self.fresh(probed), &trial.weights);
         let all: Vec<usize> = (0..probed.seen.labels.len()).collect();
         let steps = Steps {
             end,
             per_image,
             most: MOST_EPOCHS * all.len().div_ceil(BATCH),
-            rate: RATE / 2.0,
+            rate: trial.rate / 2.0,
         };
         Ok(
             match self.train(probed, start, &all, steps, Relay::telling)? {
                 Some((weights, pace)) => (weights, plans(&pace)),
-                None => (trained.clone(), Value::Null),
+                None => (trial.weights.clone(), Value::Null),
             },
         )
     }
+}
 
-    /// Trains `start` on `rows` of the features; none where that diverged.
-    fn train(
-        &mut self,
-        probed: &Probed<'b>,
-        start: Classifier<Network>,
-        rows: &[usize],
-        steps: Steps,
-        relay: fn() -> Relay,
-    ) -> Result<Option<(Weights, Pace)>, TrainerError> {
-        let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
-        let pipeline = augmentation(&probed.data.preprocess, probed.may_mirror());
-        let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
-        let data = TransferData {
-            train: Arc::new(train),
-            ..probed.data.clone()
-        };
-        let recipe = self.recipe(steps.rate);
-        let per_step = steps.per_image * BATCH as f64;
-        let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
-        let relayed = RelayTo {
-            relay: relay(),
-            run: self,
-        };
-        let interrupt = relayed.run.choices.interrupt.clone();
-        let fitted = Trainer::new(start, data)
-            .strategy(Strategy::FineTuning {
-                backbone_rate: BACKBONE,
-            })
-            .recipe(recipe)
-            .interrupt(interrupt)
-            .observer(relayed)
-            .paced(pace)
-            .fit();
-        let fitted = match fitted {
-            Err(TrainerError::Diverged { .. } | TrainerError::BrokenWeights { .. }) => {
-                return Ok(None);
-            }
-            fitted => fitted?,
-        };
-        if fitted.outcome.reason == EndReason::Interrupted {
-            return Err(TrainerError::Interrupted {
-                kept: String::new(),
-            });
-        }
-        Ok(fitted.pace.map(|pace| (fitted.best_weights, pace)))
-    }
-
-    /// Predictions for the images of `dataset` by the whole network.
-    pub(super) fn answers(
-        &self,
-        classifier: &Classifier<Network>,
-        dataset: &Arc<ImageDataset>,
-    ) -> Result<Predictions, TrainerError> {
-        let loader = Loader::new(Arc::clone(dataset))
-            .batch_size(BATCH)
-            .workers(self.choices.workers)
-            .on_bad_file(OnBadFile::Skip);
-        let feed = Feed::Images(loader);
-        let batches = feed.epoch(0, &self.choices.device);
-        Predictor::new(classifier).predict_until(batches, &self.choices.interrupt, |_| ())
-    }
-
-    /// The pretrained network with a head of no meaning, sharing nothing with any other.
-    fn fresh(&self, probed: &Probed<'b>) -> Classifier<Network> {
-        let classes = probed.data.classes.len();
-        with_fresh_head(probed.pretrained, classes, self.choices.seed)
+impl Scored {
+    /// Whether this one answers no fewer images right, at a lower loss.
+    fn is_better_than(&self, other: &Self) -> bool {
+        mean(&self.right) >= mean(&other.right) && mean(&self.losses) < mean(&other.losses)
     }
 }
 
@@ -383,94 +336,6 @@ fn score(found: &Predictions) -> Result<Scored, TrainerError> {
         right.push(f64::from(u8::from(logits[*label] >= largest)));
     }
     Ok(Scored { right, losses })
-}
-
-/// Images of a step.
-const BATCH: usize = 16;
-
-/// Learning rate of the head at its highest.
-const RATE: f64 = 3e-3;
-
-/// The backbone's rate over the head's.
-const BACKBONE: f64 = 0.1;
-
-/// Random parts of a picture from a third of it on, mirrored where that means the same.
-fn augmentation(preprocess: &Preprocess, mirror: bool) -> Pipeline {
-    let mut transforms = Pipeline::imagenet_train(preprocess).0;
-    transforms
-        .retain(|transform| mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. }));
-    for transform in &mut transforms {
-        if let Transform::RandomResizedCrop { scale, .. } = transform {
-            *scale = (0.35, 1.0);
-        }
-    }
-    Pipeline(transforms)
-}
-
-/// What of a training inside of a run is told of the run itself.
-struct Relay {
-    /// Tells epochs as the run's own; else only how many images are done.
-    epochs: bool,
-    images: usize,
-}
-
-impl Relay {
-    fn counting() -> Self {
-        Self {
-            epochs: false,
-            images: 0,
-        }
-    }
-
-    fn telling() -> Self {
-        Self {
-            epochs: true,
-            images: 0,
-        }
-    }
-}
-
-struct RelayTo<'c, 'a, 'b> {
-    relay: Relay,
-    run: &'c mut Run<'a, 'b>,
-}
-
-impl Observer for RelayTo<'_, '_, '_> {
-    fn on_event(&mut self, event: &Event) {
-        let told = match event {
-            Event::BatchEnded { images, .. } if !self.relay.epochs => {
-                self.relay.images += images;
-                self.run.tell(&Event::PhaseAdvanced {
-                    done: self.relay.images,
-                })
-            }
-            Event::EpochEnded { metrics } if self.relay.epochs => {
-                let before = self.run.last_epoch.replace(metrics.clone());
-                match before {
-                    Some(metrics) => self.run.tell(&Event::EpochEnded { metrics }),
-                    None => Ok(()),
-                }
-            }
-            Event::EpochStarted { .. } | Event::BatchEnded { .. } | Event::StageStarted(_)
-                if self.relay.epochs =>
-            {
-                self.run.tell(event)
-            }
-            Event::SkippedFile { .. } => self.run.tell(event),
-            _ => Ok(()),
-        };
-        self.run.told = std::mem::replace(&mut self.run.told, Ok(())).and(told);
-    }
-}
-
-/// What the clock decided: before which step how many were planned.
-fn plans(pace: &Pace) -> Value {
-    let plans = pace.plans().iter();
-    json!(
-        plans
-            .map(|plan| [plan.done, plan.steps])
-            .collect::<Vec<_>>()
-    )
 }
 
 fn too_short(epochs: f64) -> String {
