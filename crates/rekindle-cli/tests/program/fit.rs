@@ -29,7 +29,7 @@ fn fit_makes_a_run_within_its_minutes_that_the_other_commands_read() {
     assert!(called.stderr.contains("came true: "), "{}", called.stderr);
     let accuracy = told["accuracy"].as_f64().unwrap();
     let found = rekindle(["evaluate", text(&out), text(&shop.data), "--json"]);
-    assert_eq!(found.json()["accuracy"].as_f64(), Some(accuracy));
+    assert_eq!(found.json()["evaluation"]["accuracy"], accuracy);
     assert!(out.join("report.html").is_file());
     let val = shop.data.join("val");
     let answers = rekindle(["predict", text(&out), text(&val), "--json"]);

@@ -2,6 +2,7 @@
 
 mod forecast;
 mod probing;
+mod result;
 mod run;
 mod training;
 mod tuning;
@@ -11,28 +12,24 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_models::{Preprocess, Pretrained};
-use rekindle_nn::Network;
+use rekindle_transfer::Backbone;
 use rekindle_transfer::backbone::weights_digest;
-use rekindle_transfer::features::{FoundProbe, ProbeSearch};
-use rekindle_transfer::{Backbone, Classifier};
-use rekindle_weights::{LoadOptions, ModelInfo};
+use rekindle_transfer::features::ProbeSearch;
+use rekindle_weights::LoadOptions;
 use serde_json::{Value, json};
 
-use crate::checkpoint::weights_of;
 use crate::data::TransferData;
-use crate::events::{Forecast, RunOutcome, Trial};
 use crate::identity::DataList;
 use crate::origin::Origin;
 use crate::pace::Clock;
 use crate::recipe::{Cache, require};
 use crate::run_directory::{
-    FIT, ONE_CALL, Position, RunDirectory, RunRecord, RunWriter, WeightsRecord, one_call,
-    refuse_other_recipe, within_budget,
+    FIT, ONE_CALL, Position, RunDirectory, RunRecord, WeightsRecord, one_call, refuse_other_recipe,
+    within_budget,
 };
 use crate::trainer::classes;
-use crate::{
-    Interrupt, Observer, Predictions, SharedFeatures, Source, TestViews, TrainerError, fit, text,
-};
+use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError, text};
+pub use result::FineTuned;
 use run::Run;
 
 /// Adapts the network in `weights` to the images in `data`, with the defaults of [`Fit`], on the CPU or whatever `device`
@@ -107,34 +104,6 @@ pub struct Fit<'a> {
     accepts_changed_data: bool,
     /// Told once the run has begun.
     warning: Option<String>,
-}
-
-/// What [`Fit`] leaves.
-pub struct FineTuned {
-    /// Backbone and new head.
-    pub classifier: Classifier<Network>,
-    /// Names in the order of the logits.
-    pub classes: Vec<String>,
-    /// What a picture goes through before the network sees it.
-    pub preprocess: Preprocess,
-    /// The best head on frozen features and how it was found.
-    pub probe: FoundProbe,
-    /// The accuracy that was expected before the validation images were looked at; none where nothing could be held out.
-    pub forecast: Option<Forecast>,
-    /// All that was tried, in order.
-    pub trials: Vec<Trial>,
-    /// What the classifier says of the validation images, each seen once, as by [`Model::predict`](crate::Model::predict);
-    /// empty where the run was interrupted.
-    pub predictions: Predictions,
-    /// The same over the [test views](Fit::test_views), where these are more than the plain one.
-    pub in_views: Option<Predictions>,
-    /// How the run ended.
-    pub outcome: RunOutcome,
-    /// Seconds from the call to the result.
-    pub seconds: f64,
-    info: ModelInfo,
-    /// The writer keeps the directory's lock as long as the result lives.
-    writer: Option<RunWriter>,
 }
 
 /// The budget where none is given.
@@ -457,33 +426,4 @@ impl<'a> Fit<'a> {
 fn digest(pretrained: &Pretrained) -> String {
     let model = &pretrained.model;
     weights_digest(model, model.stage_names().len())
-}
-
-impl FineTuned {
-    /// Accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in the one plain view
-    /// that [`Model`](crate::Model) takes.
-    pub fn accuracy(&self) -> f64 {
-        self.predictions.accuracy()
-    }
-
-    /// The same over the [test views](Fit::test_views), where these are more than the plain one.
-    pub fn accuracy_in_views(&self) -> Option<f64> {
-        self.in_views.as_ref().map(Predictions::accuracy)
-    }
-
-    /// Writes the network as safetensors under the published names, with classes, preprocessing, temperature and test
-    /// views.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
-        let weights = weights_of(&self.classifier);
-        fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
-    }
-
-    /// The run directory, where there is one.
-    pub fn directory(&self) -> Option<&Path> {
-        self.writer.as_ref().map(RunWriter::path)
-    }
 }

@@ -10,12 +10,14 @@ use rekindle_transfer::features::{FoundProbe, LinearHead, ProbeKind, ProbeSearch
 use rekindle_transfer::{Backbone, Classifier};
 
 use super::run::Run;
+use crate::Predictions;
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
 use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::{Event, Trial};
+use crate::inspect::softmax;
 use crate::pooled::{Pooled, pooled, split};
 
 /// Share of the budget that mirrored views may take: they serve a choice that is small.
@@ -213,6 +215,26 @@ impl<'a, 'b> Run<'a, 'b> {
         }
         Ok(())
     }
+}
+
+/// What a head says of images that were seen.
+pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
+    let logits = head.logits(&seen.features)?;
+    let classes = logits.len() / seen.labels.len();
+    let mut found = Predictions {
+        classes,
+        labels: seen.labels.clone(),
+        indices: seen.indices.clone(),
+        ..Predictions::default()
+    };
+    for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {
+        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
+        let (probabilities, log_sum) = softmax(&row);
+        found.loss += log_sum - f64::from(row[*label]);
+        found.probabilities.extend(probabilities);
+    }
+    found.loss /= seen.labels.len() as f64;
+    Ok(found)
 }
 
 impl Probed<'_> {

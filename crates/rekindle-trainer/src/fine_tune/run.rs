@@ -5,12 +5,11 @@ use std::time::Instant;
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
-use rekindle_transfer::features::LinearHead;
 use rekindle_weights::ModelInfo;
 use serde_json::{Value, json};
 
 use super::forecast::forecast;
-use super::probing::Probed;
+use super::probing::{Probed, predictions};
 use super::tuning::Tuned;
 use super::{FineTuned, Fit};
 use crate::announce::whole_network;
@@ -20,9 +19,7 @@ use crate::events::{
     EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use crate::fit::{not_begun, write_weights};
-use crate::inspect::softmax;
 use crate::pace::Clock;
-use crate::pooled::Pooled;
 use crate::run_directory::RunWriter;
 use crate::trainer::Source;
 use crate::{Monitor, Predictions, TrainerError};
@@ -387,23 +384,4 @@ impl<'a, 'b> Run<'a, 'b> {
             None => Ok(()),
         }
     }
-}
-
-pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
-    let logits = head.logits(&seen.features)?;
-    let classes = logits.len() / seen.labels.len();
-    let mut found = Predictions {
-        classes,
-        labels: seen.labels.clone(),
-        indices: seen.indices.clone(),
-        ..Predictions::default()
-    };
-    for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {
-        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
-        let (probabilities, log_sum) = softmax(&row);
-        found.loss += log_sum - f64::from(row[*label]);
-        found.probabilities.extend(probabilities);
-    }
-    found.loss /= seen.labels.len() as f64;
-    Ok(found)
 }

@@ -63,7 +63,7 @@ pub struct ScoredProbe {
     pub kind: ProbeKind,
     /// Whether mirrored views are among its rows.
     pub mirrored: bool,
-    /// The penalty with the lowest log loss.
+    /// The penalty: of those within one standard error of the lowest log loss the most accurate.
     pub penalty: f64,
     /// What the head's logits were divided by, so that they are as sure as they are right.
     pub temperature: f64,
@@ -379,15 +379,24 @@ fn winner(tried: &[Tried<'_>]) -> usize {
         .unwrap_or(0)
 }
 
-/// The penalty with the lowest log loss.
+/// Of the penalties whose log loss is within one standard error of the lowest, the one that names most images right; of
+/// equal ones the one with the lower loss.
 fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
-    held_out
-        .into_iter()
-        .min_by(|a, b| a.log_loss().total_cmp(&b.log_loss()))
-        .ok_or(TransferError::Degenerate {
-            method: "probe search",
-            reason: "no penalty to choose from; give at least one".into(),
-        })
+    let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
+    let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();
+    let lowest = lowest.ok_or(TransferError::Degenerate {
+        method: "probe search",
+        reason: "no penalty to choose from; give at least one".into(),
+    })?;
+    let is_close = |other: &HeldOut| {
+        let (more, error) = excess(&other.losses, &lowest.losses);
+        more <= error
+    };
+    let close = held_out.into_iter().filter(is_close);
+    let better = |a: &HeldOut, b: &HeldOut| {
+        (a.accuracy().total_cmp(&b.accuracy())).then_with(|| by_loss(b, a))
+    };
+    Ok(close.max_by(better).unwrap_or(lowest))
 }
 
 /// A penalty and its neighbours.
