@@ -58,7 +58,7 @@ pub(crate) struct PacePlan {
 }
 
 /// How far what is left may be from what is planned before the plan is changed: later is worse than earlier.
-const LATE: f64 = 1.05;
+const LATE: f64 = 1.02;
 const EARLY: f64 = 0.75;
 
 impl Pace {

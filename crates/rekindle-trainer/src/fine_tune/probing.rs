@@ -26,6 +26,9 @@ const FOR_MIRRORED: f64 = 0.1;
 /// Share of the budget after which no further network is begun.
 const FOR_NETWORKS: f64 = 0.3;
 
+/// Share of the time before validation after which no further probe is begun.
+const FOR_PROBES: f64 = 0.5;
+
 /// Training images below which the cross-validation is repeated.
 const FEW: usize = 150;
 
@@ -124,7 +127,19 @@ impl<'a, 'b> Run<'a, 'b> {
             ..self.choices.probe.clone()
         };
         let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
-        let found = search.fit(&seen.features, &seen.labels, classes, source.as_ref(), rows)?;
+        let look = seconds_per_image * data.val.len() as f64;
+        let (clock, budget) = (self.clock(), self.choices.budget);
+        let goes_on = || {
+            budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
+        };
+        let found = search.fit_while(
+            &goes_on,
+            &seen.features,
+            &seen.labels,
+            classes,
+            source.as_ref(),
+            rows,
+        )?;
         let head = found.head.clone();
         Ok(Probed {
             classifier: with_fresh_head(pretrained, classes, self.choices.seed)

@@ -133,6 +133,24 @@ impl ProbeSearch {
         source: Option<&LinearHead>,
         mirrored: Option<&Features>,
     ) -> Result<FoundProbe, TransferError> {
+        self.fit_while(&|| true, features, labels, classes, source, mirrored)
+    }
+
+    /// The same as long as `goes_on` says so, which is asked before each probe but the first: for searches that have to
+    /// end in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    pub fn fit_while(
+        &self,
+        goes_on: &dyn Fn() -> bool,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        source: Option<&LinearHead>,
+        mirrored: Option<&Features>,
+    ) -> Result<FoundProbe, TransferError> {
         check_labels("probe search", labels, features.len(), classes)?;
         let degenerate = |reason: &str| TransferError::Degenerate {
             method: "probe search",
@@ -176,6 +194,9 @@ impl ProbeSearch {
         }
         let mut tried = Vec::new();
         for kind in kinds {
+            if !tried.is_empty() && !goes_on() {
+                break;
+            }
             let prepared = of(kind, None)?;
             let held_out = prepared.contest.held_out(
                 &self.penalties,
@@ -186,7 +207,7 @@ impl ProbeSearch {
             tried.push(Tried::new(prepared, best(held_out)?));
         }
         let mut choice = winner(&tried);
-        if let Some(mirrored) = mirrored {
+        if let Some(mirrored) = mirrored.filter(|_| goes_on()) {
             let plain = &tried[choice];
             let prepared = of(plain.prepared.kind, Some(mirrored))?;
             let near = near(&self.penalties, plain.held_out.penalty);

@@ -192,3 +192,20 @@ fn a_probe_is_fitted_to_some_images_as_it_was_to_all() {
     let again = search.fit_as(&same, &features, &labels, CLASSES, None, None);
     assert_eq!(again.unwrap(), found.head);
 }
+
+#[test]
+fn a_search_that_has_to_end_keeps_the_first_probe() {
+    let (features, labels) = clouds(true);
+    let search = ProbeSearch::default();
+    let found = search.fit_while(
+        &|| false,
+        &features,
+        &labels,
+        CLASSES,
+        None,
+        Some(&features),
+    );
+    let found = found.unwrap();
+    assert_eq!(found.candidates.len(), 1);
+    assert_eq!(found.chosen().kind, ProbeKind::Normalized);
+}
