@@ -204,12 +204,13 @@ mod tests {
         let loss = |steps| {
             let method = CategoryRelationship { steps, rate: 1.0 };
             let mixtures = method.fit(&logits, &labels, 3).unwrap();
-            let of = |(row, label): (&[f32], &usize)| {
-                let mut z = mixed_logits(&mixtures, row);
+            let mut mixed = mixed_logits(&mixtures, &logits);
+            let of = |(z, label): (&mut [f64], &usize)| {
                 let true_logit = z[*label];
-                softmax(&mut z) - true_logit
+                softmax(z) - true_logit
             };
-            logits.rows().zip(&labels).map(of).sum::<f64>() / labels.len() as f64
+            let losses = mixed.chunks_exact_mut(3).zip(&labels).map(of);
+            losses.sum::<f64>() / labels.len() as f64
         };
         assert!(loss(10) < loss(0) && loss(50) < loss(10));
     }
@@ -229,6 +230,7 @@ mod tests {
             .iter()
             .map(|z| *z as f32)
             .collect();
+        let z = Features::new(z, 3).unwrap();
         let expected = mixed_logits(&mixtures, &z);
         for (found, expected) in head.logits(&x).unwrap().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6);
