@@ -16,11 +16,12 @@ use crate::events::{Event, Trial};
 use crate::pooled::Pooled;
 use crate::{Predictions, Temperature, TrainerError};
 
-/// Learning rates of the head at their highest, in the order in which they are tried, and why.
-const RATES: [(f64, &str); 2] = [
-    (3e-3, "there is time to train"),
-    (1e-3, "gentler, near to what the source knows"),
-];
+/// Learning rates of the head at their highest, and why.
+const FAST: (f64, &str) = (3e-3, "there is time to learn much");
+const GENTLE: (f64, &str) = (1e-3, "gentle, near to what the source knows");
+
+/// Passes that fit from which on the fast rate is tried first: in few its network stays behind the probe.
+const MANY_EPOCHS: f64 = 12.0;
 
 /// Passes over the images that must fit, trial and final training together.
 const LEAST_EPOCHS: f64 = 3.0;
@@ -143,7 +144,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let images = probed.seen.labels.len() as f64;
         let trial_end = begun + FOR_TRIAL * (end - begun);
         let (mut best, mut took): (Option<Trained>, f64) = (None, 0.0);
-        for (rate, why) in RATES {
+        let many = (end - begun) / (per_image * images).max(1e-9) >= MANY_EPOCHS;
+        let rates = if many { [FAST, GENTLE] } else { [GENTLE, FAST] };
+        for (rate, why) in rates {
             let now = self.clock().seconds();
             // Without a better network than the probe there is no final training to leave time for.
             let until = match best {
@@ -206,7 +209,7 @@ impl<'a, 'b> Run<'a, 'b> {
             end,
             per_image: guess,
             most: MEASURED_STEPS,
-            rate: RATES[0].0,
+            rate: GENTLE.0,
         };
         let measured = self.train(probed, start, &all, steps, Relay::counting)?;
         Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
