@@ -9,13 +9,14 @@ mod outcome;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use rekindle::device::DeviceName;
-use rekindle::trainer::{FineTune, Progress, ProgressMode, TestViews, TrainerError};
+use rekindle::trainer::{Fit, Progress, ProgressMode, TestViews, TrainerError};
 use serde_json::json;
 
-/// Adapts a pretrained ResNet to a folder of images.
+/// Adapts a pretrained network to a folder of images.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
@@ -24,6 +25,9 @@ struct Arguments {
     /// Weights: .pth, .safetensors or burnpack
     #[arg(long)]
     weights: PathBuf,
+    /// Time from the start to the result
+    #[arg(long, default_value_t = 2.0, value_parser = minutes)]
+    minutes: f64,
     /// Where to write the adapted network
     #[arg(long)]
     out: Option<PathBuf>,
@@ -51,6 +55,14 @@ enum Views {
     FlipAndScale,
 }
 
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().unwrap_or(0.0);
+    match minutes > 0.0 && minutes <= 1e5 {
+        true => Ok(minutes),
+        false => Err("expected a number of minutes above 0".into()),
+    }
+}
+
 fn main() -> ExitCode {
     outcome::exit_code(run(&Arguments::parse()))
 }
@@ -61,7 +73,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Views::Flip => TestViews::Flip,
         Views::FlipAndScale => TestViews::FlipAndScale,
     };
-    let mut recipe = FineTune::new(&arguments.device.open()?)
+    let mut recipe = Fit::new(&arguments.device.open()?)
+        .budget(Duration::from_secs_f64(60.0 * arguments.minutes))
         .test_views(views)
         .seed(arguments.seed)
         .observer(Progress::new(ProgressMode::Auto));
@@ -78,7 +91,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if arguments.json {
         let result = json!({
             "accuracy": tuned.accuracy(), "accuracy_in_views": tuned.accuracy_in_views(),
-            "val_images": tuned.predictions.labels.len(), "penalty": tuned.probe.penalty,
+            "val_images": tuned.predictions.labels.len(), "penalty": tuned.probe.chosen().penalty,
             "classes": tuned.classes, "seed": arguments.seed, "seconds": tuned.seconds,
         });
         println!("{result}");

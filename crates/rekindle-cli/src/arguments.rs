@@ -8,7 +8,7 @@ use rekindle::device::DeviceName;
 use rekindle::transfer::tuning::STRATEGY_NAMES;
 use rekindle::transfer::{Strategy, TransferError};
 
-use crate::values::{count, rate, seed, share, words};
+use crate::values::{count, minutes, rate, seed, share, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -50,6 +50,8 @@ pub enum Command {
     Verify(Verify),
     /// Recommends weights and a strategy for a folder of images, with what to expect
     Advise(Advise),
+    /// Makes the best classifier for a folder of images that the given minutes can buy
+    Fit(Fit),
     /// Trains classifiers for a folder of images, one per strategy, and writes a report
     Train(Box<Train>),
     /// Names the class of images
@@ -149,6 +151,37 @@ pub struct Advise {
 }
 
 #[derive(Debug, Args)]
+pub struct Fit {
+    /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
+    /// class, or with one folder per class
+    pub data: PathBuf,
+    /// Time from the start to the saved file: probes on frozen features take seconds, the rest goes into training where
+    /// held-out images show that it pays
+    #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = minutes, allow_negative_numbers = true)]
+    pub minutes: f64,
+    #[command(flatten)]
+    pub weights: Candidates,
+    /// Folder that keeps features for later runs [default: none, they live in memory]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Threads that decode images
+    #[arg(long, default_value_t = 2, value_parser = count::<0, 256>, allow_negative_numbers = true)]
+    pub workers: usize,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Folder for the run [default: runs/ and the data's name, or the first of NAME-2, NAME-3, ... that is free]
+    #[arg(long, short)]
+    pub out: Option<PathBuf>,
+    /// Title of the run [default: the data's name]
+    #[arg(long, value_parser = words)]
+    pub title: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Train {
     /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
     /// class, or with one folder per class
@@ -184,7 +217,7 @@ pub struct Train {
 /// A value of `--strategy`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
-    /// A cross-validated head on cached features, which begins with the source's rows: seconds.
+    /// The best of several cross-validated heads on frozen features, as `fit` begins: seconds.
     OneCall,
     /// Training by a strategy.
     Strategy(Strategy),

@@ -21,6 +21,12 @@ pub fn rate(text: &str) -> Result<f64, String> {
     number(text, "a number above 0", |rate| rate > 0.0)
 }
 
+/// Reads a number of minutes.
+pub fn minutes(text: &str) -> Result<f64, String> {
+    const EXPECTED: &str = "a number of minutes above 0 and up to 100000";
+    number(text, EXPECTED, |minutes| minutes > 0.0 && minutes <= 1e5)
+}
+
 /// Reads a share or a decay, which must stay below 1.
 pub fn share(text: &str) -> Result<f64, String> {
     number(text, "a number from 0 to below 1", |share| {

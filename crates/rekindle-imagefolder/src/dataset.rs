@@ -46,6 +46,8 @@ enum Source {
 /// ```
 pub struct ImageDataset {
     source: Source,
+    /// The images' positions in the source, where they are some of it.
+    places: Option<Arc<[usize]>>,
     labels: Vec<Option<usize>>,
     classes: Vec<String>,
     weights: Option<Vec<f32>>,
@@ -163,6 +165,7 @@ impl ImageDataset {
         }
         Ok(Self {
             source,
+            places: None,
             labels,
             classes,
             weights: None,
@@ -236,6 +239,7 @@ impl ImageDataset {
         pipeline.validate()?;
         Ok(Self {
             source: self.source.clone(),
+            places: self.places.clone(),
             labels: self.labels.clone(),
             classes: self.classes.clone(),
             weights: self.weights.clone(),
@@ -245,6 +249,33 @@ impl ImageDataset {
             seed: self.seed,
             epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
         })
+    }
+
+    /// Some of the images, in the order of `indices`, with the same classes, pipeline and cache. Random draws go by the
+    /// new positions.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below [`len`](Self::len).
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let weights = self.weights.as_ref();
+        Self {
+            source: self.source.clone(),
+            places: Some(indices.iter().map(|index| self.place(*index)).collect()),
+            labels: indices.iter().map(|index| self.labels[*index]).collect(),
+            classes: self.classes.clone(),
+            weights: weights.map(|weights| indices.iter().map(|index| weights[*index]).collect()),
+            pipeline: self.pipeline.clone(),
+            decode: self.decode,
+            cache: self.cache.clone(),
+            seed: self.seed,
+            epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The position of an image in the source, and in the cache.
+    fn place(&self, index: usize) -> usize {
+        self.places.as_ref().map_or(index, |places| places[index])
     }
 
     /// Number of images.
@@ -294,19 +325,19 @@ impl ImageDataset {
     /// The file of an image; `None` for images that never were files, and beyond the end.
     pub fn path(&self, index: usize) -> Option<&Path> {
         match &self.source {
-            Source::Files { paths, .. } => paths.get(index).map(PathBuf::as_path),
-            Source::Memory(_) | Source::Drawn(_) => None,
+            Source::Files { paths, .. } if index < self.len() => {
+                paths.get(self.place(index)).map(PathBuf::as_path)
+            }
+            Source::Files { .. } | Source::Memory(_) | Source::Drawn(_) => None,
         }
     }
 
     /// The file of an image from the folder on that was scanned, the same wherever the folder lies; `None` as in
     /// [`path`](Self::path).
     pub fn relative_path(&self, index: usize) -> Option<&Path> {
+        let path = self.path(index)?;
         match &self.source {
-            Source::Files { root, paths } => {
-                let path = paths.get(index)?;
-                Some(path.strip_prefix(root).unwrap_or(path))
-            }
+            Source::Files { root, .. } => Some(path.strip_prefix(root).unwrap_or(path)),
             Source::Memory(_) | Source::Drawn(_) => None,
         }
     }
@@ -322,12 +353,13 @@ impl ImageDataset {
     ///
     /// If `index >= len()`.
     pub fn content(&self, index: usize) -> Result<ContentHash, Error> {
-        if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.content(index)) {
+        let place = self.place(index);
+        if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.content(place)) {
             return Ok(hash);
         }
         match &self.source {
-            Source::Files { paths, .. } => Ok(ContentHash::of(&read(&paths[index])?)),
-            Source::Memory(images) => Ok(ContentHash::of_pixels(&images[index])),
+            Source::Files { paths, .. } => Ok(ContentHash::of(&read(&paths[place])?)),
+            Source::Memory(images) => Ok(ContentHash::of_pixels(&images[place])),
             Source::Drawn(_) => Ok(ContentHash::of_pixels(&self.decode(index)?.image)),
         }
     }
@@ -373,6 +405,7 @@ impl ImageDataset {
 
     /// The decoded image, and what it was decoded from where the cache wants to know.
     fn decode(&self, index: usize) -> Result<Decoded, Error> {
+        let index = self.place(index);
         if let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(index)) {
             return Ok(held);
         }
@@ -507,7 +540,8 @@ impl ImageDataset {
     /// The decoded image and the hash of what it was decoded from.
     fn hashed(&self, index: usize) -> Result<(Arc<RgbImage>, Option<ContentHash>), Error> {
         // Has the cache hash what it is going to hold, and let go of what it holds unhashed.
-        let held = self.cache.as_ref().and_then(|cache| cache.content(index));
+        let place = self.place(index);
+        let held = self.cache.as_ref().and_then(|cache| cache.content(place));
         let decoded = self.decode(index)?;
         let content = held.or(decoded.content);
         let content = content.unwrap_or_else(|| ContentHash::of_pixels(&decoded.image));
@@ -521,6 +555,7 @@ impl ImageDataset {
 
     /// The file of an image that is not in memory and is not going to be.
     fn path_to_decode_in_part(&self, index: usize) -> Option<&Path> {
+        let index = self.place(index);
         match (&self.source, &self.cache) {
             (Source::Files { paths, .. }, None) => Some(&paths[index]),
             (Source::Files { paths, .. }, Some(cache)) if cache.is_closed_to(index) => {

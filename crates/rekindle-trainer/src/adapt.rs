@@ -20,14 +20,7 @@ impl Trainer<'_, Network> {
         strategy: Strategy,
         seed: u64,
     ) -> Self {
-        let device = pretrained.model.device();
-        let graph = pretrained.model.graph().clone().with_classes(0);
-        // A clone would share the running statistics.
-        let mut values = state_dict::collect(&pretrained.model);
-        let backbone = state_dict::assign(Network::new(graph, seed, &device), |name| {
-            values.remove(name).map(|tensor| tensor.values)
-        });
-        let classifier = Classifier::new(backbone, data.classes.len(), seed, &device);
+        let classifier = with_fresh_head(pretrained, data.classes.len(), seed);
         Self {
             fresh_seed: Some(seed),
             ..Trainer::new(classifier, data)
@@ -35,6 +28,22 @@ impl Trainer<'_, Network> {
         .source(Source::of(pretrained))
         .strategy(strategy)
     }
+}
+
+/// The backbone of `pretrained` as a network of its own, with a fresh head.
+pub(crate) fn with_fresh_head(
+    pretrained: &Pretrained,
+    classes: usize,
+    seed: u64,
+) -> Classifier<Network> {
+    let device = pretrained.model.device();
+    let graph = pretrained.model.graph().clone().with_classes(0);
+    // A clone would share the running statistics.
+    let mut values = state_dict::collect(&pretrained.model);
+    let backbone = state_dict::assign(Network::new(graph, seed, &device), |name| {
+        values.remove(name).map(|tensor| tensor.values)
+    });
+    Classifier::new(backbone, classes, seed, &device)
 }
 
 impl<B: Backbone> Trainer<'_, B> {

@@ -155,6 +155,26 @@ impl TransferData {
     }
 }
 
+impl TransferData {
+    /// The same images as a network of another preprocessing sees them, in training and in validation as
+    /// [`open`](Self::open) has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of a preprocessing out of range.
+    pub fn seen_by(&self, preprocess: &Preprocess) -> Result<Self, TrainerError> {
+        if *preprocess == self.preprocess {
+            return Ok(self.clone());
+        }
+        Ok(Self {
+            train: Arc::new(self.train.with_pipeline(train_pipeline(preprocess))?),
+            val: Arc::new(self.val.with_pipeline(eval_pipeline(preprocess))?),
+            preprocess: preprocess.clone(),
+            ..self.clone()
+        })
+    }
+}
+
 /// A class of which not one image can be read.
 struct Unreadable {
     class: String,

@@ -125,6 +125,15 @@ pub enum Event {
         #[serde(with = "names::path")]
         path: PathBuf,
     },
+    /// One way to adapt a network was tried on held-out training images.
+    Tried(Trial),
+    /// What is to be expected of new images, told before the validation images are looked at.
+    Forecast(Forecast),
+    /// Something that was decided, and why.
+    Note {
+        /// One sentence.
+        message: String,
+    },
     /// Something that the user should know but that doesn't stop the run.
     Warning {
         /// One sentence.
@@ -227,6 +236,40 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// Whether this epoch is the best so far.
     pub best: bool,
+}
+
+/// One way to adapt a network, tried on training images that it did not learn from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trial {
+    /// What was tried, as "fine-tuning of resnet18".
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// Held-out training images that it was measured on.
+    pub images: usize,
+    /// Share of these that it names right, 0 to 1; none where nothing could be held out.
+    pub accuracy: Option<f64>,
+    /// Mean loss on these; none as above.
+    pub loss: Option<f64>,
+    /// How much higher the accuracy is than that of the best before on the same images; none for the first.
+    pub gain: Option<f64>,
+    /// Whether it takes the place of the best before.
+    pub kept: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// An accuracy that is to be expected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The expected share of right answers, 0 to 1.
+    pub accuracy: f64,
+    /// Lower end of the interval that holds the share on so many images with 95 % probability.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// New images that the interval is for: few scatter more.
+    pub images: usize,
 }
 
 /// How a run ended.

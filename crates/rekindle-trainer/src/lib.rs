@@ -1,6 +1,6 @@
 //! The training loop: recipes, schedules, checkpoints, run directories.
 //!
-//! Three levels: [`fine_tune`] is one call that is a good recipe, [`Trainer`] a builder for strategy and
+//! Three levels: [`fine_tune`] is one call that makes the best of two minutes, [`Trainer`] a builder for strategy and
 //! [`Recipe`], and [`Learner`], [`Predictor`] and [`feed::Feed`] are the parts. A run tells its [`Observer`]s
 //! what happens, keeps a [`RunDirectory`], stops at Ctrl-C ([`Interrupt`]) and goes on to the same bits. [`advise`] says
 //! beforehand which weights and which strategy suit a folder of images.
@@ -50,6 +50,7 @@ mod model;
 mod narration;
 mod optimizer;
 mod origin;
+mod pace;
 mod pooled;
 mod predictor;
 mod progress;
@@ -88,7 +89,7 @@ pub use schedule::{Anneal, Schedule};
 pub use advise::{Advise, Looked, SeenBackbone, advise};
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
 pub use feature_table::{FeatureLayer, FeatureTable};
-pub use fine_tune::{FineTune, FineTuned, fine_tune};
+pub use fine_tune::{FineTuned, Fit, fine_tune};
 pub use grad_cam::GradCam;
 pub use identity::{DataChanges, DataIdentity, DataList, ImageRecord, Part};
 pub use learner::{Learner, StepOutcome};

@@ -2,7 +2,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::early_stopping::Monitor;
-use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
+use crate::events::{
+    EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
+};
+use crate::run_directory::FIT;
 use crate::text;
 use rekindle_files::names::{printable, show};
 
@@ -15,6 +18,9 @@ pub(crate) struct Narration {
     skipped: usize,
     skipped_before: HashSet<PathBuf>,
     best: Option<(usize, Monitor)>,
+    forecast: Option<Forecast>,
+    /// Whether the run keeps to a budget of time, and so isn't resumed.
+    is_timed: bool,
 }
 
 /// Skipped files told one by one; the others are only counted.
@@ -30,6 +36,7 @@ impl Narration {
         match event {
             Event::RunStarted(run) => {
                 self.epochs = run.epochs;
+                self.is_timed = run.strategy == FIT;
                 lines.extend(run_started(run));
             }
             Event::SkippedFile { path, .. } if !self.skipped_before.insert(path.clone()) => {}
@@ -46,6 +53,25 @@ impl Narration {
             Event::StageStarted(stage) => lines.push(stage_started(stage)),
             Event::BestImproved { epoch, monitor, .. } => self.best = Some((*epoch, *monitor)),
             Event::EpochEnded { metrics } => lines.push(epoch_ended(metrics)),
+            Event::Note { message } => lines.push(printable(message)),
+            Event::Tried(trial) => lines.push(tried(trial)),
+            Event::Forecast(forecast) => {
+                self.forecast = Some(*forecast);
+                lines.push(format!(
+                    "forecast: {} of {} will be named right, between {} and {} with 95 % probability",
+                    text::percent(forecast.accuracy),
+                    text::counted(forecast.images, "validation image", "validation images"),
+                    text::percent(forecast.low),
+                    text::percent(forecast.high)
+                ));
+            }
+            Event::Validated { accuracy, .. } => {
+                lines.extend(self.forecast.take().map(|forecast| {
+                    let is_held = (forecast.low..=forecast.high).contains(accuracy);
+                    let held = if is_held { "as" } else { "not as" };
+                    format!("came true: {}, {held} forecast", text::percent(*accuracy))
+                }));
+            }
             Event::Warning { message } => {
                 lines.push(format!("warning: {}", printable(message)));
             }
@@ -108,7 +134,9 @@ impl Narration {
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {
-                EndReason::Interrupted | EndReason::Failed => " (resume it to go on)",
+                EndReason::Interrupted | EndReason::Failed if !self.is_timed => {
+                    " (resume it to go on)"
+                }
                 _ => "",
             };
             lines.push(format!("  run directory  {}{hint}", show(directory)));
@@ -153,6 +181,28 @@ fn run_started(run: &RunSummary) -> Vec<String> {
         None => lines.push(format!("  epochs         {}", run.epochs)),
     }
     lines
+}
+
+fn tried(trial: &Trial) -> String {
+    let Some(accuracy) = trial.accuracy else {
+        return format!(
+            "tried {} ({}): no image to measure it on",
+            trial.what, trial.why
+        );
+    };
+    let gain = trial
+        .gain
+        .map_or_else(String::new, |gain| format!(", {:+.1} points", 100.0 * gain));
+    format!(
+        "tried {} ({}): {} of {} right, loss {}{gain} | {} | {}",
+        trial.what,
+        trial.why,
+        text::percent(accuracy),
+        text::counted(trial.images, "held-out image", "held-out images"),
+        trial.loss.map_or_else(|| "-".into(), text::loss),
+        text::duration(trial.seconds),
+        if trial.kept { "kept" } else { "not kept" },
+    )
 }
 
 fn class_list(classes: &[String]) -> String {

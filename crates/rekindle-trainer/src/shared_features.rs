@@ -15,14 +15,14 @@ use crate::feed::KeptView;
 /// ```no_run
 /// use burn::tensor::Device;
 /// use rekindle_models::Pretrained;
-/// use rekindle_trainer::{Cache, FineTune, Recipe, SharedFeatures, Trainer, TransferData};
+/// use rekindle_trainer::{Cache, Fit, Recipe, SharedFeatures, Trainer, TransferData};
 /// use rekindle_transfer::Strategy;
 ///
 /// let device = Device::flex();
 /// let pretrained = Pretrained::open("resnet18-f37072fd.pth", &device)?;
 /// let data = TransferData::open("hymenoptera", &pretrained.preprocess, 0)?;
 /// let shared = SharedFeatures::default();
-/// FineTune::new(&device).share_features(&shared).fit(&pretrained, &data)?;
+/// Fit::new(&device).share_features(&shared).fit(&pretrained, &data)?;
 /// Trainer::adapt(&pretrained, data, Strategy::FeatureExtraction, 0)
 ///     .recipe(Recipe { cache: Cache::Memory, ..Recipe::tutorial() })
 ///     .share_features(&shared) // reads no image again

@@ -40,6 +40,10 @@ pub(crate) fn feeds<B: Backbone>(
     let recipe = trainer.recipe.clone();
     let data = trainer.data.clone();
     let mut train_loader = train_loader(&data, &recipe);
+    // The few images of a last batch would make a step of their own, with statistics of a few.
+    if trainer.pace.is_some() && data.train.len() > recipe.batch_size {
+        train_loader = train_loader.drop_last(true);
+    }
     if let Some(mix) = recipe.mix {
         train_loader = train_loader.mix(mix);
     }
@@ -63,6 +67,7 @@ pub(crate) fn feeds<B: Backbone>(
     let in_f32 = calibration.map(|_| part(None)).transpose()?;
     let to_measure_by = in_f32.as_ref().unwrap_or(&to_learn_from);
     let (interrupt, shared) = (trainer.interrupt.clone(), trainer.shared.clone());
+    let validates = trainer.validates;
     let mut keep = |part: &FrozenPart<B>, dataset, count: usize, phase: &str| {
         let views = Views {
             dataset,
@@ -97,11 +102,12 @@ pub(crate) fn feeds<B: Backbone>(
     };
     let phase = "features of the training images";
     let (train, seconds) = keep(&to_learn_from, &data.train, recipe.views, phase)?;
+    let train = Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size));
+    if !validates {
+        return Ok((train, Feed::Images(val_loader), seconds));
+    }
     let phase = "features of the validation images";
     let (val, _) = keep(to_measure_by, &data.val, 1, phase)?;
-    Ok((
-        Feed::Activations(ActivationFeed::new(train, train_loader, recipe.batch_size)),
-        Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH)),
-        seconds,
-    ))
+    let val = Feed::Activations(ActivationFeed::new(val, val_loader, VALIDATION_BATCH));
+    Ok((train, val, seconds))
 }

@@ -16,6 +16,7 @@ use crate::events::{EpochMetrics, Event, RunOutcome};
 use crate::fit;
 use crate::identity::DataList;
 use crate::origin::Origin;
+use crate::pace::Pace;
 use crate::recipe::require;
 use crate::run_directory::{
     ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord, refuse_other_recipe,
@@ -92,6 +93,11 @@ pub struct Trainer<'a, B: Backbone> {
     /// Whether a resumed run measures by other images than before.
     pub(crate) is_val_changed: bool,
     pub(crate) shared: Option<SharedFeatures>,
+    /// Ends the training at a given time, whatever the recipe's epochs.
+    pub(crate) pace: Option<Pace>,
+    /// Whether each epoch is measured on the validation images; without, those stay unread and the last weights are the
+    /// best.
+    pub(crate) validates: bool,
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
@@ -115,6 +121,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             accepts_changed_data: false,
             is_val_changed: false,
             shared: None,
+            pace: None,
+            validates: true,
         }
     }
 
@@ -178,6 +186,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     pub fn share_features(self, shared: &SharedFeatures) -> Self {
         Self {
             shared: Some(shared.clone()),
+            ..self
+        }
+    }
+
+    /// Trains as many steps as `pace` plans, measured on no validation image.
+    pub(crate) fn paced(self, pace: Pace) -> Self {
+        Self {
+            pace: Some(pace),
+            validates: false,
             ..self
         }
     }
@@ -399,6 +416,8 @@ pub struct Fitted<B: Backbone> {
     pub seconds_total: f64,
     pub(crate) best_weights: Weights,
     pub(crate) info: ModelInfo,
+    /// What the clock decided, where the training was to end at a given time.
+    pub(crate) pace: Option<Pace>,
     /// The writer keeps the directory's lock as long as the result lives.
     pub(crate) writer: Option<RunWriter>,
 }

@@ -6,6 +6,7 @@ mod completions;
 mod evaluate;
 mod export;
 mod features;
+mod fit;
 mod lr_find;
 mod models;
 mod predict;
@@ -22,6 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Advise(command) => advise::run(command, output),
         Command::Verify(command) => verify::run(command, output),
         Command::Train(command) => train::run(command, output),
+        Command::Fit(command) => fit::run(command, output),
         Command::Predict(command) => predict::run(command, output),
         Command::Evaluate(command) => evaluate::run(command, output),
         Command::LrFind(command) => lr_find::run(command, output),

@@ -9,10 +9,10 @@ use rekindle::models::Pretrained;
 use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
-use rekindle::trainer::run_directory::ONE_CALL;
+use rekindle::trainer::run_directory::{FIT, ONE_CALL};
 use rekindle::trainer::{
-    Cache, FineTune, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures,
-    Trainer, TrainerError, TransferData,
+    Cache, Fit, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures, Trainer,
+    TrainerError, TransferData,
 };
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
@@ -166,8 +166,8 @@ impl Session<'_> {
             reported.look(&left.classifier, &self.data)?;
         }
         if run.way == Way::OneCall {
-            reported.description = "The head is mixed from the source classifier's rows and a cross-validated logistic \
-                                    regression on cached features; nothing else was trained."
+            reported.description = "The head is the best of several logistic regressions on frozen features, by \
+                                    cross-validation on the training images; nothing else was trained."
                 .into();
         }
         if let Some(accuracy) = left.accuracy_in_views {
@@ -265,7 +265,8 @@ impl Session<'_> {
             Some(record) => self.options.resumed(record)?,
             None => self.recipe.clone(),
         };
-        let mut one_call = FineTune::new(&self.device)
+        let mut one_call = Fit::new(&self.device)
+            .without_training()
             .title(title)
             .seed(recipe.seed)
             .workers(recipe.workers)
@@ -291,7 +292,7 @@ impl Session<'_> {
             predictions: tuned.predictions.clone(),
             outcome: tuned.outcome.clone(),
             seconds_train: None,
-            penalty: Some(tuned.probe.penalty),
+            penalty: Some(tuned.probe.chosen().penalty),
         })
     }
 
@@ -433,16 +434,21 @@ impl Train {
 
     /// The folder named, or the first default that isn't taken.
     fn folder(&self) -> PathBuf {
-        if let Some(folder) = &self.out {
-            return folder.clone();
-        }
-        let first = Path::new("runs").join(name_of(&self.data));
-        let numbered = (2..).map(|number| with_number(&first, number));
-        std::iter::once(first.clone())
-            .chain(numbered)
-            .find(|folder| !folder.exists())
-            .unwrap_or(first)
+        free_folder(self.out.as_deref(), &self.data)
     }
+}
+
+/// The folder named, or the first default that isn't taken.
+pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
+    if let Some(folder) = out {
+        return folder.to_path_buf();
+    }
+    let first = Path::new("runs").join(name_of(data));
+    let numbered = (2..).map(|number| with_number(&first, number));
+    std::iter::once(first.clone())
+        .chain(numbered)
+        .find(|folder| !folder.exists())
+        .unwrap_or(first)
 }
 
 /// The runs in a folder, by name; none where it doesn't exist.
@@ -456,7 +462,10 @@ fn recorded(folder: &Path) -> Result<Vec<RunDirectory>, Failure> {
         .collect();
     paths.sort();
     let runs = paths.into_iter().map(|path| Ok(RunDirectory::open(path)?));
-    runs.collect()
+    let runs: Vec<RunDirectory> = runs.collect::<Result<_, Failure>>()?;
+    // What `fit` left is no run of a strategy.
+    let is_trained = |run: &RunDirectory| run.record().strategy_name() != FIT;
+    Ok(runs.into_iter().filter(is_trained).collect())
 }
 
 fn way_of(run: &RunDirectory) -> Result<Way, Failure> {
@@ -513,7 +522,7 @@ fn with_number(folder: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-fn name_of(folder: &Path) -> OsString {
+pub(super) fn name_of(folder: &Path) -> OsString {
     let absolute = folder
         .canonicalize()
         .unwrap_or_else(|_| folder.to_path_buf());

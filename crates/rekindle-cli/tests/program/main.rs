@@ -3,6 +3,7 @@
 
 mod browser;
 mod commands;
+mod fit;
 mod folders;
 #[cfg(feature = "hub")]
 mod hub;

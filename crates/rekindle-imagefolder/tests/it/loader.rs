@@ -488,3 +488,44 @@ fn it_is_a_dataset_of_burn() {
             .contains("2.png")
     );
 }
+
+#[test]
+fn a_subset_is_the_same_images_under_new_positions_and_shares_what_is_decoded() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let all = drawn(9, &count).cache_bytes(1 << 20);
+    for index in 0..9 {
+        all.decoded(index).unwrap();
+    }
+    let some = all.subset(&[7, 2]);
+    assert_eq!((some.len(), some.labels()), (2, &[Some(1), Some(2)][..]));
+    assert_eq!(some.decoded(0).unwrap(), all.decoded(7).unwrap());
+    assert_eq!(some.content(1).unwrap(), all.content(2).unwrap());
+    // A subset of a subset; draws go by the new position.
+    let last = some.subset(&[1]);
+    assert_eq!(last.decoded(0).unwrap(), all.decoded(2).unwrap());
+    assert_eq!(
+        last.render(0, 1, 2, 3).unwrap(),
+        all.subset(&[2]).render(0, 1, 2, 3).unwrap()
+    );
+    assert!(last.path(0).is_none() && last.path(5).is_none());
+    // Content was asked for after decoding, which decodes once more to hash what it keeps.
+    assert!(count.load(Ordering::SeqCst) <= 13);
+    let weighted = all.with_weights((0..9).map(|i| i as f32).collect()).unwrap();
+    assert_eq!(weighted.subset(&[7, 2]).weights(), Some(&[7.0, 2.0][..]));
+}
+
+#[test]
+fn a_subset_of_files_knows_their_paths() {
+    let folder = tempdir().unwrap();
+    for (number, class) in ["a", "a", "b"].into_iter().enumerate() {
+        std::fs::create_dir_all(folder.path().join(class)).unwrap();
+        let path = folder.path().join(class).join(format!("{number}.png"));
+        write_png(path, number as u32);
+    }
+    let files = ImageFolder::open(folder.path()).unwrap();
+    let all = ImageDataset::new(&files, small_pipeline()).unwrap();
+    let some = all.subset(&[2, 0]);
+    assert_eq!(some.path(0), all.path(2));
+    assert_eq!(some.relative_path(1), all.relative_path(0));
+    assert!(some.path(2).is_none() && some.relative_path(2).is_none());
+}

@@ -1,36 +1,39 @@
-//! A good classifier in one call: what the source knows of the new classes, and a probe for the rest.
+//! The best classifier that a given time can buy: probes on frozen features, and training where that pays.
 
+mod forecast;
+mod probing;
+mod result;
 mod run;
+mod training;
+mod tuning;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_models::{Preprocess, Pretrained};
-use rekindle_nn::Network;
+use rekindle_transfer::Backbone;
 use rekindle_transfer::backbone::weights_digest;
-use rekindle_transfer::features::{FittedProbe, PriorProbe};
-use rekindle_transfer::{Backbone, Classifier};
-use rekindle_weights::{LoadOptions, ModelInfo};
+use rekindle_transfer::features::ProbeSearch;
+use rekindle_weights::LoadOptions;
 use serde_json::{Value, json};
 
-use crate::checkpoint::weights_of;
 use crate::data::TransferData;
-use crate::events::RunOutcome;
 use crate::identity::DataList;
 use crate::origin::Origin;
-use crate::recipe::Cache;
+use crate::pace::Clock;
+use crate::recipe::{Cache, require};
 use crate::run_directory::{
-    Position, RunDirectory, RunRecord, RunWriter, WeightsRecord, one_call, refuse_other_recipe,
+    FIT, ONE_CALL, Position, RunDirectory, RunRecord, WeightsRecord, one_call, refuse_other_recipe,
+    within_budget,
 };
 use crate::trainer::classes;
-use crate::{
-    Interrupt, Observer, Predictions, SharedFeatures, Source, TestViews, TrainerError, fit, text,
-};
+use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError, text};
+pub use result::FineTuned;
 use run::Run;
 
-/// Adapts the network in `weights` to the images in `data`, with the defaults of [`FineTune`], on the CPU or
-/// whatever `device` is.
+/// Adapts the network in `weights` to the images in `data`, with the defaults of [`Fit`], on the CPU or whatever `device`
+/// is: two minutes at most, seconds where training would not pay.
 ///
 /// ```no_run
 /// use rekindle_trainer::burn::tensor::Device;
@@ -49,20 +52,44 @@ pub fn fine_tune(
     weights: impl AsRef<Path>,
     device: &Device,
 ) -> Result<FineTuned, TrainerError> {
-    FineTune::new(device).run(data, weights)
+    Fit::new(device).run(data, weights)
 }
 
-/// The one-call recipe with its few choices.
+/// The best classifier that a budget of time can buy.
 ///
-/// Every training image goes through the frozen backbone once. A head is mixed from the rows of the source
-/// classifier and completed by a logistic regression whose penalty is chosen by cross-validation
-/// ([`PriorProbe`]): seconds, where fine-tuning takes minutes, and on small sets the better result.
+/// 1. Every training image goes through the frozen backbone once, and several linear heads compete by cross-validation
+///    ([`ProbeSearch`]). Of several networks the one whose head has the lowest log loss on held-out images goes on.
+/// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
+///    the best head on, by AdamW and one cycle, ten times the rate for the head. What is better on the held-out fifth goes
+///    on: the probe, or the trained network, or one between them. The trained one goes on with all images to the end of the
+///    budget.
+/// 3. The validation images are looked at once, at the end: no choice is made on them. A [forecast](FineTuned::forecast)
+///    is told before.
 ///
-/// With a [run directory](Self::run_directory) it is a run as any other: recorded, logged, interruptible, and its folder is
-/// what [`Model::open`](crate::Model::open) and reports read. In its events, the pass over the images is one epoch.
-pub struct FineTune<'a> {
+/// The budget counts from [`new`](Self::new) to the saved file, and is kept on a busy machine as well: time is measured as
+/// training goes, and the schedule follows. What the clock decided is in the record. With a
+/// [run directory](Self::run_directory) it is a run as any other; interrupted, it leaves the best so far.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use rekindle_trainer::Fit;
+/// use rekindle_trainer::burn::tensor::Device;
+///
+/// let tuned = Fit::new(&Device::flex())
+///     .budget(Duration::from_secs(600))
+///     .run("hymenoptera", "resnet18-f37072fd.pth")?;
+/// for trial in &tuned.trials {
+///     println!("{}: {:?}", trial.what, trial.accuracy);
+/// }
+/// # Ok::<(), rekindle_trainer::TrainerError>(())
+/// ```
+pub struct Fit<'a> {
     device: Device,
-    probe: PriorProbe,
+    /// None leaves the network as it is.
+    budget: Option<Duration>,
+    clock: Clock,
+    probe: ProbeSearch,
     test_views: TestViews,
     cache: Cache,
     quantize: bool,
@@ -79,41 +106,24 @@ pub struct FineTune<'a> {
     warning: Option<String>,
 }
 
-/// What the one-call recipe leaves.
-pub struct FineTuned {
-    /// Backbone and new head.
-    pub classifier: Classifier<Network>,
-    /// Names in the order of the logits.
-    pub classes: Vec<String>,
-    /// What a picture goes through before the network sees it.
-    pub preprocess: Preprocess,
-    /// The head and how it was found.
-    pub probe: FittedProbe,
-    /// What the classifier says of the validation images, each seen once, as by [`Model::predict`](crate::Model::predict).
-    pub predictions: Predictions,
-    /// The same over the [test views](FineTune::test_views), where these are more than the plain one.
-    pub in_views: Option<Predictions>,
-    /// How the run ended.
-    pub outcome: RunOutcome,
-    /// Seconds from the call to the result.
-    pub seconds: f64,
-    info: ModelInfo,
-    /// The writer keeps the directory's lock as long as the result lives.
-    writer: Option<RunWriter>,
-}
+/// The budget where none is given.
+const BUDGET: Duration = Duration::from_secs(120);
 
-impl<'a> FineTune<'a> {
-    /// The defaults: features live in memory, validation images are seen in one plain view, seed 0, nothing is written.
+impl<'a> Fit<'a> {
+    /// The defaults: two minutes from now on, features live in memory, validation images are seen in one plain view, seed 0,
+    /// nothing is written.
     pub fn new(device: &Device) -> Self {
         Self {
             device: device.clone().without_autodiff(),
-            probe: PriorProbe::default(),
+            budget: Some(BUDGET),
+            clock: Clock::started(),
+            probe: ProbeSearch::default(),
             test_views: TestViews::Plain,
             cache: Cache::Memory,
             quantize: false,
             workers: 2,
             seed: 0,
-            title: "one call".to_string(),
+            title: "fit".to_string(),
             directory: None,
             observers: Vec::new(),
             interrupt: Interrupt::new(),
@@ -121,6 +131,31 @@ impl<'a> FineTune<'a> {
             load_options: LoadOptions::default(),
             accepts_changed_data: false,
             warning: None,
+        }
+    }
+
+    /// Sets the time from [`new`](Self::new) to the saved file, two minutes by default.
+    pub fn budget(self, budget: Duration) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
+    }
+
+    /// Leaves the network as it is, whatever the time: the probe is all. That is a matter of seconds, and the one way whose
+    /// result is a function of the seed alone.
+    pub fn without_training(self) -> Self {
+        Self {
+            budget: None,
+            ..self
+        }
+    }
+
+    /// Tells the time by `clock` instead of the processor's, from whatever beginning.
+    pub fn clock(self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self {
+            clock: Clock::of(clock),
+            ..self
         }
     }
 
@@ -163,8 +198,8 @@ impl<'a> FineTune<'a> {
         Self { workers, ..self }
     }
 
-    /// Penalties, folds and mixing of the head.
-    pub fn probe(self, probe: PriorProbe) -> Self {
+    /// Kinds of heads to compare, their penalties and folds; its seed and repeats are those of the run.
+    pub fn probe(self, probe: ProbeSearch) -> Self {
         Self { probe, ..self }
     }
 
@@ -190,8 +225,8 @@ impl<'a> FineTune<'a> {
         self
     }
 
-    /// Ends the work after a batch with [`TrainerError::Interrupted`] when `interrupt` is requested; a cache in a folder
-    /// keeps the features so far, and a run directory can be [resumed](Self::resume).
+    /// Ends the work after a batch when `interrupt` is requested: with the best so far, or before there is any with
+    /// [`TrainerError::Interrupted`]; a cache in a folder then keeps the features so far.
     pub fn interrupt(self, interrupt: Interrupt) -> Self {
         Self { interrupt, ..self }
     }
@@ -213,7 +248,7 @@ impl<'a> FineTune<'a> {
         }
     }
 
-    /// Reads weights and images, finds the head, and measures it on the validation images.
+    /// Reads weights and images, adapts the network, and measures it on the validation images.
     ///
     /// # Errors
     ///
@@ -223,10 +258,28 @@ impl<'a> FineTune<'a> {
         data: impl AsRef<Path>,
         weights: impl AsRef<Path>,
     ) -> Result<FineTuned, TrainerError> {
-        let begun = Instant::now();
-        let pretrained = Pretrained::open_with(weights, &self.load_options, &self.device)?;
-        let data = TransferData::open(data, &pretrained.preprocess, self.seed)?;
-        self.begin(&pretrained, &data, begun)
+        self.run_best_of(data, &[weights])
+    }
+
+    /// The same with the best of several networks, of which the first is tried in any case and others as the budget
+    /// allows.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); [`TrainerError::UnusableData`] without weights.
+    pub fn run_best_of(
+        self,
+        data: impl AsRef<Path>,
+        weights: &[impl AsRef<Path>],
+    ) -> Result<FineTuned, TrainerError> {
+        let opened = weights
+            .iter()
+            .map(|weights| Pretrained::open_with(weights, &self.load_options, &self.device));
+        let networks: Vec<Pretrained> = opened.collect::<Result<_, _>>()?;
+        let preprocess = networks.first().map(|first| first.preprocess.clone());
+        let data =
+            TransferData::open(data, &preprocess.unwrap_or(Preprocess::IMAGENET), self.seed)?;
+        self.fit_best_of(&networks, &data)
     }
 
     /// The same with weights and images that are read already; `pretrained` is not touched.
@@ -234,40 +287,59 @@ impl<'a> FineTune<'a> {
     /// # Errors
     ///
     /// Classes that can't be told apart because one is empty, images that can't be read, a run directory that exists or
-    /// can't be written, and [`TrainerError::Interrupted`]. A run directory of a run that could not begin is removed.
+    /// can't be written, [`TrainerError::InvalidRecipe`] for an empty budget, and [`TrainerError::Interrupted`] before there
+    /// is a first head. A run directory of a run that could not begin is removed.
     pub fn fit(
         self,
         pretrained: &Pretrained,
         data: &TransferData,
     ) -> Result<FineTuned, TrainerError> {
-        self.begin(pretrained, data, Instant::now())
+        self.fit_best_of(std::slice::from_ref(pretrained), data)
     }
 
-    fn begin(
+    /// The same with the best of several networks. `data` is as the first one sees it.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit); [`TrainerError::UnusableData`] without a network.
+    pub fn fit_best_of(
         mut self,
-        pretrained: &Pretrained,
+        networks: &[Pretrained],
         data: &TransferData,
-        begun: Instant,
     ) -> Result<FineTuned, TrainerError> {
-        self.device = pretrained.model.device().without_autodiff();
+        require(
+            self.budget.is_none_or(|budget| budget > Duration::ZERO),
+            "budget",
+            "0 seconds",
+            "above 0",
+        )?;
+        let Some(first) = networks.first() else {
+            return Err(TrainerError::UnusableData {
+                what: "weights".into(),
+                found: "no network to choose from".into(),
+                advice: "give at least one",
+            });
+        };
+        self.device = first.model.device().without_autodiff();
         let writer = match &self.directory {
             None => None,
             Some(path) => {
-                let (record, classes) = (self.record(pretrained, data), classes(data));
+                let (record, classes) = (self.record(first, data), classes(data));
                 let data = DataList::of(data);
                 Some(RunDirectory::create_about(path, &record, &classes, &data)?)
             }
         };
-        Run::new(self, pretrained, data, writer, begun).finish()
+        Run::new(self, networks.iter().collect(), data, writer).finish()
     }
 
-    /// Takes up a run that was interrupted, or one that is done: both begin again, with the features that a cache in a
-    /// folder kept, and end with the same bits. Its choices must be those of the record, except for workers and the place
-    /// of the cache.
+    /// Takes up a run [without training](Self::without_training) that was interrupted, or one that is done: both begin
+    /// again, with the features that a cache in a folder kept, and end with the same bits. Its choices must be those of the
+    /// record, except for workers and the place of the cache. A run within a budget can't be taken up: its time is over.
     ///
     /// # Errors
     ///
-    /// As [`fit`](Self::fit), [`TrainerError::OtherRecipe`] for other choices, and as
+    /// As [`fit`](Self::fit), [`TrainerError::InvalidRecipe`] within a budget, [`TrainerError::OtherRecipe`] for other
+    /// choices, and as
     /// [`Trainer::resume`](crate::Trainer::resume) for other weights and pictures than those of the record.
     pub fn resume(
         mut self,
@@ -275,7 +347,12 @@ impl<'a> FineTune<'a> {
         pretrained: &Pretrained,
         data: &TransferData,
     ) -> Result<FineTuned, TrainerError> {
-        let begun = Instant::now();
+        require(
+            self.budget.is_none(),
+            "budget",
+            "set for a run that is to be resumed",
+            "unset: what was interrupted within a budget keeps its best so far, and its time is over",
+        )?;
         self.device = pretrained.model.device().without_autodiff();
         let path = path.as_ref();
         let mut writer = RunDirectory::resume(path)?;
@@ -291,15 +368,16 @@ impl<'a> FineTune<'a> {
         self.title = record.title;
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
-        Run::new(self, pretrained, data, Some(writer), begun).finish()
+        Run::new(self, vec![pretrained], data, Some(writer)).finish()
     }
 
     /// All choices, for the record.
     fn recipe(&self) -> Value {
         json!({
+            "budget_seconds": self.budget.map(|budget| budget.as_secs_f64()),
+            "kinds": self.probe.kinds,
             "penalties": self.probe.penalties,
             "folds": self.probe.folds,
-            "repeats": self.probe.repeats,
             "mixing_steps": self.probe.relationship.steps,
             "mixing_rate": self.probe.relationship.rate,
             "cache": self.cache,
@@ -308,6 +386,22 @@ impl<'a> FineTune<'a> {
             "seed": self.seed,
             "test_views": self.test_views,
         })
+    }
+
+    /// The name of the strategy.
+    fn name(&self) -> &'static str {
+        match self.budget {
+            Some(_) => FIT,
+            None => ONE_CALL,
+        }
+    }
+
+    /// The strategy, for the record.
+    fn strategy(&self) -> Value {
+        match self.budget {
+            Some(_) => within_budget(),
+            None => one_call(),
+        }
     }
 
     fn record(&self, pretrained: &Pretrained, data: &TransferData) -> RunRecord {
@@ -319,7 +413,7 @@ impl<'a> FineTune<'a> {
                 tensors_sha256: digest(pretrained),
             }),
             architecture: pretrained.architecture.clone(),
-            strategy: one_call(),
+            strategy: self.strategy(),
             recipe: self.recipe(),
             seed: self.seed,
             device: text::device(&self.device),
@@ -332,33 +426,4 @@ impl<'a> FineTune<'a> {
 fn digest(pretrained: &Pretrained) -> String {
     let model = &pretrained.model;
     weights_digest(model, model.stage_names().len())
-}
-
-impl FineTuned {
-    /// Accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in the one plain view
-    /// that [`Model`](crate::Model) takes.
-    pub fn accuracy(&self) -> f64 {
-        self.predictions.accuracy()
-    }
-
-    /// The same over the [test views](FineTune::test_views), where these are more than the plain one.
-    pub fn accuracy_in_views(&self) -> Option<f64> {
-        self.in_views.as_ref().map(Predictions::accuracy)
-    }
-
-    /// Writes the network as safetensors under the published names, with classes, preprocessing, temperature and test
-    /// views.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
-        let weights = weights_of(&self.classifier);
-        fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
-    }
-
-    /// The run directory, where there is one.
-    pub fn directory(&self) -> Option<&Path> {
-        self.writer.as_ref().map(RunWriter::path)
-    }
 }

@@ -1,140 +1,181 @@
-//! One call as a run: what it does, and what it tells of it.
+//! The stages of a run in order, what it tells of them, and what it leaves.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use rekindle_imagefolder::{ImageDataset, OnBadFile};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
-use rekindle_transfer::features::{FittedProbe, LinearHead, PriorProbe};
-use rekindle_transfer::{Backbone, Classifier};
+use rekindle_transfer::Classifier;
 use rekindle_weights::ModelInfo;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{FineTune, FineTuned};
-use crate::TrainerError;
-use crate::activations::{FrozenPart, Views};
+use super::forecast::forecast;
+use super::probing::{Probed, predictions};
+use super::tuning::Tuned;
+use super::{FineTuned, Fit};
 use crate::announce::whole_network;
-use crate::calibration::{calibration, prefix};
 use crate::checkpoint::weights_of;
-use crate::data::{TransferData, eval_pipeline};
-use crate::events::{EndReason, EpochMetrics, Event, RunOutcome, RunSummary, StageSummary};
+use crate::data::TransferData;
+use crate::events::{
+    EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
+};
 use crate::fit::{not_begun, write_weights};
-use crate::inspect::softmax;
-use crate::pooled::{Pooled, pooled, split};
-use crate::run_directory::{ONE_CALL, RunWriter};
+use crate::pace::Clock;
+use crate::run_directory::RunWriter;
 use crate::trainer::Source;
-use crate::{Monitor, Predictions};
+use crate::{Monitor, Predictions, TrainerError};
 
 /// Images that go through the network together.
 const BATCH: usize = 16;
 
 pub(super) struct Run<'a, 'b> {
-    choices: FineTune<'a>,
-    pretrained: &'b Pretrained,
-    data: &'b TransferData,
+    pub choices: Fit<'a>,
+    /// To choose from; the first one is what the run is called after until another is better.
+    pub networks: Vec<&'b Pretrained>,
+    pub data: &'b TransferData,
     writer: Option<RunWriter>,
-    begun: Instant,
+    trials: Vec<Trial>,
+    /// Figures of the last epoch, held back until the validation images are looked at.
+    pub last_epoch: Option<EpochMetrics>,
+    /// The first failure to log an event from inside of a training.
+    pub told: Result<(), TrainerError>,
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    pub(super) fn new(
-        choices: FineTune<'a>,
-        pretrained: &'b Pretrained,
+    pub fn new(
+        choices: Fit<'a>,
+        networks: Vec<&'b Pretrained>,
         data: &'b TransferData,
         writer: Option<RunWriter>,
-        begun: Instant,
     ) -> Self {
         Self {
             choices,
-            pretrained,
+            networks,
             data,
             writer,
-            begun,
+            trials: Vec::new(),
+            last_epoch: None,
+            told: Ok(()),
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<FineTuned, TrainerError> {
+    pub fn finish(mut self) -> Result<FineTuned, TrainerError> {
         match self.adapt() {
             Ok(tuned) => Ok(FineTuned {
                 writer: self.writer,
                 ..tuned
             }),
             Err(error) => {
-                let seconds = self.begun.elapsed().as_secs_f64();
+                let seconds = self.clock().seconds();
                 let observers = &mut self.choices.observers;
                 let error = not_begun(self.writer, error, seconds, |event| {
                     for observer in observers.iter_mut() {
                         observer.on_event(event);
                     }
                 });
-                Err(error.with_architecture(&self.pretrained.architecture))
+                let architecture = self.networks.first().map(|first| &first.architecture);
+                Err(error.with_architecture(architecture.map_or("", String::as_str)))
             }
         }
     }
 
     fn adapt(&mut self) -> Result<FineTuned, TrainerError> {
-        let (network, source) = split(self.pretrained.model.clone());
-        let classes = self.data.classes.len();
-        let device = self.choices.device.clone();
-        let untrained = Classifier::new(network, classes, self.choices.seed, &device);
-        self.introduce(&untrained)?;
+        self.introduce()?;
+        let probed = self.probe_all()?;
+        self.record_network(&probed)?;
+        // What there is so far, should the rest be interrupted.
+        if self.choices.budget.is_some() {
+            self.keep(&probed, &probed.classifier)?;
+        }
+        match self.go_on(&probed) {
+            Err(TrainerError::Interrupted { .. }) if self.choices.budget.is_some() => {
+                self.leave_so_far(probed)
+            }
+            found => found,
+        }
+    }
 
-        let backbone = &untrained.backbone;
-        let stages = backbone.stage_names().len();
-        let plain = eval_pipeline(&self.data.preprocess);
-        let images = self
-            .choices
-            .quantize
-            .then(|| calibration(&self.data.train, plain, self.choices.workers, &device))
-            .transpose()?;
-        let part = |images| {
-            Ok::<_, TrainerError>(FrozenPart {
-                prefix: prefix(backbone, stages, images)?,
-                device: device.clone(),
-            })
+    /// Trains where that pays, then looks at the validation images.
+    fn go_on(&mut self, probed: &Probed<'b>) -> Result<FineTuned, TrainerError> {
+        let tuned = match self.choices.budget {
+            Some(_) => self.tune(probed)?,
+            None => None,
         };
-        // What is measured is the network that is left, which is in f32.
-        let to_learn_from = part(images.as_deref())?;
-        let in_f32 = images.as_ref().map(|_| part(None)).transpose()?;
-        let to_measure_by = in_f32.as_ref().unwrap_or(&to_learn_from);
-
-        let (train, val) = (&self.data.train, &self.data.val);
-        let seen = self.features(&to_learn_from, train, "features of the training images")?;
+        std::mem::replace(&mut self.told, Ok(()))?;
+        let (gain, spread) = tuned
+            .as_ref()
+            .map_or((0.0, 0.0), |tuned| (tuned.gain, tuned.spread));
+        let forecast = forecast(&probed.found.right, gain, spread, probed.data.val.len());
+        if let Some(forecast) = forecast.filter(|_| self.choices.budget.is_some()) {
+            self.tell(&Event::Forecast(forecast))?;
+        }
+        let learnt = predictions(&probed.found.head, &probed.seen)?;
+        let images = learnt.labels.len();
+        if self.last_epoch.is_none() {
+            self.choices.interrupt.check()?;
+            self.tell(&Event::EpochStarted {
+                epoch: 1,
+                epochs: 1,
+                batches: 1,
+                images,
+            })?;
+        }
         let begun = Instant::now();
-        let fitted = self.fit(&seen, source.as_ref())?;
-        let train_seconds = begun.elapsed().as_secs_f64();
-        let learnt = predictions(&fitted.head, &seen)?;
-
-        let seen = self.features(to_measure_by, val, "features of the validation images")?;
-        let begun = Instant::now();
-        let found = predictions(&fitted.head, &seen)?;
-        let metrics = EpochMetrics {
+        let found = match &tuned {
+            None => {
+                let seen = self.validation_features(probed)?;
+                predictions(&probed.found.head, &seen)?
+            }
+            Some(tuned) => self.answers(&tuned.classifier, &probed.data.val)?,
+        };
+        if found.labels.is_empty() {
+            return Err(TrainerError::UnusableData {
+                what: "validation images".into(),
+                found: "not one image that can be read".into(),
+                advice: "run a scan of the folder: it lists every bad file and its reason",
+            });
+        }
+        let seconds = self.clock().seconds();
+        let epoch = self.last_epoch.take().unwrap_or(EpochMetrics {
             epoch: 1,
             epochs: 1,
             train_loss: learnt.loss,
             train_accuracy: learnt.accuracy(),
+            train_seconds: seconds,
+            images_per_second: images as f64 / seconds.max(1e-9),
+            ..EpochMetrics::default()
+        });
+        let metrics = EpochMetrics {
             valid_loss: Some(found.loss),
             valid_accuracy: Some(found.accuracy()),
-            learning_rate: 0.0,
-            train_seconds,
             valid_seconds: begun.elapsed().as_secs_f64(),
-            images_per_second: learnt.labels.len() as f64 / train_seconds.max(1e-9),
             best: true,
+            ..epoch
         };
-        let head = fitted.head.clone();
-        let classifier = untrained.with_head(head.weight, head.bias)?;
-        self.leave(classifier, fitted, found, metrics)
+        self.leave(probed, tuned, found, forecast, metrics)
     }
 
-    fn introduce(&mut self, classifier: &Classifier<Network>) -> Result<(), TrainerError> {
-        let parts = whole_network(classifier);
+    fn introduce(&mut self) -> Result<(), TrainerError> {
+        let Some(pretrained) = self.networks.first() else {
+            return Ok(());
+        };
+        let classes = self.data.classes.len();
+        let untrained = Classifier::new(
+            pretrained.model.clone().split_classifier().0,
+            classes,
+            self.choices.seed,
+            &self.choices.device,
+        );
+        let parts = whole_network(&untrained);
         let data = self.data;
+        let of_all = |name: fn(&Pretrained) -> String| {
+            let names: Vec<String> = self.networks.iter().map(|network| name(network)).collect();
+            names.join(" or ")
+        };
         let started = Event::RunStarted(RunSummary {
             title: self.choices.title.clone(),
-            strategy: ONE_CALL.into(),
-            architecture: self.pretrained.architecture.clone(),
-            weights: Source::of(self.pretrained).weights,
+            strategy: self.choices.name().into(),
+            architecture: of_all(|network| network.architecture.clone()),
+            weights: of_all(|network| Source::of(network).weights),
             classes: data.classes.clone(),
             train_images: data.train.len(),
             valid_images: data.val.len(),
@@ -153,114 +194,142 @@ impl<'a, 'b> Run<'a, 'b> {
             self.tell(&Event::Warning { message })?;
         }
         self.tell(&Event::StageStarted(StageSummary {
-            name: ONE_CALL.into(),
+            name: self.choices.name().into(),
             first_epoch: 1,
             last_epoch: 1,
             parts,
         }))
     }
 
-    /// Pooled features of every readable image.
-    fn features(
-        &mut self,
-        part: &FrozenPart<Network>,
-        dataset: &Arc<ImageDataset>,
-        name: &str,
-    ) -> Result<Pooled, TrainerError> {
-        let interrupt = self.choices.interrupt.clone();
-        let shared = self.choices.shared.clone();
-        let views = Views {
-            dataset,
-            plain: eval_pipeline(&self.data.preprocess),
-            count: 1,
-            seed: self.choices.seed,
-            workers: self.choices.workers,
-            on_bad_file: OnBadFile::Skip,
-            interrupt: &interrupt,
-            shared: shared.as_ref(),
-        };
-        let cache = self.choices.cache.clone();
-        let mut told = Ok(());
-        let found = pooled(part, &views, &cache, name, &mut |event| {
-            if told.is_ok() {
-                told = self.tell(event);
+    /// Names the network that won in the record, where that is not the first.
+    fn record_network(&mut self, probed: &Probed<'b>) -> Result<(), TrainerError> {
+        let is_first = std::ptr::eq(probed.pretrained, self.networks[0]);
+        let record = self.choices.record(probed.pretrained, self.data);
+        match &mut self.writer {
+            Some(writer) if !is_first => {
+                let before = writer.directory().record().clone();
+                writer.replace_record(crate::RunRecord {
+                    weights: record.weights,
+                    architecture: record.architecture,
+                    ..before
+                })
             }
-        });
-        told?;
-        found
+            _ => Ok(()),
+        }
     }
 
-    fn fit(
+    /// Writes a classifier as the best so far; no validation image was looked at for it, so it has no temperature.
+    pub fn keep(
         &mut self,
-        seen: &Pooled,
-        source: Option<&LinearHead>,
-    ) -> Result<FittedProbe, TrainerError> {
-        self.choices.interrupt.check()?;
-        self.tell(&Event::EpochStarted {
-            epoch: 1,
-            epochs: 1,
-            batches: 1,
-            images: seen.labels.len(),
-        })?;
-        let probe = PriorProbe {
-            seed: self.choices.seed,
-            ..self.choices.probe.clone()
+        probed: &Probed<'b>,
+        classifier: &Classifier<Network>,
+    ) -> Result<(), TrainerError> {
+        let info = self.info(probed, None, Value::Null);
+        match &self.writer {
+            None => Ok(()),
+            Some(writer) => {
+                let path = writer.directory().best_weights_path();
+                write_weights(&path, classifier, &weights_of(classifier), &info)
+            }
+        }
+    }
+
+    /// Ends an interrupted run with the best so far.
+    fn leave_so_far(&mut self, probed: Probed<'b>) -> Result<FineTuned, TrainerError> {
+        let writer = self.writer.as_ref();
+        let outcome = RunOutcome {
+            reason: EndReason::Interrupted,
+            epochs: 0,
+            best_epoch: None,
+            best_accuracy: None,
+            last_accuracy: None,
+            seconds: self.clock().seconds(),
+            best_weights: writer.map(|writer| writer.directory().best_weights_path()),
+            directory: writer.map(|writer| writer.path().into()),
         };
-        let classes = self.data.classes.len();
-        Ok(probe.fit(&seen.features, &seen.labels, classes, source)?)
+        self.tell(&Event::RunEnded(outcome.clone()))?;
+        Ok(FineTuned {
+            info: self.info(&probed, None, Value::Null),
+            classifier: probed.classifier,
+            classes: probed.data.classes,
+            preprocess: probed.data.preprocess,
+            probe: probed.found,
+            forecast: None,
+            trials: std::mem::take(&mut self.trials),
+            predictions: Predictions::default(),
+            in_views: None,
+            seconds: outcome.seconds,
+            outcome,
+            writer: None,
+        })
     }
 
     /// Writes what was found, and tells of it.
     fn leave(
         &mut self,
-        classifier: Classifier<Network>,
-        fitted: FittedProbe,
+        probed: &Probed<'b>,
+        tuned: Option<Tuned>,
         found: Predictions,
+        forecast: Option<Forecast>,
         metrics: EpochMetrics,
     ) -> Result<FineTuned, TrainerError> {
-        let accuracy = found.accuracy();
-        let info = self.info(&fitted, &found)?;
+        let (epoch, accuracy) = (metrics.epoch, found.accuracy());
+        let decided = tuned
+            .as_ref()
+            .map_or(Value::Null, |tuned| tuned.decided.clone());
+        let classifier = match tuned {
+            Some(tuned) => tuned.classifier,
+            None => probed.classifier.clone(),
+        };
+        let info = self.info(probed, Some(found.temperature()?), decided.clone());
         let mut best_weights = None;
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = &mut self.writer {
             let path = writer.directory().best_weights_path();
             write_weights(&path, &classifier, &weights_of(&classifier), &info)?;
             writer.keep_temperature(info.temperature)?;
             best_weights = Some(path);
+            if !decided.is_null() {
+                let mut record = writer.directory().record().clone();
+                record.recipe["decided"] = decided;
+                writer.replace_record(record)?;
+            }
         }
         self.tell(&Event::Validated {
-            epoch: 1,
+            epoch,
             loss: found.loss,
             accuracy,
         })?;
         self.tell(&Event::BestImproved {
-            epoch: 1,
+            epoch,
             monitor: Monitor::Accuracy,
             value: accuracy,
             previous: None,
         })?;
         self.tell(&Event::EpochEnded { metrics })?;
-        let FineTune {
+        let Fit {
             test_views,
             interrupt,
             ..
         } = &self.choices;
-        let in_views = test_views.predict_beside(&classifier, self.data, interrupt)?;
+        let in_views = test_views.predict_beside(&classifier, &probed.data, interrupt)?;
         let outcome = RunOutcome {
             reason: EndReason::Finished,
-            epochs: 1,
-            best_epoch: Some(1),
+            epochs: epoch,
+            best_epoch: Some(epoch),
             best_accuracy: Some(accuracy),
             last_accuracy: Some(accuracy),
-            seconds: self.begun.elapsed().as_secs_f64(),
+            seconds: self.clock().seconds(),
             best_weights,
             directory: self.writer.as_ref().map(|writer| writer.path().into()),
         };
         self.tell(&Event::RunEnded(outcome.clone()))?;
         Ok(FineTuned {
             classifier,
-            classes: self.data.classes.clone(),
-            preprocess: self.data.preprocess.clone(),
-            probe: fitted,
+            classes: probed.data.classes.clone(),
+            preprocess: probed.data.preprocess.clone(),
+            probe: probed.found.clone(),
+            forecast,
+            trials: std::mem::take(&mut self.trials),
             predictions: found,
             in_views,
             seconds: outcome.seconds,
@@ -270,9 +339,9 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    fn info(&self, fitted: &FittedProbe, found: &Predictions) -> Result<ModelInfo, TrainerError> {
-        let (pretrained, data) = (self.pretrained, self.data);
-        Ok(ModelInfo {
+    fn info(&self, probed: &Probed<'b>, temperature: Option<f64>, decided: Value) -> ModelInfo {
+        let (pretrained, data) = (probed.pretrained, &probed.data);
+        ModelInfo {
             architecture: Some(pretrained.architecture.clone()),
             classes: Some(data.classes.clone()),
             preprocess: Some(data.preprocess.clone()),
@@ -280,19 +349,33 @@ impl<'a, 'b> Run<'a, 'b> {
                 json!({
                     "source": Source::of(pretrained).weights,
                     "sha256": pretrained.sha256,
-                    "strategy": crate::run_directory::one_call(),
+                    "strategy": self.choices.strategy(),
                     "recipe": self.choices.recipe(),
-                    "penalty": fitted.penalty,
+                    "probe": probed.found.chosen(),
+                    "decided": decided,
                     "data": data.description,
                 })
                 .to_string(),
             ),
-            temperature: Some(found.temperature()?),
+            temperature,
             test_views: self.choices.test_views.in_file(),
-        })
+        }
     }
 
-    fn tell(&mut self, event: &Event) -> Result<(), TrainerError> {
+    pub fn clock(&self) -> Clock {
+        self.choices.clock.clone()
+    }
+
+    /// The share of the budget that is over; 0 without a budget.
+    pub fn share_of_budget(&self) -> f64 {
+        let budget = self.choices.budget.map(|budget| budget.as_secs_f64());
+        budget.map_or(0.0, |budget| self.clock().seconds() / budget.max(1e-9))
+    }
+
+    pub fn tell(&mut self, event: &Event) -> Result<(), TrainerError> {
+        if let Event::Tried(trial) = event {
+            self.trials.push(trial.clone());
+        }
         for observer in &mut self.choices.observers {
             observer.on_event(event);
         }
@@ -301,23 +384,4 @@ impl<'a, 'b> Run<'a, 'b> {
             None => Ok(()),
         }
     }
-}
-
-fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
-    let logits = head.logits(&seen.features)?;
-    let classes = logits.len() / seen.labels.len();
-    let mut found = Predictions {
-        classes,
-        labels: seen.labels.clone(),
-        indices: seen.indices.clone(),
-        ..Predictions::default()
-    };
-    for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {
-        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
-        let (probabilities, log_sum) = softmax(&row);
-        found.loss += log_sum - f64::from(row[*label]);
-        found.probabilities.extend(probabilities);
-    }
-    found.loss /= seen.labels.len() as f64;
-    Ok(found)
 }

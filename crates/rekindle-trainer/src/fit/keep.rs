@@ -204,6 +204,7 @@ impl<B: Backbone> Run<'_, B> {
             outcome,
             best_weights: weights,
             info: self.info,
+            pace: self.trainer.pace,
             writer: self.writer,
         })
     }

@@ -184,6 +184,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     }
 
     fn epochs(&mut self) -> Result<EndReason, TrainerError> {
+        self.follow_pace();
         // A run that had stopped early is resumed to the same end.
         if self.position.batches == 0 && self.is_out_of_patience() {
             return Ok(EndReason::EarlyStopping);
@@ -192,7 +193,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             let plan = self.plan(self.position.epochs)?;
             self.start_stage(&plan)?;
             self.learner.follow(plan)?;
-            if self.train_epoch()? || self.validate()? {
+            if self.train_epoch()? || self.measure()? {
                 self.save()?;
                 return Ok(EndReason::Interrupted);
             }
@@ -293,6 +294,9 @@ impl<'a, B: Backbone> Run<'a, B> {
                 loss: outcome.loss,
                 learning_rate: rate,
             })?;
+            if self.is_time_over() {
+                return Ok(false);
+            }
             // After the last batch, validation stops at once.
             if self.trainer.interrupt.requested()
                 && self.learner.is_between_steps()
@@ -329,6 +333,41 @@ impl<'a, B: Backbone> Run<'a, B> {
             };
             targets.weights = Some(targets.labels.iter().enumerate().map(weight).collect());
         }
+    }
+
+    /// Steps that are done.
+    fn steps(&self) -> usize {
+        self.position.epochs * self.train.batches() + self.position.batches
+    }
+
+    /// Makes the epochs those that the pace plans.
+    fn follow_pace(&mut self) {
+        let batches = self.train.batches().max(1);
+        if let Some(pace) = &self.trainer.pace {
+            self.trainer.recipe.epochs = pace.steps().div_ceil(batches);
+        }
+    }
+
+    /// Whether the step that has just been made is the last that the clock allows.
+    fn is_time_over(&mut self) -> bool {
+        let done = self.steps();
+        let Some(pace) = &mut self.trainer.pace else {
+            return false;
+        };
+        pace.advance(done);
+        let is_over = done >= pace.steps();
+        self.follow_pace();
+        is_over
+    }
+
+    /// Validates where the trainer is to; true where it was interrupted.
+    fn measure(&mut self) -> Result<bool, TrainerError> {
+        if self.trainer.validates {
+            return self.validate();
+        }
+        let epoch = self.position.epochs + 1;
+        self.end_epoch(epoch, None, 0.0, false)?;
+        Ok(false)
     }
 
     /// One pass over the validation images; true where it was interrupted: it is then repeated on resuming.
@@ -383,7 +422,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             accuracy,
         })?;
         let is_best = self.observe(epoch, predictions)?;
-        self.end_epoch(epoch, (loss, accuracy), seconds, is_best)?;
+        self.end_epoch(epoch, Some((loss, accuracy)), seconds, is_best)?;
         Ok(false)
     }
 
@@ -414,7 +453,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     fn end_epoch(
         &mut self,
         epoch: usize,
-        (loss, accuracy): (f64, f64),
+        measured: Option<(f64, f64)>,
         valid_seconds: f64,
         best: bool,
     ) -> Result<(), TrainerError> {
@@ -427,8 +466,8 @@ impl<'a, B: Backbone> Run<'a, B> {
             epochs: self.trainer.recipe.epochs,
             train_loss: partial.loss / images,
             train_accuracy: partial.correct as f64 / images,
-            valid_loss: Some(loss),
-            valid_accuracy: Some(accuracy),
+            valid_loss: measured.map(|(loss, _)| loss),
+            valid_accuracy: measured.map(|(_, accuracy)| accuracy),
             learning_rate: self.rate(last_batch),
             train_seconds: partial.seconds,
             valid_seconds,
@@ -448,6 +487,12 @@ impl<'a, B: Backbone> Run<'a, B> {
         let recipe = &self.trainer.recipe;
         let batches = self.train.batches().max(1);
         let step = self.position.epochs * batches + batch;
+        if let Some(pace) = &self.trainer.pace {
+            // A schedule by the share of it that is over, in steps fine enough.
+            const STEPS: usize = 100_000;
+            let step = (pace.share(step) * STEPS as f64) as usize;
+            return recipe.learning_rate * recipe.schedule.factor(step.min(STEPS - 1), STEPS, 1);
+        }
         recipe.learning_rate * recipe.schedule.factor(step, batches, recipe.epochs)
     }
 

@@ -24,8 +24,8 @@ mod record;
 
 pub use atomic::{WriteError, atomic_replace, atomic_write};
 pub use checkpoint::{Checkpoint, Position};
-pub use record::{ClassesRecord, FORMAT, ONE_CALL, RunRecord, WeightsRecord};
-pub(crate) use record::{one_call, refuse_other_recipe};
+pub use record::{ClassesRecord, FIT, FORMAT, ONE_CALL, RunRecord, WeightsRecord};
+pub(crate) use record::{one_call, refuse_other_recipe, within_budget};
 
 use std::collections::hash_map::RandomState;
 use std::fs;

@@ -117,8 +117,8 @@ impl RunRecord {
     /// The strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a strategy
     /// that this version doesn't know.
     pub fn strategy_name(&self) -> String {
-        if self.strategy == one_call() {
-            return ONE_CALL.into();
+        if let Some(name) = closed_form(&self.strategy) {
+            return name.into();
         }
         match Strategy::deserialize(&self.strategy) {
             Ok(strategy) => strategy.to_string(),
@@ -140,12 +140,27 @@ impl RunRecord {
     }
 }
 
-/// The name of the recipe that [`fine_tune`](crate::fine_tune) follows.
+/// The name of [`Fit`](crate::Fit) without training: a probe on frozen features.
 pub const ONE_CALL: &str = "one-call";
+
+/// The name of [`Fit`](crate::Fit) within a budget.
+pub const FIT: &str = "fit";
 
 /// As a strategy serialises itself.
 pub(crate) fn one_call() -> Value {
     serde_json::json!({"kind": "one_call"})
+}
+
+/// As a strategy serialises itself.
+pub(crate) fn within_budget() -> Value {
+    serde_json::json!({"kind": "fit"})
+}
+
+/// The name of what is not a [`Strategy`].
+fn closed_form(strategy: &Value) -> Option<&'static str> {
+    let all = [(one_call(), ONE_CALL), (within_budget(), FIT)];
+    let found = all.into_iter().find(|(value, _)| value == strategy);
+    found.map(|(_, name)| name)
 }
 
 /// Refuses to resume a run with another recipe than the `recorded` one. Neither the length of a run nor what doesn't

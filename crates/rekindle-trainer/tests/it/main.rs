@@ -7,6 +7,7 @@ mod common;
 mod data_parallel;
 mod families;
 mod faults;
+mod fit;
 mod grad_cam;
 mod identity;
 mod metrics;

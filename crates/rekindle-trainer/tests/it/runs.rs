@@ -15,9 +15,9 @@ use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
-    Advise, Cache, EarlyStopping, Event, FeatureLayer, FeatureTable, FineTune, FineTuned,
-    Interrupt, LrFinder, Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule,
-    SharedFeatures, TestViews, Trainer, TrainerError, TransferData,
+    Advise, Cache, EarlyStopping, Event, FeatureLayer, FeatureTable, FineTuned, Fit, Interrupt,
+    LrFinder, Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures,
+    TestViews, Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
 use rekindle_weights::ModelInfo;
@@ -25,12 +25,13 @@ use rekindle_weights::state_dict;
 use tempfile::TempDir;
 
 /// A folder of drawn pictures with `train` and `val`, and a narrow network in a file.
-struct Files {
+/// Shared with the tests of a budget.
+pub(crate) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (split, images, first) in [("train", 40, 0), ("val", 24, 1000)] {
             for index in 0..images {
@@ -50,20 +51,21 @@ impl Files {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn pretrained(&self) -> Pretrained {
+    pub(crate) fn pretrained(&self) -> Pretrained {
         Pretrained::open(self.path("source.safetensors"), &Device::flex()).unwrap()
     }
 
-    fn data(&self) -> TransferData {
+    pub(crate) fn data(&self) -> TransferData {
         TransferData::open(self.path("data"), &preprocess(), 0).unwrap()
     }
 
     fn one_call(&self, directory: &str) -> Result<FineTuned, TrainerError> {
-        FineTune::new(&Device::flex())
+        Fit::new(&Device::flex())
+            .without_training()
             .run_directory(self.path(directory))
             .fit(&self.pretrained(), &self.data())
     }
@@ -74,7 +76,7 @@ impl Files {
 }
 
 /// Requests a stop at an event.
-struct StopAt<F> {
+pub(crate) struct StopAt<F> {
     interrupt: Interrupt,
     is_there: F,
 }
@@ -87,7 +89,7 @@ impl<F: FnMut(&Event) -> bool> Observer for StopAt<F> {
     }
 }
 
-fn stop_at<F: FnMut(&Event) -> bool>(interrupt: &Interrupt, is_there: F) -> StopAt<F> {
+pub(crate) fn stop_at<F: FnMut(&Event) -> bool>(interrupt: &Interrupt, is_there: F) -> StopAt<F> {
     StopAt {
         interrupt: interrupt.clone(),
         is_there,
@@ -371,7 +373,7 @@ fn one_call_stops_between_batches_and_goes_on_to_the_same_bits() {
     drop(files.one_call("whole").unwrap());
     let whole = std::fs::read(files.path("whole/best.safetensors")).unwrap();
     let cache = files.path("cache");
-    let one_call = || FineTune::new(&Device::flex()).cache(&cache);
+    let one_call = || Fit::new(&Device::flex()).without_training().cache(&cache);
     let mut batches = 0;
     let interrupt = Interrupt::new();
     let error = one_call()
@@ -437,7 +439,8 @@ fn runs_of_one_process_share_their_features() {
         TransferData::from_datasets(counted(24, 0), counted(16, 1000), &preprocess()).unwrap();
     let pretrained = files.pretrained();
     let shared = SharedFeatures::default();
-    FineTune::new(&Device::flex())
+    Fit::new(&Device::flex())
+        .without_training()
         .share_features(&shared)
         .fit(&pretrained, &data)
         .unwrap();
@@ -672,7 +675,8 @@ fn a_picture_and_its_mirror_image_get_one_answer_when_both_are_looked_at() {
 #[test]
 fn a_file_carries_its_temperature_and_views_and_uses_them_when_asked() {
     let files = Files::new();
-    let tuned = FineTune::new(&Device::flex())
+    let tuned = Fit::new(&Device::flex())
+        .without_training()
         .run_directory(files.path("run"))
         .test_views(TestViews::Flip)
         .fit(&files.pretrained(), &files.data())

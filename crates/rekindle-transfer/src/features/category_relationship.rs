@@ -1,5 +1,8 @@
 //! Which of the source's classes a target class is made of.
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
 use super::table::{Features, LinearHead, check_labels, softmax};
 use crate::TransferError;
 
@@ -59,22 +62,22 @@ impl CategoryRelationship {
         classes: usize,
         rows: &[usize],
     ) -> Vec<f64> {
-        let source = logits.dim();
+        let (source, count) = (logits.dim(), rows.len());
         let mut mixtures = mean_probabilities(logits, labels, classes, rows);
+        let chosen = doubles(logits, rows);
+        let z = MatRef::from_row_major_slice(&chosen, count, source);
+        let mut residuals = vec![0.0; count * classes];
+        let mut gradient = vec![0.0; classes * source];
         for _ in 0..self.steps {
-            let mut gradient = vec![0.0; classes * source];
-            for row in rows {
-                let z = logits.row(*row);
-                let mut residual = mixed_logits(&mixtures, z);
-                softmax(&mut residual);
+            mix(&mixtures, z, &mut residuals);
+            for (row, residual) in rows.iter().zip(residuals.chunks_exact_mut(classes)) {
+                softmax(residual);
                 residual[labels[*row]] -= 1.0;
-                for (target, residual) in gradient.chunks_exact_mut(source).zip(&residual) {
-                    let residual = residual / rows.len() as f64;
-                    for (target, z) in target.iter_mut().zip(z) {
-                        *target += residual * f64::from(*z);
-                    }
-                }
             }
+            let of_images = MatRef::from_row_major_slice(&residuals, count, classes).transpose();
+            let slope = MatMut::from_row_major_slice_mut(&mut gradient, classes, source);
+            let share = 1.0 / count as f64;
+            matmul(slope, Accum::Replace, of_images, z, share, Par::Seq);
             for (mixture, gradient) in mixtures
                 .chunks_exact_mut(source)
                 .zip(gradient.chunks_exact(source))
@@ -115,12 +118,28 @@ pub fn mix_heads(mixtures: &[f64], source: &LinearHead) -> LinearHead {
     head
 }
 
-/// `A z`: one logit a target class.
-pub(super) fn mixed_logits(mixtures: &[f64], z: &[f32]) -> Vec<f64> {
-    mixtures
-        .chunks_exact(z.len())
-        .map(|mixture| mixture.iter().zip(z).map(|(a, z)| a * f64::from(*z)).sum())
-        .collect()
+/// Logits `[n, classes]` that `mixtures` give all images.
+pub(super) fn mixed_logits(mixtures: &[f64], logits: &Features) -> Vec<f64> {
+    let rows: Vec<usize> = (0..logits.len()).collect();
+    let values = doubles(logits, &rows);
+    let z = MatRef::from_row_major_slice(&values, logits.len(), logits.dim());
+    let mut mixed = vec![0.0; logits.len() * (mixtures.len() / logits.dim())];
+    mix(mixtures, z, &mut mixed);
+    mixed
+}
+
+/// `Z A'`: one logit for each image and target class.
+fn mix(mixtures: &[f64], z: MatRef<'_, f64>, mixed: &mut [f64]) {
+    let (count, source) = (z.nrows(), z.ncols());
+    let classes = mixtures.len() / source;
+    let a = MatRef::from_row_major_slice(mixtures, classes, source).transpose();
+    let mixed = MatMut::from_row_major_slice_mut(mixed, count, classes);
+    matmul(mixed, Accum::Replace, z, a, 1.0, Par::Seq);
+}
+
+fn doubles(logits: &Features, rows: &[usize]) -> Vec<f64> {
+    let values = rows.iter().flat_map(|row| logits.row(*row));
+    values.map(|value| f64::from(*value)).collect()
 }
 
 fn mean_probabilities(
@@ -185,12 +204,13 @@ mod tests {
         let loss = |steps| {
             let method = CategoryRelationship { steps, rate: 1.0 };
             let mixtures = method.fit(&logits, &labels, 3).unwrap();
-            let of = |(row, label): (&[f32], &usize)| {
-                let mut z = mixed_logits(&mixtures, row);
+            let mut mixed = mixed_logits(&mixtures, &logits);
+            let of = |(z, label): (&mut [f64], &usize)| {
                 let true_logit = z[*label];
-                softmax(&mut z) - true_logit
+                softmax(z) - true_logit
             };
-            logits.rows().zip(&labels).map(of).sum::<f64>() / labels.len() as f64
+            let losses = mixed.chunks_exact_mut(3).zip(&labels).map(of);
+            losses.sum::<f64>() / labels.len() as f64
         };
         assert!(loss(10) < loss(0) && loss(50) < loss(10));
     }
@@ -210,6 +230,7 @@ mod tests {
             .iter()
             .map(|z| *z as f32)
             .collect();
+        let z = Features::new(z, 3).unwrap();
         let expected = mixed_logits(&mixtures, &z);
         for (found, expected) in head.logits(&x).unwrap().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6);

@@ -1,5 +1,8 @@
 //! Multinomial logistic regression on features, by a proper solver.
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
 use super::lbfgs::Lbfgs;
 use super::table::{Features, LinearHead, check_labels, check_weights, dot, softmax};
 use crate::TransferError;
@@ -16,6 +19,15 @@ pub struct LogisticRegression {
     pub l2: f64,
     /// Steps of L-BFGS at most.
     pub max_iterations: usize,
+}
+
+/// How exactly a regression is solved.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Precision {
+    /// To the end: for a head that is kept.
+    Full,
+    /// Until a step gains less than a hundred-thousandth of the objective, which moves no held-out answer that counts: for comparisons.
+    Coarse,
 }
 
 impl LogisticRegression {
@@ -88,7 +100,7 @@ impl LogisticRegression {
             labels,
             weights,
         };
-        let solution = problem.solve(self, &images, classes, None, start);
+        let solution = problem.solve(self, &images, classes, None, start, Precision::Full);
         Ok(problem.head(features, &solution, classes))
     }
 }
@@ -119,6 +131,8 @@ pub(super) struct Problem {
     coordinates: Vec<f64>,
     pub rank: usize,
     scale: f64,
+    /// Leaves the bias out where it is false.
+    has_bias: bool,
     /// Lower triangle of the Gram matrix's Cholesky factor, where coordinates are its rows.
     factor: Option<Vec<f64>>,
 }
@@ -143,6 +157,7 @@ impl Problem {
                 coordinates,
                 rank: dim,
                 scale: norm,
+                has_bias: true,
                 factor: None,
             });
         }
@@ -159,8 +174,17 @@ impl Problem {
             coordinates: factor.clone(),
             rank: count,
             scale: norm,
+            has_bias: true,
             factor: Some(factor),
         })
+    }
+
+    /// The same for heads whose bias is 0.
+    pub fn without_bias(self) -> Self {
+        Self {
+            has_bias: false,
+            ..self
+        }
     }
 
     fn row(&self, index: usize) -> &[f64] {
@@ -175,31 +199,53 @@ impl Problem {
         classes: usize,
         offset: Option<&[f64]>,
         start: Vec<f64>,
+        precision: Precision,
     ) -> Vec<f64> {
         let solver = Lbfgs {
             max_iterations: options.max_iterations,
+            value_tolerance: match precision {
+                Precision::Full => Lbfgs::default().value_tolerance,
+                Precision::Coarse => 1e-5,
+            },
             ..Lbfgs::default()
         };
-        let width = self.rank + 1;
-        let (labels, shares) = (images.labels, images.shares());
+        let (rank, width) = (self.rank, self.rank + 1);
+        let (labels, shares, count) = (images.labels, images.shares(), images.rows.len());
+        let mut chosen = Vec::with_capacity(count * rank);
+        for row in images.rows {
+            chosen.extend_from_slice(self.row(*row));
+        }
+        let x = MatRef::from_row_major_slice(&chosen, count, rank);
+        // Logits, then their residuals, `[n, classes]`.
+        let mut scores = vec![0.0; count * classes];
         solver.minimize(start, |parameters, gradient| {
             gradient.fill(0.0);
+            let weights = MatRef::from_row_major_slice(parameters, classes, width);
+            let logits = MatMut::from_row_major_slice_mut(&mut scores, count, classes);
+            let products = weights.subcols(0, rank).transpose();
+            matmul(logits, Accum::Replace, x, products, 1.0, Par::Seq);
             let mut value = 0.0;
-            for (row, share) in images.rows.iter().zip(&shares) {
-                let mut logits = self.logits_of(*row, parameters, classes, offset);
+            for ((row, share), logits) in
+                (images.rows.iter().zip(&shares)).zip(scores.chunks_exact_mut(classes))
+            {
+                for (class, logit) in logits.iter_mut().enumerate() {
+                    let given = offset.map_or(0.0, |offset| offset[row * classes + class]);
+                    *logit += parameters[class * width + rank] + given;
+                }
                 let true_logit = logits[labels[*row]];
-                value += share * (softmax(&mut logits) - true_logit);
+                value += share * (softmax(logits) - true_logit);
                 logits[labels[*row]] -= 1.0;
-                let x = self.row(*row);
-                for (class, residual) in logits.iter().enumerate() {
-                    let target = &mut gradient[class * width..(class + 1) * width];
-                    let residual = residual * share;
-                    for (target, x) in target.iter_mut().zip(x) {
-                        *target += residual * x;
+                for (class, residual) in logits.iter_mut().enumerate() {
+                    *residual *= share;
+                    if self.has_bias {
+                        gradient[class * width + rank] += *residual;
                     }
-                    target[self.rank] += residual;
                 }
             }
+            let residuals = MatRef::from_row_major_slice(&scores, count, classes).transpose();
+            let of_weights = MatMut::from_row_major_slice_mut(gradient, classes, width);
+            let of_weights = of_weights.subcols_mut(0, rank);
+            matmul(of_weights, Accum::Replace, residuals, x, 1.0, Par::Seq);
             for (target, parameters) in gradient
                 .chunks_exact_mut(width)
                 .zip(parameters.chunks_exact(width))

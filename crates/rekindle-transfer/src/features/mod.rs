@@ -5,12 +5,14 @@ mod cache;
 mod category_relationship;
 mod clustering;
 mod few_shot;
+mod held_out;
 mod heterogeneous;
 mod instance;
 mod lbfgs;
 pub(crate) mod linalg;
 mod logistic_regression;
 mod prior_probe;
+mod probe_search;
 pub(crate) mod table;
 mod transductive;
 mod zero_shot;
@@ -26,6 +28,7 @@ pub use clustering::{
 pub use few_shot::{
     Distance, Episode, EpisodeSampler, Matching, MeanAccuracy, Prototypes, SimpleShot,
 };
+pub use held_out::stratified_folds;
 pub use heterogeneous::{AlignedManifolds, CanonicalMaps, Cca, ManifoldAlignment};
 pub use instance::{
     BoostedHeads, DensityRatio, Kliep, KliepWeights, Kmm, TrAdaBoost, effective_sample_size,
@@ -33,6 +36,7 @@ pub use instance::{
 };
 pub use logistic_regression::LogisticRegression;
 pub use prior_probe::{FittedProbe, PriorProbe};
+pub use probe_search::{FoundProbe, ProbeKind, ProbeSearch, ScoredProbe};
 pub use table::{Features, LinearHead, accuracy, argmax_rows};
 pub use transductive::{
     DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,

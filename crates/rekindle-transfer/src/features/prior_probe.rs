@@ -1,13 +1,9 @@
 //! A linear probe that starts from what the source classifier knows.
 
-use rand::SeedableRng;
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::seq::SliceRandom;
-use rayon::prelude::*;
-
-use super::category_relationship::{CategoryRelationship, mix_heads, mixed_logits};
-use super::logistic_regression::{Images, LogisticRegression, Problem};
-use super::table::{Features, LinearHead, argmax_rows, check_labels, softmax};
+use super::category_relationship::{CategoryRelationship, mix_heads};
+use super::held_out::{Contest, HeldOut, Scoring, excess, repeated_folds};
+use super::logistic_regression::{Precision, Problem};
+use super::table::{Features, LinearHead, check_labels};
 use crate::TransferError;
 
 /// A head in two parts: rows of the source classifier mixed for the new classes
@@ -81,44 +77,29 @@ impl PriorProbe {
                 reason: "no penalty to choose from; give at least one".into(),
             });
         }
-        let work = Work {
-            probe: self,
+        let contest = Contest {
             problem: Problem::new(features)?,
-            source_logits: match source {
-                Some(head) => Some(single(head.logits(features)?, head.classes())?),
-                None => None,
-            },
+            source_logits: source_logits(features, source)?,
+            relationship: self.relationship,
+            lengths: None,
             labels,
             classes,
+            views: 1,
         };
-        let HeldOut { losses, accuracies } = work.held_out();
-        let log_losses: Vec<f64> = losses.iter().map(|losses| mean(losses)).collect();
+        let parts = repeated_folds(labels, classes, self.folds, self.repeats, self.seed);
+        let held_out = contest.held_out(&self.penalties, &parts, None, Scoring::AsTheyAre);
         // Without a comparison the source's word is the safest: the strongest penalty.
-        let chosen = match losses.is_empty() {
+        let chosen = match held_out.is_empty() {
             true => self.penalties.len() - 1,
-            false => choose(&losses),
+            false => choose(&held_out),
         };
-        let all: Vec<usize> = (0..labels.len()).collect();
-        let (mixtures, offset) = work.prior(&all);
-        let start = vec![0.0; classes * (work.problem.rank + 1)];
-        let residual = work.solve(self.penalties[chosen], &all, offset.as_deref(), start);
-        let mut head = work.problem.head(features, &residual, classes);
-        if let (Some(mixtures), Some(source)) = (&mixtures, source) {
-            let prior = mix_heads(mixtures, source);
-            let add = |sum: &mut [f32], other: &[f32]| {
-                sum.iter_mut()
-                    .zip(other)
-                    .for_each(|(sum, other)| *sum += other);
-            };
-            add(&mut head.weight, &prior.weight);
-            add(&mut head.bias, &prior.bias);
-        }
+        let (head, mixtures) = fitted(&contest, features, source, self.penalties[chosen])?;
         Ok(FittedProbe {
             head,
             penalty: self.penalties[chosen],
             chosen,
-            log_losses,
-            accuracies,
+            log_losses: held_out.iter().map(HeldOut::log_loss).collect(),
+            accuracies: held_out.iter().map(HeldOut::accuracy).collect(),
             mixtures,
         })
     }
@@ -137,168 +118,64 @@ impl FittedProbe {
     }
 }
 
-/// What heads say of images that they didn't see.
-#[derive(Default)]
-struct HeldOut {
-    /// For each penalty, the log loss of every image, mean over the repeats.
-    losses: Vec<Vec<f64>>,
-    /// For each penalty, the share of images called right.
-    accuracies: Vec<f64>,
+/// The source's logits of all features.
+pub(super) fn source_logits(
+    features: &Features,
+    source: Option<&LinearHead>,
+) -> Result<Option<Features>, TransferError> {
+    let Some(head) = source else {
+        return Ok(None);
+    };
+    let values = head.logits(features)?;
+    let values = values.into_iter().map(|value| value as f32).collect();
+    Features::new(values, head.classes()).map(Some)
 }
 
-struct Guess {
-    penalty: usize,
-    row: usize,
-    loss: f64,
-    is_right: bool,
-}
-
-struct Work<'a> {
-    probe: &'a PriorProbe,
-    problem: Problem,
-    source_logits: Option<Features>,
-    labels: &'a [usize],
-    classes: usize,
-}
-
-impl Work<'_> {
-    /// Mixtures from the images `rows`, and the logits that they give all images.
-    fn prior(&self, rows: &[usize]) -> (Option<Vec<f64>>, Option<Vec<f64>>) {
-        let Some(logits) = &self.source_logits else {
-            return (None, None);
+/// The head of this penalty for all images, with the mixtures of source classes that it starts from.
+pub(super) fn fitted(
+    contest: &Contest<'_>,
+    features: &Features,
+    source: Option<&LinearHead>,
+    penalty: f64,
+) -> Result<(LinearHead, Option<Vec<f64>>), TransferError> {
+    let all: Vec<usize> = (0..contest.labels.len()).collect();
+    let (mixtures, offset) = contest.prior(&all);
+    let start = vec![0.0; contest.classes * (contest.problem.rank + 1)];
+    let residual = contest.solve(penalty, &all, offset.as_deref(), start, Precision::Full);
+    let mut head = contest.problem.head(features, &residual, contest.classes);
+    if let (Some(mixtures), Some(source)) = (&mixtures, source) {
+        let prior = mix_heads(mixtures, source);
+        let add = |sum: &mut [f32], other: &[f32]| {
+            sum.iter_mut()
+                .zip(other)
+                .for_each(|(sum, other)| *sum += other);
         };
-        let relationship = &self.probe.relationship;
-        let mixtures = relationship.fit_rows(logits, self.labels, self.classes, rows);
-        let offset = logits
-            .rows()
-            .flat_map(|z| mixed_logits(&mixtures, z))
-            .collect();
-        (Some(mixtures), Some(offset))
+        add(&mut head.weight, &prior.weight);
+        add(&mut head.bias, &prior.bias);
     }
-
-    fn solve(&self, l2: f64, rows: &[usize], offset: Option<&[f64]>, start: Vec<f64>) -> Vec<f64> {
-        let regression = LogisticRegression::new(l2);
-        let images = Images {
-            rows,
-            labels: self.labels,
-            weights: None,
-        };
-        self.problem
-            .solve(&regression, &images, self.classes, offset, start)
-    }
-
-    fn held_out(&self) -> HeldOut {
-        let (penalties, repeats) = (&self.probe.penalties, self.probe.repeats);
-        let parts: Vec<Vec<usize>> = (0..repeats)
-            .flat_map(|repeat| self.parts(repeat as u64))
-            .collect();
-        if parts.is_empty() {
-            return HeldOut::default();
-        }
-        let mut losses = vec![vec![0.0; self.labels.len()]; penalties.len()];
-        let mut right = vec![0usize; penalties.len()];
-        let found: Vec<Vec<Guess>> = parts.par_iter().map(|part| self.guesses(part)).collect();
-        for guess in found.into_iter().flatten() {
-            losses[guess.penalty][guess.row] += guess.loss / repeats as f64;
-            right[guess.penalty] += usize::from(guess.is_right);
-        }
-        let guesses = (repeats * self.labels.len()) as f64;
-        let accuracies = right.iter().map(|right| *right as f64 / guesses).collect();
-        HeldOut { losses, accuracies }
-    }
-
-    /// For the images of one part, by heads fitted to all others.
-    fn guesses(&self, part: &[usize]) -> Vec<Guess> {
-        let rest: Vec<usize> = (0..self.labels.len())
-            .filter(|row| part.binary_search(row).is_err())
-            .collect();
-        let (_, offset) = self.prior(&rest);
-        let mut solution = vec![0.0; self.classes * (self.problem.rank + 1)];
-        let mut found = Vec::new();
-        // From the strongest penalty to the weakest: each solution is close to the next one's.
-        for (penalty, l2) in self.probe.penalties.iter().enumerate().rev() {
-            solution = self.solve(*l2, &rest, offset.as_deref(), solution);
-            for row in part {
-                let mut logits =
-                    self.problem
-                        .logits_of(*row, &solution, self.classes, offset.as_deref());
-                let label = self.labels[*row];
-                let true_logit = logits[label];
-                let is_right = argmax_rows(&logits, self.classes) == [label];
-                found.push(Guess {
-                    penalty,
-                    row: *row,
-                    loss: softmax(&mut logits) - true_logit,
-                    is_right,
-                });
-            }
-        }
-        found
-    }
-
-    /// Parts of the images with the classes' shares, each part sorted; every class keeps an image outside
-    /// of each part. None where some class has a single image.
-    fn parts(&self, repeat: u64) -> Vec<Vec<usize>> {
-        let counts = (0..self.classes)
-            .map(|class| self.labels.iter().filter(|label| **label == class).count());
-        let folds = self.probe.folds.min(counts.min().unwrap_or(0));
-        if folds < 2 {
-            return Vec::new();
-        }
-        let seed = self.probe.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ repeat;
-        let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut parts = vec![Vec::new(); folds];
-        let mut next = 0;
-        for class in 0..self.classes {
-            let mut rows: Vec<usize> = (0..self.labels.len())
-                .filter(|row| self.labels[*row] == class)
-                .collect();
-            rows.shuffle(&mut generator);
-            for row in rows {
-                parts[next % folds].push(row);
-                next += 1;
-            }
-        }
-        parts.iter_mut().for_each(|part| part.sort_unstable());
-        parts
-    }
+    Ok((head, mixtures))
 }
 
 /// The last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
-fn choose(losses: &[Vec<f64>]) -> usize {
-    let means: Vec<f64> = losses.iter().map(|losses| mean(losses)).collect();
-    let best = (0..means.len())
-        .min_by(|a, b| means[*a].total_cmp(&means[*b]))
+fn choose(held_out: &[HeldOut]) -> usize {
+    let best = (0..held_out.len())
+        .min_by(|a, b| held_out[*a].log_loss().total_cmp(&held_out[*b].log_loss()))
         .unwrap_or(0);
     let is_close = |candidate: usize| {
-        let differences: Vec<f64> = losses[candidate]
-            .iter()
-            .zip(&losses[best])
-            .map(|(loss, best)| loss - best)
-            .collect();
-        let mean = mean(&differences);
-        let n = differences.len() as f64;
-        let squares: f64 = differences.iter().map(|d| (d - mean) * (d - mean)).sum();
-        mean <= (squares / (n - 1.0).max(1.0)).sqrt() / n.sqrt()
+        let (mean, error) = excess(&held_out[candidate].losses, &held_out[best].losses);
+        mean <= error
     };
-    (0..losses.len())
+    (0..held_out.len())
         .rev()
         .find(|candidate| is_close(*candidate))
         .unwrap_or(best)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn single(values: Vec<f64>, dim: usize) -> Result<Features, TransferError> {
-    Features::new(values.into_iter().map(|value| value as f32).collect(), dim)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rand::RngExt;
+    use rand::rngs::Xoshiro256PlusPlus;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
 

@@ -8,4 +8,5 @@ mod degenerate;
 mod limits;
 mod losses;
 mod multi_task;
+mod probe_search;
 mod tuning;

@@ -1,0 +1,147 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rekindle::files::names::{escape, printable, show};
+use rekindle::models::Pretrained;
+use rekindle::report::{Report, RunReport};
+use rekindle::trainer::events::{EndReason, Forecast};
+use rekindle::trainer::run_directory::FIT;
+use rekindle::trainer::{FineTuned, Interrupt, RunDirectory, TransferData};
+use serde_json::json;
+
+use super::train;
+use crate::arguments::{Fit, Output};
+use crate::checks;
+use crate::console::{percent, print, say};
+use crate::failure::{Failure, Outcome};
+
+pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
+    let device = command.device.open()?;
+    // The time counts from here.
+    let fit = rekindle::trainer::Fit::new(&device)
+        .budget(Duration::from_secs_f64(60.0 * command.minutes))
+        .seed(command.seed)
+        .workers(command.workers);
+    let folder = train::free_folder(command.out.as_deref(), &command.data);
+    checks::images(&command.data)?;
+    checks::outside("--out", &folder, &command.data)?;
+    checks::folder(&folder)?;
+    RunDirectory::check_new(&folder)?;
+    let mut fit = fit;
+    if let Some(kept) = &command.cache {
+        checks::outside("--cache", kept, &command.data)?;
+        checks::folder(kept)?;
+        fit = fit.cache(kept);
+    }
+    let interrupt = Interrupt::on_ctrl_c()?;
+    let options = command.weights.part.options();
+    let paths = command.weights.paths(&output)?;
+    let networks: Vec<Pretrained> = paths
+        .iter()
+        .map(|path| Pretrained::open_with(path, &options, &device))
+        .collect::<Result<_, _>>()?;
+    let Some(first) = networks.first() else {
+        return Err(Failure::Usage(
+            "give a network with --weights or --arch".into(),
+        ));
+    };
+    let data = TransferData::open(&command.data, &first.preprocess, command.seed)?;
+    output.data(&data);
+    let title = command
+        .title
+        .clone()
+        .unwrap_or_else(|| escape(train::name_of(&command.data)));
+    let tuned = fit
+        .title(&title)
+        .observer(output.observer())
+        .interrupt(interrupt)
+        .run_directory(&folder)
+        .fit_best_of(&networks, &data)?;
+    if tuned.outcome.reason == EndReason::Interrupted {
+        say(&format!(
+            "interrupted; the best so far is in {}, not measured on the validation images",
+            show(&folder)
+        ));
+        return Ok(Outcome::Interrupted);
+    }
+    let report = reported(&title, &tuned, &data, command.seed, &folder)?;
+    tell(&tuned, output, &folder, &report);
+    Ok(Outcome::Done)
+}
+
+/// Writes the report of the run.
+fn reported(
+    title: &str,
+    tuned: &FineTuned,
+    data: &TransferData,
+    seed: u64,
+    folder: &Path,
+) -> Result<PathBuf, Failure> {
+    let data = data.seen_by(&tuned.preprocess)?;
+    let directory = RunDirectory::open(folder)?;
+    let mut report = Report::new(title);
+    report.describe_data(&data, seed)?;
+    report.describe_record(directory.record());
+    let mut run = RunReport::from_events(FIT, &directory.events()?);
+    run.look(&tuned.classifier, &data)?;
+    let mut sentences: Vec<String> = tuned.forecast.map(expected).into_iter().collect();
+    sentences.extend(tuned.trials.iter().map(|trial| {
+        let accuracy = trial
+            .accuracy
+            .map_or_else(|| "not measured".into(), percent);
+        let kept = if trial.kept { ", kept" } else { "" };
+        format!(
+            "Tried {} ({}): {accuracy} of the held-out images right{kept}.",
+            trial.what, trial.why
+        )
+    }));
+    run.description = sentences.join(" ");
+    report.runs.push(run);
+    let path = directory.report_path();
+    report.write(&path)?;
+    Ok(path)
+}
+
+fn expected(forecast: Forecast) -> String {
+    format!(
+        "Before the validation images were looked at, {} were expected to be named right, between {} and {} with 95 % \
+         probability.",
+        percent(forecast.accuracy),
+        percent(forecast.low),
+        percent(forecast.high)
+    )
+}
+
+fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
+    let weights = tuned.outcome.best_weights.as_deref();
+    if output.json {
+        let told = json!({
+            "accuracy": tuned.accuracy(),
+            "loss": tuned.predictions.loss,
+            "forecast": tuned.forecast,
+            "trials": tuned.trials,
+            "seconds": tuned.seconds,
+            "directory": escape(folder),
+            "weights": weights.map(escape),
+            "report": escape(report),
+        });
+        print(&told.to_string());
+        return;
+    }
+    let forecast = tuned.forecast.map_or_else(String::new, |forecast| {
+        format!(
+            " (forecast {} to {})",
+            percent(forecast.low),
+            percent(forecast.high)
+        )
+    });
+    print(&format!(
+        "accuracy {}{forecast} in {:.1} s",
+        percent(tuned.accuracy()),
+        tuned.seconds
+    ));
+    if let Some(weights) = weights {
+        print(&format!("weights: {}", printable(&escape(weights))));
+    }
+    print(&format!("report: {}", show(report)));
+}

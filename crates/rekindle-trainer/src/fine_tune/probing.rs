@@ -1,0 +1,306 @@
+//! The first stage: features of each candidate network, and the best linear head on them.
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
+use rekindle_models::Pretrained;
+use rekindle_nn::Network;
+use rekindle_transfer::features::{FoundProbe, LinearHead, ProbeKind, ProbeSearch, ScoredProbe};
+use rekindle_transfer::{Backbone, Classifier};
+
+use super::run::Run;
+use crate::Predictions;
+use crate::TrainerError;
+use crate::activations::{FrozenPart, Views};
+use crate::adapt::with_fresh_head;
+use crate::calibration::{calibration, prefix};
+use crate::data::{TransferData, eval_pipeline};
+use crate::events::{Event, Trial};
+use crate::inspect::softmax;
+use crate::pooled::{Pooled, pooled, split};
+
+/// Share of the budget that mirrored views may take: they serve a choice that is small.
+const FOR_MIRRORED: f64 = 0.1;
+
+/// Share of the budget after which no further network is begun.
+const FOR_NETWORKS: f64 = 0.3;
+
+/// Share of the time before validation after which no further probe is begun.
+const FOR_PROBES: f64 = 0.5;
+
+/// Training images below which the cross-validation is repeated.
+const FEW: usize = 150;
+
+/// A network with the best head on its frozen features.
+pub(super) struct Probed<'b> {
+    pub pretrained: &'b Pretrained,
+    /// The images as this network sees them.
+    pub data: TransferData,
+    pub seen: Pooled,
+    pub mirrored: Option<Pooled>,
+    pub source: Option<LinearHead>,
+    pub search: ProbeSearch,
+    pub found: FoundProbe,
+    /// The network with that head.
+    pub classifier: Classifier<Network>,
+    /// What images are measured by: in `f32`, whatever they were learnt from.
+    measured_by: FrozenPart<Network>,
+    /// Seconds for an image to go through the network.
+    pub seconds_per_image: f64,
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    /// Probes one network after the other, as far as the budget goes, and returns the best.
+    pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
+        let networks = self.networks.clone();
+        let (first, others) = networks.split_first().ok_or_else(no_network)?;
+        let mut best = self.probe(first)?;
+        self.tell_probes(&best, None)?;
+        for pretrained in others {
+            if self.share_of_budget() > FOR_NETWORKS {
+                let message = format!(
+                    "{} was not tried: the budget is too short for another network",
+                    pretrained.architecture
+                );
+                self.tell(&Event::Warning { message })?;
+                continue;
+            }
+            let next = self.probe(pretrained)?;
+            let is_better = match (next.log_loss(), best.log_loss()) {
+                (Some(next), Some(best)) => next < best,
+                _ => false,
+            };
+            self.tell_probes(&next, Some((&best, is_better)))?;
+            if is_better {
+                best = next;
+            }
+        }
+        Ok(best)
+    }
+
+    fn probe(&mut self, pretrained: &'b Pretrained) -> Result<Probed<'b>, TrainerError> {
+        let data = self.data.seen_by(&pretrained.preprocess)?;
+        let (network, source) = split(pretrained.model.clone());
+        let (classes, device) = (data.classes.len(), self.choices.device.clone());
+        let stages = network.stage_names().len();
+        let plain = eval_pipeline(&data.preprocess);
+        let workers = self.choices.workers;
+        let images = (self.choices.quantize)
+            .then(|| calibration(&data.train, plain.clone(), workers, &device))
+            .transpose()?;
+        let part = |images: Option<&[Tensor<4>]>| {
+            Ok::<_, TrainerError>(FrozenPart {
+                prefix: prefix(&network, stages, images)?,
+                device: device.clone(),
+            })
+        };
+        let learnt_from = part(images.as_deref())?;
+        let name = |what: &str| match self.networks.len() {
+            1 => what.to_string(),
+            _ => format!("{what}, {}", pretrained.architecture),
+        };
+        let (of_train, of_mirrored) = (
+            name("features of the training images"),
+            name("features of the training images mirrored"),
+        );
+        let before = self.clock().seconds();
+        let seen = self.features(&learnt_from, &data.train, &plain, &of_train)?;
+        let seconds_per_image = (self.clock().seconds() - before) / data.train.len().max(1) as f64;
+        let mirrored = match self.choices.budget {
+            Some(budget)
+                if self.clock().seconds() - before < FOR_MIRRORED * budget.as_secs_f64() =>
+            {
+                let mut transforms = plain.0.clone();
+                transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
+                let mirrored = Pipeline(transforms);
+                let found = self.features(&learnt_from, &data.train, &mirrored, &of_mirrored)?;
+                // A file that went away meanwhile would shift the rows.
+                (found.indices == seen.indices).then_some(found)
+            }
+            _ => None,
+        };
+        self.choices.interrupt.check()?;
+        let search = ProbeSearch {
+            seed: self.choices.seed,
+            repeats: if seen.labels.len() < FEW { 3 } else { 1 },
+            ..self.choices.probe.clone()
+        };
+        let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
+        let look = seconds_per_image * data.val.len() as f64;
+        let (clock, budget) = (self.clock(), self.choices.budget);
+        let goes_on = || {
+            budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
+        };
+        let found = search.fit_while(
+            &goes_on,
+            &seen.features,
+            &seen.labels,
+            classes,
+            source.as_ref(),
+            rows,
+        )?;
+        let head = found.head.clone();
+        Ok(Probed {
+            classifier: with_fresh_head(pretrained, classes, self.choices.seed)
+                .with_head(head.weight, head.bias)?,
+            measured_by: part(None)?,
+            pretrained,
+            data,
+            seen,
+            mirrored,
+            source,
+            search,
+            found,
+            seconds_per_image,
+        })
+    }
+
+    /// Pooled features of every readable image as `pipeline` shows it.
+    pub(super) fn features(
+        &mut self,
+        part: &FrozenPart<Network>,
+        dataset: &Arc<ImageDataset>,
+        pipeline: &Pipeline,
+        name: &str,
+    ) -> Result<Pooled, TrainerError> {
+        let interrupt = self.choices.interrupt.clone();
+        let shared = self.choices.shared.clone();
+        let views = Views {
+            dataset,
+            plain: pipeline.clone(),
+            count: 1,
+            seed: self.choices.seed,
+            workers: self.choices.workers,
+            on_bad_file: OnBadFile::Skip,
+            interrupt: &interrupt,
+            shared: shared.as_ref(),
+        };
+        let cache = self.choices.cache.clone();
+        let mut told = Ok(());
+        let found = pooled(part, &views, &cache, name, &mut |event| {
+            if told.is_ok() {
+                told = self.tell(event);
+            }
+        });
+        told?;
+        found
+    }
+
+    /// Features of the validation images; nothing else looks at them.
+    pub(super) fn validation_features(
+        &mut self,
+        probed: &Probed<'b>,
+    ) -> Result<Pooled, TrainerError> {
+        let plain = eval_pipeline(&probed.data.preprocess);
+        let name = "features of the validation images";
+        self.features(&probed.measured_by, &probed.data.val, &plain, name)
+    }
+
+    /// Tells what each probe gained; `rival` is the network before and whether this one takes its place.
+    fn tell_probes(
+        &mut self,
+        probed: &Probed<'b>,
+        rival: Option<(&Probed<'b>, bool)>,
+    ) -> Result<(), TrainerError> {
+        let found = &probed.found;
+        let first = found.candidates[0];
+        for (at, scored) in found.candidates.iter().enumerate() {
+            let is_choice = at == found.choice;
+            let base = match rival {
+                Some((rival, _)) if at == 0 => rival.found.chosen().accuracy,
+                _ => first.accuracy,
+            };
+            let known = |value: f64| Some(value).filter(|value| value.is_finite());
+            let is_first = at == 0 && rival.is_none();
+            self.tell(&Event::Tried(Trial {
+                what: format!(
+                    "{} of {}",
+                    described(scored),
+                    probed.pretrained.architecture
+                ),
+                why: reason(scored).into(),
+                images: probed.seen.labels.len(),
+                accuracy: known(scored.accuracy),
+                loss: known(scored.log_loss),
+                gain: known(scored.accuracy - base).filter(|_| !is_first),
+                kept: is_choice && rival.is_none_or(|(_, is_better)| is_better),
+                seconds: 0.0,
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a head says of images that were seen.
+pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
+    let logits = head.logits(&seen.features)?;
+    let classes = logits.len() / seen.labels.len();
+    let mut found = Predictions {
+        classes,
+        labels: seen.labels.clone(),
+        indices: seen.indices.clone(),
+        ..Predictions::default()
+    };
+    for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {
+        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
+        let (probabilities, log_sum) = softmax(&row);
+        found.loss += log_sum - f64::from(row[*label]);
+        found.probabilities.extend(probabilities);
+    }
+    found.loss /= seen.labels.len() as f64;
+    Ok(found)
+}
+
+impl Probed<'_> {
+    /// Mean log loss on held-out training images; none where nothing could be held out.
+    fn log_loss(&self) -> Option<f64> {
+        Some(self.found.chosen().log_loss).filter(|loss| loss.is_finite())
+    }
+
+    /// Says whether mirrored pictures speak of the same classes, as far as the folds know.
+    pub fn may_mirror(&self) -> bool {
+        let found = &self.found;
+        let Some(mirrored) = found.candidates.iter().find(|scored| scored.mirrored) else {
+            return false;
+        };
+        let plain = found
+            .candidates
+            .iter()
+            .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
+        plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
+    }
+}
+
+fn described(scored: &ScoredProbe) -> String {
+    let rows = if scored.mirrored {
+        ", mirrored as well"
+    } else {
+        ""
+    };
+    let kind = match scored.kind {
+        ProbeKind::Normalized => "a probe on features of one length",
+        ProbeKind::Scaled => "a probe on features as they are",
+        ProbeKind::Standardized => "a probe on standardised features",
+        ProbeKind::Prior => "a probe that starts from the source's classes",
+    };
+    format!("{kind}{rows}")
+}
+
+fn reason(scored: &ScoredProbe) -> &'static str {
+    match (scored.mirrored, scored.kind) {
+        (true, _) => "twice the rows where left and right don't matter",
+        (false, ProbeKind::Normalized) => "the plain way",
+        (false, ProbeKind::Scaled) => "lengths may mean something",
+        (false, ProbeKind::Standardized) => "small features may mean much",
+        (false, ProbeKind::Prior) => "the source may know the classes",
+    }
+}
+
+fn no_network() -> TrainerError {
+    TrainerError::UnusableData {
+        what: "weights".into(),
+        found: "no network to choose from".into(),
+        advice: "give at least one",
+    }
+}

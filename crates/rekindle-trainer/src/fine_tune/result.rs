@@ -1,0 +1,71 @@
+//! What a fit leaves.
+
+use std::path::Path;
+
+use rekindle_models::Preprocess;
+use rekindle_nn::Network;
+use rekindle_transfer::Classifier;
+use rekindle_transfer::features::FoundProbe;
+use rekindle_weights::ModelInfo;
+
+use crate::checkpoint::weights_of;
+use crate::events::{Forecast, RunOutcome, Trial};
+use crate::run_directory::RunWriter;
+use crate::{Predictions, TrainerError, fit};
+
+/// What [`Fit`](crate::Fit) leaves.
+pub struct FineTuned {
+    /// Backbone and new head.
+    pub classifier: Classifier<Network>,
+    /// Names in the order of the logits.
+    pub classes: Vec<String>,
+    /// What a picture goes through before the network sees it.
+    pub preprocess: Preprocess,
+    /// The best head on frozen features and how it was found.
+    pub probe: FoundProbe,
+    /// The accuracy that was expected before the validation images were looked at; none where nothing could be held out.
+    pub forecast: Option<Forecast>,
+    /// All that was tried, in order.
+    pub trials: Vec<Trial>,
+    /// What the classifier says of the validation images, each seen once, as by [`Model::predict`](crate::Model::predict);
+    /// empty where the run was interrupted.
+    pub predictions: Predictions,
+    /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
+    pub in_views: Option<Predictions>,
+    /// How the run ended.
+    pub outcome: RunOutcome,
+    /// Seconds from the call to the result.
+    pub seconds: f64,
+    pub(super) info: ModelInfo,
+    /// The writer keeps the directory's lock as long as the result lives.
+    pub(super) writer: Option<RunWriter>,
+}
+
+impl FineTuned {
+    /// Accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in the one plain view
+    /// that [`Model`](crate::Model) takes.
+    pub fn accuracy(&self) -> f64 {
+        self.predictions.accuracy()
+    }
+
+    /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
+    pub fn accuracy_in_views(&self) -> Option<f64> {
+        self.in_views.as_ref().map(Predictions::accuracy)
+    }
+
+    /// Writes the network as safetensors under the published names, with classes, preprocessing, temperature and test
+    /// views.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
+        let weights = weights_of(&self.classifier);
+        fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
+    }
+
+    /// The run directory, where there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.writer.as_ref().map(RunWriter::path)
+    }
+}

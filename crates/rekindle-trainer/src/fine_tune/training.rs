@@ -1,0 +1,207 @@
+//! Training inside of a run: the recipe, to the end that the clock sets, and what of it is told.
+
+use std::sync::Arc;
+
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Transform};
+use rekindle_models::Preprocess;
+use rekindle_nn::Network;
+use rekindle_transfer::{Classifier, Strategy};
+use serde_json::{Value, json};
+
+use super::probing::Probed;
+use super::run::Run;
+use crate::adapt::with_fresh_head;
+use crate::checkpoint::Weights;
+use crate::events::{EndReason, Event, Observer};
+use crate::feed::Feed;
+use crate::optimizer::Optimizer;
+use crate::pace::Pace;
+use crate::trainer::Trainer;
+use crate::{Anneal, Predictions, Predictor, Recipe, Schedule, TrainerError, TransferData};
+
+/// Images of a step.
+pub(super) const BATCH: usize = 16;
+
+/// How long a training may be.
+pub(super) struct Steps {
+    /// When it has to be over, in seconds.
+    pub end: f64,
+    /// Seconds that an image takes, as far as is known.
+    pub per_image: f64,
+    pub most: usize,
+    /// The head's learning rate at its highest.
+    pub rate: f64,
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    /// Trains `start` on `rows` of the features; none where that diverged.
+    pub(super) fn train(
+        &mut self,
+        probed: &Probed<'b>,
+        start: Classifier<Network>,
+        rows: &[usize],
+        steps: Steps,
+        relay: fn() -> Relay,
+    ) -> Result<Option<(Weights, Pace)>, TrainerError> {
+        let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
+        let pipeline = augmentation(&probed.data.preprocess, probed.may_mirror());
+        let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
+        let data = TransferData {
+            train: Arc::new(train),
+            ..probed.data.clone()
+        };
+        let recipe = self.recipe(steps.rate);
+        let per_step = steps.per_image * BATCH as f64;
+        let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
+        let relayed = RelayTo {
+            relay: relay(),
+            run: self,
+        };
+        let interrupt = relayed.run.choices.interrupt.clone();
+        let fitted = Trainer::new(start, data)
+            .strategy(Strategy::FineTuning {
+                backbone_rate: BACKBONE,
+            })
+            .recipe(recipe)
+            .interrupt(interrupt)
+            .observer(relayed)
+            .paced(pace)
+            .fit();
+        let fitted = match fitted {
+            Err(TrainerError::Diverged { .. } | TrainerError::BrokenWeights { .. }) => {
+                return Ok(None);
+            }
+            fitted => fitted?,
+        };
+        if fitted.outcome.reason == EndReason::Interrupted {
+            return Err(TrainerError::Interrupted {
+                kept: String::new(),
+            });
+        }
+        Ok(fitted.pace.map(|pace| (fitted.best_weights, pace)))
+    }
+
+    /// The recipe that networks are trained by.
+    fn recipe(&self, rate: f64) -> Recipe {
+        Recipe {
+            batch_size: BATCH,
+            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
+            learning_rate: rate,
+            schedule: Schedule::OneCycle {
+                pct_start: 0.25,
+                div_factor: 25.0,
+                final_div_factor: 1e3,
+                anneal: Anneal::Cosine,
+                three_phase: false,
+            },
+            label_smoothing: 0.1,
+            workers: self.choices.workers,
+            on_bad_file: OnBadFile::Skip,
+            seed: self.choices.seed,
+            ..Recipe::tutorial()
+        }
+    }
+
+    /// Predictions for the images of `dataset` by the whole network.
+    pub(super) fn answers(
+        &self,
+        classifier: &Classifier<Network>,
+        dataset: &Arc<ImageDataset>,
+    ) -> Result<Predictions, TrainerError> {
+        let loader = Loader::new(Arc::clone(dataset))
+            .batch_size(BATCH)
+            .workers(self.choices.workers)
+            .on_bad_file(OnBadFile::Skip);
+        let feed = Feed::Images(loader);
+        let batches = feed.epoch(0, &self.choices.device);
+        Predictor::new(classifier).predict_until(batches, &self.choices.interrupt, |_| ())
+    }
+
+    /// The pretrained network with a head of no meaning, sharing nothing with any other.
+    pub(super) fn fresh(&self, probed: &Probed<'b>) -> Classifier<Network> {
+        let classes = probed.data.classes.len();
+        with_fresh_head(probed.pretrained, classes, self.choices.seed)
+    }
+}
+
+/// The backbone's rate over the head's.
+const BACKBONE: f64 = 0.1;
+
+/// Random parts of a picture from a third of it on, mirrored where that means the same.
+fn augmentation(preprocess: &Preprocess, mirror: bool) -> Pipeline {
+    let mut transforms = Pipeline::imagenet_train(preprocess).0;
+    transforms
+        .retain(|transform| mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. }));
+    for transform in &mut transforms {
+        if let Transform::RandomResizedCrop { scale, .. } = transform {
+            *scale = (0.35, 1.0);
+        }
+    }
+    Pipeline(transforms)
+}
+
+/// What of a training inside of a run is told of the run itself.
+pub(super) struct Relay {
+    /// Tells epochs as the run's own; else only how many images are done.
+    epochs: bool,
+    images: usize,
+}
+
+impl Relay {
+    pub fn counting() -> Self {
+        Self {
+            epochs: false,
+            images: 0,
+        }
+    }
+
+    pub fn telling() -> Self {
+        Self {
+            epochs: true,
+            images: 0,
+        }
+    }
+}
+
+struct RelayTo<'c, 'a, 'b> {
+    relay: Relay,
+    run: &'c mut Run<'a, 'b>,
+}
+
+impl Observer for RelayTo<'_, '_, '_> {
+    fn on_event(&mut self, event: &Event) {
+        let told = match event {
+            Event::BatchEnded { images, .. } if !self.relay.epochs => {
+                self.relay.images += images;
+                self.run.tell(&Event::PhaseAdvanced {
+                    done: self.relay.images,
+                })
+            }
+            Event::EpochEnded { metrics } if self.relay.epochs => {
+                let before = self.run.last_epoch.replace(metrics.clone());
+                match before {
+                    Some(metrics) => self.run.tell(&Event::EpochEnded { metrics }),
+                    None => Ok(()),
+                }
+            }
+            Event::EpochStarted { .. } | Event::BatchEnded { .. } | Event::StageStarted(_)
+                if self.relay.epochs =>
+            {
+                self.run.tell(event)
+            }
+            Event::SkippedFile { .. } => self.run.tell(event),
+            _ => Ok(()),
+        };
+        self.run.told = std::mem::replace(&mut self.run.told, Ok(())).and(told);
+    }
+}
+
+/// What the clock decided: before which step how many were planned.
+pub(super) fn plans(pace: &Pace) -> Value {
+    let plans = pace.plans().iter();
+    json!(
+        plans
+            .map(|plan| [plan.done, plan.steps])
+            .collect::<Vec<_>>()
+    )
+}

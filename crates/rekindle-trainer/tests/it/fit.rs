@@ -1,0 +1,280 @@
+//! A budget of time: that it is kept, that held-out images decide, and that the validation images don't.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use burn::prelude::*;
+use rekindle_imagefolder::ImageDataset;
+use rekindle_models::Pretrained;
+use rekindle_nn::Network;
+use rekindle_trainer::events::{EndReason, Trial};
+use rekindle_trainer::{
+    Event, FineTuned, Fit, Interrupt, Model, RunDirectory, TrainerError, TransferData,
+    eval_pipeline, fine_tune,
+};
+
+use crate::common::{classifier, picture, preprocess};
+use crate::runs::{Files, stop_at};
+
+/// A clock that moves by so many milliseconds each time that it is looked at, so that what it decides is the same every
+/// time: it is looked at after each step of training.
+fn ticking(milliseconds: impl Fn(u64) -> u64 + Send + Sync + 'static) -> impl Fn() -> Duration {
+    let (looks, time) = (AtomicU64::new(0), AtomicU64::new(0));
+    move || {
+        let tick = milliseconds(looks.fetch_add(1, Ordering::SeqCst));
+        Duration::from_millis(time.fetch_add(tick, Ordering::SeqCst) + tick)
+    }
+}
+
+/// Drawings whose validation part counts from `first`, and says whether it is looked at while `is_closed`.
+fn drawings(first: usize, is_closed: &Arc<AtomicBool>, looks: &Arc<AtomicU64>) -> TransferData {
+    let classes = || vec!["bottom".to_string(), "top".into()];
+    let labels = |images: usize| (0..images).map(|index| Some(index % 2)).collect();
+    let pipeline = || eval_pipeline(&preprocess());
+    let train = ImageDataset::from_fn(labels(40), classes(), pipeline(), |index| {
+        Ok(picture(index % 2, index))
+    });
+    let (is_closed, looks) = (Arc::clone(is_closed), Arc::clone(looks));
+    let val = ImageDataset::from_fn(labels(24), classes(), pipeline(), move |index| {
+        let early = is_closed.load(Ordering::SeqCst);
+        looks.fetch_add(u64::from(early), Ordering::SeqCst);
+        Ok(picture(index % 2, first + index))
+    });
+    TransferData::from_datasets(train.unwrap(), val.unwrap(), &preprocess()).unwrap()
+}
+
+/// A fit within so many seconds of a clock that ticks by a tenth.
+fn fit<'a>(seconds: u64) -> Fit<'a> {
+    Fit::new(&Device::flex())
+        .budget(Duration::from_secs(seconds))
+        .clock(ticking(|_| 100))
+}
+
+fn same_but_time(trials: &[Trial]) -> Vec<Trial> {
+    let untimed = |trial: &Trial| Trial {
+        seconds: 0.0,
+        ..trial.clone()
+    };
+    trials.iter().map(untimed).collect()
+}
+
+fn trained(tuned: &FineTuned) -> Option<&Trial> {
+    tuned
+        .trials
+        .iter()
+        .find(|trial| trial.what.starts_with("fine-tuning"))
+}
+
+#[test]
+fn the_budget_is_kept_also_where_the_machine_becomes_slow() {
+    let files = Files::new();
+    let slow = |look: u64| if look < 40 { 100 } else { 400 };
+    type Ticks = Box<dyn Fn(u64) -> u64 + Send + Sync>;
+    let clocks: [(u64, Ticks); 2] = [(12, Box::new(|_| 100)), (30, Box::new(slow))];
+    for (budget, clock) in clocks {
+        let tuned = Fit::new(&Device::flex())
+            .budget(Duration::from_secs(budget))
+            .clock(ticking(clock))
+            .fit(&files.pretrained(), &files.data())
+            .unwrap();
+        assert!(trained(&tuned).is_some(), "{:?}", tuned.trials);
+        let share = tuned.seconds / budget as f64;
+        assert!(share <= 1.05, "{share} of {budget} s");
+        assert!(tuned.accuracy() > 0.9, "{}", tuned.accuracy());
+    }
+}
+
+#[test]
+fn without_the_time_for_three_passes_the_probe_stays() {
+    let files = Files::new();
+    let mut events = Vec::new();
+    let tuned = fit(2)
+        .observer(&mut events)
+        .fit(&files.pretrained(), &files.data())
+        .unwrap();
+    assert!(trained(&tuned).is_none());
+    let says_why = |event: &Event| matches!(event, Event::Note { message } if message.contains("is not trained"));
+    assert!(events.iter().any(says_why));
+    let probe = Fit::new(&Device::flex())
+        .without_training()
+        .fit(&files.pretrained(), &files.data())
+        .unwrap();
+    assert!(probe.accuracy() > 0.9);
+}
+
+#[test]
+fn the_choice_is_the_best_on_held_out_images_and_never_below_the_plain_probe() {
+    let files = Files::new();
+    let tuned = fit(10).fit(&files.pretrained(), &files.data()).unwrap();
+    let (plain, chosen) = (tuned.probe.candidates[0], tuned.probe.chosen());
+    assert!(chosen.log_loss <= plain.log_loss && chosen.accuracy >= plain.accuracy);
+    let trial = trained(&tuned).unwrap();
+    // Eight of forty images are held out.
+    assert_eq!(trial.images, 8);
+    assert!(!trial.kept || trial.gain.unwrap() >= 0.0);
+    let forecast = tuned.forecast.unwrap();
+    assert!(forecast.low < forecast.accuracy && forecast.accuracy <= forecast.high);
+    assert_eq!(forecast.images, 24);
+}
+
+#[test]
+fn validation_images_are_looked_at_once_at_the_end_and_change_nothing_of_the_choice() {
+    let pretrained = Files::new().pretrained();
+    let run = |first: usize| {
+        let (is_closed, looks) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let data = drawings(first, &is_closed, &looks);
+        let told = |event: &Event| {
+            if matches!(event, Event::Forecast(_)) {
+                is_closed.store(false, Ordering::SeqCst);
+            }
+            false
+        };
+        let never = Interrupt::new();
+        let tuned = fit(12)
+            .observer(stop_at(&never, told))
+            .fit(&pretrained, &data)
+            .unwrap();
+        assert_eq!(looks.load(Ordering::SeqCst), 0);
+        tuned
+    };
+    let (one, other) = (run(1000), run(5000));
+    assert_eq!(same_but_time(&one.trials), same_but_time(&other.trials));
+    let values = |tuned: &FineTuned| rekindle_weights::state_dict::collect(&tuned.classifier);
+    assert_eq!(values(&one), values(&other));
+    assert_ne!(one.predictions, other.predictions);
+}
+
+#[test]
+fn interrupted_it_leaves_the_best_so_far() {
+    let files = Files::new();
+    for (name, place) in [("probe", "Tried"), ("training", "PhaseStarted")] {
+        let interrupt = Interrupt::new();
+        let (mut tried, path) = (0, files.path(name));
+        let stop = stop_at(&interrupt, |event| {
+            tried += usize::from(matches!(event, Event::Tried(_)));
+            let is_training = matches!(event, Event::PhaseStarted { name, .. } if name.starts_with("fine-tuning"));
+            (place == "Tried" && tried > 0) || is_training
+        });
+        let tuned = fit(12)
+            .run_directory(&path)
+            .observer(stop)
+            .interrupt(interrupt)
+            .fit(&files.pretrained(), &files.data())
+            .unwrap();
+        assert_eq!(tuned.outcome.reason, EndReason::Interrupted);
+        assert!(tuned.predictions.labels.is_empty());
+        drop(tuned);
+        let model = Model::open(&path, &Device::flex()).unwrap();
+        let found = model.evaluate(files.path("data"), |_| ()).unwrap();
+        assert!(found.evaluation.accuracy > 0.9);
+        let ended = RunDirectory::open(&path).unwrap().events().unwrap();
+        assert!(matches!(ended.last(), Some(Event::RunEnded(_))));
+        // Its time is over.
+        let error = fit(12).resume(&path, &files.pretrained(), &files.data());
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("budget"), "{error}");
+    }
+    // Before the first head there is nothing to leave.
+    let interrupt = Interrupt::new();
+    interrupt.request();
+    let error = fit(12)
+        .interrupt(interrupt)
+        .fit(&files.pretrained(), &files.data());
+    assert!(matches!(
+        error.err(),
+        Some(TrainerError::Interrupted { .. })
+    ));
+}
+
+#[test]
+fn a_run_within_a_budget_says_what_the_clock_decided_and_is_read_as_any_other() {
+    let files = Files::new();
+    let path = files.path("run");
+    let tuned = fit(12)
+        .run_directory(&path)
+        .title("drawings")
+        .fit(&files.pretrained(), &files.data())
+        .unwrap();
+    let (said, kept) = (tuned.accuracy(), trained(&tuned).unwrap().kept);
+    drop(tuned);
+    let run = RunDirectory::open(&path).unwrap();
+    assert_eq!(run.record().strategy_name(), "fit");
+    assert_eq!(run.record().title, "drawings");
+    assert_eq!(run.record().recipe["budget_seconds"], 12.0);
+    let decided = &run.record().recipe["decided"];
+    assert_eq!(decided["steps"].is_array(), kept, "{decided}");
+    let events = run.events().unwrap();
+    let at = |is_it: fn(&Event) -> bool| events.iter().position(is_it).unwrap();
+    let forecast = at(|event| matches!(event, Event::Forecast(_)));
+    let validated = at(|event| matches!(event, Event::Validated { .. }));
+    assert!(forecast < validated);
+    let epochs = events.iter().filter_map(|event| match event {
+        Event::EpochEnded { metrics } => Some(metrics.valid_accuracy),
+        _ => None,
+    });
+    let epochs: Vec<_> = epochs.collect();
+    assert_eq!(epochs.last(), Some(&Some(said)));
+    assert!(epochs[..epochs.len() - 1].iter().all(Option::is_none));
+    let model = Model::open(&path, &Device::flex()).unwrap();
+    let found = model.evaluate(files.path("data"), |_| ()).unwrap();
+    assert_eq!(found.evaluation.accuracy, said);
+}
+
+#[test]
+fn of_several_networks_the_better_one_goes_on_and_the_record_names_it() {
+    let files = Files::new();
+    let graph = classifier().into_network().unwrap().graph().clone();
+    let network = |name: &str, model| Pretrained {
+        model,
+        architecture: name.into(),
+        ..files.pretrained()
+    };
+    let networks = [
+        network("one", Network::new(graph, 99, &Device::flex())),
+        network("other", files.pretrained().model),
+    ];
+    let alone = |network: &Pretrained| {
+        let tuned = fit(2).fit(network, &files.data()).unwrap();
+        tuned.probe.chosen().log_loss
+    };
+    let losses = [alone(&networks[0]), alone(&networks[1])];
+    let better = usize::from(losses[1] < losses[0]);
+    let path = files.path("run");
+    let tuned = fit(12)
+        .run_directory(&path)
+        .fit_best_of(&networks, &files.data())
+        .unwrap();
+    assert_eq!(tuned.probe.chosen().log_loss, losses[better]);
+    drop(tuned);
+    let record = RunDirectory::open(&path).unwrap().record().clone();
+    assert_eq!(record.architecture, networks[better].architecture);
+}
+
+#[test]
+fn budgets_and_networks_that_are_none_are_refused() {
+    let files = Files::new();
+    let nothing = Fit::new(&Device::flex()).budget(Duration::ZERO);
+    let error = nothing.fit(&files.pretrained(), &files.data()).err();
+    assert!(matches!(
+        error,
+        Some(TrainerError::InvalidRecipe {
+            field: "budget",
+            ..
+        })
+    ));
+    let error = fit(12).fit_best_of(&[], &files.data()).err();
+    assert!(matches!(error, Some(TrainerError::UnusableData { .. })));
+}
+
+#[test]
+fn one_call_saves_what_it_measured() {
+    let files = Files::new();
+    let (data, source) = (files.path("data"), files.path("source.safetensors"));
+    let tuned = fine_tune(data, source, &Device::flex()).unwrap();
+    let path = files.path("saved.safetensors");
+    tuned.save(&path).unwrap();
+    let model = Model::open(&path, &Device::flex()).unwrap();
+    let found = model.evaluate(files.path("data"), |_| ()).unwrap();
+    assert_eq!(found.evaluation.accuracy, tuned.accuracy());
+}

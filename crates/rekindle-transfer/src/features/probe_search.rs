@@ -1,0 +1,441 @@
+//! The linear head for frozen features that answers best for images that it has not seen.
+
+use serde::{Deserialize, Serialize};
+
+use super::category_relationship::CategoryRelationship;
+use super::held_out::{Contest, HeldOut, Scoring, excess, mean, repeated_folds};
+use super::logistic_regression::Problem;
+use super::prior_probe::{fitted, source_logits};
+use super::table::{Features, LinearHead, check_labels, dot};
+use crate::TransferError;
+
+/// Several linear probes against each other, by cross-validation on the training images.
+///
+/// The first kind is the one to beat: another takes its place only where its log loss on held-out images is lower by more
+/// than one standard error of the difference, image by image, and its accuracy no lower (Breiman et al. 1984); two where
+/// the head starts from the source classifier, which may have been trained on these very images and then looks better on
+/// them than on new ones. So noise does not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training
+/// images, where there are some, are taken by the same rule.
+///
+/// ```
+/// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
+///
+/// let features = Features::new(vec![1.0, 0.1, 0.9, 0.2, 0.1, 1.0, 0.2, 1.1], 2)?;
+/// let found = ProbeSearch::default().fit(&features, &[0, 0, 1, 1], 2, None, None)?;
+/// assert_eq!(found.head.predict(&features)?, [0, 0, 1, 1]);
+/// assert_eq!(found.chosen().kind, ProbeKind::Normalized);
+/// # Ok::<(), rekindle_transfer::TransferError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeSearch {
+    /// Kinds to compare; the first holds unless another is clearly better.
+    pub kinds: Vec<ProbeKind>,
+    /// Penalties to choose from, in rising order.
+    pub penalties: Vec<f64>,
+    /// Parts of the cross-validation; fewer where a class has fewer images.
+    pub folds: usize,
+    /// Times that it is repeated with other parts.
+    pub repeats: usize,
+    /// How the source's rows are mixed.
+    pub relationship: CategoryRelationship,
+    /// Seed of the parts.
+    pub seed: u64,
+}
+
+/// What a linear head is fitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// Features of length 1 each, without a bias: the head's answers for features as they are have the same order.
+    Normalized,
+    /// Features over their mean length.
+    Scaled,
+    /// Each feature minus its mean, over its standard deviation.
+    Standardized,
+    /// Features over their mean length, starting from the rows of the source classifier ([`PriorProbe`](super::PriorProbe)).
+    Prior,
+}
+
+/// How one probe did on held-out images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoredProbe {
+    /// What it is fitted to.
+    pub kind: ProbeKind,
+    /// Whether mirrored views are among its rows.
+    pub mirrored: bool,
+    /// The penalty: of those within one standard error of the lowest log loss the most accurate.
+    pub penalty: f64,
+    /// What the head's logits were divided by, so that they are as sure as they are right.
+    pub temperature: f64,
+    /// Mean log loss on held-out training images at that temperature; NaN where a class has a single image.
+    pub log_loss: f64,
+    /// Share of held-out training images that it names right; NaN as above.
+    pub accuracy: f64,
+}
+
+/// The head that was found, and what it was compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundProbe {
+    /// The head, for features as they are.
+    pub head: LinearHead,
+    /// Every probe that was tried.
+    pub candidates: Vec<ScoredProbe>,
+    /// The chosen one's position among them.
+    pub choice: usize,
+    /// Log loss of each held-out training image by the chosen probe; empty where a class has a single image.
+    pub losses: Vec<f64>,
+    /// Share of the repeats in which each held-out training image is named right; empty as above.
+    pub right: Vec<f64>,
+}
+
+impl Default for ProbeSearch {
+    fn default() -> Self {
+        Self {
+            kinds: vec![
+                ProbeKind::Normalized,
+                ProbeKind::Scaled,
+                ProbeKind::Standardized,
+                ProbeKind::Prior,
+            ],
+            penalties: vec![1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0],
+            folds: 5,
+            repeats: 1,
+            relationship: CategoryRelationship::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl FoundProbe {
+    /// The probe that won.
+    pub fn chosen(&self) -> ScoredProbe {
+        self.candidates[self.choice]
+    }
+}
+
+/// Penalties in turn that are worse than the best before weaker ones are left out.
+const PATIENCE: usize = 2;
+
+impl ProbeSearch {
+    /// Fits features `[n, dim]` to labels `[n]`, each below `classes`, in the best way. `source` is the classifier to
+    /// start from for [`ProbeKind::Prior`], which is left out without one; `mirrored` are features of the same images
+    /// mirrored.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] where lengths disagree, [`TransferError::Degenerate`] for a single class, a class
+    /// without an image, features that are all zero, or nothing to choose from.
+    pub fn fit(
+        &self,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        source: Option<&LinearHead>,
+        mirrored: Option<&Features>,
+    ) -> Result<FoundProbe, TransferError> {
+        self.fit_while(&|| true, features, labels, classes, source, mirrored)
+    }
+
+    /// The same as long as `goes_on` says so, which is asked before each probe but the first: for searches that have to
+    /// end in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    pub fn fit_while(
+        &self,
+        goes_on: &dyn Fn() -> bool,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        source: Option<&LinearHead>,
+        mirrored: Option<&Features>,
+    ) -> Result<FoundProbe, TransferError> {
+        check_labels("probe search", labels, features.len(), classes)?;
+        let degenerate = |reason: &str| TransferError::Degenerate {
+            method: "probe search",
+            reason: reason.into(),
+        };
+        let [.., strongest] = self.penalties[..] else {
+            return Err(degenerate("no penalty to choose from; give at least one"));
+        };
+        let is_possible = |kind: &ProbeKind| *kind != ProbeKind::Prior || source.is_some();
+        let kinds: Vec<ProbeKind> = self.kinds.iter().copied().filter(is_possible).collect();
+        let Some(first) = kinds.first().copied() else {
+            return Err(degenerate(
+                "no kind of probe to choose from; give at least one",
+            ));
+        };
+        let parts = repeated_folds(labels, classes, self.folds, self.repeats, self.seed);
+        let of = |kind, mirrored: Option<&Features>| {
+            Prepared::new(self, kind, features, mirrored, labels, classes, source)
+        };
+        if parts.is_empty() {
+            // Without a comparison the source's word is the safest.
+            let (kind, penalty) = match kinds.contains(&ProbeKind::Prior) {
+                true => (ProbeKind::Prior, strongest),
+                false => (first, self.penalties[self.penalties.len() / 2]),
+            };
+            let scored = ScoredProbe {
+                kind,
+                mirrored: false,
+                penalty,
+                temperature: 1.0,
+                log_loss: f64::NAN,
+                accuracy: f64::NAN,
+            };
+            return Ok(FoundProbe {
+                head: of(kind, None)?.head(&scored, source)?,
+                candidates: vec![scored],
+                choice: 0,
+                losses: Vec::new(),
+                right: Vec::new(),
+            });
+        }
+        let mut tried = Vec::new();
+        for kind in kinds {
+            if !tried.is_empty() && !goes_on() {
+                break;
+            }
+            let prepared = of(kind, None)?;
+            let held_out = prepared.contest.held_out(
+                &self.penalties,
+                &parts,
+                Some(PATIENCE),
+                Scoring::AtBestTemperature,
+            );
+            tried.push(Tried::new(prepared, best(held_out)?));
+        }
+        let mut choice = winner(&tried);
+        if let Some(mirrored) = mirrored.filter(|_| goes_on()) {
+            let plain = &tried[choice];
+            let prepared = of(plain.prepared.kind, Some(mirrored))?;
+            let near = near(&self.penalties, plain.held_out.penalty);
+            let scoring = Scoring::AtBestTemperature;
+            let held_out = prepared.contest.held_out(near, &parts, None, scoring);
+            tried.push(Tried::new(prepared, best(held_out)?));
+            if tried[tried.len() - 1].is_better_than(&tried[choice]) {
+                choice = tried.len() - 1;
+            }
+        }
+        let candidates: Vec<ScoredProbe> = tried.iter().map(Tried::scored).collect();
+        let Tried { prepared, held_out } = tried.swap_remove(choice);
+        Ok(FoundProbe {
+            head: prepared.head(&candidates[choice], source)?,
+            candidates,
+            choice,
+            losses: held_out.losses,
+            right: held_out.right,
+        })
+    }
+}
+
+impl ProbeSearch {
+    /// The head of a probe that was found before, fitted to these images: for some of those that it was found on.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    pub fn fit_as(
+        &self,
+        scored: &ScoredProbe,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+        source: Option<&LinearHead>,
+        mirrored: Option<&Features>,
+    ) -> Result<LinearHead, TransferError> {
+        check_labels("probe search", labels, features.len(), classes)?;
+        let mirrored = mirrored.filter(|_| scored.mirrored);
+        Prepared::new(
+            self,
+            scored.kind,
+            features,
+            mirrored,
+            labels,
+            classes,
+            source,
+        )?
+        .head(scored, source)
+    }
+}
+
+/// Features as a kind of probe takes them.
+struct Prepared<'a> {
+    kind: ProbeKind,
+    contest: Contest<'a>,
+    features: Features,
+    /// What features are over and minus, to bring a head back to features as they are.
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(
+        search: &ProbeSearch,
+        kind: ProbeKind,
+        plain: &Features,
+        mirrored: Option<&Features>,
+        labels: &'a [usize],
+        classes: usize,
+        source: Option<&LinearHead>,
+    ) -> Result<Self, TransferError> {
+        let features = match mirrored {
+            Some(mirrored) => plain.stack(mirrored)?,
+            None => plain.clone(),
+        };
+        let (dim, length) = (features.dim(), plain.mean_norm());
+        let (mut scale, mut shift) = (vec![1.0; dim], vec![0.0; dim]);
+        let (mut lengths, mut source_logits_of) = (None, None);
+        let (features, problem) = match kind {
+            ProbeKind::Normalized => {
+                let of = |row: &[f32]| dot(row, row).sqrt() / length;
+                lengths = Some(plain.rows().map(of).collect());
+                scale.fill(length);
+                let features = features.l2_normalized();
+                let problem = Problem::new(&features)?.without_bias();
+                (features, problem)
+            }
+            ProbeKind::Standardized => {
+                shift = plain.mean();
+                scale = deviations(plain, &shift);
+                let of = |row: &[f32]| -> Vec<f32> {
+                    (row.iter().zip(&shift).zip(&scale))
+                        .map(|((value, shift), scale)| ((f64::from(*value) - shift) / scale) as f32)
+                        .collect()
+                };
+                let features = Features::new(features.rows().flat_map(of).collect(), dim)?;
+                let problem = Problem::new(&features)?;
+                (features, problem)
+            }
+            ProbeKind::Scaled | ProbeKind::Prior => {
+                let problem = Problem::new(&features)?;
+                if kind == ProbeKind::Prior {
+                    source_logits_of = source_logits(&features, source)?;
+                }
+                (features, problem)
+            }
+        };
+        Ok(Self {
+            kind,
+            contest: Contest {
+                problem,
+                source_logits: source_logits_of,
+                relationship: search.relationship,
+                lengths,
+                labels,
+                classes,
+                views: 1 + usize::from(mirrored.is_some()),
+            },
+            features,
+            scale,
+            shift,
+        })
+    }
+
+    /// The head for all images and features as they are.
+    fn head(
+        &self,
+        scored: &ScoredProbe,
+        source: Option<&LinearHead>,
+    ) -> Result<LinearHead, TransferError> {
+        let (mut head, _) = fitted(&self.contest, &self.features, source, scored.penalty)?;
+        let dim = self.scale.len();
+        for (weights, bias) in head.weight.chunks_exact_mut(dim).zip(&mut head.bias) {
+            let mut sum = 0.0;
+            for ((weight, scale), shift) in weights.iter_mut().zip(&self.scale).zip(&self.shift) {
+                let scaled = f64::from(*weight) / scale;
+                sum += scaled * shift;
+                *weight = scaled as f32;
+            }
+            *bias -= sum as f32;
+        }
+        let sharpness = (1.0 / scored.temperature) as f32;
+        let values = head.weight.iter_mut().chain(&mut head.bias);
+        values.for_each(|value| *value *= sharpness);
+        Ok(head)
+    }
+}
+
+/// A kind with the penalty that suits it best.
+struct Tried<'a> {
+    prepared: Prepared<'a>,
+    held_out: HeldOut,
+}
+
+impl<'a> Tried<'a> {
+    fn new(prepared: Prepared<'a>, held_out: HeldOut) -> Self {
+        Self { prepared, held_out }
+    }
+
+    fn is_better_than(&self, other: &Self) -> bool {
+        let (gain, error) = excess(&other.held_out.losses, &self.held_out.losses);
+        let errors = match self.prepared.kind {
+            ProbeKind::Prior => 2.0,
+            _ => 1.0,
+        };
+        gain > errors * error && self.held_out.accuracy() >= other.held_out.accuracy()
+    }
+
+    fn scored(&self) -> ScoredProbe {
+        ScoredProbe {
+            kind: self.prepared.kind,
+            mirrored: self.prepared.contest.views > 1,
+            penalty: self.held_out.penalty,
+            temperature: self.held_out.temperature,
+            log_loss: self.held_out.log_loss(),
+            accuracy: self.held_out.accuracy(),
+        }
+    }
+}
+
+/// The one of the lowest loss among those that are clearly better than the first; the first where none is.
+fn winner(tried: &[Tried<'_>]) -> usize {
+    (1..tried.len())
+        .filter(|at| tried[*at].is_better_than(&tried[0]))
+        .min_by(|a, b| {
+            let loss = |at: &usize| tried[*at].held_out.log_loss();
+            loss(a).total_cmp(&loss(b))
+        })
+        .unwrap_or(0)
+}
+
+/// Of the penalties whose log loss is within one standard error of the lowest, the one that names most images right; of
+/// equal ones the one with the lower loss.
+fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
+    let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
+    let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();
+    let lowest = lowest.ok_or(TransferError::Degenerate {
+        method: "probe search",
+        reason: "no penalty to choose from; give at least one".into(),
+    })?;
+    let is_close = |other: &HeldOut| {
+        let (more, error) = excess(&other.losses, &lowest.losses);
+        more <= error
+    };
+    let close = held_out.into_iter().filter(is_close);
+    let better = |a: &HeldOut, b: &HeldOut| {
+        (a.accuracy().total_cmp(&b.accuracy())).then_with(|| by_loss(b, a))
+    };
+    Ok(close.max_by(better).unwrap_or(lowest))
+}
+
+/// A penalty and its neighbours.
+fn near(penalties: &[f64], penalty: f64) -> &[f64] {
+    let at = penalties.iter().position(|p| *p == penalty).unwrap_or(0);
+    &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]
+}
+
+/// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
+fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
+    let mut squares = vec![0.0; features.dim()];
+    for row in features.rows() {
+        for ((sum, value), mean) in squares.iter_mut().zip(row).zip(means) {
+            *sum += (f64::from(*value) - mean).powi(2);
+        }
+    }
+    let of = |sum: &f64| (sum / features.len() as f64).sqrt();
+    let deviations: Vec<f64> = squares.iter().map(of).collect();
+    let floor = (0.1 * mean(&deviations)).max(f64::MIN_POSITIVE);
+    deviations.iter().map(|value| value + floor).collect()
+}
