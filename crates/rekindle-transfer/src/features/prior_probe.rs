@@ -93,7 +93,8 @@ impl PriorProbe {
             true => self.penalties.len() - 1,
             false => choose(&held_out),
         };
-        let (head, mixtures) = fitted(&contest, features, source, self.penalties[chosen])?;
+        let path = &[self.penalties[chosen]];
+        let (head, mixtures) = fitted(&contest, features, source, path, Precision::Full)?;
         Ok(FittedProbe {
             head,
             penalty: self.penalties[chosen],
@@ -131,17 +132,21 @@ pub(super) fn source_logits(
     Features::new(values, head.classes()).map(Some)
 }
 
-/// The head of this penalty for all images, with the mixtures of source classes that it starts from.
+/// The head of the last of `penalties` for all images, by way of those before it, with the mixtures of source classes
+/// that it starts from.
 pub(super) fn fitted(
     contest: &Contest<'_>,
     features: &Features,
     source: Option<&LinearHead>,
-    penalty: f64,
+    penalties: &[f64],
+    precision: Precision,
 ) -> Result<(LinearHead, Option<Vec<f64>>), TransferError> {
     let all: Vec<usize> = (0..contest.labels.len()).collect();
     let (mixtures, offset) = contest.prior(&all);
-    let start = vec![0.0; contest.classes * (contest.problem.rank + 1)];
-    let residual = contest.solve(penalty, &all, offset.as_deref(), start, Precision::Full);
+    let mut residual = vec![0.0; contest.classes * (contest.problem.rank + 1)];
+    for penalty in penalties {
+        residual = contest.solve(*penalty, &all, offset.as_deref(), residual, precision);
+    }
     let mut head = contest.problem.head(features, &residual, contest.classes);
     if let (Some(mixtures), Some(source)) = (&mixtures, source) {
         let prior = mix_heads(mixtures, source);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::category_relationship::CategoryRelationship;
 use super::held_out::{Contest, HeldOut, Scoring, excess, mean, repeated_folds};
-use super::logistic_regression::Problem;
+use super::logistic_regression::{Precision, Problem};
 use super::prior_probe::{fitted, source_logits};
 use super::table::{Features, LinearHead, check_labels, dot};
 use crate::TransferError;
@@ -97,7 +97,7 @@ impl Default for ProbeSearch {
                 ProbeKind::Standardized,
                 ProbeKind::Prior,
             ],
-            penalties: vec![1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0],
+            penalties: vec![1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0],
             folds: 5,
             repeats: 1,
             relationship: CategoryRelationship::default(),
@@ -185,7 +185,7 @@ impl ProbeSearch {
                 accuracy: f64::NAN,
             };
             return Ok(FoundProbe {
-                head: of(kind, None)?.head(&scored, source)?,
+                head: of(kind, None)?.head(self, &scored, source)?,
                 candidates: vec![scored],
                 choice: 0,
                 losses: Vec::new(),
@@ -221,7 +221,7 @@ impl ProbeSearch {
         let candidates: Vec<ScoredProbe> = tried.iter().map(Tried::scored).collect();
         let Tried { prepared, held_out } = tried.swap_remove(choice);
         Ok(FoundProbe {
-            head: prepared.head(&candidates[choice], source)?,
+            head: prepared.head(self, &candidates[choice], source)?,
             candidates,
             choice,
             losses: held_out.losses,
@@ -256,7 +256,7 @@ impl ProbeSearch {
             classes,
             source,
         )?
-        .head(scored, source)
+        .head(self, scored, source)
     }
 }
 
@@ -333,13 +333,19 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// The head for all images and features as they are.
+    /// The head for all images and features as they are, found in the way of those that were compared: from the strongest
+    /// penalty on, and no more exactly.
     fn head(
         &self,
+        search: &ProbeSearch,
         scored: &ScoredProbe,
         source: Option<&LinearHead>,
     ) -> Result<LinearHead, TransferError> {
-        let (mut head, _) = fitted(&self.contest, &self.features, source, scored.penalty)?;
+        let stronger = search.penalties.iter().rev().copied();
+        let mut path: Vec<f64> = stronger.filter(|l2| *l2 > scored.penalty).collect();
+        path.push(scored.penalty);
+        let precision = Precision::Coarse;
+        let (mut head, _) = fitted(&self.contest, &self.features, source, &path, precision)?;
         let dim = self.scale.len();
         for (weights, bias) in head.weight.chunks_exact_mut(dim).zip(&mut head.bias) {
             let mut sum = 0.0;
@@ -401,7 +407,7 @@ fn winner(tried: &[Tried<'_>]) -> usize {
 }
 
 /// Of the penalties whose log loss is within one standard error of the lowest, the one that names most images right; of
-/// equal ones the one with the lower loss.
+/// equal ones the strongest.
 fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
     let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();
@@ -415,7 +421,7 @@ fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     };
     let close = held_out.into_iter().filter(is_close);
     let better = |a: &HeldOut, b: &HeldOut| {
-        (a.accuracy().total_cmp(&b.accuracy())).then_with(|| by_loss(b, a))
+        (a.accuracy().total_cmp(&b.accuracy())).then(a.penalty.total_cmp(&b.penalty))
     };
     Ok(close.max_by(better).unwrap_or(lowest))
 }
