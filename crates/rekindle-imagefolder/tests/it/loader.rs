@@ -510,7 +510,9 @@ fn a_subset_is_the_same_images_under_new_positions_and_shares_what_is_decoded() 
     assert!(last.path(0).is_none() && last.path(5).is_none());
     // Content was asked for after decoding, which decodes once more to hash what it keeps.
     assert!(count.load(Ordering::SeqCst) <= 13);
-    let weighted = all.with_weights((0..9).map(|i| i as f32).collect()).unwrap();
+    let weighted = all
+        .with_weights((0..9).map(|i| i as f32).collect())
+        .unwrap();
     assert_eq!(weighted.subset(&[7, 2]).weights(), Some(&[7.0, 2.0][..]));
 }
 

@@ -12,10 +12,9 @@ use crate::TransferError;
 /// Several linear probes against each other, by cross-validation on the training images.
 ///
 /// The first kind is the one to beat: another takes its place only where its log loss on held-out images is lower by more
-/// than one standard error of the difference, image by image, and its accuracy no lower (Breiman et al. 1984); two where
-/// the head starts from the source classifier, which may have been trained on these very images and then looks better on
-/// them than on new ones. So noise does not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training
-/// images, where there are some, are taken by the same rule.
+/// than one standard error of the difference, image by image, and its accuracy no lower (Breiman et al. 1984). So noise does
+/// not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training images,
+/// where there are some, are taken by the same rule.
 ///
 /// ```
 /// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
@@ -376,11 +375,7 @@ impl<'a> Tried<'a> {
 
     fn is_better_than(&self, other: &Self) -> bool {
         let (gain, error) = excess(&other.held_out.losses, &self.held_out.losses);
-        let errors = match self.prepared.kind {
-            ProbeKind::Prior => 2.0,
-            _ => 1.0,
-        };
-        gain > errors * error && self.held_out.accuracy() >= other.held_out.accuracy()
+        gain > error && self.held_out.accuracy() >= other.held_out.accuracy()
     }
 
     fn scored(&self) -> ScoredProbe {
