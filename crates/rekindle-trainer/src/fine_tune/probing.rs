@@ -206,7 +206,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let found = &probed.found;
         let first = found.candidates[0];
         for (at, scored) in found.candidates.iter().enumerate() {
-            let is_choice = at == found.choice;
+            let is_choice = at == found.choice || Some(at) == found.partner;
             let base = match rival {
                 Some((rival, _)) if at == 0 => rival.found.chosen().accuracy,
                 _ => first.accuracy,

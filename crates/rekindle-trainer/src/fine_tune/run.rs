@@ -352,6 +352,7 @@ impl<'a, 'b> Run<'a, 'b> {
                     "strategy": self.choices.strategy(),
                     "recipe": self.choices.recipe(),
                     "probe": probed.found.chosen(),
+                    "averaged_with": probed.found.partner.map(|at| probed.found.candidates[at]),
                     "decided": decided,
                     "data": data.description,
                 })

@@ -245,7 +245,7 @@ impl<'a, 'b> Run<'a, 'b> {
             .as_ref()
             .map(|mirrored| mirrored.features.select(&rest));
         let head = probed.search.fit_as(
-            &probed.found.chosen(),
+            &probed.found,
             &seen.features.select(&rest),
             &label(&rest),
             probed.data.classes.len(),

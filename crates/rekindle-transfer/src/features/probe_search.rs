@@ -16,6 +16,9 @@ use crate::TransferError;
 /// not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training images,
 /// where there are some, are taken by the same rule.
 ///
+/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of both heads is
+/// taken: log loss is convex in the logits, so that it is at most the mean of theirs, on any image.
+///
 /// ```
 /// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
 ///
@@ -81,6 +84,9 @@ pub struct FoundProbe {
     pub candidates: Vec<ScoredProbe>,
     /// The chosen one's position among them.
     pub choice: usize,
+    /// Position of the one that starts from the source's rows, where neither it nor the chosen one is clearly better: the
+    /// head is then the mean of both.
+    pub partner: Option<usize>,
     /// Log loss of each held-out training image by the chosen probe; empty where a class has a single image.
     pub losses: Vec<f64>,
     /// Share of the repeats in which each held-out training image is named right; empty as above.
@@ -187,6 +193,7 @@ impl ProbeSearch {
                 head: of(kind, None)?.head(self, &scored, source)?,
                 candidates: vec![scored],
                 choice: 0,
+                partner: None,
                 losses: Vec::new(),
                 right: Vec::new(),
             });
@@ -206,6 +213,10 @@ impl ProbeSearch {
             tried.push(Tried::new(prepared, best(held_out)?));
         }
         let mut choice = winner(&tried);
+        let is_prior = |of: &Tried<'_>| of.prepared.kind == ProbeKind::Prior;
+        let partner = tried.iter().position(is_prior);
+        let partner =
+            partner.filter(|at| *at != choice && !tried[choice].is_better_than(&tried[*at]));
         if let Some(mirrored) = mirrored.filter(|_| goes_on()) {
             let plain = &tried[choice];
             let prepared = of(plain.prepared.kind, Some(mirrored))?;
@@ -218,19 +229,44 @@ impl ProbeSearch {
             }
         }
         let candidates: Vec<ScoredProbe> = tried.iter().map(Tried::scored).collect();
-        let Tried { prepared, held_out } = tried.swap_remove(choice);
+        let chosen = &tried[choice];
+        let mut head = chosen.prepared.head(&candidates[choice], source)?;
+        let mut losses = chosen.held_out.losses.clone();
+        let mut right = chosen.held_out.right.clone();
+        if let Some(partner) = partner {
+            let other = &tried[partner];
+            head = averaged(head, &other.prepared.head(&candidates[partner], source)?);
+            halfway(&mut losses, &other.held_out.losses);
+            halfway(&mut right, &other.held_out.right);
+        }
         Ok(FoundProbe {
-            head: prepared.head(self, &candidates[choice], source)?,
+            head,
             candidates,
             choice,
-            losses: held_out.losses,
-            right: held_out.right,
+            partner,
+            losses,
+            right,
         })
     }
 }
 
+/// Returns the mean of two heads.
+fn averaged(mut head: LinearHead, other: &LinearHead) -> LinearHead {
+    let values = head.weight.iter_mut().chain(&mut head.bias);
+    for (value, other) in values.zip(other.weight.iter().chain(&other.bias)) {
+        *value = 0.5 * (*value + other);
+    }
+    head
+}
+
+fn halfway(values: &mut [f64], others: &[f64]) {
+    for (value, other) in values.iter_mut().zip(others) {
+        *value = 0.5 * (*value + other);
+    }
+}
+
 impl ProbeSearch {
-    /// The head of a probe that was found before, fitted to these images: for some of those that it was found on.
+    /// The head of what was found before, fitted to these images: for some of those that it was found on.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The choice among probes, against a naive computation fold by fold.
 
 use rekindle_transfer::features::{
-    Features, LinearHead, LogisticRegression, ProbeKind, ProbeSearch, ScoredProbe, stratified_folds,
+    Features, LinearHead, LogisticRegression, ProbeKind, ProbeSearch, stratified_folds,
 };
 
 const CLASSES: usize = 3;
@@ -188,9 +188,44 @@ fn a_probe_is_fitted_to_some_images_as_it_was_to_all() {
     let (features, labels) = clouds(false);
     let search = search(&[ProbeKind::Scaled], &[1e-2]);
     let found = search.fit(&features, &labels, CLASSES, None, None).unwrap();
-    let same: ScoredProbe = found.chosen();
-    let again = search.fit_as(&same, &features, &labels, CLASSES, None, None);
+    let again = search.fit_as(&found, &features, &labels, CLASSES, None, None);
     assert_eq!(again.unwrap(), found.head);
+}
+
+/// A source whose rows help as much as they hurt: the head is the mean of the one that starts from them and the plain one.
+#[test]
+fn heads_that_nothing_tells_apart_are_averaged() {
+    let (features, labels) = clouds(true);
+    let source = LinearHead {
+        weight: (0..4 * DIM).map(|i| (i as f32 * 1.7).sin()).collect(),
+        bias: vec![0.0; 4],
+    };
+    let of = |kinds: &[ProbeKind]| {
+        let search = search(kinds, &[1e-2]);
+        let found = search.fit(&features, &labels, CLASSES, Some(&source), None);
+        found.unwrap()
+    };
+    let both = of(&[ProbeKind::Scaled, ProbeKind::Prior]);
+    let [plain, prior] = [ProbeKind::Scaled, ProbeKind::Prior].map(|kind| of(&[kind]));
+    assert_eq!((both.choice, both.partner), (0, Some(1)), "{both:?}");
+    let pairs = plain.head.weight.iter().zip(&prior.head.weight);
+    for (found, (a, b)) in both.head.weight.iter().zip(pairs) {
+        assert!((found - 0.5 * (a + b)).abs() < 1e-6);
+    }
+    // Never worse than the mean of the two, whatever the image: log loss is convex.
+    let loss = |head: &LinearHead| -> Vec<f64> {
+        let logits = head.logits(&features).unwrap();
+        let rows = logits.chunks_exact(CLASSES).zip(&labels);
+        rows.map(|(row, label)| row.iter().map(|z| z.exp()).sum::<f64>().ln() - row[*label])
+            .collect()
+    };
+    let losses = loss(&plain.head).into_iter().zip(loss(&prior.head));
+    for (found, (a, b)) in loss(&both.head).into_iter().zip(losses) {
+        assert!(found <= 0.5 * (a + b) + 1e-9);
+    }
+    let search = search(&[ProbeKind::Scaled, ProbeKind::Prior], &[1e-2]);
+    let again = search.fit_as(&both, &features, &labels, CLASSES, Some(&source), None);
+    assert_eq!(again.unwrap(), both.head);
 }
 
 #[test]
