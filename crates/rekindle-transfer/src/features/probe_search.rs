@@ -230,12 +230,15 @@ impl ProbeSearch {
         }
         let candidates: Vec<ScoredProbe> = tried.iter().map(Tried::scored).collect();
         let chosen = &tried[choice];
-        let mut head = chosen.prepared.head(&candidates[choice], source)?;
+        let mut head = chosen.prepared.head(self, &candidates[choice], source)?;
         let mut losses = chosen.held_out.losses.clone();
         let mut right = chosen.held_out.right.clone();
         if let Some(partner) = partner {
             let other = &tried[partner];
-            head = averaged(head, &other.prepared.head(&candidates[partner], source)?);
+            head = averaged(
+                head,
+                &other.prepared.head(self, &candidates[partner], source)?,
+            );
             halfway(&mut losses, &other.held_out.losses);
             halfway(&mut right, &other.held_out.right);
         }
@@ -273,7 +276,7 @@ impl ProbeSearch {
     /// As [`fit`](Self::fit).
     pub fn fit_as(
         &self,
-        scored: &ScoredProbe,
+        found: &FoundProbe,
         features: &Features,
         labels: &[usize],
         classes: usize,
@@ -281,17 +284,17 @@ impl ProbeSearch {
         mirrored: Option<&Features>,
     ) -> Result<LinearHead, TransferError> {
         check_labels("probe search", labels, features.len(), classes)?;
-        let mirrored = mirrored.filter(|_| scored.mirrored);
-        Prepared::new(
-            self,
-            scored.kind,
-            features,
-            mirrored,
-            labels,
-            classes,
-            source,
-        )?
-        .head(self, scored, source)
+        let head = |scored: &ScoredProbe| {
+            let mirrored = mirrored.filter(|_| scored.mirrored);
+            let kind = scored.kind;
+            Prepared::new(self, kind, features, mirrored, labels, classes, source)?
+                .head(self, scored, source)
+        };
+        let chosen = head(&found.chosen())?;
+        match found.partner.and_then(|at| found.candidates.get(at)) {
+            Some(partner) => Ok(averaged(chosen, &head(partner)?)),
+            None => Ok(chosen),
+        }
     }
 }
 
