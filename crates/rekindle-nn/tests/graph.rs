@@ -155,8 +155,10 @@ fn the_first_mistake_is_the_error() {
     assert!(matches!(stride, GraphError::Zero { .. }), "{stride}");
     let none = stage(|b, _| b.concat(&[])).unwrap_err();
     assert!(matches!(none, GraphError::Missing { .. }), "{none}");
-    let rows = stage(|b, x| b.linear("a", x, 3)).unwrap_err();
-    assert!(rows.to_string().starts_with("a takes rows"), "{rows}");
+    let row = stage(|b, x| b.token(x, 0)).unwrap_err();
+    assert!(row.to_string().contains("takes a row of"), "{row}");
+    let heads = stage(|b, x| b.attention(x, 2)).unwrap_err();
+    assert!(matches!(heads, GraphError::Groups { .. }), "{heads}");
     let slice = stage(|b, x| b.slice(x, 2, 2)).unwrap_err();
     assert!(matches!(slice, GraphError::Input { .. }), "{slice}");
     let shuffle = stage(|b, x| b.channel_shuffle(x, 2)).unwrap_err();

@@ -229,7 +229,7 @@ fn what_is_nearly_a_model_is_refused_with_its_names() {
     let text = error.to_string();
     for part in [
         "no ResNet or known model",
-        "35 models",
+        "60 models",
         "encoder.block.0.weight",
     ] {
         assert!(text.contains(part), "{text}");

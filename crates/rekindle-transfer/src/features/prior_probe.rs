@@ -7,7 +7,7 @@ use super::table::{Features, LinearHead, check_labels};
 use crate::TransferError;
 
 /// A head in two parts: rows of the source classifier mixed for the new classes
-/// ([`CategoryRelationship`]), and a [`LogisticRegression`] for what they lack, its penalty chosen by
+/// ([`CategoryRelationship`]), and a [`LogisticRegression`](super::LogisticRegression) for what they lack, its penalty chosen by
 /// cross-validation on the training images.
 ///
 /// With a strong penalty nothing but the source's knowledge is left, with a weak one an ordinary probe; the
