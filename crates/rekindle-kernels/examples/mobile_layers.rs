@@ -35,14 +35,7 @@ const LAYERS: [(usize, usize, usize, usize); 14] = [
 
 fn main() -> Result<(), KernelError> {
     let options = Options::from_args();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads);
-    match pool.build() {
-        Ok(pool) => pool.install(|| run(&options)),
-        Err(e) => {
-            eprintln!("cannot start {} threads: {e}", options.threads);
-            Ok(())
-        }
-    }
+    options.on_pool(|| run(&options))
 }
 
 fn run(options: &Options) -> Result<(), KernelError> {

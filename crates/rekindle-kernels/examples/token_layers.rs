@@ -28,14 +28,7 @@ const PIECES: [(usize, usize, usize, usize); 6] = [
 
 fn main() -> Result<(), KernelError> {
     let options = Options::from_args();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads);
-    match pool.build() {
-        Ok(pool) => pool.install(|| run(&options)),
-        Err(e) => {
-            eprintln!("cannot start {} threads: {e}", options.threads);
-            Ok(())
-        }
-    }
+    options.on_pool(|| run(&options))
 }
 
 /// The layers to time: all, or the kind that `--arch` names.

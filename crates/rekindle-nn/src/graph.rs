@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::GraphError;
 use crate::init::{Init, LinearInit};
 use crate::op::{Op, Tokens};
+use crate::shape::Shape;
 
 /// A value of a network: the images, or what a node gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -245,23 +246,34 @@ impl Graph {
 
     /// Returns how the network turns patches into tokens; none where it has no tokens.
     pub fn tokens(&self) -> Option<Tokens> {
-        self.nodes.iter().find_map(|node| match node.op {
-            Op::Tokens(tokens) => Some(tokens),
-            _ => None,
-        })
+        self.tokens_of_patches().map(|(tokens, _)| tokens)
     }
 
     /// Returns height and width of the images that a network with tokens has positions for; none for those that take
     /// images of any size.
     pub fn native_size(&self) -> Option<[usize; 2]> {
-        let (tokens, input) = self.nodes.iter().find_map(|node| match node.op {
-            Op::Tokens(tokens) => Some((tokens, node.inputs.first()?.node()?)),
-            _ => None,
-        })?;
-        match &self.nodes[input].op {
+        let (tokens, patches) = self.tokens_of_patches()?;
+        match &self.nodes[patches.node()?].op {
             Op::Conv2d(conv) => Some([0, 1].map(|axis| tokens.grid[axis] * conv.stride[axis])),
             _ => None,
         }
+    }
+
+    /// Returns rows and columns of the patches that images of `height` by `width` pixels fall into; none for images that a
+    /// window doesn't fit into, and for networks without tokens.
+    pub fn patch_grid(&self, height: usize, width: usize) -> Option<[usize; 2]> {
+        let (_, patches) = self.tokens_of_patches()?;
+        match self.shapes(height, width).ok()?[patches.index()] {
+            Shape::Maps { size, .. } => Some(size),
+            Shape::Rows { .. } => None,
+        }
+    }
+
+    fn tokens_of_patches(&self) -> Option<(Tokens, Value)> {
+        self.nodes.iter().find_map(|node| match node.op {
+            Op::Tokens(tokens) => Some((tokens, *node.inputs.first()?)),
+            _ => None,
+        })
     }
 
     /// Sets the grid that positions are for, and returns the index of their tensor; none where there are no tokens.

@@ -156,14 +156,10 @@ impl Network {
     /// networks without tokens as they are. It computes the same as before: without this, positions are resampled in every
     /// pass over images of another size.
     pub fn with_image_size(mut self, [height, width]: [usize; 2]) -> Self {
-        let (Some(tokens), Some(known)) = (self.graph.tokens(), self.graph.native_size()) else {
+        let (Some(tokens), Some(grid)) =
+            (self.graph.tokens(), self.graph.patch_grid(height, width))
+        else {
             return self;
-        };
-        let grid = [height, width].into_iter().zip(known).zip(tokens.grid);
-        let grid = grid.map(|((size, known), patches)| size * patches / known.max(1));
-        let grid = match grid.collect::<Vec<_>>().as_slice() {
-            &[rows, columns] if rows > 0 && columns > 0 => [rows, columns],
-            _ => return self,
         };
         let mut graph = Graph::clone(&self.graph);
         let Some(position) = graph.set_position_grid(grid) else {

@@ -66,11 +66,14 @@ impl Options {
         what: &str,
         mut step: impl FnMut(&mut Times) -> Result<(), E> + Send,
     ) -> Result<(), E> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build();
-        match pool {
-            Ok(pool) => pool.install(|| self.measure_here(what, &mut step)),
+        self.on_pool(|| self.measure_here(what, &mut step))
+    }
+
+    /// Runs `work` on a pool of the threads asked for, or says why there is none.
+    pub fn on_pool<E: Send>(&self, work: impl FnOnce() -> Result<(), E> + Send) -> Result<(), E> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+        match pool.build() {
+            Ok(pool) => pool.install(work),
             Err(e) => {
                 eprintln!("cannot start {} threads: {e}", self.threads);
                 Ok(())

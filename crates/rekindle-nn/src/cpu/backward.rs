@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, AlignedVec, Attention, Isa, KernelError, input_gradient, linear_gradients,
-    max_pool_gradient, on_pool_thread, scale_channels_gradient,
+    Activation, AlignedVec, Isa, KernelError, input_gradient, linear_gradients, max_pool_gradient,
+    on_pool_thread, scale_channels_gradient,
 };
 
 use super::forward::{equal_weights, per_channel};
 use super::gradients::Gradients;
 use super::layer::{LayerGradients, NeedsGrad, Returned};
 use super::operand::Operand;
-use super::program::{Kind, Layer, Linear, PixelNorm, Program, Step, Window};
+use super::program::{Kind, Layer, Linear, Pixels, Program, Step, Window};
 use super::train::{Saved, SavedStep, Training};
 use super::weights::Weights;
 
@@ -111,9 +111,7 @@ impl Pass<'_> {
             },
             Kind::Scale => self.scale(index, step),
             Kind::MaxPool(window) => self.max_pool(index, step, *window),
-            Kind::PixelNorm(norm) => self.pixel_norm(index, step, norm),
-            Kind::ResponseNorm(norm) => self.response_norm(index, step, norm),
-            Kind::Attention(attention) => self.attention(index, step, attention),
+            Kind::Pixels(pixels) => self.pixels(index, step, pixels),
             Kind::AvgPool(params) => {
                 let Some(dy) = self.gradients.take(index + 1)? else {
                     return Ok(());
@@ -207,11 +205,8 @@ impl Pass<'_> {
         }
         let step = &self.program.steps[index];
         let y = match (&step.kind, &self.saved.steps[index]) {
-            (Kind::PixelNorm(norm), _) => match &self.saved.values[step.input] {
-                Some(x) => {
-                    let norm = self.weights.pixel_norm(norm);
-                    Some(norm.forward(Isa::detect(), &*x.maps()?)?.0)
-                }
+            (Kind::Pixels(pixels), _) => match &self.saved.values[step.input] {
+                Some(x) => Some(pixels.forward(self.weights, &*x.maps()?)?.0),
                 None => None,
             },
             (Kind::Layer(layer), SavedStep::Layer(saved)) => layer.repeat(self.weights, saved)?,
@@ -250,68 +245,22 @@ impl Pass<'_> {
         std::mem::take(&mut self.saved.steps[index])
     }
 
-    fn pixel_norm(
-        &mut self,
-        index: usize,
-        step: &Step,
-        norm: &PixelNorm,
-    ) -> Result<(), KernelError> {
+    fn pixels(&mut self, index: usize, step: &Step, pixels: &Pixels) -> Result<(), KernelError> {
         let dy = self.gradients.take(index + 1)?;
-        let (Some(dy), SavedStep::Pixels(statistics), Some(x)) = (
-            dy,
-            self.saved_by(index),
-            self.saved.values[step.input].as_ref(),
-        ) else {
+        let (Some(dy), SavedStep::Pixels(saved)) = (dy, self.saved_by(index)) else {
             return Ok(());
         };
         let add = self.gradients.take(step.input)?;
-        let (x, dy) = (x.maps()?, Arc::unwrap_or_clone(dy));
-        let norm_of = self.weights.pixel_norm(norm);
-        let found = norm_of.backward(Isa::detect(), &x, &statistics, dy, add.as_deref())?;
-        self.tensors[norm.weight] = Some(Numbers::Plain(found.weight));
-        self.tensors[norm.bias] = Some(Numbers::Plain(found.bias));
-        self.gradients.add(step.input, Arc::new(found.x))
-    }
-
-    fn response_norm(
-        &mut self,
-        index: usize,
-        step: &Step,
-        norm: &PixelNorm,
-    ) -> Result<(), KernelError> {
-        let dy = self.gradients.take(index + 1)?;
-        let (Some(dy), SavedStep::Norms(norms), Some(x)) = (
-            dy,
-            self.saved_by(index),
-            self.saved.values[step.input].as_ref(),
-        ) else {
+        let maps = |value: usize| self.saved.values[value].as_ref().map(Operand::maps);
+        let values = [maps(step.input).transpose()?, maps(index + 1).transpose()?];
+        let Some(found) = pixels.backward(self.weights, &saved, values, dy, add)? else {
             return Ok(());
         };
-        let (x, dy) = (x.maps()?, Arc::unwrap_or_clone(dy));
-        let norm_of = self.weights.response_norm(norm);
-        let found = norm_of.backward(Isa::detect(), &x, &norms, dy)?;
-        self.tensors[norm.weight] = Some(Numbers::Plain(found.weight));
-        self.tensors[norm.bias] = Some(Numbers::Plain(found.bias));
-        self.gradients.add(step.input, Arc::new(found.x))
-    }
-
-    fn attention(
-        &mut self,
-        index: usize,
-        step: &Step,
-        attention: &Attention,
-    ) -> Result<(), KernelError> {
-        let dy = self.gradients.take(index + 1)?;
-        let (Some(dy), SavedStep::Logarithms(logarithms)) = (dy, self.saved_by(index)) else {
-            return Ok(());
-        };
-        let values = &self.saved.values;
-        let (Some(x), Some(y)) = (&values[step.input], &values[index + 1]) else {
-            return Ok(());
-        };
-        let (x, y) = (x.maps()?, y.maps()?);
-        let dx = attention.backward(Isa::detect(), &x, &y, &logarithms, &dy)?;
-        self.gradients.add(step.input, Arc::new(dx))
+        if let Some((norm, [weight, bias])) = found.parameters {
+            self.tensors[norm.weight] = Some(Numbers::Plain(weight));
+            self.tensors[norm.bias] = Some(Numbers::Plain(bias));
+        }
+        self.gradients.add(step.input, Arc::new(found.input))
     }
 
     fn scale(&mut self, index: usize, step: &Step) -> Result<(), KernelError> {

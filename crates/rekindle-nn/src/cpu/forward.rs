@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, ActivationFn, Attention, Conv2dParams, Isa, KernelError, PackedConv2d,
-    PackedLinear, channel_means, max_pool, scale_channels, scale_channels_in_place,
+    Activation, ActivationFn, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear,
+    channel_means, max_pool, scale_channels, scale_channels_in_place,
 };
 
 use super::operand::Operand;
-use super::program::{Kind, Layer, Linear, PixelNorm, Program, Window};
+use super::program::{Kind, Layer, Linear, Pixels, Program, Window};
 use super::weights::Weights;
 
 /// What computes the steps that have parameters.
@@ -25,27 +25,11 @@ pub(super) trait Executor {
     /// Computes rows `[batch, outputs]` of rows `[batch, inputs]`.
     fn linear(&mut self, step: usize, linear: &Linear, x: &[f32]) -> Result<Vec<f32>, KernelError>;
 
-    /// Normalises the channels of each pixel. `x` is written to where nobody else holds it and no backward pass follows.
-    fn pixel_norm(
+    /// Computes a step on all pixels. `x` is written to where nobody else holds it and no backward pass follows.
+    fn pixels(
         &mut self,
         step: usize,
-        norm: &PixelNorm,
-        x: Operand,
-    ) -> Result<Activation, KernelError>;
-
-    /// Lets channels compete by their norms, likewise.
-    fn response_norm(
-        &mut self,
-        step: usize,
-        norm: &PixelNorm,
-        x: Operand,
-    ) -> Result<Activation, KernelError>;
-
-    /// Lets tokens look at each other.
-    fn attention(
-        &mut self,
-        step: usize,
-        attention: &Attention,
+        pixels: &Pixels,
         x: Operand,
     ) -> Result<Activation, KernelError>;
 
@@ -113,9 +97,7 @@ pub(super) fn compute(
         Kind::DropPath(_) => {
             Operand::new(scale(x, &per_channel(executor.factors(index), channels))?)
         }
-        Kind::PixelNorm(norm) => Operand::new(executor.pixel_norm(index, norm, x)?),
-        Kind::ResponseNorm(norm) => Operand::new(executor.response_norm(index, norm, x)?),
-        Kind::Attention(attention) => Operand::new(executor.attention(index, attention, x)?),
+        Kind::Pixels(pixels) => Operand::new(executor.pixels(index, pixels, x)?),
     })
 }
 
@@ -135,26 +117,13 @@ fn prepared(program: &Program, x: Operand) -> Result<Operand, KernelError> {
     }
 }
 
-/// Takes maps out, or copies them where somebody else holds them.
-pub(super) fn owned(x: Operand) -> Result<Activation, KernelError> {
-    let x = match x {
-        Operand::Maps(x) => x,
-        x => x.maps()?,
-    };
-    Ok(Arc::unwrap_or_clone(x))
-}
-
 pub(super) fn missing() -> KernelError {
     KernelError::InvalidLayer("a step reads a value that no step before it gave".into())
 }
 
 fn scale(x: Operand, factors: &[f32]) -> Result<Activation, KernelError> {
     let isa = Isa::detect();
-    let x = match x {
-        Operand::Maps(x) => x,
-        x => x.maps()?,
-    };
-    match Arc::try_unwrap(x) {
+    match Arc::try_unwrap(x.into_maps()?) {
         Ok(x) => scale_channels_in_place(isa, x, factors),
         Err(x) => scale_channels(isa, &x, factors),
     }

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, Attention, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear, Statistics,
+    Activation, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear, Statistics,
     on_pool_thread,
 };
 
 use super::error::NoKernel;
-use super::forward::{Executor, owned, run};
+use super::forward::{Executor, run};
 use super::layer::Affine;
 use super::operand::Operand;
 use super::parameters::read;
-use super::program::{Conv, Kind, Layer, Linear, PixelNorm, Program, Step};
+use super::program::{Conv, Kind, Layer, Linear, Pixels, Program, Step};
 use super::weights::Weights;
 use crate::graph::Graph;
 use crate::shape::Shape;
@@ -62,7 +62,7 @@ impl PackedUnit {
         // All else is packed.
         let plain = program.steps.iter().filter(|step| match &step.kind {
             Kind::Layer(layer) => layer.conv.is_none(),
-            Kind::PixelNorm(_) | Kind::ResponseNorm(_) => true,
+            Kind::Pixels(_) => true,
             _ => false,
         });
         let read: Vec<usize> = plain.flat_map(Step::parameters).collect();
@@ -100,12 +100,7 @@ impl PackedUnit {
                     params.with_padding(window.padding).output_size(size)?
                 }
                 Kind::Means | Kind::Linear(_) => [1, 1],
-                Kind::Layer(_)
-                | Kind::Scale
-                | Kind::DropPath(_)
-                | Kind::PixelNorm(_)
-                | Kind::ResponseNorm(_)
-                | Kind::Attention(_) => size,
+                Kind::Layer(_) | Kind::Scale | Kind::DropPath(_) | Kind::Pixels(_) => size,
             });
         }
         Ok(Shape::Maps {
@@ -167,34 +162,13 @@ impl Executor for &PackedUnit {
         }
     }
 
-    fn pixel_norm(
+    fn pixels(
         &mut self,
         _step: usize,
-        norm: &PixelNorm,
+        pixels: &Pixels,
         x: Operand,
     ) -> Result<Activation, KernelError> {
-        let x = owned(x)?;
-        self.weights.pixel_norm(norm).infer(Isa::detect(), x)
-    }
-
-    fn response_norm(
-        &mut self,
-        _step: usize,
-        norm: &PixelNorm,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        let x = owned(x)?;
-        self.weights.response_norm(norm).infer(Isa::detect(), x)
-    }
-
-    fn attention(
-        &mut self,
-        _step: usize,
-        attention: &Attention,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        let (y, _) = attention.forward(Isa::detect(), &*x.maps()?)?;
-        Ok(y)
+        pixels.infer(&self.weights, x)
     }
 
     fn factors(&self, _step: usize) -> &[f32] {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rekindle_kernels::{ActivationFn, Attention, Conv2dParams, LANES};
 
 use super::error::NoKernel;
-use super::program::{Conv, Kind, Layer, Linear, Norm, PixelNorm, Program, Step};
+use super::program::{Conv, Kind, Layer, Linear, Norm, PixelNorm, Pixels, Program, Step};
 use super::sizes;
 use crate::graph::{Graph, Node, Segment, Value};
 use crate::infer::infer;
@@ -157,8 +157,12 @@ impl Lowering<'_> {
                 plain(Kind::DropPath(index))
             }
             Op::Linear(linear) => plain(self.multiplication(node, linear)),
-            Op::LayerNorm(norm) => plain(Kind::PixelNorm(self.pixel_norm(node, norm))),
-            Op::GlobalResponseNorm(norm) => plain(Kind::ResponseNorm(self.pixel_norm(node, norm))),
+            Op::LayerNorm(norm) => {
+                plain(Kind::Pixels(Pixels::LayerNorm(self.pixel_norm(node, norm))))
+            }
+            Op::GlobalResponseNorm(norm) => plain(Kind::Pixels(Pixels::ResponseNorm(
+                self.pixel_norm(node, norm),
+            ))),
             Op::LayerScale { .. } => {
                 let gamma = self.parameter(node, 0);
                 let norm = Norm {
@@ -169,11 +173,11 @@ impl Lowering<'_> {
                 };
                 self.normalisation(norm, input, gives)
             }
-            Op::Attention(attention) => plain(Kind::Attention(Attention {
+            Op::Attention(attention) => plain(Kind::Pixels(Pixels::Attention(Attention {
                 heads: attention.heads,
                 head_dim: attention.channels / attention.heads,
                 is_causal: false,
-            })),
+            }))),
             Op::Flatten
             | Op::Concat
             | Op::Slice { .. }

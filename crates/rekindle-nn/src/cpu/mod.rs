@@ -20,6 +20,7 @@ mod memory;
 mod operand;
 mod operations;
 mod parameters;
+mod pixels;
 mod plan;
 mod program;
 mod quantized;

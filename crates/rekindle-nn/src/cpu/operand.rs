@@ -50,6 +50,14 @@ impl Operand {
         }
     }
 
+    /// Returns feature maps, which nobody else holds where nobody held the value.
+    pub fn into_maps(self) -> Result<Arc<Activation>, KernelError> {
+        match self {
+            Self::Maps(maps) => Ok(maps),
+            other => other.maps(),
+        }
+    }
+
     /// Returns maps of one pixel as rows.
     pub fn as_rows(&self) -> Cow<'_, [f32]> {
         match self {

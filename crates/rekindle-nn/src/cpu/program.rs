@@ -40,10 +40,17 @@ pub(crate) enum Kind {
     AvgPool(Conv2dParams),
     /// Zeroes whole images; the number is the node's.
     DropPath(usize),
+    Pixels(Pixels),
+}
+
+/// A step on all pixels with statistics of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pixels {
     /// Normalises the channels of each pixel.
-    PixelNorm(PixelNorm),
+    LayerNorm(PixelNorm),
     /// Lets channels compete by their norms.
     ResponseNorm(PixelNorm),
+    /// Lets tokens look at each other.
     Attention(Attention),
 }
 
@@ -124,13 +131,15 @@ impl Step {
                 conv.chain(norm).collect()
             }
             Kind::Linear(linear) => std::iter::once(linear.weight).chain(linear.bias).collect(),
-            Kind::PixelNorm(norm) | Kind::ResponseNorm(norm) => vec![norm.weight, norm.bias],
+            Kind::Pixels(Pixels::LayerNorm(norm) | Pixels::ResponseNorm(norm)) => {
+                vec![norm.weight, norm.bias]
+            }
             Kind::Means
             | Kind::Scale
             | Kind::MaxPool(_)
             | Kind::AvgPool(_)
             | Kind::DropPath(_)
-            | Kind::Attention(_) => Vec::new(),
+            | Kind::Pixels(Pixels::Attention(_)) => Vec::new(),
         }
     }
 }
@@ -177,12 +186,10 @@ impl Program {
                         }
                     }
                 }
-                Kind::Linear(_) | Kind::PixelNorm(_) | Kind::ResponseNorm(_) => {
+                Kind::Linear(_) => kept[step.input] = true,
+                Kind::Pixels(pixels) => {
                     kept[step.input] = true;
-                }
-                Kind::Attention(_) => {
-                    kept[step.input] = true;
-                    kept[index + 1] = true;
+                    kept[index + 1] |= matches!(pixels, Pixels::Attention(_));
                 }
                 Kind::Scale => step.inputs().for_each(|value| kept[value] = true),
                 Kind::MaxPool(_) => {
@@ -203,7 +210,7 @@ impl Program {
         };
         match &self.steps[index] {
             Step {
-                kind: Kind::PixelNorm(_),
+                kind: Kind::Pixels(Pixels::LayerNorm(_)),
                 ..
             } => true,
             Step {

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use rekindle_kernels::{
-    Activation, Attention, ChannelNorms, Isa, KernelError, LogSumExp, PixelStatistics, Statistics,
-    on_pool_thread,
-};
+use rekindle_kernels::{Activation, Isa, KernelError, Statistics, on_pool_thread};
 
-use super::forward::{Executor, owned, run};
+use super::forward::{Executor, run};
 use super::layer::SavedLayer;
 use super::operand::Operand;
-use super::program::{Layer, Linear, PixelNorm, Program};
+use super::pixels::SavedPixels;
+use super::program::{Layer, Linear, Pixels, Program};
 use super::weights::Weights;
 
 /// A unit for one batch.
@@ -40,9 +38,7 @@ pub(super) enum SavedStep {
     Layer(SavedLayer),
     /// Rows before the function of a linear layer.
     Rows(Vec<f32>),
-    Pixels(PixelStatistics),
-    Norms(ChannelNorms),
-    Logarithms(LogSumExp),
+    Pixels(SavedPixels),
 }
 
 /// What a unit gives.
@@ -138,46 +134,17 @@ impl Executor for Pass<'_> {
         Ok(y)
     }
 
-    fn pixel_norm(
+    fn pixels(
         &mut self,
         step: usize,
-        norm: &PixelNorm,
+        pixels: &Pixels,
         x: Operand,
     ) -> Result<Activation, KernelError> {
-        let norm = self.weights.pixel_norm(norm);
         if !self.has_gradients {
-            return norm.infer(Isa::detect(), owned(x)?);
+            return pixels.infer(self.weights, x);
         }
-        let (y, statistics) = norm.forward(Isa::detect(), &*x.maps()?)?;
-        self.steps[step] = SavedStep::Pixels(statistics);
-        Ok(y)
-    }
-
-    fn response_norm(
-        &mut self,
-        step: usize,
-        norm: &PixelNorm,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        let norm = self.weights.response_norm(norm);
-        if !self.has_gradients {
-            return norm.infer(Isa::detect(), owned(x)?);
-        }
-        let (y, norms) = norm.forward(Isa::detect(), &*x.maps()?)?;
-        self.steps[step] = SavedStep::Norms(norms);
-        Ok(y)
-    }
-
-    fn attention(
-        &mut self,
-        step: usize,
-        attention: &Attention,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        let (y, logarithms) = attention.forward(Isa::detect(), &*x.maps()?)?;
-        if self.has_gradients {
-            self.steps[step] = SavedStep::Logarithms(logarithms);
-        }
+        let (y, saved) = pixels.forward(self.weights, &*x.maps()?)?;
+        self.steps[step] = SavedStep::Pixels(saved);
         Ok(y)
     }
 

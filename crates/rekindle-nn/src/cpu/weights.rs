@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 
 use burn::backend::flex::FlexTensor;
-use rekindle_kernels::{
-    AlignedVec, BatchNorm, Isa, KernelError, LayerNorm, ResponseNorm, transpose,
-};
+use rekindle_kernels::{AlignedVec, BatchNorm, Isa, KernelError, transpose};
 
 use super::memory::{contiguous, from_values, values};
-use super::program::{Conv, Norm, PixelNorm};
+use super::program::{Conv, Norm};
 
 /// Parameters where they lie, in the order of [`Program::tensors`](super::program::Program::tensors).
 #[derive(Clone, Debug, Default)]
@@ -45,22 +43,6 @@ impl Weights {
                 None => Cow::Owned(vec![0.0; gamma.len()]),
             },
             epsilon: norm.epsilon,
-        }
-    }
-
-    pub fn pixel_norm(&self, norm: &PixelNorm) -> LayerNorm<'_> {
-        LayerNorm {
-            weight: self.of(norm.weight),
-            bias: self.of(norm.bias),
-            eps: norm.epsilon,
-        }
-    }
-
-    pub fn response_norm(&self, norm: &PixelNorm) -> ResponseNorm<'_> {
-        ResponseNorm {
-            weight: self.of(norm.weight),
-            bias: self.of(norm.bias),
-            eps: norm.epsilon,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Every described network as a backbone.
 
 use burn::prelude::*;
-use rekindle_nn::{GraphError, Network, Node, Op, Shape};
+use rekindle_nn::{GraphError, Network};
 #[cfg(feature = "kernels")]
 use rekindle_nn::{NotQuantizable, QuantizedStages};
 
@@ -65,24 +65,13 @@ impl Backbone for Network {
     }
 
     fn token_grid(&self, [height, width]: [usize; 2]) -> Option<TokenGrid> {
-        let graph = self.graph();
-        let patches = |node: &Node| match node.op {
-            Op::Tokens(tokens) => Some((tokens, *node.inputs.first()?)),
-            _ => None,
-        };
-        let (tokens, patches) = graph.nodes().iter().find_map(patches)?;
-        let shapes = graph.shapes(height, width).ok()?;
-        match shapes.get(patches.index())? {
-            Shape::Maps {
-                size: [rows, columns],
-                ..
-            } => Some(TokenGrid {
-                prefix: tokens.prefix(),
-                rows: *rows,
-                columns: *columns,
-            }),
-            Shape::Rows { .. } => None,
-        }
+        let prefix = self.graph().tokens()?.prefix();
+        let [rows, columns] = self.graph().patch_grid(height, width)?;
+        Some(TokenGrid {
+            prefix,
+            rows,
+            columns,
+        })
     }
 
     fn seed_draws(&self, seed: u64) {

@@ -251,24 +251,7 @@ impl ProbeSearch {
             right,
         })
     }
-}
 
-/// Returns the mean of two heads.
-fn averaged(mut head: LinearHead, other: &LinearHead) -> LinearHead {
-    let values = head.weight.iter_mut().chain(&mut head.bias);
-    for (value, other) in values.zip(other.weight.iter().chain(&other.bias)) {
-        *value = 0.5 * (*value + other);
-    }
-    head
-}
-
-fn halfway(values: &mut [f64], others: &[f64]) {
-    for (value, other) in values.iter_mut().zip(others) {
-        *value = 0.5 * (*value + other);
-    }
-}
-
-impl ProbeSearch {
     /// The head of what was found before, fitted to these images: for some of those that it was found on.
     ///
     /// # Errors
@@ -295,6 +278,21 @@ impl ProbeSearch {
             Some(partner) => Ok(averaged(chosen, &head(partner)?)),
             None => Ok(chosen),
         }
+    }
+}
+
+/// Returns the mean of two heads.
+fn averaged(mut head: LinearHead, other: &LinearHead) -> LinearHead {
+    let values = head.weight.iter_mut().chain(&mut head.bias);
+    for (value, other) in values.zip(other.weight.iter().chain(&other.bias)) {
+        *value = 0.5 * (*value + other);
+    }
+    head
+}
+
+fn halfway(values: &mut [f64], others: &[f64]) {
+    for (value, other) in values.iter_mut().zip(others) {
+        *value = 0.5 * (*value + other);
     }
 }
 

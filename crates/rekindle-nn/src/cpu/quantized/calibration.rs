@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::prelude::*;
-use rekindle_kernels::{Activation, Attention, KernelError, LANES, Quantization, on_pool_thread};
+use rekindle_kernels::{Activation, KernelError, LANES, Quantization, on_pool_thread};
 
 use super::modes::Modes;
 use super::source::{PerSize, Source};
@@ -13,7 +13,7 @@ use crate::cpu::forward::{Executor, run};
 use crate::cpu::infer::PackedUnit;
 use crate::cpu::memory::Images;
 use crate::cpu::operand::Operand;
-use crate::cpu::program::{Layer, Linear, PixelNorm};
+use crate::cpu::program::{Layer, Linear, Pixels};
 
 /// The smallest and the largest value seen. Leaving out rare ones costs more in ResNets than finer steps give: without
 /// the outermost 0.01 percent, features are off by half as much again.
@@ -98,31 +98,13 @@ impl Executor for Observer<'_> {
         self.unit.linear(step, linear, x)
     }
 
-    fn pixel_norm(
+    fn pixels(
         &mut self,
         step: usize,
-        norm: &PixelNorm,
+        pixels: &Pixels,
         x: Operand,
     ) -> Result<Activation, KernelError> {
-        self.unit.pixel_norm(step, norm, x)
-    }
-
-    fn response_norm(
-        &mut self,
-        step: usize,
-        norm: &PixelNorm,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        self.unit.response_norm(step, norm, x)
-    }
-
-    fn attention(
-        &mut self,
-        step: usize,
-        attention: &Attention,
-        x: Operand,
-    ) -> Result<Activation, KernelError> {
-        self.unit.attention(step, attention, x)
+        self.unit.pixels(step, pixels, x)
     }
 
     fn factors(&self, _step: usize) -> &[f32] {
