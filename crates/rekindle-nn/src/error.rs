@@ -100,6 +100,16 @@ pub enum GraphError {
         /// What the layer takes and gives.
         found: [usize; 2],
     },
+    /// A tensor was given another number of elements than it has.
+    #[error("tensor {name} has {expected} elements, found {found}")]
+    Values {
+        /// Its name.
+        name: String,
+        /// Elements by its shape.
+        expected: usize,
+        /// Elements that were given.
+        found: usize,
+    },
     /// A stage that doesn't exist was asked for.
     #[error("stages {start} to {end} were asked for, there are {stages}")]
     UnknownStage {

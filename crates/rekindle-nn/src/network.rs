@@ -62,6 +62,31 @@ impl Network {
         }
     }
 
+    /// Returns a network on `device` whose tensors hold what `values` gives for their names, row-major in PyTorch's layout.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Values`] for the first tensor that `values` gives another number of elements for.
+    pub fn with_values(
+        graph: Graph,
+        mut values: impl FnMut(&str) -> Vec<f32>,
+        device: &Device,
+    ) -> Result<Self, GraphError> {
+        let mut network = Self::new(graph, 0, device);
+        for (spec, slot) in network.graph.tensors().iter().zip(&mut network.slots) {
+            let values = values(&spec.name);
+            if values.len() != spec.elements() {
+                return Err(GraphError::Values {
+                    name: spec.name.clone(),
+                    expected: spec.elements(),
+                    found: values.len(),
+                });
+            }
+            *slot = Slot::of_values(spec, values, device);
+        }
+        Ok(network)
+    }
+
     /// Returns the description.
     pub fn graph(&self) -> &Graph {
         &self.graph

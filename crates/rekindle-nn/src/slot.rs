@@ -64,6 +64,28 @@ impl Slot {
         }
     }
 
+    /// Returns a tensor that holds `values`, row-major in PyTorch's layout.
+    pub fn of_values(spec: &TensorSpec, values: Vec<f32>, device: &Device) -> Self {
+        let data = TensorData::new(values, spec.shape.clone());
+        match spec.kind {
+            TensorKind::Kernel => Self::Kernel(Param::from_data(data, device)),
+            TensorKind::Matrix => {
+                let matrix = Tensor::<2>::from_data(data, device).transpose();
+                // Rows of the transposed matrix lie one behind the other, as those of a fresh one.
+                let [inputs, outputs] = matrix.dims();
+                let rows = matrix
+                    .reshape([inputs * outputs])
+                    .reshape([inputs, outputs]);
+                Self::Matrix(Param::from_tensor(rows))
+            }
+            TensorKind::Table => Self::Table(Param::from_data(data, device)),
+            TensorKind::Vector => Self::Vector(Param::from_data(data, device)),
+            TensorKind::RunningMean | TensorKind::RunningVar => {
+                Self::Statistic(RunningState::new(Tensor::from_data(data, device)))
+            }
+        }
+    }
+
     /// Gives a parameter an identity made from its name.
     pub fn with_stable_id(mut self, name: &str) -> Self {
         let id = ParamId::from(fnv1a(name));

@@ -1,5 +1,6 @@
-//! Networks as ONNX files, for onnxruntime and all that reads them.
+//! Networks as ONNX files, for onnxruntime and all that reads them, and out of those that others wrote.
 
+mod import;
 mod nodes;
 mod parts;
 #[doc(hidden)]
@@ -13,6 +14,9 @@ use std::path::Path;
 use burn_pack::AtomicFile;
 use prost::Message;
 
+pub use self::import::{
+    ImportError, ImportOptions, Imported, ReadExternal, UnknownOperator, import,
+};
 use self::nodes::{Output, Writer};
 use self::parts::{fixed, model, named, value, weight};
 use self::proto::{GraphProto, TensorProto};

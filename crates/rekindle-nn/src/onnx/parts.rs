@@ -42,6 +42,7 @@ pub fn node(
         name: Some(name.to_string()),
         op_type: Some(operation.to_string()),
         attribute,
+        ..NodeProto::default()
     }
 }
 
@@ -52,6 +53,7 @@ pub fn weight(name: String, shape: &[usize], values: &[f32]) -> TensorProto {
         data_type: Some(FLOAT),
         name: Some(name),
         raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ..TensorProto::default()
     }
 }
 

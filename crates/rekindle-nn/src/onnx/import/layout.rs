@@ -1,0 +1,123 @@
+//! Operators that move no numbers.
+
+use super::attributes::{Operator, axis};
+use super::constant::Constant;
+use super::error::Outcome;
+use super::fold;
+use super::reader::{Item, Reader};
+use super::view::{Axis, View, whole};
+
+impl Reader<'_> {
+    pub(super) fn layout(
+        &mut self,
+        operator: Operator<'_>,
+        kind: &str,
+        view: &View,
+        constants: &[Option<&Constant>],
+    ) -> Outcome<Vec<Item>> {
+        let shape = view.shape();
+        let second = constants.get(1).copied().flatten();
+        let across = || format!("it cuts across the parts of a tensor of shape {shape:?}");
+        let one = match kind {
+            "Shape" => return Ok(vec![Item::Constant(fold::shape(operator, &shape)?)]),
+            "Size" => {
+                let size: usize = shape.iter().product();
+                return Ok(vec![Item::Constant(Constant::ints(
+                    Vec::new(),
+                    vec![size as i64],
+                ))]);
+            }
+            "Transpose" => {
+                let order = fold::order(operator, shape.len())?;
+                view.transposed(&order)
+                    .ok_or("its order is not one of all dimensions")?
+            }
+            "Expand" => {
+                let wanted = fold::broadcast(&shape, &fold::lengths(second)?);
+                match wanted == Some(shape) {
+                    true => view.clone(),
+                    false => return Err("it repeats what the network computes".into()),
+                }
+            }
+            "Slice" => {
+                let mut result = view.clone();
+                for (at, start, count, step) in fold::slices(operator, constants, &shape)? {
+                    if step != 1 && count > 1 {
+                        return Err("it leaves numbers out".into());
+                    }
+                    result = result.sliced(at, start, count).ok_or_else(across)?;
+                }
+                result
+            }
+            "Gather" => self.gathered(operator, view, second)?,
+            "Split" => {
+                let at = axis(operator.int("axis").unwrap_or(0), shape.len())?;
+                let mut start = 0;
+                let parts = fold::parts(operator, second, shape[at])?.into_iter();
+                return parts
+                    .map(|count| {
+                        start += count;
+                        let part = view.sliced(at, start - count, count).ok_or_else(across)?;
+                        Ok(Item::View(part))
+                    })
+                    .collect();
+            }
+            _ => {
+                let shape = fold::regrouped(operator, &shape, second)?;
+                let view = view.reshaped(&shape).ok_or_else(across)?;
+                self.unshuffled(view)?
+            }
+        };
+        Ok(vec![Item::View(one)])
+    }
+
+    fn gathered(
+        &mut self,
+        operator: Operator<'_>,
+        view: &View,
+        indices: Option<&Constant>,
+    ) -> Outcome<View> {
+        let rank = view.dims.len();
+        let at = axis(operator.int("axis").unwrap_or(0), rank)?;
+        let indices = indices.ok_or("its indices are not known before the network runs")?;
+        let extent = view.shape()[at];
+        let values = indices
+            .as_ints()
+            .ok_or("its indices are no whole numbers")?;
+        let values = values.iter().map(|value| axis(*value, extent));
+        let values: Vec<usize> = values.collect::<Outcome<_>>()?;
+        let is_run = values.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let (Some(first), true) = (values.first(), is_run) else {
+            return Err("it takes other indices than a row of them".into());
+        };
+        let across = "it cuts across the parts of a tensor";
+        let taken = view.sliced(at, *first, values.len()).ok_or(across)?;
+        let mut shape = taken.shape();
+        shape.splice(at..=at, indices.shape.iter().copied());
+        Ok(taken.reshaped(&shape).ok_or(across)?)
+    }
+
+    /// Computes a shuffle of channels as soon as it is seen, since parts may be taken of what it gives.
+    fn unshuffled(&mut self, view: View) -> Outcome<View> {
+        let extents = self.draft.extents(view.base);
+        let is_shuffled = match view.dims.as_slice() {
+            [_, channels, rows, columns] => {
+                let along = |axis: Axis| whole(axis, extents[axis.index()]);
+                let is_maps = *rows == along(Axis::Row) && *columns == along(Axis::Column);
+                let is_turned = |atoms: &[super::view::Atom]| match atoms {
+                    [outer, inner] => outer.step == 1 && inner.step == outer.extent,
+                    _ => false,
+                };
+                let is_of_channels = channels.iter().all(|atom| atom.axis == Axis::Channel);
+                is_maps && is_of_channels && is_turned(channels) && view.is_whole(extents)
+            }
+            _ => false,
+        };
+        if !is_shuffled {
+            return Ok(view);
+        }
+        let value = self.draft.maps(&view)?;
+        let base = self.draft.ready(extents, value);
+        Ok(View::new(base, extents, &Axis::ALL))
+    }
+}

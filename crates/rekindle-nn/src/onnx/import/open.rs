@@ -1,0 +1,417 @@
+//! Values that waited: what is made of them.
+
+use super::draft::{Draft, Operand, Part, Product, State, Weight, layer_names};
+use super::error::Outcome;
+use super::function::{Known, places, recognise};
+use crate::graph::{TensorKind, Value};
+use crate::init::{ConvInit, Init, LinearInit};
+use crate::op::{Conv2d, LayerNorm, Linear, Op, Padding, Tokens};
+
+/// Steps of a function that are looked through.
+const MOST_STEPS: usize = 48;
+
+impl Draft {
+    /// Returns a value, computed now if it was still open.
+    pub fn value(&mut self, base: usize) -> Outcome<Value> {
+        let value = match self.state(base).clone() {
+            State::Ready(value) => return Ok(value),
+            State::Layer {
+                of,
+                product,
+                weight,
+                bias,
+                node,
+            } => self.layer(of, &product, weight, bias, &node)?,
+            State::Function { .. } => self.function(base)?,
+            State::LayerNorm {
+                of,
+                epsilon,
+                weight,
+                bias,
+            } => {
+                let norm = LayerNorm {
+                    channels: self.channels(of),
+                    epsilon,
+                };
+                let x = self.value(of)?;
+                let (name, parts) = self.affine("norm", norm.channels, weight, bias);
+                self.emit(&name, Op::LayerNorm(norm), vec![x], parts)?
+            }
+            State::Affine { of, weight, bias } => self.scaled(of, weight, bias)?,
+            State::GlobalResponse {
+                of,
+                epsilon,
+                weight,
+                bias,
+            } => self.respond(of, epsilon, weight, bias)?,
+            State::Tokens {
+                of,
+                prefix,
+                positions,
+                has_class_position,
+            } => self.tokens(of, prefix, positions, has_class_position)?,
+            State::Placed { .. } => {
+                return Err("positions are added to patches without a class token".into());
+            }
+            State::ChannelMean { .. }
+            | State::Centered { .. }
+            | State::Squared { .. }
+            | State::Variance { .. }
+            | State::Above { .. }
+            | State::Deviation { .. }
+            | State::InverseDeviation { .. } => {
+                return Err("a part of a layer normalisation is used by itself".into());
+            }
+            State::Norms { .. }
+            | State::MeanOfNorms { .. }
+            | State::AboveNorms { .. }
+            | State::Response { .. }
+            | State::Responded { .. } => {
+                return Err("a part of a global response normalisation is used by itself".into());
+            }
+        };
+        self.bases[base].state = State::Ready(value);
+        Ok(value)
+    }
+
+    fn layer(
+        &mut self,
+        of: usize,
+        product: &Product,
+        weight: Weight,
+        bias: Option<Weight>,
+        node: &str,
+    ) -> Outcome<Value> {
+        let x = self.value(of)?;
+        let [module, weight_name, bias_name] = layer_names(&weight, bias.as_ref(), node);
+        let has_bias = bias.is_some();
+        let (op, shape, kind, [init, bias_init]) = match product {
+            Product::Conv(conv) => {
+                let [height, width] = conv.kernel;
+                let shape = [
+                    conv.out_channels,
+                    conv.in_channels / conv.groups,
+                    height,
+                    width,
+                ];
+                let init = ConvInit::PyTorch.choose(shape, conv.groups);
+                let op = Op::Conv2d(Conv2d {
+                    has_bias,
+                    ..conv.clone()
+                });
+                (op, shape.to_vec(), TensorKind::Kernel, init)
+            }
+            Product::Linear { inputs, outputs } => {
+                let linear = Linear {
+                    in_features: *inputs,
+                    out_features: *outputs,
+                    has_bias,
+                };
+                let init = LinearInit::PyTorch.choose(*inputs, *outputs);
+                (
+                    Op::Linear(linear),
+                    vec![*outputs, *inputs],
+                    TensorKind::Matrix,
+                    init,
+                )
+            }
+        };
+        let outputs = shape[0];
+        let mut parts = vec![Part {
+            name: weight_name,
+            shape,
+            kind,
+            init,
+            values: weight.values,
+        }];
+        parts.extend(bias.map(|bias| Part {
+            name: bias_name,
+            shape: vec![outputs],
+            kind: TensorKind::Vector,
+            init: bias_init,
+            values: bias.values,
+        }));
+        self.emit(&module, op, vec![x], parts)
+    }
+
+    /// Names and lists weight and bias of a normalisation, ones and zeros where there are none.
+    fn affine(
+        &self,
+        kind: &str,
+        channels: usize,
+        weight: Option<Weight>,
+        bias: Option<Weight>,
+    ) -> (String, Vec<Part>) {
+        let constant = |value: f32| Weight {
+            values: vec![value; channels],
+            name: None,
+        };
+        let weight = weight.unwrap_or_else(|| constant(1.0));
+        let bias = bias.unwrap_or_else(|| constant(0.0));
+        let [module, weight_name, bias_name] = layer_names(&weight, Some(&bias), &self.call(kind));
+        let part = |name: String, values: Vec<f32>, init: f32| Part {
+            name,
+            shape: vec![channels],
+            kind: TensorKind::Vector,
+            init: Init::Constant(init),
+            values,
+        };
+        let parts = vec![
+            part(weight_name, weight.values, 1.0),
+            part(bias_name, bias.values, 0.0),
+        ];
+        (module, parts)
+    }
+
+    /// Multiplies channels by factors, and adds to them.
+    fn scaled(
+        &mut self,
+        of: usize,
+        weight: Option<Weight>,
+        bias: Option<Weight>,
+    ) -> Outcome<Value> {
+        let x = self.value(of)?;
+        let channels = self.channels(of);
+        let (Some(weight), None) = (&weight, &bias) else {
+            let (name, mut parts) = self.affine("affine", channels, weight, bias);
+            parts[0].shape = vec![channels, 1, 1, 1];
+            parts[0].kind = TensorKind::Kernel;
+            let conv = Conv2d {
+                in_channels: channels,
+                out_channels: channels,
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: Padding::all(0),
+                dilation: [1, 1],
+                groups: channels,
+                has_bias: true,
+            };
+            return self.emit(&name, Op::Conv2d(conv), vec![x], parts);
+        };
+        let name = self.call("scale");
+        let own = weight.name.as_deref().map(str::to_string);
+        let part = Part {
+            name: own.unwrap_or_else(|| format!("{name}.gamma")),
+            shape: vec![channels],
+            kind: TensorKind::Vector,
+            init: Init::Constant(1.0),
+            values: weight.values.clone(),
+        };
+        self.emit(&name, Op::LayerScale { channels }, vec![x], vec![part])
+    }
+
+    fn respond(
+        &mut self,
+        of: usize,
+        epsilon: f64,
+        weight: Option<Weight>,
+        bias: Option<Weight>,
+    ) -> Outcome<Value> {
+        let channels = self.channels(of);
+        let x = self.value(of)?;
+        let (name, mut parts) = self.affine("grn", channels, weight, bias);
+        parts[0].init = Init::Constant(0.0);
+        let norm = LayerNorm { channels, epsilon };
+        self.emit(&name, Op::GlobalResponseNorm(norm), vec![x], parts)
+    }
+
+    fn tokens(
+        &mut self,
+        of: usize,
+        mut prefix: Vec<Weight>,
+        positions: Option<Weight>,
+        mut has_class_position: bool,
+    ) -> Outcome<Value> {
+        let (of, mut positions) = match self.state(of).clone() {
+            State::Placed { of, positions } => (of, Some(positions)),
+            _ => (of, positions),
+        };
+        let x = self.value(of)?;
+        let [_, channels, rows, columns] = self.extents(of);
+        let patches = rows * columns;
+        // One weight may be several tokens; the first is the class token.
+        let first = prefix.first_mut().ok_or("there is no class token")?;
+        let rest = Weight {
+            values: first.values.split_off(channels.min(first.values.len())),
+            name: None,
+        };
+        let class = prefix.remove(0);
+        let mut registers: Vec<f32> = rest.values;
+        let register_name = prefix.first().and_then(|weight| weight.name.clone());
+        prefix
+            .into_iter()
+            .for_each(|weight| registers.extend(weight.values));
+        let count = registers.len() / channels;
+        if let Some(table) = &mut positions {
+            let given = table.values.len() / channels;
+            let own = usize::from(has_class_position);
+            if given == 1 + count + patches && count > 0 {
+                // Every token has a position; those in front are taken into the tokens.
+                let before = table.values[..(1 + count) * channels].to_vec();
+                let mut class = class.values.clone();
+                class.extend(&registers);
+                class
+                    .iter_mut()
+                    .zip(before)
+                    .for_each(|(value, p)| *value += p);
+                let rest = table.values.split_off((1 + count) * channels);
+                table.values = rest;
+                registers = class.split_off(channels);
+                has_class_position = false;
+                return self.tokenised(
+                    x,
+                    [channels, rows, columns],
+                    Weight {
+                        values: class,
+                        name: None,
+                    },
+                    (registers, register_name),
+                    positions,
+                    has_class_position,
+                );
+            }
+            if given != own + patches {
+                return Err(format!("{given} positions for {patches} patches").into());
+            }
+        }
+        let sizes = [channels, rows, columns];
+        self.tokenised(
+            x,
+            sizes,
+            class,
+            (registers, register_name),
+            positions,
+            has_class_position,
+        )
+    }
+
+    fn tokenised(
+        &mut self,
+        x: Value,
+        [channels, rows, columns]: [usize; 3],
+        class: Weight,
+        (registers, register_name): (Vec<f32>, Option<std::rc::Rc<str>>),
+        positions: Option<Weight>,
+        has_class_position: bool,
+    ) -> Outcome<Value> {
+        let tokens = Tokens {
+            channels,
+            registers: registers.len() / channels,
+            grid: [rows, columns],
+            has_class_position: has_class_position && positions.is_some(),
+        };
+        let name = self.call("tokens");
+        let small = Init::TruncatedNormal { std: 0.02 };
+        let part = |own: Option<std::rc::Rc<str>>, kind: &str, values: Vec<f32>| Part {
+            name: own.map_or_else(|| format!("{name}.{kind}"), |name| name.to_string()),
+            shape: vec![1, values.len() / channels, channels],
+            kind: TensorKind::Table,
+            init: small,
+            values,
+        };
+        let mut parts = vec![part(class.name, "cls_token", class.values)];
+        if tokens.registers > 0 {
+            parts.push(part(register_name, "reg_token", registers));
+        }
+        let positions = positions.unwrap_or_else(|| Weight {
+            values: vec![0.0; tokens.positions() * channels],
+            name: None,
+        });
+        parts.push(part(positions.name, "pos_embed", positions.values));
+        self.emit(&name, Op::Tokens(tokens), vec![x], parts)
+    }
+
+    /// Finds the known function that a row of steps is, of the value they began with or of one on the way.
+    fn function(&mut self, base: usize) -> Outcome<Value> {
+        let mut ancestors = Vec::new();
+        self.collect(base, &mut ancestors);
+        // The farthest first.
+        ancestors.sort_unstable();
+        for root in ancestors {
+            let mut memo = Vec::new();
+            let Some(found) = self.computed(base, root, &mut memo) else {
+                continue;
+            };
+            let Some(known) = recognise(&found) else {
+                continue;
+            };
+            let x = self.value(root)?;
+            return match known {
+                Known::Identity => Ok(x),
+                Known::Activation(activation) => {
+                    let name = self.call("act");
+                    self.emit(&name, Op::Activation(activation), vec![x], Vec::new())
+                }
+                Known::Scale(factor) => {
+                    let channels = self.channels(root);
+                    let weight = Weight {
+                        values: vec![factor as f32; channels],
+                        name: None,
+                    };
+                    self.scaled(root, Some(weight), None)
+                }
+            };
+        }
+        let known = "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid and GELU (by erf)";
+        Err(format!("what is computed of each number is none of {known}").into())
+    }
+
+    /// Lists the values that a function is computed from, directly or on the way.
+    fn collect(&self, base: usize, ancestors: &mut Vec<usize>) {
+        let State::Function { operands, .. } = self.state(base) else {
+            return;
+        };
+        for operand in operands {
+            if let Operand::Base(of) = operand
+                && !ancestors.contains(of)
+                && ancestors.len() < MOST_STEPS
+            {
+                ancestors.push(*of);
+                self.collect(*of, ancestors);
+            }
+        }
+    }
+
+    /// Computes a function of `root` at [`places`]; none where it depends on something else.
+    fn computed(
+        &self,
+        base: usize,
+        root: usize,
+        memo: &mut Vec<(usize, Vec<f64>)>,
+    ) -> Option<Vec<f64>> {
+        if base == root {
+            return Some(places());
+        }
+        if let Some((_, found)) = memo.iter().find(|(of, _)| *of == base) {
+            return Some(found.clone());
+        }
+        let State::Function { step, operands, .. } = self.state(base) else {
+            return None;
+        };
+        if memo.len() >= MOST_STEPS {
+            return None;
+        }
+        let count = places().len();
+        let mut side = |operand: &Operand| match operand {
+            Operand::Number(number) => Some(vec![*number; count]),
+            Operand::Base(of) => self.computed(*of, root, memo),
+        };
+        let (a, b) = (side(&operands[0])?, side(&operands[1])?);
+        let found: Vec<f64> = a.iter().zip(&b).map(|(x, y)| step.apply(*x, *y)).collect();
+        memo.push((base, found.clone()));
+        Some(found)
+    }
+
+    /// Returns the value that another is a multiple of, with the factor: itself with 1 for all others.
+    pub fn unscaled(&self, base: usize) -> (usize, f64) {
+        let State::Function { root, .. } = self.state(base) else {
+            return (base, 1.0);
+        };
+        let found = self.computed(base, *root, &mut Vec::new());
+        match found.and_then(|found| recognise(&found)) {
+            Some(Known::Scale(factor)) => (*root, factor),
+            Some(Known::Identity) => (*root, 1.0),
+            _ => (base, 1.0),
+        }
+    }
+}
