@@ -91,7 +91,7 @@ pub(super) fn attend(attention: &Attention, x: Tensor<4>) -> Tensor<4> {
     let scores = query.swap_dims(2, 3).matmul(key) / (dim as f64).sqrt();
     let scores = match is_causal {
         true => {
-            let ahead = Tensor::<2, Bool>::triu_mask([tokens; 2], 1, &scores.device());
+            let ahead = Tensor::<2, Bool>::tril_mask([tokens; 2], 0, &scores.device());
             scores.mask_fill(ahead.unsqueeze_dims(&[0, 0]), f64::NEG_INFINITY)
         }
         false => scores,
