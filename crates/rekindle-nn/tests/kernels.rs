@@ -192,7 +192,11 @@ fn causal() -> Graph {
             grid: [4, 3],
             has_class_position: true,
         };
-        let x = b.conv2d("conv", x, Conv::new(32, 4).stride(4).padding(Padding::all(0)));
+        let x = b.conv2d(
+            "conv",
+            x,
+            Conv::new(32, 4).stride(4).padding(Padding::all(0)),
+        );
         b.tokens(x, tokens, vec![class, positions])
     });
     let x = b.stage("blocks", |b| {

@@ -231,7 +231,10 @@ impl NamedTensor {
             let columns = from.shape.last().copied().unwrap_or(1).max(1);
             let values = from.read_f32()?;
             let column = |first: usize| values[first..].iter().step_by(columns);
-            Ok((0..columns.min(values.len())).flat_map(column).copied().collect())
+            Ok((0..columns.min(values.len()))
+                .flat_map(column)
+                .copied()
+                .collect())
         })
     }
 
@@ -255,7 +258,10 @@ impl NamedTensor {
         values: impl Fn() -> Result<Vec<f32>, Error> + Send + Sync + 'static,
     ) -> Self {
         let read = move || -> Result<Vec<u8>, Error> {
-            Ok(values()?.iter().flat_map(|value| value.to_le_bytes()).collect())
+            Ok(values()?
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect())
         };
         let (name, path) = (self.name.clone(), Arc::clone(&self.path));
         Self {

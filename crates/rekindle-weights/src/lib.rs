@@ -45,6 +45,7 @@ mod write;
 pub use burnpack::write_burnpack;
 pub use check::{CheckOptions, check};
 pub use checkpoint::{Checkpoint, ElementType, Format, NamedTensor};
+pub use config::description_beside;
 pub use digest::{sha256, sha256_of};
 pub use error::{Candidate, Error, Mismatch, Misshapen, RepositoryError, RepositoryNameError};
 pub use find::{

@@ -1,8 +1,8 @@
 //! The image tower: a vision transformer with a normalisation in front of its blocks and a projection behind them.
 
 use rekindle_nn::{
-    Activation, Builder, Conv, ConvInit, Graph, GraphError, Init, LinearInit, Padding,
-    Parameter, Tokens,
+    Activation, Builder, Conv, ConvInit, Graph, GraphError, Init, LinearInit, Padding, Parameter,
+    Tokens,
 };
 
 use super::blocks::{block, blocks};
@@ -107,12 +107,7 @@ impl ImageTower {
     }
 
     /// Writes class token and positions down.
-    fn tables(
-        &self,
-        b: &mut Builder,
-        normal: Init,
-        options: &Options,
-    ) -> (Tokens, Vec<Parameter>) {
+    fn tables(&self, b: &mut Builder, normal: Init, options: &Options) -> (Tokens, Vec<Parameter>) {
         let grid = SIDE / self.patch.max(1);
         let tokens = Tokens {
             channels: self.width,

@@ -35,7 +35,8 @@ mod text;
 use std::path::Path;
 
 use burn::prelude::*;
-use rekindle_nn::Network;
+use rekindle_nn::{Graph, Network};
+use rekindle_preprocess::{Interpolation, Preprocess};
 use rekindle_weights::{Checkpoint, Error as WeightsError, LoadOptions, read};
 
 use crate::{Error, Pretrained};
@@ -44,6 +45,21 @@ pub use image::{ImageTower, vit_b_16, vit_b_16_quickgelu, vit_b_32, vit_b_32_qui
 pub use names::Activations;
 pub(crate) use names::Layout;
 pub use text::{TextEncoder, TextTower};
+
+/// What pictures go through before any CLIP of 224 pixels sees them.
+pub const PREPROCESS: Preprocess = Preprocess {
+    resize: 224,
+    crop: 224,
+    mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+    std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+    interpolation: Interpolation::Bicubic,
+};
+
+/// Tells whether a description is that of an image tower, of whatever size.
+pub(crate) fn is_image_tower(graph: &Graph) -> bool {
+    let first = graph.tensors().first();
+    first.is_some_and(|tensor| tensor.name == "class_embedding")
+}
 
 /// Both towers.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! Operations of vision transformers and ConvNeXt as nodes of ONNX.
 
 use super::nodes::Writer;
-use super::proto::INT64;
 use super::parts::{float, int, ints};
+use super::proto::INT64;
 use crate::op::{Attention, LayerNorm, Tokens};
 
 impl Writer<'_> {

@@ -109,7 +109,8 @@ impl<'a> Taken<'a> {
         let Some(parts) = parts else {
             return;
         };
-        self.names.extend(parts.iter().map(|(name, _)| name.as_str()));
+        self.names
+            .extend(parts.iter().map(|(name, _)| name.as_str()));
         let first = parts[0].1;
         let tensor = match &expected.layout {
             Layout::Same => first.clone(),
