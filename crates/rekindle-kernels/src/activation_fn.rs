@@ -25,11 +25,13 @@ pub enum ActivationFn {
     Sigmoid,
     /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks and Gimpel, 2016).
     Gelu,
+    /// `x * sigmoid(1.702 x)`, the approximation of GELU that OpenAI's CLIP was trained with.
+    QuickGelu,
 }
 
 impl ActivationFn {
     /// All functions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Identity,
         Self::Relu,
         Self::Relu6,
@@ -38,6 +40,7 @@ impl ActivationFn {
         Self::HardSigmoid,
         Self::Sigmoid,
         Self::Gelu,
+        Self::QuickGelu,
     ];
 
     /// Returns true where the function of zero is not zero.
@@ -64,6 +67,7 @@ impl fmt::Display for ActivationFn {
             Self::HardSigmoid => "hard sigmoid",
             Self::Sigmoid => "sigmoid",
             Self::Gelu => "GELU",
+            Self::QuickGelu => "QuickGELU",
         })
     }
 }

@@ -29,7 +29,7 @@ impl Clamp {
 macro_rules! with_function {
     ($function:expr, |$known:ident| $body:expr) => {
         $crate::functions::with_function!(@arms $function, $known, $body,
-            Identity Relu Relu6 Silu HardSwish HardSigmoid Sigmoid Gelu)
+            Identity Relu Relu6 Silu HardSwish HardSigmoid Sigmoid Gelu QuickGelu)
     };
     (@arms $function:expr, $known:ident, $body:expr, $($name:ident)*) => {
         match $function {
@@ -131,6 +131,9 @@ pub(crate) unsafe fn activate<S: Simd>(function: ActivationFn, x: S::V) -> S::V 
             ActivationFn::HardSwish => S::mul(x, hard_sigmoid::<S>(x)),
             ActivationFn::HardSigmoid => hard_sigmoid::<S>(x),
             ActivationFn::Gelu => S::mul(x, normal::<S>(x).0),
+            ActivationFn::QuickGelu => {
+                S::div(x, one_plus_exp_minus::<S>(S::mul(x, S::splat(QUICK))))
+            }
         }
     }
 }
@@ -171,9 +174,20 @@ pub(crate) unsafe fn back<S: Simd>(function: ActivationFn, z: S::V, g: S::V) -> 
                 let bounded = S::min(S::splat(1e30), S::max(S::splat(-1e30), z));
                 S::mul(g, S::fma(bounded, density, below))
             }
+            ActivationFn::QuickGelu => {
+                let one = S::splat(1.0);
+                let scaled = S::mul(z, S::splat(QUICK));
+                let s = activate::<S>(ActivationFn::Sigmoid, scaled);
+                // The factor 1 - s is zero before z overflows.
+                let bounded = S::min(S::splat(1e30), S::max(S::splat(-1e30), scaled));
+                S::mul(g, S::mul(s, S::fma(bounded, S::sub(one, s), one)))
+            }
         }
     }
 }
+
+/// Factor of the sigmoid's argument in QuickGELU.
+const QUICK: f32 = 1.702;
 
 /// Keeps `v` where `z` lies between `low` and `high`, else zero.
 #[inline(always)]

@@ -32,6 +32,22 @@ pub enum Error {
         /// The layer that can't take them.
         source: GraphError,
     },
+    /// A file whose two towers give embeddings of other lengths.
+    #[error("{}: images have embeddings of {image} numbers and texts of {text}; are they of one CLIP?", path.display())]
+    Towers {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Length of an image's.
+        image: usize,
+        /// Length of a text's.
+        text: usize,
+    },
+    /// A text that can't be encoded.
+    #[error("texts can't be encoded: {reason}")]
+    Text {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file of weights, or a download.
     #[error(transparent)]
     Weights(#[from] rekindle_weights::Error),
@@ -46,7 +62,8 @@ impl Error {
     pub fn is_invalid_option(&self) -> bool {
         match self {
             Self::UnknownModel(_) | Self::UnknownWeights { .. } | Self::Graph(_) => true,
-            Self::Crop { .. } => false,
+            Self::Text { .. } => true,
+            Self::Crop { .. } | Self::Towers { .. } => false,
             Self::Weights(error) => error.is_invalid_option(),
         }
     }

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod clip;
 mod common;
 pub mod conv_net;
 pub mod convnext;

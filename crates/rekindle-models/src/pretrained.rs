@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use rekindle_nn::Network;
+use rekindle_nn::{Graph, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository, read,
@@ -11,6 +11,7 @@ use rekindle_weights::{
 };
 
 use crate::Error;
+use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
 use crate::recognise::{Found, find};
 use crate::registry::{Model, Source, Weights, models};
@@ -88,7 +89,12 @@ impl Pretrained {
             metadata.or_insert_with(|| architecture.clone());
         }
         let found = find(&checkpoint, options)?;
-        Self::from_found(found, beside, sha256(path)?, device)
+        let mut pretrained = Self::from_found(found, beside, sha256(path)?, device)?;
+        if is_image_tower(pretrained.model.graph()) {
+            let assumption = Activations::of(&checkpoint).assumption;
+            pretrained.assumptions.extend(assumption);
+        }
+        Ok(pretrained)
     }
 
     /// Reads safetensors that are in memory already, where there are no files, such as in a browser; `name` stands
@@ -145,7 +151,8 @@ impl Pretrained {
         let preprocess = match info.preprocess.or(beside.preprocess) {
             Some(preprocess) => preprocess,
             None => {
-                let (preprocess, doubt) = preprocessing(&checkpoint.path, &architecture);
+                let (preprocess, doubt) =
+                    preprocessing(&checkpoint.path, &architecture, model.graph());
                 assumptions.extend(doubt);
                 preprocess
             }
@@ -180,7 +187,7 @@ impl Pretrained {
 
 /// Finds the preprocessing of the published weights that have the file's name or are of its repository; or else that of
 /// the first of the model, and says so.
-fn preprocessing(path: &Path, architecture: &str) -> (Preprocess, Option<String>) {
+fn preprocessing(path: &Path, architecture: &str, graph: &Graph) -> (Preprocess, Option<String>) {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let of = Repository::of_cached(path).map(|of| format!("{}/{}", of.owner(), of.name()));
     let is_it = |weights: &&Weights| match (weights.source, &of) {
@@ -201,7 +208,16 @@ fn preprocessing(path: &Path, architecture: &str) -> (Preprocess, Option<String>
             let whose = format!("that of {architecture}.{}", weights.name);
             (weights.preprocess.clone(), whose)
         }
+        None if is_image_tower(graph) => (clip::PREPROCESS, "CLIP's".to_string()),
         None => (Preprocess::default(), "ImageNet's".to_string()),
+    };
+    let preprocess = match graph.native_size() {
+        Some([side, _]) if is_image_tower(graph) => Preprocess {
+            resize: side,
+            crop: side,
+            ..preprocess
+        },
+        _ => preprocess,
     };
     let doubt = format!("its preprocessing is taken to be {whose}, since the file names none");
     (preprocess, Some(doubt))

@@ -13,7 +13,7 @@ use crate::mobilenet_v4::*;
 use crate::regnet::*;
 use crate::resnet::*;
 use crate::shufflenet_v2::*;
-use crate::{Error, Options, convnext, vision_transformer};
+use crate::{Error, Options, clip, convnext, vision_transformer};
 
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,8 @@ pub struct Weights {
     pub top5: Option<f64>,
     /// Size of the file in MiB, where it is published.
     pub size_mib: Option<f64>,
-    /// SPDX name of the licence that they are published under; none where the publisher names none. All were trained on
-    /// ImageNet, whose pictures are for non-commercial research.
+    /// SPDX name of the licence that they are published under; none where the publisher names none. All but CLIP's
+    /// were trained on ImageNet, whose pictures are for non-commercial research.
     pub licence: Option<&'static str>,
     /// The preprocessing that they were evaluated with.
     pub preprocess: Preprocess,
@@ -125,8 +125,9 @@ impl Model {
     /// [`UnknownModel`], with the names nearest to it.
     pub fn named(name: &str) -> Result<&'static Self, UnknownModel> {
         let lower = name.to_ascii_lowercase();
-        let found = MODELS.iter().find(|model| model.name == lower);
-        let bare = || MODELS.iter().find(|model| model.bare_name() == lower);
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        let found = MODELS.iter().find(|model| is(model.name));
+        let bare = || MODELS.iter().find(|model| is(model.bare_name()));
         if let Some(model) = found.or_else(bare) {
             return Ok(model);
         }
@@ -301,8 +302,18 @@ const fn trunk(weights: Weights) -> Weights {
     }
 }
 
+/// CLIP's weights by their repository.
+const fn of_clip(repository: &'static str, name: &'static str) -> Weights {
+    let weights = trunk(hf(repository, name, 224, 224));
+    Weights {
+        licence: Some("MIT"),
+        preprocess: clip::PREPROCESS,
+        ..weights
+    }
+}
+
 #[rustfmt::skip]
-static MODELS: [Model; 60] = [
+static MODELS: [Model; 64] = [
     model("torchvision/resnet18", resnet18, &[v1("resnet18-f37072fd.pth", (69.758, 89.078), 44.661)]),
     model("torchvision/resnet34", resnet34, &[v1("resnet34-b627a593.pth", (73.314, 91.42), 83.275)]),
     model("torchvision/resnet50", resnet50, &[v1("resnet50-0676ba61.pth", (76.13, 92.862), 97.781), v2("resnet50-11ad3fa6.pth", (80.858, 95.434), 97.79)]),
@@ -363,4 +374,8 @@ static MODELS: [Model; 60] = [
     model("timm/vit_base_patch14_dinov2", vision_transformer::timm::vit_base_patch14_dinov2, &[trunk(hf("timm/vit_base_patch14_dinov2.lvd142m", "lvd142m", 518, 518))]),
     model("timm/vit_small_patch14_reg4_dinov2", vision_transformer::timm::vit_small_patch14_reg4_dinov2, &[trunk(hf("timm/vit_small_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
     model("timm/vit_base_patch14_reg4_dinov2", vision_transformer::timm::vit_base_patch14_reg4_dinov2, &[trunk(hf("timm/vit_base_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
+    model("open_clip/ViT-B-32", clip::vit_b_32, &[of_clip("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "laion2b_s34b_b79k")]),
+    model("open_clip/ViT-B-16", clip::vit_b_16, &[of_clip("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "laion2b_s34b_b88k")]),
+    model("open_clip/ViT-B-32-quickgelu", clip::vit_b_32_quickgelu, &[of_clip("openai/clip-vit-base-patch32", "openai")]),
+    model("open_clip/ViT-B-16-quickgelu", clip::vit_b_16_quickgelu, &[of_clip("openai/clip-vit-base-patch16", "openai")]),
 ];

@@ -75,7 +75,10 @@ pub enum TensorKind {
     Kernel,
     /// A linear layer's weight `[out, in]`.
     Matrix,
-    /// A bias or a normalisation's weight, `[channels]`.
+    /// A matrix that is published as it lies here: the weight `[in, out]` of a projection, or positions
+    /// `[positions, channels]`.
+    PlainMatrix,
+    /// A bias or a normalisation's weight, or a class token, `[channels]`.
     Vector,
     /// Tokens or positions `[1, tokens, channels]`, or a factor per channel `[channels, 1, 1]`.
     Table,
@@ -284,7 +287,9 @@ impl Graph {
             _ => None,
         })?;
         tokens.grid = grid;
-        self.tensors[position].shape[1] = tokens.positions();
+        let shape = &mut self.tensors[position].shape;
+        let rows = shape.len() - 2;
+        shape[rows] = tokens.positions();
         Some(position)
     }
 

@@ -190,19 +190,15 @@ impl Network {
         let Some(position) = graph.set_position_grid(grid) else {
             return self;
         };
-        if let Slot::Table(param) = &self.slots[position] {
-            let own = usize::from(tokens.has_class_position);
-            let table = param.val().swap_dims(1, 2);
-            let patches = table.clone().narrow(2, own, tokens.positions() - own);
-            let patches = resample(patches, tokens.grid, grid);
-            let table = match own {
-                0 => patches,
-                _ => Tensor::cat(vec![table.narrow(2, 0, own), patches], 2),
-            };
-            let is_trained = param.is_require_grad();
-            let table = Param::from_tensor(table.swap_dims(1, 2).detach());
-            self.slots[position] = Slot::Table(table.set_require_grad(is_trained));
-        }
+        let own = usize::from(tokens.has_class_position);
+        let table = self.slots[position].table().swap_dims(1, 2);
+        let patches = table.clone().narrow(2, own, tokens.positions() - own);
+        let patches = resample(patches, tokens.grid, grid);
+        let table = match own {
+            0 => patches,
+            _ => Tensor::cat(vec![table.narrow(2, 0, own), patches], 2),
+        };
+        self.slots[position].set_table(table.swap_dims(1, 2).detach());
         self.graph = Arc::new(graph);
         self
     }

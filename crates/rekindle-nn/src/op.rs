@@ -25,7 +25,8 @@ pub enum Op {
     GlobalAvgPool,
     /// Turns feature maps into rows `[batch, channels * height * width]`.
     Flatten,
-    /// Multiplies rows, or the channels of each pixel, by a matrix; `weight` `[out, in]` and perhaps `bias` `[out]`.
+    /// Multiplies rows, or the channels of each pixel, by a matrix; `weight` `[out, in]`, or `[in, out]` where it is a
+    /// [plain matrix](crate::TensorKind::PlainMatrix), and perhaps `bias` `[out]`.
     Linear(Linear),
     /// Normalises the channels of each pixel, or a row, by their own mean and deviation (Ba et al. 2016,
     /// <https://arxiv.org/abs/1607.06450>); `weight` and `bias` `[channels]`.
@@ -42,7 +43,7 @@ pub enum Op {
     GlobalResponseNorm(LayerNorm),
     /// Turns a grid of patches into a row of tokens: maps `[batch, channels, 1, tokens]`. Tensors as [`Tokens`] says.
     Tokens(Tokens),
-    /// Lets every token look at all others (Vaswani et al. 2017, <https://arxiv.org/abs/1706.03762>): takes queries,
+    /// Lets every token look at all others, or at itself and those before it (Vaswani et al. 2017, <https://arxiv.org/abs/1706.03762>): takes queries,
     /// keys and values one behind the other along the channels, head by head.
     Attention(Attention),
     /// Takes one token, as rows.
@@ -115,12 +116,14 @@ pub struct Attention {
     pub channels: usize,
     /// Number of heads.
     pub heads: usize,
+    /// Lets a token look only at itself and those before it.
+    pub is_causal: bool,
 }
 
 /// How patches become tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
 ///
 /// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
-/// positions `[1, positions, channels]`. On another grid than that of the positions, these are resampled by a cubic filter
+/// positions `[1, positions, channels]`; class token and positions may lack the extents of 1. On another grid than that of the positions, these are resampled by a cubic filter
 /// with antialiasing, as timm does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tokens {
@@ -240,6 +243,8 @@ pub enum Activation {
     Sigmoid,
     /// `x` times the normal distribution's share below it, by the error function.
     Gelu,
+    /// `x * sigmoid(1.702 x)`: OpenAI's CLIP.
+    QuickGelu,
 }
 
 /// Sizes of a pooling.

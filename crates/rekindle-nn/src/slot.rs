@@ -13,6 +13,8 @@ pub(crate) enum Slot {
     Vector(Param<Tensor<1>>),
     /// A linear layer's weight in Burn's layout, `[in, out]`.
     Matrix(Param<Tensor<2>>),
+    /// A matrix in the layout that it is published in.
+    PlainMatrix(Param<Tensor<2>>),
     Table(Param<Tensor<3>>),
     Kernel(Param<Tensor<4>>),
     Statistic(RunningState<Tensor<1>>),
@@ -24,6 +26,7 @@ macro_rules! each {
         match $slot {
             Slot::Vector($inside) => Slot::Vector($body),
             Slot::Matrix($inside) => Slot::Matrix($body),
+            Slot::PlainMatrix($inside) => Slot::PlainMatrix($body),
             Slot::Table($inside) => Slot::Table($body),
             Slot::Kernel($inside) => Slot::Kernel($body),
             Slot::Statistic($inside) => Slot::Statistic($body),
@@ -33,6 +36,7 @@ macro_rules! each {
         match $slot {
             Slot::Vector($inside) => $body,
             Slot::Matrix($inside) => $body,
+            Slot::PlainMatrix($inside) => $body,
             Slot::Table($inside) => $body,
             Slot::Kernel($inside) => $body,
             Slot::Statistic($inside) => $body,
@@ -51,6 +55,9 @@ impl Slot {
             }
             (TensorKind::Matrix, &[out, inputs]) => {
                 Self::Matrix(lazy(spec, [inputs, out], seed, device))
+            }
+            (TensorKind::PlainMatrix, &[rows, columns]) => {
+                Self::PlainMatrix(lazy(spec, [rows, columns], seed, device))
             }
             (TensorKind::Table, &[first, second, third]) => {
                 Self::Table(lazy(spec, [first, second, third], seed, device))
@@ -91,7 +98,7 @@ impl Slot {
         let id = ParamId::from(fnv1a(name));
         match &mut self {
             Self::Vector(param) => param.id = id,
-            Self::Matrix(param) => param.id = id,
+            Self::Matrix(param) | Self::PlainMatrix(param) => param.id = id,
             Self::Table(param) => param.id = id,
             Self::Kernel(param) => param.id = id,
             // No optimiser asks for it.
@@ -111,15 +118,33 @@ impl Slot {
     /// Returns the matrix `[in, out]` that it is.
     pub fn matrix(&self) -> Tensor<2> {
         match self {
-            Self::Matrix(param) => param.val(),
+            Self::Matrix(param) | Self::PlainMatrix(param) => param.val(),
             _ => unreachable!("the graph says that it is a matrix"),
         }
     }
 
-    /// Returns the table that it is.
+    /// Returns the table that it is; a vector or a plain matrix gets the extents of 1 that it lacks.
     pub fn table(&self) -> Tensor<3> {
         match self {
             Self::Table(param) => param.val(),
+            Self::Vector(param) => param.val().unsqueeze(),
+            Self::PlainMatrix(param) => param.val().unsqueeze(),
+            _ => unreachable!("the graph says that it is a table"),
+        }
+    }
+
+    /// Replaces the table by one that may have other extents.
+    pub fn set_table(&mut self, table: Tensor<3>) {
+        match self {
+            Self::Table(param) => {
+                let is_trained = param.is_require_grad();
+                *param = Param::from_tensor(table).set_require_grad(is_trained);
+            }
+            Self::PlainMatrix(param) => {
+                let is_trained = param.is_require_grad();
+                let table = Param::from_tensor(table.squeeze_dim(0));
+                *param = table.set_require_grad(is_trained);
+            }
             _ => unreachable!("the graph says that it is a table"),
         }
     }
@@ -153,6 +178,7 @@ impl Slot {
         let data = match self {
             Self::Vector(param) => param.val().into_data(),
             Self::Matrix(param) => param.val().transpose().into_data(),
+            Self::PlainMatrix(param) => param.val().into_data(),
             Self::Table(param) => param.val().into_data(),
             Self::Kernel(param) => param.val().into_data(),
             Self::Statistic(state) => state.value_sync().into_data(),
@@ -164,7 +190,7 @@ impl Slot {
     pub fn device(&self) -> Device {
         match self {
             Self::Vector(param) => param.lazy_device(),
-            Self::Matrix(param) => param.lazy_device(),
+            Self::Matrix(param) | Self::PlainMatrix(param) => param.lazy_device(),
             Self::Table(param) => param.lazy_device(),
             Self::Kernel(param) => param.lazy_device(),
             Self::Statistic(state) => state.value().device(),

@@ -222,6 +222,54 @@ impl NamedTensor {
         })
     }
 
+    /// Returns the matrix with rows and columns exchanged.
+    pub(crate) fn transposed(&self) -> Self {
+        let from = self.clone();
+        let mut shape = self.shape.clone();
+        shape.reverse();
+        self.derived(shape, move || {
+            let columns = from.shape.last().copied().unwrap_or(1).max(1);
+            let values = from.read_f32()?;
+            let column = |first: usize| values[first..].iter().step_by(columns);
+            Ok((0..columns.min(values.len()))
+                .flat_map(column)
+                .copied()
+                .collect())
+        })
+    }
+
+    /// Puts tensors of one shape, of which there is at least one, one behind the other along the first extent.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        let first = parts[0].clone();
+        let mut shape = first.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows *= parts.len();
+        }
+        first.derived(shape, move || {
+            let parts = parts.iter().map(Self::read_f32);
+            Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+        })
+    }
+
+    /// Returns a tensor whose numbers are computed from this one's, under its name.
+    fn derived(
+        &self,
+        shape: Vec<usize>,
+        values: impl Fn() -> Result<Vec<f32>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move || -> Result<Vec<u8>, Error> {
+            Ok(values()?
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect())
+        };
+        let (name, path) = (self.name.clone(), Arc::clone(&self.path));
+        Self {
+            inside: self.inside.clone(),
+            ..Self::new(name, shape, ElementType::F32, path, self.format, read)
+        }
+    }
+
     /// Returns the name under which the file holds it: the keys that lead to it, joined by dots.
     pub fn name_in_file(&self) -> &str {
         &self.name

@@ -45,10 +45,12 @@ mod write;
 pub use burnpack::write_burnpack;
 pub use check::{CheckOptions, check};
 pub use checkpoint::{Checkpoint, ElementType, Format, NamedTensor};
+pub use config::description_beside;
 pub use digest::{sha256, sha256_of};
 pub use error::{Candidate, Error, Mismatch, Misshapen, RepositoryError, RepositoryNameError};
 pub use find::{
-    Expected, Family, HeadNames, LeftOut, LoadOptions, Network, NetworkSource, Proposal, Shapes,
+    Expected, Family, HeadNames, Layout, LeftOut, LoadOptions, Network, NetworkSource, Proposal,
+    Shapes,
 };
 pub use info::ModelInfo;
 pub use read::{read, read_safetensors_bytes};

@@ -36,6 +36,7 @@ pub fn function(function: ActivationFn, x: f64) -> f64 {
         ActivationFn::HardSigmoid => hard_sigmoid,
         ActivationFn::Sigmoid => sigmoid,
         ActivationFn::Gelu => x * (1.0 + erf(x / 2f64.sqrt())) / 2.0,
+        ActivationFn::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
     }
 }
 
@@ -154,7 +155,8 @@ fn the_ends_of_the_range() {
                         ActivationFn::Relu
                         | ActivationFn::Silu
                         | ActivationFn::HardSwish
-                        | ActivationFn::Gelu => f32::from(x[i] > 0.0),
+                        | ActivationFn::Gelu
+                        | ActivationFn::QuickGelu => f32::from(x[i] > 0.0),
                         _ => 0.0,
                     };
                     assert_eq!(slope[i], expected, "{of}'({}) on {isa}", x[i]);

@@ -63,6 +63,7 @@ fn activations() -> Graph {
         Activation::HardSigmoid,
         Activation::Sigmoid,
         Activation::Gelu,
+        Activation::QuickGelu,
     ];
     let mut b = Builder::new("activations", 3);
     let x = b.images();

@@ -79,6 +79,22 @@ impl Builder {
             3 => TensorKind::Table,
             _ => TensorKind::Kernel,
         };
+        self.parameter_of(kind, name, shape, init)
+    }
+
+    /// Writes a matrix down as [`parameter`](Self::parameter) does, one that is published as it lies here: positions
+    /// `[positions, channels]`.
+    pub fn plain_matrix(&mut self, name: impl Display, shape: [usize; 2], init: Init) -> Parameter {
+        self.parameter_of(TensorKind::PlainMatrix, name, &shape, init)
+    }
+
+    fn parameter_of(
+        &mut self,
+        kind: TensorKind,
+        name: impl Display,
+        shape: &[usize],
+        init: Init,
+    ) -> Parameter {
         self.tensors.push(TensorSpec {
             name: self.full(name),
             shape: shape.to_vec(),
@@ -117,6 +133,21 @@ impl Builder {
             has_bias: true,
         };
         self.add_with("linear", Op::Linear(linear), x, vec![weight, bias])
+    }
+
+    /// Adds a product of rows and a matrix `[in, out]` without bias, written down as a
+    /// [`plain_matrix`](Self::plain_matrix).
+    pub fn project(&mut self, x: Value, weight: Parameter) -> Value {
+        let out_features = match self.tensors[weight.0].shape.as_slice() {
+            &[_, out_features] => out_features,
+            _ => 0,
+        };
+        let linear = Linear {
+            in_features: self.channels(x),
+            out_features,
+            has_bias: false,
+        };
+        self.add_with("linear", Op::Linear(linear), x, vec![weight])
     }
 
     /// Adds a layer normalisation over the channels.

@@ -79,6 +79,15 @@ impl Builder {
         }
     }
 
+    /// Begins a network on feature maps `[batch, channels, height, width]` of one size in place of images, such as the rows
+    /// of tokens of a text.
+    pub fn on_maps(name: impl Display, channels: usize, size: [usize; 2]) -> Self {
+        Self {
+            shapes: vec![Shape::Maps { channels, size }],
+            ..Self::new(name, channels)
+        }
+    }
+
     /// Sets the initial weights of the layers that follow. The default is PyTorch's.
     pub fn init(mut self, conv: ConvInit, linear: LinearInit) -> Self {
         (self.conv_init, self.linear_init) = (conv, linear);

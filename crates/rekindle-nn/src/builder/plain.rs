@@ -85,9 +85,19 @@ impl Builder {
 
     /// Adds an attention of `heads` heads on what a linear layer gave for queries, keys and values.
     pub fn attention(&mut self, x: Value, heads: usize) -> Value {
+        self.attend(x, heads, false)
+    }
+
+    /// Adds an [`attention`](Self::attention) in which a token sees only itself and those before it.
+    pub fn causal_attention(&mut self, x: Value, heads: usize) -> Value {
+        self.attend(x, heads, true)
+    }
+
+    fn attend(&mut self, x: Value, heads: usize, is_causal: bool) -> Value {
         let attention = Attention {
             channels: self.channels(x) / 3,
             heads,
+            is_causal,
         };
         if heads == 0 || !attention.channels.is_multiple_of(heads) {
             let mistake = GraphError::Groups {

@@ -59,6 +59,7 @@ pub(super) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
         Activation::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),
         Activation::Sigmoid => sigmoid(x),
         Activation::Gelu => gelu(x),
+        Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
     }
 }
 

@@ -75,7 +75,11 @@ pub(super) fn tokenise(tokens: &Tokens, patches: Tensor<4>, tables: Vec<Tensor<3
 
 /// Computes `softmax(q kᵀ / sqrt(d)) v` for each head of `[batch, 3 * channels, height, width]`.
 pub(super) fn attend(attention: &Attention, x: Tensor<4>) -> Tensor<4> {
-    let Attention { channels, heads } = *attention;
+    let Attention {
+        channels,
+        heads,
+        is_causal,
+    } = *attention;
     let [batch, _, height, width] = x.dims();
     let (dim, tokens) = (channels / heads, height * width);
     // `[batch, heads, dim, tokens]` each.
@@ -85,6 +89,13 @@ pub(super) fn attend(attention: &Attention, x: Tensor<4>) -> Tensor<4> {
     };
     let [query, key, value] = [0, 1, 2].map(part);
     let scores = query.swap_dims(2, 3).matmul(key) / (dim as f64).sqrt();
+    let scores = match is_causal {
+        true => {
+            let ahead = Tensor::<2, Bool>::tril_mask([tokens; 2], 0, &scores.device());
+            scores.mask_fill(ahead.unsqueeze_dims(&[0, 0]), f64::NEG_INFINITY)
+        }
+        false => scores,
+    };
     let seen = value.matmul(softmax(scores, 3).swap_dims(2, 3));
     seen.reshape([batch, channels, height, width])
 }

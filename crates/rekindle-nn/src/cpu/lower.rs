@@ -176,7 +176,7 @@ impl Lowering<'_> {
             Op::Attention(attention) => plain(Kind::Pixels(Pixels::Attention(Attention {
                 heads: attention.heads,
                 head_dim: attention.channels / attention.heads,
-                is_causal: false,
+                is_causal: attention.is_causal,
             }))),
             Op::Flatten
             | Op::Concat

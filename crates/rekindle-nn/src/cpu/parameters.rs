@@ -16,7 +16,7 @@ use crate::slot::Slot;
 pub(super) fn primitive(slot: &Slot) -> Result<FlexTensor, NoKernel> {
     let tensor = match slot {
         Slot::Vector(param) => param.val().try_into_primitive::<Flex>(),
-        Slot::Matrix(param) => param.val().try_into_primitive::<Flex>(),
+        Slot::Matrix(param) | Slot::PlainMatrix(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Table(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Kernel(param) => param.val().try_into_primitive::<Flex>(),
         Slot::Statistic(state) => state.value().try_into_primitive::<Flex>(),

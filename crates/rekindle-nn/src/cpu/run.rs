@@ -182,7 +182,7 @@ impl Network {
         let tensors = program.tensors.iter();
         let tensors = tensors.map(|tensor| match &self.slots[*tensor] {
             Slot::Vector(param) => checked(param.val()),
-            Slot::Matrix(param) => checked(param.val()),
+            Slot::Matrix(param) | Slot::PlainMatrix(param) => checked(param.val()),
             Slot::Table(param) => checked(param.val()),
             Slot::Kernel(param) => checked(param.val()),
             Slot::Statistic(_) => Err(NoKernel::Device),

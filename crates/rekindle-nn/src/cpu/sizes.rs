@@ -117,5 +117,6 @@ pub(super) fn function(activation: Activation) -> ActivationFn {
         Activation::HardSigmoid => ActivationFn::HardSigmoid,
         Activation::Sigmoid => ActivationFn::Sigmoid,
         Activation::Gelu => ActivationFn::Gelu,
+        Activation::QuickGelu => ActivationFn::QuickGelu,
     }
 }

@@ -68,8 +68,7 @@ fn build(network: &Network) -> GraphProto {
         0 => ("features", graph.head().features),
         classes => ("logits", classes),
     };
-    let names = graph.tensors().iter().map(|tensor| tensor.name.as_str());
-    let mut writer = Writer::new(names.collect());
+    let mut writer = Writer::new(graph.tensors());
     let mut values = vec![INPUT.to_string()];
     for (index, node) in graph.nodes().iter().enumerate() {
         let inputs: Vec<&str> = node

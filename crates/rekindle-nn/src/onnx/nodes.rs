@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::parts::{self, attribute, float, int, ints};
 use super::proto::{ATTRIBUTE_STRING, AttributeProto, FLOAT, INT64, NodeProto, TensorProto};
-use crate::graph::Node;
+use crate::graph::{Node, TensorKind, TensorSpec};
 use crate::op::{Activation, Conv2d, Op, Padding, Pool2d};
 
 /// Name of what an operation gives.
@@ -27,14 +27,14 @@ impl Output {
 
 /// Collects nodes and the numbers that they need besides weights.
 pub struct Writer<'a> {
-    tensors: Vec<&'a str>,
+    tensors: &'a [TensorSpec],
     pub nodes: Vec<NodeProto>,
     pub constants: Vec<TensorProto>,
 }
 
 impl<'a> Writer<'a> {
-    /// Begins with the names of all weights.
-    pub fn new(tensors: Vec<&'a str>) -> Self {
+    /// Begins with all weights.
+    pub fn new(tensors: &'a [TensorSpec]) -> Self {
         Self {
             tensors,
             nodes: Vec::new(),
@@ -48,7 +48,9 @@ impl<'a> Writer<'a> {
         let output = output.name();
         let name = node.name.as_str();
         let mut all = inputs.to_vec();
-        all.extend(node.tensors.iter().map(|tensor| self.tensors[*tensor]));
+        let tensors = self.tensors;
+        let tensors = node.tensors.iter().map(|tensor| &tensors[*tensor]);
+        all.extend(tensors.clone().map(|tensor| tensor.name.as_str()));
         let all = all.as_slice();
         match &node.op {
             Op::Conv2d(conv) => self.add("Conv", name, all, &output, convolution(conv)),
@@ -68,13 +70,19 @@ impl<'a> Writer<'a> {
             Op::GlobalAvgPool => self.add("GlobalAveragePool", name, all, &output, Vec::new()),
             Op::Flatten => self.add("Flatten", name, all, &output, vec![int("axis", 1)]),
             Op::Linear(_) if is_rows => {
-                self.add("Gemm", name, all, &output, vec![int("transB", 1)]);
+                let is_plain = tensors.clone().next().map(|tensor| tensor.kind)
+                    == Some(TensorKind::PlainMatrix);
+                let turns = vec![int("transB", usize::from(!is_plain))];
+                self.add("Gemm", name, all, &output, turns);
             }
             Op::Linear(_) => self.multiply_pixels(name, all, &output),
             Op::LayerNorm(norm) => self.layer_norm(norm, name, all, &output, is_rows),
             Op::LayerScale { .. } => self.layer_scale(name, all, &output),
             Op::GlobalResponseNorm(norm) => self.respond(norm, name, all, &output),
-            Op::Tokens(tokens) => self.tokenise(tokens, name, all, &output),
+            Op::Tokens(tokens) => {
+                let ranks: Vec<usize> = tensors.map(|tensor| tensor.shape.len()).collect();
+                self.tokenise(tokens, name, all, &ranks, &output);
+            }
             Op::Attention(attention) => self.attend(attention, name, all[0], &output),
             Op::Token { index } => self.token(*index, name, all[0], &output),
             Op::Concat => self.add("Concat", name, all, &output, vec![int("axis", 1)]),
@@ -107,6 +115,12 @@ impl<'a> Writer<'a> {
             }
             Activation::Silu => {
                 let gate = self.step("Sigmoid", name, "gate", &[x]);
+                self.add("Mul", name, &[x, &gate], output, Vec::new());
+            }
+            Activation::QuickGelu => {
+                let factor = self.number(format!("{name}:factor"), 1.702);
+                let scaled = self.step("Mul", name, "scaled", &[x, &factor]);
+                let gate = self.step("Sigmoid", name, "gate", &[&scaled]);
                 self.add("Mul", name, &[x, &gate], output, Vec::new());
             }
             Activation::Gelu => {

@@ -2,6 +2,7 @@
 
 use super::nodes::Writer;
 use super::parts::{float, int, ints};
+use super::proto::INT64;
 use crate::op::{Attention, LayerNorm, Tokens};
 
 impl Writer<'_> {
@@ -72,12 +73,26 @@ impl Writer<'_> {
     }
 
     /// Writes the turn of patches into tokens, for the grid that the positions are of.
-    pub(super) fn tokenise(&mut self, tokens: &Tokens, name: &str, all: &[&str], output: &str) {
+    pub(super) fn tokenise(
+        &mut self,
+        tokens: &Tokens,
+        name: &str,
+        all: &[&str],
+        ranks: &[usize],
+        output: &str,
+    ) {
         let flat = self.signed(format!("{name}:flat"), &[0, 0, -1]);
         let patches = self.step("Reshape", name, "patches", &[all[0], &flat]);
-        let tables = all[1..].iter().enumerate();
-        let tables = tables.map(|(number, table)| {
-            self.transpose(name, &format!("table{number}"), table, [0, 2, 1])
+        let tables = all[1..].iter().zip(ranks).enumerate();
+        let tables = tables.map(|(number, (table, rank))| {
+            let part = format!("table{number}");
+            if *rank == 3 {
+                return self.transpose(name, &part, table, [0, 2, 1]);
+            }
+            let extents = [1, -1, tokens.channels as i64];
+            let extents = self.signed(format!("{name}:{part}_extents"), &extents);
+            let table = self.step("Reshape", name, &format!("{part}_rows"), &[table, &extents]);
+            self.transpose(name, &part, &table, [0, 2, 1])
         });
         let mut tables: Vec<String> = tables.collect();
         let positions = tables.pop().unwrap_or_default();
@@ -153,7 +168,11 @@ impl Writer<'_> {
 
     /// Writes `softmax(q kᵀ / sqrt(d)) v` for each head.
     pub(super) fn attend(&mut self, attention: &Attention, name: &str, x: &str, output: &str) {
-        let Attention { channels, heads } = *attention;
+        let Attention {
+            channels,
+            heads,
+            is_causal,
+        } = *attention;
         let dim = channels / heads;
         let shape = [0, heads as i64, dim as i64, -1];
         let shape = self.signed(format!("{name}:heads"), &shape);
@@ -169,6 +188,10 @@ impl Writer<'_> {
         let root = self.number(format!("{name}:root"), (dim as f32).sqrt());
         let products = self.step("MatMul", name, "products", &[&query, &key]);
         let scores = self.step("Div", name, "scores", &[&products, &root]);
+        let scores = match is_causal {
+            true => self.without_those_ahead(name, &scores),
+            false => scores,
+        };
         let shares = format!("{name}:shares");
         self.add(
             "Softmax",
@@ -181,6 +204,19 @@ impl Writer<'_> {
         let seen = self.step("MatMul", name, "seen", &[&value, &shares]);
         let shape = self.signed(format!("{name}:row"), &[0, channels as i64, 1, -1]);
         self.add("Reshape", name, &[&seen, &shape], output, Vec::new());
+    }
+
+    /// Puts a number that leaves no share where a token would look at one behind it.
+    fn without_those_ahead(&mut self, name: &str, scores: &str) -> String {
+        let shape = self.step("Shape", name, "scores_shape", &[scores]);
+        let lowest = self.number(format!("{name}:lowest"), f32::MIN);
+        let lowest = self.step("Expand", name, "lowest_everywhere", &[&lowest, &shape]);
+        let first = format!("{name}:first_ahead");
+        let first = self.constant(first, INT64, Vec::new(), 1i64.to_le_bytes().to_vec());
+        let ahead = format!("{name}:ahead");
+        let inputs = [lowest.as_str(), &first];
+        self.add("Trilu", &ahead, &inputs, &ahead, vec![int("upper", 1)]);
+        self.step("Add", name, "scores_behind", &[scores, &ahead])
     }
 
     /// Writes the choice of a token.

@@ -29,15 +29,7 @@ impl ModelInfo {
     /// [`Error::InvalidConfig`] for a description that is no JSON, and [`Error::Read`].
     pub fn beside(weights: impl AsRef<Path>) -> Result<Self, Error> {
         let weights = weights.as_ref();
-        let folder = match weights.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let read = |name: &str| object(&folder.join(name));
-        let found = [folder.join(CONFIG), folder.join(PREPROCESSOR)];
-        if !found.iter().any(|path| path.is_file()) || !is_of(folder, weights) {
-            return Ok(Self::default());
-        }
+        let read = |name: &str| description_beside(weights, name);
         let (config, preprocessor) = (read(CONFIG)?, read(PREPROCESSOR)?);
         let of_timm = config.as_ref().and_then(timm::info);
         let of_timm = of_timm.unwrap_or_default();
@@ -51,6 +43,24 @@ impl ModelInfo {
                 .or_else(|| transformers::preprocess(preprocessor.as_ref()?)),
             ..Self::default()
         })
+    }
+}
+
+/// Reads a description that a repository has beside a file of weights, such as `config.json`, where it can only be of this
+/// file (see [`ModelInfo::beside`]); none where there is none, or no JSON object in it.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for a description that is no JSON, and [`Error::Read`].
+pub fn description_beside(weights: impl AsRef<Path>, name: &str) -> Result<Option<Object>, Error> {
+    let weights = weights.as_ref();
+    let folder = match weights.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let path = folder.join(name);
+    match path.is_file() && is_of(folder, weights) {
+        true => object(&path),
+        false => Ok(None),
     }
 }
 

@@ -101,6 +101,21 @@ pub struct Expected {
     pub in_file: String,
     /// Its shape.
     pub shape: Vec<usize>,
+    /// How it lies in the file.
+    pub layout: Layout,
+}
+
+/// How a file holds a tensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// As it is.
+    #[default]
+    Same,
+    /// A matrix with rows and columns exchanged.
+    Transposed,
+    /// In parts of equal shape, one behind the other along the first extent, that follow the one called
+    /// [`in_file`](Expected::in_file): these names, behind the prefix.
+    JoinedWith(Vec<String>),
 }
 
 impl Expected {
@@ -111,6 +126,7 @@ impl Expected {
             in_file: name.clone(),
             name,
             shape: shape.into(),
+            layout: Layout::Same,
         }
     }
 
@@ -120,6 +136,42 @@ impl Expected {
             in_file: in_file.into(),
             ..self
         }
+    }
+
+    /// Says that the file's matrix has rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        Self {
+            layout: Layout::Transposed,
+            ..self
+        }
+    }
+
+    /// Says that the file holds it in parts of equal shape, one behind the other along the first extent, and what it calls
+    /// them, such as queries, keys and values.
+    pub fn joined<S: Into<String>>(self, parts: impl IntoIterator<Item = S>) -> Self {
+        let mut parts = parts.into_iter().map(Into::into);
+        Self {
+            in_file: parts.next().unwrap_or(self.in_file),
+            layout: Layout::JoinedWith(parts.collect()),
+            ..self
+        }
+    }
+
+    /// Lists the file's names of it, behind the prefix, with the shape that the file has under each.
+    pub(super) fn parts(&self) -> (Vec<&str>, Vec<usize>) {
+        let mut names = vec![self.in_file.as_str()];
+        let mut shape = self.shape.clone();
+        match &self.layout {
+            Layout::Same => {}
+            Layout::Transposed => shape.reverse(),
+            Layout::JoinedWith(others) => {
+                names.extend(others.iter().map(String::as_str));
+                if let Some(rows) = shape.first_mut() {
+                    *rows /= names.len();
+                }
+            }
+        }
+        (names, shape)
     }
 }
 

@@ -86,9 +86,15 @@ impl<'f, C> Found<'f, C> {
         };
         let mismatch = found.compare(checkpoint);
         let absent = mismatch.missing.len() + mismatch.misshapen.len() + mismatch.wrong_type.len();
-        found.matched = found.proposal.tensors.len() - absent;
+        found.matched = found.names() - absent;
         found.wrong = absent + mismatch.extra.len();
         found
+    }
+
+    /// Counts the file's names of all its tensors.
+    fn names(&self) -> usize {
+        let tensors = self.proposal.tensors.iter();
+        tensors.map(|expected| expected.parts().0.len()).sum()
     }
 
     /// Tells whether all of its tensors are there, and nothing unknown among them.
@@ -101,9 +107,12 @@ impl<'f, C> Found<'f, C> {
         let mut mismatch = Mismatch::of(&checkpoint.path);
         let mut known = HashSet::new();
         for expected in &self.proposal.tensors {
-            let full = self.full_name(&expected.in_file);
-            checkpoint.compare(&full, &expected.shape, &mut mismatch);
-            known.insert(full);
+            let (names, shape) = expected.parts();
+            for name in names {
+                let full = self.full_name(name);
+                checkpoint.compare(&full, &shape, &mut mismatch);
+                known.insert(full);
+            }
         }
         let is_extra =
             |name: &String| !known.contains(name) && !name.ends_with(".num_batches_tracked");

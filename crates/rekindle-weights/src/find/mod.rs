@@ -13,7 +13,7 @@ use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Candidate, printable};
 
-pub use family::{Expected, Family, HeadNames, Proposal, Shapes};
+pub use family::{Expected, Family, HeadNames, Layout, Proposal, Shapes};
 pub use options::LoadOptions;
 pub use source::{LeftOut, NetworkSource};
 pub use take::Network;

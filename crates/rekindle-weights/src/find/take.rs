@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::family::{Expected, Layout};
 use super::found::Found;
 use super::head::{self, Head};
 use super::parting::parting;
@@ -25,11 +26,7 @@ pub struct Network<C> {
 pub(super) fn take<C>(file: &Checkpoint, found: Found<'_, C>, choice: String) -> Network<C> {
     let mut taken = Taken::default();
     for expected in &found.proposal.tensors {
-        taken.add(
-            file,
-            found.full_name(&expected.in_file),
-            expected.name.clone(),
-        );
+        taken.add_expected(file, expected, |name| found.full_name(name));
         // A counter, which files older than PyTorch 0.4.1 lack.
         let counter = |name: &str| {
             let layer = name.strip_suffix("running_var")?;
@@ -95,6 +92,34 @@ impl<'a> Taken<'a> {
             self.tensors.insert(name, tensor.clone());
             self.names.insert(full);
         }
+    }
+
+    /// Adds a tensor however the file holds it.
+    fn add_expected(
+        &mut self,
+        file: &'a Checkpoint,
+        expected: &Expected,
+        full_name: impl Fn(&str) -> String,
+    ) {
+        let (names, _) = expected.parts();
+        let parts = names.into_iter().map(full_name);
+        let parts: Option<Vec<_>> = parts
+            .map(|name| file.tensors.get_key_value(&name))
+            .collect();
+        let Some(parts) = parts else {
+            return;
+        };
+        self.names
+            .extend(parts.iter().map(|(name, _)| name.as_str()));
+        let first = parts[0].1;
+        let tensor = match &expected.layout {
+            Layout::Same => first.clone(),
+            Layout::Transposed => first.transposed(),
+            Layout::JoinedWith(_) => {
+                NamedTensor::joined(parts.into_iter().map(|(_, part)| part.clone()).collect())
+            }
+        };
+        self.tensors.insert(expected.name.clone(), tensor);
     }
 
     fn add_head(&mut self, file: &'a Checkpoint, head: &Head<'_>, published: &str) {
