@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::GraphError;
 use crate::init::{Init, LinearInit};
 use crate::op::{Op, Tokens};
 use crate::shape::Shape;
 
 /// A value of a network: the images, or what a node gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Value(usize);
 
 impl Value {
@@ -32,7 +35,8 @@ impl Value {
 }
 
 /// One operation with its inputs and parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// The module's name in the published network, or one made up for an operation without parameters.
     pub name: String,
@@ -45,7 +49,8 @@ pub struct Node {
 }
 
 /// A parameter or a running statistic.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TensorSpec {
     /// Its name in the published state dict.
     pub name: String,
@@ -69,7 +74,8 @@ impl TensorSpec {
 pub struct Parameter(pub(crate) usize);
 
 /// What a tensor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TensorKind {
     /// A convolution's weight `[out, in / groups, height, width]`.
     Kernel,
@@ -143,12 +149,28 @@ pub struct Graph {
     pub(crate) head: Head,
     pub(crate) head_dropout: f64,
     pub(crate) linear_init: LinearInit,
+    /// No code describes it: files of it carry the description.
+    pub(crate) is_imported: bool,
 }
 
 impl Graph {
     /// Returns the network's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the network under another name.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
+    /// Tells whether the network was read from a file that describes it, and no code does. What is saved of it has to carry
+    /// [`to_json`](Self::to_json).
+    pub fn is_imported(&self) -> bool {
+        self.is_imported
     }
 
     /// Returns the number of channels of the images: 3 for RGB.

@@ -1,9 +1,12 @@
 //! Initial values of parameters, as functions of a seed and a name.
 
+use serde::{Deserialize, Serialize};
+
 use crate::random::Random;
 
 /// Distribution of a tensor's initial values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Init {
     /// The same number everywhere.
     Constant(f32),
@@ -25,7 +28,8 @@ pub enum Init {
 }
 
 /// Rules for the weights of convolutions; biases start at zero, but for PyTorch's default.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ConvInit {
     /// Normal with variance `2 / fan_out`, groups not counted (He et al. 2015, <https://arxiv.org/abs/1502.01852>).
     KaimingFanOut,
@@ -63,7 +67,8 @@ impl ConvInit {
 }
 
 /// Rules for the weights of linear layers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LinearInit {
     /// Uniform within `1 / sqrt(in)`, bias too: PyTorch's default.
     PyTorch,

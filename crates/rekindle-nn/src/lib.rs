@@ -31,6 +31,7 @@ mod burn;
 #[cfg(feature = "kernels")]
 mod cpu;
 mod cuts;
+mod description;
 mod draws;
 mod error;
 mod graph;
@@ -49,6 +50,7 @@ pub use builder::Builder;
 #[cfg(feature = "kernels")]
 pub use cpu::{NoKernel, NotQuantizable, QuantizedStages};
 pub use cuts::MOST_BLOCK_TENSORS;
+pub use description::DescriptionError;
 pub use error::GraphError;
 pub use graph::{Graph, Head, Node, Parameter, Segment, Stage, TensorKind, TensorSpec, Value};
 pub use init::{ConvInit, Init, LinearInit};

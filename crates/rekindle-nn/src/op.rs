@@ -1,10 +1,13 @@
 //! The operations that networks are built of.
 
+use serde::{Deserialize, Serialize};
+
 /// One operation of a network, with its sizes. Parameters are named by the [`Node`](crate::Node) that holds it.
 ///
 /// An interpreter matches on it without a wildcard, so an operation that it can't run is seen when it is compiled.
 /// Feature maps are `[batch, channels, height, width]`, rows `[batch, channels]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// Convolves feature maps; parameters `weight` `[out, in / groups, height, width]` and perhaps `bias` `[out]`.
     Conv2d(Conv2d),
@@ -80,7 +83,8 @@ pub enum Op {
 }
 
 /// Sizes of a convolution.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Conv2d {
     /// Channels of the input.
     pub in_channels: usize,
@@ -101,7 +105,8 @@ pub struct Conv2d {
 }
 
 /// Sizes of a layer normalisation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct LayerNorm {
     /// Channels of input and output.
     pub channels: usize,
@@ -110,7 +115,8 @@ pub struct LayerNorm {
 }
 
 /// Sizes of an attention: `channels / heads` numbers per head, scaled by the root of their count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Attention {
     /// Channels of the output; the input has three times as many.
     pub channels: usize,
@@ -125,7 +131,8 @@ pub struct Attention {
 /// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
 /// positions `[1, positions, channels]`; class token and positions may lack the extents of 1. On another grid than that of the positions, these are resampled by a cubic filter
 /// with antialiasing, as timm does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Tokens {
     /// Channels of a token.
     pub channels: usize,
@@ -150,7 +157,8 @@ impl Tokens {
 }
 
 /// Numbers around an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Padding {
     /// A fixed number on each side.
     Explicit {
@@ -216,7 +224,8 @@ impl Conv2d {
 }
 
 /// Sizes of a batch normalisation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct BatchNorm {
     /// Channels of input and output.
     pub channels: usize,
@@ -227,7 +236,8 @@ pub struct BatchNorm {
 }
 
 /// Functions of one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Activation {
     /// `max(x, 0)`.
     Relu,
@@ -248,7 +258,8 @@ pub enum Activation {
 }
 
 /// Sizes of a pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Pool2d {
     /// Height and width of a window.
     pub kernel: [usize; 2],
@@ -270,7 +281,8 @@ impl Pool2d {
 }
 
 /// Sizes of a linear layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Linear {
     /// Length of the input rows.
     pub in_features: usize,

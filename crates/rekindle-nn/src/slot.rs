@@ -85,6 +85,7 @@ impl Slot {
                     .reshape([inputs, outputs]);
                 Self::Matrix(Param::from_tensor(rows))
             }
+            TensorKind::PlainMatrix => Self::PlainMatrix(Param::from_data(data, device)),
             TensorKind::Table => Self::Table(Param::from_data(data, device)),
             TensorKind::Vector => Self::Vector(Param::from_data(data, device)),
             TensorKind::RunningMean | TensorKind::RunningVar => {

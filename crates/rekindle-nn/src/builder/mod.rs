@@ -200,6 +200,7 @@ impl Builder {
             head,
             head_dropout: self.dropout,
             linear_init: self.linear_init,
+            is_imported: false,
         };
         Ok(graph.with_classes(classes))
     }

@@ -168,6 +168,7 @@ impl Reader<'_> {
         let attention = Attention {
             channels: own.channels(),
             heads: own.count,
+            is_causal: false,
         };
         let name = self.draft.call("attention");
         let given = self

@@ -376,6 +376,7 @@ fn graph(
         },
         head_dropout: 0.0,
         linear_init: LinearInit::PyTorch,
+        is_imported: true,
     };
     let Some(Classifier {
         weight,

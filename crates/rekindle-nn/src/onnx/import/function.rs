@@ -87,10 +87,11 @@ fn defined(activation: Activation, x: f64) -> f64 {
         Activation::HardSigmoid => gate,
         Activation::Sigmoid => sigmoid(x),
         Activation::Gelu => gelu(x),
+        Activation::QuickGelu => x * sigmoid(1.702 * x),
     }
 }
 
-const KNOWN: [Activation; 7] = [
+const KNOWN: [Activation; 8] = [
     Activation::Relu,
     Activation::Relu6,
     Activation::Silu,
@@ -98,6 +99,7 @@ const KNOWN: [Activation; 7] = [
     Activation::HardSigmoid,
     Activation::Sigmoid,
     Activation::Gelu,
+    Activation::QuickGelu,
 ];
 
 /// Returns the places that functions are compared at: some of them on both sides of every bend.

@@ -352,7 +352,8 @@ impl Draft {
                 }
             };
         }
-        let known = "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid and GELU (by erf)";
+        let known =
+            "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, GELU (by erf) and QuickGELU";
         Err(format!("what is computed of each number is none of {known}").into())
     }
 
