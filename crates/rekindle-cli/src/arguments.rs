@@ -79,12 +79,15 @@ pub struct Part {
     /// Beginning of the network's names in the file, where several networks fit: module.encoder_k
     #[arg(long, value_name = "PREFIX")]
     pub weights_prefix: Option<String>,
+    /// Node of an ONNX file whose output are the features; what is behind it is left out
+    #[arg(long, value_name = "NODE")]
+    pub features_from: Option<String>,
 }
 
 /// Where a run begins.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
-    /// Weights of a network: a file (.pth, .safetensors, burnpack), or a repository of the Hugging Face hub as
+    /// Weights of a network: a file (.pth, .safetensors, burnpack, .onnx), or a repository of the Hugging Face hub as
     /// hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME@REVISION:FILE, downloaded once (HF_TOKEN for private ones)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,

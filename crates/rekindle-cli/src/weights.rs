@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::models::registry::published;
-use rekindle::models::{self, Options, Pretrained, find};
+use rekindle::models::{self, Options, Pretrained, look};
 use rekindle::nn::Graph;
-use rekindle::weights::{self, LoadOptions, NetworkSource, Repository, read};
+use rekindle::weights::{self, LoadOptions, NetworkSource, Repository};
 
 use crate::arguments::{Candidates, Output, Part, Weights};
 use crate::failure::Failure;
@@ -17,6 +17,7 @@ impl Part {
         LoadOptions {
             key: self.weights_key.clone(),
             prefix: self.weights_prefix.clone(),
+            features_from: self.features_from.clone(),
         }
     }
 
@@ -26,7 +27,7 @@ impl Part {
             return Ok(());
         }
         Err(Failure::Usage(
-            "--weights-key and --weights-prefix choose a network inside of a file; give it with --weights FILE".into(),
+            "--weights-key, --weights-prefix and --features-from choose inside of a file; give it with --weights FILE".into(),
         ))
     }
 }
@@ -102,7 +103,7 @@ impl Candidates {
     }
 
     fn look(&self, path: &Path, output: &Output) -> Result<(), Failure> {
-        let network = find(&read(path)?, &self.part.options())?;
+        let network = look(path, &self.part.options())?;
         if let Some(found) = network.source.note() {
             output.note(&format!("{}: {found}", show(path)));
         }

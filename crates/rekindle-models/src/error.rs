@@ -1,6 +1,8 @@
 //! Errors of models and their weights.
 
-use rekindle_nn::GraphError;
+use rekindle_nn::onnx::ImportError;
+use rekindle_nn::{DescriptionError, GraphError};
+use rekindle_weights::Format;
 use thiserror::Error;
 
 use crate::registry::UnknownModel;
@@ -21,6 +23,34 @@ pub enum Error {
         name: String,
         /// Those that there are.
         known: String,
+    },
+    /// An ONNX file that is no network that can be read.
+    #[error("{}: {source}", path.display())]
+    Onnx {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: ImportError,
+    },
+    /// A choice inside of a file that files of its format don't offer.
+    #[error("{}: {flags} has no meaning for a file of {format}: {advice}", path.display())]
+    NoSuchChoice {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The choice, as the program takes it.
+        flags: String,
+        /// The file's format.
+        format: Format,
+        /// What chooses inside of such a file.
+        advice: &'static str,
+    },
+    /// A description of a network inside of a file of weights that can't be taken.
+    #[error("{}: {source}", path.display())]
+    Description {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: DescriptionError,
     },
     /// A file whose preprocessing gives pictures that its network can't take.
     #[error("{}: pictures of {crop} x {crop} pixels, as its preprocessing makes them, don't fit its network: {source}", path.display())]
@@ -62,8 +92,11 @@ impl Error {
     pub fn is_invalid_option(&self) -> bool {
         match self {
             Self::UnknownModel(_) | Self::UnknownWeights { .. } | Self::Graph(_) => true,
-            Self::Text { .. } => true,
-            Self::Crop { .. } | Self::Towers { .. } => false,
+            Self::Text { .. } | Self::NoSuchChoice { .. } => true,
+            Self::Crop { .. }
+            | Self::Towers { .. }
+            | Self::Onnx { .. }
+            | Self::Description { .. } => false,
             Self::Weights(error) => error.is_invalid_option(),
         }
     }

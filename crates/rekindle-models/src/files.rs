@@ -3,6 +3,7 @@
 //! [`load`] takes a checkpoint's tensors over into a network; [`Pretrained::open`](crate::Pretrained::open) does so for a
 //! network that it recognises. The others write what they and PyTorch read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rekindle_nn::{Network, TensorKind, TensorSpec};
@@ -11,7 +12,7 @@ use rekindle_weights::{
     state_dict, write_burnpack, write_safetensors,
 };
 
-use crate::recognise::find;
+use crate::recognise::{GRAPH, find};
 
 /// Takes over a checkpoint's tensors, which have the network's names.
 ///
@@ -72,7 +73,7 @@ fn whose(error: Error, checkpoint: &Checkpoint) -> Error {
 ///
 /// [`Error::Write`].
 pub fn save(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-    write_safetensors(path, out(network, TensorOut::f32), &info.to_metadata())
+    write_safetensors(path, out(network, TensorOut::f32), &metadata(network, info))
 }
 
 /// Writes the network as [`save`] does, in half the space: weights rounded to 16-bit floats.
@@ -81,7 +82,7 @@ pub fn save(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Resu
 ///
 /// [`Error::Write`].
 pub fn save_f16(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-    write_safetensors(path, out(network, TensorOut::f16), &info.to_metadata())
+    write_safetensors(path, out(network, TensorOut::f16), &metadata(network, info))
 }
 
 /// Writes the network in Burn's own format.
@@ -94,7 +95,7 @@ pub fn save_burnpack(
     path: impl AsRef<Path>,
     info: &ModelInfo,
 ) -> Result<(), Error> {
-    write_burnpack(path, out(network, TensorOut::f32), &info.to_metadata())
+    write_burnpack(path, out(network, TensorOut::f32), &metadata(network, info))
 }
 
 /// Writes the network as it predicts, as ONNX; see [`Network::to_onnx`]. `architecture`, `classes`, `preprocess` and
@@ -121,6 +122,23 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
         source,
     })
 }
+
+/// Returns what a file says about itself, with the network's description where no code has one.
+fn metadata(network: &Network, info: &ModelInfo) -> BTreeMap<String, String> {
+    let mut metadata = info.to_metadata();
+    let graph = network.graph();
+    if graph.is_imported() {
+        let crop = info
+            .preprocess
+            .as_ref()
+            .map_or(DEFAULT_SIDE, |preprocess| preprocess.crop);
+        metadata.insert(GRAPH.into(), graph.to_json([crop; 2]));
+    }
+    metadata
+}
+
+/// Side of the images where nothing says another.
+const DEFAULT_SIDE: usize = 224;
 
 fn out(network: &Network, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -> Vec<TensorOut> {
     named_tensors(state_dict::collect(network), encode)

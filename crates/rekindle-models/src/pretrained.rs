@@ -6,14 +6,14 @@ use burn::prelude::*;
 use rekindle_nn::{Graph, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
-    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository, read,
+    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository,
     read_safetensors_bytes, sha256, sha256_of,
 };
 
 use crate::Error;
 use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
-use crate::recognise::{Found, find};
+use crate::recognise::{ASSUMED, Found, described, find, look_with};
 use crate::registry::{Model, Source, Weights, models};
 
 /// A network read from a file, with all that the file says about it.
@@ -82,17 +82,12 @@ impl Pretrained {
         device: &Device,
     ) -> Result<Self, Error> {
         let path = path.as_ref();
-        let mut checkpoint = read(path)?;
         let beside = ModelInfo::beside(path)?;
-        if let Some(architecture) = &beside.architecture {
-            let metadata = checkpoint.metadata.entry("architecture".to_string());
-            metadata.or_insert_with(|| architecture.clone());
-        }
-        let found = find(&checkpoint, options)?;
+        let found = look_with(path, options, beside.architecture.as_deref())?;
+        let activations = Activations::of(&found.checkpoint);
         let mut pretrained = Self::from_found(found, beside, sha256(path)?, device)?;
         if is_image_tower(pretrained.model.graph()) {
-            let assumption = Activations::of(&checkpoint).assumption;
-            pretrained.assumptions.extend(assumption);
+            pretrained.assumptions.extend(activations.assumption);
         }
         Ok(pretrained)
     }
@@ -106,7 +101,10 @@ impl Pretrained {
     pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
         let digest = sha256_of(&bytes);
         let checkpoint = read_safetensors_bytes(name, bytes)?;
-        let found = find(&checkpoint, &LoadOptions::default())?;
+        let found = match described(&checkpoint)? {
+            Some(found) => found,
+            None => find(&checkpoint, &LoadOptions::default())?,
+        };
         Self::from_found(found, ModelInfo::default(), digest, device)
     }
 
@@ -144,6 +142,9 @@ impl Pretrained {
         let network = Network::new(graph, 0, device);
         let model = load(network, &checkpoint, CheckOptions::default())?;
         let mut assumptions = Vec::new();
+        let assumed = checkpoint.metadata.get(ASSUMED);
+        assumptions
+            .extend(assumed.map(|assumed| format!("its preprocessing is taken to be {assumed}")));
         assumptions.extend(called_otherwise(
             info.architecture.as_deref(),
             &architecture,

@@ -28,6 +28,30 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Returns a checkpoint of tensors that are in memory: shapes and values, row-major. `path` and `format` say what they
+    /// were read from.
+    pub fn from_values(
+        path: impl AsRef<Path>,
+        format: Format,
+        tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
+        metadata: BTreeMap<String, String>,
+    ) -> Self {
+        let path: Arc<Path> = path.as_ref().into();
+        let tensors = tensors.into_iter().map(|(name, shape, values)| {
+            let bytes = move || Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect());
+            let of = Arc::clone(&path);
+            let tensor = NamedTensor::new(name.clone(), shape, ElementType::F32, of, format, bytes);
+            (name, tensor)
+        });
+        Self {
+            tensors: tensors.collect(),
+            metadata,
+            format,
+            path: path.to_path_buf(),
+            foreign: Vec::new(),
+        }
+    }
+
     /// Returns the tensor of this name.
     ///
     /// # Errors
@@ -89,6 +113,8 @@ pub enum Format {
     Safetensors,
     /// Burn's own container.
     Burnpack,
+    /// ONNX: a graph with its weights.
+    Onnx,
 }
 
 impl Format {
@@ -99,6 +125,7 @@ impl Format {
             Self::PytorchPickle => "pickle",
             Self::Safetensors => "safetensors",
             Self::Burnpack => "burnpack",
+            Self::Onnx => "ONNX",
         }
     }
 }

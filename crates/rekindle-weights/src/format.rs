@@ -10,7 +10,11 @@ use crate::{Error, other_content, pytorch};
 
 /// Reads the beginning of a file and names its format. The extension plays no part: checkpoints
 /// are renamed often, and `.pt`, `.pth` and `.bin` say nothing.
-pub(crate) fn detect(path: &Path) -> Result<Format, Error> {
+///
+/// # Errors
+/// [`Error::Read`], [`Error::EmptyFile`], [`Error::HtmlInsteadOfWeights`], [`Error::GitPointer`], [`Error::NotWeights`],
+/// [`Error::ForeignCode`] and [`Error::UnknownFormat`].
+pub fn detect(path: &Path) -> Result<Format, Error> {
     let mut file = File::open(path).map_err(|error| {
         other_content::annexed_link(path).unwrap_or_else(|| Error::read(path)(error))
     })?;
@@ -76,6 +80,9 @@ fn by_magic(head: &[u8]) -> Option<Format> {
     if is_safetensors(head) {
         return Some(Format::Safetensors);
     }
+    if is_onnx(head) {
+        return Some(Format::Onnx);
+    }
     if head.first() == Some(&0x80) {
         return Some(
             if head[..head.len().min(24)]
@@ -89,6 +96,20 @@ fn by_magic(head: &[u8]) -> Option<Format> {
         );
     }
     None
+}
+
+/// A message of protocol buffers whose first field is a small version of ONNX's format, and whose second is one of those
+/// that follow it: producer, domain, model version, documentation, graph, operator sets.
+fn is_onnx(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [
+            0x08,
+            1..=0x40,
+            0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42,
+            ..
+        ]
+    )
 }
 
 /// Eight bytes of header length, then a JSON object. A length beyond the end of the file is for the

@@ -52,6 +52,7 @@ pub use find::{
     Expected, Family, HeadNames, Layout, LeftOut, LoadOptions, Network, NetworkSource, Proposal,
     Shapes,
 };
+pub use format::detect;
 pub use info::ModelInfo;
 pub use read::{read, read_safetensors_bytes};
 pub use remote::RemoteFile;

@@ -26,6 +26,13 @@ pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, Error> {
         }
         Format::Safetensors => safetensors::read(path)?,
         Format::Burnpack => burnpack::read(path)?,
+        Format::Onnx => {
+            return Err(Error::NotWeights {
+                path: path.to_path_buf(),
+                found: "an ONNX graph".into(),
+                advice: "read it as a network, graph and weights together".into(),
+            });
+        }
     };
     finish(path, format, contents)
 }

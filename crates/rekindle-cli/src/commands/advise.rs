@@ -80,6 +80,7 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
     for (option, value) in [
         ("--weights-key", &part.weights_key),
         ("--weights-prefix", &part.weights_prefix),
+        ("--features-from", &part.features_from),
     ] {
         if let Some(value) = value {
             words.extend([option.to_string(), word(value)]);

@@ -15,6 +15,8 @@ pub struct LoadOptions {
     pub key: Option<String>,
     /// What stands in front of the network's names, or the last parts of it.
     pub prefix: Option<String>,
+    /// The node of an ONNX file whose output are the features, or what that output is called.
+    pub features_from: Option<String>,
 }
 
 impl LoadOptions {
@@ -30,6 +32,14 @@ impl LoadOptions {
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self {
             prefix: Some(prefix.into()),
+            ..self
+        }
+    }
+
+    /// Takes the output of a node of an ONNX file as features, and leaves what is behind it out.
+    pub fn features_from(self, node: impl Into<String>) -> Self {
+        Self {
+            features_from: Some(node.into()),
             ..self
         }
     }
@@ -55,13 +65,18 @@ impl LoadOptions {
     }
 
     /// Writes the options as the program `rekindle` takes them.
-    pub(super) fn flags(&self) -> String {
+    pub fn flags(&self) -> String {
         let flag = |name: &str, value: &Option<String>| {
             value
                 .as_ref()
                 .map(|value| format!("--weights-{name} {value}"))
         };
-        let flags = [flag("key", &self.key), flag("prefix", &self.prefix)];
+        let node = self.features_from.as_ref();
+        let flags = [
+            flag("key", &self.key),
+            flag("prefix", &self.prefix),
+            node.map(|node| format!("--features-from {node}")),
+        ];
         flags.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }

@@ -7,13 +7,14 @@ use super::constant::{Constant, Data, elements};
 use super::error::Outcome;
 
 /// Operators that are computed on reading where all they take is known.
-pub(super) const FOLDED: [&str; 48] = [
+pub(super) const FOLDED: [&str; 49] = [
     "Abs",
     "Add",
     "And",
     "Cast",
     "CastLike",
     "Ceil",
+    "Clip",
     "Concat",
     "Div",
     "Dropout",
@@ -83,6 +84,15 @@ pub(super) fn fold(
             _ => cast(x, 1),
         },
         "Shape" => shape(operator, &x.shape)?,
+        "Clip" => {
+            let mut result = x.clone();
+            for (index, kind) in [(1, "Max"), (2, "Min")] {
+                if let Some(bound) = inputs.get(index).copied().flatten() {
+                    result = binary(kind, &result, Some(bound))?.ok_or("it has no bounds")?;
+                }
+            }
+            result
+        }
         "Size" => Constant::ints(Vec::new(), vec![x.elements() as i64]),
         "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
             let shape = regrouped(operator, &x.shape, second)?;
