@@ -131,12 +131,6 @@ pub(crate) fn named(path: &Path, head: &[u8]) -> Option<Error> {
             false => refuse("a tar archive", "unpack it and give the file inside"),
         };
     }
-    if head.first() == Some(&8) && contains(&head[..head.len().min(64)], b"pytorch") {
-        return refuse(
-            "an ONNX file",
-            "ONNX files are written here and not read: give the weights that it was made from",
-        );
-    }
     if is_json(head) {
         return match contains(head, b"weight_map") {
             true => refuse(

@@ -13,6 +13,7 @@ mod lite;
 #[cfg(feature = "hub")]
 mod named;
 mod onnx;
+mod onnx_in;
 mod pretrained;
 mod recognise;
 mod registry;

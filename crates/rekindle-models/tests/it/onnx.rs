@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use test_support::{OnnxRuntime, images, uniform, write_floats};
 
 /// One model of every family, and so every operation.
-const FAMILIES: [&str; 13] = [
+pub const FAMILIES: [&str; 13] = [
     "resnet18",
     "resnext50_32x4d",
     "mobilenet_v2",
@@ -115,7 +115,7 @@ fn compare(runtime: &OnnxRuntime, graph: Graph) {
 }
 
 /// A network whose numbers are of one size from the images to the logits, as those of a trained one.
-fn filled(graph: Graph) -> Network {
+pub fn filled(graph: Graph) -> Network {
     let tensors = graph.tensors().iter().zip(0..);
     let tensors: BTreeMap<String, (u32, Vec<usize>)> = tensors
         .map(|(tensor, number)| (tensor.name.clone(), (number, tensor.shape.clone())))

@@ -14,6 +14,8 @@ pub(super) struct Constant {
     pub data: Data,
     /// The weight's name in the file, through changes of its layout.
     pub name: Option<Rc<str>>,
+    /// The number of dimensions that the weight has in the file.
+    pub rank: usize,
 }
 
 /// Its numbers, row-major. Truth values are whole numbers.
@@ -35,22 +37,21 @@ pub(super) fn elements(shape: &[usize]) -> Option<usize> {
 }
 
 impl Constant {
-    pub fn floats(shape: Vec<usize>, values: Vec<f32>) -> Self {
-        let data = Data::Floats(Rc::new(values));
+    pub fn new(shape: Vec<usize>, data: Data) -> Self {
         Self {
+            rank: shape.len(),
             shape,
             data,
             name: None,
         }
     }
 
+    pub fn floats(shape: Vec<usize>, values: Vec<f32>) -> Self {
+        Self::new(shape, Data::Floats(Rc::new(values)))
+    }
+
     pub fn ints(shape: Vec<usize>, values: Vec<i64>) -> Self {
-        let data = Data::Ints(Rc::new(values));
-        Self {
-            shape,
-            data,
-            name: None,
-        }
+        Self::new(shape, Data::Ints(Rc::new(values)))
     }
 
     /// Returns whole numbers in a row, such as a shape.
@@ -138,7 +139,7 @@ impl Constant {
             return Err(damaged(&reason));
         }
         let name = (!name.is_empty()).then(|| Rc::from(name.as_str()));
-        Ok(Self { shape, data, name })
+        Ok(Self::new(shape, data).named(name))
     }
 }
 

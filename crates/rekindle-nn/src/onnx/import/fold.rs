@@ -186,6 +186,10 @@ pub(super) fn regrouped(
                 Some(axes) => axes.contains(&index),
                 None => *extent == 1,
             };
+            if let Some(at) = (0..rank).find(|at| is_dropped((*at, &shape[*at])) && shape[*at] != 1)
+            {
+                return Err(format!("dimension {at} of {shape:?} is not 1").into());
+            }
             let kept = shape.iter().enumerate().filter(|entry| !is_dropped(*entry));
             Ok(kept.map(|(_, extent)| *extent).collect())
         }
@@ -324,7 +328,7 @@ fn copied(x: &Constant, shape: Vec<usize>, strides: &[usize]) -> Outcome<Constan
     Ok(Constant {
         shape,
         data,
-        name: x.name.clone(),
+        ..x.clone()
     })
 }
 
@@ -366,11 +370,7 @@ fn taken(x: &Constant, axis: usize, indices: impl Iterator<Item = usize>) -> Out
         Data::Floats(data) => Data::Floats(Rc::new(take(data, outer, extent, inner, &indices))),
         Data::Ints(data) => Data::Ints(Rc::new(take(data, outer, extent, inner, &indices))),
     };
-    Ok(Constant {
-        shape,
-        data,
-        name: None,
-    })
+    Ok(Constant::new(shape, data))
 }
 
 fn gathered(operator: Operator<'_>, x: &Constant, indices: Option<&Constant>) -> Outcome<Constant> {
@@ -535,12 +535,7 @@ fn unary(kind: &str, x: &Constant) -> Option<Constant> {
         Data::Floats(values) => Data::Floats(Rc::new(values.iter().map(|v| real(*v)).collect())),
         Data::Ints(values) => Data::Ints(Rc::new(values.iter().map(|v| whole(*v)).collect())),
     };
-    let name = None;
-    Some(Constant {
-        shape: x.shape.clone(),
-        data,
-        name,
-    })
+    Some(Constant::new(x.shape.clone(), data))
 }
 
 type Real = fn(f32, f32) -> f32;

@@ -73,9 +73,21 @@ impl Reader<'_> {
             extents[2 + at] = moves / conv.stride[at] + 1;
         }
         let node = self.module(operator);
+        // Our own files write a linear layer on pixels as a convolution by its matrix.
+        let is_matrix = constant.rank == 2
+            && conv.groups == 1
+            && (conv.stride, conv.window()) == ([1, 1], [1, 1])
+            && conv.padding == Padding::all(0);
+        let product = match is_matrix {
+            true => Product::Linear {
+                inputs: channels,
+                outputs: out_channels,
+            },
+            false => Product::Conv(conv),
+        };
         let state = State::Layer {
             of,
-            product: Product::Conv(conv),
+            product,
             weight,
             bias,
             node,

@@ -17,6 +17,8 @@ pub(super) enum Item {
     /// Maps with zeros around them: above, to the left, below, to the right.
     Padded(View, [usize; 4]),
     Scores(Scores),
+    /// A truth value that is never true: whether something computed is no number.
+    Never,
 }
 
 /// How much each token looks at all others.
@@ -33,7 +35,7 @@ pub(super) struct Scores {
 }
 
 /// Operators that are read on values of a network, besides those that are computed on known numbers.
-pub(super) const OPERATORS: [&str; 27] = [
+pub(super) const OPERATORS: [&str; 28] = [
     "AveragePool",
     "BatchNormalization",
     "Clip",
@@ -47,6 +49,7 @@ pub(super) const OPERATORS: [&str; 27] = [
     "GlobalAveragePool",
     "HardSigmoid",
     "HardSwish",
+    "IsNaN",
     "LayerNormalization",
     "LeakyRelu",
     "MatMul",
@@ -129,6 +132,16 @@ impl Reader<'_> {
                 })
                 .collect());
         }
+        match inputs.as_slice() {
+            // What PyTorch puts behind a softmax, for rows that are masked as a whole.
+            [Some(Item::View(_) | Item::Scores(_))] if kind == "IsNaN" => {
+                return Ok(vec![Item::Never]);
+            }
+            [Some(Item::Never), _, Some(otherwise)] if kind == "Where" => {
+                return Ok(vec![otherwise.clone()]);
+            }
+            _ => {}
+        }
         let first = inputs[0].clone();
         match (kind.as_str(), first) {
             ("Identity" | "Cast" | "CastLike" | "Dropout", Some(item)) => Ok(vec![item]),
@@ -147,6 +160,7 @@ impl Reader<'_> {
             }
             (_, Some(Item::View(view))) => self.view(operator, &kind, &view, &constants),
             (_, Some(Item::Padded(..))) => Err("zeros around maps are for convolutions".into()),
+            (_, Some(Item::Never)) => Err("it asks whether something is no number".into()),
             (_, Some(Item::Scores(_))) => Err("it is used on the scores of attention".into()),
             (_, Some(Item::Constant(_)) | None) => {
                 Err("its first input is known and another is not".into())
@@ -203,6 +217,9 @@ impl Reader<'_> {
         };
         let value = operator.tensor("value", &mut self.external)?;
         let value = value.unwrap_or_else(|| Constant::floats(vec![1], vec![0.0]));
+        if value.elements() != 1 {
+            return Err("its value is not one number".into());
+        }
         let scalar = Constant {
             shape: Vec::new(),
             ..value
