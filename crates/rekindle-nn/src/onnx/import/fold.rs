@@ -102,7 +102,8 @@ pub(super) fn fold(
         "Slice" => {
             let mut result = x.clone();
             for (axis, start, count, step) in slices(operator, inputs, &x.shape)? {
-                result = taken(&result, axis, (0..count).map(|at| start + at * step))?;
+                let place = |at: usize| start.wrapping_add_signed(at as isize * step);
+                result = taken(&result, axis, (0..count).map(place))?;
             }
             result.named(None)
         }
@@ -216,7 +217,7 @@ pub(super) fn regrouped(
 }
 
 /// A range of an axis: axis, first index, number of indices, step.
-pub(super) type Range = (usize, usize, usize, usize);
+pub(super) type Range = (usize, usize, usize, isize);
 
 /// Lists the ranges that a `Slice` takes.
 pub(super) fn slices(
@@ -244,10 +245,32 @@ pub(super) fn slices(
     let each = starts.iter().zip(&ends).zip(axes.iter().zip(&steps));
     each.map(|((start, end), (at, step))| {
         let at = axis(*at, shape.len())?;
-        let step = usize::try_from(*step).ok().filter(|step| *step > 0);
-        let step = step.ok_or("it walks backwards")?;
-        let (start, count) = range(*start, *end, shape[at]);
-        Ok((at, start, count.div_ceil(step), step))
+        if *step == 0 || step.unsigned_abs() > 1 << 32 {
+            return Err(format!("its step is {step}").into());
+        }
+        if *step > 0 {
+            let (start, count) = range(*start, *end, shape[at]);
+            return Ok((at, start, count.div_ceil(*step as usize), *step as isize));
+        }
+        // Backwards, from the last number that `start` admits to the one behind `end`.
+        let extent = shape[at] as i64;
+        let counted = |bound: i64| {
+            if bound < 0 {
+                bound.saturating_add(extent)
+            } else {
+                bound
+            }
+        };
+        let first = counted(*start).clamp(-1, extent - 1);
+        let last = counted(*end).clamp(-1, extent - 1);
+        let count = (first - last).max(0) as usize;
+        let start = usize::try_from(first).unwrap_or(0);
+        Ok((
+            at,
+            start,
+            count.div_ceil(step.unsigned_abs() as usize),
+            *step as isize,
+        ))
     })
     .collect()
 }
