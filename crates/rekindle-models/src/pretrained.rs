@@ -6,7 +6,7 @@ use burn::prelude::*;
 use rekindle_nn::{Graph, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
-    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository, read,
+    CheckOptions, Checkpoint, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository, read,
     read_safetensors_bytes, sha256, sha256_of,
 };
 
@@ -81,17 +81,25 @@ impl Pretrained {
         options: &LoadOptions,
         device: &Device,
     ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let mut checkpoint = read(path)?;
-        let beside = ModelInfo::beside(path)?;
+        Self::from_checkpoint(&mut read(path)?, options, device)
+    }
+
+    /// Takes the network out of a file that was opened.
+    pub(crate) fn from_checkpoint(
+        checkpoint: &mut Checkpoint,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let path = checkpoint.path.clone();
+        let beside = ModelInfo::beside(&path)?;
         if let Some(architecture) = &beside.architecture {
             let metadata = checkpoint.metadata.entry("architecture".to_string());
             metadata.or_insert_with(|| architecture.clone());
         }
-        let found = find(&checkpoint, options)?;
+        let found = find(checkpoint, options)?;
         let mut pretrained = Self::from_found(found, beside, sha256(path)?, device)?;
         if is_image_tower(pretrained.model.graph()) {
-            let assumption = Activations::of(&checkpoint).assumption;
+            let assumption = Activations::of(checkpoint).assumption;
             pretrained.assumptions.extend(assumption);
         }
         Ok(pretrained)

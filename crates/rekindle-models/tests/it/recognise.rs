@@ -64,10 +64,10 @@ fn renamed(tensors: Tensors, rename: impl Fn(&str) -> String) -> Tensors {
 
 #[test]
 fn every_model_is_found_again_as_itself() {
-    // DeiTs have the names and shapes of ViTs.
+    // DeiTs have the names and shapes of ViTs, and no tensor tells QuickGELU.
     let own = models()
         .iter()
-        .filter(|model| !model.name.contains("/deit_"));
+        .filter(|model| !model.name.contains("/deit_") && !model.name.contains("quickgelu"));
     for model in own {
         for (in_channels, prefix) in [(3, ""), (1, "module."), (4, "state_dict.model.backbone.")] {
             let all = tensors(model.name, in_channels);
@@ -229,7 +229,7 @@ fn what_is_nearly_a_model_is_refused_with_its_names() {
     let text = error.to_string();
     for part in [
         "no ResNet or known model",
-        "60 models",
+        "64 models",
         "encoder.block.0.weight",
     ] {
         assert!(text.contains(part), "{text}");
