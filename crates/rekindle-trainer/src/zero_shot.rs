@@ -17,8 +17,6 @@ use crate::{Answer, Interrupt, TrainerError};
 
 /// Images that go through the network together.
 const BATCH: usize = 16;
-/// Largest ratio of logits and cosines: CLIP never lets it grow beyond in training.
-const MOST_SCALE: f32 = 100.0;
 
 /// A classifier whose classes are sentences: no image of them is needed.
 ///
@@ -70,7 +68,7 @@ impl ZeroShot {
         });
         let embedded = embedded.collect::<Result<Vec<_>, TrainerError>>()?;
         let texts = TextClasses::new(&embedded)?;
-        let logit_scale = f64::from(clip.logit_scale.min(MOST_SCALE));
+        let logit_scale = f64::from(clip.logit_scale);
         Ok(Self {
             network: clip.image.model,
             classes: names,

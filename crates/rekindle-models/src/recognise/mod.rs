@@ -4,6 +4,7 @@ mod clips;
 mod registry;
 mod resnet_names;
 mod resnets;
+mod transformers;
 
 use rekindle_nn::Graph;
 use rekindle_weights::{Checkpoint, Error, Family, LoadOptions};
