@@ -7,6 +7,7 @@ use rekindle_imagefolder::{ImageDataset, ImageFolder, Loader, OnBadFile, Sample}
 use rekindle_models::Preprocess;
 use rekindle_models::clip::Clip;
 use rekindle_nn::Network;
+use rekindle_transfer::Classifier;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::features::{Features, LinearHead, TextClasses};
 
@@ -84,6 +85,19 @@ impl ZeroShot {
     /// Returns the head for features of length 1.
     pub fn head(&self) -> &LinearHead {
         &self.head
+    }
+
+    /// Returns a classifier to start training from, whose head the sentences are. `features` are those of some images as
+    /// the network gives them: the head is scaled by their mean length ([`TextClasses::head_for`]).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TextClasses::head_for`].
+    pub fn into_classifier(self, features: &Features) -> Result<Classifier<Network>, TrainerError> {
+        let head = self.texts.head_for(self.logit_scale, features)?;
+        let device = self.network.device();
+        let classifier = Classifier::new(self.network, self.classes.len(), 0, &device);
+        Ok(classifier.with_head(head.weight, head.bias)?)
     }
 
     /// Ends [`predict`](Self::predict) after a batch with [`TrainerError::Interrupted`] when `interrupt` is requested.

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use rekindle::burn::tensor::Device;
+use rekindle::burn::tensor::{Device, Distribution, Tensor};
 use rekindle::models::Options;
 use rekindle::models::clip::{Clip, ImageTower, TextTower, Tokenizer};
 use rekindle::nn::{Activation, Network};
 use rekindle::trainer::ZeroShot;
+use rekindle::transfer::features::Features;
 use rekindle::weights::{TensorOut, state_dict, write_safetensors};
 use test_support::{reference_path, uniform};
 
@@ -113,6 +114,24 @@ fn the_program_says_what_the_library_does() {
     });
     answered.unwrap();
     assert_eq!(count, 1);
+    // The head that training starts from gives the same logits where an image has the mean length.
+    let images = Tensor::<4>::random([1, 3, 32, 32], Distribution::Default, &Device::flex());
+    let unit = model
+        .head()
+        .logits(&model.features(&images).unwrap())
+        .unwrap();
+    let raw = model.network.forward(images.clone());
+    let raw = Features::new(raw.into_data().iter().collect(), 16).unwrap();
+    let classifier = model.into_classifier(&raw).unwrap();
+    let logits = classifier
+        .forward(images)
+        .into_data()
+        .iter::<f64>()
+        .collect::<Vec<_>>();
+    assert!(
+        logits.iter().zip(&unit).all(|(a, b)| (a - b).abs() < 1e-4),
+        "{logits:?} {unit:?}"
+    );
     // Without templates the words are the sentences.
     let listed = rekindle([
         "predict",

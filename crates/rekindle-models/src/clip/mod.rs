@@ -12,7 +12,8 @@
 //!
 //! `ViT-B-32-quickgelu` and `ViT-B-16-quickgelu` have the same tensors and compute `x * sigmoid(1.702 x)` where the others
 //! have GELU. OpenAI's own weights need them, those of LAION don't. In a file, this is decided as [`Activations`] says.
-//! Towers of other widths and depths, such as ViT-L/14, are recognised by their shapes.
+//! Towers of other widths and depths, such as ViT-L/14, are recognised by their shapes; image towers of more than 1024 channels
+//! are not, since their heads have other sizes than 64, which no tensor tells.
 //!
 //! ```no_run
 //! use burn::tensor::{Device, Tensor};
@@ -43,6 +44,7 @@ use rekindle_weights::{Checkpoint, Error as WeightsError, LoadOptions, read};
 
 use crate::{Error, Pretrained};
 
+pub(crate) use blocks::HEAD;
 pub use image::{ImageTower, vit_b_16, vit_b_16_quickgelu, vit_b_32, vit_b_32_quickgelu};
 pub use names::Activations;
 pub(crate) use names::Layout;

@@ -22,7 +22,7 @@ pub(super) fn expected(graph: &Graph, name: &str, shape: &[usize]) -> Option<Exp
         .iter()
         .any(|t| t.name.ends_with("ls1.gamma"));
     let table = match has_scales {
-        true => &IN_DINOV2,
+        true => IN_DINOV2.as_slice(),
         false => &IN_VIT,
     };
     Some(expected.in_file(format!("{block}.{}", renamed(part, table)?)))
