@@ -1,19 +1,17 @@
 """Makes families.json and families.safetensors: what torchvision and timm say of networks, for every clone to agree with.
 
-Same layout and same formula as zoo.json's: see `fill` below and `tests/zoo.rs` in rekindle-models. Images are those of
+Same layout and same formula as zoo.json's: see `fill` in formula.py and `tests/zoo.rs` in rekindle-models. Images are those of
 formula.py, of 64 or 224 pixels. Everything is computed in f64 and stored in f32; `f32` says how far PyTorch's own f32 run is off.
 """
 import json
-import math
 import pathlib
 
-import numpy
 import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
 
-from formula import images
+from formula import GAIN, fill, images
 
 HERE = pathlib.Path(__file__).parent
 NAMES = [
@@ -23,37 +21,6 @@ NAMES = [
     "timm/convnextv2_atto",
     "timm/deit_tiny_patch16_224",
 ]
-GAIN = 6
-
-
-def splitmix(tensor, count):
-    """Values in [-1, 1): SplitMix64 of number and index."""
-    with numpy.errstate(over="ignore"):
-        z = numpy.arange(1, count + 1, dtype=numpy.uint64) + numpy.uint64(tensor << 32)
-        z *= numpy.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> 30)) * numpy.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> 27)) * numpy.uint64(0x94D049BB133111EB)
-        z ^= z >> 31
-    return (z >> 11).astype(numpy.float64) * 2.0**-52 - 1
-
-
-def fill(network):
-    """Weights by the formula; tensors are numbered as in the state dict, counters of batches included."""
-    with torch.no_grad():
-        for number, (name, tensor) in enumerate(network.state_dict().items()):
-            if not tensor.is_floating_point():
-                continue
-            s = torch.from_numpy(splitmix(number, tensor.numel())).reshape(tensor.shape)
-            if name.endswith("running_var"):
-                s = 1 + 0.5 * s * s
-            elif name.endswith("running_mean") or tensor.dim() == 1 and name.endswith("bias"):
-                s = 0.1 * s
-            elif tensor.dim() == 1:
-                s = 1 + 0.1 * s
-            else:
-                s = s * math.sqrt(GAIN / tensor[0].numel())
-            tensor.copy_(s)
-    return network
 
 
 def backward(network, x):

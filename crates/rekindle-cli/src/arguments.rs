@@ -369,6 +369,39 @@ pub enum ViewsOrFile {
     File,
 }
 
+/// Classes by words, of which no image has been seen.
+#[derive(Clone, Debug, Args)]
+pub struct Words {
+    /// Classes as words or sentences, such as "a photo of an ant" "a photo of a bee": takes a CLIP in place of a model, and
+    /// says which of them fits each image
+    #[arg(
+        long,
+        value_name = "TEXT",
+        num_args = 1..,
+        conflicts_with_all = ["views", "calibrated", "weights_key", "weights_prefix"]
+    )]
+    pub zero_shot: Vec<String>,
+    /// Sentence around the words of --zero-shot, with {} in their place; of several, a class is the mean
+    #[arg(long, value_name = "TEXT", requires = "zero_shot")]
+    pub template: Vec<String>,
+    /// The CLIP's weights: a file with both towers, or a repository of the Hugging Face hub as hf:OWNER/NAME
+    #[arg(long, value_name = "FILE", requires = "zero_shot")]
+    pub weights: Option<PathBuf>,
+    /// A published CLIP, downloaded once; with --weights, a name that ends in -quickgelu says which activation the file needs
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "ViT-B-32",
+        value_parser = words,
+        requires = "zero_shot"
+    )]
+    pub arch: String,
+    /// The CLIP's vocabulary: tokenizer.json, vocab.json beside merges.txt, or OpenAI's bpe_simple_vocab_16e6.txt.gz [default:
+    /// the one beside the weights]
+    #[arg(long, value_name = "FILE", requires = "zero_shot")]
+    pub tokenizer: Option<PathBuf>,
+}
+
 /// How a model is asked.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Asked {
@@ -383,13 +416,15 @@ pub struct Asked {
 
 #[derive(Debug, Args)]
 pub struct Predict {
-    /// A run directory, or a file of weights with a classifier
+    /// A run directory, or a file of weights with a classifier; left out with --zero-shot
     pub model: PathBuf,
     #[command(flatten)]
     pub part: Part,
     /// Images, or folders of images
-    #[arg(required = true)]
+    #[arg(required_unless_present = "zero_shot")]
     pub images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub words: Words,
     /// Number of classes to name for each image
     #[arg(long, default_value_t = 1, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub top: usize,

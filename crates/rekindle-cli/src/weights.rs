@@ -111,6 +111,17 @@ impl Candidates {
     }
 }
 
+/// Returns the file of weights that is given, or downloads what the name or the repository says.
+pub fn path_of(given: Option<&Path>, arch: &str, output: &Output) -> Result<PathBuf, Failure> {
+    match given {
+        None => download(arch, output),
+        Some(path) => match repository(path) {
+            Some(name) => download(name, output),
+            None => Ok(path.to_path_buf()),
+        },
+    }
+}
+
 /// Describes the network of a name without a download; none for a repository, which has to be read for that. A name that
 /// there is not is refused.
 fn described(name: &str) -> Result<Option<Graph>, Failure> {

@@ -72,9 +72,33 @@ pub enum Error {
         /// Length of a text's.
         text: usize,
     },
+    /// A file of a network that knows no texts.
+    #[error("{}: it holds {found}, which is not the image tower of a CLIP", path.display())]
+    NoClip {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The network's name.
+        found: String,
+    },
     /// A text that can't be encoded.
     #[error("texts can't be encoded: {reason}")]
     Text {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no vocabulary to read texts with.
+    #[error("{}: there is no tokenizer; it is looked for as {}", folder.display(), names.join(", "))]
+    NoTokenizer {
+        /// The folder that was looked into.
+        folder: std::path::PathBuf,
+        /// The files that would do.
+        names: Vec<String>,
+    },
+    /// A vocabulary that can't be used.
+    #[error("{}: {reason}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: std::path::PathBuf,
         /// What is wrong with it.
         reason: String,
     },
@@ -95,6 +119,9 @@ impl Error {
             Self::Text { .. } | Self::NoSuchChoice { .. } => true,
             Self::Crop { .. }
             | Self::Towers { .. }
+            | Self::NoClip { .. }
+            | Self::NoTokenizer { .. }
+            | Self::Tokenizer { .. }
             | Self::Onnx { .. }
             | Self::Description { .. } => false,
             Self::Weights(error) => error.is_invalid_option(),

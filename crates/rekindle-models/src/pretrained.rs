@@ -6,8 +6,8 @@ use burn::prelude::*;
 use rekindle_nn::{Graph, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
-    CheckOptions, LoadOptions, ModelInfo, NetworkSource, RemoteFile, Repository,
-    read_safetensors_bytes, sha256, sha256_of,
+    CheckOptions, Checkpoint, Format, LoadOptions, ModelInfo, NetworkSource, RemoteFile,
+    Repository, detect, read, read_safetensors_bytes, sha256, sha256_of,
 };
 
 use crate::Error;
@@ -82,10 +82,41 @@ impl Pretrained {
         device: &Device,
     ) -> Result<Self, Error> {
         let path = path.as_ref();
+        if detect(path)? != Format::Onnx && options.features_from.is_none() {
+            return Self::from_checkpoint(&mut read(path)?, options, device);
+        }
         let beside = ModelInfo::beside(path)?;
         let found = look_with(path, options, beside.architecture.as_deref())?;
         let activations = Activations::of(&found.checkpoint);
-        let mut pretrained = Self::from_found(found, beside, sha256(path)?, device)?;
+        Self::of_file(found, beside, activations, device)
+    }
+
+    /// Takes the network out of a file that was opened.
+    pub(crate) fn from_checkpoint(
+        checkpoint: &mut Checkpoint,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let beside = ModelInfo::beside(&checkpoint.path)?;
+        if let Some(architecture) = &beside.architecture {
+            let metadata = checkpoint.metadata.entry("architecture".to_string());
+            metadata.or_insert_with(|| architecture.clone());
+        }
+        let found = match described(checkpoint)? {
+            Some(found) => found,
+            None => find(checkpoint, options)?,
+        };
+        Self::of_file(found, beside, Activations::of(checkpoint), device)
+    }
+
+    fn of_file(
+        found: Found,
+        beside: ModelInfo,
+        activations: Activations,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let digest = sha256(&found.checkpoint.path)?;
+        let mut pretrained = Self::from_found(found, beside, digest, device)?;
         if is_image_tower(pretrained.model.graph()) {
             pretrained.assumptions.extend(activations.assumption);
         }

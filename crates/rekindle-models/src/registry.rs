@@ -303,10 +303,14 @@ const fn trunk(weights: Weights) -> Weights {
 }
 
 /// CLIP's weights by their repository.
-const fn of_clip(repository: &'static str, name: &'static str) -> Weights {
+const fn of_clip(
+    repository: &'static str,
+    name: &'static str,
+    licence: Option<&'static str>,
+) -> Weights {
     let weights = trunk(hf(repository, name, 224, 224));
     Weights {
-        licence: Some("MIT"),
+        licence,
         preprocess: clip::PREPROCESS,
         ..weights
     }
@@ -374,8 +378,8 @@ static MODELS: [Model; 64] = [
     model("timm/vit_base_patch14_dinov2", vision_transformer::timm::vit_base_patch14_dinov2, &[trunk(hf("timm/vit_base_patch14_dinov2.lvd142m", "lvd142m", 518, 518))]),
     model("timm/vit_small_patch14_reg4_dinov2", vision_transformer::timm::vit_small_patch14_reg4_dinov2, &[trunk(hf("timm/vit_small_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
     model("timm/vit_base_patch14_reg4_dinov2", vision_transformer::timm::vit_base_patch14_reg4_dinov2, &[trunk(hf("timm/vit_base_patch14_reg4_dinov2.lvd142m", "lvd142m", 518, 518))]),
-    model("open_clip/ViT-B-32", clip::vit_b_32, &[of_clip("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "laion2b_s34b_b79k")]),
-    model("open_clip/ViT-B-16", clip::vit_b_16, &[of_clip("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "laion2b_s34b_b88k")]),
-    model("open_clip/ViT-B-32-quickgelu", clip::vit_b_32_quickgelu, &[of_clip("openai/clip-vit-base-patch32", "openai")]),
-    model("open_clip/ViT-B-16-quickgelu", clip::vit_b_16_quickgelu, &[of_clip("openai/clip-vit-base-patch16", "openai")]),
+    model("open_clip/ViT-B-32", clip::vit_b_32, &[of_clip("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "laion2b_s34b_b79k", Some("MIT"))]),
+    model("open_clip/ViT-B-16", clip::vit_b_16, &[of_clip("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "laion2b_s34b_b88k", Some("MIT"))]),
+    model("open_clip/ViT-B-32-quickgelu", clip::vit_b_32_quickgelu, &[of_clip("openai/clip-vit-base-patch32", "openai", None)]),
+    model("open_clip/ViT-B-16-quickgelu", clip::vit_b_16_quickgelu, &[of_clip("openai/clip-vit-base-patch16", "openai", None)]),
 ];

@@ -65,6 +65,7 @@ mod sources;
 mod test_views;
 pub mod text;
 mod trainer;
+mod zero_shot;
 
 pub use burn;
 
@@ -102,3 +103,4 @@ pub use shared_features::SharedFeatures;
 pub use shortage::Shortage;
 pub use test_views::TestViews;
 pub use trainer::{Fitted, Source, Trainer};
+pub use zero_shot::ZeroShot;

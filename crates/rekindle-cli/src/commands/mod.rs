@@ -13,6 +13,7 @@ mod predict;
 mod report;
 mod train;
 mod verify;
+mod zero_shot;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::{Failure, Outcome};

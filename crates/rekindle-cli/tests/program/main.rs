@@ -18,6 +18,7 @@ mod runs;
 mod server;
 mod weights;
 mod workshop;
+mod zero_shot;
 
 #[cfg(feature = "hub")]
 use rekindle::weights::sha256_of;

@@ -3,7 +3,7 @@
 use rekindle_nn::{Activation, Builder, Value};
 
 /// Channels of a head, in both towers.
-pub(super) const HEAD: usize = 64;
+pub(crate) const HEAD: usize = 64;
 
 /// Adds a block of a transformer whose norms stand in front of its branches, under OpenAI's names; `rate` is that of its
 /// drop path.

@@ -12,7 +12,8 @@
 //!
 //! `ViT-B-32-quickgelu` and `ViT-B-16-quickgelu` have the same tensors and compute `x * sigmoid(1.702 x)` where the others
 //! have GELU. OpenAI's own weights need them, those of LAION don't. In a file, this is decided as [`Activations`] says.
-//! Towers of other widths and depths, such as ViT-L/14, are recognised by their shapes.
+//! Towers of other widths and depths, such as ViT-L/14, are recognised by their shapes; image towers of more than 1024 channels
+//! are not, since their heads have other sizes than 64, which no tensor tells.
 //!
 //! ```no_run
 //! use burn::tensor::{Device, Tensor};
@@ -31,6 +32,8 @@ mod blocks;
 mod image;
 mod names;
 mod text;
+#[cfg(feature = "tokenizer")]
+mod tokenizer;
 
 use std::path::Path;
 
@@ -41,10 +44,13 @@ use rekindle_weights::{Checkpoint, Error as WeightsError, LoadOptions, read};
 
 use crate::{Error, Pretrained};
 
+pub(crate) use blocks::HEAD;
 pub use image::{ImageTower, vit_b_16, vit_b_16_quickgelu, vit_b_32, vit_b_32_quickgelu};
 pub use names::Activations;
 pub(crate) use names::Layout;
 pub use text::{TextEncoder, TextTower};
+#[cfg(feature = "tokenizer")]
+pub use tokenizer::Tokenizer;
 
 /// What pictures go through before any CLIP of 224 pixels sees them.
 pub const PREPROCESS: Preprocess = Preprocess {
@@ -80,9 +86,34 @@ impl Clip {
     /// Those of [`Pretrained::open`] for the image tower; the same for the text tower, and
     /// [`MissingTensor`](WeightsError::MissingTensor) where there is no `logit_scale`.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        Self::open_with(path, None, &LoadOptions::default(), device)
+    }
+
+    /// Reads a file as [`open`](Self::open) does. `architecture`, such as `ViT-B-32-quickgelu`, stands for what the file says
+    /// of its architecture, and `options` tell the image tower's place in a file of several.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        architecture: Option<&str>,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
-        let image = Pretrained::open(path, device)?;
-        let checkpoint = read(path)?;
+        let mut checkpoint = read(path)?;
+        if let Some(architecture) = architecture {
+            let key = "architecture".to_string();
+            checkpoint.metadata.insert(key, architecture.to_string());
+        }
+        let image = Pretrained::from_checkpoint(&mut checkpoint, options, device)?;
+        if !is_image_tower(image.model.graph()) {
+            return Err(Error::NoClip {
+                path: path.to_path_buf(),
+                found: image.architecture,
+            });
+        }
         let activations = Activations::of(&checkpoint);
         let text = TextEncoder::read(&checkpoint, activations, &LoadOptions::default(), device)?;
         let logit_scale = logit_scale(&checkpoint)?;

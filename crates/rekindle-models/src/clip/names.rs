@@ -44,7 +44,7 @@ impl Activations {
     fn said(checkpoint: &Checkpoint) -> Option<Activation> {
         if let Some(name) = checkpoint.metadata.get("architecture") {
             let name = name.to_ascii_lowercase();
-            if name.ends_with("-quickgelu") {
+            if name.contains("quickgelu") {
                 return Some(Activation::QuickGelu);
             }
             if name.contains("vit-") {

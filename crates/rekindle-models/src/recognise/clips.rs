@@ -4,7 +4,7 @@ use rekindle_nn::{Activation, Graph};
 use rekindle_weights::{Expected, Family, HeadNames, Proposal, Shapes};
 
 use crate::Options;
-use crate::clip::{ImageTower, Layout, TextTower};
+use crate::clip::{HEAD, ImageTower, Layout, TextTower};
 
 /// More than any network has: what a file says of its sizes may be beyond all of them.
 const LARGEST: usize = 1 << 14;
@@ -140,7 +140,7 @@ fn image(names: &Names<'_>, activation: Activation) -> Option<Proposal<Graph>> {
     names.shape("ln_pre.weight")?;
     let tower = ImageTower {
         patch,
-        width: names.extent(IMAGE, 0)?,
+        width: names.extent(IMAGE, 0).filter(has_known_heads)?,
         blocks: names.blocks(),
         embedding: names.columns("proj"),
         activation,
@@ -166,6 +166,12 @@ fn image(names: &Names<'_>, activation: Activation) -> Option<Proposal<Graph>> {
     let name = tower.name();
     let beginnings = names.beginnings(&["ln_pre.weight", "ln_post.weight"]);
     Some(Proposal::new(graph, name, tensors, head).beginnings(beginnings))
+}
+
+/// Tells whether an image tower of this width has heads of 64 channels. No tensor says it; the larger ones (ViT-H, ViT-g,
+/// ViT-bigG) have others.
+fn has_known_heads(width: &usize) -> bool {
+    width.is_multiple_of(HEAD) && *width <= 1024
 }
 
 impl Family for ClipTexts {
@@ -204,7 +210,9 @@ fn text(names: &Names<'_>, activation: Activation) -> Option<Proposal<TextTower>
     let tower = TextTower {
         // There are vocabularies of more.
         vocabulary: *names.shape(TEXT)?.first()?,
-        width: names.extent(TEXT, 1)?,
+        width: names
+            .extent(TEXT, 1)
+            .filter(|width| width.is_multiple_of(HEAD))?,
         context: names.extent("positional_embedding", 0)?,
         blocks: names.blocks(),
         embedding: names.columns("text_projection")?,

@@ -5,6 +5,7 @@ mod onnx;
 mod registry;
 mod resnet_names;
 mod resnets;
+mod transformers;
 
 use std::path::Path;
 

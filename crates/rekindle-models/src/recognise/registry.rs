@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use rekindle_nn::{Graph, TensorKind, Tokens};
 use rekindle_weights::{Expected, Family, HeadNames, Proposal, Shapes};
 
+use super::transformers;
 use crate::options::Options;
 use crate::registry::{Model, models};
 use crate::{densenet, efficientnet_lite};
@@ -54,13 +55,43 @@ impl Family for Registry {
     }
 }
 
-/// Translates a published name into the one that some files have instead.
-type Naming = fn(&Graph, &str) -> Option<String>;
+/// A way of naming, for the models all of whose names it translates.
+#[derive(Clone, Copy)]
+struct Naming {
+    /// Says how such a file holds a tensor of a published name and shape.
+    expected: fn(&Graph, &str, &[usize]) -> Option<Expected>,
+    /// The classifier stands beside the last part of the prefix, and not inside of it.
+    is_head_beside: bool,
+    /// What the trunk's names begin with; else what the names tell.
+    beginnings: &'static [&'static str],
+}
 
-/// Ways of naming beside the published one. Each is for the models all of whose names it translates.
-const NAMINGS: [Naming; 2] = [
-    efficientnet_lite::name_in_original,
-    densenet::name_in_published,
+impl Naming {
+    const fn of(expected: fn(&Graph, &str, &[usize]) -> Option<Expected>) -> Self {
+        Self {
+            expected,
+            is_head_beside: false,
+            beginnings: &[],
+        }
+    }
+}
+
+/// All ways of naming, the published one first.
+const NAMINGS: [Naming; 4] = [
+    Naming::of(|_, name, shape| Some(Expected::new(name, shape))),
+    Naming::of(|graph, name, shape| {
+        let in_file = efficientnet_lite::name_in_original(graph, name)?;
+        Some(Expected::new(name, shape).in_file(in_file))
+    }),
+    Naming::of(|graph, name, shape| {
+        let in_file = densenet::name_in_published(graph, name)?;
+        Some(Expected::new(name, shape).in_file(in_file))
+    }),
+    Naming {
+        expected: transformers::expected,
+        is_head_beside: true,
+        beginnings: &transformers::BEGINNINGS,
+    },
 ];
 
 /// A model's names in one way of naming, for RGB images.
@@ -70,6 +101,7 @@ struct Described {
     tensors: Vec<Expected>,
     head: HeadNames,
     tokens: Option<Tokens>,
+    naming: Naming,
 }
 
 /// All models in all ways of naming that they have, computed once.
@@ -79,8 +111,7 @@ static DESCRIBED: LazyLock<Vec<Described>> = LazyLock::new(|| {
         Some((model, graph))
     });
     let namings = |(model, graph): (&'static Model, Graph)| {
-        let published: Naming = |_, name| Some(name.to_string());
-        let all = [published].into_iter().chain(NAMINGS);
+        let all = NAMINGS.into_iter();
         let described = all.map(move |naming| Described::new(model, &graph, naming));
         described.flatten().collect::<Vec<_>>()
     };
@@ -93,10 +124,8 @@ const SAMPLES: [usize; 2] = [8, 64];
 impl Described {
     /// Returns none where the way of naming is another network's.
     fn new(model: &'static Model, graph: &Graph, naming: Naming) -> Option<Self> {
-        let expected = graph.tensors().iter().map(|tensor| {
-            let in_file = naming(graph, &tensor.name)?;
-            Some(Expected::new(&tensor.name, tensor.shape.clone()).in_file(in_file))
-        });
+        let tensors = graph.tensors().iter();
+        let expected = tensors.map(|tensor| (naming.expected)(graph, &tensor.name, &tensor.shape));
         let mut tensors = expected.collect::<Option<Vec<_>>>()?;
         // The first convolution is the anchor, whatever is listed before it.
         let kinds = graph.tensors().iter().map(|tensor| tensor.kind);
@@ -105,13 +134,14 @@ impl Described {
             .position(|kind| kind == TensorKind::Kernel)?;
         tensors[..=stem].rotate_right(1);
         let head = graph.head();
-        let weight = naming(graph, &format!("{}.weight", head.name))?;
-        let in_file = weight.strip_suffix(".weight")?;
+        let weight = (naming.expected)(graph, &format!("{}.weight", head.name), &[])?;
+        let in_file = weight.in_file.strip_suffix(".weight")?;
         Some(Self {
             model,
             tensors,
             tokens: graph.tokens(),
             head: HeadNames::new(&head.name, head.features).in_file(in_file),
+            naming,
         })
     }
 
@@ -144,7 +174,19 @@ impl Described {
         };
         let graph = (self.model.describe)(&options).ok()?;
         let name = self.model.short_name();
-        Some(Proposal::new(graph, name, tensors, self.head.clone()).fixed())
+        let part = shapes.prefix().trim_end_matches('.').rsplit('.').next();
+        let head = match part.filter(|part| self.naming.is_head_beside && !part.is_empty()) {
+            Some(part) => {
+                let in_file = self.head.in_file.first().cloned().unwrap_or_default();
+                self.head.clone().only_beside(part, in_file)
+            }
+            None => self.head.clone(),
+        };
+        let proposal = Proposal::new(graph, name, tensors, head).fixed();
+        Some(match self.naming.beginnings {
+            [] => proposal,
+            beginnings => proposal.beginnings(beginnings.iter().copied()),
+        })
     }
 
     /// Takes over how many positions the file has, where they are those of a square: a transformer may have been trained on

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod checkpoints;
+mod clip;
 mod common;
 mod files;
 #[cfg(feature = "hub")]

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use prost::Message;
+use rekindle_models::clip::ImageTower;
 use rekindle_models::files::save_onnx;
 use rekindle_models::resnet::ResNetConfig;
 use rekindle_models::vision_transformer::timm::vit_small_patch14_reg4_dinov2;
 use rekindle_models::{Model, Options, Preprocess};
 use rekindle_nn::onnx::proto::ModelProto;
-use rekindle_nn::{Activation, Builder, Conv, Graph, Network};
+use rekindle_nn::{Activation, Builder, Conv, Graph, Init, Network, Padding, Tokens};
 use rekindle_weights::{Error, ModelInfo, state_dict};
 use sha2::{Digest, Sha256};
 use test_support::{OnnxRuntime, images, uniform, write_floats};
@@ -51,6 +52,39 @@ fn onnxruntime_gives_the_same_logits() {
         ..Options::with_classes(7)
     };
     compare(&runtime, vit_small_patch14_reg4_dinov2(&registers).unwrap());
+    // A class token and positions without extents of 1, and a projection.
+    let clip = ImageTower {
+        patch: 16,
+        width: 64,
+        blocks: 3,
+        embedding: Some(24),
+        activation: Activation::QuickGelu,
+    };
+    compare(&runtime, clip.graph(&registers).unwrap());
+    compare(&runtime, causal());
+}
+
+/// A row of patches of which none looks at those behind it.
+fn causal() -> Graph {
+    let mut b = Builder::new("causal", 3);
+    let x = b.images();
+    let x = b.stage("all", |b| {
+        let class = b.parameter("class", &[1, 1, 32], Init::Constant(0.5));
+        let positions = b.parameter("positions", &[1, 7, 32], Init::Constant(0.5));
+        let tokens = Tokens {
+            channels: 32,
+            registers: 0,
+            grid: [2, 3],
+            has_class_position: true,
+        };
+        let conv = Conv::new(32, 8).stride(8).padding(Padding::all(0));
+        let x = b.conv2d("conv", x, conv);
+        let x = b.tokens(x, tokens, vec![class, positions]);
+        let x = b.linear("qkv", x, 96);
+        b.causal_attention(x, 2)
+    });
+    let x = b.token(x, 3);
+    b.finish("fc", x, 3).unwrap()
 }
 
 /// Every activation on feature maps, and on rows.

@@ -43,6 +43,6 @@ pub use transductive::{
 };
 pub use zero_shot::{
     AttributeTable, CalibratedStacking, ClassSplit, Conse, DirectAttributePrediction, Eszsl,
-    EszslMap, ExemplarMap, GeneralizedAccuracy, GeneralizedScores, VisualExemplars,
-    mean_class_accuracy,
+    EszslMap, ExemplarMap, GeneralizedAccuracy, GeneralizedScores, TextClasses, TipAdapter,
+    VisualExemplars, mean_class_accuracy,
 };

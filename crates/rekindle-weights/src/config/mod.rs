@@ -66,6 +66,14 @@ pub fn description_beside(weights: impl AsRef<Path>, name: &str) -> Result<Optio
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Descriptions that are downloaded with a repository's weights.
+#[cfg(feature = "hub")]
+pub(crate) const BESIDE: [&str; 4] = [
+    CONFIG,
+    PREPROCESSOR,
+    "open_clip_config.json",
+    "tokenizer.json",
+];
 /// Bytes of a description; longer ones are of something else.
 pub(crate) const LONGEST: u64 = 16 << 20;
 

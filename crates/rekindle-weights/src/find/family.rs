@@ -85,6 +85,11 @@ impl<'a> Shapes<'a> {
         Self { checkpoint, prefix }
     }
 
+    /// Returns the prefix, dot included.
+    pub fn prefix(&self) -> &'a str {
+        self.prefix
+    }
+
     /// Returns the shape of the tensor with this name behind the prefix.
     pub fn get(&self, name_in_file: &str) -> Option<&'a [usize]> {
         self.checkpoint

@@ -58,7 +58,7 @@ impl Hub {
             note,
         } = client.ask(progress)?;
         let file = listing.weights(repository)?;
-        for name in [config::CONFIG, config::PREPROCESSOR] {
+        for name in config::BESIDE {
             let described = listing.beside(file, name);
             if let Some(found) = described.filter(|found| found.size <= Some(config::LONGEST)) {
                 client.fetch(&listing, found, &mut essential(progress))?;

@@ -19,7 +19,7 @@ fn uniform(tensor: u64, index: u64) -> f64 {
 }
 
 /// The zoo's value of a tensor.
-fn values(name: &str, number: u64, shape: &[usize], gain: f64) -> Vec<f64> {
+pub fn values(name: &str, number: u64, shape: &[usize], gain: f64) -> Vec<f64> {
     let count: usize = shape.iter().product();
     let scale = (gain / (count / shape[0]) as f64).sqrt();
     let value = |index: usize| {

@@ -95,7 +95,11 @@ impl Zoo {
     fn open(json: &Path, numbers: &Path) -> Self {
         let json = std::fs::read(json).unwrap();
         let mut entries: BTreeMap<String, Entry> = serde_json::from_slice(&json).unwrap();
-        entries.retain(|name, _| Model::named(name).is_ok_and(|model| model.name == name));
+        // Those of two towers are compared in `clip`.
+        entries.retain(|name, entry| {
+            let is_known = Model::named(name).is_ok_and(|model| model.name == name);
+            is_known && !entry.f32.is_empty()
+        });
         let numbers = Reference::open(numbers);
         Self {
             entries,
