@@ -1,13 +1,14 @@
 //! Sums, products and functions of numbers, and the normalisations that are written with them.
 
 use super::attributes::Operator;
+use super::channels::changed;
 use super::constant::Constant;
 use super::draft::{Operand, State, Weight};
 use super::error::Outcome;
 use super::fold;
 use super::function::Step;
 use super::reader::{Item, Reader, Scores};
-use super::view::{Axis, View, whole};
+use super::view::{Axis, View, is_beside, whole};
 use crate::op::Op;
 
 /// Known numbers beside a value of the network.
@@ -269,131 +270,6 @@ impl Reader<'_> {
         }
     }
 
-    fn add_channels(&mut self, view: &View, weight: Weight) -> Outcome<View> {
-        let view = self.draft.settle(view)?;
-        let state = match self.draft.state(view.base).clone() {
-            State::Layer {
-                of,
-                product,
-                weight: factors,
-                bias: None,
-                node,
-            } => State::Layer {
-                of,
-                product,
-                weight: factors,
-                bias: Some(weight),
-                node,
-            },
-            State::LayerNorm {
-                of,
-                epsilon,
-                weight: factors,
-                bias: None,
-            } => State::LayerNorm {
-                of,
-                epsilon,
-                weight: factors,
-                bias: Some(weight),
-            },
-            State::Responded {
-                of,
-                epsilon,
-                weight: factors,
-                bias: None,
-            } => State::Responded {
-                of,
-                epsilon,
-                weight: factors,
-                bias: Some(weight),
-            },
-            State::Affine {
-                of,
-                weight: factors,
-                bias: None,
-            } => State::Affine {
-                of,
-                weight: factors,
-                bias: Some(weight),
-            },
-            _ => State::Affine {
-                of: view.base,
-                weight: None,
-                bias: Some(weight),
-            },
-        };
-        Ok(view.on(self.draft.like(view.base, state)))
-    }
-
-    fn scale_channels(&mut self, view: &View, weight: Weight) -> Outcome<View> {
-        let view = self.draft.settle(view)?;
-        let weight = Some(weight);
-        let state = match self.draft.state(view.base).clone() {
-            State::LayerNorm {
-                of,
-                epsilon,
-                weight: None,
-                bias: None,
-            } => State::LayerNorm {
-                of,
-                epsilon,
-                weight,
-                bias: None,
-            },
-            State::Response {
-                of,
-                epsilon,
-                weight: None,
-            } => State::Response {
-                of,
-                epsilon,
-                weight,
-            },
-            State::Responded {
-                of,
-                epsilon,
-                weight: None,
-                bias: None,
-            } => State::Responded {
-                of,
-                epsilon,
-                weight,
-                bias: None,
-            },
-            _ => State::Affine {
-                of: view.base,
-                weight,
-                bias: None,
-            },
-        };
-        Ok(view.on(self.draft.like(view.base, state)))
-    }
-
-    /// Adds a position to each patch or token.
-    fn place(&mut self, view: &View, positions: Weight) -> Outcome<View> {
-        let state = match self.draft.state(view.base).clone() {
-            State::Tokens {
-                of,
-                prefix,
-                positions: None,
-                ..
-            } => State::Tokens {
-                of,
-                prefix,
-                positions: Some(positions),
-                has_class_position: true,
-            },
-            State::Tokens { .. } | State::Placed { .. } => {
-                return Err("positions are added twice".into());
-            }
-            _ => State::Placed {
-                of: view.base,
-                positions,
-            },
-        };
-        Ok(view.on(self.draft.like(view.base, state)))
-    }
-
     /// Reads an operator on two values of the network.
     fn both(&mut self, step: Step, a: &View, b: &View) -> Outcome<View> {
         if let Some(view) = self.normalised(step, a, b)? {
@@ -430,129 +306,6 @@ impl Reader<'_> {
         let base = self.draft.like(a.base, State::Ready(value));
         Ok(a.on(base))
     }
-
-    /// Reads a step of a layer normalisation or of a response normalisation; none for all else.
-    fn normalised(&mut self, step: Step, a: &View, b: &View) -> Outcome<Option<View>> {
-        let next = match (step, self.draft.state(a.base), self.draft.state(b.base)) {
-            (Step::Sub, _, State::ChannelMean { of }) if *of == a.base => {
-                State::Centered { of: *of }
-            }
-            (Step::Mul, State::Centered { of }, State::Centered { .. }) if a.base == b.base => {
-                State::Squared { of: *of }
-            }
-            (Step::Div, State::Centered { of }, State::Deviation { of: same, epsilon })
-            | (Step::Mul, State::Centered { of }, State::InverseDeviation { of: same, epsilon })
-                if of == same =>
-            {
-                State::LayerNorm {
-                    of: *of,
-                    epsilon: *epsilon,
-                    weight: None,
-                    bias: None,
-                }
-            }
-            (Step::Mul, State::InverseDeviation { .. }, State::Centered { .. }) => {
-                return self.normalised(step, b, a);
-            }
-            (Step::Div, State::Norms { of }, State::AboveNorms { of: same, epsilon })
-                if of == same =>
-            {
-                State::Response {
-                    of: *of,
-                    epsilon: *epsilon,
-                    weight: None,
-                }
-            }
-            (
-                Step::Mul,
-                _,
-                State::Response {
-                    of,
-                    epsilon,
-                    weight,
-                },
-            ) if *of == a.base => State::Responded {
-                of: *of,
-                epsilon: *epsilon,
-                weight: weight.clone(),
-                bias: None,
-            },
-            (Step::Mul, State::Response { of, .. }, _) if *of == b.base => {
-                return self.normalised(step, b, a);
-            }
-            (Step::Add, _, State::Responded { of, .. }) if *of == a.base => {
-                return Ok(Some(self.responded(a, b, None)?));
-            }
-            (
-                Step::Add,
-                State::Affine {
-                    of: x,
-                    weight: None,
-                    bias,
-                },
-                State::Responded { of, bias: None, .. },
-            ) if x == of => {
-                let bias = bias.clone();
-                return Ok(Some(self.responded(a, b, bias)?));
-            }
-            (Step::Add, State::Responded { of, .. }, other) => {
-                let is_affine = matches!(other, State::Affine { of: x, .. } if x == of);
-                return match *of == b.base || is_affine {
-                    true => self.normalised(step, b, a),
-                    false => Ok(None),
-                };
-            }
-            _ => return Ok(None),
-        };
-        if !is_beside(a, b, &[Axis::Channel]) && !is_beside(a, b, &[Axis::Row, Axis::Column]) {
-            return Ok(None);
-        }
-        let wider = a.clone();
-        let base = match next {
-            State::Response { .. } => self.draft.like(a.base, next),
-            state => self.draft.like(wider.base, state),
-        };
-        Ok(Some(wider.on(base)))
-    }
-
-    /// Reads the last sum of a response normalisation.
-    fn responded(&mut self, a: &View, b: &View, own: Option<Weight>) -> Outcome<View> {
-        let State::Responded {
-            of,
-            epsilon,
-            weight,
-            bias,
-        } = self.draft.state(b.base).clone()
-        else {
-            return Err("it is no response normalisation".into());
-        };
-        if a.dims != b.dims {
-            return Err("its summands are turned differently".into());
-        }
-        let state = State::GlobalResponse {
-            of,
-            epsilon,
-            weight,
-            bias: own.or(bias),
-        };
-        let base = self.draft.like(of, state);
-        Ok(a.on(base))
-    }
-}
-
-fn changed(weight: Weight, change: impl Fn(f32) -> f32) -> Weight {
-    Weight {
-        values: weight.values.into_iter().map(change).collect(),
-        name: None,
-    }
-}
-
-/// Tells whether two views go along the same dimensions, but for those that `b` has no extent along.
-fn is_beside(a: &View, b: &View, absent: &[Axis]) -> bool {
-    let is_absent =
-        |dim: &Vec<super::view::Atom>| dim.iter().all(|atom| absent.contains(&atom.axis));
-    let mut both = a.dims.iter().zip(&b.dims);
-    a.dims.len() == b.dims.len() && both.all(|(a, b)| a == b || (b.is_empty() && is_absent(a)))
 }
 
 /// Scales the scores of attention.

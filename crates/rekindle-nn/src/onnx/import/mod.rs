@@ -8,17 +8,22 @@
 mod arithmetic;
 mod attention;
 mod attributes;
+mod channels;
 mod constant;
 mod draft;
 mod ends;
 mod error;
 mod fold;
 mod function;
+mod functions;
 mod layers;
 mod layout;
+mod norms;
 mod open;
+mod pooling;
 mod reader;
 mod stages;
+mod tokens;
 mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -76,6 +76,13 @@ fn joined(atoms: impl IntoIterator<Item = Atom>) -> Dim {
     dim
 }
 
+/// Tells whether two views go along the same dimensions, but for those that `b` has no extent along.
+pub(super) fn is_beside(a: &View, b: &View, absent: &[Axis]) -> bool {
+    let is_absent = |dim: &Vec<Atom>| dim.iter().all(|atom| absent.contains(&atom.axis));
+    let mut both = a.dims.iter().zip(&b.dims);
+    a.dims.len() == b.dims.len() && both.all(|(a, b)| a == b || (b.is_empty() && is_absent(a)))
+}
+
 impl View {
     /// Looks at a value `[batch, channels, height, width]` along the given axes.
     pub fn new(base: usize, extents: [usize; 4], order: &[Axis]) -> Self {

@@ -1,0 +1,208 @@
+//! Windows and means over height and width.
+
+use super::attributes::Operator;
+use super::constant::Constant;
+use super::draft::State;
+use super::error::Outcome;
+use super::fold::axes;
+use super::reader::{Item, Reader};
+use super::view::{Axis, View, whole};
+use crate::op::{Op, Padding, Pool2d};
+use crate::shape::Shape;
+
+impl Reader<'_> {
+    pub(super) fn global_average(&mut self, view: &View) -> Outcome<View> {
+        let x = self.draft.maps(view)?;
+        let batch = self.draft.extents(view.base)[0];
+        let channels = self.draft.shapes[x.index()].channels();
+        let name = self.draft.call("avgpool");
+        let value = self
+            .draft
+            .emit(&name, Op::GlobalAvgPool, vec![x], Vec::new())?;
+        let extents = [batch, channels, 1, 1];
+        let base = self.draft.ready(extents, value);
+        Ok(View::new(base, extents, &Axis::ALL))
+    }
+
+    pub(super) fn pooling(
+        &mut self,
+        operator: Operator<'_>,
+        kind: &str,
+        view: &View,
+    ) -> Outcome<View> {
+        let x = self.draft.maps(view)?;
+        let Shape::Maps { channels, size } = self.draft.shapes[x.index()] else {
+            return Err("it takes rows".into());
+        };
+        let kernel: [usize; 2] = operator.counts("kernel_shape", 0)?;
+        let stride: [usize; 2] = operator.counts("strides", 1)?;
+        let dilation: [usize; 2] = operator.counts("dilations", 1)?;
+        let pads = pads(operator, kernel, stride, size)?;
+        let [top, left, bottom, right] = pads;
+        if kernel.contains(&0) || stride.contains(&0) || dilation != [1, 1] {
+            return Err("its window has a size of zero, or holes".into());
+        }
+        let is_max = kind == "MaxPool";
+        let counts_zeros = operator.int("count_include_pad").unwrap_or(0) != 0;
+        if !is_max && counts_zeros && pads != [0; 4] {
+            return Err("its averages count zeros around the maps".into());
+        }
+        if !is_max && kernel == size && pads == [0; 4] {
+            return self.global_average(view);
+        }
+        let pool = Pool2d {
+            kernel,
+            stride,
+            padding: [top, left],
+        };
+        let both = |at: usize, other: usize| {
+            let padded = size[at] + pads[at] + pads[at + 2];
+            let room = padded.checked_sub(kernel[at])?;
+            let is_even = pads[at] == other;
+            let is_rounded_up = operator.int("ceil_mode").unwrap_or(0) != 0;
+            let rest = room % stride[at];
+            // A last row that no window begins in may be padded or not.
+            let ends =
+                (is_even || rest >= pads[at].abs_diff(other)) && !(is_rounded_up && rest > 0);
+            ends.then_some(())
+        };
+        if both(0, bottom).is_none() || both(1, right).is_none() {
+            return Err("its windows stand over one edge only".into());
+        }
+        let op = if is_max {
+            Op::MaxPool(pool)
+        } else {
+            Op::AvgPool(pool)
+        };
+        let name = self.draft.call(if is_max { "maxpool" } else { "avgpool" });
+        let value = self.draft.emit(&name, op, vec![x], Vec::new())?;
+        let Shape::Maps { size, .. } = self.draft.shapes[value.index()] else {
+            return Err("it gives rows".into());
+        };
+        let extents = [self.draft.extents(view.base)[0], channels, size[0], size[1]];
+        let base = self.draft.ready(extents, value);
+        Ok(View::new(base, extents, &Axis::ALL))
+    }
+
+    /// Reads means and norms over channels, or over height and width.
+    pub(super) fn reduction(
+        &mut self,
+        operator: Operator<'_>,
+        kind: &str,
+        view: &View,
+        constants: &[Option<&Constant>],
+    ) -> Outcome<View> {
+        let rank = view.dims.len();
+        let axes = axes(operator, constants.get(1).copied().flatten(), rank)?;
+        let axes = axes.unwrap_or_else(|| (0..rank).collect());
+        let keeps = operator.int("keepdims").unwrap_or(1) != 0;
+        let view = self.draft.settle(view)?;
+        let extents = self.draft.extents(view.base);
+        let reduced = View {
+            dims: axes.iter().map(|at| view.dims[*at].clone()).collect(),
+            ..view.clone()
+        };
+        let is_over = |along: &[Axis]| {
+            Axis::ALL.iter().all(|axis| match along.contains(axis) {
+                true => reduced.run(*axis) == Some(extents[axis.index()]),
+                false => reduced.along(*axis).is_empty(),
+            })
+        };
+        let is_pixels = is_over(&[Axis::Row, Axis::Column]);
+        let [batch, channels, rows, columns] = extents;
+        let base = if kind == "ReduceMean" && is_pixels && extents[2..] == [1, 1] {
+            view.base
+        } else if kind == "ReduceMean" && is_pixels {
+            let x = self.draft.value(view.base)?;
+            let name = self.draft.call("avgpool");
+            let value = self
+                .draft
+                .emit(&name, Op::GlobalAvgPool, vec![x], Vec::new())?;
+            self.draft.ready([batch, channels, 1, 1], value)
+        } else if kind == "ReduceMean" && is_over(&[Axis::Channel]) {
+            let state = match *self.draft.state(view.base) {
+                State::Squared { of } => State::Variance { of },
+                State::Norms { of } => State::MeanOfNorms { of },
+                _ => State::ChannelMean { of: view.base },
+            };
+            self.draft.add([batch, 1, rows, columns], state)
+        } else if kind == "ReduceL2" && is_pixels {
+            let state = State::Norms { of: view.base };
+            self.draft.add([batch, channels, 1, 1], state)
+        } else {
+            return Err("it is neither over the channels nor over height and width".into());
+        };
+        let mut result = view.on(base);
+        axes.iter().for_each(|at| result.dims[*at].clear());
+        if !keeps {
+            let mut index = 0;
+            result.dims.retain(|_| {
+                index += 1;
+                !axes.contains(&(index - 1))
+            });
+        }
+        Ok(result)
+    }
+
+    pub(super) fn padding(
+        &mut self,
+        operator: Operator<'_>,
+        view: &View,
+        constants: &[Option<&Constant>],
+    ) -> Outcome<Vec<Item>> {
+        let given = match constants.get(1) {
+            Some(Some(pads)) => pads.as_ints(),
+            Some(None) => None,
+            None => operator.ints("pads"),
+        };
+        let pads = given.ok_or("its numbers are not known before the network runs")?;
+        let pads: Option<Vec<usize>> = pads.iter().map(|p| usize::try_from(*p).ok()).collect();
+        let pads = pads.ok_or("it cuts edges off")?;
+        let value = match constants.get(2) {
+            Some(Some(value)) => value.scalar(),
+            _ => operator.float("value").or(Some(0.0)),
+        };
+        let mode = operator.text("mode").unwrap_or_else(|| "constant".into());
+        let rank = view.dims.len();
+        if pads.iter().all(|pad| *pad == 0) {
+            return Ok(vec![Item::View(view.clone())]);
+        }
+        if mode != "constant" || value != Some(0.0) || pads.len() != 2 * rank {
+            return Err("it does not put zeros around".into());
+        }
+        let extents = self.draft.extents(view.base);
+        let mut sides = [0; 4];
+        for at in 0..rank {
+            let both = [pads[at], pads[rank + at]];
+            let is = |axis: Axis| view.dims[at] == whole(axis, extents[axis.index()]);
+            if both == [0, 0] {
+                continue;
+            } else if is(Axis::Row) {
+                [sides[0], sides[2]] = both;
+            } else if is(Axis::Column) {
+                [sides[1], sides[3]] = both;
+            } else {
+                return Err("it puts zeros elsewhere than around height and width".into());
+            }
+        }
+        Ok(vec![Item::Padded(view.clone(), sides)])
+    }
+}
+
+/// Reads the padding of a window, above, to the left, below and to the right.
+pub(super) fn pads(
+    operator: Operator<'_>,
+    window: [usize; 2],
+    stride: [usize; 2],
+    size: [usize; 2],
+) -> Outcome<[usize; 4]> {
+    let same = Padding::Same.pairs(size, window, stride);
+    let [[top, bottom], [left, right]] = same;
+    match operator.text("auto_pad").as_deref() {
+        None | Some("NOTSET" | "") => operator.counts("pads", 0),
+        Some("VALID") => Ok([0; 4]),
+        Some("SAME_UPPER") => Ok([top, left, bottom, right]),
+        Some("SAME_LOWER") => Ok([bottom, right, top, left]),
+        Some(other) => Err(format!("its auto_pad is {other:?}").into()),
+    }
+}
