@@ -3,6 +3,8 @@
 mod elements;
 mod numbers;
 mod shapes;
+#[cfg(test)]
+mod tests;
 
 use super::attributes::Operator;
 use super::constant::{Constant, Data};
