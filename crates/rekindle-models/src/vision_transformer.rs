@@ -1,6 +1,7 @@
 //! Vision transformers: ViT (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), DeiT (Touvron et al. 2021,
 //! <https://arxiv.org/abs/2012.12877>) and DINOv2 (Oquab et al. 2024, <https://arxiv.org/abs/2304.07193>) with and without
-//! registers (Darcet et al. 2024, <https://arxiv.org/abs/2309.16588>), under torchvision's names and timm's.
+//! registers (Darcet et al. 2024, <https://arxiv.org/abs/2309.16588>), under torchvision's names and timm's; files may
+//! have those of Hugging Face's `transformers`, but for registers.
 //!
 //! DINOv2's features, learnt without labels, are the ones to take for a probe on pictures that are far from ImageNet; ViT and
 //! DeiT are the plain transformers to fine-tune. They take images of any size whose sides their patches divide: positions

@@ -228,7 +228,7 @@ fn what_is_nearly_a_model_is_refused_with_its_names() {
     assert!(matches!(error, Error::UnknownNetwork { .. }), "{error:?}");
     let text = error.to_string();
     for part in [
-        "no ResNet or known model",
+        "no ResNet, CLIP or known model",
         "64 models",
         "encoder.block.0.weight",
     ] {

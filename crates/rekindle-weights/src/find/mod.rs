@@ -84,18 +84,21 @@ impl Checkpoint {
         if let Some(found) = nearest {
             return Error::Mismatch(Box::new(found.compare(self)));
         }
-        let any = |of: &dyn Fn(&dyn Family<Config = C>) -> String| {
-            let all: Vec<String> = families.iter().map(|family| of(*family)).collect();
-            all.join(" or ")
+        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        let names = match names.split_last() {
+            Some((last, others)) if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            _ => names.concat(),
         };
+        let signatures: Vec<String> = families.iter().map(|family| family.signature()).collect();
         let first = self.tensors.keys().take(4);
         Error::UnknownNetwork {
             path: self.path.clone(),
             tensors: self.tensors.len(),
             sought: format!(
-                "{}: under no prefix are there {}",
-                any(&|family| family.name().to_string()),
-                any(&|family| family.signature())
+                "{names}: under no prefix are there {}",
+                signatures.join(" or ")
             ),
             first: first.map(|name| printable(name)).collect(),
             foreign: self.foreign.first().map(|name| printable(name)),

@@ -1,20 +1,22 @@
 //! CLIP against open_clip: small towers by the numbers in `tests/reference`, and whole ones by those in `../shared`.
 
+#[cfg(feature = "tokenizer")]
+mod tokenizer;
+mod towers;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rekindle_models::clip::{
-    Activations, Clip, ImageTower, TextEncoder, TextTower, encode_images, normalise, vit_b_16,
-    vit_b_32,
+    Activations, Clip, ImageTower, TextTower, encode_images, normalise, vit_b_16, vit_b_32,
 };
-use rekindle_models::weights::{TensorOut, read, state_dict, write_safetensors};
+use rekindle_models::weights::{TensorOut, read};
 use rekindle_models::{Error, Options, Pretrained, clip};
-use rekindle_nn::{Activation, Graph, Network};
+use rekindle_nn::Activation;
 use test_support::{Reference, images, reference, relative_error, shared};
 
-use crate::zoo::formula::values;
+use self::towers::{Tensors, as_transformers, state_dict_of, write};
 
 /// Embeddings may be this far off.
 const MOST: f64 = 1e-5;
@@ -50,139 +52,6 @@ fn prompts() -> Vec<Vec<u32>> {
         &[698, 1, 699],
     ];
     rows.map(<[u32]>::to_vec).to_vec()
-}
-
-/// Names and shapes of open_clip's state dict, in its order.
-fn state_dict_of(image: &Graph, text: &TextTower) -> Vec<(String, Vec<usize>)> {
-    let mut behind = text.graph().unwrap().state_dict();
-    let projection = behind.remove(0);
-    let norm = behind.split_off(behind.len() - 2);
-    let tables = text
-        .tables()
-        .map(|(name, shape)| (name.to_string(), shape.to_vec()));
-    let [tokens, positions] = tables;
-    let image = image.state_dict().into_iter();
-    let image = image.map(|(name, shape)| (format!("visual.{name}"), shape));
-    let mut all = vec![
-        positions,
-        projection,
-        ("logit_scale".to_string(), Vec::new()),
-    ];
-    all.extend(image);
-    all.extend(behind);
-    all.push(tokens);
-    all.extend(norm);
-    all
-}
-
-/// The formula's tensors by open_clip's names.
-struct Tensors(BTreeMap<String, (u64, Vec<usize>)>);
-
-impl Tensors {
-    fn new(image: &Graph, text: &TextTower) -> Self {
-        let all = state_dict_of(image, text).into_iter().zip(0..);
-        Self(
-            all.map(|((name, shape), number)| (name, (number, shape)))
-                .collect(),
-        )
-    }
-
-    fn values(&self, name: &str) -> Vec<f32> {
-        let (number, shape) = &self.0[name];
-        if name == "logit_scale" {
-            return vec![(1f32 / 0.07).ln()];
-        }
-        let values = values(name, *number, shape, 6.0).into_iter();
-        values.map(|value| value as f32).collect()
-    }
-
-    fn image(&self, graph: &Graph, device: &Device) -> Network {
-        let network = Network::new(graph.clone(), 0, device);
-        state_dict::assign(network, |name| Some(self.values(&format!("visual.{name}"))))
-    }
-
-    fn text(&self, tower: TextTower, device: &Device) -> TextEncoder {
-        let network = Network::new(tower.graph().unwrap(), 0, device);
-        let network = state_dict::assign(network, |name| Some(self.values(name)));
-        let tables = tower.tables().map(|(name, shape)| {
-            Tensor::from_data(TensorData::new(self.values(name), shape), device)
-        });
-        let [tokens, positions] = tables;
-        TextEncoder::new(tower, network, tokens, positions)
-    }
-
-    /// Writes them as open_clip does.
-    fn write(&self, path: &Path, metadata: &[(&str, &str)]) {
-        let tensors = self.0.iter().map(|(name, (_, shape))| {
-            TensorOut::f32(name.clone(), shape.clone(), &self.values(name))
-        });
-        write(path, tensors.collect(), metadata);
-    }
-
-    /// Writes them as `transformers` does.
-    fn write_as_transformers(&self, path: &Path, metadata: &[(&str, &str)]) {
-        let tensors = self.0.iter();
-        let tensors =
-            tensors.flat_map(|(name, (_, shape))| as_transformers(name, shape, self.values(name)));
-        write(path, tensors.collect(), metadata);
-    }
-}
-
-fn write(path: &Path, tensors: Vec<TensorOut>, metadata: &[(&str, &str)]) {
-    let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-    write_safetensors(path, tensors, &metadata.collect()).unwrap();
-}
-
-/// What `transformers` makes of one of OpenAI's tensors, in its converter's words.
-fn as_transformers(name: &str, shape: &[usize], values: Vec<f32>) -> Vec<TensorOut> {
-    let of = |name: String, shape: &[usize], values: &[f32]| {
-        TensorOut::f32(name, shape.to_vec(), values)
-    };
-    if name == "logit_scale" {
-        return vec![of(name.into(), shape, &values)];
-    }
-    let (tower, name) = match name.strip_prefix("visual.") {
-        Some(name) => ("vision_model", name),
-        None => ("text_model", name),
-    };
-    if name.ends_with("proj") || name == "text_projection" {
-        let turned = (0..shape[1]).flat_map(|column| values[column..].iter().step_by(shape[1]));
-        let turned: Vec<f32> = turned.copied().collect();
-        let name = if tower == "vision_model" {
-            "visual"
-        } else {
-            "text"
-        };
-        let name = format!("{name}_projection.weight");
-        return vec![of(name, &[shape[1], shape[0]], &turned)];
-    }
-    let name = name
-        .replace("transformer.resblocks", "encoder.layers")
-        .replace("ln_1", "layer_norm1")
-        .replace("ln_2", "layer_norm2")
-        .replace("c_fc", "fc1")
-        .replace("c_proj", "fc2")
-        .replace("attn.", "self_attn.")
-        .replace("class_embedding", "embeddings.class_embedding")
-        .replace(
-            "positional_embedding",
-            "embeddings.position_embedding.weight",
-        )
-        .replace("token_embedding", "embeddings.token_embedding")
-        .replace("conv1", "embeddings.patch_embedding")
-        .replace("ln_pre", "pre_layrnorm")
-        .replace("ln_post", "post_layernorm")
-        .replace("ln_final", "final_layer_norm");
-    let name = format!("{tower}.{name}");
-    let Some((before, kind)) = name.split_once("in_proj_") else {
-        return vec![of(name, shape, &values)];
-    };
-    let mut shape = shape.to_vec();
-    shape[0] /= 3;
-    let parts = values.chunks_exact(values.len() / 3).zip(["q", "k", "v"]);
-    let parts =
-        parts.map(|(values, part)| of(format!("{before}{part}_proj.{kind}"), &shape, values));
-    parts.collect()
 }
 
 fn small_images(device: &Device) -> Tensor<4> {
@@ -440,90 +309,4 @@ fn texts_that_cannot_be_encoded_are_refused() {
     let alone = values(&[vec![698, 4, 699]]);
     let filled = values(&[vec![698, 4, 699, 0, 3, 0], vec![698, 1, 2, 3, 4, 5, 6, 699]]);
     assert!(relative_error(&filled[..32], &alone) < 1e-6);
-}
-
-#[cfg(feature = "tokenizer")]
-mod tokenizer {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use rekindle_models::clip::Tokenizer;
-    use test_support::reference_path;
-
-    #[derive(serde::Deserialize)]
-    struct Text {
-        text: String,
-        tokens: Vec<u32>,
-    }
-
-    fn agrees(tokenizer: &Tokenizer) {
-        let texts = std::fs::read(reference_path("clip/texts.json")).unwrap();
-        let texts: Vec<Text> = serde_json::from_slice(&texts).unwrap();
-        for Text { text, tokens } in texts {
-            assert_eq!(tokenizer.encode(&text).unwrap(), tokens, "{text}");
-        }
-    }
-
-    #[test]
-    fn tokens_are_open_clips_by_either_file() {
-        let file = |name: &str| reference_path(&format!("clip/{name}"));
-        agrees(&Tokenizer::open(file("tokenizer.json")).unwrap());
-        agrees(&Tokenizer::open(file("vocab.json")).unwrap());
-        agrees(&Tokenizer::beside(file("model.safetensors")).unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["vocab.json", "merges.txt"] {
-            std::fs::copy(file(name), folder.path().join(name)).unwrap();
-        }
-        let tokenizer = Tokenizer::open(folder.path()).unwrap();
-        agrees(&tokenizer);
-        let short = tokenizer
-            .with_context(4)
-            .encode("a photo of an ant")
-            .unwrap();
-        assert_eq!(short, [49406, 320, 1125, 49407]);
-    }
-
-    #[test]
-    fn the_original_archive_numbers_tokens_by_their_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bpe_simple_vocab_16e6.txt.gz");
-        let file = std::fs::File::create(&path).unwrap();
-        let mut gz = GzEncoder::new(file, Compression::fast());
-        gz.write_all(b"\"bpe_simple_vocab_16e6.txt#version: 0.2\na n\nan t</w>\n")
-            .unwrap();
-        gz.finish().unwrap();
-        let tokenizer = Tokenizer::beside(folder.path().join("weights.pt")).unwrap();
-        // `!` is the first of 256 bytes, which come once more as ends of words.
-        let found = tokenizer.encode("ANT !a").unwrap();
-        assert_eq!(found, [514, 513, 256, 256 + 64, 515]);
-        std::fs::write(&path, b"no archive").unwrap();
-        assert!(Tokenizer::open(&path).is_err());
-    }
-
-    #[test]
-    fn what_is_looked_for_is_said_where_there_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = Tokenizer::beside(folder.path().join("a.pt"))
-            .unwrap_err()
-            .to_string();
-        for name in [
-            "tokenizer.json",
-            "vocab.json with merges.txt",
-            "bpe_simple_vocab_16e6.txt.gz",
-        ] {
-            assert!(error.contains(name), "{error}");
-        }
-        let path = folder.path().join("tokenizer.json");
-        std::fs::write(&path, "{}").unwrap();
-        let error = Tokenizer::open(&path).unwrap_err().to_string();
-        assert!(error.contains("tokenizer.json: "), "{error}");
-    }
-
-    #[test]
-    #[ignore = "REKINDLE_CLIP_VOCABULARY names OpenAI's bpe_simple_vocab_16e6.txt.gz"]
-    fn tokens_are_open_clips_by_the_whole_vocabulary() {
-        let path = std::env::var("REKINDLE_CLIP_VOCABULARY").expect("REKINDLE_CLIP_VOCABULARY");
-        agrees(&Tokenizer::open(path).unwrap());
-    }
 }
