@@ -79,7 +79,16 @@ pub(super) fn fold(
     };
     let x = *x;
     let second = inputs.get(1).copied().flatten();
-    if let Some(result) = binary(&kind, x, second)? {
+    let arithmetic = match operator.int("fmod") {
+        Some(1) if kind == "Mod" => "Mod of C",
+        _ => kind.as_str(),
+    };
+    if let Some(mut result) = binary(arithmetic, x, second)? {
+        // The largest and the least are of any number of tensors.
+        for other in inputs.iter().skip(2).flatten() {
+            let next = binary(arithmetic, &result, Some(other))?;
+            result = next.ok_or("it takes another number of tensors")?;
+        }
         return Ok(Some(vec![result]));
     }
     if let Some(result) = unary(&kind, x) {

@@ -67,11 +67,13 @@ fn arithmetic(kind: &str) -> Option<(Real, Whole, bool)> {
         "Sub" => (|a, b| a - b, |a, b| a.checked_sub(b), false),
         "Mul" => (|a, b| a * b, |a, b| a.checked_mul(b), false),
         "Div" => (|a, b| a / b, |a, b| a.checked_div(b), false),
+        // The sign is the divisor's, or else that of what is divided.
         "Mod" => (
-            |a, b| a.rem_euclid(b),
-            |a, b| a.checked_rem_euclid(b),
+            |a, b| a - (a / b).floor() * b,
+            |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
             false,
         ),
+        "Mod of C" => (|a, b| a % b, i64::checked_rem, false),
         "Pow" => (
             f32::powf,
             |a, b| a.checked_pow(u32::try_from(b).ok()?),
@@ -114,13 +116,18 @@ pub(crate) fn binary(kind: &str, x: &Constant, y: Option<&Constant>) -> Outcome<
         let values = values.ok_or("it leaves the range of whole numbers")?;
         return Ok(Some(Constant::ints(shape, values)));
     }
+    let is_whole = x.as_ints().is_some();
     let (x, y) = (cast(&x, 1), cast(&y, 1));
     let (Some(a), Some(b)) = (x.as_floats(), y.as_floats()) else {
         return Ok(None);
     };
     let values = a.iter().zip(b).map(|(a, b)| real(*a, *b)).collect();
     let result = Constant::floats(shape, values);
-    Ok(Some(if is_truth { cast(&result, 9) } else { result }))
+    Ok(Some(match (is_truth, kind) {
+        (true, _) => cast(&result, 9),
+        (false, "Pow") if is_whole => cast(&result, 7),
+        _ => result,
+    }))
 }
 
 pub(crate) fn chosen(inputs: &[Option<&Constant>]) -> Outcome<Constant> {
@@ -148,22 +155,41 @@ pub(crate) fn chosen(inputs: &[Option<&Constant>]) -> Outcome<Constant> {
 }
 
 pub(crate) fn counted(inputs: &[Option<&Constant>]) -> Outcome<Constant> {
-    let whole = |index: usize| {
-        let input = inputs.get(index).copied().flatten();
-        Some(*input?.as_ints()?.first()?)
+    let given = |index: usize| inputs.get(index).copied().flatten();
+    let bounds: Option<Vec<&Constant>> = (0..3).map(given).collect();
+    let bounds = bounds.ok_or("a bound is missing")?;
+    let whole: Option<Vec<i64>> = bounds
+        .iter()
+        .map(|b| b.as_ints()?.first().copied())
+        .collect();
+    let real: Option<Vec<f32>> = bounds
+        .iter()
+        .map(|b| b.as_floats()?.first().copied())
+        .collect();
+    let [start, limit, step] = match (&whole, &real) {
+        (Some(bounds), _) => [0, 1, 2].map(|index| bounds[index] as f64),
+        (_, Some(bounds)) => [0, 1, 2].map(|index| f64::from(bounds[index])),
+        _ => return Err("its bounds are of different kinds".into()),
     };
-    let (Some(start), Some(limit), Some(step)) = (whole(0), whole(1), whole(2)) else {
-        return Err("its bounds are no whole numbers".into());
+    let count = ((limit - start) / step).ceil();
+    // Not for a step of zero, nor for bounds that are no numbers.
+    let is_finite = count.is_finite() && count < (1u64 << 40) as f64;
+    let count = if is_finite {
+        count.max(0.0) as usize
+    } else {
+        usize::MAX
     };
-    let count = match step {
-        1.. => limit.saturating_sub(start).max(0) as u64,
-        _ => return Err("it walks backwards".into()),
-    };
-    let count = count.div_ceil(step as u64) as usize;
     elements(&[count]).ok_or("it gives too many elements")?;
-    Ok(Constant::row(
-        (0..count as i64).map(|at| start + at * step).collect(),
-    ))
+    match whole.as_deref() {
+        Some(&[start, _, step]) => {
+            let value = |at: usize| start.wrapping_add((at as i64).wrapping_mul(step));
+            Ok(Constant::row((0..count).map(value).collect()))
+        }
+        _ => {
+            let values = (0..count).map(|at| (start + at as f64 * step) as f32);
+            Ok(Constant::floats(vec![count], values.collect()))
+        }
+    }
 }
 
 /// Reduces all dimensions of whole numbers, which is what shapes need.
