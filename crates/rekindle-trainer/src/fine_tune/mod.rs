@@ -2,6 +2,7 @@
 
 mod forecast;
 mod probing;
+mod record;
 mod result;
 mod run;
 mod training;
@@ -12,23 +13,18 @@ use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_models::{Preprocess, Pretrained};
-use rekindle_transfer::Backbone;
-use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::features::ProbeSearch;
 use rekindle_weights::LoadOptions;
-use serde_json::{Value, json};
 
 use crate::data::TransferData;
 use crate::identity::DataList;
 use crate::origin::Origin;
 use crate::pace::Clock;
 use crate::recipe::{Cache, require};
-use crate::run_directory::{
-    FIT, ONE_CALL, Position, RunDirectory, RunRecord, WeightsRecord, one_call, refuse_other_recipe,
-    within_budget,
-};
+use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
 use crate::trainer::classes;
-use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError, text};
+use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError};
+use record::digest;
 pub use result::FineTuned;
 use run::Run;
 
@@ -370,60 +366,4 @@ impl<'a> Fit<'a> {
         self.warning = compared.warning;
         Run::new(self, vec![pretrained], data, Some(writer)).finish()
     }
-
-    /// All choices, for the record.
-    fn recipe(&self) -> Value {
-        json!({
-            "budget_seconds": self.budget.map(|budget| budget.as_secs_f64()),
-            "kinds": self.probe.kinds,
-            "penalties": self.probe.penalties,
-            "folds": self.probe.folds,
-            "mixing_steps": self.probe.relationship.steps,
-            "mixing_rate": self.probe.relationship.rate,
-            "cache": self.cache,
-            "quantize_frozen": self.quantize,
-            "workers": self.workers,
-            "seed": self.seed,
-            "test_views": self.test_views,
-        })
-    }
-
-    /// The name of the strategy.
-    fn name(&self) -> &'static str {
-        match self.budget {
-            Some(_) => FIT,
-            None => ONE_CALL,
-        }
-    }
-
-    /// The strategy, for the record.
-    fn strategy(&self) -> Value {
-        match self.budget {
-            Some(_) => within_budget(),
-            None => one_call(),
-        }
-    }
-
-    fn record(&self, pretrained: &Pretrained, data: &TransferData) -> RunRecord {
-        RunRecord {
-            data: data.description.clone(),
-            weights: Some(WeightsRecord {
-                source: Source::of(pretrained).weights,
-                sha256: pretrained.sha256.clone(),
-                tensors_sha256: digest(pretrained),
-            }),
-            architecture: pretrained.architecture.clone(),
-            strategy: self.strategy(),
-            recipe: self.recipe(),
-            seed: self.seed,
-            device: text::device(&self.device),
-            ..RunRecord::new(self.title.clone())
-        }
-    }
-}
-
-/// Hashes the backbone's live weights.
-fn digest(pretrained: &Pretrained) -> String {
-    let model = &pretrained.model;
-    weights_digest(model, model.stage_names().len())
 }

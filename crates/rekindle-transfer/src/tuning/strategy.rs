@@ -236,6 +236,8 @@ pub enum Trained {
     /// All of them.
     #[default]
     All,
+    /// All of them, while batch normalisation keeps its running statistics and normalises by them.
+    AllButStatistics,
     /// Those called `bias`; batch normalisation keeps its running statistics.
     Biases,
     /// Those of batch normalisation: of one dimension.
@@ -249,7 +251,7 @@ impl Trained {
     pub fn includes(self, path: &str, dimensions: usize) -> bool {
         let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
         match self {
-            Trained::All => true,
+            Trained::All | Trained::AllButStatistics => true,
             Trained::Biases => path.rsplit('.').next() == Some("bias"),
             Trained::Normalisation => dimensions == 1,
             Trained::Adapters => is_adapter,
