@@ -5,8 +5,11 @@ mod probing;
 mod record;
 mod result;
 mod run;
+mod scores;
 mod training;
+mod trial;
 mod tuning;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,148 @@
+//! One trial: a network trained on some of the training images, beside the probe on the same ones.
+
+use std::sync::Arc;
+
+use rekindle_nn::Network;
+use rekindle_transfer::Classifier;
+use serde_json::Value;
+
+use super::probing::{Probed, predictions};
+use super::run::Run;
+use super::scores::{Lead, Scored};
+use super::training::{Relay, Steps, plans};
+use super::ways::Way;
+use crate::TrainerError;
+use crate::checkpoint::{Weights, with_weights};
+use crate::data::eval_pipeline;
+use crate::events::Event;
+use crate::pooled::Pooled;
+
+/// A network that was trained on all images but some, and what it and the probe say of these.
+pub(super) struct Trial {
+    pub weights: Weights,
+    pub scored: Scored,
+    /// The probe, fitted to the same images.
+    pub probe: Scored,
+    /// What the clock decided.
+    pub plans: Value,
+}
+
+/// One way to train, in all trials of it so far.
+pub(super) struct Contender {
+    pub way: Way,
+    /// Seconds that an image takes; with what is measured as trials go on.
+    pub per_image: f64,
+    pub trials: Vec<Trial>,
+}
+
+impl Contender {
+    /// Compares with the probe on every image that was held out.
+    pub fn lead(&self) -> Lead {
+        let (mut scored, mut probe) = (Scored::default(), Scored::default());
+        for trial in &self.trials {
+            scored.extend(&trial.scored);
+            probe.extend(&trial.probe);
+        }
+        scored.lead_over(&probe)
+    }
+
+    /// Images that were held out.
+    pub fn images(&self) -> usize {
+        self.trials
+            .iter()
+            .map(|trial| trial.scored.right.len())
+            .sum()
+    }
+
+    /// The mean of the networks of all trials: they began alike, and each has seen what another has not.
+    pub fn mean_weights(&self) -> Option<Weights> {
+        let (first, others) = self.trials.split_first()?;
+        let mut mean = first.weights.clone();
+        let share = 1.0 / self.trials.len() as f32;
+        for (name, tensor) in &mut mean {
+            for trial in others {
+                let Some(other) = trial.weights.get(name) else {
+                    continue;
+                };
+                let pairs = tensor.values.iter_mut().zip(&other.values);
+                pairs.for_each(|(value, other)| *value += other);
+            }
+            if !others.is_empty() {
+                tensor.values.iter_mut().for_each(|value| *value *= share);
+            }
+        }
+        Some(mean)
+    }
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    /// The network with the head that the probe search finds on `rows` of the features, and what that head says of
+    /// `held_out`.
+    fn probe_of(
+        &self,
+        probed: &Probed<'b>,
+        rows: &[usize],
+        held_out: &Pooled,
+    ) -> Result<(Classifier<Network>, Scored), TrainerError> {
+        let labels: Vec<usize> = rows.iter().map(|row| probed.seen.labels[*row]).collect();
+        let mirrored = probed
+            .mirrored
+            .as_ref()
+            .map(|mirrored| mirrored.features.select(rows));
+        let head = probed.search.fit_as(
+            &probed.found,
+            &probed.seen.features.select(rows),
+            &labels,
+            probed.data.classes.len(),
+            probed.source.as_ref(),
+            mirrored.as_ref(),
+        )?;
+        let scored = Scored::of(&predictions(&head, held_out)?)?;
+        let network = self.fresh(probed).with_head(head.weight, head.bias)?;
+        Ok((network, scored))
+    }
+
+    /// Trains on all images but `held_out` (rows of the features), and measures on these. None where training diverged.
+    pub(super) fn trial(
+        &mut self,
+        probed: &Probed<'b>,
+        held_out: &[usize],
+        (way, steps): (Way, Steps),
+        name: &str,
+    ) -> Result<Option<Trial>, TrainerError> {
+        let seen = &probed.seen;
+        let is_held_out = |row: &usize| held_out.binary_search(row).is_ok();
+        let rest: Vec<usize> = (0..seen.labels.len())
+            .filter(|row| !is_held_out(row))
+            .collect();
+        let held_out = Pooled {
+            labels: held_out.iter().map(|row| seen.labels[*row]).collect(),
+            indices: held_out.iter().map(|row| seen.indices[*row]).collect(),
+            features: seen.features.select(held_out),
+        };
+        let (start, probe) = self.probe_of(probed, &rest, &held_out)?;
+        self.tell(&Event::PhaseStarted {
+            name: name.to_string(),
+            items: None,
+        })?;
+        let begun = self.clock().seconds();
+        let trained = self.train(probed, start, &rest, (way, steps), Relay::counting)?;
+        self.tell(&Event::PhaseEnded {
+            name: name.to_string(),
+            seconds: self.clock().seconds() - begun,
+        })?;
+        let Some((weights, pace)) = trained else {
+            return Ok(None);
+        };
+        let plain = eval_pipeline(&probed.data.preprocess);
+        let plain = probed.data.train.with_pipeline(plain)?;
+        let dataset = Arc::new(plain.subset(&held_out.indices));
+        let classifier = with_weights(self.fresh(probed), &weights);
+        Ok(Some(Trial {
+            scored: Scored::of(&self.answers(&classifier, &dataset)?)?,
+            probe,
+            weights,
+            plans: plans(&pace),
+        }))
+    }
+}

@@ -1,0 +1,100 @@
+//! Ways to train a network, to be tried against each other.
+
+use rekindle_imagefolder::{OnBadFile, Pipeline, Transform};
+use rekindle_models::{Preprocess, Pretrained};
+use rekindle_transfer::Strategy;
+
+use super::Fit;
+use crate::optimizer::Optimizer;
+use crate::{Anneal, Recipe, Schedule};
+
+/// Images of a step.
+pub(super) const BATCH: usize = 16;
+
+/// What tells one training from another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Way {
+    /// Side of the pictures that are learnt from.
+    pub size: usize,
+    /// The head's learning rate at its highest.
+    pub rate: f64,
+    /// Why it is tried.
+    pub why: &'static str,
+}
+
+/// The backbone's rate over the head's.
+const BACKBONE: f64 = 0.1;
+
+/// The smallest part of a picture that is shown, as a share of its area.
+const SMALLEST_PART: f64 = 0.35;
+
+impl Way {
+    /// Every way to train `pretrained`, the first one to be tried first.
+    pub fn all(pretrained: &Pretrained) -> Vec<Self> {
+        let full = pretrained.preprocess.crop;
+        vec![
+            Self {
+                size: full,
+                rate: 3e-3,
+                why: "there is time to learn much",
+            },
+            Self {
+                size: full,
+                rate: 1e-3,
+                why: "gentle, near to what the source knows",
+            },
+        ]
+    }
+
+    /// The same at so many times the rate.
+    pub fn at(self, factor: f64) -> Self {
+        Self {
+            rate: factor * self.rate,
+            ..self
+        }
+    }
+
+    /// What freezes and what learns: everything, by the source's own statistics. A batch of a few enlarged parts of pictures
+    /// has others than the pictures in use, and what learns under them answers worse for these.
+    pub fn strategy() -> Strategy {
+        Strategy::FixedStatistics {
+            backbone_rate: BACKBONE,
+        }
+    }
+
+    /// Random parts of a picture, mirrored where that means the same.
+    pub fn augmentation(&self, preprocess: &Preprocess, mirror: bool) -> Pipeline {
+        let mut transforms = Pipeline::imagenet_train(preprocess).0;
+        transforms.retain(|transform| {
+            mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. })
+        });
+        for transform in &mut transforms {
+            if let Transform::RandomResizedCrop { scale, size, .. } = transform {
+                *scale = (SMALLEST_PART, 1.0);
+                *size = u32::try_from(self.size).unwrap_or(*size);
+            }
+        }
+        Pipeline(transforms)
+    }
+
+    /// The recipe.
+    pub fn recipe(&self, choices: &Fit<'_>) -> Recipe {
+        Recipe {
+            batch_size: BATCH,
+            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
+            learning_rate: self.rate,
+            schedule: Schedule::OneCycle {
+                pct_start: 0.25,
+                div_factor: 25.0,
+                final_div_factor: 1e3,
+                anneal: Anneal::Cosine,
+                three_phase: false,
+            },
+            label_smoothing: 0.1,
+            workers: choices.workers,
+            on_bad_file: OnBadFile::Skip,
+            seed: choices.seed,
+            ..Recipe::tutorial()
+        }
+    }
+}
