@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::probing::Probed;
 use super::run::Run;
 use super::training::{Relay, Steps, plans};
-use super::trial::Contender;
+use super::trial::{Contender, mixed};
 use super::ways::{BATCH, Way};
 use crate::TrainerError;
-use crate::checkpoint::{Weights, with_weights};
+use crate::checkpoint::{Weights, weights_of, with_weights};
 use crate::events::{self, Event};
 
 /// Passes over the images that must fit, trials and final training together.
@@ -35,7 +35,7 @@ const FOLDS: usize = 5;
 /// The rate of the final training over that of the trials, whose weights it begins with.
 const LAST_RATE: f64 = 0.5;
 
-/// Times that an image takes longer to learn from than to look at, at least. What it is on this machine is measured.
+/// Times that an image takes longer to learn from than to look at. What it is on this machine is measured.
 const LEARN_OVER_LOOK: f64 = 2.0;
 
 /// Steps that are made to know how long one takes.
@@ -100,20 +100,25 @@ impl<'a, 'b> Run<'a, 'b> {
                 .leave_untrained("a class has a single image, so that none can be held out");
         }
         let passes = |seconds: f64, per_image: f64| seconds / (per_image * images).max(1e-9);
-        let at_best = passes(end - begun, LEARN_OVER_LOOK * probed.seconds_per_image);
+        // Smaller pictures may take no longer to learn from than whole ones to look at.
+        let at_best = passes(end - begun, probed.seconds_per_image);
         if at_best < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(at_best));
         }
-        let ways = Way::all(probed.pretrained);
-        let Some(per_image) = self.seconds_per_image(probed, ways[0], end)? else {
+        let whole = Way::of_whole_pictures(probed.pretrained);
+        let Some(per_image) = self.seconds_per_image(probed, whole, end)? else {
             return self.leave_untrained("its loss is no number");
         };
         let begun = self.clock().seconds();
         let epochs = passes(end - begun, per_image);
+        let span = Span::new(begun, end, epochs);
+        let of_trial = epochs / (span.trials + 1) as f64;
+        let ways = Way::all(probed.pretrained, of_trial, labels.len());
+        let per_image = per_image * ways[0].cost(whole);
+        let epochs = passes(end - begun, per_image);
         if epochs < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(epochs));
         }
-        let span = Span::new(begun, end, epochs);
         let Some(best) = self.best_contender(probed, &parts, &ways, span, per_image)? else {
             return Ok(None);
         };
@@ -121,12 +126,14 @@ impl<'a, 'b> Run<'a, 'b> {
             return Ok(None);
         };
         // What there is so far, should the rest be interrupted.
-        self.keep(probed, &with_weights(self.fresh(probed), &mean))?;
+        let so_far = mixed(&weights_of(&probed.classifier), &mean, best.share());
+        self.keep(probed, &with_weights(self.fresh(probed), &so_far))?;
         let left = passes(end - self.clock().seconds(), best.per_image);
-        let (trained, last_plans) = match left >= LEAST_LAST_EPOCHS {
+        let (mut trained, last_plans) = match left >= LEAST_LAST_EPOCHS {
             true => self.train_on(probed, &best, mean, end)?,
             false => (mean, Value::Null),
         };
+        trained = mixed(&weights_of(&probed.classifier), &trained, best.share());
         let (lead, held_out) = (best.lead(), best.images());
         let trial_plans: Vec<&Value> = best.trials.iter().map(|trial| &trial.plans).collect();
         Ok(Some(Tuned {
@@ -138,6 +145,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 "mirrored": probed.may_mirror(),
                 "learning_rate": best.way.rate,
                 "size": best.way.size,
+                "share_of_the_way": best.share(),
                 "trial_steps": trial_plans,
                 "steps": last_plans,
             }),
@@ -165,7 +173,7 @@ impl<'a, 'b> Run<'a, 'b> {
                     let Some(way) = untried.next() else { break };
                     contenders.push(Contender {
                         way: *way,
-                        per_image: per_image * cost(*way, ways[0]),
+                        per_image: per_image * way.cost(ways[0]),
                         trials: Vec::new(),
                     });
                     contenders.len() - 1
@@ -191,10 +199,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 contenders.retain(|one| !one.trials.is_empty());
                 continue;
             };
-            let (held_out, scored) = (trial.scored.right.len(), trial.scored.clone());
-            let gain = scored.lead_over(&trial.probe).accuracy.0;
+            let probe = trial.probe.clone();
             contenders[at].trials.push(trial);
-            let lead = contenders[at].lead();
+            let (lead, scored) = (contenders[at].lead(), contenders[at].scored(fold));
             let why = match fold {
                 0 => way.why,
                 _ => "other images say whether it was luck",
@@ -202,10 +209,10 @@ impl<'a, 'b> Run<'a, 'b> {
             self.tell(&Event::Tried(events::Trial {
                 what: name,
                 why: why.into(),
-                images: held_out,
+                images: probe.right.len(),
                 accuracy: Some(scored.accuracy()),
                 loss: Some(scored.loss()),
-                gain: Some(gain),
+                gain: Some(scored.lead_over(&probe).accuracy.0),
                 kept: lead.is_ahead() && (fold > 0 || lead.loss.0 > best),
                 seconds: self.clock().seconds() - now,
             }))?;
@@ -302,12 +309,6 @@ fn leader(contenders: &[Contender]) -> Option<usize> {
     let lead = |at: &usize| contenders[*at].lead().loss.0;
     let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());
     measured.max_by(|a, b| lead(a).total_cmp(&lead(b)))
-}
-
-/// How much longer an image takes in one way than in another.
-fn cost(way: Way, than: Way) -> f64 {
-    let side = way.size as f64 / than.size.max(1) as f64;
-    side * side
 }
 
 fn most_steps(images: usize) -> usize {

@@ -28,22 +28,56 @@ const BACKBONE: f64 = 0.1;
 /// The smallest part of a picture that is shown, as a share of its area.
 const SMALLEST_PART: f64 = 0.35;
 
+/// Steps that a trial can make from which on the fast rate is tried first: in few, a network only loses what the probe knows.
+const MANY_STEPS: f64 = 100.0;
+
+/// Passes of whole pictures that a trial can make below which smaller ones are tried first, for which there are twice as
+/// many.
+const FEW_PASSES: f64 = 10.0;
+
+/// The side of small pictures, as a share of the whole ones' and a multiple of this.
+const SMALL: (f64, usize) = (0.72, 32);
+
+/// Pictures that can be made smaller at all.
+const LEAST_SIZE: usize = 128;
+
 impl Way {
-    /// Every way to train `pretrained`, the first one to be tried first.
-    pub fn all(pretrained: &Pretrained) -> Vec<Self> {
+    /// Every way to train `pretrained`, the first one to be tried first, where a trial has the time for so many passes over
+    /// `images` whole pictures.
+    pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
         let full = pretrained.preprocess.crop;
-        vec![
-            Self {
-                size: full,
-                rate: 3e-3,
-                why: "there is time to learn much",
-            },
-            Self {
-                size: full,
-                rate: 1e-3,
-                why: "gentle, near to what the source knows",
-            },
-        ]
+        let small = small(pretrained).filter(|_| passes < FEW_PASSES);
+        let size = small.unwrap_or(full);
+        let times = if small.is_some() { 2.0 } else { 1.0 };
+        let fast = Self {
+            size,
+            rate: 3e-3,
+            why: "there is time to learn much",
+        };
+        let gentle = Self {
+            size,
+            rate: 1e-3,
+            why: "gentle, near to what the source knows",
+        };
+        match times * passes * images as f64 / BATCH as f64 >= MANY_STEPS {
+            true => vec![fast, gentle],
+            false => vec![gentle, fast],
+        }
+    }
+
+    /// The gentle way, with pictures as they are in use.
+    pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
+        Self {
+            size: pretrained.preprocess.crop,
+            rate: 1e-3,
+            why: "",
+        }
+    }
+
+    /// How much longer an image takes than in another way.
+    pub fn cost(self, than: Self) -> f64 {
+        let side = self.size as f64 / than.size.max(1) as f64;
+        side * side
     }
 
     /// The same at so many times the rate.
@@ -97,4 +131,13 @@ impl Way {
             ..Recipe::tutorial()
         }
     }
+}
+
+/// The side of smaller pictures that show enough, for a network that takes any.
+fn small(pretrained: &Pretrained) -> Option<usize> {
+    let full = pretrained.preprocess.crop;
+    let (share, multiple) = SMALL;
+    let side = (share * full as f64) as usize / multiple * multiple;
+    let takes_any = pretrained.model.graph().native_size().is_none();
+    (takes_any && full >= LEAST_SIZE).then_some(side)
 }
