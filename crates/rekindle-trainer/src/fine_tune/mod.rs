@@ -59,9 +59,10 @@ pub fn fine_tune(
 /// 1. Every training image goes through the frozen backbone once, and several linear heads compete by cross-validation
 ///    ([`ProbeSearch`]). Of several networks the one whose head has the lowest log loss on held-out images goes on.
 /// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
-///    the best head on, by AdamW and one cycle, ten times the rate for the head. What is better on the held-out fifth goes
-///    on: the probe, or the trained network, or one between them. The trained one goes on with all images to the end of the
-///    budget.
+///    the best head on, by AdamW and one cycle, ten times the rate for the head, normalised by the source's own statistics
+///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit. What is better
+///    on the held-out fifth goes on: the probe, or a network on the way from it to the trained one. With more time, another
+///    rate and other fifths are tried. The trained one goes on with all images to the end of the budget.
 /// 3. The validation images are looked at once, at the end: no choice is made on them. A [forecast](FineTuned::forecast)
 ///    is told before.
 ///
