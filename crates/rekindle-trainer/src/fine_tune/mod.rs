@@ -1,5 +1,6 @@
 //! The best classifier that a given time can buy: probes on frozen features, and training where that pays.
 
+mod contest;
 mod forecast;
 mod probing;
 mod record;

@@ -20,7 +20,7 @@ use crate::pooled::Pooled;
 /// Shares of the way from the probe's network to the trained one, of which the best is taken: half-way there are
 /// networks that answer better than both ends (Wortsman et al. 2022, <https://arxiv.org/abs/2109.01903>), above all where a
 /// training was short. It takes statistics of batch normalisation that stay.
-const SHARES: [f32; 3] = [1.0, 0.6, 0.3];
+pub(super) const SHARES: [f32; 3] = [1.0, 0.6, 0.3];
 
 /// A network that was trained on all images but some, and what it and the probe say of these.
 pub(super) struct Trial {
@@ -129,12 +129,14 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok((network, scored))
     }
 
-    /// Trains on all images but `held_out` (rows of the features), and measures on these. None where training diverged.
+    /// Trains on all images but `held_out` (rows of the features), from the probe's network or the weights `from` on, and
+    /// measures on these. None where training diverged.
     pub(super) fn trial(
         &mut self,
         probed: &Probed<'b>,
         held_out: &[usize],
         (way, steps): (Way, Steps),
+        from: Option<&Weights>,
         name: &str,
     ) -> Result<Option<Trial>, TrainerError> {
         let seen = &probed.seen;
@@ -149,6 +151,10 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let (start, probe) = self.probe_of(probed, &rest, &held_out)?;
         let begun_at = weights_of(&start);
+        let start = match from {
+            Some(weights) => with_weights(start, weights),
+            None => start,
+        };
         self.tell(&Event::PhaseStarted {
             name: name.to_string(),
             items: None,
@@ -195,4 +201,67 @@ pub(super) fn mixed(start: &Weights, end: &Weights, share: f32) -> Weights {
         }
     }
     mixed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rekindle_weights::state_dict::HostTensor;
+
+    use super::*;
+
+    fn weights(values: [f32; 2]) -> Weights {
+        let tensor = HostTensor {
+            shape: vec![2],
+            values: values.to_vec(),
+        };
+        Weights::from([("head.bias".to_string(), tensor)])
+    }
+
+    fn scored(loss: f64) -> Scored {
+        Scored {
+            right: vec![1.0; 10],
+            losses: vec![loss; 10],
+        }
+    }
+
+    fn contender(trials: &[([f64; 3], f64)]) -> Contender {
+        let trial = |(at, (losses, probe)): (usize, &([f64; 3], f64))| Trial {
+            weights: weights([at as f32, 1.0]),
+            scored: losses.map(scored).to_vec(),
+            probe: scored(*probe),
+            plans: Value::Null,
+        };
+        Contender {
+            way: Way {
+                size: 224,
+                rate: 1e-3,
+                why: "",
+            },
+            per_image: 0.0,
+            trials: trials.iter().enumerate().map(trial).collect(),
+        }
+    }
+
+    #[test]
+    fn the_share_of_the_way_is_the_best_on_all_held_out_images() {
+        let one = contender(&[([0.5, 0.3, 0.4], 0.45)]);
+        assert_eq!(one.share(), SHARES[1]);
+        assert!(one.lead().is_ahead());
+        let both = contender(&[([0.5, 0.3, 0.4], 0.45), ([0.1, 0.6, 0.6], 0.45)]);
+        assert_eq!((both.share(), both.images()), (SHARES[0], 20));
+        // Of equal ones the whole way.
+        assert_eq!(contender(&[([0.3; 3], 0.4)]).share(), SHARES[0]);
+        let worse = contender(&[([0.5, 0.6, 0.7], 0.45)]);
+        assert!(!worse.lead().is_ahead() && worse.lead().is_far_behind());
+    }
+
+    #[test]
+    fn weights_are_mixed_one_by_one() {
+        let (start, end) = (weights([1.0, 2.0]), weights([3.0, 0.0]));
+        assert_eq!(mixed(&start, &end, 1.0), end);
+        assert_eq!(mixed(&start, &end, 0.25), weights([1.5, 1.5]));
+        let mean = contender(&[([0.1; 3], 0.2), ([0.1; 3], 0.2)]).mean_weights();
+        assert_eq!(mean.unwrap(), weights([0.5, 1.0]));
+    }
 }

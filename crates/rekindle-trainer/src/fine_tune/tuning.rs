@@ -5,6 +5,7 @@ use rekindle_transfer::Classifier;
 use rekindle_transfer::features::stratified_folds;
 use serde_json::{Value, json};
 
+use super::contest::Span;
 use super::probing::Probed;
 use super::run::Run;
 use super::training::{Relay, Steps, plans};
@@ -12,16 +13,13 @@ use super::trial::{Contender, mixed};
 use super::ways::{BATCH, Way};
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
-use crate::events::{self, Event};
+use crate::events::Event;
 
 /// Passes over the images that must fit, trials and final training together.
-const LEAST_EPOCHS: f64 = 3.0;
+pub(super) const LEAST_EPOCHS: f64 = 3.0;
 
 /// Passes over all images that the final training is worth.
 const LEAST_LAST_EPOCHS: f64 = 1.0;
-
-/// Passes that fit from which on there are two trials, and three: the others still have enough time then.
-const FOR_TRIALS: [f64; 2] = [24.0, 48.0];
 
 /// Passes of a trial at most, and of the final training.
 const MOST_EPOCHS: usize = 30;
@@ -33,7 +31,7 @@ const STEPS: usize = 300;
 const FOLDS: usize = 5;
 
 /// The rate of the final training over that of the trials, whose weights it begins with.
-const LAST_RATE: f64 = 0.5;
+pub(super) const LAST_RATE: f64 = 0.5;
 
 /// Times that an image takes longer to learn from than to look at. What it is on this machine is measured.
 const LEARN_OVER_LOOK: f64 = 2.0;
@@ -56,32 +54,6 @@ pub(super) struct Tuned {
     pub spread: f64,
     /// What the clock and the trials decided, for the record.
     pub decided: Value,
-}
-
-/// The time of all trials and the final training, in seconds on the clock.
-#[derive(Clone, Copy)]
-struct Span {
-    begun: f64,
-    end: f64,
-    /// Trials at most.
-    trials: usize,
-}
-
-impl Span {
-    fn new(begun: f64, end: f64, passes: f64) -> Self {
-        let more = FOR_TRIALS.iter().filter(|least| passes >= **least).count();
-        Self {
-            begun,
-            end,
-            trials: 1 + more,
-        }
-    }
-
-    /// When a trial, counted from 0, has to be over: all of them and the final training take equal times.
-    fn end_of(&self, trial: usize) -> f64 {
-        let share = (trial + 1) as f64 / (self.trials + 1) as f64;
-        self.begun + share * (self.end - self.begun)
-    }
 }
 
 impl<'a, 'b> Run<'a, 'b> {
@@ -112,16 +84,23 @@ impl<'a, 'b> Run<'a, 'b> {
         let begun = self.clock().seconds();
         let epochs = passes(end - begun, per_image);
         let span = Span::new(begun, end, epochs);
-        let of_trial = epochs / (span.trials + 1) as f64;
+        let of_trial = epochs * span.share();
         let ways = Way::all(probed.pretrained, of_trial, labels.len());
         let per_image = per_image * ways[0].cost(whole);
         let epochs = passes(end - begun, per_image);
         if epochs < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(epochs));
         }
-        let Some(best) = self.best_contender(probed, &parts, &ways, span, per_image)? else {
+        let Some(mut best) = self.contest(probed, &parts, &ways, span, per_image)? else {
             return Ok(None);
         };
+        let left = passes(end - self.clock().seconds(), best.per_image);
+        if !best.lead().is_ahead() && left >= LEAST_LAST_EPOCHS {
+            self.give_more_time(probed, &parts[0], &mut best, end)?;
+        }
+        if !best.lead().is_ahead() {
+            return Ok(None);
+        }
         let Some(mean) = best.mean_weights() else {
             return Ok(None);
         };
@@ -150,77 +129,6 @@ impl<'a, 'b> Run<'a, 'b> {
                 "steps": last_plans,
             }),
         }))
-    }
-
-    /// Tries one way after the other, or one on other parts of the images, as the time allows, and returns what is better
-    /// than the probe on the images that were held out; none where the probe is better.
-    fn best_contender(
-        &mut self,
-        probed: &Probed<'b>,
-        parts: &[Vec<usize>],
-        ways: &[Way],
-        span: Span,
-        per_image: f64,
-    ) -> Result<Option<Contender>, TrainerError> {
-        let images = probed.seen.labels.len();
-        let mut untried = ways.iter();
-        let mut contenders: Vec<Contender> = Vec::new();
-        for number in 0..span.trials {
-            let until = span.end_of(number);
-            let at = match next_trial(&contenders, number, span.trials, parts.len()) {
-                Next::Again(at) => at,
-                Next::Another => {
-                    let Some(way) = untried.next() else { break };
-                    contenders.push(Contender {
-                        way: *way,
-                        per_image: per_image * way.cost(ways[0]),
-                        trials: Vec::new(),
-                    });
-                    contenders.len() - 1
-                }
-            };
-            let (way, fold) = (contenders[at].way, contenders[at].trials.len());
-            let per_image = contenders[at].per_image;
-            let now = self.clock().seconds();
-            if number > 0 && until - now < LEAST_EPOCHS * per_image * images as f64 {
-                break;
-            }
-            let best = contenders.iter().filter(|one| !one.trials.is_empty());
-            let best = best.map(|one| one.lead().loss.0).fold(0.0, f64::max);
-            let steps = Steps {
-                end: until,
-                per_image,
-                most: most_steps(images),
-            };
-            let name = named(probed, way, fold);
-            let Some(trial) = self.trial(probed, &parts[fold], (way, steps), &name)? else {
-                let message = format!("{name} is not kept: its loss became no number");
-                self.tell(&Event::Note { message })?;
-                contenders.retain(|one| !one.trials.is_empty());
-                continue;
-            };
-            let probe = trial.probe.clone();
-            contenders[at].trials.push(trial);
-            let (lead, scored) = (contenders[at].lead(), contenders[at].scored(fold));
-            let why = match fold {
-                0 => way.why,
-                _ => "other images say whether it was luck",
-            };
-            self.tell(&Event::Tried(events::Trial {
-                what: name,
-                why: why.into(),
-                images: probe.right.len(),
-                accuracy: Some(scored.accuracy()),
-                loss: Some(scored.loss()),
-                gain: Some(scored.lead_over(&probe).accuracy.0),
-                kept: lead.is_ahead() && (fold > 0 || lead.loss.0 > best),
-                seconds: self.clock().seconds() - now,
-            }))?;
-        }
-        let best = leader(&contenders);
-        Ok(best
-            .filter(|at| contenders[*at].lead().is_ahead())
-            .map(|at| contenders.swap_remove(at)))
     }
 
     fn leave_untrained(&mut self, reason: &str) -> Result<Option<Tuned>, TrainerError> {
@@ -282,47 +190,9 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What to try next.
-enum Next {
-    /// A way that was tried before, on other images.
-    Again(usize),
-    /// A way that was not tried before.
-    Another,
-}
-
-/// Where a way is not far behind the probe, other images tell more than another way does; where there are three trials or
-/// more, two ways are tried before.
-fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usize) -> Next {
-    let Some(at) = leader(contenders) else {
-        return Next::Another;
-    };
-    let is_first_round = number + 1 < trials && contenders.len() < 2;
-    let has_parts = contenders[at].trials.len() < parts;
-    match contenders[at].lead().is_far_behind() || is_first_round || !has_parts {
-        true => Next::Another,
-        false => Next::Again(at),
-    }
-}
-
-/// The one with the lowest loss beside the probe's.
-fn leader(contenders: &[Contender]) -> Option<usize> {
-    let lead = |at: &usize| contenders[*at].lead().loss.0;
-    let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());
-    measured.max_by(|a, b| lead(a).total_cmp(&lead(b)))
-}
-
-fn most_steps(images: usize) -> usize {
+/// Steps of a training at most.
+pub(super) fn most_steps(images: usize) -> usize {
     (MOST_EPOCHS * images.div_ceil(BATCH)).max(STEPS)
-}
-
-fn named(probed: &Probed<'_>, way: Way, fold: usize) -> String {
-    let architecture = &probed.pretrained.architecture;
-    let size = match way.size == probed.data.preprocess.crop {
-        true => String::new(),
-        false => format!(" on pictures of {}", way.size),
-    };
-    let again = if fold > 0 { ", again" } else { "" };
-    format!("fine-tuning of {architecture} at {}{size}{again}", way.rate)
 }
 
 fn too_short(epochs: f64) -> String {
