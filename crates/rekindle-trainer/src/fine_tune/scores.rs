@@ -66,7 +66,8 @@ impl Lead {
     /// Whether these answers are better: surer of what is true, and right as often as far as so few images can tell.
     pub fn is_ahead(&self) -> bool {
         let (accuracy, error) = self.accuracy;
-        self.loss.0 > 0.0 && accuracy >= -error
+        // A single answer among any number is one standard error.
+        self.loss.0 > 0.0 && accuracy >= -1.001 * error
     }
 
     /// Whether they are worse by more than a standard error.
