@@ -45,8 +45,16 @@ impl Way {
     /// Every way to train `pretrained`, the first one to be tried first, where a trial has the time for so many passes over
     /// `images` whole pictures.
     pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
-        let full = pretrained.preprocess.crop;
-        let small = small(pretrained).filter(|_| passes < FEW_PASSES);
+        Self::in_order(
+            pretrained.preprocess.crop,
+            small(pretrained),
+            passes,
+            images,
+        )
+    }
+
+    fn in_order(full: usize, small: Option<usize>, passes: f64, images: usize) -> Vec<Self> {
+        let small = small.filter(|_| passes < FEW_PASSES);
         let size = small.unwrap_or(full);
         let times = if small.is_some() { 2.0 } else { 1.0 };
         let fast = Self {
@@ -140,4 +148,35 @@ fn small(pretrained: &Pretrained) -> Option<usize> {
     let side = (share * full as f64) as usize / multiple * multiple;
     let takes_any = pretrained.model.graph().native_size().is_none();
     (takes_any && full >= LEAST_SIZE).then_some(side)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(small: Option<usize>, passes: f64, images: usize) -> (usize, f64) {
+        let way = Way::in_order(224, small, passes, images)[0];
+        (way.size, way.rate)
+    }
+
+    #[test]
+    fn the_less_time_the_smaller_the_pictures_and_the_rate() {
+        assert_eq!(first(Some(160), 30.0, 300), (224, 3e-3));
+        assert_eq!(first(Some(160), 5.0, 300), (160, 3e-3));
+        assert_eq!(first(Some(160), 2.0, 300), (160, 1e-3));
+        assert_eq!(first(Some(160), 12.0, 100), (224, 1e-3));
+        // A network that takes one size alone.
+        assert_eq!(first(None, 5.0, 300), (224, 1e-3));
+    }
+
+    #[test]
+    fn an_image_costs_what_its_area_is() {
+        let [whole, small] = [200, 100].map(|size| Way {
+            size,
+            rate: 1e-3,
+            why: "",
+        });
+        assert_eq!((small.cost(whole), whole.cost(small)), (0.25, 4.0));
+        assert_eq!(small.at(0.5).rate, 5e-4);
+    }
 }
