@@ -77,7 +77,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 break;
             }
             let best = contenders.iter().filter(|one| !one.trials.is_empty());
-            let best = best.map(|one| one.lead().loss.0).fold(0.0, f64::max);
+            let best = best.map(|one| one.lead().bound()).fold(0.0, f64::max);
             let steps = Steps {
                 end: until,
                 per_image,
@@ -104,7 +104,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 accuracy: Some(scored.accuracy()),
                 loss: Some(scored.loss()),
                 gain: Some(scored.lead_over(&probe).accuracy.0),
-                kept: lead.is_ahead() && (fold > 0 || lead.loss.0 > best),
+                kept: lead.is_ahead() && (fold > 0 || lead.bound() > best),
                 seconds: self.clock().seconds() - now,
             }))?;
         }
@@ -150,7 +150,7 @@ impl<'a, 'b> Run<'a, 'b> {
             kept,
             seconds: self.clock().seconds() - now,
         });
-        if lead.loss.0 < before.loss.0 {
+        if lead.bound() < before.bound() {
             contender.trials = former;
         }
         self.tell(&told)
@@ -179,9 +179,9 @@ fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usi
     }
 }
 
-/// The one with the lowest loss beside the probe's.
+/// The one with the lowest loss beside the probe's, as far as the images can tell.
 fn leader(contenders: &[Contender]) -> Option<usize> {
-    let lead = |at: &usize| contenders[*at].lead().loss.0;
+    let lead = |at: &usize| contenders[*at].lead().bound();
     let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());
     measured.max_by(|a, b| lead(a).total_cmp(&lead(b)))
 }

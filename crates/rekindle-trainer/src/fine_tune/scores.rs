@@ -63,11 +63,17 @@ impl Scored {
 }
 
 impl Lead {
-    /// Whether these answers are better: surer of what is true, and right as often as far as so few images can tell.
+    /// How much lower the log loss is at least, as far as so few images can tell: by a standard error less.
+    pub fn bound(&self) -> f64 {
+        self.loss.0 - self.loss.1
+    }
+
+    /// Whether these answers are better: surer of what is true by more than a standard error, as heads on frozen features have
+    /// to be, and right as often as far as so few images can tell.
     pub fn is_ahead(&self) -> bool {
         let (accuracy, error) = self.accuracy;
         // A single answer among any number is one standard error.
-        self.loss.0 > 0.0 && accuracy >= -1.001 * error
+        self.bound() > 0.0 && accuracy >= -1.001 * error
     }
 
     /// Whether they are worse by more than a standard error.
@@ -116,6 +122,10 @@ mod tests {
         assert!(surer.lead_over(&base).is_ahead());
         surer.right[..8].fill(0.0);
         assert!(!surer.lead_over(&base).is_ahead());
+        let mut lucky = scored(&[1.0; 20], &[0.5; 20]);
+        lucky.losses[0] = 0.0;
+        let lead = lucky.lead_over(&base);
+        assert!(lead.loss.0 > 0.0 && lead.bound() < 1e-9);
     }
 
     #[test]

@@ -64,11 +64,11 @@ impl Contender {
     }
 
     fn best(&self) -> usize {
-        let loss = |at: &usize| self.lead_at(*at).loss.0;
+        let bound = |at: &usize| self.lead_at(*at).bound();
         // The first of equal ones.
         (0..SHARES.len())
             .rev()
-            .max_by(|a, b| loss(a).total_cmp(&loss(b)))
+            .max_by(|a, b| bound(a).total_cmp(&bound(b)))
             .unwrap_or(0)
     }
 

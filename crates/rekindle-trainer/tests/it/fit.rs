@@ -204,7 +204,7 @@ fn a_run_within_a_budget_says_what_the_clock_decided_and_is_read_as_any_other() 
     assert_eq!(run.record().title, "drawings");
     assert_eq!(run.record().recipe["budget_seconds"], 12.0);
     let decided = &run.record().recipe["decided"];
-    assert_eq!(decided["steps"].is_array(), kept, "{decided}");
+    assert_eq!(decided["trial_steps"].is_array(), kept, "{decided}");
     let events = run.events().unwrap();
     let at = |is_it: fn(&Event) -> bool| events.iter().position(is_it).unwrap();
     let forecast = at(|event| matches!(event, Event::Forecast(_)));
