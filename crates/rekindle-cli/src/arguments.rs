@@ -193,7 +193,7 @@ pub struct Train {
     pub weights: Weights,
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
     /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
-    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], scratch [default: features, or with
+    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: features, or with
     /// --resume those of the runs in --out]
     #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
     pub strategy: Vec<Way>,

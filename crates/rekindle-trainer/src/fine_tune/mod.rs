@@ -1,34 +1,34 @@
 //! The best classifier that a given time can buy: probes on frozen features, and training where that pays.
 
+mod contest;
 mod forecast;
 mod probing;
+mod record;
 mod result;
 mod run;
+mod scores;
 mod training;
+mod trial;
 mod tuning;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_models::{Preprocess, Pretrained};
-use rekindle_transfer::Backbone;
-use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::features::ProbeSearch;
 use rekindle_weights::LoadOptions;
-use serde_json::{Value, json};
 
 use crate::data::TransferData;
 use crate::identity::DataList;
 use crate::origin::Origin;
 use crate::pace::Clock;
 use crate::recipe::{Cache, require};
-use crate::run_directory::{
-    FIT, ONE_CALL, Position, RunDirectory, RunRecord, WeightsRecord, one_call, refuse_other_recipe,
-    within_budget,
-};
+use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
 use crate::trainer::classes;
-use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError, text};
+use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError};
+use record::digest;
 pub use result::FineTuned;
 use run::Run;
 
@@ -60,9 +60,10 @@ pub fn fine_tune(
 /// 1. Every training image goes through the frozen backbone once, and several linear heads compete by cross-validation
 ///    ([`ProbeSearch`]). Of several networks the one whose head has the lowest log loss on held-out images goes on.
 /// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
-///    the best head on, by AdamW and one cycle, ten times the rate for the head. What is better on the held-out fifth goes
-///    on: the probe, or the trained network, or one between them. The trained one goes on with all images to the end of the
-///    budget.
+///    the best head on, by AdamW and one cycle, ten times the rate for the head, normalised by the source's own statistics
+///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit. What is better
+///    on the held-out fifth goes on: the probe, or a network on the way from it to the trained one. With more time, another
+///    rate and other fifths are tried. The trained one goes on with all images to the end of the budget.
 /// 3. The validation images are looked at once, at the end: no choice is made on them. A [forecast](FineTuned::forecast)
 ///    is told before.
 ///
@@ -370,60 +371,4 @@ impl<'a> Fit<'a> {
         self.warning = compared.warning;
         Run::new(self, vec![pretrained], data, Some(writer)).finish()
     }
-
-    /// All choices, for the record.
-    fn recipe(&self) -> Value {
-        json!({
-            "budget_seconds": self.budget.map(|budget| budget.as_secs_f64()),
-            "kinds": self.probe.kinds,
-            "penalties": self.probe.penalties,
-            "folds": self.probe.folds,
-            "mixing_steps": self.probe.relationship.steps,
-            "mixing_rate": self.probe.relationship.rate,
-            "cache": self.cache,
-            "quantize_frozen": self.quantize,
-            "workers": self.workers,
-            "seed": self.seed,
-            "test_views": self.test_views,
-        })
-    }
-
-    /// The name of the strategy.
-    fn name(&self) -> &'static str {
-        match self.budget {
-            Some(_) => FIT,
-            None => ONE_CALL,
-        }
-    }
-
-    /// The strategy, for the record.
-    fn strategy(&self) -> Value {
-        match self.budget {
-            Some(_) => within_budget(),
-            None => one_call(),
-        }
-    }
-
-    fn record(&self, pretrained: &Pretrained, data: &TransferData) -> RunRecord {
-        RunRecord {
-            data: data.description.clone(),
-            weights: Some(WeightsRecord {
-                source: Source::of(pretrained).weights,
-                sha256: pretrained.sha256.clone(),
-                tensors_sha256: digest(pretrained),
-            }),
-            architecture: pretrained.architecture.clone(),
-            strategy: self.strategy(),
-            recipe: self.recipe(),
-            seed: self.seed,
-            device: text::device(&self.device),
-            ..RunRecord::new(self.title.clone())
-        }
-    }
-}
-
-/// Hashes the backbone's live weights.
-fn digest(pretrained: &Pretrained) -> String {
-    let model = &pretrained.model;
-    weights_digest(model, model.stage_names().len())
 }

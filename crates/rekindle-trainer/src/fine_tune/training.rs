@@ -1,36 +1,31 @@
-//! Training inside of a run: the recipe, to the end that the clock sets, and what of it is told.
+//! Training inside of a run: to the end that the clock sets, and what of it is told.
 
 use std::sync::Arc;
 
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Transform};
-use rekindle_models::Preprocess;
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile};
 use rekindle_nn::Network;
-use rekindle_transfer::{Classifier, Strategy};
+use rekindle_transfer::Classifier;
 use serde_json::{Value, json};
 
 use super::probing::Probed;
 use super::run::Run;
+use super::ways::{BATCH, Way};
 use crate::adapt::with_fresh_head;
 use crate::checkpoint::Weights;
 use crate::events::{EndReason, Event, Observer};
 use crate::feed::Feed;
-use crate::optimizer::Optimizer;
 use crate::pace::Pace;
 use crate::trainer::Trainer;
-use crate::{Anneal, Predictions, Predictor, Recipe, Schedule, TrainerError, TransferData};
-
-/// Images of a step.
-pub(super) const BATCH: usize = 16;
+use crate::{Predictions, Predictor, TrainerError, TransferData};
 
 /// How long a training may be.
+#[derive(Clone, Copy)]
 pub(super) struct Steps {
     /// When it has to be over, in seconds.
     pub end: f64,
     /// Seconds that an image takes, as far as is known.
     pub per_image: f64,
     pub most: usize,
-    /// The head's learning rate at its highest.
-    pub rate: f64,
 }
 
 impl<'a, 'b> Run<'a, 'b> {
@@ -40,17 +35,17 @@ impl<'a, 'b> Run<'a, 'b> {
         probed: &Probed<'b>,
         start: Classifier<Network>,
         rows: &[usize],
-        steps: Steps,
+        (way, steps): (Way, Steps),
         relay: fn() -> Relay,
     ) -> Result<Option<(Weights, Pace)>, TrainerError> {
         let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
-        let pipeline = augmentation(&probed.data.preprocess, probed.may_mirror());
+        let pipeline = way.augmentation(&probed.data.preprocess, probed.may_mirror());
         let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
         let data = TransferData {
             train: Arc::new(train),
             ..probed.data.clone()
         };
-        let recipe = self.recipe(steps.rate);
+        let recipe = way.recipe(&self.choices);
         let per_step = steps.per_image * BATCH as f64;
         let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
         let relayed = RelayTo {
@@ -59,9 +54,7 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let interrupt = relayed.run.choices.interrupt.clone();
         let fitted = Trainer::new(start, data)
-            .strategy(Strategy::FineTuning {
-                backbone_rate: BACKBONE,
-            })
+            .strategy(Way::strategy())
             .recipe(recipe)
             .interrupt(interrupt)
             .observer(relayed)
@@ -79,27 +72,6 @@ impl<'a, 'b> Run<'a, 'b> {
             });
         }
         Ok(fitted.pace.map(|pace| (fitted.best_weights, pace)))
-    }
-
-    /// The recipe that networks are trained by.
-    fn recipe(&self, rate: f64) -> Recipe {
-        Recipe {
-            batch_size: BATCH,
-            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
-            learning_rate: rate,
-            schedule: Schedule::OneCycle {
-                pct_start: 0.25,
-                div_factor: 25.0,
-                final_div_factor: 1e3,
-                anneal: Anneal::Cosine,
-                three_phase: false,
-            },
-            label_smoothing: 0.1,
-            workers: self.choices.workers,
-            on_bad_file: OnBadFile::Skip,
-            seed: self.choices.seed,
-            ..Recipe::tutorial()
-        }
     }
 
     /// Predictions for the images of `dataset` by the whole network.
@@ -122,22 +94,6 @@ impl<'a, 'b> Run<'a, 'b> {
         let classes = probed.data.classes.len();
         with_fresh_head(probed.pretrained, classes, self.choices.seed)
     }
-}
-
-/// The backbone's rate over the head's.
-const BACKBONE: f64 = 0.1;
-
-/// Random parts of a picture from a third of it on, mirrored where that means the same.
-fn augmentation(preprocess: &Preprocess, mirror: bool) -> Pipeline {
-    let mut transforms = Pipeline::imagenet_train(preprocess).0;
-    transforms
-        .retain(|transform| mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. }));
-    for transform in &mut transforms {
-        if let Transform::RandomResizedCrop { scale, .. } = transform {
-            *scale = (0.35, 1.0);
-        }
-    }
-    Pipeline(transforms)
 }
 
 /// What of a training inside of a run is told of the run itself.

@@ -48,6 +48,7 @@ fn plans() -> Vec<(String, Plan)> {
         "delta=0.5",
         "bitfit",
         "batch-norm-only",
+        "fixed-statistics=0.1",
     ];
     let stages = ["stem", "layer1", "layer2", "layer3", "layer4"];
     let plan = |name: &str| {

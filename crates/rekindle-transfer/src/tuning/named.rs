@@ -7,7 +7,7 @@ use super::Strategy;
 use crate::TransferError;
 
 /// Every form that [`Strategy::from_str`] takes, with what stands in for a value that is left out.
-pub const STRATEGY_NAMES: [&str; 11] = [
+pub const STRATEGY_NAMES: [&str; 12] = [
     "features",
     "finetune[=BACKBONE_RATE, 1]",
     "freeze-up-to=STAGE",
@@ -18,6 +18,7 @@ pub const STRATEGY_NAMES: [&str; 11] = [
     "delta[=STRENGTH, 0.01]",
     "bitfit[=BACKBONE_RATE, 1]",
     "batch-norm-only[=BACKBONE_RATE, 1]",
+    "fixed-statistics[=BACKBONE_RATE, 1]",
     "scratch",
 ];
 
@@ -71,6 +72,7 @@ impl FromStr for Strategy {
             },
             "bitfit" => Strategy::BitFit { backbone_rate },
             "batch-norm-only" => Strategy::BatchNormOnly { backbone_rate },
+            "fixed-statistics" => Strategy::FixedStatistics { backbone_rate },
             _ => {
                 return Err(TransferError::UnknownStrategy {
                     found: text.to_string(),
@@ -111,7 +113,8 @@ impl Strategy {
             }
             Strategy::FineTuning { backbone_rate }
             | Strategy::BitFit { backbone_rate }
-            | Strategy::BatchNormOnly { backbone_rate } => Some(backbone_rate.to_string()),
+            | Strategy::BatchNormOnly { backbone_rate }
+            | Strategy::FixedStatistics { backbone_rate } => Some(backbone_rate.to_string()),
         }
     }
 
@@ -159,6 +162,9 @@ impl Strategy {
                     backbone_rate: number,
                 }
                 | Strategy::BatchNormOnly {
+                    backbone_rate: number,
+                }
+                | Strategy::FixedStatistics {
                     backbone_rate: number,
                 }
                 | Strategy::DiscriminativeRates { decay: number }

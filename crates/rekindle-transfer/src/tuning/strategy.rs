@@ -70,6 +70,12 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
+    /// As [`FineTuning`](Self::FineTuning), while batch normalisation keeps the source's running statistics and normalises
+    /// by them: the network begins as what it is in use, and a few images of a batch decide nothing about its scale.
+    FixedStatistics {
+        /// Multiplier of the learning rate of all stages.
+        backbone_rate: f64,
+    },
     /// Every weight starts afresh: no transfer, the yardstick for all others.
     FromScratch,
 }
@@ -93,6 +99,7 @@ impl Strategy {
             Strategy::Delta { .. } => "delta",
             Strategy::BitFit { .. } => "bitfit",
             Strategy::BatchNormOnly { .. } => "batch-norm-only",
+            Strategy::FixedStatistics { .. } => "fixed-statistics",
             Strategy::FromScratch => "scratch",
         }
     }
@@ -154,6 +161,10 @@ impl Strategy {
                 trained: Trained::Normalisation,
                 ..Plan::uniform(count, *backbone_rate)
             },
+            Strategy::FixedStatistics { backbone_rate } => Plan {
+                trained: Trained::AllButStatistics,
+                ..Plan::uniform(count, *backbone_rate)
+            },
             Strategy::LinearProbeThenFineTuning {
                 probe_epochs,
                 backbone_rate,
@@ -200,6 +211,7 @@ impl Strategy {
             | Strategy::Delta { backbone_rate, .. }
             | Strategy::BitFit { backbone_rate }
             | Strategy::BatchNormOnly { backbone_rate }
+            | Strategy::FixedStatistics { backbone_rate }
                 if !(backbone_rate.is_finite() && *backbone_rate > 0.0) =>
             {
                 invalid("rate", *backbone_rate, "a finite number above 0")
@@ -236,6 +248,8 @@ pub enum Trained {
     /// All of them.
     #[default]
     All,
+    /// All of them, while batch normalisation keeps its running statistics and normalises by them.
+    AllButStatistics,
     /// Those called `bias`; batch normalisation keeps its running statistics.
     Biases,
     /// Those of batch normalisation: of one dimension.
@@ -249,7 +263,7 @@ impl Trained {
     pub fn includes(self, path: &str, dimensions: usize) -> bool {
         let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
         match self {
-            Trained::All => true,
+            Trained::All | Trained::AllButStatistics => true,
             Trained::Biases => path.rsplit('.').next() == Some("bias"),
             Trained::Normalisation => dimensions == 1,
             Trained::Adapters => is_adapter,

@@ -226,6 +226,9 @@ fn thin_strategies_train_what_they_say() {
     let all = applied(&Strategy::fine_tuning());
     let running = 2 * channels;
     assert_eq!(trained_parameters(&all), all.num_params() - running);
+    let fixed = applied(&Strategy::FixedStatistics { backbone_rate: 0.1 });
+    assert_eq!(trained_parameters(&fixed), trained_parameters(&all));
+    assert!(switches(&fixed.backbone).into_iter().all(|on| !on));
     assert_eq!(
         trained_parameters(&applied(&Strategy::FeatureExtraction)),
         head

@@ -1,0 +1,197 @@
+//! Ways to train against each other and the probe, on held-out parts of the training images.
+
+use super::probing::Probed;
+use super::run::Run;
+use super::training::Steps;
+use super::trial::{Contender, SHARES};
+use super::tuning::{LAST_RATE, LEAST_EPOCHS, most_steps};
+use super::ways::Way;
+use crate::TrainerError;
+use crate::events::{self, Event};
+
+/// Passes that fit from which on there are two trials, and three: the others still have enough time then.
+const FOR_TRIALS: [f64; 2] = [24.0, 48.0];
+
+/// The time of all trials and the final training, in seconds on the clock.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    begun: f64,
+    end: f64,
+    /// Trials at most.
+    trials: usize,
+}
+
+impl Span {
+    pub fn new(begun: f64, end: f64, passes: f64) -> Self {
+        let more = FOR_TRIALS.iter().filter(|least| passes >= **least).count();
+        Self {
+            begun,
+            end,
+            trials: 1 + more,
+        }
+    }
+
+    /// When a trial, counted from 0, has to be over: all of them and the final training take equal times.
+    fn end_of(&self, trial: usize) -> f64 {
+        self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun)
+    }
+
+    /// The share of the time that one training takes.
+    pub fn share(&self) -> f64 {
+        1.0 / (self.trials + 1) as f64
+    }
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    /// Tries one way after the other, or one on other parts of the images, as the time allows, and returns what is best on
+    /// the images that were held out.
+    pub(super) fn contest(
+        &mut self,
+        probed: &Probed<'b>,
+        parts: &[Vec<usize>],
+        ways: &[Way],
+        span: Span,
+        per_image: f64,
+    ) -> Result<Option<Contender>, TrainerError> {
+        let images = probed.seen.labels.len();
+        let mut untried = ways.iter();
+        let mut contenders: Vec<Contender> = Vec::new();
+        for number in 0..span.trials {
+            let until = span.end_of(number);
+            let at = match next_trial(&contenders, number, span.trials, parts.len()) {
+                Next::Again(at) => at,
+                Next::Another => {
+                    let Some(way) = untried.next() else { break };
+                    contenders.push(Contender {
+                        way: *way,
+                        per_image: per_image * way.cost(ways[0]),
+                        trials: Vec::new(),
+                    });
+                    contenders.len() - 1
+                }
+            };
+            let (way, fold) = (contenders[at].way, contenders[at].trials.len());
+            let per_image = contenders[at].per_image;
+            let now = self.clock().seconds();
+            if number > 0 && until - now < LEAST_EPOCHS * per_image * images as f64 {
+                break;
+            }
+            let best = contenders.iter().filter(|one| !one.trials.is_empty());
+            let best = best.map(|one| one.lead().bound()).fold(0.0, f64::max);
+            let steps = Steps {
+                end: until,
+                per_image,
+                most: most_steps(images),
+            };
+            let name = named(probed, way, fold);
+            let Some(trial) = self.trial(probed, &parts[fold], (way, steps), None, &name)? else {
+                let message = format!("{name} is not kept: its loss became no number");
+                self.tell(&Event::Note { message })?;
+                contenders.retain(|one| !one.trials.is_empty());
+                continue;
+            };
+            let probe = trial.probe.clone();
+            contenders[at].trials.push(trial);
+            let (lead, scored) = (contenders[at].lead(), contenders[at].scored(fold));
+            let why = match fold {
+                0 => way.why,
+                _ => "other images say whether it was luck",
+            };
+            self.tell(&Event::Tried(events::Trial {
+                what: name,
+                why: why.into(),
+                images: probe.right.len(),
+                accuracy: Some(scored.accuracy()),
+                loss: Some(scored.loss()),
+                gain: Some(scored.lead_over(&probe).accuracy.0),
+                kept: lead.is_ahead() && (fold > 0 || lead.bound() > best),
+                seconds: self.clock().seconds() - now,
+            }))?;
+        }
+        Ok(leader(&contenders).map(|at| contenders.swap_remove(at)))
+    }
+
+    /// Trains the network of a single trial on with the time that the final training would have had: what is behind the probe
+    /// may only be too short a training. It is measured on the same images, so it never learns from them.
+    pub(super) fn give_more_time(
+        &mut self,
+        probed: &Probed<'b>,
+        held_out: &[usize],
+        contender: &mut Contender,
+        end: f64,
+    ) -> Result<(), TrainerError> {
+        let [before] = &contender.trials[..] else {
+            return Ok(());
+        };
+        let now = self.clock().seconds();
+        let looks = SHARES.len() * held_out.len();
+        let steps = Steps {
+            end: end - looks as f64 * probed.seconds_per_image,
+            per_image: contender.per_image,
+            most: most_steps(probed.seen.labels.len()),
+        };
+        let way = contender.way.at(LAST_RATE);
+        let name = format!("{}, longer", named(probed, contender.way, 0));
+        let from = Some(&before.weights);
+        let Some(trial) = self.trial(probed, held_out, (way, steps), from, &name)? else {
+            return Ok(());
+        };
+        let before = contender.lead();
+        let former = std::mem::replace(&mut contender.trials, vec![trial]);
+        let (lead, scored) = (contender.lead(), contender.scored(0));
+        let kept = lead.is_ahead();
+        let told = Event::Tried(events::Trial {
+            what: name,
+            why: "it may only have been too short".into(),
+            images: held_out.len(),
+            accuracy: Some(scored.accuracy()),
+            loss: Some(scored.loss()),
+            gain: Some(lead.accuracy.0),
+            kept,
+            seconds: self.clock().seconds() - now,
+        });
+        if lead.bound() < before.bound() {
+            contender.trials = former;
+        }
+        self.tell(&told)
+    }
+}
+
+/// What to try next.
+enum Next {
+    /// A way that was tried before, on other images.
+    Again(usize),
+    /// A way that was not tried before.
+    Another,
+}
+
+/// Where a way is not far behind the probe, other images tell more than another way does; where there are three trials or
+/// more, two ways are tried before.
+fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usize) -> Next {
+    let Some(at) = leader(contenders) else {
+        return Next::Another;
+    };
+    let is_first_round = number + 1 < trials && contenders.len() < 2;
+    let has_parts = contenders[at].trials.len() < parts;
+    match contenders[at].lead().is_far_behind() || is_first_round || !has_parts {
+        true => Next::Another,
+        false => Next::Again(at),
+    }
+}
+
+/// The one with the lowest loss beside the probe's, as far as the images can tell.
+fn leader(contenders: &[Contender]) -> Option<usize> {
+    let lead = |at: &usize| contenders[*at].lead().bound();
+    let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());
+    measured.max_by(|a, b| lead(a).total_cmp(&lead(b)))
+}
+
+fn named(probed: &Probed<'_>, way: Way, fold: usize) -> String {
+    let architecture = &probed.pretrained.architecture;
+    let size = match way.size == probed.data.preprocess.crop {
+        true => String::new(),
+        false => format!(" on pictures of {}", way.size),
+    };
+    let again = if fold > 0 { ", again" } else { "" };
+    format!("fine-tuning of {architecture} at {}{size}{again}", way.rate)
+}

@@ -1,0 +1,162 @@
+//! What answers to held-out images are worth, beside other answers to the same images.
+
+use crate::{Predictions, Temperature, TrainerError};
+
+/// What a classifier says of held-out images, one number an image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scored {
+    /// 1 for a right answer, 0 for a wrong one.
+    pub right: Vec<f64>,
+    /// Log loss.
+    pub losses: Vec<f64>,
+}
+
+/// How much better some answers are than others to the same images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Lead {
+    /// Share of right answers above the other's, and its standard error.
+    pub accuracy: (f64, f64),
+    /// Log loss below the other's, and its standard error.
+    pub loss: (f64, f64),
+}
+
+impl Scored {
+    /// Scores answers at the temperature that suits all of them, so that the order of the classes alone counts.
+    pub fn of(found: &Predictions) -> Result<Self, TrainerError> {
+        let temperature = Temperature::fit(&found.probabilities, &found.labels, found.classes)?;
+        let mut scored = Self::default();
+        let rows = found.probabilities.chunks_exact(found.classes);
+        for (row, label) in rows.zip(&found.labels) {
+            let logit = |p: &f32| f64::from(p.max(f32::MIN_POSITIVE)).ln() / temperature.value;
+            let logits: Vec<f64> = row.iter().map(logit).collect();
+            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+            scored.losses.push(largest + sum.ln() - logits[*label]);
+            scored
+                .right
+                .push(f64::from(u8::from(logits[*label] >= largest)));
+        }
+        Ok(scored)
+    }
+
+    /// Adds answers to other images.
+    pub fn extend(&mut self, other: &Self) {
+        self.right.extend(&other.right);
+        self.losses.extend(&other.losses);
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        mean(&self.right)
+    }
+
+    pub fn loss(&self) -> f64 {
+        mean(&self.losses)
+    }
+
+    /// Compares with answers to the same images.
+    pub fn lead_over(&self, other: &Self) -> Lead {
+        Lead {
+            accuracy: difference(&self.right, &other.right),
+            loss: difference(&other.losses, &self.losses),
+        }
+    }
+}
+
+impl Lead {
+    /// How much lower the log loss is at least, as far as so few images can tell: by a standard error less.
+    pub fn bound(&self) -> f64 {
+        self.loss.0 - self.loss.1
+    }
+
+    /// Whether these answers are better: surer of what is true by more than a standard error, as heads on frozen features have
+    /// to be, and right as often as far as so few images can tell.
+    pub fn is_ahead(&self) -> bool {
+        let (accuracy, error) = self.accuracy;
+        // A single answer among any number is one standard error.
+        self.bound() > 0.0 && accuracy >= -1.001 * error
+    }
+
+    /// Whether they are worse by more than a standard error.
+    pub fn is_far_behind(&self) -> bool {
+        self.loss.0 < -self.loss.1
+    }
+
+    /// The gain in accuracy, drawn towards none: on few images it is luck as much as anything.
+    pub fn expected_gain(&self, images: usize) -> f64 {
+        self.accuracy.0 * images as f64 / (images as f64 + 20.0)
+    }
+}
+
+/// Mean and standard error of `a - b`.
+fn difference(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let n = a.len().max(2) as f64;
+    let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let mean = mean(&differences);
+    let squares: f64 = differences.iter().map(|d| (d - mean) * (d - mean)).sum();
+    (mean, (squares / (n - 1.0) / n).sqrt())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn scored(right: &[f64], losses: &[f64]) -> Scored {
+        Scored {
+            right: right.to_vec(),
+            losses: losses.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_lower_loss_wins_unless_clearly_fewer_answers_are_right() {
+        let base = scored(&[1.0; 20], &[0.5; 20]);
+        let mut surer = scored(&[1.0; 20], &[0.4; 20]);
+        assert!(surer.lead_over(&base).is_ahead() && !base.lead_over(&surer).is_ahead());
+        assert!(base.lead_over(&surer).is_far_behind());
+        surer.right[0] = 0.0;
+        assert!(surer.lead_over(&base).is_ahead());
+        surer.right[..8].fill(0.0);
+        assert!(!surer.lead_over(&base).is_ahead());
+        let mut lucky = scored(&[1.0; 20], &[0.5; 20]);
+        lucky.losses[0] = 0.0;
+        let lead = lucky.lead_over(&base);
+        assert!(lead.loss.0 > 0.0 && lead.bound() < 1e-9);
+    }
+
+    #[test]
+    fn the_difference_is_of_pairs() {
+        let a = scored(&[1.0, 1.0, 0.0, 0.0], &[1.0, 2.0, 3.0, 4.0]);
+        let b = scored(&[1.0, 0.0, 0.0, 0.0], &[1.5, 2.5, 3.5, 4.5]);
+        let lead = a.lead_over(&b);
+        assert_eq!(lead.loss, (0.5, 0.0));
+        assert_eq!(lead.accuracy, (0.25, 0.25));
+        assert!(lead.expected_gain(4) < 0.25 && lead.expected_gain(4) > 0.0);
+    }
+
+    #[test]
+    fn how_sure_answers_are_on_the_whole_changes_no_score() {
+        let softmax = |sharpness: f32| {
+            let rows = [[0.0, 1.0], [2.0, 0.0], [0.5, 0.0], [0.0, 3.0]];
+            let probabilities = rows.iter().flat_map(|row: &[f32; 2]| {
+                let powers = row.map(|z| (sharpness * z).exp());
+                let sum: f32 = powers.iter().sum();
+                powers.map(|p| p / sum)
+            });
+            Predictions {
+                classes: 2,
+                probabilities: probabilities.collect(),
+                labels: vec![1, 0, 1, 1],
+                ..Predictions::default()
+            }
+        };
+        let [plain, sharp] = [1.0, 2.0].map(|s| Scored::of(&softmax(s)).unwrap());
+        assert_eq!(plain.right, [1.0, 1.0, 0.0, 1.0]);
+        assert_eq!(plain.right, sharp.right);
+        assert!((plain.loss() - sharp.loss()).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,182 @@
+//! Ways to train a network, to be tried against each other.
+
+use rekindle_imagefolder::{OnBadFile, Pipeline, Transform};
+use rekindle_models::{Preprocess, Pretrained};
+use rekindle_transfer::Strategy;
+
+use super::Fit;
+use crate::optimizer::Optimizer;
+use crate::{Anneal, Recipe, Schedule};
+
+/// Images of a step.
+pub(super) const BATCH: usize = 16;
+
+/// What tells one training from another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Way {
+    /// Side of the pictures that are learnt from.
+    pub size: usize,
+    /// The head's learning rate at its highest.
+    pub rate: f64,
+    /// Why it is tried.
+    pub why: &'static str,
+}
+
+/// The backbone's rate over the head's.
+const BACKBONE: f64 = 0.1;
+
+/// The smallest part of a picture that is shown, as a share of its area.
+const SMALLEST_PART: f64 = 0.35;
+
+/// Steps that a trial can make from which on the fast rate is tried first: in few, a network only loses what the probe knows.
+const MANY_STEPS: f64 = 100.0;
+
+/// Passes of whole pictures that a trial can make below which smaller ones are tried first, for which there are twice as
+/// many.
+const FEW_PASSES: f64 = 10.0;
+
+/// The side of small pictures, as a share of the whole ones' and a multiple of this.
+const SMALL: (f64, usize) = (0.72, 32);
+
+/// Pictures that can be made smaller at all.
+const LEAST_SIZE: usize = 128;
+
+impl Way {
+    /// Every way to train `pretrained`, the first one to be tried first, where a trial has the time for so many passes over
+    /// `images` whole pictures.
+    pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
+        Self::in_order(
+            pretrained.preprocess.crop,
+            small(pretrained),
+            passes,
+            images,
+        )
+    }
+
+    fn in_order(full: usize, small: Option<usize>, passes: f64, images: usize) -> Vec<Self> {
+        let small = small.filter(|_| passes < FEW_PASSES);
+        let size = small.unwrap_or(full);
+        let times = if small.is_some() { 2.0 } else { 1.0 };
+        let fast = Self {
+            size,
+            rate: 3e-3,
+            why: "there is time to learn much",
+        };
+        let gentle = Self {
+            size,
+            rate: 1e-3,
+            why: "gentle, near to what the source knows",
+        };
+        match times * passes * images as f64 / BATCH as f64 >= MANY_STEPS {
+            true => vec![fast, gentle],
+            false => vec![gentle, fast],
+        }
+    }
+
+    /// The gentle way, with pictures as they are in use.
+    pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
+        Self {
+            size: pretrained.preprocess.crop,
+            rate: 1e-3,
+            why: "",
+        }
+    }
+
+    /// How much longer an image takes than in another way.
+    pub fn cost(self, than: Self) -> f64 {
+        let side = self.size as f64 / than.size.max(1) as f64;
+        side * side
+    }
+
+    /// The same at so many times the rate.
+    pub fn at(self, factor: f64) -> Self {
+        Self {
+            rate: factor * self.rate,
+            ..self
+        }
+    }
+
+    /// What freezes and what learns: everything, by the source's own statistics. A batch of a few enlarged parts of pictures
+    /// has others than the pictures in use, and what learns under them answers worse for these.
+    pub fn strategy() -> Strategy {
+        Strategy::FixedStatistics {
+            backbone_rate: BACKBONE,
+        }
+    }
+
+    /// Random parts of a picture, mirrored where that means the same.
+    pub fn augmentation(&self, preprocess: &Preprocess, mirror: bool) -> Pipeline {
+        let mut transforms = Pipeline::imagenet_train(preprocess).0;
+        transforms.retain(|transform| {
+            mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. })
+        });
+        for transform in &mut transforms {
+            if let Transform::RandomResizedCrop { scale, size, .. } = transform {
+                *scale = (SMALLEST_PART, 1.0);
+                *size = u32::try_from(self.size).unwrap_or(*size);
+            }
+        }
+        Pipeline(transforms)
+    }
+
+    /// The recipe.
+    pub fn recipe(&self, choices: &Fit<'_>) -> Recipe {
+        Recipe {
+            batch_size: BATCH,
+            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
+            learning_rate: self.rate,
+            schedule: Schedule::OneCycle {
+                pct_start: 0.25,
+                div_factor: 25.0,
+                final_div_factor: 1e3,
+                anneal: Anneal::Cosine,
+                three_phase: false,
+            },
+            label_smoothing: 0.1,
+            workers: choices.workers,
+            on_bad_file: OnBadFile::Skip,
+            seed: choices.seed,
+            ..Recipe::tutorial()
+        }
+    }
+}
+
+/// The side of smaller pictures that show enough, for a network that takes any.
+fn small(pretrained: &Pretrained) -> Option<usize> {
+    let full = pretrained.preprocess.crop;
+    let (share, multiple) = SMALL;
+    let side = (share * full as f64) as usize / multiple * multiple;
+    let takes_any = pretrained.model.graph().native_size().is_none();
+    (takes_any && full >= LEAST_SIZE).then_some(side)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(small: Option<usize>, passes: f64, images: usize) -> (usize, f64) {
+        let way = Way::in_order(224, small, passes, images)[0];
+        (way.size, way.rate)
+    }
+
+    #[test]
+    fn the_less_time_the_smaller_the_pictures_and_the_rate() {
+        assert_eq!(first(Some(160), 30.0, 300), (224, 3e-3));
+        assert_eq!(first(Some(160), 5.0, 300), (160, 3e-3));
+        assert_eq!(first(Some(160), 2.0, 300), (160, 1e-3));
+        assert_eq!(first(Some(160), 12.0, 100), (224, 1e-3));
+        // A network that takes one size alone.
+        assert_eq!(first(None, 5.0, 300), (224, 1e-3));
+    }
+
+    #[test]
+    fn an_image_costs_what_its_area_is() {
+        let [whole, small] = [200, 100].map(|size| Way {
+            size,
+            rate: 1e-3,
+            why: "",
+        });
+        assert_eq!((small.cost(whole), whole.cost(small)), (0.25, 4.0));
+        assert_eq!(small.at(0.5).rate, 5e-4);
+    }
+}
