@@ -146,7 +146,8 @@ fn small(pretrained: &Pretrained) -> Option<usize> {
     let full = pretrained.preprocess.crop;
     let (share, multiple) = SMALL;
     let side = (share * full as f64) as usize / multiple * multiple;
-    let takes_any = pretrained.model.graph().native_size().is_none();
+    let graph = pretrained.model.graph();
+    let takes_any = graph.native_size().is_none() && graph.shapes(side, side).is_ok();
     (takes_any && full >= LEAST_SIZE).then_some(side)
 }
 
