@@ -13,7 +13,7 @@ use rekindle_weights::{
 use crate::Error;
 use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
-use crate::recognise::{ASSUMED, Found, described, find, look_with};
+use crate::recognise::{Found, IMAGE_SIZE, described, find, look_with};
 use crate::registry::{Model, Source, Weights, models};
 
 /// A network read from a file, with all that the file says about it.
@@ -173,9 +173,6 @@ impl Pretrained {
         let network = Network::new(graph, 0, device);
         let model = load(network, &checkpoint, CheckOptions::default())?;
         let mut assumptions = Vec::new();
-        let assumed = checkpoint.metadata.get(ASSUMED);
-        assumptions
-            .extend(assumed.map(|assumed| format!("its preprocessing is taken to be {assumed}")));
         assumptions.extend(called_otherwise(
             info.architecture.as_deref(),
             &architecture,
@@ -185,6 +182,12 @@ impl Pretrained {
             None => {
                 let (preprocess, doubt) =
                     preprocessing(&checkpoint.path, &architecture, model.graph());
+                let is_onnx = checkpoint.format == Format::Onnx;
+                let side = checkpoint.metadata.get(IMAGE_SIZE).filter(|_| is_onnx);
+                let preprocess = match side.and_then(|side| side.parse().ok()) {
+                    Some(side) if side != preprocess.crop => resized(preprocess, side),
+                    _ => preprocess,
+                };
                 assumptions.extend(doubt);
                 preprocess
             }
@@ -253,6 +256,15 @@ fn preprocessing(path: &Path, architecture: &str, graph: &Graph) -> (Preprocess,
     };
     let doubt = format!("its preprocessing is taken to be {whose}, since the file names none");
     (preprocess, Some(doubt))
+}
+
+/// Returns the preprocessing for images of another side, with as much of each picture.
+fn resized(preprocess: Preprocess, side: usize) -> Preprocess {
+    Preprocess {
+        resize: (preprocess.resize * side).div_ceil(preprocess.crop.max(1)),
+        crop: side,
+        ..preprocess
+    }
 }
 
 /// Says that a file gives its network the name of another architecture than was recognised: equal tensors may be computed

@@ -19,7 +19,7 @@ use crate::clip::Activations;
 use clips::ClipImages;
 
 pub(crate) use clips::ClipTexts;
-pub(crate) use onnx::ASSUMED;
+pub(crate) use onnx::IMAGE_SIZE;
 pub use registry::Registry;
 pub use resnets::ResNets;
 

@@ -5,7 +5,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use rekindle_nn::onnx::{ImportOptions, Imported, import};
-use rekindle_preprocess::Preprocess;
 use rekindle_weights::{Checkpoint, Error as WeightsError, Format, LoadOptions, NetworkSource};
 
 use super::{Found, find};
@@ -52,20 +51,11 @@ pub(super) fn open(
         .cloned()
         .or(architecture.map(str::to_string));
     let name = named.or(stem).unwrap_or_else(|| "onnx".into());
-    if let (Some([height, width]), None) = (image_size, metadata.get("preprocess"))
+    metadata.remove(IMAGE_SIZE);
+    if let Some([height, width]) = image_size
         && height == width
     {
-        let sized = Preprocess {
-            resize: (height * 256).div_ceil(224),
-            crop: height,
-            ..Preprocess::IMAGENET
-        };
-        let json = serde_json::to_string(&sized).unwrap_or_default();
-        metadata.insert("preprocess".into(), json);
-        metadata.insert(
-            ASSUMED.into(),
-            "ImageNet's, for images of the size that the file takes".into(),
-        );
+        metadata.insert(IMAGE_SIZE.into(), height.to_string());
     }
     let specs = graph.tensors().iter();
     let all: Vec<_> = specs
@@ -95,8 +85,8 @@ pub(super) fn open(
     })
 }
 
-/// Key of metadata under which it is said that preprocessing was assumed, and how.
-pub(crate) const ASSUMED: &str = "assumed_preprocess";
+/// Key of metadata under which the side of the images is that an ONNX file takes.
+pub(crate) const IMAGE_SIZE: &str = "image_size";
 
 /// Reads a part of a file beside another, and of none elsewhere.
 fn read_beside(
