@@ -66,13 +66,13 @@ pub(super) fn open(
         .collect();
     let checkpoint = Checkpoint::from_values(path, Format::Onnx, all, metadata);
     // Our own files are of networks that are described in code, and named as there.
-    if producer.starts_with("rekindle") && options.features_from.is_none() {
-        if let Ok(found) = find(&checkpoint, &LoadOptions::default())
-            && found.name == name
-            && found.config.num_params() == graph.num_params()
-        {
-            return Ok(found);
-        }
+    if producer.starts_with("rekindle")
+        && options.features_from.is_none()
+        && let Ok(found) = find(&checkpoint, &LoadOptions::default())
+        && found.name == name
+        && found.config.num_params() == graph.num_params()
+    {
+        return Ok(found);
     }
     let mut source = NetworkSource::default();
     source.tensors = checkpoint.tensors.len();

@@ -193,9 +193,13 @@ fn from_fields(kind: i32, tensor: &TensorProto) -> Option<Data> {
     }
 }
 
+/// Reads bytes of a file beside an ONNX file: its name, where they begin, and how many (to the end for `None`). The error is
+/// the end of a sentence.
+pub type ReadExternal<'a> = dyn FnMut(&str, u64, Option<u64>) -> Result<Vec<u8>, String> + 'a;
+
 /// Reads weights that lie in files beside an ONNX file.
 pub(super) struct External<'a> {
-    pub read: &'a mut dyn FnMut(&str, u64, Option<u64>) -> Result<Vec<u8>, String>,
+    pub read: &'a mut ReadExternal<'a>,
 }
 
 impl External<'_> {

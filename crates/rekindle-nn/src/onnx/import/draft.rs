@@ -339,13 +339,14 @@ impl Draft {
             return Err("it takes no maps of four dimensions".into());
         };
         let is_shuffled = [batch, rows, columns] == [&expected[0], &expected[2], &expected[3]];
-        if let (true, [outer, inner]) = (is_shuffled, channels.as_slice()) {
-            if outer.step == 1 && inner.step == outer.extent {
-                let groups = inner.extent;
-                let x = self.value(view.base)?;
-                let op = Op::ChannelShuffle { groups };
-                return self.emit(&self.call("shuffle"), op, vec![x], Vec::new());
-            }
+        if let (true, [outer, inner]) = (is_shuffled, channels.as_slice())
+            && outer.step == 1
+            && inner.step == outer.extent
+        {
+            let groups = inner.extent;
+            let x = self.value(view.base)?;
+            let op = Op::ChannelShuffle { groups };
+            return self.emit(&self.call("shuffle"), op, vec![x], Vec::new());
         }
         Err("its dimensions are not batch, channels, height and width".into())
     }

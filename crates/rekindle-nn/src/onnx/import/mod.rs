@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use burn::tensor::Device;
 use prost::Message;
 
+pub use constant::ReadExternal;
 pub use error::{ImportError, UnknownOperator};
 
 use self::attributes::Operator;
@@ -89,10 +90,6 @@ impl Default for ImportOptions {
         }
     }
 }
-
-/// Reads bytes of a file beside an ONNX file: its name, where they begin, and how many (to the end for `None`). The error is
-/// the end of a sentence.
-pub type ReadExternal<'a> = dyn FnMut(&str, u64, Option<u64>) -> Result<Vec<u8>, String> + 'a;
 
 /// Makes a network of the bytes of an ONNX file: a classifier's or an encoder's graph on images.
 ///

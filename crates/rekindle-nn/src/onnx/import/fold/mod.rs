@@ -4,6 +4,7 @@ mod elements;
 mod numbers;
 mod shapes;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use super::attributes::Operator;
