@@ -179,3 +179,78 @@ fn a_refusal_names_the_file_and_leaves_nothing() {
     );
     assert!(!runs.exists());
 }
+
+/// Takes our name out of an ONNX file, so that it is read as anybody's.
+fn made_by_somebody(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let name = b"rekindle";
+    let at = bytes
+        .windows(name.len())
+        .position(|part| part == name)
+        .unwrap();
+    bytes[at..at + name.len()].copy_from_slice(b"somebody");
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_onnx_file_is_weights_like_others_and_is_not_needed_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (given, runs) = (at("colleague.onnx"), at("runs"));
+    let data = &workshop().data;
+    rekindle(["export", text(&workshop().weights), "--out", text(&given)]).ends_with(0);
+    made_by_somebody(&given);
+    let train = |more: &[&str]| {
+        let command = [
+            "train",
+            text(data),
+            "--weights",
+            text(&given),
+            "--out",
+            text(&runs),
+        ];
+        rekindle(command.iter().chain(more))
+    };
+    // Several networks are never in one such file.
+    let called = train(&["--strategy", "features", "--weights-key", "model"]).ends_with(2);
+    assert!(
+        called.stderr.contains("--features-from NODE"),
+        "{}",
+        called.stderr
+    );
+    train(&["--strategy", "features,finetune", "--epochs", "1"]).ends_with(0);
+    std::fs::remove_file(&given).unwrap();
+    let picture = at("picture.png");
+    std::fs::copy(picture_in(data), &picture).unwrap();
+    for strategy in ["features", "finetune"] {
+        let run = runs.join(strategy);
+        let found = rekindle(["predict", text(&run), text(&picture), "--json"]).ends_with(0);
+        let answer = found.stdout.lines().next().unwrap().to_string();
+        assert!(answer.contains("ants"), "{answer}");
+        // Out again: what is written answers the same.
+        let again = at("again.onnx");
+        rekindle(["export", text(&run), "--out", text(&again)]).ends_with(0);
+        let from_file = rekindle(["predict", text(&again), text(&picture), "--json"]).ends_with(0);
+        let probability = |line: &str| {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            json["predictions"][0]["probability"].as_f64().unwrap()
+        };
+        let (a, b) = (
+            probability(&answer),
+            probability(from_file.stdout.lines().next().unwrap()),
+        );
+        assert!((a - b).abs() < 1e-4, "{a:?} {b:?}");
+    }
+}
+
+/// Returns a drawing.
+fn picture_in(data: &Path) -> PathBuf {
+    let files = std::fs::read_dir(data.join("val/ants")).unwrap().flatten();
+    let mut pictures: Vec<PathBuf> = files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "png"))
+        .collect();
+    pictures.sort();
+    // The last drawing is whole; one of them is no picture.
+    pictures.pop().unwrap()
+}

@@ -72,8 +72,8 @@ pub(crate) fn look_with(
     }
 }
 
-/// Key of a file's metadata under which a network's description is.
-pub(crate) const GRAPH: &str = "graph";
+/// Key of a file's metadata under which the description of a network is that no code describes.
+pub const GRAPH: &str = "graph";
 
 /// Takes the network that a file describes itself.
 pub(crate) fn described(checkpoint: &Checkpoint) -> Result<Option<Found>, Error> {

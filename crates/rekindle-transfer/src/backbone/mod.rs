@@ -159,6 +159,13 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         let _ = seed;
     }
 
+    /// Returns the text that a file of the network has to carry so that it can be read again, for images of `image_size`
+    /// (height and width); none, the default, where code describes it.
+    fn description(&self, image_size: [usize; 2]) -> Option<String> {
+        let _ = image_size;
+        None
+    }
+
     /// Tells networks apart that have the same tensors and compute something else with them. By default, the name of the
     /// type.
     fn identity(&self) -> String {

@@ -78,6 +78,11 @@ impl Backbone for Network {
         Network::seed_draws(self, seed);
     }
 
+    fn description(&self, image_size: [usize; 2]) -> Option<String> {
+        let graph = self.graph();
+        graph.is_imported().then(|| graph.to_json(image_size))
+    }
+
     fn identity(&self) -> String {
         format!("{:?}", self.graph().nodes())
     }
