@@ -3,7 +3,7 @@
 
 needs: pip install -r requirements.txt
 use:   exports.py               (writes exports.zip into its own folder)
-       exports.py FOLDER        (the published sizes, with random weights, as FOLDER/NAME.onnx, .x and .y)
+       exports.py FOLDER [NAME ..]   (the published sizes, with random weights, as FOLDER/NAME.onnx, .x and .y)
 
 exports.zip   NAME.KIND.onnx without the numbers of large weights: initialiser number t (from 0) of the graph is
               formula.uniform(t) times sqrt(3 / fan-in), or 0.6 + 0.4 of it for those of one dimension.
@@ -132,11 +132,12 @@ def answer(model, images):
     return session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
-def zoo(out):
+def zoo(out, wanted):
     names = ["torchvision/" + n for n in "resnet18 mobilenet_v2 mobilenet_v3_small efficientnet_b0 efficientnet_v2_s regnet_y_400mf densenet121 shufflenet_v2_x0_5 convnext_tiny vit_b_32".split()]
     names += ["timm/" + n for n in "tf_efficientnet_lite0 mobilenetv4_conv_small convnext_atto convnextv2_atto vit_tiny_patch16_224 deit_tiny_patch16_224 vit_small_patch14_dinov2 vit_small_patch14_reg4_dinov2".split()]
     for name in names:
         library, name = name.split("/"); torch.manual_seed(0)
+        if wanted and name not in wanted: continue
         net = timm.create_model(name) if library == "timm" else getattr(torchvision.models, name)(weights=None)
         side = 518 if "dinov2" in name else 224
         with torch.no_grad():
@@ -171,7 +172,7 @@ def steps(archive):
 
 def main():
     if len(sys.argv) > 1:
-        out = pathlib.Path(sys.argv[1]); out.mkdir(parents=True, exist_ok=True); return zoo(out)
+        out = pathlib.Path(sys.argv[1]); out.mkdir(parents=True, exist_ok=True); return zoo(out, sys.argv[2:])
     answers = {}
     with zipfile.ZipFile(HERE / "exports.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         def add(name, model, side, free, last=False):
