@@ -11,7 +11,7 @@ exports.zip   NAME.KIND.onnx without the numbers of large weights: initialiser n
               formula.images(2), one behind the other, where the batch is free, else for formula.images(1).
               steps.json and steps/NAME.onnx, whole: losses of three steps of SGD in PyTorch, without momentum.
 """
-import contextlib, io, json, logging, pathlib, sys, warnings, zipfile
+import contextlib, io, json, logging, pathlib, sys, tempfile, warnings, zipfile
 warnings.filterwarnings("ignore"); logging.disable(logging.WARNING)
 import numpy, onnx, onnxruntime, timm, torch, torchvision
 from onnx import TensorProto, helper, numpy_helper
@@ -20,6 +20,7 @@ import formula
 
 HERE = pathlib.Path(__file__).parent
 torch.set_num_threads(2)
+SCRATCH = tempfile.TemporaryDirectory()
 
 
 def small():
@@ -159,7 +160,7 @@ def steps(archive):
         with torch.no_grad():
             for key, p in net.named_parameters(): p.add_(torch.randn_like(p) * 0.05)
         images = torch.from_numpy(formula.images(4, side, side)); labels = torch.tensor([0, 1, 2, 1])
-        path = pathlib.Path(f"/tmp/{name}.onnx"); export(net, images[:1], kind, path); model = onnx.load(path)
+        path = pathlib.Path(SCRATCH.name, f"{name}.onnx"); export(net, images[:1], kind, path); model = onnx.load(path)
         del model.graph.value_info[:], model.metadata_props[:]
         archive.writestr(f"steps/{name}.onnx", model.SerializeToString()); path.unlink()
         net.double().train(); optimizer = torch.optim.SGD(net.parameters(), lr=0.05); losses = []
@@ -190,7 +191,7 @@ def main():
                 for b in net.buffers(): b.add_(torch.rand_like(b) * 0.01) if b.is_floating_point() else None
             is_hf = name.startswith("hf_")
             for kind in OF.get(name, ["script", "unfolded", "dynamo"]):
-                path = pathlib.Path("/tmp/export.onnx"); torchvision_vit = name == "vit"
+                path = pathlib.Path(SCRATCH.name, "export.onnx"); torchvision_vit = name == "vit"
                 try: export(Logits(net) if is_hf else net, torch.randn(1, 3, side, side), kind, path)
                 except Exception as error: print(name, kind, "not exported:", repr(error)[:160]); continue
                 add(f"{name}.{kind}", onnx.load(path), [side, side], kind != "script_14" and not (torchvision_vit and kind == "dynamo"))
