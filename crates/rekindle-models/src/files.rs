@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rekindle_nn::{Network, TensorKind, TensorSpec};
+use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Error, LoadOptions, ModelInfo, TensorOut, check, named_tensors,
     state_dict, write_burnpack, write_safetensors,
@@ -73,7 +74,11 @@ fn whose(error: Error, checkpoint: &Checkpoint) -> Error {
 ///
 /// [`Error::Write`].
 pub fn save(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-    write_safetensors(path, out(network, TensorOut::f32), &metadata(network, info))
+    write_safetensors(
+        path,
+        out(network, TensorOut::f32),
+        &metadata_of(network, info),
+    )
 }
 
 /// Writes the network as [`save`] does, in half the space: weights rounded to 16-bit floats.
@@ -82,7 +87,11 @@ pub fn save(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Resu
 ///
 /// [`Error::Write`].
 pub fn save_f16(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-    write_safetensors(path, out(network, TensorOut::f16), &metadata(network, info))
+    write_safetensors(
+        path,
+        out(network, TensorOut::f16),
+        &metadata_of(network, info),
+    )
 }
 
 /// Writes the network in Burn's own format.
@@ -95,7 +104,11 @@ pub fn save_burnpack(
     path: impl AsRef<Path>,
     info: &ModelInfo,
 ) -> Result<(), Error> {
-    write_burnpack(path, out(network, TensorOut::f32), &metadata(network, info))
+    write_burnpack(
+        path,
+        out(network, TensorOut::f32),
+        &metadata_of(network, info),
+    )
 }
 
 /// Writes the network as it predicts, as ONNX; see [`Network::to_onnx`]. `architecture`, `classes`, `preprocess` and
@@ -123,22 +136,22 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
     })
 }
 
-/// Returns what a file says about itself, with the network's description where no code has one.
-fn metadata(network: &Network, info: &ModelInfo) -> BTreeMap<String, String> {
+/// Returns what a file says about itself, with the description of a network that no code describes; `describe` writes that
+/// for images of a height and width.
+pub fn metadata(
+    info: &ModelInfo,
+    describe: impl FnOnce([usize; 2]) -> Option<String>,
+) -> BTreeMap<String, String> {
     let mut metadata = info.to_metadata();
-    let graph = network.graph();
-    if graph.is_imported() {
-        let crop = info
-            .preprocess
-            .as_ref()
-            .map_or(DEFAULT_SIDE, |preprocess| preprocess.crop);
-        metadata.insert(GRAPH.into(), graph.to_json([crop; 2]));
-    }
+    let preprocess = info.preprocess.as_ref().unwrap_or(&Preprocess::IMAGENET);
+    let description = describe([preprocess.crop; 2]);
+    metadata.extend(description.map(|text| (GRAPH.to_string(), text)));
     metadata
 }
 
-/// Side of the images where nothing says another.
-const DEFAULT_SIDE: usize = 224;
+fn metadata_of(network: &Network, info: &ModelInfo) -> BTreeMap<String, String> {
+    metadata(info, |size| network.graph().description(size))
+}
 
 fn out(network: &Network, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -> Vec<TensorOut> {
     named_tensors(state_dict::collect(network), encode)

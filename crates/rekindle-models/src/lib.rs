@@ -55,7 +55,7 @@ pub use error::Error;
 pub use named::{Fetched, fetch};
 pub use options::Options;
 pub use pretrained::Pretrained;
-pub use recognise::{Found, GRAPH, Registry, ResNets, find, look};
+pub use recognise::{Found, Registry, ResNets, find, look};
 pub use registry::{Model, Source, UnknownModel, Weights, models};
 
 /// Compiles the README's code.

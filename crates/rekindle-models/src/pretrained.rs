@@ -7,13 +7,13 @@ use rekindle_nn::{Graph, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Format, LoadOptions, ModelInfo, NetworkSource, RemoteFile,
-    Repository, detect, read, read_safetensors_bytes, sha256, sha256_of,
+    Repository, read, read_safetensors_bytes, sha256, sha256_of,
 };
 
 use crate::Error;
 use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
-use crate::recognise::{Found, IMAGE_SIZE, described, find, look_with};
+use crate::recognise::{Found, IMAGE_SIZE, is_onnx, open_onnx, recognised};
 use crate::registry::{Model, Source, Weights, models};
 
 /// A network read from a file, with all that the file says about it.
@@ -82,11 +82,11 @@ impl Pretrained {
         device: &Device,
     ) -> Result<Self, Error> {
         let path = path.as_ref();
-        if detect(path)? != Format::Onnx && options.features_from.is_none() {
+        if !is_onnx(path, options)? {
             return Self::from_checkpoint(&mut read(path)?, options, device);
         }
         let beside = ModelInfo::beside(path)?;
-        let found = look_with(path, options, beside.architecture.as_deref())?;
+        let found = open_onnx(path, options, beside.architecture.as_deref())?;
         let activations = Activations::of(&found.checkpoint);
         Self::of_file(found, beside, activations, device)
     }
@@ -102,10 +102,7 @@ impl Pretrained {
             let metadata = checkpoint.metadata.entry("architecture".to_string());
             metadata.or_insert_with(|| architecture.clone());
         }
-        let found = match described(checkpoint)? {
-            Some(found) => found,
-            None => find(checkpoint, options)?,
-        };
+        let found = recognised(checkpoint, options)?;
         Self::of_file(found, beside, Activations::of(checkpoint), device)
     }
 
@@ -132,10 +129,7 @@ impl Pretrained {
     pub fn from_safetensors(name: &str, bytes: Vec<u8>, device: &Device) -> Result<Self, Error> {
         let digest = sha256_of(&bytes);
         let checkpoint = read_safetensors_bytes(name, bytes)?;
-        let found = match described(&checkpoint)? {
-            Some(found) => found,
-            None => find(&checkpoint, &LoadOptions::default())?,
-        };
+        let found = recognised(&checkpoint, &LoadOptions::default())?;
         Self::from_found(found, ModelInfo::default(), digest, device)
     }
 

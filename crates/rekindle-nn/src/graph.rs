@@ -173,6 +173,11 @@ impl Graph {
         self.is_imported
     }
 
+    /// Returns what a file of an imported network has to carry, [`to_json`](Self::to_json); none where code describes it.
+    pub fn description(&self, image_size: [usize; 2]) -> Option<String> {
+        self.is_imported.then(|| self.to_json(image_size))
+    }
+
     /// Returns the number of channels of the images: 3 for RGB.
     pub fn in_channels(&self) -> usize {
         self.in_channels

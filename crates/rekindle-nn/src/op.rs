@@ -257,6 +257,20 @@ pub enum Activation {
     QuickGelu,
 }
 
+impl Activation {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Relu,
+        Self::Relu6,
+        Self::Silu,
+        Self::HardSwish,
+        Self::HardSigmoid,
+        Self::Sigmoid,
+        Self::Gelu,
+        Self::QuickGelu,
+    ];
+}
+
 /// Sizes of a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

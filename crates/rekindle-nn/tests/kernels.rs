@@ -13,17 +13,6 @@ use rekindle_nn::{
 };
 use step::{Found, ToF64, floats, step as step_of};
 
-const ALL: [Activation; 8] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::HardSigmoid,
-    Activation::Sigmoid,
-    Activation::Gelu,
-    Activation::QuickGelu,
-];
-
 /// A network of one stage without marked blocks.
 fn graph(inside: impl FnOnce(&mut Builder, Value) -> Value) -> Graph {
     let mut b = Builder::new("net", 5);
@@ -60,7 +49,7 @@ fn gate(b: &mut Builder, x: Value, inner: Activation, outer: Activation) -> Valu
 fn graphs() -> Vec<(String, Graph)> {
     let mut all = Vec::new();
     let mut add = |name: &str, graph: Graph| all.push((name.to_string(), graph));
-    for act in ALL {
+    for act in Activation::ALL {
         let name = format!("{act:?}");
         add(
             &format!("conv norm add {name}"),

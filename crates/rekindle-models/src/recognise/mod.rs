@@ -19,7 +19,7 @@ use crate::clip::Activations;
 use clips::ClipImages;
 
 pub(crate) use clips::ClipTexts;
-pub(crate) use onnx::IMAGE_SIZE;
+pub(crate) use onnx::{IMAGE_SIZE, open as open_onnx};
 pub use registry::Registry;
 pub use resnets::ResNets;
 
@@ -32,51 +32,51 @@ pub type Found = rekindle_weights::Network<Graph>;
 ///
 /// Those of [`read`] and [`find`], [`Error::Onnx`] and [`Error::NoSuchChoice`].
 pub fn look(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Found, Error> {
-    look_with(path.as_ref(), options, None)
+    let path = path.as_ref();
+    match is_onnx(path, options)? {
+        true => onnx::open(path, options, None),
+        false => recognised(&read(path)?, options),
+    }
 }
 
-/// Reads a file as [`look`] does; `architecture` is the network's name where the file knows none.
-pub(crate) fn look_with(
-    path: &Path,
-    options: &LoadOptions,
-    architecture: Option<&str>,
-) -> Result<Found, Error> {
+/// Tells whether a file is ONNX, and refuses a choice that files of its format don't offer.
+pub(crate) fn is_onnx(path: &Path, options: &LoadOptions) -> Result<bool, Error> {
     let format = detect(path)?;
-    let refused = |flags: String, advice: &'static str| Error::NoSuchChoice {
-        path: path.to_path_buf(),
-        flags,
-        format,
-        advice,
+    let is_onnx = format == Format::Onnx;
+    let (is_meaningless, advice) = match is_onnx {
+        true => (
+            options.key.is_some() || options.prefix.is_some(),
+            "--features-from NODE chooses the features",
+        ),
+        false => (
+            options.features_from.is_some(),
+            "its features are those in front of the classifier",
+        ),
     };
-    if format == Format::Onnx {
-        if options.key.is_some() || options.prefix.is_some() {
-            return Err(refused(
-                options.flags(),
-                "--features-from NODE chooses the features",
-            ));
-        }
-        return onnx::open(path, options, architecture);
+    match is_meaningless {
+        false => Ok(is_onnx),
+        true => Err(Error::NoSuchChoice {
+            path: path.to_path_buf(),
+            flags: options.flags(),
+            format,
+            advice,
+        }),
     }
-    if options.features_from.is_some() {
-        let advice = "its features are those in front of the classifier";
-        return Err(refused(options.flags(), advice));
-    }
-    let mut checkpoint = read(path)?;
-    if let Some(architecture) = architecture {
-        let metadata = checkpoint.metadata.entry("architecture".to_string());
-        metadata.or_insert_with(|| architecture.to_string());
-    }
-    match described(&checkpoint)? {
+}
+
+/// Takes the network that a file describes itself, or else finds one among its tensors.
+pub(crate) fn recognised(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Found, Error> {
+    match described(checkpoint)? {
         Some(found) => Ok(found),
-        None => Ok(find(&checkpoint, options)?),
+        None => Ok(find(checkpoint, options)?),
     }
 }
 
 /// Key of a file's metadata under which the description of a network is that no code describes.
-pub const GRAPH: &str = "graph";
+pub(crate) const GRAPH: &str = "graph";
 
 /// Takes the network that a file describes itself.
-pub(crate) fn described(checkpoint: &Checkpoint) -> Result<Option<Found>, Error> {
+fn described(checkpoint: &Checkpoint) -> Result<Option<Found>, Error> {
     let Some(text) = checkpoint.metadata.get(GRAPH) else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use super::{Found, find};
 use crate::Error;
 
 /// Reads an ONNX file, and the files of weights beside it that it names.
-pub(super) fn open(
+pub(crate) fn open(
     path: &Path,
     options: &LoadOptions,
     architecture: Option<&str>,

@@ -89,16 +89,7 @@ fn causal() -> Graph {
 
 /// Every activation on feature maps, and on rows.
 fn activations() -> Graph {
-    let all = [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Silu,
-        Activation::HardSwish,
-        Activation::HardSigmoid,
-        Activation::Sigmoid,
-        Activation::Gelu,
-        Activation::QuickGelu,
-    ];
+    let all = Activation::ALL;
     let mut b = Builder::new("activations", 3);
     let x = b.images();
     let x = b.stage("all", |b| {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
-use rekindle_models::{GRAPH, Preprocess};
+use rekindle_models::files::metadata;
 use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::state_dict::HostTensor;
 use rekindle_weights::{ModelInfo, TensorOut, named_tensors, write_safetensors};
@@ -286,13 +286,7 @@ pub(crate) fn write_weights<B: Backbone>(
 ) -> Result<(), TrainerError> {
     let plain = checkpoint::plain_names(classifier, weights.clone());
     let tensors = named_tensors(plain, TensorOut::f32);
-    let mut metadata = info.to_metadata();
-    let crop = info
-        .preprocess
-        .as_ref()
-        .map_or(Preprocess::IMAGENET.crop, |of| of.crop);
-    let description = classifier.backbone.description([crop; 2]);
-    metadata.extend(description.map(|text| (GRAPH.to_string(), text)));
+    let metadata = metadata(info, |size| classifier.backbone.description(size));
     write_safetensors(path, tensors, &metadata).map_err(|error| match error {
         rekindle_weights::Error::Write { path, source } => TrainerError::io("write", &path, source),
         error => error.into(),

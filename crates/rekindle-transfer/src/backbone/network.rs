@@ -79,8 +79,7 @@ impl Backbone for Network {
     }
 
     fn description(&self, image_size: [usize; 2]) -> Option<String> {
-        let graph = self.graph();
-        graph.is_imported().then(|| graph.to_json(image_size))
+        self.graph().description(image_size)
     }
 
     fn identity(&self) -> String {

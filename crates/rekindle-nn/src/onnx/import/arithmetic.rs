@@ -299,10 +299,8 @@ impl Reader<'_> {
             return Err(format!("dimensions of {a:?} and {b:?} mean different things").into());
         }
         let (x, y) = (self.draft.value(a.base)?, self.draft.value(b.base)?);
-        let name = self
-            .draft
-            .call(if step == Step::Add { "add" } else { "mul" });
-        let value = self.draft.emit(&name, op, vec![x, y], Vec::new())?;
+        let kind = if step == Step::Add { "add" } else { "mul" };
+        let value = self.draft.apply(kind, op, vec![x, y])?;
         let base = self.draft.like(a.base, State::Ready(value));
         Ok(a.on(base))
     }

@@ -206,13 +206,11 @@ impl Reader<'_> {
                         start: heads.start,
                         channels,
                     };
-                    let name = self.draft.call("slice");
-                    self.draft.emit(&name, op, vec![x], Vec::new())?
+                    self.draft.apply("slice", op, vec![x])?
                 }
             });
         }
-        let name = self.draft.call("qkv");
-        self.draft.emit(&name, Op::Concat, parts, Vec::new())
+        self.draft.apply("qkv", Op::Concat, parts)
     }
 
     /// Makes one linear layer of three on one input.

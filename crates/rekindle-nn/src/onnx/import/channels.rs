@@ -8,101 +8,52 @@ use super::view::View;
 impl Reader<'_> {
     pub(super) fn add_channels(&mut self, view: &View, weight: Weight) -> Outcome<View> {
         let view = self.draft.settle(view)?;
-        let state = match self.draft.state(view.base).clone() {
-            State::Layer {
-                of,
-                product,
-                weight: factors,
-                bias: None,
-                node,
-            } => State::Layer {
-                of,
-                product,
-                weight: factors,
-                bias: Some(weight),
-                node,
-            },
-            State::LayerNorm {
-                of,
-                epsilon,
-                weight: factors,
-                bias: None,
-            } => State::LayerNorm {
-                of,
-                epsilon,
-                weight: factors,
-                bias: Some(weight),
-            },
-            State::Responded {
-                of,
-                epsilon,
-                weight: factors,
-                bias: None,
-            } => State::Responded {
-                of,
-                epsilon,
-                weight: factors,
-                bias: Some(weight),
-            },
-            State::Affine {
-                of,
-                weight: factors,
-                bias: None,
-            } => State::Affine {
-                of,
-                weight: factors,
-                bias: Some(weight),
-            },
-            _ => State::Affine {
-                of: view.base,
-                weight: None,
-                bias: Some(weight),
-            },
-        };
+        let mut state = self.draft.state(view.base).clone();
+        match &mut state {
+            State::Layer { bias, .. }
+            | State::LayerNorm { bias, .. }
+            | State::Responded { bias, .. }
+            | State::Affine { bias, .. }
+                if bias.is_none() =>
+            {
+                *bias = Some(weight);
+            }
+            _ => {
+                state = State::Affine {
+                    of: view.base,
+                    weight: None,
+                    bias: Some(weight),
+                };
+            }
+        }
         Ok(view.on(self.draft.like(view.base, state)))
     }
 
     pub(super) fn scale_channels(&mut self, view: &View, weight: Weight) -> Outcome<View> {
         let view = self.draft.settle(view)?;
-        let weight = Some(weight);
-        let state = match self.draft.state(view.base).clone() {
+        let mut state = self.draft.state(view.base).clone();
+        match &mut state {
             State::LayerNorm {
-                of,
-                epsilon,
-                weight: None,
+                weight: factors,
                 bias: None,
-            } => State::LayerNorm {
-                of,
-                epsilon,
-                weight,
+                ..
+            }
+            | State::Responded {
+                weight: factors,
                 bias: None,
-            },
-            State::Response {
-                of,
-                epsilon,
-                weight: None,
-            } => State::Response {
-                of,
-                epsilon,
-                weight,
-            },
-            State::Responded {
-                of,
-                epsilon,
-                weight: None,
-                bias: None,
-            } => State::Responded {
-                of,
-                epsilon,
-                weight,
-                bias: None,
-            },
-            _ => State::Affine {
-                of: view.base,
-                weight,
-                bias: None,
-            },
-        };
+                ..
+            }
+            | State::Response {
+                weight: factors, ..
+            } if factors.is_none() => *factors = Some(weight),
+            _ => {
+                state = State::Affine {
+                    of: view.base,
+                    weight: Some(weight),
+                    bias: None,
+                };
+            }
+        }
         Ok(view.on(self.draft.like(view.base, state)))
     }
 

@@ -255,6 +255,11 @@ impl Draft {
         Ok(Value::of_node(self.nodes.len() - 1))
     }
 
+    /// Adds a node without parameters, named after the module that is read.
+    pub fn apply(&mut self, kind: &str, op: Op, inputs: Vec<Value>) -> Outcome<Value> {
+        self.emit(&self.call(kind), op, inputs, Vec::new())
+    }
+
     /// Makes a name that no node or tensor has: names of nodes and of tensors may be equal to each other's beginnings, but
     /// not to each other.
     fn unique(&mut self, wanted: &str) -> String {
@@ -287,12 +292,7 @@ impl Draft {
         if is_one_token && is_all(Axis::Batch) {
             let x = self.value(view.base)?;
             let index = view.start[Axis::Column.index()];
-            let row = self.emit(
-                &self.call("token"),
-                Op::Token { index },
-                vec![x],
-                Vec::new(),
-            )?;
+            let row = self.apply("token", Op::Token { index }, vec![x])?;
             let base = self.ready([extents[0], channels, 1, 1], row);
             let mut view = view.on(base);
             view.start[Axis::Column.index()] = 0;
@@ -309,7 +309,7 @@ impl Draft {
                 start,
                 channels: count,
             };
-            let part = self.emit(&self.call("slice"), op, vec![x], Vec::new())?;
+            let part = self.apply("slice", op, vec![x])?;
             let base = self.ready([extents[0], count, rows, columns], part);
             let mut view = view.on(base);
             view.start[Axis::Channel.index()] = 0;
@@ -335,18 +335,12 @@ impl Draft {
         if view.dims == expected {
             return self.value(view.base);
         }
-        let [batch, channels, rows, columns] = view.dims.as_slice() else {
+        if view.dims.len() != expected.len() {
             return Err("it takes no maps of four dimensions".into());
-        };
-        let is_shuffled = [batch, rows, columns] == [&expected[0], &expected[2], &expected[3]];
-        if let (true, [outer, inner]) = (is_shuffled, channels.as_slice())
-            && outer.step == 1
-            && inner.step == outer.extent
-        {
-            let groups = inner.extent;
+        }
+        if let Some(groups) = view.shuffle(extents) {
             let x = self.value(view.base)?;
-            let op = Op::ChannelShuffle { groups };
-            return self.emit(&self.call("shuffle"), op, vec![x], Vec::new());
+            return self.apply("shuffle", Op::ChannelShuffle { groups }, vec![x]);
         }
         Err("its dimensions are not batch, channels, height and width".into())
     }

@@ -28,27 +28,19 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Returns channels, height and width.
-    pub fn sizes(&self) -> [usize; 3] {
+    pub fn extents(&self) -> [usize; 4] {
         let [height, width] = self.size.unwrap_or([self.assumed; 2]);
-        [self.channels, height, width]
+        [self.batch, self.channels, height, width]
     }
 
     pub fn view(&self) -> View {
-        let [channels, height, width] = self.sizes();
-        let extents = [self.batch, channels, height, width];
         let last = [Axis::Batch, Axis::Row, Axis::Column, Axis::Channel];
         let order = if self.is_channels_last {
             last
         } else {
             Axis::ALL
         };
-        View::new(0, extents, &order)
-    }
-
-    pub fn extents(&self) -> [usize; 4] {
-        let [channels, height, width] = self.sizes();
-        [self.batch, channels, height, width]
+        View::new(0, self.extents(), &order)
     }
 }
 

@@ -91,17 +91,6 @@ fn defined(activation: Activation, x: f64) -> f64 {
     }
 }
 
-const KNOWN: [Activation; 8] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::HardSigmoid,
-    Activation::Sigmoid,
-    Activation::Gelu,
-    Activation::QuickGelu,
-];
-
 /// Returns the places that functions are compared at: some of them on both sides of every bend.
 pub(super) fn places() -> Vec<f64> {
     (-60..=60)
@@ -131,7 +120,10 @@ pub(super) fn recognise(found: &[f64]) -> Option<Known> {
     if is(&|x| x) {
         return Some(Known::Identity);
     }
-    if let Some(known) = KNOWN.into_iter().find(|known| is(&|x| defined(*known, x))) {
+    if let Some(known) = Activation::ALL
+        .into_iter()
+        .find(|known| is(&|x| defined(*known, x)))
+    {
         return Some(Known::Activation(known));
     }
     let slope = found.last()? / places.last()?;

@@ -28,8 +28,7 @@ impl Draft {
             return match known {
                 Known::Identity => Ok(x),
                 Known::Activation(activation) => {
-                    let name = self.call("act");
-                    self.emit(&name, Op::Activation(activation), vec![x], Vec::new())
+                    self.apply("act", Op::Activation(activation), vec![x])
                 }
                 Known::Scale(factor) => {
                     let channels = self.channels(root);

@@ -128,8 +128,7 @@ impl Reader<'_> {
             places = steps.collect();
         }
         let x = self.draft.value(view.base)?;
-        let name = self.draft.call("flatten");
-        let row = self.draft.emit(&name, Op::Flatten, vec![x], Vec::new())?;
+        let row = self.draft.apply("flatten", Op::Flatten, vec![x])?;
         let length = channels * height * width;
         let base = self.draft.ready([batch, length, 1, 1], row);
         let mut dims = others.to_vec();

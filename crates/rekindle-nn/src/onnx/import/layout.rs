@@ -5,7 +5,7 @@ use super::constant::Constant;
 use super::error::Outcome;
 use super::fold;
 use super::reader::{Item, Reader};
-use super::view::{Axis, View, whole};
+use super::view::{Axis, View};
 
 impl Reader<'_> {
     pub(super) fn layout(
@@ -100,20 +100,7 @@ impl Reader<'_> {
     /// Computes a shuffle of channels as soon as it is seen, since parts may be taken of what it gives.
     fn unshuffled(&mut self, view: View) -> Outcome<View> {
         let extents = self.draft.extents(view.base);
-        let is_shuffled = match view.dims.as_slice() {
-            [_, channels, rows, columns] => {
-                let along = |axis: Axis| whole(axis, extents[axis.index()]);
-                let is_maps = *rows == along(Axis::Row) && *columns == along(Axis::Column);
-                let is_turned = |atoms: &[super::view::Atom]| match atoms {
-                    [outer, inner] => outer.step == 1 && inner.step == outer.extent,
-                    _ => false,
-                };
-                let is_of_channels = channels.iter().all(|atom| atom.axis == Axis::Channel);
-                is_maps && is_of_channels && is_turned(channels) && view.is_whole(extents)
-            }
-            _ => false,
-        };
-        if !is_shuffled {
+        if view.shuffle(extents).is_none() || !view.is_whole(extents) {
             return Ok(view);
         }
         let value = self.draft.maps(&view)?;

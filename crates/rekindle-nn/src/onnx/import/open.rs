@@ -214,7 +214,7 @@ impl Draft {
     fn tokens(
         &mut self,
         of: usize,
-        mut prefix: Vec<Weight>,
+        prefix: Vec<Weight>,
         positions: Option<Weight>,
         mut has_class_position: bool,
     ) -> Outcome<Value> {
@@ -225,71 +225,34 @@ impl Draft {
         let x = self.value(of)?;
         let [_, channels, rows, columns] = self.extents(of);
         let patches = rows * columns;
-        // One weight may be several tokens; the first is the class token.
-        let first = prefix.first_mut().ok_or("there is no class token")?;
-        let rest = Weight {
-            values: first.values.split_off(channels.min(first.values.len())),
-            name: None,
-        };
-        let class = prefix.remove(0);
-        let mut registers: Vec<f32> = rest.values;
-        let register_name = prefix.first().and_then(|weight| weight.name.clone());
-        prefix
+        // The first token is the class token, whichever weight it is in.
+        let mut class_name = prefix
+            .first()
+            .ok_or("there is no class token")?
+            .name
+            .clone();
+        let register_name = prefix.get(1).and_then(|weight| weight.name.clone());
+        let mut front: Vec<f32> = prefix
             .into_iter()
-            .for_each(|weight| registers.extend(weight.values));
-        let count = registers.len() / channels;
+            .flat_map(|weight| weight.values)
+            .collect();
+        let count = (front.len() / channels).saturating_sub(1);
         if let Some(table) = &mut positions {
             let given = table.values.len() / channels;
-            let own = usize::from(has_class_position);
             if given == 1 + count + patches && count > 0 {
                 // Every token has a position; those in front are taken into the tokens.
-                let before = table.values[..(1 + count) * channels].to_vec();
-                let mut class = class.values.clone();
-                class.extend(&registers);
-                class
+                let rest = table.values.split_off(front.len());
+                let before = std::mem::replace(&mut table.values, rest);
+                front
                     .iter_mut()
                     .zip(before)
                     .for_each(|(value, p)| *value += p);
-                let rest = table.values.split_off((1 + count) * channels);
-                table.values = rest;
-                registers = class.split_off(channels);
-                has_class_position = false;
-                return self.tokenised(
-                    x,
-                    [channels, rows, columns],
-                    Weight {
-                        values: class,
-                        name: None,
-                    },
-                    (registers, register_name),
-                    positions,
-                    has_class_position,
-                );
-            }
-            if given != own + patches {
+                (class_name, has_class_position) = (None, false);
+            } else if given != usize::from(has_class_position) + patches {
                 return Err(format!("{given} positions for {patches} patches").into());
             }
         }
-        let sizes = [channels, rows, columns];
-        self.tokenised(
-            x,
-            sizes,
-            class,
-            (registers, register_name),
-            positions,
-            has_class_position,
-        )
-    }
-
-    fn tokenised(
-        &mut self,
-        x: Value,
-        [channels, rows, columns]: [usize; 3],
-        class: Weight,
-        (registers, register_name): (Vec<f32>, Option<std::rc::Rc<str>>),
-        positions: Option<Weight>,
-        has_class_position: bool,
-    ) -> Outcome<Value> {
+        let registers = front.split_off(channels.min(front.len()));
         let tokens = Tokens {
             channels,
             registers: registers.len() / channels,
@@ -305,7 +268,7 @@ impl Draft {
             init: small,
             values,
         };
-        let mut parts = vec![part(class.name, "cls_token", class.values)];
+        let mut parts = vec![part(class_name, "cls_token", front)];
         if tokens.registers > 0 {
             parts.push(part(register_name, "reg_token", registers));
         }

@@ -74,8 +74,9 @@ impl Reader<'_> {
         } else {
             Op::AvgPool(pool)
         };
-        let name = self.draft.call(if is_max { "maxpool" } else { "avgpool" });
-        let value = self.draft.emit(&name, op, vec![x], Vec::new())?;
+        let value = self
+            .draft
+            .apply(if is_max { "maxpool" } else { "avgpool" }, op, vec![x])?;
         let Shape::Maps { size, .. } = self.draft.shapes[value.index()] else {
             return Err("it gives rows".into());
         };

@@ -73,8 +73,7 @@ impl Reader<'_> {
             first.get_or_insert(view);
         }
         let first = first.ok_or("it joins nothing")?;
-        let name = self.draft.call("concat");
-        let value = self.draft.emit(&name, Op::Concat, values, Vec::new())?;
+        let value = self.draft.apply("concat", Op::Concat, values)?;
         let mut extents = self.draft.extents(first.base);
         extents[1] = total;
         let base = self.draft.ready(extents, value);

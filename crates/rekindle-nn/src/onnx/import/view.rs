@@ -207,6 +207,23 @@ impl View {
         Some(step)
     }
 
+    /// Returns the groups that maps of these extents are shuffled by, where nothing else is done with them.
+    pub fn shuffle(&self, extents: [usize; 4]) -> Option<usize> {
+        let [batch, channels, rows, columns] = self.dims.as_slice() else {
+            return None;
+        };
+        let along = |axis: Axis| whole(axis, extents[axis.index()]);
+        let others =
+            [batch, rows, columns] == [Axis::Batch, Axis::Row, Axis::Column].map(along).each_ref();
+        match channels.as_slice() {
+            [outer, inner] if outer.step == 1 && inner.step == outer.extent => {
+                let is_of_channels = channels.iter().all(|atom| atom.axis == Axis::Channel);
+                (others && is_of_channels).then_some(inner.extent)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells whether every number of a value of these extents is looked at once.
     pub fn is_whole(&self, extents: [usize; 4]) -> bool {
         let is_all = |axis: Axis| self.run(axis) == Some(extents[axis.index()]);
