@@ -38,6 +38,7 @@ mod scatter;
 mod summary;
 mod svg;
 mod time;
+mod trials;
 
 pub use build::{augmented_grid, prediction_grid, run_directories};
 pub use contents::{
