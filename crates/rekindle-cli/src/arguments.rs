@@ -491,6 +491,13 @@ pub struct Export {
     /// The format [default: by the ending of --out]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// ONNX that takes decoded pictures of any size as bytes and gives probabilities: resizing, cropping and normalising
+    /// are inside
+    #[arg(long)]
+    pub with_preprocessing: bool,
+    /// Divides logits by the temperature that training fitted and left in the file, as predict --calibrated does
+    #[arg(long, requires = "with_preprocessing")]
+    pub calibrated: bool,
 }
 
 /// Formats that `export` writes; all carry class names, preprocessing and provenance.
