@@ -7,6 +7,7 @@ use rekindle::models::{Pretrained, files};
 use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
 
+use super::card::{Facts, card};
 use crate::arguments::{Export, Format, Output};
 use crate::checks;
 use crate::console::counted;
@@ -25,6 +26,13 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         )));
     }
     checks::file(&command.out)?;
+    let page = command.out.with_file_name("README.md");
+    if command.model_card && page.exists() {
+        return Err(Failure::Usage(format!(
+            "{} is there already, and the model card would replace it; move it, or export into a folder of its own",
+            show(&page)
+        )));
+    }
     let weights = weights_file(&command.model)?;
     checks::different("the model itself", &command.out, &weights)?;
     let device: Device = DeviceName::Cpu.open()?;
@@ -52,11 +60,20 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         }
         Format::Onnx => files::save_onnx(model, out, &info)?,
     }
+    if command.model_card {
+        let facts = Facts::of(&command.model)?;
+        let text = card(command, format, &pretrained, facts.as_ref());
+        std::fs::write(&page, text).map_err(|error| Failure::Unwritable {
+            path: show(&page),
+            reason: error.to_string(),
+        })?;
+    }
     let json = json!({
         "out": escape(out), "format": format.name(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
         "with_preprocessing": command.with_preprocessing, "calibrated": command.calibrated,
+        "model_card": command.model_card.then(|| escape(&page)),
     });
     output.result(&json, || {
         let classes = pretrained.classes.as_ref().map_or_else(

@@ -444,3 +444,54 @@ fn completions_know_the_commands() {
         }
     }
 }
+
+#[test]
+fn a_model_card_tells_what_the_run_knows_and_replaces_nothing() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("ants-bees.safetensors");
+    let run = workshop.runs.join("features");
+    let export = ["export", text(&run), "--out", text(&out), "--model-card"];
+    let licensed = export.iter().chain(&["--license", "mit", "--json"]);
+    let told = rekindle(licensed).ends_with(0).json();
+    let card = std::fs::read_to_string(told["model_card"].as_str().unwrap()).unwrap();
+    let (head, body) = card
+        .strip_prefix("---\n")
+        .unwrap()
+        .split_once("---\n")
+        .unwrap();
+    let accuracy = workshop.trained["runs"][0]["best_accuracy"].as_f64().unwrap();
+    for line in [
+        "license: \"mit\"",
+        "library_name: rekindle",
+        "pipeline_tag: image-classification",
+        "    - type: accuracy",
+        &format!("      value: {accuracy}"),
+    ] {
+        assert!(head.lines().any(|found| found == line), "{line}: {head}");
+    }
+    assert!(
+        body.contains("rekindle predict ants-bees.safetensors picture.jpg"),
+        "{body}"
+    );
+    // A name that would be markup is in a block of code, and no folder of this machine is named.
+    assert!(
+        body.lines().any(|line| line == format!("    {HOSTILE}")),
+        "{body}"
+    );
+    assert!(
+        !card.contains(text(folder.path())) && !card.contains(text(&workshop.data)),
+        "{card}"
+    );
+    let again = rekindle(export).ends_with(2);
+    assert!(again.stderr.contains("README.md"), "{}", again.stderr);
+    rekindle([
+        "export",
+        text(&run),
+        "--out",
+        text(&out),
+        "--license",
+        "mit",
+    ])
+    .ends_with(2);
+}
