@@ -460,7 +460,9 @@ fn a_model_card_tells_what_the_run_knows_and_replaces_nothing() {
         .unwrap()
         .split_once("---\n")
         .unwrap();
-    let accuracy = workshop.trained["runs"][0]["best_accuracy"].as_f64().unwrap();
+    let accuracy = workshop.trained["runs"][0]["best_accuracy"]
+        .as_f64()
+        .unwrap();
     for line in [
         "license: \"mit\"",
         "library_name: rekindle",

@@ -12,7 +12,7 @@ use rekindle_models::files::save_onnx_with_preprocessing;
 use rekindle_models::resnet::ResNetConfig;
 use rekindle_models::{Error, Interpolation, Model, Options, Preprocess, Pretrained};
 use rekindle_nn::Network;
-use rekindle_nn::onnx::proto::{ModelProto, ValueInfoProto};
+use rekindle_nn::onnx::proto::{DimensionProto, ModelProto, TensorShapeProto, ValueInfoProto};
 use rekindle_nn::onnx::{ExportError, PIXELS, PROBABILITIES};
 use rekindle_weights::ModelInfo;
 use test_support::{OnnxRuntime, uniform};
@@ -98,14 +98,12 @@ fn the_graph_sees_what_the_pipeline_sees() {
             name: Some("preprocess:images".into()),
             ..graph.output[0].clone()
         }];
-        graph.output[0]
-            .r#type
-            .as_mut()
-            .unwrap()
-            .tensor_type
-            .as_mut()
-            .unwrap()
-            .shape = None;
+        let shape = ["batch", "channels", "height", "width"].map(|name| DimensionProto {
+            dim_param: Some(name.into()),
+            dim_value: None,
+        });
+        let kind = graph.output[0].r#type.as_mut().unwrap();
+        kind.tensor_type.as_mut().unwrap().shape = Some(TensorShapeProto { dim: shape.into() });
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("seen.onnx");
         std::fs::write(&file, model.encode_to_vec()).unwrap();

@@ -85,14 +85,12 @@ impl Network {
         temperature: Option<f64>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, ExportError> {
-        let resized;
-        let mut network = self;
-        if self.graph().tokens().is_some() {
-            resized = self.clone().with_image_size([preprocess.crop; 2]);
-            network = &resized;
+        let around = Around::new(self.graph(), preprocess, temperature)?;
+        if self.graph().tokens().is_none() {
+            return Ok(model(build(self, Some(&around)), metadata).encode_to_vec());
         }
-        let around = Around::new(network.graph(), preprocess, temperature)?;
-        Ok(model(build(network, Some(&around)), metadata).encode_to_vec())
+        let network = self.clone().with_image_size([preprocess.crop; 2]);
+        Ok(model(build(&network, Some(&around)), metadata).encode_to_vec())
     }
 
     /// Writes the bytes of [`to_onnx`](Self::to_onnx) to a file, under another name until they are all there.
@@ -109,11 +107,12 @@ impl Network {
     }
 }
 
-/// Writes a file under another name until all of it is there.
+/// Writes a file under another name until all of it is there; for the crates of this workspace.
 ///
 /// # Errors
 ///
 /// Those of the file system; a file that was at `path` is then still there, unchanged.
+#[doc(hidden)]
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (scratch, mut file) = AtomicFile::create(path).map_err(io::Error::other)?;
     file.write_all(bytes)?;

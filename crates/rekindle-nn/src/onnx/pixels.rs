@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::nodes::Writer;
 use super::parts::{branch, fixed, int, ints, named, node, typed, value};
-use super::proto::{FLOAT, GraphProto, INT64, ModelProto, UINT8, ValueInfoProto};
+use super::proto::{FLOAT, GraphProto, INT64, ModelProto, NodeProto, UINT8, ValueInfoProto};
 use super::resize::{Direction, Extents};
 use crate::error::GraphError;
 use crate::graph::Graph;
@@ -319,18 +319,13 @@ pub fn strip(model: &mut ModelProto) {
         let name = name.as_deref().unwrap_or_default();
         name.starts_with("preprocess") || name.starts_with("answer:")
     };
-    let of_images = graph
-        .node
-        .iter()
-        .position(|node| node.output.first().is_some_and(|x| x == IMAGES));
-    let std = graph
+    let gives_images = |node: &NodeProto| node.output.iter().any(|name| name == IMAGES);
+    let steps = graph
         .initializer
         .iter()
         .find(|tensor| tensor.name.as_deref() == Some("preprocess:steps"));
-    let side = std
-        .and_then(|steps| steps.dims.first().copied())
-        .unwrap_or_default();
-    let (Some(_), Ok(side)) = (of_images, usize::try_from(side)) else {
+    let side = steps.and_then(|steps| usize::try_from(*steps.dims.first()?).ok());
+    let Some(side) = side.filter(|_| graph.node.iter().any(gives_images)) else {
         return;
     };
     graph.node.retain(|node| !is_around(&node.name));

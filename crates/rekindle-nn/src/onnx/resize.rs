@@ -77,9 +77,8 @@ impl Writer<'_> {
         );
     }
 
-    /// Writes where the crop's pixels lie in the picture: the name of `(offset + step + 0.5) * scale`, and of the scale.
-    pub(super) fn centres(&mut self, direction: Direction, extents: &Extents) -> (String, String) {
-        let name = direction.name();
+    /// Writes which of the resized pixels the crop takes, and how many of the picture's each of them is.
+    fn places(&mut self, name: &str, extents: &Extents) -> (String, String) {
         let picture = self.cast(name, "picture", &extents.picture, DOUBLE);
         let resized = self.cast(name, "resized", &extents.resized, DOUBLE);
         let scale = self.step("Div", name, "scale", &[&picture, &resized]);
@@ -88,16 +87,47 @@ impl Writer<'_> {
         // To even, as Python rounds.
         let offset = self.step("Round", name, "offset", &[&middle]);
         let places = self.step("Add", name, "places", &["preprocess:steps", &offset]);
+        (places, scale)
+    }
+
+    /// Writes where the middles of the crop's pixels lie in the picture, `(place + 0.5) * scale`, and the scale.
+    fn centres(&mut self, name: &str, extents: &Extents) -> (String, String) {
+        let (places, scale) = self.places(name, extents);
         let middles = self.step("Add", name, "middles", &[&places, "preprocess:half"]);
         let centres = self.step("Mul", name, "centres", &[&middles, &scale]);
         (centres, scale)
     }
 
-    /// Writes the indices of the nearest pixels.
+    /// Writes the indices of the nearest pixels. Between two pixels rounding decides, so places are reached as
+    /// `fast_image_resize` reaches them: across by a product, down in steps.
     pub(super) fn nearest(&mut self, direction: Direction, extents: &Extents) -> String {
-        let (centres, _) = self.centres(direction, extents);
         let name = direction.name();
-        let below = self.step("Floor", name, "below", &[&centres]);
+        let (places, scale) = self.places(name, extents);
+        let start = self.step("Mul", name, "start", &[&scale, "preprocess:half"]);
+        let at = match direction {
+            Direction::Columns => {
+                let from_start = self.step("Mul", name, "from_start", &[&places, &scale]);
+                self.step("Add", name, "at", &[&start, &from_start])
+            }
+            Direction::Rows => {
+                let front = self.integers(format!("{name}:front"), &[0]);
+                let first = self.step("Unsqueeze", name, "first_row", &[&start, &front]);
+                let extent = self.step("Unsqueeze", name, "rows", &[&extents.resized, &front]);
+                let steps = self.step("Expand", name, "row_steps", &[&scale, &extent]);
+                let all = format!("{name}:all_steps");
+                self.add(
+                    "Concat",
+                    &all,
+                    &[&first, &steps],
+                    &all,
+                    vec![int("axis", 0)],
+                );
+                let sums = self.step("CumSum", name, "all_at", &[&all, &front]);
+                let places = self.cast(name, "place_indices", &places, INT64);
+                self.step("Gather", name, "at", &[&sums, &places])
+            }
+        };
+        let below = self.step("Floor", name, "below", &[&at]);
         self.cast(name, "indices", &below, INT64)
     }
 
@@ -112,7 +142,7 @@ impl Writer<'_> {
         interpolation: Interpolation,
     ) -> Matrix {
         let name = direction.name();
-        let (centres, scale) = self.centres(direction, extents);
+        let (centres, scale) = self.centres(name, extents);
         let wide = self.step("Max", name, "filter_scale", &[&scale, "preprocess:one"]);
         let lobes = self.own_double(name, "lobes", lobes(interpolation));
         let radius = self.step("Mul", name, "radius", &[&wide, &lobes]);
