@@ -434,6 +434,20 @@ pub struct Export {
     /// The format [default: by the ending of --out]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// ONNX that takes decoded pictures of any size as bytes and gives probabilities: resizing, cropping and normalising
+    /// are inside
+    #[arg(long)]
+    pub with_preprocessing: bool,
+    /// Divides logits by the temperature that training fitted and left in the file, as predict --calibrated does
+    #[arg(long, requires = "with_preprocessing")]
+    pub calibrated: bool,
+    /// Writes README.md beside the file: a model card as the Hugging Face hub reads it, with the run's figures, the classes
+    /// and how to load the file
+    #[arg(long)]
+    pub model_card: bool,
+    /// The license that the card names, as the hub calls it (mit, apache-2.0) [default: unknown]
+    #[arg(long, value_name = "LICENSE", requires = "model_card", value_parser = words)]
+    pub license: Option<String>,
 }
 
 /// Formats that `export` writes; all carry class names, preprocessing and provenance.

@@ -1,6 +1,6 @@
 //! Errors of models and their weights.
 
-use rekindle_nn::onnx::ImportError;
+use rekindle_nn::onnx::{ExportError, ImportError};
 use rekindle_nn::{DescriptionError, GraphError};
 use rekindle_weights::Format;
 use thiserror::Error;
@@ -32,6 +32,17 @@ pub enum Error {
         /// What is wrong with it.
         source: ImportError,
     },
+    /// A network that no ONNX file with its preprocessing inside can be written of.
+    #[error("no preprocessing can be written into the file: {source}")]
+    Export {
+        /// Why.
+        source: ExportError,
+    },
+    /// Calibrated probabilities of a model that has no temperature.
+    #[error(
+        "the model holds no temperature to calibrate its probabilities by; train with this version of rekindle, which fits one, or ask for answers as they are"
+    )]
+    NoTemperature,
     /// A choice inside of a file that files of its format don't offer.
     #[error("{}: {flags} has no meaning for a file of {format}: {advice}", path.display())]
     NoSuchChoice {
@@ -117,6 +128,7 @@ impl Error {
         match self {
             Self::UnknownModel(_) | Self::UnknownWeights { .. } | Self::Graph(_) => true,
             Self::Text { .. } | Self::NoSuchChoice { .. } => true,
+            Self::Export { .. } | Self::NoTemperature => true,
             Self::Crop { .. }
             | Self::Towers { .. }
             | Self::NoClip { .. }

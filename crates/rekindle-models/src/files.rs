@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rekindle_nn::onnx::write as write_file;
 use rekindle_nn::{Network, TensorKind, TensorSpec};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
@@ -133,6 +134,44 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
     saved.map_err(|source| Error::Write {
         path: path.to_path_buf(),
         source,
+    })
+}
+
+/// Writes the network as ONNX that takes pixels and gives probabilities; see [`Network::to_onnx_with_preprocessing`]. The
+/// preprocessing is that of `info`, or else [`Preprocess::IMAGENET`]; with `is_calibrated`, logits are divided by the
+/// temperature of `info`.
+///
+/// Metadata are those of [`save_onnx`], and `input`, which says in a sentence what the file takes.
+/// [`Pretrained::open`](crate::Pretrained::open) reads such a file as the network in it.
+///
+/// # Errors
+///
+/// [`Export`](crate::Error::Export) for a network, a preprocessing or a temperature that it can't be written for, and
+/// [`Error::Write`].
+pub fn save_onnx_with_preprocessing(
+    network: &Network,
+    path: impl AsRef<Path>,
+    info: &ModelInfo,
+    is_calibrated: bool,
+) -> Result<(), crate::Error> {
+    let path = path.as_ref();
+    let preprocess = info.preprocess.as_ref().unwrap_or(&Preprocess::IMAGENET);
+    let temperature = match (is_calibrated, info.temperature) {
+        (false, _) => None,
+        (true, Some(temperature)) => Some(temperature),
+        (true, None) => return Err(crate::Error::NoTemperature),
+    };
+    let mut metadata = info.to_metadata();
+    metadata.remove("format");
+    let input = "pixels: uint8 [batch, height, width, 3], red, green and blue, a decoded picture of any size, turned \
+                 upright as its Exif data say; resizing, cropping and normalising are in the graph";
+    metadata.insert("input".into(), input.into());
+    let bytes = network
+        .to_onnx_with_preprocessing(preprocess, temperature, &metadata)
+        .map_err(|source| crate::Error::Export { source })?;
+    write_file(path, &bytes).map_err(|source| {
+        let path = path.to_path_buf();
+        Error::Write { path, source }.into()
     })
 }
 

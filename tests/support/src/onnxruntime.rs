@@ -24,6 +24,27 @@ assert numpy.abs(one - output[:1]).max() <= 1e-4 * numpy.abs(output).max(), "the
 output.astype(numpy.float32).tofile(sys.argv[3])
 "#;
 
+/// The same for files that take pixels: pictures of the sizes in the last argument lie in the input one behind the other,
+/// and all outputs of all of them in the output.
+const SCRIPT_FOR_PIXELS: &str = r#"
+import sys, numpy, onnxruntime
+try:
+    import onnx
+    onnx.checker.check_model(sys.argv[1], full_check=True)
+except ImportError:
+    pass
+pixels = numpy.fromfile(sys.argv[2], numpy.uint8)
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+outputs, start = [], 0
+for size in sys.argv[4].split(","):
+    height, width = (int(x) for x in size.split("x"))
+    end = start + height * width * 3
+    picture = pixels[start:end].reshape(1, height, width, 3)
+    outputs += [x.astype(numpy.float32).ravel() for x in session.run(None, {"pixels": picture})]
+    start = end
+numpy.concatenate(outputs).tofile(sys.argv[3])
+"#;
+
 /// A Python that has onnxruntime.
 pub struct OnnxRuntime {
     python: String,
@@ -48,13 +69,32 @@ impl OnnxRuntime {
     /// Computes the output for images of this shape, with files beside `file`; panics where the file is wrong, where
     /// `condition`, Python on a dictionary `metadata`, doesn't hold, or where a batch of one has another output.
     pub fn run(&self, file: &Path, condition: &str, images: &[f32], shape: [usize; 4]) -> Vec<f32> {
+        write_floats(&file.with_extension("input"), images);
+        let shape = shape.map(|extent| extent.to_string()).join(",");
+        self.call(SCRIPT, file, &[&shape, condition])
+    }
+
+    /// Computes all outputs, one behind the other, for each of these pictures: height, width, and bytes red, green, blue.
+    pub fn run_on_pixels(&self, file: &Path, pictures: &[(u32, u32, &[u8])]) -> Vec<f32> {
+        let bytes: Vec<u8> = pictures
+            .iter()
+            .flat_map(|(.., bytes)| *bytes)
+            .copied()
+            .collect();
+        std::fs::write(file.with_extension("input"), bytes).unwrap();
+        let sizes = pictures
+            .iter()
+            .map(|(height, width, _)| format!("{height}x{width}"));
+        let sizes = sizes.collect::<Vec<String>>().join(",");
+        self.call(SCRIPT_FOR_PIXELS, file, &[&sizes])
+    }
+
+    fn call(&self, script: &str, file: &Path, more: &[&str]) -> Vec<f32> {
         let (input, output) = (file.with_extension("input"), file.with_extension("output"));
-        write_floats(&input, images);
         let ran = Command::new(&self.python)
-            .args(["-c", SCRIPT])
+            .args(["-c", script])
             .args([file, &input, &output])
-            .arg(shape.map(|extent| extent.to_string()).join(","))
-            .arg(condition)
+            .args(more)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);

@@ -7,6 +7,7 @@ use rekindle::models::{Pretrained, files};
 use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
 
+use super::card::{Facts, card};
 use crate::arguments::{Export, Format, Output};
 use crate::checks;
 use crate::console::counted;
@@ -17,7 +18,21 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Some(format) => format,
         None => by_ending(&command.out)?,
     };
+    if command.with_preprocessing && format != Format::Onnx {
+        return Err(Failure::Usage(format!(
+            "--with-preprocessing is for ONNX files, and {} is to be {}; leave it out, or write ONNX with --format onnx",
+            show(&command.out),
+            format.name()
+        )));
+    }
     checks::file(&command.out)?;
+    let page = command.out.with_file_name("README.md");
+    if command.model_card && page.exists() {
+        return Err(Failure::Usage(format!(
+            "{} is there already, and the model card would replace it; move it, or export into a folder of its own",
+            show(&page)
+        )));
+    }
     let weights = weights_file(&command.model)?;
     checks::different("the model itself", &command.out, &weights)?;
     let device: Device = DeviceName::Cpu.open()?;
@@ -40,19 +55,40 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         Format::Safetensors => files::save(model, out, &info)?,
         Format::SafetensorsF16 => files::save_f16(model, out, &info)?,
         Format::Burnpack => files::save_burnpack(model, out, &info)?,
+        Format::Onnx if command.with_preprocessing => {
+            files::save_onnx_with_preprocessing(model, out, &info, command.calibrated)?;
+        }
         Format::Onnx => files::save_onnx(model, out, &info)?,
+    }
+    if command.model_card {
+        let facts = Facts::of(&command.model)?;
+        let text = card(command, format, &pretrained, facts.as_ref());
+        std::fs::write(&page, text).map_err(|error| Failure::Unwritable {
+            path: show(&page),
+            reason: error.to_string(),
+        })?;
     }
     let json = json!({
         "out": escape(out), "format": format.name(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
+        "with_preprocessing": command.with_preprocessing, "calibrated": command.calibrated,
+        "model_card": command.model_card.then(|| escape(&page)),
     });
     output.result(&json, || {
         let classes = pretrained.classes.as_ref().map_or_else(
             || "no class names".to_string(),
             |names| counted(names.len(), "class", "classes"),
         );
-        format!("{}: {} with {classes}", show(out), pretrained.architecture)
+        let takes = match command.with_preprocessing {
+            true => ", from pixels to probabilities",
+            false => "",
+        };
+        format!(
+            "{}: {} with {classes}{takes}",
+            show(out),
+            pretrained.architecture
+        )
     });
     Ok(Outcome::Done)
 }

@@ -2,6 +2,7 @@
 
 mod advise;
 mod asked;
+mod card;
 mod completions;
 mod evaluate;
 mod export;

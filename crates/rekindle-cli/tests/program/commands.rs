@@ -1,6 +1,7 @@
 //! Each command on real runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -100,6 +101,103 @@ fn every_export_gives_the_same_answers_and_needs_nothing_but_the_file() {
     let out = folder.path().join("d.onnx");
     rekindle(["export", text(&run), "--out", text(&out)]).ends_with(0);
     assert!(std::fs::metadata(out).unwrap().len() > 100_000);
+}
+
+/// What onnxruntime answers to pictures as they are is what `predict` says.
+#[test]
+fn an_export_with_preprocessing_answers_as_predict_does() {
+    let workshop = workshop();
+    let run = workshop.runs.join("features");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("app.onnx");
+    let export = [
+        "export",
+        text(&run),
+        "--out",
+        text(&out),
+        "--with-preprocessing",
+        "--calibrated",
+        "--json",
+    ];
+    let told = rekindle(export).ends_with(0).json();
+    assert_eq!(told["with_preprocessing"], true);
+    let picture = workshop.data.join("val/ants/0000.png");
+    let answers = |model: &Path, more: &[&str]| {
+        let call = [
+            "predict",
+            text(model),
+            text(&picture),
+            "--json",
+            "--top",
+            "2",
+        ];
+        let json = rekindle(call.iter().chain(more)).ends_with(0).json();
+        let predictions = json["predictions"].as_array().unwrap().clone();
+        let named = predictions.into_iter().map(|one| {
+            let name = one["class"].as_str().unwrap().to_string();
+            (name, one["probability"].as_f64().unwrap())
+        });
+        named.collect::<BTreeMap<String, f64>>()
+    };
+    let expected = answers(&run, &["--calibrated"]);
+    // The same network without the program's help, and with it.
+    let plain = answers(&run, &[]);
+    assert_eq!(answers(&out, &[]), plain);
+    assert_ne!(expected, plain, "the temperature is 1");
+    let Some(runtime) = test_support::OnnxRuntime::find() else {
+        return;
+    };
+    let pixels = rekindle::imagefolder::decode_file(&picture, &Default::default()).unwrap();
+    let found = runtime.run_on_pixels(&out, &[(pixels.height(), pixels.width(), pixels.as_raw())]);
+    let classes = told["classes"].as_array().unwrap().iter();
+    for (class, p) in classes.zip(found) {
+        let wanted = expected[class.as_str().unwrap()];
+        assert!(
+            (wanted - f64::from(p)).abs() <= 1e-4,
+            "{class}: {p} for {wanted}"
+        );
+    }
+}
+
+#[test]
+fn preprocessing_is_for_onnx_and_calibration_for_preprocessing() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run = workshop.runs.join("features");
+    let called = rekindle([
+        "export",
+        text(&run),
+        "--out",
+        text(&at("a.bpk")),
+        "--with-preprocessing",
+    ])
+    .ends_with(2);
+    assert!(called.stderr.contains("--format onnx"), "{}", called.stderr);
+    rekindle([
+        "export",
+        text(&run),
+        "--out",
+        text(&at("a.onnx")),
+        "--calibrated",
+    ])
+    .ends_with(2);
+    let source = &workshop.weights;
+    let call = [
+        "export",
+        text(source),
+        "--out",
+        text(&at("a.onnx")),
+        "--with-preprocessing",
+        "--calibrated",
+    ];
+    let called = rekindle(call).ends_with(2);
+    assert!(
+        called.stderr.contains("no temperature"),
+        "{}",
+        called.stderr
+    );
+    assert!(!at("a.onnx").exists());
 }
 
 trait SortClasses {
@@ -345,4 +443,57 @@ fn completions_know_the_commands() {
             );
         }
     }
+}
+
+#[test]
+fn a_model_card_tells_what_the_run_knows_and_replaces_nothing() {
+    let workshop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("ants-bees.safetensors");
+    let run = workshop.runs.join("features");
+    let export = ["export", text(&run), "--out", text(&out), "--model-card"];
+    let licensed = export.iter().chain(&["--license", "mit", "--json"]);
+    let told = rekindle(licensed).ends_with(0).json();
+    let card = std::fs::read_to_string(told["model_card"].as_str().unwrap()).unwrap();
+    let (head, body) = card
+        .strip_prefix("---\n")
+        .unwrap()
+        .split_once("---\n")
+        .unwrap();
+    let accuracy = workshop.trained["runs"][0]["best_accuracy"]
+        .as_f64()
+        .unwrap();
+    for line in [
+        "license: \"mit\"",
+        "library_name: rekindle",
+        "pipeline_tag: image-classification",
+        "    - type: accuracy",
+        &format!("      value: {accuracy}"),
+    ] {
+        assert!(head.lines().any(|found| found == line), "{line}: {head}");
+    }
+    assert!(
+        body.contains("rekindle predict ants-bees.safetensors picture.jpg"),
+        "{body}"
+    );
+    // A name that would be markup is in a block of code, and no folder of this machine is named.
+    assert!(
+        body.lines().any(|line| line == format!("    {HOSTILE}")),
+        "{body}"
+    );
+    assert!(
+        !card.contains(text(folder.path())) && !card.contains(text(&workshop.data)),
+        "{card}"
+    );
+    let again = rekindle(export).ends_with(2);
+    assert!(again.stderr.contains("README.md"), "{}", again.stderr);
+    rekindle([
+        "export",
+        text(&run),
+        "--out",
+        text(&out),
+        "--license",
+        "mit",
+    ])
+    .ends_with(2);
 }

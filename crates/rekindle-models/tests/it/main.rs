@@ -15,6 +15,7 @@ mod lite;
 mod named;
 mod onnx;
 mod onnx_in;
+mod onnx_pixels;
 mod pretrained;
 mod recognise;
 mod registry;

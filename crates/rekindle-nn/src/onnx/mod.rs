@@ -3,8 +3,10 @@
 mod import;
 mod nodes;
 mod parts;
+mod pixels;
 #[doc(hidden)]
 pub mod proto;
+mod resize;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -13,12 +15,15 @@ use std::path::Path;
 
 use burn_pack::AtomicFile;
 use prost::Message;
+use rekindle_preprocess::Preprocess;
 
 pub use self::import::{
     ImportError, ImportOptions, Imported, ReadExternal, UnknownOperator, import,
 };
 use self::nodes::{Output, Writer};
 use self::parts::{fixed, model, named, value, weight};
+use self::pixels::Around;
+pub use self::pixels::{ExportError, PIXELS, PROBABILITIES};
 use self::proto::{GraphProto, TensorProto};
 use crate::graph::Value;
 use crate::network::Network;
@@ -41,7 +46,51 @@ impl Network {
     /// Weights keep the names and shapes that they have in PyTorch's state dict, batch normalisation included (a
     /// runtime folds it itself). Equal input gives equal bytes.
     pub fn to_onnx(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
-        model(build(self), metadata).encode_to_vec()
+        model(build(self, None), metadata).encode_to_vec()
+    }
+
+    /// Writes the network with what pictures go through in front, for programs that should answer as this one does without
+    /// a line of their own about it.
+    ///
+    /// The input is `pixels`, bytes `[batch, height, width, 3]` in the order red, green, blue: decoded pictures of any size, turned
+    /// upright where their Exif data say so. They are resized, cropped and normalised as `preprocess` says, to the same grey
+    /// levels as elsewhere in rekindle (one in some tens of thousands differs by one level). Outputs are
+    /// `probabilities` `[batch, classes]`, the softmax of the logits divided by `temperature`, and `logits`, undivided; or `features`
+    /// `[batch, num_features]` where there is no classifier. Networks with tokens are written for images of the crop's size.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use rekindle_nn::{Builder, Conv, Network};
+    /// use rekindle_preprocess::Preprocess;
+    ///
+    /// # #[cfg(feature = "flex")] {
+    /// let mut b = Builder::new("tiny", 3);
+    /// let x = b.images();
+    /// let x = b.stage("stem", |b| b.conv2d("conv1", x, Conv::new(16, 3).stride(2)));
+    /// let x = b.global_pool(x);
+    /// let network = Network::new(b.finish("fc", x, 2).unwrap(), 42, &burn::tensor::Device::flex());
+    /// let bytes = network.to_onnx_with_preprocessing(&Preprocess::IMAGENET, None, &BTreeMap::new()).unwrap();
+    /// assert!(bytes.len() > 1000);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`]: for images of other channels than three, a crop that isn't inside of the resized picture or too small for the
+    /// network, and numbers that can't be divided by.
+    pub fn to_onnx_with_preprocessing(
+        &self,
+        preprocess: &Preprocess,
+        temperature: Option<f64>,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, ExportError> {
+        let around = Around::new(self.graph(), preprocess, temperature)?;
+        if self.graph().tokens().is_none() {
+            return Ok(model(build(self, Some(&around)), metadata).encode_to_vec());
+        }
+        let network = self.clone().with_image_size([preprocess.crop; 2]);
+        Ok(model(build(&network, Some(&around)), metadata).encode_to_vec())
     }
 
     /// Writes the bytes of [`to_onnx`](Self::to_onnx) to a file, under another name until they are all there.
@@ -54,22 +103,35 @@ impl Network {
         path: impl AsRef<Path>,
         metadata: &BTreeMap<String, String>,
     ) -> io::Result<()> {
-        let (scratch, mut file) = AtomicFile::create(path.as_ref()).map_err(io::Error::other)?;
-        file.write_all(&self.to_onnx(metadata))?;
-        file.sync_all()?;
-        drop(file);
-        scratch.commit().map_err(io::Error::other)
+        write(path.as_ref(), &self.to_onnx(metadata))
     }
 }
 
-fn build(network: &Network) -> GraphProto {
+/// Writes a file under another name until all of it is there; for the crates of this workspace.
+///
+/// # Errors
+///
+/// Those of the file system; a file that was at `path` is then still there, unchanged.
+#[doc(hidden)]
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (scratch, mut file) = AtomicFile::create(path).map_err(io::Error::other)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    scratch.commit().map_err(io::Error::other)
+}
+
+fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
     let graph = network.graph();
     let (output, width) = match graph.head().classes {
         0 => ("features", graph.head().features),
         classes => ("logits", classes),
     };
     let mut writer = Writer::new(graph.tensors());
-    let mut values = vec![INPUT.to_string()];
+    let mut values = vec![match around {
+        Some(around) => around.before(&mut writer),
+        None => INPUT.to_string(),
+    }];
     for (index, node) in graph.nodes().iter().enumerate() {
         let inputs: Vec<&str> = node
             .inputs
@@ -85,20 +147,32 @@ fn build(network: &Network) -> GraphProto {
         debug_assert_eq!(Value::of_node(index).index(), values.len());
         values.push(written);
     }
+    let rows_of = |name: &str| value(name, vec![named("batch"), fixed(width)]);
+    let mut outputs = vec![rows_of(output)];
+    if let Some(around) = around
+        && graph.head().classes > 0
+    {
+        around.after(&mut writer, output);
+        outputs.insert(0, rows_of(PROBABILITIES));
+    }
     let [rows, columns] = match graph.native_size() {
         Some(size) => size.map(fixed),
         None => [named("height"), named("width")],
     };
     let channels = fixed(graph.in_channels());
     let dimensions = vec![named("batch"), channels, rows, columns];
+    let input = match around {
+        Some(around) => around.input(),
+        None => value(INPUT, dimensions),
+    };
     let mut initializer = initializers(network);
     initializer.extend(writer.constants);
     GraphProto {
         node: writer.nodes,
         name: Some(graph.name().to_string()),
         initializer,
-        input: vec![value(INPUT, dimensions)],
-        output: vec![value(output, vec![named("batch"), fixed(width)])],
+        input: vec![input],
+        output: outputs,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, DimensionProto, FLOAT,
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    ATTRIBUTE_FLOAT, ATTRIBUTE_GRAPH, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto,
+    DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto,
 };
 use super::{IR_VERSION, OPSET};
 
@@ -90,13 +91,26 @@ pub fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
+/// Returns nodes that run where a condition says so.
+pub fn branch(name: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto {
+        g: Some(graph),
+        ..attribute(name, ATTRIBUTE_GRAPH)
+    }
+}
+
 /// Returns an input or output of `f32` with these dimensions.
 pub fn value(name: &str, dim: Vec<DimensionProto>) -> ValueInfoProto {
+    typed(name, FLOAT, dim)
+}
+
+/// Returns an input or output of an element type with these dimensions.
+pub fn typed(name: &str, kind: i32, dim: Vec<DimensionProto>) -> ValueInfoProto {
     ValueInfoProto {
         name: Some(name.into()),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
-                elem_type: Some(FLOAT),
+                elem_type: Some(kind),
                 shape: Some(TensorShapeProto { dim }),
             }),
         }),

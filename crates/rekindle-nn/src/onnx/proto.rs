@@ -82,6 +82,8 @@ pub struct AttributeProto {
     pub s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
@@ -96,6 +98,8 @@ pub const ATTRIBUTE_FLOAT: i32 = 1;
 pub const ATTRIBUTE_INT: i32 = 2;
 /// `AttributeProto.AttributeType.STRING`.
 pub const ATTRIBUTE_STRING: i32 = 3;
+/// `AttributeProto.AttributeType.GRAPH`.
+pub const ATTRIBUTE_GRAPH: i32 = 5;
 /// `AttributeProto.AttributeType.INTS`.
 pub const ATTRIBUTE_INTS: i32 = 7;
 
@@ -129,6 +133,8 @@ pub const EXTERNAL: i32 = 1;
 
 /// `TensorProto.DataType.FLOAT`.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType.UINT8`.
+pub const UINT8: i32 = 2;
 /// `TensorProto.DataType.INT32`.
 pub const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.

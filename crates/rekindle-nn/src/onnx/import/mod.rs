@@ -39,6 +39,7 @@ use self::constant::{Constant, External};
 use self::draft::Draft;
 use self::ends::{Images, finish, images, output};
 use self::reader::{Item, Reader, is_known};
+use super::pixels::strip;
 use super::proto::{GraphProto, ModelProto, NodeProto};
 use crate::GraphError;
 use crate::graph::Graph;
@@ -101,9 +102,10 @@ pub fn import(
     read_external: &mut ReadExternal<'_>,
     options: &ImportOptions,
 ) -> Result<Imported, ImportError> {
-    let model = ModelProto::decode(bytes).map_err(|error| ImportError::Damaged {
+    let mut model = ModelProto::decode(bytes).map_err(|error| ImportError::Damaged {
         reason: error.to_string(),
     })?;
+    strip(&mut model);
     let graph = model.graph.as_ref().ok_or_else(|| ImportError::Damaged {
         reason: "it holds no graph".into(),
     })?;

@@ -1,0 +1,275 @@
+//! The page that stands beside an exported model: `README.md` with the head that the Hugging Face hub reads.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use rekindle::files::names::{escape, printable, show};
+use rekindle::models::Pretrained;
+use rekindle::report::RunReport;
+use rekindle::trainer::{RunDirectory, TrainerError};
+use serde_json::{Value, json};
+
+use crate::arguments::{Export, Format};
+use crate::console::counted;
+
+/// Most classes that are listed by name; all of them are in the file.
+const MOST_LISTED: usize = 100;
+
+/// What a run says about the weights that it left.
+pub struct Facts {
+    title: String,
+    /// Name of the folder of images, without the way to it.
+    data: Option<String>,
+    strategy: String,
+    source: Option<String>,
+    report: RunReport,
+}
+
+impl Facts {
+    /// Reads them, where `model` is a run directory.
+    pub fn of(model: &Path) -> Result<Option<Self>, TrainerError> {
+        if !model.is_dir() {
+            return Ok(None);
+        }
+        let run = RunDirectory::open(model)?;
+        let record = run.record();
+        let folder = record.data.get("folder").and_then(Value::as_str);
+        Ok(Some(Self {
+            title: record.title.clone(),
+            data: folder.and_then(last).map(str::to_string),
+            strategy: record.strategy_name(),
+            source: record
+                .weights
+                .as_ref()
+                .map(|weights| weights.source.clone()),
+            report: RunReport::from_events(record.title.clone(), &run.events()?),
+        }))
+    }
+
+    /// Lists figures on the validation images: the hub's name, a name for people, the value.
+    fn figures(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let accuracy = self.report.best_accuracy();
+        let loss = self.report.best_loss();
+        let all = [
+            accuracy.map(|value| ("accuracy", "Accuracy", value)),
+            loss.map(|value| ("loss", "Cross-entropy", value)),
+        ];
+        all.into_iter()
+            .flatten()
+            .filter(|figure| figure.2.is_finite())
+            .collect()
+    }
+}
+
+/// Writes the page of a model in a format.
+pub fn card(
+    command: &Export,
+    format: Format,
+    pretrained: &Pretrained,
+    facts: Option<&Facts>,
+) -> String {
+    let name = command
+        .out
+        .file_stem()
+        .map_or_else(|| "model".into(), escape);
+    let title = facts.map_or_else(|| printable(&name), |facts| printable(&facts.title));
+    let mut page = head(command, &name, pretrained, facts);
+    let is_classifier = pretrained.model.num_classes() > 0;
+    let what = if is_classifier {
+        "classifier"
+    } else {
+        "encoder"
+    };
+    let _ = write!(
+        page,
+        "\n# {}\n\nAn image {what}: {} at {} pixels",
+        unmarked(&title),
+        unmarked(&pretrained.architecture),
+        pretrained.preprocess.crop
+    );
+    if let Some(facts) = facts {
+        if let Some(data) = &facts.data {
+            let _ = write!(page, ", trained on `{}`", code(data));
+        }
+        let _ = write!(page, " with the strategy `{}`", code(&facts.strategy));
+        if let Some(source) = facts.source.as_deref().map(public) {
+            let _ = write!(page, ", beginning with `{}`", code(source));
+        }
+    }
+    page += ".\n";
+    figures(&mut page, facts);
+    classes(&mut page, pretrained);
+    page += "\n## How to use it\n\n";
+    page += &usage(command, format, is_classifier);
+    let _ = writeln!(
+        page,
+        "\n## Preprocessing\n\nThe shorter side is resized to {} pixels ({}), the central {} x {} pixels are taken; values are scaled to \
+         0..1, and have mean {:?} taken away and are divided by {:?}.{}",
+        pretrained.preprocess.resize,
+        json!(pretrained.preprocess.interpolation)
+            .as_str()
+            .unwrap_or_default(),
+        pretrained.preprocess.crop,
+        pretrained.preprocess.crop,
+        pretrained.preprocess.mean,
+        pretrained.preprocess.std,
+        match command.with_preprocessing {
+            true => " The file does all of that itself.",
+            false => "",
+        }
+    );
+    page
+}
+
+/// The head, as YAML; texts are written as JSON, which is a part of it.
+fn head(command: &Export, name: &str, pretrained: &Pretrained, facts: Option<&Facts>) -> String {
+    let is_classifier = pretrained.model.num_classes() > 0;
+    let task = if is_classifier {
+        "image-classification"
+    } else {
+        "image-feature-extraction"
+    };
+    let license = command.license.as_deref().unwrap_or("unknown");
+    let mut head = format!(
+        "---\nlicense: {}\nlibrary_name: rekindle\npipeline_tag: {task}\ntags:\n- {task}\n- transfer-learning\n- {}\n",
+        json!(license),
+        json!(pretrained.architecture)
+    );
+    let Some(facts) = facts else {
+        return head + "---\n";
+    };
+    let hub = facts
+        .source
+        .as_deref()
+        .and_then(|source| source.strip_prefix("hf:"));
+    if let Some(base) = hub.and_then(|base| base.split(['@', ':']).next()) {
+        let _ = writeln!(head, "base_model: {}", json!(base));
+    }
+    let figures = facts.figures();
+    if !figures.is_empty() {
+        head += "metrics:\n";
+        for (kind, ..) in &figures {
+            let _ = writeln!(head, "- {kind}");
+        }
+        let data = facts.data.as_deref().unwrap_or("images");
+        let _ = write!(
+            head,
+            "model-index:\n- name: {}\n  results:\n  - task:\n      type: {task}\n    dataset:\n      type: imagefolder\n      \
+             name: {}\n      split: validation\n    metrics:\n",
+            json!(name),
+            json!(data)
+        );
+        for (kind, title, value) in &figures {
+            let _ = writeln!(
+                head,
+                "    - type: {kind}\n      name: {title}\n      value: {value}"
+            );
+        }
+    }
+    head + "---\n"
+}
+
+fn figures(page: &mut String, facts: Option<&Facts>) {
+    let Some(facts) = facts else {
+        return;
+    };
+    let figures = facts.figures();
+    if figures.is_empty() {
+        return;
+    }
+    let images = facts.report.validated_images();
+    let images = images.map_or_else(String::new, |images| {
+        format!(" ({})", counted(images, "image", "images"))
+    });
+    let _ = write!(
+        page,
+        "\n| on the validation images{images} | |\n|---|---|\n"
+    );
+    for (_, title, value) in figures {
+        let _ = writeln!(page, "| {title} | {value:.4} |");
+    }
+}
+
+fn classes(page: &mut String, pretrained: &Pretrained) {
+    let Some(names) = pretrained
+        .classes
+        .as_ref()
+        .filter(|names| !names.is_empty())
+    else {
+        return;
+    };
+    let _ = write!(
+        page,
+        "\n## Classes\n\n{}, in the order of the logits",
+        counted(names.len(), "class", "classes")
+    );
+    if names.len() > MOST_LISTED {
+        let _ = write!(page, " (the first {MOST_LISTED}; all are in the file)");
+    }
+    *page += ":\n\n";
+    // Indented, where nothing is markup.
+    for name in names.iter().take(MOST_LISTED) {
+        let _ = writeln!(page, "    {}", printable(name));
+    }
+}
+
+fn usage(command: &Export, format: Format, is_classifier: bool) -> String {
+    let file = command
+        .out
+        .file_name()
+        .map_or_else(|| show(&command.out), show);
+    let file = code(&file);
+    let ours = match is_classifier {
+        true => format!("rekindle predict {file} picture.jpg"),
+        false => format!("rekindle features pictures --weights {file} --out features.safetensors"),
+    };
+    let mut text = format!("```sh\n{ours}\n```\n");
+    text += &match format {
+        Format::Onnx if command.with_preprocessing => format!(
+            "\n```python\nimport numpy, onnxruntime\nfrom PIL import Image, ImageOps\n\n\
+             picture = ImageOps.exif_transpose(Image.open(\"picture.jpg\")).convert(\"RGB\")\n\
+             session = onnxruntime.InferenceSession(\"{file}\")\n\
+             output = session.run(None, {{\"pixels\": numpy.asarray(picture)[None]}})[0]\n```\n"
+        ),
+        Format::Onnx => format!(
+            "\n```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession(\"{file}\")\n\
+             output = session.run(None, {{\"images\": images}})[0]  # float32 [batch, 3, height, width], preprocessed as below\n```\n"
+        ),
+        Format::Safetensors | Format::SafetensorsF16 => format!(
+            "\n```python\nfrom safetensors.torch import load_file\n\n\
+             model.load_state_dict(load_file(\"{file}\"), strict=True)  # of this architecture and number of classes\n```\n"
+        ),
+        Format::Burnpack => String::new(),
+    };
+    text
+}
+
+/// The last part of a path or an address.
+fn last(path: &str) -> Option<&str> {
+    path.rsplit(['/', '\\']).find(|part| !part.is_empty())
+}
+
+/// A source of weights without the folders of the machine it was on.
+fn public(source: &str) -> &str {
+    match source.starts_with("hf:") || source.contains("://") {
+        true => source,
+        false => last(source).unwrap_or(source),
+    }
+}
+
+/// A name inside of code.
+fn code(name: &str) -> String {
+    printable(name).replace('`', "'")
+}
+
+/// A name outside of code.
+fn unmarked(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_punctuation() && !"-.,_/=:".contains(c) {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
