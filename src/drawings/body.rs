@@ -50,8 +50,7 @@ impl Segment {
     }
 }
 
-/// What is drawn on a segment. Chosen at random for every creature, so that it
-/// tells nothing about the class.
+/// Pattern drawn on a segment. Chosen at random for every creature, so that it tells nothing about the class.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Marking {
     Plain,
@@ -77,7 +76,7 @@ impl Marking {
 pub(super) struct Body {
     /// From the tail to the head: later ones lie on top.
     pub(super) segments: Vec<Segment>,
-    /// Which segments wear the marking.
+    /// Segments that wear the marking.
     pub(super) marked: Vec<usize>,
     pub(super) marking: Marking,
     pub(super) legs: Vec<Leg>,

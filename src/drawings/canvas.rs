@@ -10,7 +10,7 @@ use super::colour::Colour;
 /// A point in the canvas' current coordinates.
 pub(super) type Xy = (f32, f32);
 
-/// How a shape is filled.
+/// Fill of a shape.
 #[derive(Clone, Copy)]
 pub(super) struct Ink {
     colour: Colour,

@@ -50,7 +50,7 @@ pub const PICTURE_SIZE: u32 = 96;
 /// floats under torchvision's names, classes and preprocessing in the metadata.
 pub const SOURCE_WEIGHTS: &[u8] = include_bytes!("../../assets/drawings-source.safetensors");
 
-/// Which set a drawing belongs to. The same index gives another picture in each.
+/// Set that a drawing belongs to. The same index gives another picture in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// Pictures to learn from.

@@ -22,7 +22,7 @@ pub(super) enum WingShape {
 #[derive(Clone, Copy)]
 pub(super) struct Wing {
     pub(super) shape: WingShape,
-    /// Where it is attached: position on the spine, distance from it.
+    /// Point of attachment: position along the spine, and distance from it.
     pub(super) at: f32,
     pub(super) root: f32,
     pub(super) length: f32,

@@ -1,4 +1,4 @@
-//! What stands in place of a file whose content lives elsewhere.
+//! Detects pointer files, which stand in for content that is stored elsewhere.
 
 use std::fmt;
 use std::fs;

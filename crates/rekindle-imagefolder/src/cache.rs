@@ -50,7 +50,7 @@ impl DecodedCache {
         self.held().images.get(&index).cloned()
     }
 
-    /// Whether files are to be hashed as they are decoded.
+    /// Returns true if files are to be hashed as they are decoded.
     pub(crate) fn wants_hashes(&self) -> bool {
         self.hashes.load(Ordering::Relaxed)
     }
@@ -83,7 +83,7 @@ impl DecodedCache {
         held.images.insert(index, decoded.clone());
     }
 
-    /// Whether the image is not held, and the cache is full.
+    /// Returns true if the image is not cached and the cache is full.
     pub(crate) fn is_closed_to(&self, index: usize) -> bool {
         let held = self.held();
         held.full && !held.images.contains_key(&index)

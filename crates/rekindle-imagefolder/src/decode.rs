@@ -15,7 +15,7 @@ use crate::formats::{self, deep_grey, high, repeated, rgb_image};
 use crate::jpeg;
 use crate::transform::CropBox;
 
-/// How files are decoded.
+/// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DecodeOptions {
@@ -36,7 +36,7 @@ pub struct DecodeOptions {
     pub reduced_scale: bool,
 }
 
-/// Which pixels of an image are needed.
+/// Pixels of an image that have to be decoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
     /// Within the image as it is shown.
@@ -45,14 +45,14 @@ pub(crate) struct Need {
     pub(crate) scale: u32,
 }
 
-/// Where decoded pixels lie in the whole image.
+/// Position of decoded pixels within the whole image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Columns of the whole image to the left of the first pixel.
     pub(crate) left: i64,
     /// Rows of the whole image above the first pixel.
     pub(crate) top: i64,
-    /// How many pixels of the whole image are one of these, in each direction.
+    /// Reduction factor: one decoded pixel covers this many pixels of the whole image in each direction.
     pub(crate) scale: u32,
 }
 
@@ -76,7 +76,7 @@ impl Default for DecodeOptions {
     }
 }
 
-/// What a run does about a file that cannot be decoded.
+/// Policy for files that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadFile {

@@ -90,7 +90,7 @@ pub enum Error {
         path: PathBuf,
         /// The folders in question.
         folders: Vec<String>,
-        /// What can't be told, and what to do.
+        /// What is ambiguous, and what to do about it.
         reason: String,
     },
     /// The folder holds one folder per domain, and these the classes.
@@ -140,7 +140,7 @@ pub enum Error {
     NotFetched {
         /// The file.
         path: PathBuf,
-        /// What is there in its place.
+        /// The pointer that was found instead.
         pointer: Pointer,
     },
     /// The file has no bytes.

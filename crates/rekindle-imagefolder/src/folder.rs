@@ -36,7 +36,7 @@ pub struct Ignored {
     pub reason: String,
 }
 
-/// How a folder is scanned.
+/// Options for scanning a folder.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// Accept class folders without images (default: they are an error, as in torchvision).
@@ -337,7 +337,7 @@ impl ImageFolder {
         self.samples.len()
     }
 
-    /// Whether there are no images.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Where a data set has its training and validation images.
+//! Finds the training and validation images of a data set.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,7 +38,7 @@ const COMPANIONS: [&str; 16] = [
     "json",
 ];
 
-/// Where a data set has its images: found once, by one function, for everything that opens a folder.
+/// Layout of a data set's folder: found once, by one function, for everything that opens a folder.
 ///
 /// The names of the parts count in any letter case and with what people put beside them: `train`, `Training`,
 /// `TRAIN`, `train2017`, `Train_images`, `training_set`; `seg_train` beside `seg_test`. Validation takes the first of
@@ -132,13 +132,13 @@ impl Layout {
         &self.root
     }
 
-    /// What was found there.
+    /// Returns the kind of layout that was found.
     pub fn kind(&self) -> &LayoutKind {
         &self.kind
     }
 
-    /// Whether the folder is laid out as documented, so that nothing about it needs to be said: `train` and `val`, or one
-    /// folder per class, and nothing left alone.
+    /// Returns true if the folder is laid out as documented (`train` and `val`, or one folder per class) and
+    /// nothing was left out, so that there is nothing to report.
     pub fn is_plain(&self) -> bool {
         self.root == self.given
             && self.left_alone.is_empty()
@@ -172,7 +172,7 @@ impl Layout {
         }
     }
 
-    /// Whether [`open_split`](Self::open_split) holds images out.
+    /// Returns true if [`open_split`](Self::open_split) holds images out for validation.
     pub fn holds_out(&self) -> bool {
         !matches!(self.kind, LayoutKind::Parts { .. })
     }

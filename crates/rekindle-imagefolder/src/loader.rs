@@ -15,8 +15,8 @@ use crate::sampler::Sampler;
 
 /// Turns a dataset into batches.
 ///
-/// What a batch holds is a function of (seed, epoch, view) and the options that say what is
-/// loaded; `workers` and `prefetch` only say how fast.
+/// The contents of a batch are a function of (seed, epoch, view) and the options that say what is loaded;
+/// `workers` and `prefetch` only affect the speed.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
@@ -110,7 +110,7 @@ impl Loader {
         self
     }
 
-    /// Which view of each image: other views are other augmentations in the same epoch.
+    /// Sets the view of each image (default: 0). Other views are other augmentations in the same epoch.
     pub fn view(mut self, view: u64) -> Self {
         self.view = view;
         self
@@ -128,7 +128,7 @@ impl Loader {
         self
     }
 
-    /// What to do about files that cannot be decoded.
+    /// Sets the policy for files that cannot be decoded.
     pub fn on_bad_file(mut self, policy: OnBadFile) -> Self {
         self.on_bad_file = policy;
         self

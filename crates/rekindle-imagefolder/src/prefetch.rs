@@ -19,7 +19,7 @@ pub(crate) struct Prefetch {
 
 struct Shared {
     plan: Arc<Plan>,
-    /// How many batches beyond the next one to hand out may be taken.
+    /// Number of batches beyond the next one to hand out that may be taken.
     ahead: usize,
     state: Mutex<State>,
     /// A batch became ready, or a worker ended.

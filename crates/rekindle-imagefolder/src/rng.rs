@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 
-/// What a draw is for. Draws of different streams are independent although their keys are equal.
+/// Purpose of a draw. Draws of different streams are independent although their keys are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Stream {
@@ -25,7 +25,7 @@ pub enum Stream {
     Split = 4,
     /// Free for callers.
     User = 5,
-    /// What a network draws in training, such as dropout, on one batch: `[epoch, batch]`.
+    /// Random draws of a network in training, such as dropout, on one batch: `[epoch, batch]`.
     Network = 6,
 }
 

@@ -14,7 +14,7 @@ use crate::content::ContentHash;
 use crate::decode::{DecodeOptions, decode_file};
 use crate::folder::{Ignored, ImageFolder, Sample};
 
-/// What a scan found.
+/// Result of verifying a data set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Number of files that were read.
@@ -23,7 +23,7 @@ pub struct Report {
     pub bad: Vec<BadFile>,
     /// Images with the same pixels, in the order of their first file.
     pub duplicates: Vec<Duplicate>,
-    /// What the folders' scans had left out.
+    /// Files and folders that the scans left out.
     pub ignored: Vec<Ignored>,
     /// Classes without images, as (split, class).
     pub empty_classes: Vec<(String, String)>,

@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Lines asked from the system at least, 64 megabytes. What is not touched costs address space only.
 const SEGMENT: usize = 1 << 20;
-/// Whether each piece comes from the system: for AddressSanitizer, which sees borders only between those.
+/// True if each piece comes from the system: for AddressSanitizer, which sees only the borders between such pieces.
 const SEPARATE: bool = cfg!(rekindle_separate_memory);
-/// Where segments start: where the system may back them with pages of two megabytes, or just where lines may.
+/// Alignment of segments in bytes: two megabytes, so that the system may back them with huge pages, or just a line.
 const ALIGNMENT: usize = if SEPARATE { 64 } else { 2 << 20 };
 
 static ARENA: Mutex<Arena> = Mutex::new(Arena {
@@ -112,9 +112,9 @@ impl Arena {
     }
 }
 
-/// What was asked from the system in one piece.
+/// Memory that was requested from the system in one piece.
 struct Segment {
-    /// Where the system's memory starts, which is aligned less than lines are.
+    /// Start of the system's memory, which is aligned less strictly than lines are.
     memory: NonNull<u8>,
     first: NonNull<Line>,
     len: usize,

@@ -83,7 +83,7 @@ pub struct BatchNorm<'a> {
 
 /// The activation function that followed a BatchNorm, through which its gradient comes.
 ///
-/// What a function was applied to is computed again from the layer's input and statistics.
+/// The function's input is recomputed from the layer's input and statistics.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a> {
     /// None followed.
@@ -98,7 +98,7 @@ pub enum Gate<'a> {
     FunctionOfSum(ActivationFn, &'a Activation),
 }
 
-/// What flows back through a BatchNorm.
+/// Gradients of a batch normalisation.
 #[derive(Clone, Debug)]
 pub struct BatchNormGradients {
     /// By the layer's input.

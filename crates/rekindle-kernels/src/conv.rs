@@ -172,7 +172,7 @@ impl PackedConv2d {
         Windows::new(&self.params, source, [h, w], [oh, ow])
     }
 
-    /// What it was packed from.
+    /// Returns the parameters it was packed from.
     pub fn params(&self) -> &Conv2dParams {
         &self.params
     }
@@ -182,7 +182,7 @@ impl PackedConv2d {
         self.isa
     }
 
-    /// How it computes.
+    /// Returns the algorithm it computes with.
     pub fn algorithm(&self) -> Algorithm {
         match self.packed {
             Packed::Direct(_) | Packed::Windows(_) => Algorithm::Direct,

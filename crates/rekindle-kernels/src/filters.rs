@@ -17,7 +17,7 @@ pub(crate) struct Filters<'a> {
     group_stride: usize,
     out_stride: usize,
     in_stride: usize,
-    /// Which value of a filter is its k-th tap.
+    /// Index within a filter of each tap.
     taps: &'a [usize],
 }
 

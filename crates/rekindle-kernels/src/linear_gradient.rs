@@ -9,7 +9,7 @@ use crate::linear::PackedLinear;
 use crate::outer::Outer;
 use rayon::prelude::*;
 
-/// What flows back through a linear layer, row-major.
+/// Gradients of a linear layer, row-major.
 #[derive(Clone, Debug)]
 pub struct LinearGradients {
     /// By the input, `[batch, inputs]`.

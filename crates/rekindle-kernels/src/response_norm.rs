@@ -49,7 +49,7 @@ impl ChannelNorms {
     }
 }
 
-/// What flows back through a global response normalisation.
+/// Gradients of a global response normalisation.
 #[derive(Clone, Debug)]
 pub struct ResponseNormGradients {
     /// By the input.

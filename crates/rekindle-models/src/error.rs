@@ -29,7 +29,7 @@ pub enum Error {
     Onnx {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: ImportError,
     },
     /// A choice inside of a file that files of its format don't offer.
@@ -41,7 +41,7 @@ pub enum Error {
         flags: String,
         /// The file's format.
         format: Format,
-        /// What chooses inside of such a file.
+        /// Options that choose within such a file.
         advice: &'static str,
     },
     /// A description of a network inside of a file of weights that can't be taken.
@@ -49,7 +49,7 @@ pub enum Error {
     Description {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: DescriptionError,
     },
     /// A file whose preprocessing gives pictures that its network can't take.
@@ -83,7 +83,7 @@ pub enum Error {
     /// A text that can't be encoded.
     #[error("texts can't be encoded: {reason}")]
     Text {
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// There is no vocabulary to read texts with.
@@ -99,7 +99,7 @@ pub enum Error {
     Tokenizer {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// A file of weights, or a download.

@@ -31,7 +31,7 @@ pub struct Model {
 pub struct Weights {
     /// Their name where they are published: `IMAGENET1K_V2`.
     pub name: &'static str,
-    /// Where they are.
+    /// Location of the weights.
     pub source: Source,
     /// Number of classes; 0 where there is no classifier.
     pub classes: usize,
@@ -48,7 +48,7 @@ pub struct Weights {
     pub preprocess: Preprocess,
 }
 
-/// Where weights are.
+/// Location of published weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file below <https://download.pytorch.org/models/>.

@@ -33,7 +33,7 @@ pub enum DescriptionError {
     Node {
         /// The node's name.
         node: String,
-        /// What is wrong.
+        /// The problem with it.
         reason: String,
     },
     /// It describes no network.

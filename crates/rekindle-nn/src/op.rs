@@ -126,7 +126,7 @@ pub struct Attention {
     pub is_causal: bool,
 }
 
-/// How patches become tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
+/// Conversion of patches into tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
 ///
 /// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
 /// positions `[1, positions, channels]`; class token and positions may lack the extents of 1. On another grid than that of the positions, these are resampled by a cubic filter

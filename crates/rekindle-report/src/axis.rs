@@ -1,4 +1,4 @@
-//! Where the lines and numbers of an axis go.
+//! Places the lines and numbers of an axis.
 
 /// A linear or logarithmic axis from data to pixels.
 #[derive(Debug, Clone)]

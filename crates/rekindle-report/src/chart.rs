@@ -6,15 +6,15 @@ use crate::svg::{COLOURS, Entry, canvas, label, line, mark, series};
 
 /// A chart with epochs to the right.
 pub(crate) struct Chart<'a> {
-    /// What is drawn, with its unit.
+    /// Name of what is drawn, with its unit.
     pub(crate) title: &'a str,
     pub(crate) scale: Scale,
-    /// How a value reads on the axis and in tooltips.
+    /// Formats a value for the axis and for tooltips.
     pub(crate) format: fn(f64) -> String,
     pub(crate) curves: Vec<Curve>,
 }
 
-/// How values become heights.
+/// Mapping from values to heights.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Scale {
     Linear,
@@ -26,7 +26,7 @@ pub(crate) enum Scale {
 /// One line.
 pub(crate) struct Curve {
     pub(crate) name: String,
-    /// Which run it belongs to; decides the colour.
+    /// Index of the run it belongs to; decides the colour.
     pub(crate) series: usize,
     /// Dashed and thinner: the training set's.
     pub(crate) secondary: bool,
@@ -98,7 +98,7 @@ impl Chart<'_> {
         });
     }
 
-    /// What its lines stand for, where it is drawn without a page around it.
+    /// Returns what its lines stand for, for a chart that is drawn without a page around it.
     pub(crate) fn legend(&self) -> Vec<Entry> {
         let drawn = |secondary: bool| {
             let curves = self.curves.iter();

@@ -114,7 +114,7 @@ fn row(html: &mut Html, index: usize, runs: &[RunReport], columns: &[Column]) {
     });
 }
 
-/// How a run ended, where it didn't end as planned, and where its weights have turned out to be worth something else.
+/// Writes how a run ended, if not as planned, and whether its weights turned out to be worth something else.
 fn remarks(html: &mut Html, run: &RunReport) {
     let remark = |html: &mut Html, what: &str| {
         html.node("p", &[class("note")], |html| {
@@ -164,7 +164,7 @@ fn end(run: &RunReport) -> Option<String> {
     }
 }
 
-/// Whether all accuracies come from equally many images.
+/// Returns true if all accuracies come from equally many images.
 fn comparable(runs: &[RunReport]) -> bool {
     let measured = runs.iter().filter(|run| run.best_accuracy().is_some());
     let mut images = measured.filter_map(RunReport::validated_images);
@@ -183,7 +183,7 @@ fn scratch(runs: &[RunReport]) -> Option<f64> {
     run.best_accuracy()
 }
 
-/// What transfer brings, in percentage points.
+/// Returns the gain by transfer in percentage points.
 fn gain(run: &RunReport, scratch: f64) -> Option<String> {
     let accuracy = run.best_accuracy().filter(|_| !run.is_from_scratch())?;
     Some(format!("{:+.1} points", 100.0 * (accuracy - scratch)))

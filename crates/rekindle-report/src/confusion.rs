@@ -126,7 +126,7 @@ const NARROW: f64 = 330.0;
 const SCALE: f64 = 58.0;
 const SCALE_WIDTH: f64 = 306.0;
 
-/// What one cell says.
+/// Returns the text of one cell.
 fn tooltip(found: u64, truth: &str, predicted: &str, share: f64) -> String {
     format!(
         "{} of {truth} taken for {predicted} ({} of its row)",

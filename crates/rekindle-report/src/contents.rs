@@ -1,4 +1,4 @@
-//! What the report tells, as plain data.
+//! Describes the contents of a report as plain data.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use rekindle_trainer::events::{EpochMetrics, RunOutcome, RunSummary, StageSummar
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::run_directory::RunRecord;
 
-/// What the report tells. Plain data: it can be kept as JSON and drawn again.
+/// Contents of a report. Plain data: it can be kept as JSON and drawn again.
 ///
 /// ```
 /// use rekindle_report::{Report, RunReport};
@@ -27,9 +27,9 @@ pub struct Report {
     pub title: String,
     /// When it was made, RFC 3339.
     pub created: String,
-    /// What a reader must know to do it again: seed, device, weights and their SHA-256, versions.
+    /// Facts that a reader needs to reproduce it: seed, device, weights and their SHA-256, versions.
     pub facts: Vec<Fact>,
-    /// What was trained and validated on.
+    /// Data that was trained and validated on.
     pub data: DataReport,
     /// One entry a strategy, in the order to compare them.
     pub runs: Vec<RunReport>,
@@ -40,9 +40,9 @@ pub struct Report {
 /// A name and a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What it is about.
+    /// Name of the fact.
     pub name: String,
-    /// What is so.
+    /// Value of the fact.
     pub value: String,
 }
 
@@ -57,7 +57,7 @@ pub struct DataReport {
     pub skipped: Vec<SkippedFile>,
 }
 
-/// How many images a class has.
+/// Number of images of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClassCount {
     /// The class.
@@ -88,26 +88,26 @@ pub struct Picture {
     pub png: Vec<u8>,
 }
 
-/// What one run, usually one strategy, did.
+/// Results of one run, usually one strategy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The strategy's name.
     pub name: String,
     /// A sentence on what it does; may be empty.
     pub description: String,
-    /// What it began with, where known.
+    /// Settings that it began with, where known.
     pub summary: Option<RunSummary>,
-    /// Which parts were trained when.
+    /// Stages: which parts were trained when.
     pub stages: Vec<StageSummary>,
     /// The epochs, in order.
     pub epochs: Vec<EpochMetrics>,
     /// Time spent around the epochs.
     pub phases: Vec<PhaseTime>,
-    /// How it ended; none while it goes on.
+    /// Outcome of the run; none while it goes on.
     pub outcome: Option<RunOutcome>,
-    /// What the best weights are worth on the validation images.
+    /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,
-    /// What temperature scaling would do to its confidence.
+    /// Effect that temperature scaling would have on its confidence.
     #[serde(default)]
     pub temperature: Option<Temperature>,
     /// The wrong answers that were given most confidently.
@@ -128,7 +128,7 @@ pub struct RunReport {
 pub struct PhaseTime {
     /// On what.
     pub name: String,
-    /// How long.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 

@@ -125,7 +125,7 @@ fn pairs(
     curves
 }
 
-/// Whether there is room for the training set's curves, or nothing else to show.
+/// Returns true if there is room for the training set's curves, or nothing else to show.
 fn shows_training(runs: &[RunReport]) -> bool {
     let drawn = runs.iter().filter(|run| !run.epochs.is_empty()).count();
     drawn <= WITH_TRAINING || !has_validation(runs)
@@ -201,7 +201,8 @@ fn legend(html: &mut Html, runs: &[RunReport]) {
     }
 }
 
-/// Whether the training set's figures are of augmented images: then they lie below those of the same images as they are.
+/// Notes whether the training set's figures are of augmented images: then they lie below those of the same
+/// images without augmentation.
 fn training(html: &mut Html, drawn: &[(usize, &RunReport)]) {
     let augmented = |run: &RunReport| run.summary.as_ref().and_then(|summary| summary.augmented);
     let are = |state: Option<bool>| drawn.iter().filter(move |(_, run)| augmented(run) == state);

@@ -26,7 +26,7 @@ pub(crate) fn class(names: impl Value) -> Attribute {
     at("class", names)
 }
 
-/// What an attribute can hold.
+/// Value that an attribute can hold.
 pub(crate) trait Value {
     fn into_value(self) -> String;
 }
@@ -149,7 +149,7 @@ pub(crate) fn shortened(name: &str, most: usize) -> String {
     format!("{}…{end}", characters[..head].concat())
 }
 
-/// How many of the characters fit into `most` columns.
+/// Returns how many of the characters fit into `most` columns.
 fn fitting<'a>(characters: impl Iterator<Item = &'a &'a str>, most: usize) -> usize {
     let widths = characters.scan(0, |sum, character| {
         *sum += character.width();

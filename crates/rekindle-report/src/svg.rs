@@ -1,4 +1,4 @@
-//! What drawings are made of: canvases, lines, text, and the marks of a series.
+//! Draws the elements of charts: canvases, lines, text, and the marks of a series.
 
 use unicode_width::UnicodeWidthStr;
 

@@ -21,11 +21,11 @@ const AVERAGE_UPDATES: &str = "updates";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
-/// Where a run stands beside its weights: what the loop needs to go on as if it had never stopped.
+/// State of a run beside its weights: everything the loop needs to go on as if it had never stopped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoopState {
     pub best: BestEpoch,
-    /// What early stopping watches, which may be another figure.
+    /// Best epoch by the figure that early stopping watches, which may be another one.
     #[serde(default)]
     pub stopping: Option<BestEpoch>,
     pub history: Vec<EpochMetrics>,

@@ -26,7 +26,7 @@ pub struct Dashboard {
     interrupter: Interrupter,
     narration: Narration,
     screen: Option<Screen<TuiMetricsRendererWrapper>>,
-    /// What happened while the screen hid standard error.
+    /// Messages of the time when the screen hid standard error.
     untold: Vec<String>,
 }
 

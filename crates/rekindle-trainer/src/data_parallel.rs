@@ -61,7 +61,7 @@ pub(crate) fn gradients<B: Backbone>(
     })
 }
 
-/// What a loss over these images is divided by.
+/// Returns the number that a loss over these images is divided by.
 fn mass(targets: &Targets) -> f64 {
     match &targets.weights {
         Some(weights) => weights.iter().map(|weight| f64::from(*weight)).sum(),

@@ -16,8 +16,7 @@ pub enum Monitor {
 }
 
 impl Monitor {
-    /// Whether `value` beats `best` by more than `min_delta`. A value that isn't a number never
-    /// does.
+    /// Returns true if `value` beats `best` by more than `min_delta`. A value that isn't a number never does.
     pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
         match self {
             Self::Accuracy | Self::MacroF1 => value > best + min_delta,

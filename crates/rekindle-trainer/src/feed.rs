@@ -1,4 +1,4 @@
-//! Where batches come from: freshly decoded images, or kept activations.
+//! Supplies batches: freshly decoded images, or cached activations.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::loss::Targets;
 pub struct Batch {
     /// `[n, channels, height, width]`, on a device without autodiff; of no meaning without `indices`.
     pub x: Tensor<4>,
-    /// Where `x` enters the classifier: [`Entry::IMAGES`] for images.
+    /// Entry at which `x` enters the classifier: [`Entry::IMAGES`] for images.
     pub start: Entry,
-    /// What the images are.
+    /// Targets of the images.
     pub targets: Targets,
     /// Positions in the data set. Empty in one that comes last and only tells of skipped files.
     pub indices: Vec<usize>,
@@ -163,7 +163,7 @@ impl Activations {
         Self { start, views }
     }
 
-    /// Where they enter a classifier.
+    /// Returns the entry at which they enter a classifier.
     pub fn start(&self) -> Entry {
         self.start
     }
@@ -187,7 +187,7 @@ impl Activations {
         self.views.iter().flat_map(|view| &view.skipped)
     }
 
-    /// Whether an image has activations in all views.
+    /// Returns true if an image has activations in all views.
     pub fn is_usable(&self, index: usize) -> bool {
         self.views
             .iter()

@@ -13,7 +13,7 @@ use crate::{Interrupt, Predictions, TrainerError};
 /// Images that go through the network together.
 const BATCH: usize = 32;
 
-/// What a classifier makes of a set of images, in the set's order; files that can't be decoded are left out.
+/// Results of a classifier on a set of images, in the set's order; files that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
     /// Pooled features `[kept, width]`.

@@ -62,7 +62,7 @@ impl Interrupt {
         self.requested.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether the loop should save and stop.
+    /// Returns true if the loop should save and stop.
     pub fn requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }

@@ -23,7 +23,7 @@ pub struct Learner<B: Backbone> {
     /// With autodiff.
     device: Device,
     replica: Replica<B>,
-    /// Where the other shares of each batch go.
+    /// Devices that the other shares of each batch go to.
     others: Vec<Device>,
     optimizer: ModuleOptimizer,
     groups: RateGroups,
@@ -33,12 +33,12 @@ pub struct Learner<B: Backbone> {
     accumulate: usize,
     /// The pull back to the weights as they came, where the plan has one.
     pull: Option<L2Sp>,
-    /// Whether the backbone's weights may be others than those that came.
+    /// True if the backbone's weights may differ from those that it came with.
     has_moved: bool,
     average: Option<MovingAverage<Classifier<B>>>,
 }
 
-/// What one batch of training gave.
+/// Result of training on one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOutcome {
     /// Mean loss of the batch.
@@ -314,7 +314,7 @@ impl<B: Backbone> Learner<B> {
         })
     }
 
-    /// Whether every gradient so far has gone into a step.
+    /// Returns true if every gradient so far has gone into a step.
     pub fn is_between_steps(&self) -> bool {
         self.accumulated == 0
     }
@@ -406,7 +406,7 @@ fn contained_step<T: Send>(
     })
 }
 
-/// Whether steps run on rayon's threads.
+/// Returns true if steps run on rayon's threads.
 #[cfg(feature = "flex")]
 fn is_cpu(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()

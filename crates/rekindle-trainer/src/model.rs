@@ -45,14 +45,14 @@ pub struct Model {
     pub classifier: Classifier<Network>,
     /// Names in the order of the logits, where the file knows them.
     pub classes: Option<Vec<String>>,
-    /// What a picture goes through before the network sees it.
+    /// Preprocessing of a picture before the network sees it.
     pub preprocess: Preprocess,
     /// The network's published name, or a description of one that has none.
     pub architecture: String,
-    /// Where the weights come from, as the file says; JSON where rekindle wrote it.
+    /// Origin of the weights as the file states it; JSON if rekindle wrote it.
     pub provenance: Option<String>,
-    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it; used by a
-    /// [`calibrated`](Self::calibrated) model alone.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, if the file states it;
+    /// used only by a [`calibrated`](Self::calibrated) model.
     pub temperature: Option<f64>,
     /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
     pub test_views: Option<String>,
@@ -60,7 +60,7 @@ pub struct Model {
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
-    /// Where in the file the network was, and what was left out.
+    /// Position of the network within the file, and what was left out.
     pub found: NetworkSource,
     device: Device,
     views: TestViews,
@@ -68,7 +68,7 @@ pub struct Model {
     interrupt: Interrupt,
 }
 
-/// What a model says of one picture.
+/// Answer of a model to one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The picture's file.
@@ -77,20 +77,20 @@ pub struct Answer {
     pub probabilities: Result<Vec<f32>, String>,
 }
 
-/// What a model is worth on labelled images.
+/// Evaluation of a model on labelled images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluated {
     /// The answer to each image.
     pub predictions: Predictions,
     /// Accuracy, per-class scores, calibration.
     pub evaluation: Evaluation,
-    /// What temperature scaling would do.
+    /// Effect that temperature scaling would have.
     pub temperature: Temperature,
     /// Files that can't be decoded.
     pub skipped: Vec<Skipped>,
     /// Files that the scan of the folder left out.
     pub ignored: Vec<Ignored>,
-    /// Where the images were found; its text says so in one line.
+    /// Layout in which the images were found; its text says so in one line.
     pub layout: Layout,
     /// Measured on the images alone that training had held out of this very folder.
     pub is_held_out: bool,
@@ -237,7 +237,7 @@ impl Model {
             .collect()
     }
 
-    /// What a file of this model says about itself.
+    /// Returns the metadata for a file of this model.
     pub fn info(&self) -> ModelInfo {
         ModelInfo {
             architecture: Some(self.architecture.clone()),

@@ -19,7 +19,7 @@ pub(crate) struct Narration {
     skipped_before: HashSet<PathBuf>,
     best: Option<(usize, Monitor)>,
     forecast: Option<Forecast>,
-    /// Whether the run keeps to a budget of time, and so isn't resumed.
+    /// True if the run keeps to a budget of time, and so isn't resumed.
     is_timed: bool,
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Pace {
     plans: Vec<PacePlan>,
 }
 
-/// What was decided before a step.
+/// Decision made before a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PacePlan {
     /// Steps done at the time.
@@ -57,7 +57,7 @@ pub(crate) struct PacePlan {
     share: f64,
 }
 
-/// How far what is left may be from what is planned before the plan is changed: later is worse than earlier.
+/// Ratios of what is left to what was planned beyond which the plan is changed: being late is worse than being early.
 const LATE: f64 = 1.02;
 const EARLY: f64 = 0.75;
 

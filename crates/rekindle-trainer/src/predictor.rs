@@ -1,4 +1,4 @@
-//! What a classifier says of images.
+//! Computes a classifier's predictions for images.
 
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
@@ -16,7 +16,7 @@ pub struct Predictor<B: Backbone> {
     classifier: Classifier<B>,
 }
 
-/// What a classifier says of a set of images.
+/// Predictions of a classifier for a set of images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// Number of classes.

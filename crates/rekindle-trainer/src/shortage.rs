@@ -154,7 +154,7 @@ fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
     owned.or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
-/// What backends say when memory runs out, up to the number of bytes where one follows.
+/// Error messages of backends that run out of memory, up to the number of bytes where one follows.
 ///
 /// CubeCL words a failed allocation the same on CUDA, HIP, Vulkan and Metal and hands it to whoever reads what depends on
 /// it. wgpu panics instead, on the thread of the device, where that panic is caught and printed: what arrives here is that
@@ -177,7 +177,7 @@ const SAYINGS: [(&str, Bytes); 8] = [
     ("CUDA_ERROR_OUT_OF_MEMORY", Bytes::Unknown),
 ];
 
-/// Whether a saying ends in the size of the allocation; where it should and doesn't, it is something else.
+/// Tells whether a message ends in the size of the allocation; a message that should and doesn't is a different error.
 #[derive(Clone, Copy, PartialEq)]
 enum Bytes {
     Follow,

@@ -1,4 +1,4 @@
-//! Which feeds a run reads: images, or activations that are computed before it.
+//! Chooses the feeds that a run reads: images, or activations that are computed before it.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -77,7 +77,7 @@ impl<B: Backbone> Classifier<B> {
         self.head.forward(self.backbone.pool_stages(0, images))
     }
 
-    /// What enters at `entry` to logits `[batch, num_classes]`.
+    /// Maps what enters at `entry` to logits `[batch, num_classes]`.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl<B: Backbone> Classifier<B> {
         Ok(self.head.forward(self.features_from(entry, x)?))
     }
 
-    /// What enters at `entry` to features `[batch, num_features]`.
+    /// Maps what enters at `entry` to features `[batch, num_features]`.
     ///
     /// # Errors
     ///

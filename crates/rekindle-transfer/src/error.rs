@@ -29,7 +29,7 @@ pub enum TransferError {
         parameter: &'static str,
         /// Its value.
         found: String,
-        /// What fits.
+        /// Value that fits.
         expected: String,
     },
     /// A network that can't begin with fresh weights.

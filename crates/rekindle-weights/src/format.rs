@@ -1,4 +1,4 @@
-//! Which format a file is in, told from its contents.
+//! Detects the format of a file from its contents.
 
 use std::fs::File;
 use std::io::Read;

@@ -20,7 +20,7 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
     read_from(path, Box::new(file), size)
 }
 
-/// What safetensors are read from: a file, or bytes in memory.
+/// Source that safetensors are read from: a file, or bytes in memory.
 pub(crate) trait Source: Read + Seek + Send {}
 
 impl<S: Read + Seek + Send> Source for S {}

@@ -76,7 +76,7 @@ fn describe(model: &Model, graph: &Graph, rates: &BTreeMap<usize, f64>) -> Resul
     }))
 }
 
-/// Where the size isn't published, that of the parameters alone.
+/// Returns the published size in MiB, or the size of the parameters alone where none is published.
 fn size_mib(weights: &Weights, graph: &Graph) -> f64 {
     let parameters = (4 * graph.num_params()) as f64 / f64::from(1 << 20);
     weights

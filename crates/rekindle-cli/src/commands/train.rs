@@ -83,11 +83,11 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
 struct Planned {
     way: Way,
     directory: PathBuf,
-    /// What it began with, if it is to go on.
+    /// Record of the run that is resumed, if it is to go on.
     record: Option<RunRecord>,
 }
 
-/// What all strategies of one call share.
+/// Settings that all strategies of one call share.
 struct Session<'a> {
     output: Output,
     device: Device,
@@ -104,7 +104,7 @@ struct Session<'a> {
     shared: SharedFeatures,
 }
 
-/// What a strategy left.
+/// Result of training one strategy.
 struct Left {
     classifier: Classifier<Network>,
     predictions: Predictions,
@@ -215,7 +215,7 @@ impl Session<'_> {
         Ok(outcome.reason)
     }
 
-    /// Whether a run wants the features of the whole frozen network, which all such runs of a call share.
+    /// Returns true if a run needs the features of the whole frozen network, which all such runs of a call share.
     fn shares(&self, way: &Way) -> bool {
         match way {
             Way::OneCall => true,

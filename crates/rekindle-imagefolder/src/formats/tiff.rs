@@ -21,7 +21,7 @@ const PHOTOMETRIC: u16 = 262;
 const BITS_PER_SAMPLE: u16 = 258;
 const SAMPLES_PER_PIXEL: u16 = 277;
 
-/// What the tags say of the samples.
+/// Sample format of an image, as its tags give it.
 struct Kind {
     photometric: u32,
     compression: u32,
@@ -29,7 +29,7 @@ struct Kind {
     samples: usize,
     /// 1 unsigned, 2 signed, 3 floating point.
     format: u32,
-    /// What stands behind the samples of the colour; 1 and 2 are alpha, 1 already multiplied in.
+    /// Meaning of the samples after the colour channels: 1 is premultiplied alpha, 2 is plain alpha.
     extra: Vec<u32>,
     is_planar: bool,
 }
@@ -233,7 +233,7 @@ fn patch(bytes: &mut [u8], patches: &[(u16, u16)]) -> Option<()> {
     Some(())
 }
 
-/// How samples become RGB.
+/// Conversion of samples to RGB.
 enum Meaning {
     /// Grey of 1, 2, 4 or 8 bits, 0 black or white.
     Grey {

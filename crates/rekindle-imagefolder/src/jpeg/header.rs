@@ -7,7 +7,8 @@ use image::metadata::Orientation;
 use super::huffman::Table;
 use super::markers::{Frame, Markers, Model, Slots, Steps, marker, read_huffman, read_steps};
 
-/// What decoding needs to know; made only for files that [`region`](super::region) can decode.
+/// Everything that decoding needs from a file's headers; exists only for files that [`region`](super::region)
+/// can decode.
 pub(super) struct Header<'a> {
     pub(super) width: usize,
     pub(super) height: usize,

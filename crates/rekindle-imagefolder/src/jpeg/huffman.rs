@@ -82,7 +82,7 @@ pub(super) struct Table {
     /// 0 where more bits are needed.
     fast: Box<[u32; 1 << BITS]>,
     codes: Canonical,
-    /// Whether symbol 0 stands for the value 0 and not for the end of the block.
+    /// True for DC tables, in which symbol 0 is the value 0 and not the end of the block.
     is_dc: bool,
 }
 
@@ -188,7 +188,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Whether more was read than `end` bytes of the data.
+    /// Returns true if more than `end` bytes of the data were read.
     pub(super) fn is_beyond(&self, end: usize) -> bool {
         8 * self.at > 8 * end + self.count as usize
     }

@@ -3,7 +3,7 @@
 use super::huffman::Block;
 use super::vector::Vector;
 
-/// What a component's coefficients are multiplied by, in the order of a [`Block`].
+/// Factors that a component's coefficients are multiplied by, in the order of a [`Block`].
 pub(super) type Factors = [f32; 64];
 
 /// Factors of quantisation `steps` (in the order of the block's rows) for blocks of `size` samples.

@@ -15,7 +15,7 @@ pub(super) const ZIGZAG: [u8; 64] = [
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// What the components of a file stand for.
+/// Colour model of a file's components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Model {
     Grey,
@@ -69,7 +69,7 @@ impl Frame {
     }
 }
 
-/// What applications' segments say about colours and orientation.
+/// Information on colours and orientation from the application segments.
 #[derive(Default)]
 pub(super) struct Markers {
     is_jfif: bool,

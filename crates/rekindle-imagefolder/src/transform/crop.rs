@@ -1,4 +1,4 @@
-//! Which part of an image a crop takes.
+//! Chooses the part of an image that a crop takes.
 
 use image::{GenericImageView, RgbImage, imageops};
 

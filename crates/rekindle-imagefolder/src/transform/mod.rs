@@ -116,12 +116,12 @@ pub enum Transform {
         scale: (f64, f64),
         /// Range of height / width; default (0.3, 3.3).
         ratio: (f64, f64),
-        /// What is written.
+        /// Values to write.
         fill: Fill,
     },
 }
 
-/// What [`Transform::RandomErasing`] writes, in units of the normalised image.
+/// Values that [`Transform::RandomErasing`] writes, in units of the normalised image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
@@ -149,7 +149,7 @@ impl Transform {
         }
     }
 
-    /// Whether the result differs from call to call.
+    /// Returns true if the result differs from call to call.
     pub fn is_random(&self) -> bool {
         !matches!(
             self,
@@ -160,7 +160,7 @@ impl Transform {
         )
     }
 
-    /// Whether it works on normalised values rather than on 8-bit pixels.
+    /// Returns true if it works on normalised values rather than on 8-bit pixels.
     pub(crate) fn works_on_floats(&self) -> bool {
         matches!(
             self,
@@ -240,7 +240,7 @@ impl Transform {
     }
 }
 
-/// What a side may be; the upper end keeps a typing error from asking for gigabytes.
+/// Allowed lengths of a side in pixels; the upper end keeps a typing error from asking for gigabytes.
 const SIZES: std::ops::RangeInclusive<u32> = 1..=16_384;
 
 fn is_positive_range((low, high): (f64, f64)) -> bool {

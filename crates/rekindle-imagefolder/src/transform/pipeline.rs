@@ -138,7 +138,7 @@ impl Pipeline {
         })
     }
 
-    /// Whether two calls on one image may give different results.
+    /// Returns true if two calls on one image may give different results.
     pub fn is_random(&self) -> bool {
         self.0.iter().any(Transform::is_random)
     }

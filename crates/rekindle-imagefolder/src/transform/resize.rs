@@ -46,7 +46,7 @@ pub(crate) struct Resize {
     pub(crate) area: CropBox,
     columns: Span,
     rows: Span,
-    /// Whether the whole image, or the part, is resized down before across.
+    /// True if the image, or the part of it, is resized vertically before horizontally.
     is_down_first: bool,
     interpolation: Interpolation,
 }
@@ -145,7 +145,7 @@ impl Resize {
     }
 }
 
-/// What one direction of a resize maps to `to` pixels: `start..start + length` of the source.
+/// One direction of a resize: maps `start..start + length` of the source to `to` pixels.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: f64,

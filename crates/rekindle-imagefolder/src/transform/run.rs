@@ -179,7 +179,7 @@ impl Pipeline {
     }
 }
 
-/// What the transforms of 8-bit pixels gave.
+/// Result of the transforms that work on 8-bit pixels.
 struct Ran<'a> {
     pixels: Cow<'a, RgbImage>,
     /// Left and right are still to be exchanged: cheaper on the way to floats.
@@ -188,13 +188,13 @@ struct Ran<'a> {
     position: usize,
 }
 
-/// How a pipeline begins on an image of known size.
+/// First step of a pipeline on an image of known size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     /// Transforms that `resize` stands for.
     taken: usize,
     resize: Option<Resize>,
-    /// What they look at.
+    /// Pixels that they need.
     pub(crate) need: Need,
 }
 

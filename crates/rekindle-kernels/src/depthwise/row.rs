@@ -12,7 +12,7 @@ use crate::line::{LANES, Line};
 use crate::simd::Simd;
 use crate::tile::unrolled;
 
-/// What one call of the micro-kernel computes.
+/// Arguments of one call of the micro-kernel. It computes:
 ///
 /// `out[p] = clamp(bias + sum over ky and kx of input[ky][first + p * STRIDE + kx] * weights[ky][kx] + residual[p])`, where
 /// input columns outside of `0..width` are zero.

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Pixels that a task turns into bytes, or back.
 const BAND: usize = 1 << 12;
 
-/// What a byte stands for: `scale * (byte - zero_point)`.
+/// Affine quantization of bytes: a byte stands for `scale * (byte - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantization {
     scale: f32,
@@ -66,12 +66,12 @@ impl Quantization {
         (x * inverse + zero).round_ties_even() as u8
     }
 
-    /// What a value is multiplied by, and what is added then, to be rounded.
+    /// Returns the factor that a value is multiplied by, and the offset that is added before rounding.
     pub(super) fn inverse(&self) -> (f32, f32) {
         (1.0 / self.scale, f32::from(self.zero_point))
     }
 
-    /// What `byte` stands for.
+    /// Returns the value that `byte` stands for.
     pub fn dequantize(&self, byte: u8) -> f32 {
         self.scale * (f32::from(byte) - f32::from(self.zero_point))
     }
@@ -79,7 +79,7 @@ impl Quantization {
 
 /// Feature maps `[batch, channels, height, width]` in bytes, stored as `[batch, channels / 64, height, width, 64]`.
 ///
-/// What is past the last channel is unspecified.
+/// The bytes past the last channel are unspecified.
 #[derive(Clone, Debug)]
 pub struct QuantizedActivation {
     shape: [usize; 4],
@@ -212,7 +212,7 @@ impl QuantizedActivation {
         self.shape
     }
 
-    /// What its bytes stand for.
+    /// Returns the quantization of its bytes.
     pub fn quantization(&self) -> Quantization {
         self.quantization
     }

@@ -151,7 +151,7 @@ impl QuantizedConv2d {
         self.forward_dequantized(&x, None, relu)
     }
 
-    /// What it was packed from.
+    /// Returns the parameters it was packed from.
     pub fn params(&self) -> &Conv2dParams {
         &self.params
     }
@@ -211,7 +211,7 @@ impl QuantizedConv2d {
         }
     }
 
-    /// What the sums of bytes are multiplied by and added to, in steps of the output.
+    /// Returns the factors and offsets that turn sums of bytes into steps of the output.
     fn epilogue(
         &self,
         input: Quantization,

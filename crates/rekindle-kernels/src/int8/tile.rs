@@ -11,7 +11,7 @@ use crate::tile::unrolled;
 /// Input bytes that one step multiplies.
 pub(crate) const QUAD: usize = 4;
 
-/// What one call of the micro-kernel computes.
+/// Arguments of one call of the micro-kernel. It computes:
 ///
 /// `sum[p, j] = start[j] + sum over segments s and bytes k of a[s][k + p * step] * w[s, k][j]`, then
 /// `y = sum * scale + shift + residual * residual_scale`, at least `floor`, for pixels `p` and output channels `j`.
@@ -40,7 +40,7 @@ pub(crate) struct Tile {
     pub out: Out,
 }
 
-/// Where the output of a tile goes.
+/// Destination of a tile's output.
 #[derive(Clone, Copy)]
 pub(crate) enum Out {
     /// Rounded to bytes, 64 from one pixel to the next.

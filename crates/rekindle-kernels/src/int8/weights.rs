@@ -141,7 +141,7 @@ impl Layout {
 pub(super) struct Weights {
     pub layout: Layout,
     packed: Buffer,
-    /// What a weight's step is, by output channel.
+    /// Step of the weights, by output channel.
     pub steps: Vec<f32>,
     /// Sums of the bytes, by output channel.
     pub sums: Vec<i32>,

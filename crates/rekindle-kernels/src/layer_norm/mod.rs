@@ -59,7 +59,7 @@ impl PixelStatistics {
     }
 }
 
-/// What flows back through a layer normalisation.
+/// Gradients of a layer normalisation.
 #[derive(Clone, Debug)]
 pub struct LayerNormGradients {
     /// By the input.

@@ -1,4 +1,4 @@
-//! How pictures fall into tiles, and tiles into memory.
+//! Divides pictures into tiles, and lays tiles out in memory.
 
 use super::transform::{InputTile, POSITIONS};
 use crate::activation::Activation;

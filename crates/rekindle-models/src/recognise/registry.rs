@@ -62,7 +62,7 @@ struct Naming {
     expected: fn(&Graph, &str, &[usize]) -> Option<Expected>,
     /// The classifier stands beside the last part of the prefix, and not inside of it.
     is_head_beside: bool,
-    /// What the trunk's names begin with; else what the names tell.
+    /// Prefixes that mark the trunk's names; empty where the names themselves tell.
     beginnings: &'static [&'static str],
 }
 

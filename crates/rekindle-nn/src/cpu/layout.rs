@@ -17,7 +17,7 @@ use super::memory::{Images, contiguous, from_values, to_activation, to_tensor, v
 pub struct Blocked {
     /// `[batch, channels / 16, height, width, 16]`.
     pub tensor: Tensor<5>,
-    /// How many channels are in use.
+    /// Number of channels in use.
     pub channels: usize,
 }
 
@@ -110,7 +110,7 @@ impl<C: CheckpointStrategy> LayoutOperations for Autodiff<Flex, C> {
     }
 }
 
-/// What turns one layout or shape into another.
+/// Conversion from one layout or shape to another.
 #[derive(Clone, Debug)]
 enum Change {
     /// From feature maps of this shape.

@@ -11,7 +11,7 @@ use super::operand::Operand;
 use super::program::{PixelNorm, Pixels};
 use super::weights::Weights;
 
-/// What a step keeps for its backward pass.
+/// Values that a step keeps for its backward pass.
 #[derive(Clone, Debug)]
 pub(super) enum SavedPixels {
     LayerNorm(PixelStatistics),

@@ -21,7 +21,7 @@ pub(crate) struct Training {
     pub factors: Vec<Vec<f32>>,
 }
 
-/// What a unit's backward pass needs.
+/// Values that a unit's backward pass needs.
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
     /// By value, those that are read.
@@ -30,7 +30,7 @@ pub(super) struct Saved {
     pub steps: Vec<SavedStep>,
 }
 
-/// What a step keeps for its backward pass, besides values.
+/// Values that a step keeps for its backward pass in addition to its inputs and outputs.
 #[derive(Clone, Debug, Default)]
 pub(super) enum SavedStep {
     #[default]
@@ -41,7 +41,7 @@ pub(super) enum SavedStep {
     Pixels(SavedPixels),
 }
 
-/// What a unit gives.
+/// Result of a unit's forward pass.
 pub(super) struct Given {
     pub y: Arc<Activation>,
     /// By step, the batch's statistics where a layer normalised by them.

@@ -157,7 +157,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What to try next.
+/// The next trial.
 enum Next {
     /// A way that was tried before, on other images.
     Again(usize),
@@ -165,8 +165,8 @@ enum Next {
     Another,
 }
 
-/// Where a way is not far behind the probe, other images tell more than another way does; where there are three trials or
-/// more, two ways are tried before.
+/// Chooses the next trial. Where a way is not far behind the probe, other images tell more than another way
+/// does; where there are three trials or more, two ways are tried before.
 fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usize) -> Next {
     let Some(at) = leader(contenders) else {
         return Next::Another;

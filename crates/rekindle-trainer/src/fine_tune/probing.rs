@@ -44,7 +44,7 @@ pub(super) struct Probed<'b> {
     pub found: FoundProbe,
     /// The network with that head.
     pub classifier: Classifier<Network>,
-    /// What images are measured by: in `f32`, whatever they were learnt from.
+    /// Frozen part that images are measured by: in `f32`, whatever they were learnt from.
     measured_by: FrozenPart<Network>,
     /// Seconds for an image to go through the network.
     pub seconds_per_image: f64,
@@ -232,7 +232,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What a head says of images that were seen.
+/// Returns a head's predictions for images whose features were computed.
 pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
     let logits = head.logits(&seen.features)?;
     let classes = logits.len() / seen.labels.len();

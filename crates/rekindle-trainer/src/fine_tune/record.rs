@@ -1,4 +1,4 @@
-//! What a fit says of itself in the record of its run.
+//! Writes a fit's part of its run's record.
 
 use rekindle_models::Pretrained;
 use rekindle_transfer::Backbone;

@@ -18,7 +18,7 @@ use crate::pace::Pace;
 use crate::trainer::Trainer;
 use crate::{Predictions, Predictor, TrainerError, TransferData};
 
-/// How long a training may be.
+/// Limits on the length of a training.
 #[derive(Clone, Copy)]
 pub(super) struct Steps {
     /// When it has to be over, in seconds.
@@ -96,7 +96,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What of a training inside of a run is told of the run itself.
+/// Events of an inner training that are passed on to the run's observers.
 pub(super) struct Relay {
     /// Tells epochs as the run's own; else only how many images are done.
     epochs: bool,
@@ -152,7 +152,7 @@ impl Observer for RelayTo<'_, '_, '_> {
     }
 }
 
-/// What the clock decided: before which step how many were planned.
+/// Returns the decisions of the clock: the number of steps planned, and the step before which it was planned.
 pub(super) fn plans(pace: &Pace) -> Value {
     let plans = pace.plans().iter();
     json!(

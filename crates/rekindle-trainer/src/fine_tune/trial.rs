@@ -29,7 +29,7 @@ pub(super) struct Trial {
     scored: Vec<Scored>,
     /// The probe, fitted to the same images.
     pub probe: Scored,
-    /// What the clock decided.
+    /// Decisions of the clock.
     pub plans: Value,
 }
 
@@ -52,7 +52,7 @@ impl Contender {
         SHARES[self.best()]
     }
 
-    /// What a trial of it says at that share.
+    /// Returns the scores of one of its trials at that share.
     pub fn scored(&self, trial: usize) -> &Scored {
         &self.trials[trial].scored[self.best()]
     }

@@ -48,11 +48,11 @@ const SPARE: f64 = 0.02;
 /// A network that was trained, and what its trials say of it.
 pub(super) struct Tuned {
     pub classifier: Classifier<Network>,
-    /// How much more of the held-out images it names right than the probe does.
+    /// Accuracy on the held-out images minus the probe's.
     pub gain: f64,
     /// Standard error of that.
     pub spread: f64,
-    /// What the clock and the trials decided, for the record.
+    /// Decisions of the clock and of the trials, for the record.
     pub decided: Value,
 }
 

@@ -11,7 +11,7 @@ use crate::{Anneal, Recipe, Schedule};
 /// Images of a step.
 pub(super) const BATCH: usize = 16;
 
-/// What tells one training from another.
+/// Settings that distinguish one training from another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Way {
     /// Side of the pictures that are learnt from.
@@ -82,7 +82,7 @@ impl Way {
         }
     }
 
-    /// How much longer an image takes than in another way.
+    /// Returns the time per image relative to that of another way.
     pub fn cost(self, than: Self) -> f64 {
         let side = self.size as f64 / than.size.max(1) as f64;
         side * side
@@ -96,8 +96,9 @@ impl Way {
         }
     }
 
-    /// What freezes and what learns: everything, by the source's own statistics. A batch of a few enlarged parts of pictures
-    /// has others than the pictures in use, and what learns under them answers worse for these.
+    /// Returns the strategy: everything learns, with the source's own batch statistics. A batch of a few
+    /// enlarged parts of pictures has other statistics than the pictures in use, and what is trained under
+    /// them does worse on these.
     pub fn strategy() -> Strategy {
         Strategy::FixedStatistics {
             backbone_rate: BACKBONE,

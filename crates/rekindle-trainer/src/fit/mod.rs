@@ -88,7 +88,7 @@ impl Clock {
     }
 }
 
-/// What a run needs beside its trainer, made before the first batch.
+/// Parts that a run needs beside its trainer, made before the first batch.
 struct Parts<B: Backbone> {
     learner: Learner<B>,
     train: Feed,
@@ -348,7 +348,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         }
     }
 
-    /// Whether the step that has just been made is the last that the clock allows.
+    /// Returns true if the step just made is the last that the clock allows.
     fn is_time_over(&mut self) -> bool {
         let done = self.steps();
         let Some(pace) = &mut self.trainer.pace else {
@@ -520,7 +520,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     }
 }
 
-/// Whether a later epoch holds the backbone to the weights that it came with, and the first one doesn't.
+/// Returns true if a later epoch penalises the distance from the source's weights and the first one doesn't.
 fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
     let stages = trainer.classifier.backbone.stage_names();
     let holds = |epoch| {

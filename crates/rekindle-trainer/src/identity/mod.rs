@@ -1,4 +1,4 @@
-//! Which pictures a run is about: place, class and content of each.
+//! Identifies the pictures of a run: place, class and content of each.
 
 mod changes;
 
@@ -26,7 +26,7 @@ pub struct DataList {
 /// One picture of a data set: a line of `data.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// What it is for.
+    /// Part of the data set it belongs to.
     pub part: Part,
     /// The file from the folder on that was scanned, [escaped](rekindle_files::names), with `/` between folders; `#` and a position for a picture that
     /// never was a file.
@@ -104,7 +104,7 @@ impl DataList {
         }
     }
 
-    /// How the pictures differ from those of `before`.
+    /// Returns the differences from the pictures of `before`.
     pub fn changes_since(&self, before: &Self) -> DataChanges {
         DataChanges::between(before, self)
     }

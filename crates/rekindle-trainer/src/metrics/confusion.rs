@@ -11,8 +11,8 @@ pub struct ConfusionMatrix {
     counts: Vec<u64>,
 }
 
-/// How well one class is recognised. A ratio without a denominator (a class that was never
-/// predicted, or has no samples) is 0, as in scikit-learn.
+/// Precision, recall and F1 of one class. A ratio without a denominator (a class that was never predicted, or
+/// has no samples) is 0, as in scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
     /// Of the samples taken for this class, the share that is of it.

@@ -1,4 +1,4 @@
-//! What predictions are worth: accuracy, per-class scores, calibration.
+//! Computes metrics of predictions: accuracy, per-class scores, calibration.
 
 mod calibration;
 mod confusion;
@@ -39,11 +39,11 @@ pub struct Evaluation {
     pub cross_entropy: f64,
     /// Mean squared distance to the one-hot truth, summed over classes, 0 to 2 (Brier, 1950).
     pub brier: f64,
-    /// How often which class was taken for which.
+    /// Number of times each class was taken for each other.
     pub confusion: ConfusionMatrix,
     /// Precision, recall and F1, in the order of the classes.
     pub classes: Vec<ClassScores>,
-    /// Whether confidence can be believed.
+    /// Calibration of the confidence.
     pub calibration: Calibration,
 }
 

@@ -10,7 +10,7 @@ use crate::error::TrainerError;
 /// samples scaled by the temperature of the other four fifths, so that they say what to expect of new images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
-    /// What to divide logits by: above 1 where the classifier is overconfident. Lies in
+    /// Number that logits are divided by: above 1 where the classifier is overconfident. Lies in
     /// [[`LOWEST`](Self::LOWEST), [`HIGHEST`](Self::HIGHEST)].
     pub value: f64,
     /// Mean cross entropy as it was, in nats.
@@ -103,8 +103,9 @@ impl Samples<'_> {
         &self.logits[sample * self.classes..(sample + 1) * self.classes]
     }
 
-    /// Where the cross entropy of the chosen samples is smallest. It is convex in 1 / T: Newton's method from
-    /// `start`, and halving where that leaves what the signs of the slopes allow, or is slow.
+    /// Finds the minimum of the cross entropy of the chosen samples. It is convex in 1 / T: Newton's method
+    /// from `start`, with bisection where a step leaves the interval that the signs of the slopes allow, or
+    /// is slow.
     fn inverse_temperature(&self, start: f64, is_chosen: impl Fn(usize) -> bool) -> f64 {
         let (mut low, mut high) = (1.0 / Temperature::HIGHEST, 1.0 / Temperature::LOWEST);
         // Where every answer is right, ever larger inverses would fit ever better.

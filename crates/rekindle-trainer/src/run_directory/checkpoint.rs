@@ -9,7 +9,7 @@ use super::atomic::{self, WriteError};
 use super::record::{FORMAT, read_json, write_json};
 use crate::error::TrainerError;
 
-/// How far a run has come: finished epochs, and batches done of the one that follows.
+/// Progress of a run: finished epochs, and batches done of the one that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Position {
     /// Epochs finished.
@@ -59,7 +59,7 @@ impl Checkpoint {
         &self.path
     }
 
-    /// How far the run had come.
+    /// Returns how far the run had come.
     pub fn position(&self) -> Position {
         self.manifest.position
     }

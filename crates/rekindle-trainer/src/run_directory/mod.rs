@@ -75,7 +75,7 @@ pub struct RunWriter {
     _lock: RunLock,
 }
 
-/// What a writer created, to take it back.
+/// Directories and files that a writer created, to remove them again.
 #[derive(Debug, Default)]
 struct Made {
     /// The run directory where it didn't exist, then its parents, innermost first.
@@ -236,12 +236,12 @@ impl RunDirectory {
         &self.path
     }
 
-    /// What was asked.
+    /// Returns the settings of the run.
     pub fn record(&self) -> &RunRecord {
         &self.record
     }
 
-    /// What the logits mean.
+    /// Returns the meaning of the logits.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl RunDirectory {
         Ok(list.filter(|list| Some(list.identity()) == recorded))
     }
 
-    /// What happened so far. A torn last line is left out.
+    /// Returns the events so far. A torn last line is left out.
     ///
     /// # Errors
     ///
@@ -308,17 +308,17 @@ impl RunDirectory {
             .find(|checkpoint| Some(checkpoint.position()) == best.map(Position::after_epoch)))
     }
 
-    /// Where the best weights are, or will be. Replace the file with [`atomic_replace`].
+    /// Returns the path of the best weights, whether they exist yet or not. Replace the file with [`atomic_replace`].
     pub fn best_weights_path(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
 
-    /// Where the report is, or will be.
+    /// Returns the path of the report, whether it exists yet or not.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")
     }
 
-    /// Where the events are.
+    /// Returns the path of the events.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }

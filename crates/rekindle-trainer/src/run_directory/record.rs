@@ -15,7 +15,7 @@ use crate::identity::{DataIdentity, DataList};
 /// Version of the run directory's layout. Readers refuse newer ones.
 pub const FORMAT: u64 = 1;
 
-/// What was asked of a run: the content of `run.json`.
+/// Settings of a run: the content of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Version of the layout, [`FORMAT`].
@@ -24,15 +24,15 @@ pub struct RunRecord {
     pub rekindle: String,
     /// Start of the run, RFC 3339 in UTC, as `2026-01-31T09:30:00Z`.
     pub created: String,
-    /// What to call the run.
+    /// Title of the run.
     pub title: String,
-    /// Where the images come from and how many there are.
+    /// Origin of the images, and their number.
     pub data: Value,
-    /// Where the weights come from; none when training from scratch.
+    /// Origin of the weights; none when training from scratch.
     pub weights: Option<WeightsRecord>,
     /// The network's name, as `resnet18`.
     pub architecture: String,
-    /// What is transferred and how, as the strategy serialises itself.
+    /// The strategy, as it serialises itself.
     pub strategy: Value,
     /// Optimiser, schedule, augmentation, epochs and so on, as the recipe serialises itself.
     pub recipe: Value,
@@ -55,17 +55,17 @@ pub struct WeightsRecord {
     pub tensors_sha256: String,
 }
 
-/// What the logits mean: the content of `classes.json`.
+/// Meaning of the logits: the content of `classes.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassesRecord {
     /// Version of the layout, [`FORMAT`].
     pub format: u64,
     /// Class names, in the order of the logits.
     pub classes: Vec<String>,
-    /// How a picture becomes the network's input.
+    /// Preprocessing from a picture to the network's input.
     pub preprocessing: Value,
-    /// What to divide logits by so that confidence agrees with accuracy, fitted on the validation images; none before
-    /// the first best weights.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, fitted on the
+    /// validation images; none before the first best weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! What a run leaves when something goes wrong under it.
+//! Checks what a run leaves when something goes wrong under it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ fn ends_with(run: &RunDirectory, reason: EndReason) -> bool {
     matches!(run.events().unwrap().last(), Some(Event::RunEnded(outcome)) if outcome.reason == reason)
 }
 
-/// What a run that saves after every epoch ends with.
+/// Returns the error of a run that saves after every epoch.
 fn failure(recipe: Recipe, path: &Path) -> TrainerError {
     let trainer = Trainer::new(classifier(), data())
         .recipe(recipe)

@@ -1,4 +1,4 @@
-//! How likely labels are under a linear model of the features.
+//! Computes the likelihood of labels under a linear model of the features.
 
 use crate::TransferError;
 use crate::features::Features;

@@ -1,4 +1,4 @@
-//! How well two domains can be told apart.
+//! Measures how well two domains can be told apart.
 
 use crate::TransferError;
 use crate::features::table::check_dim;

@@ -1,4 +1,4 @@
-//! Where a tensor enters a classifier.
+//! Names the places at which a tensor enters a classifier.
 
 /// A place between the parts of a network, in the order of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +14,7 @@ impl Entry {
     /// In front of everything.
     pub const IMAGES: Self = Self::Stage(0);
 
-    /// Whether images enter here.
+    /// Returns true if images enter here.
     pub fn takes_images(self) -> bool {
         self == Self::IMAGES
     }

@@ -1,4 +1,4 @@
-//! What a network computes with, as one hash.
+//! Computes one hash of everything that a network computes with.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::prelude::*;

@@ -1,4 +1,4 @@
-//! What a network must offer so that its knowledge can be transferred.
+//! Defines what a network must offer so that its knowledge can be transferred.
 
 pub mod conformance;
 mod entry;
@@ -173,7 +173,7 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     }
 }
 
-/// Where tokens lie in a picture.
+/// Positions of tokens in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenGrid {
     /// Tokens in front that stand for no place.

@@ -69,7 +69,7 @@ impl<B: Backbone> FrozenPrefix<B> {
         Ok(prefix)
     }
 
-    /// Where it runs in eight bits, what tells it apart from others of the same weights.
+    /// Returns a name that distinguishes a part that runs in eight bits from others of the same weights; none in `f32`.
     pub fn quantization(&self) -> Option<&str> {
         self.quantized.as_ref().map(|quantized| quantized.digest())
     }
@@ -79,7 +79,8 @@ impl<B: Backbone> FrozenPrefix<B> {
         self.stages
     }
 
-    /// Where in a classifier goes on what comes out of here: in front of the head where the prefix is the whole backbone.
+    /// Returns the entry of a classifier at which the output continues: in front of the head if the prefix is
+    /// the whole backbone.
     pub fn exit(&self) -> Entry {
         match self.is_whole() {
             true => Entry::Head,
@@ -141,7 +142,7 @@ impl<B: Backbone> FrozenPrefix<B> {
     }
 }
 
-/// Whether two processes compute the same bits on this device.
+/// Returns true if two processes compute the same bits on this device.
 #[cfg(feature = "flex")]
 fn repeats_itself(device: &Device) -> bool {
     *device == Device::flex()
@@ -152,7 +153,7 @@ fn repeats_itself(_: &Device) -> bool {
     false
 }
 
-/// Whether `backbone` takes these images.
+/// Checks that `backbone` takes these images.
 ///
 /// # Errors
 ///

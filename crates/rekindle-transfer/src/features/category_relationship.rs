@@ -1,4 +1,4 @@
-//! Which of the source's classes a target class is made of.
+//! Relates each target class to the source's classes.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};

@@ -77,11 +77,11 @@ pub(super) struct Contest<'a> {
     pub views: usize,
 }
 
-/// What heads of one penalty say of images that they did not see.
+/// Predictions of heads of one penalty for images that they did not see.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HeldOut {
     pub penalty: f64,
-    /// What logits were divided by before they were scored.
+    /// Temperature that logits were divided by before they were scored.
     pub temperature: f64,
     /// Log loss of each image, mean over the repeats.
     pub losses: Vec<f64>,
@@ -95,7 +95,7 @@ struct Guess {
     logits: Vec<f64>,
 }
 
-/// How answers are scored.
+/// Scoring of answers.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scoring {
     /// As they are: a head that is too sure, or not sure enough, pays for it.

@@ -21,7 +21,7 @@ pub struct LogisticRegression {
     pub max_iterations: usize,
 }
 
-/// How exactly a regression is solved.
+/// Precision to which a regression is solved.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Precision {
     /// To the end: for a head that is kept.
@@ -105,7 +105,7 @@ impl LogisticRegression {
     }
 }
 
-/// Which images a regression sees.
+/// Images that a regression is fitted on.
 pub(super) struct Images<'a> {
     /// Their rows among the features.
     pub rows: &'a [usize],

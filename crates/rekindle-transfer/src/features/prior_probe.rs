@@ -21,7 +21,7 @@ pub struct PriorProbe {
     pub folds: usize,
     /// Times that it is repeated with other parts.
     pub repeats: usize,
-    /// How the source's rows are mixed.
+    /// Mixture of the source's rows for each class.
     pub relationship: CategoryRelationship,
     /// Seed of the parts.
     pub seed: u64,

@@ -16,8 +16,9 @@ use crate::TransferError;
 /// not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training images,
 /// where there are some, are taken by the same rule.
 ///
-/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of both heads is
-/// taken: log loss is convex in the logits, so that it is at most the mean of theirs, on any image.
+/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of
+/// both heads is taken: log loss is convex in the logits, so that on any image that of the mean is at most
+/// the mean of theirs.
 ///
 /// ```
 /// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
@@ -38,13 +39,13 @@ pub struct ProbeSearch {
     pub folds: usize,
     /// Times that it is repeated with other parts.
     pub repeats: usize,
-    /// How the source's rows are mixed.
+    /// Mixture of the source's rows for each class.
     pub relationship: CategoryRelationship,
     /// Seed of the parts.
     pub seed: u64,
 }
 
-/// What a linear head is fitted to.
+/// Features that a linear head is fitted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
@@ -58,16 +59,16 @@ pub enum ProbeKind {
     Prior,
 }
 
-/// How one probe did on held-out images.
+/// Scores of one probe on held-out images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoredProbe {
-    /// What it is fitted to.
+    /// Features that it is fitted to.
     pub kind: ProbeKind,
-    /// Whether mirrored views are among its rows.
+    /// True if mirrored views are among its rows.
     pub mirrored: bool,
     /// The penalty: of those within one standard error of the lowest log loss the most accurate.
     pub penalty: f64,
-    /// What the head's logits were divided by, so that they are as sure as they are right.
+    /// Temperature that the head's logits were divided by, so that its confidence agrees with its accuracy.
     pub temperature: f64,
     /// Mean log loss on held-out training images at that temperature; NaN where a class has a single image.
     pub log_loss: f64,
@@ -301,7 +302,7 @@ struct Prepared<'a> {
     kind: ProbeKind,
     contest: Contest<'a>,
     features: Features,
-    /// What features are over and minus, to bring a head back to features as they are.
+    /// Scale and shift of the features, to convert a head back to plain features.
     scale: Vec<f64>,
     shift: Vec<f64>,
 }

@@ -43,7 +43,7 @@ impl Features {
         self.values.len() / self.dim
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

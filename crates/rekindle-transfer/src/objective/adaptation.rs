@@ -26,13 +26,13 @@ use crate::initialise::linear;
 /// the source has taught classes the wrong way round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adaptation {
-    /// What is asked of the target.
+    /// Objective on the target's images.
     pub objective: DomainObjective,
-    /// How much it counts beside the cross entropy; at least 0.
+    /// Weight of the objective relative to the cross entropy; at least 0.
     pub weight: f64,
     /// Units of a layer with ReLU in front of the classifier; none for a linear classifier.
     pub hidden: Option<usize>,
-    /// What is done with the features first.
+    /// Scaling of the features before the first layer.
     pub scaling: Scaling,
     /// Number of steps.
     pub steps: usize,
@@ -46,8 +46,8 @@ pub struct Adaptation {
     pub seed: u64,
 }
 
-/// What is done with features before the first layer. Every row ends with a mean square of 1/4, which suits
-/// freshly started layers.
+/// Scaling of features before the first layer. Every row ends with a mean square of 1/4, which suits freshly
+/// started layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
@@ -68,7 +68,7 @@ pub struct LabelledRows<'a> {
     pub labels: &'a [usize],
     /// Number of classes.
     pub classes: usize,
-    /// How much each row counts in the cross entropy, at least 0; all the same where there are none.
+    /// Weight of each row in the cross entropy, at least 0; none for equal weights.
     pub weights: Option<&'a [f32]>,
 }
 

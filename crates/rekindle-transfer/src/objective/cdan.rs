@@ -70,8 +70,9 @@ impl RandomizedMultilinearMap {
     }
 }
 
-/// How much each row counts for the domain classifier, `[n, 1]`: `1 + exp(-H)`, with `H` the entropy of the
-/// predictions of `logits` `[n, c]`. Between 1 and 2, without a gradient: easy examples are aligned first.
+/// Computes the weight of each row for the domain classifier, `[n, 1]`: `1 + exp(-H)`, with `H` the entropy
+/// of the predictions of `logits` `[n, c]`. Between 1 and 2, without a gradient: easy examples are aligned
+/// first.
 ///
 /// # Errors
 ///

@@ -62,7 +62,7 @@ pub struct TaskLabels {
     pub classes: usize,
 }
 
-/// How the losses of several tasks become one.
+/// Combination of the losses of several tasks into one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Weighting {
@@ -85,7 +85,7 @@ pub enum Weighting {
 /// layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiTask {
-    /// How the losses become one.
+    /// Combination of the losses into one.
     pub weighting: Weighting,
     /// Units of the shared layer, at least 1.
     pub hidden: usize,

@@ -7,7 +7,7 @@ use super::Scaling;
 use crate::features::Features;
 use crate::initialise::permutation;
 
-/// What is taken off and multiplied to bring features into the network's range.
+/// Shift and factor that bring features into the network's range.
 pub(super) struct Scaler {
     mean: Option<Vec<f64>>,
     pub dim: usize,

@@ -56,8 +56,9 @@ pub fn feature_map_penalty(
     Ok(squares.sum().div_scalar(scale))
 }
 
-/// How much each channel matters: the softmax of how much the loss of a classifier on the source's features grows when the
-/// channel is taken away (DELTA's supervised attention), times the number of channels, so that the mean is 1.
+/// Computes the importance of each channel: the softmax of how much the loss of a classifier on the source's
+/// features grows when the channel is removed (DELTA's supervised attention), times the number of channels,
+/// so that the mean is 1.
 ///
 /// `losses` are one a channel, each with that channel set to 0; `temperature` (above 0) divides them. Equal losses give
 /// equal weights.

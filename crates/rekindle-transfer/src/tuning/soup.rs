@@ -52,12 +52,12 @@ pub fn average_weights<M: Module>(modules: &[M]) -> Result<M, TransferError> {
     Ok(assign(first.clone(), |name| means.remove(name)))
 }
 
-/// What [`greedy_soup`] made.
+/// Result of [`greedy_soup`].
 #[derive(Clone, Debug)]
 pub struct Soup<M> {
     /// The mean of the ingredients.
     pub module: M,
-    /// Which of the given modules went in, by position, the best first.
+    /// Positions of the given modules that went in, the best first.
     pub ingredients: Vec<usize>,
     /// The soup's score.
     pub score: f64,

@@ -109,7 +109,7 @@ impl Strategy {
         !matches!(self, Strategy::FromScratch)
     }
 
-    /// What holds in `epoch` (counted from 0) for a backbone with these stages.
+    /// Returns the plan for `epoch` (counted from 0) and a backbone with these stages.
     ///
     /// # Errors
     ///
@@ -276,15 +276,15 @@ impl Trained {
     }
 }
 
-/// What a strategy means in one epoch. The head always learns, at rate 1.
+/// Effect of a strategy in one epoch. The head always learns, at rate 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How many stages, from the first, are frozen: no gradient, no update of running statistics, no
+    /// Number of stages, from the first, that are frozen: no gradient, no update of running statistics, no
     /// backward pass.
     pub frozen_stages: usize,
     /// Multiplier of the learning rate for each stage; meaningless for a frozen one.
     pub stage_rates: Vec<f64>,
-    /// What learns in the others.
+    /// Parameters that learn in the others.
     pub trained: Trained,
     /// Strength of the pull back to the source's weights ([`L2Sp`](super::L2Sp)).
     pub pull_to_source: f64,

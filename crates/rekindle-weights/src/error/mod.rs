@@ -64,9 +64,9 @@ pub enum Error {
     NotWeights {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Description of the file.
         found: String,
-        /// What to do.
+        /// Advice on what to do.
         advice: String,
     },
     /// The first bytes match no known format.
@@ -116,7 +116,7 @@ pub enum Error {
         path: PathBuf,
         /// The networks.
         candidates: Vec<Candidate>,
-        /// How to choose one.
+        /// Advice on how to choose one.
         advice: String,
     },
     /// A key or prefix under which a file holds no network.
@@ -124,7 +124,7 @@ pub enum Error {
     NoSuchNetwork {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// Name that was asked for.
         asked: String,
         /// The networks that are there.
         candidates: Vec<Candidate>,
@@ -134,7 +134,7 @@ pub enum Error {
     UnknownNetwork {
         /// The file.
         path: PathBuf,
-        /// How many tensors it has.
+        /// Number of tensors in the file.
         tensors: usize,
         /// The kinds of network that were looked for, and the tensors that they would have.
         sought: String,

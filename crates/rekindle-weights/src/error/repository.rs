@@ -17,7 +17,7 @@ pub enum RepositoryNameError {
     InvalidPart {
         /// The text.
         text: String,
-        /// What the part is: owner, name, revision or file.
+        /// Role of the part: owner, name, revision or file.
         role: &'static str,
         /// The part.
         part: String,
@@ -29,7 +29,7 @@ pub enum RepositoryNameError {
     NotAModel {
         /// The text.
         text: String,
-        /// What it is.
+        /// Kind of what the text names instead.
         kind: &'static str,
     },
 }
@@ -47,7 +47,7 @@ pub enum RepositoryError {
         page: String,
         /// 401 or 403.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         has_token: bool,
     },
     /// Unknown or private: the hub does not say which.
@@ -59,7 +59,7 @@ pub enum RepositoryError {
         page: String,
         /// 401 or 403.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         has_token: bool,
     },
     /// There is none of this name.

@@ -68,7 +68,7 @@ struct Wanted<'a> {
     token: Option<&'a Token>,
 }
 
-/// How patient a download is.
+/// Time-outs and retries of a download.
 #[derive(Clone)]
 struct Settings {
     connect: Duration,

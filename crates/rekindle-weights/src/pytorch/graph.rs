@@ -1,4 +1,4 @@
-//! What a pickle holds: a graph of values.
+//! Represents the contents of a pickle as a graph of values.
 
 /// One pickle, read to its end.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ pub(super) enum Node {
     Object(Box<Object>),
 }
 
-/// What calling or instantiating something would have given.
+/// Result that calling or instantiating something would have had.
 #[derive(Debug)]
 pub(super) struct Object {
     pub callable: Value,
     pub arguments: Value,
     /// Its attributes, mostly.
     pub state: Value,
-    /// What was put into it, where it is a kind of dictionary.
+    /// Items that were set, if it is a kind of dictionary.
     pub items: Vec<(Value, Value)>,
 }
 

@@ -1,4 +1,4 @@
-//! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
+//! Turns the options of `train` into a recipe, for one strategy after the other, and refuses options without effect.
 
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Recipe, RunRecord};
 use rekindle::transfer::Strategy;

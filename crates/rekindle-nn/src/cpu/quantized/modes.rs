@@ -1,4 +1,4 @@
-//! Which steps run in bytes.
+//! Decides which steps run in bytes.
 
 use rekindle_kernels::ActivationFn;
 
@@ -15,7 +15,7 @@ pub(super) enum Mode {
     Floats,
 }
 
-/// How a program runs in eight bits.
+/// Modes of a program's steps in eight bits.
 #[derive(Debug)]
 pub(super) struct Modes {
     /// By step.

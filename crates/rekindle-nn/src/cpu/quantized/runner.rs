@@ -191,7 +191,7 @@ fn check_finite(
     }
 }
 
-/// What a step gave, and what was made of it.
+/// Output of a step, and its conversions.
 #[derive(Clone, Default)]
 struct Value {
     floats: Option<Operand>,

@@ -1,4 +1,4 @@
-//! What stages are quantised from: their nodes, and weights as they stood.
+//! Holds the source that stages are quantised from: their nodes, and their weights at the time.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What can be wrong with an ONNX file.
+//! Errors of reading an ONNX file.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ pub enum ImportError {
     /// The bytes are no ONNX file, or a damaged one.
     #[error("the file is no whole ONNX file: {reason}")]
     Damaged {
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Operators that no network here is made of.
@@ -41,7 +41,7 @@ pub enum ImportError {
         /// Why it can't be read.
         reason: String,
     },
-    /// What was made of it is no network.
+    /// The graph that was built is no valid network.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
@@ -108,5 +108,5 @@ impl From<ImportError> for Fault {
     }
 }
 
-/// What reading a node gives.
+/// Result of reading a node.
 pub(super) type Outcome<T> = Result<T, Fault>;

@@ -8,9 +8,9 @@ pub enum ConformanceError {
     /// Images that nothing can be checked on.
     #[error("images: {found}; expected {expected}")]
     Images {
-        /// What was given.
+        /// Value that was given.
         found: String,
-        /// What is needed.
+        /// Value that is needed.
         expected: String,
     },
     /// Promise 1.
@@ -76,7 +76,7 @@ pub enum ConformanceError {
     ParameterName {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Promise 6, of stages.
@@ -102,13 +102,13 @@ pub enum ConformanceError {
     /// Promise 9.
     #[error("in eight bits: {reason}")]
     EightBits {
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// Promise 10.
     #[error("`reinitialise`: {reason}")]
     FreshWeights {
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What an activation depends on.
+//! Identifies everything that an activation depends on.
 
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -58,12 +58,12 @@ impl CacheKey {
     }
 }
 
-/// Which picture, seen how.
+/// A picture, and the view of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Row {
     /// The picture's content: a hash of its bytes. Its name doesn't matter.
     pub content: String,
-    /// What decides how it is augmented besides the key: its position in the data set and the number of the view. None
+    /// Position in the data set and number of the view, which decide the augmentation besides the key. None
     /// where nothing is drawn at random, so that a picture that has moved is found.
     pub draw: Option<(usize, usize)>,
 }

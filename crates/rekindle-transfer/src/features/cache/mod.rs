@@ -29,7 +29,7 @@ pub struct FeatureCache {
     disk: Option<Disk>,
 }
 
-/// Where a row lies in a [`FeatureCache`].
+/// Position of a row in a [`FeatureCache`].
 #[derive(Clone, Copy, Debug)]
 pub struct RowPlace(Place);
 
@@ -102,7 +102,7 @@ impl FeatureCache {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -112,7 +112,8 @@ impl FeatureCache {
         &self.row_shape
     }
 
-    /// Where the row lies, if it is there. Good until the next [`insert`](Self::insert) or [`save`](Self::save).
+    /// Returns the position of the row, if it is there. Valid until the next [`insert`](Self::insert) or
+    /// [`save`](Self::save).
     pub fn find(&self, row: &Row) -> Option<RowPlace> {
         self.rows.get(row).copied().map(RowPlace)
     }

@@ -16,7 +16,7 @@ pub struct Pca {
     pub components: usize,
 }
 
-/// What [`Pca`] found.
+/// Result of [`Pca`].
 #[derive(Clone, Debug)]
 pub struct PrincipalComponents {
     mean: Vec<f64>,

@@ -1,4 +1,4 @@
-//! How well two divisions of the same images agree, whatever their groups are called.
+//! Scores how well two partitions of the same images agree, whatever their groups are called.
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 use crate::TransferError;
 use crate::features::table::{Features, argmax_rows, check_dim, check_labels, dot};
 
-/// How far a query is from a prototype.
+/// Distance between a query and a prototype.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distance {
     /// `|x - c|^2`, the distance of Snell et al.

@@ -39,7 +39,7 @@ impl Default for Kliep {
     }
 }
 
-/// What KLIEP found.
+/// Result of KLIEP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KliepWeights {
     /// A weight for each source image, `[n]`, with mean 1.

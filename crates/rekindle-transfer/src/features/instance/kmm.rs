@@ -22,7 +22,7 @@ pub struct Kmm {
     pub scale: Option<f64>,
     /// Largest weight, at least 1.
     pub largest: f64,
-    /// How far the mean weight may be from 1; none for the paper's `(sqrt(n_s) - 1) / sqrt(n_s)`.
+    /// Largest distance of the mean weight from 1; none for the paper's `(sqrt(n_s) - 1) / sqrt(n_s)`.
     pub slack: Option<f64>,
     /// Steps at most.
     pub max_iterations: usize,

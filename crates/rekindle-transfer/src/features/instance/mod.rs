@@ -1,4 +1,4 @@
-//! Which source images to learn from, and how much: weights for
+//! Weights source images by how much to learn from them: for
 //! [`LogisticRegression::fit_weighted`](super::LogisticRegression::fit_weighted) or any other loss.
 
 mod density_ratio;

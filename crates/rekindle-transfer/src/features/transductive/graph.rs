@@ -1,4 +1,4 @@
-//! Which images are near which.
+//! Builds graphs of neighbouring images.
 
 use rayon::prelude::*;
 
@@ -76,7 +76,7 @@ impl NeighborGraph {
         self.edges.len()
     }
 
-    /// Whether there is no image; never so for a graph that was made of features.
+    /// Returns true if there is no image; never for a graph that was built from features.
     pub fn is_empty(&self) -> bool {
         self.edges.is_empty()
     }

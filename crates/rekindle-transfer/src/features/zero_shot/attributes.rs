@@ -17,11 +17,11 @@ pub struct AttributeTable {
     /// Strength in percent, `[classes, attributes]`; a missing value is replaced by the mean of those of its
     /// attribute.
     pub strengths: Features,
-    /// Whether the class has the attribute, 0 or 1, `[classes, attributes]`.
+    /// Presence of each attribute, 0 or 1, `[classes, attributes]`.
     pub binary: Features,
 }
 
-/// Which classes are for training and which only for testing.
+/// Classes for training, and classes for testing only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassSplit {
     /// Names of the classes with images to learn from.

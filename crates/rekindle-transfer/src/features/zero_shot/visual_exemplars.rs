@@ -1,4 +1,4 @@
-//! Where the images of a class should lie, predicted from its signature.
+//! Predicts where the images of a class should lie, from its signature.
 
 use faer::Mat;
 use rayon::prelude::*;
