@@ -33,7 +33,7 @@ struct Arguments {
     /// Another domain with the same classes, for TrAdaBoost
     #[arg(long, requires = "data")]
     target: Option<PathBuf>,
-    /// Labelled target images a class
+    /// Labelled target images per class
     #[arg(long, default_value_t = 3)]
     shots: usize,
     #[command(flatten)]

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
-    eprintln!("drawing {} pictures a class", arguments.per_class);
+    eprintln!("drawing {} pictures per class", arguments.per_class);
     SourceTask.write_folder(&arguments.drawings, arguments.per_class, 30, arguments.seed)?;
     let preprocess = Preprocess {
         resize: SIZE,
@@ -105,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         classes: Some(classes),
         preprocess: Some(preprocess),
         provenance: Some(format!(
-            "examples/pretrain_drawings.rs, {} drawings a class, {} epochs, seed {}, validation accuracy {:.3}",
+            "examples/pretrain_drawings.rs, {} drawings per class, {} epochs, seed {}, validation accuracy {:.3}",
             arguments.per_class,
             fitted.history.len(),
             arguments.seed,

@@ -5,7 +5,7 @@
 //! cargo run --release --example relational -- --data hymenoptera --weights resnet18.pth --teacher resnet50.safetensors
 //! ```
 //!
-//! `--data` holds `train` and `val`. A few images a class of `train` are learnt from with labels; distillation sees the
+//! `--data` holds `train` and `val`. A few images per class of `train` are learnt from with labels; distillation sees the
 //! others without. Without arguments it takes drawn ants and bees and no teacher.
 
 mod common;
@@ -32,7 +32,7 @@ use rekindle::transfer::features::{
 use rekindle::transfer::objective::{distillation_loss, rkd_angle_loss, rkd_distance_loss};
 use serde_json::json;
 
-/// Heads from source rows and from teachers, at 1, 5 and 20 images a class.
+/// Heads from source rows and from teachers, at 1, 5 and 20 images per class.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Folder with train and val inside
@@ -47,7 +47,7 @@ struct Arguments {
     /// Keeps features in this folder for later runs
     #[arg(long)]
     cache: Option<PathBuf>,
-    /// Labelled images a class, one run each
+    /// Labelled images per class, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,5,20")]
     shots: Vec<usize>,
     /// Seeds of the labelled images: 0, 1, ...

@@ -59,7 +59,7 @@ impl Origin {
         })
     }
 
-    /// Twenty drawings a class to learn from, and a narrow network that knows other drawings.
+    /// Twenty drawings per class to learn from, and a narrow network that knows other drawings.
     fn drawn(seed: u64, folder: &Path, device: &Device) -> Result<Self, Failure> {
         let data = folder.join("drawings");
         TargetTask.write_folder(&data, 20, 200, seed)?;

@@ -1,4 +1,4 @@
-//! A network that learns from digits without labels, then from ten labels a class; against one that has the ten labels
+//! A network that learns from digits without labels, then from ten labels per class; against one that has the ten labels
 //! alone.
 //!
 //! ```text

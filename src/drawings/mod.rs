@@ -3,7 +3,7 @@
 //! Two tasks make a small, whole case of transfer learning without a download:
 //! [`SourceTask`], thirty kinds of creatures and things to pretrain on, and
 //! [`TargetTask`], ants against bees, with so much variation in colour, light,
-//! ground and pose that a network trained from nothing on twenty pictures a class
+//! ground and pose that a network trained from nothing on twenty pictures per class
 //! does poorly, while one pretrained on the source does well.
 //!
 //! Every picture is a function of (task, class, split, index, seed) alone.

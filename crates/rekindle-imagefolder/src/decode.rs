@@ -214,7 +214,7 @@ fn decode_with_image(
 ) -> Result<RgbImage, Error> {
     let failed = |error| decoding_error(path, bytes, error);
     let mut limits = Limits::default();
-    // Sixteen bytes a pixel is the widest format (four channels of f32).
+    // Sixteen bytes per pixel is the widest format (four channels of f32).
     limits.max_alloc = Some(options.max_pixels.saturating_mul(16));
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);

@@ -1,6 +1,6 @@
 //! Memory that is used again instead of being given back to the system.
 //!
-//! A ResNet writes tens of megabytes a layer. Fresh memory of that size costs a page fault every four kilobytes, which
+//! A ResNet writes tens of megabytes per layer. Fresh memory of that size costs a page fault every four kilobytes, which
 //! takes longer than the cheap layers themselves. Freed ranges therefore stay here, join with their neighbours, and serve
 //! requests of any size: what the forward pass frees in pieces of one size, the backward pass takes in pieces of another.
 

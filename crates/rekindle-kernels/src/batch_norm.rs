@@ -15,9 +15,9 @@ use crate::planes::{for_each_plane, sums_by_plane};
 /// Mean and variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
-    /// One value a channel.
+    /// One value per channel.
     pub mean: Vec<f32>,
-    /// One value a channel, divided by the number of values (not that number less one).
+    /// One value per channel, divided by the number of values (not that number less one).
     pub var: Vec<f32>,
     /// Values each was computed from, or `None` for fixed statistics, through which no gradient flows.
     pub count: Option<usize>,
@@ -31,7 +31,7 @@ impl Statistics {
         let count = n * h * w;
         if count == 0 {
             return Err(KernelError::InvalidLayer(
-                "BatchNorm needs at least one value a channel, found an empty batch".into(),
+                "BatchNorm needs at least one value per channel, found an empty batch".into(),
             ));
         }
         // The first pixel of each channel stands in for the mean.
@@ -70,7 +70,7 @@ impl Statistics {
     }
 }
 
-/// A BatchNorm layer's parameters, one value a channel.
+/// A BatchNorm layer's parameters, one value per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<'a> {
     /// Factor after normalisation, PyTorch's `weight`.

@@ -31,7 +31,7 @@ pub struct Report {
     pub facts: Vec<Fact>,
     /// Data that was trained and validated on.
     pub data: DataReport,
-    /// One entry a strategy, in the order to compare them.
+    /// One entry per strategy, in the order to compare them.
     pub runs: Vec<RunReport>,
     /// Pictures of the data, as a grid of augmented training images.
     pub pictures: Vec<Picture>,

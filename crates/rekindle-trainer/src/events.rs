@@ -231,7 +231,7 @@ pub struct EpochMetrics {
     pub train_seconds: f64,
     /// Seconds of the validation pass.
     pub valid_seconds: f64,
-    /// Training images a second.
+    /// Training images per second.
     #[serde(deserialize_with = "nan_from_null")]
     pub images_per_second: f64,
     /// True if this epoch is the best so far.

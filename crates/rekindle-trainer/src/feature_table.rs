@@ -27,7 +27,7 @@ pub enum FeatureLayer {
     Logits,
 }
 
-/// One row an image, in the folder's order; files that can't be decoded have none.
+/// One row per image, in the folder's order; files that can't be decoded have none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureTable {
     /// The kind of numbers.

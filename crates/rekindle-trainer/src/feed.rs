@@ -182,7 +182,7 @@ impl Activations {
         shape.try_into().unwrap_or([0; 3])
     }
 
-    /// The bad files, once a view.
+    /// The bad files, once per view.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.views.iter().flat_map(|view| &view.skipped)
     }

@@ -48,7 +48,7 @@ pub enum Schedule {
         /// Factor of one epoch, above 0.
         gamma: f64,
     },
-    /// Half a cosine from 1 to `min_factor` (`CosineAnnealingLR` stepped once a batch; Loshchilov
+    /// Half a cosine from 1 to `min_factor` (`CosineAnnealingLR` stepped once per batch; Loshchilov
     /// and Hutter, "SGDR", 2017, without restarts).
     Cosine {
         /// Factor that the end of training approaches, 0 to 1.

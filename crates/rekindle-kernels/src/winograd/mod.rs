@@ -1,6 +1,6 @@
 //! Convolution by Winograd's minimal filtering: 3x3 of stride 1, and the stem's 7x7 of stride 2.
 //!
-//! Every 6x6 tile of the input is transformed into 36 numbers a channel; at each of the 36 positions a matrix product over
+//! Every 6x6 tile of the input is transformed into 36 numbers per channel; at each of the 36 positions a matrix product over
 //! channels takes the place of the convolution; a second transform makes 4x4 output pixels of the products. That is 36
 //! multiplications where the plain sum has 144.
 

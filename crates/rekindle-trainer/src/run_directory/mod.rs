@@ -4,7 +4,7 @@
 //! runs/2026-01-31-ants-bees-7f3a/
 //! ├── run.json            what was asked: RunRecord
 //! ├── classes.json        what the logits mean: ClassesRecord
-//! ├── data.jsonl          the pictures, one a line: DataList
+//! ├── data.jsonl          the pictures, one per line: DataList
 //! ├── metrics.jsonl       one event a line, appended
 //! ├── checkpoints/        epoch-0007/: the last and the best
 //! ├── best.safetensors    the best weights

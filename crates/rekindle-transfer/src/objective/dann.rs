@@ -36,7 +36,7 @@ impl DomainClassifier {
 /// half the mean over the target of `log(1 + exp(z))`.
 ///
 /// `source` `[n, 1]` and `target` `[m, 1]` are logits, large for the source; each domain counts the same,
-/// whatever its number of rows. `weights`, one a row (`[n, 1]` and `[m, 1]`), turn the means into weighted
+/// whatever its number of rows. `weights`, one per row (`[n, 1]` and `[m, 1]`), turn the means into weighted
 /// means; CDAN weighs by certainty.
 ///
 /// Domain-adversarial training (DANN; Ganin et al. 2016, <https://arxiv.org/abs/1505.07818>) puts

@@ -66,7 +66,7 @@ pub struct TaskLabels {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Weighting {
-    /// A fixed weight a task ([`weighted_sum`]).
+    /// A fixed weight per task ([`weighted_sum`]).
     Fixed {
         /// One a task, at least 0.
         weights: Vec<f64>,

@@ -13,7 +13,7 @@ use crate::initialise::permutation;
 /// For task `i`, and the others `j` in random order (a function of `seed`): where `g_i . g_j < 0`, `g_i` becomes
 /// `g_i - (g_i . g_j / |g_j|^2) g_j`, with `g_j` as it was. Scalar products run over all parameters of `module`,
 /// flattened into one vector; a parameter that a task doesn't reach counts as a gradient of 0. Gradients that
-/// agree are added up unchanged. It costs one backward pass a task, and hurts little; where one task should give way
+/// agree are added up unchanged. It costs one backward pass per task, and hurts little; where one task should give way
 /// to another, plain weights say so better.
 ///
 /// # Errors

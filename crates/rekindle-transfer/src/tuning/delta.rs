@@ -11,7 +11,7 @@ use crate::TransferError;
 ///
 /// `maps` and `source` are `[n, channels, height, width]` of the same images through the network that learns and through
 /// the pretrained one, which gets no gradient. Where L2-SP holds weights, this holds what they do; it costs a second
-/// forward pass. `weights`, one a channel and at least 0, say which channels matter ([`channel_weights`]); all
+/// forward pass. `weights`, one per channel and at least 0, say which channels matter ([`channel_weights`]); all
 /// count the same where there are none.
 ///
 /// It hurts where the target needs features that the source lacks.
@@ -60,7 +60,7 @@ pub fn feature_map_penalty(
 /// features grows when the channel is removed (DELTA's supervised attention), times the number of channels,
 /// so that the mean is 1.
 ///
-/// `losses` are one a channel, each with that channel set to 0; `temperature` (above 0) divides them. Equal losses give
+/// `losses` has one value per channel, each with that channel set to 0; `temperature` (above 0) divides them. Equal losses give
 /// equal weights.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::TransferError;
 /// 1992; Tarvainen and Valpola 2017, <https://arxiv.org/abs/1703.01780>), with
 /// `d = min(decay, (1 + n) / (10 + n))` at update `n`, so that the first weights, which are random, are soon forgotten.
 ///
-/// It stands where a small learning rate would have led, costs one pass over the weights a step and nothing in use. Running
+/// It stands where a small learning rate would have led, costs one pass over the weights per step and nothing in use. Running
 /// statistics are averaged alike.
 #[derive(Clone, Debug)]
 pub struct MovingAverage<M> {

@@ -1,4 +1,4 @@
-//! Activations of a frozen prefix, computed once an image and view and kept in memory or on disk.
+//! Activations of a frozen prefix, computed once per image and view and kept in memory or on disk.
 
 mod key;
 mod shard;
@@ -15,7 +15,7 @@ use shard::Shard;
 /// New rows are written when they take so much memory.
 const SHARD_BYTES: usize = 32 << 20;
 
-/// A table with one row of activations an image and view.
+/// A table with one row of activations per image and view.
 ///
 /// On disk it is a folder of shards: new rows are gathered in memory up to 32 MB, then written as one more safetensors
 /// file, and rows are read back one by one, so that neither filling nor reading a table needs memory for all of it.

@@ -18,7 +18,7 @@ pub enum Distance {
 /// probability `softmax_k(-d(x, c_k))`.
 ///
 /// It hurts where a class has several separate kinds of image and enough of them to learn a boundary:
-/// from a few dozen images a class on, [`LogisticRegression`](crate::features::LogisticRegression) wins.
+/// from a few dozen images per class on, [`LogisticRegression`](crate::features::LogisticRegression) wins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prototypes {
     /// `[classes, dim]`.

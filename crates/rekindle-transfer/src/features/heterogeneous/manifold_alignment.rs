@@ -24,7 +24,7 @@ const METHOD: &str = "manifold alignment";
 /// is scaled to the size of the classes'.
 ///
 /// Time grows with the cube of `dim_s + dim_t`: reduce long features first ([`Pca`](crate::features::Pca)). A few
-/// labelled target images a class are needed; with many, a classifier of the target alone is as good.
+/// labelled target images per class are needed; with many, a classifier of the target alone is as good.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ManifoldAlignment {
     /// Length of the shared features; fewer where the domains have fewer together.

@@ -32,7 +32,7 @@ pub struct ClassSplit {
 
 impl AttributeTable {
     /// Reads the files of Animals with Attributes: `classes.txt` and `predicates.txt` (a number and a name a
-    /// line), `predicate-matrix-continuous.txt` and `predicate-matrix-binary.txt` (a row a class; a negative
+    /// line), `predicate-matrix-continuous.txt` and `predicate-matrix-binary.txt` (one row per class; a negative
     /// strength is missing).
     ///
     /// # Errors
