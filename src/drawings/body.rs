@@ -74,7 +74,7 @@ impl Marking {
 
 /// A whole creature, ready to be drawn.
 pub(super) struct Body {
-    /// From the tail to the head: later ones lie on top.
+    /// Segments from the tail to the head: later ones lie on top.
     pub(super) segments: Vec<Segment>,
     /// Segments that wear the marking.
     pub(super) marked: Vec<usize>,

@@ -58,9 +58,8 @@ impl Canvas {
         }
     }
 
-    /// From now on `(0, 0)` lies at `centre` (pixels), one unit spans `scale`
-    /// pixels, and the x axis points `angle` radians clockwise of right.
-    /// `squash` shrinks the y axis, a negative one mirrors it.
+    /// Moves the origin to `centre` (pixels); from then on one unit spans `scale` pixels, and the x axis
+    /// points `angle` radians clockwise of right. `squash` shrinks the y axis, a negative one mirrors it.
     pub(super) fn place(&mut self, centre: Xy, scale: f32, squash: f32, angle: f32) {
         let (sin, cos) = angle.sin_cos();
         let (y_scale, x_scale) = (scale * squash, scale);

@@ -22,7 +22,7 @@ impl Colour {
         Self::new(value, value, value)
     }
 
-    /// From hue, saturation and value, each in `[0, 1]`; the hue wraps.
+    /// Converts from hue, saturation and value, each in `[0, 1]`; the hue wraps.
     pub(super) fn from_hsv(hue: f32, saturation: f32, value: f32) -> Self {
         let component = |offset: f32| {
             let k = (offset + hue.rem_euclid(1.0) * 6.0) % 6.0;

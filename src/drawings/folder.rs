@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{DrawingTask, Split};
 
-/// Why drawings could not be written.
+/// Reason why drawings could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DrawingsError {
     /// A folder could not be made or listed.

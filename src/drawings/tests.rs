@@ -17,7 +17,7 @@ fn distance(a: &RgbImage, b: &RgbImage) -> f32 {
     sum as f32 / a.as_raw().len() as f32
 }
 
-/// For every class, the pictures of a few indices in both splits.
+/// Returns for every class the pictures of a few indices in both splits.
 fn gallery(task: &impl DrawingTask, indices: usize) -> Vec<RgbImage> {
     let mut pictures = Vec::new();
     for class in 0..task.class_names().len() {

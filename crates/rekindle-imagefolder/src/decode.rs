@@ -1,4 +1,4 @@
-//! From a file to 8-bit RGB pixels, whatever the file turns out to be.
+//! Decodes a file to 8-bit RGB pixels, whatever its format turns out to be.
 
 use std::fs;
 use std::io::Cursor;
@@ -57,7 +57,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// That of all pixels.
+    /// The need of all pixels.
     pub(crate) const WHOLE: Self = Self {
         left: 0,
         top: 0,

@@ -46,7 +46,7 @@ pub enum Error {
         /// The extensions that are taken.
         extensions: Vec<String>,
     },
-    /// Not a single image in the folder.
+    /// The folder holds no image.
     #[error("{}: no images found; expected files ending in {}", show(path), extensions.join(", "))]
     NoImages {
         /// The folder.

@@ -210,8 +210,8 @@ impl ImageFolder {
         })
     }
 
-    /// With classes where sub-folders hold images (images beside them are then listed in
-    /// [`ignored`](Self::ignored)), otherwise flat. Empty classes are accepted.
+    /// Scans a folder with classes where sub-folders hold images (images beside them are then listed in
+    /// [`ignored`](Self::ignored)), and a flat one otherwise. Empty classes are accepted.
     ///
     /// # Errors
     ///

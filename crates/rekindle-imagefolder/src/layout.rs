@@ -14,8 +14,8 @@ use crate::peek::{Peek, holds_class_folders, holds_picture, name, names};
 /// Folders on the way to the data, at most.
 const DEPTH: usize = 16;
 
-/// With at least so many sub-folders in common, and more than there are folders, these are taken for domains and their
-/// sub-folders for the classes.
+/// Number of sub-folders that folders must have in common, more than there are folders, to be taken for
+/// domains and their sub-folders for classes.
 const DOMAIN_CLASSES: usize = 5;
 
 /// Folders that come with pictures and hold none of the data set's.

@@ -188,8 +188,8 @@ impl Loader {
         self.epoch_from(epoch, 0)
     }
 
-    /// As [`epoch`](Self::epoch), from the batch numbered `first_batch` on, the same as if the ones
-    /// before it had been made: for resuming in the middle of an epoch.
+    /// Starts an epoch like [`epoch`](Self::epoch), but at the batch numbered `first_batch`. The batches are
+    /// the same as if those before it had been made, so that an epoch can be resumed in the middle.
     pub fn epoch_from(&self, epoch: u64, first_batch: usize) -> Epoch {
         let remaining = self.batches().saturating_sub(first_batch);
         let made = self.plan(epoch).and_then(|plan| {

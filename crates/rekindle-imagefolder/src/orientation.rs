@@ -13,12 +13,12 @@ pub(crate) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
     })
 }
 
-/// Of an EXIF block, with or without the name that JPEG puts before it.
+/// Reads the orientation from an EXIF block, with or without the name that JPEG puts before it.
 pub(crate) fn of_exif(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
 }
 
-/// Of ImageMagick's "Raw profile type exif": a name, a length, and hexadecimal digits in lines.
+/// Reads the orientation from ImageMagick's "Raw profile type exif": a name, a length, and hexadecimal digits in lines.
 pub(crate) fn of_raw_profile(text: &str) -> Option<Orientation> {
     let digits: Vec<u8> = text
         .lines()

@@ -83,7 +83,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Why nothing of this name is taken; none where it is.
+    /// Returns the reason why nothing of this name is taken; none where it is.
     fn left_out(&self, name: &OsStr) -> Option<&'static str> {
         if !self.options.hidden && is_hidden(name) {
             Some("a hidden name")

@@ -29,7 +29,7 @@ enum Storage {
 }
 
 impl Activation {
-    /// From row-major `[batch, channels, height, width]`.
+    /// Converts from row-major `[batch, channels, height, width]`.
     pub fn from_nchw(x: &[f32], shape: [usize; 4]) -> Result<Self, KernelError> {
         check_len("the picture batch", x.len(), &shape)?;
         let mut out = Self::uninit(shape);
@@ -84,7 +84,7 @@ impl Activation {
         Line::values(self.lines())
     }
 
-    /// To row-major `[batch, channels, height, width]`.
+    /// Converts to row-major `[batch, channels, height, width]`.
     pub fn to_nchw(&self) -> Vec<f32> {
         let [n, c, h, w] = self.shape;
         let mut out = vec![0.0; n * c * h * w];

@@ -81,7 +81,7 @@ struct Arena {
 }
 
 impl Arena {
-    /// From the smallest free range that is large enough.
+    /// Takes memory from the smallest free range that is large enough.
     fn take(&mut self, len: usize) -> NonNull<Line> {
         let ranges = self.segments.iter().enumerate().flat_map(|(i, segment)| {
             let ranges = segment.free.iter();

@@ -101,13 +101,13 @@ pub enum Gate<'a> {
 /// Gradients of a batch normalisation.
 #[derive(Clone, Debug)]
 pub struct BatchNormGradients {
-    /// By the layer's input.
+    /// Gradient by the layer's input.
     pub x: Activation,
-    /// By the residual, where [`BatchNorm::backward`] was asked for it.
+    /// Gradient by the residual, where [`BatchNorm::backward`] was asked for it.
     pub residual: Option<Activation>,
-    /// By gamma.
+    /// Gradient by gamma.
     pub gamma: Vec<f32>,
-    /// By beta.
+    /// Gradient by beta.
     pub beta: Vec<f32>,
 }
 

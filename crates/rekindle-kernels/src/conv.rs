@@ -58,7 +58,7 @@ impl PackedConv2d {
         Self::with_algorithm(isa, params, weight, scale_shift, Algorithm::choose(params))
     }
 
-    /// As [`new`](Self::new), by the algorithm that is asked for.
+    /// Creates the layer like [`new`](Self::new), with the given algorithm.
     pub fn with_algorithm(
         isa: Isa,
         params: &Conv2dParams,
@@ -130,7 +130,7 @@ impl PackedConv2d {
         Ok(out.finished(function))
     }
 
-    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
+    /// Computes [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
     ///
     /// A stem of few channels and stride 2, or of a larger stride, reads it where it lies; others convert it first.
     pub fn forward_nchw(

@@ -34,10 +34,10 @@ pub(crate) struct Kernels {
     depthwise_sums: fn(usize, usize) -> (DepthwiseSumsFn, usize),
     pub rows_to_lines: unsafe fn(&Columns<'_>),
     pub lines_to_rows: unsafe fn(&Columns<'_>),
-    /// For filters of 3x3, and of 4x4.
+    /// Kernels for filters of 3x3, and of 4x4.
     pub winograd_weight: [unsafe fn(&WeightTile<'_>); 2],
     pub winograd_input: unsafe fn(&InputTile),
-    /// For filters of 3x3, and of 4x4.
+    /// Kernels for filters of 3x3, and of 4x4.
     pub winograd_output: [unsafe fn(&OutputTile); 2],
     pub winograd_gradient: unsafe fn(&GradientTile),
     pub winograd_filter: unsafe fn(&mut FilterTile<'_>),

@@ -12,11 +12,11 @@ use rayon::prelude::*;
 /// Gradients of a linear layer, row-major.
 #[derive(Clone, Debug)]
 pub struct LinearGradients {
-    /// By the input, `[batch, inputs]`.
+    /// Gradient by the input, `[batch, inputs]`.
     pub x: Vec<f32>,
-    /// By the weight, `[outputs, inputs]`.
+    /// Gradient by the weight, `[outputs, inputs]`.
     pub weight: Vec<f32>,
-    /// By the bias, `[outputs]`.
+    /// Gradient by the bias, `[outputs]`.
     pub bias: Vec<f32>,
 }
 

@@ -39,7 +39,7 @@ pub fn weight_gradient(
     weight_gradient_by(isa, params, x, dy, algorithm)
 }
 
-/// As [`weight_gradient`], by the algorithm that is asked for.
+/// Computes the gradient like [`weight_gradient`], by the given algorithm.
 pub fn weight_gradient_by(
     isa: Isa,
     params: &Conv2dParams,
@@ -61,7 +61,8 @@ pub fn weight_gradient_by(
     }
 }
 
-/// As [`weight_gradient`] for an input in row-major `[batch, channels, height, width]`: the stem's.
+/// Computes the gradient like [`weight_gradient`], from an input in row-major `[batch, channels, height,
+/// width]`: the stem's.
 pub fn weight_gradient_nchw(
     isa: Isa,
     params: &Conv2dParams,

@@ -21,7 +21,7 @@ pub enum Error {
         model: &'static str,
         /// The weights asked for.
         name: String,
-        /// Those that there are.
+        /// Names of those that have been published.
         known: String,
     },
     /// An ONNX file that is no network that can be read.

@@ -18,7 +18,8 @@ use crate::{Error, Options, clip, convnext, vision_transformer};
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// Whose code the names and sizes follow, a slash, and the model's name there: `torchvision/mobilenet_v2`.
+    /// Full name: the library whose code the names and sizes follow, a slash, and the model's name there, as
+    /// `torchvision/mobilenet_v2`.
     pub name: &'static str,
     /// Describes it.
     pub describe: fn(&Options) -> Result<Graph, GraphError>,

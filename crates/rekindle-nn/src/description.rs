@@ -13,7 +13,7 @@ use crate::init::LinearInit;
 use crate::op::{Op, Padding};
 use crate::shape::Shape;
 
-/// Why a text is no description of a network.
+/// Reason why a text is no description of a network.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DescriptionError {

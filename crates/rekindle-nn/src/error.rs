@@ -60,7 +60,7 @@ pub enum GraphError {
     Cut {
         /// The stage or block.
         what: String,
-        /// Why it can't be cut there.
+        /// The reason.
         reason: String,
     },
     /// A block holds more parameters than one operation of Burn's graph may have.

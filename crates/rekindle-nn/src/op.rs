@@ -164,11 +164,11 @@ pub enum Padding {
     Explicit {
         /// Above.
         top: usize,
-        /// To the left.
+        /// Padding to the left.
         left: usize,
         /// Below.
         bottom: usize,
-        /// To the right.
+        /// Padding to the right.
         right: usize,
     },
     /// As many as give `ceil(size / stride)`, the odd one below and to the right: TensorFlow's "same".

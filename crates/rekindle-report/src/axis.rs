@@ -39,7 +39,7 @@ impl Axis {
         }
     }
 
-    /// From 0 to 1 in steps of `step`.
+    /// Creates an axis from 0 to 1 in steps of `step`.
     pub(crate) fn share(step: f64, from: f64, to: f64) -> Self {
         Self {
             ticks: (0..=(1.0 / step).round() as usize)

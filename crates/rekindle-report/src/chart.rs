@@ -44,7 +44,7 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 50.0;
 
-/// With more epochs than this a dot for each would only thicken the line.
+/// Number of epochs above which points have no dots, which would only thicken the line.
 const DOTS: usize = 40;
 
 /// Marks that tell a curve from another one of the same colour.

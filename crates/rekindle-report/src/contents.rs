@@ -25,7 +25,7 @@ use rekindle_trainer::run_directory::RunRecord;
 pub struct Report {
     /// The heading.
     pub title: String,
-    /// When it was made, RFC 3339.
+    /// Time of creation, RFC 3339.
     pub created: String,
     /// Facts that a reader needs to reproduce it: seed, device, weights and their SHA-256, versions.
     pub facts: Vec<Fact>,
@@ -74,7 +74,7 @@ pub struct SkippedFile {
     /// The file.
     #[serde(with = "rekindle_files::names::path")]
     pub path: PathBuf,
-    /// Why.
+    /// Reason why it was skipped.
     pub reason: String,
 }
 

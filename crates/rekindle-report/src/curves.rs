@@ -7,7 +7,7 @@ use crate::parts::swatch;
 use rekindle_trainer::events::EpochMetrics;
 use rekindle_trainer::text;
 
-/// With more runs than this, twice as many curves would hide one another: the training set's are left out.
+/// Number of runs above which the training set's curves are left out: twice as many curves would hide one another.
 const WITH_TRAINING: usize = 6;
 
 /// Values that reach further above the middle one than by this factor would press the others to the ground.
@@ -221,7 +221,8 @@ fn training(html: &mut Html, drawn: &[(usize, &RunReport)]) {
     }
 }
 
-/// At most four decimals and no zeros at the end; large ones with commas, and very large ones as powers.
+/// Formats with at most four decimals and no zeros at the end; large numbers with commas, and very large ones
+/// as powers.
 fn trimmed(value: f64) -> String {
     match value.abs() {
         v if v >= 1e6 => format!("{value:.1e}").replace(".0e", "e"),

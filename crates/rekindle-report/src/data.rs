@@ -10,10 +10,10 @@ use crate::html::{Html, class};
 use crate::parts::{meter, pictures, scrolling};
 use rekindle_trainer::text;
 
-/// With more classes than this the table starts folded.
+/// Number of classes above which the table starts folded.
 const UNFOLDED: usize = 24;
 
-/// With more skipped files than this their list starts folded, behind a count for each reason.
+/// Number of skipped files above which their list starts folded, behind a count for each reason.
 const SKIPPED_UNFOLDED: usize = 12;
 
 /// Skipped files listed; the others are only counted, so that the page stays readable.

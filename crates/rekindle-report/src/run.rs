@@ -8,7 +8,7 @@ use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
 
-/// With more classes than this the table of classes starts folded.
+/// Number of classes above which the table of classes starts folded.
 const UNFOLDED: usize = 24;
 
 /// The most frequent mistakes that are listed.

@@ -175,11 +175,11 @@ impl<B: Backbone> FrozenPart<B> {
     }
 }
 
-/// Under which names the images of a view are kept.
+/// Names under which the images of a view are cached.
 enum Rows {
-    /// By their position among so many.
+    /// Position among this number of images.
     ByPlace(usize),
-    /// By their content, where it is known already.
+    /// Content, where it is known already.
     ByContent {
         contents: Vec<Option<ContentHash>>,
         /// The number of the view, where positions decide how an image is augmented.

@@ -265,7 +265,7 @@ pub struct SeenBackbone {
 }
 
 impl SeenBackbone {
-    /// As an advisor takes it.
+    /// Returns the candidate as an advisor takes it.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {
             name: &self.name,

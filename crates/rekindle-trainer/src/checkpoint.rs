@@ -29,7 +29,7 @@ pub(crate) struct LoopState {
     #[serde(default)]
     pub stopping: Option<BestEpoch>,
     pub history: Vec<EpochMetrics>,
-    /// Of the epoch that is under way.
+    /// Sums of the epoch that is under way.
     pub partial: Partial,
     pub seconds_train: f64,
     pub seconds_total: f64,

@@ -79,7 +79,7 @@ impl Drop for Dashboard {
     }
 }
 
-/// From our events to the calls that Burn's learner makes.
+/// Translates events to the calls that Burn's learner makes.
 struct Screen<R> {
     renderer: R,
     started: bool,

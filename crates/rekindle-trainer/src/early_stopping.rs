@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// By definition: the highest value, of these the lowest loss, of these the first.
+    /// Checks the definition: the highest value, of these the lowest loss, of these the first.
     #[test]
     fn ties_go_to_the_lower_loss() {
         let epochs = [

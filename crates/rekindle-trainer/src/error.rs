@@ -152,7 +152,7 @@ pub enum TrainerError {
     Writer {
         /// The file or folder that was to be written; it is unchanged.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
@@ -265,7 +265,7 @@ pub enum TrainerError {
     OptimizerState {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 
@@ -293,7 +293,7 @@ pub enum TrainerError {
         "cannot listen for Ctrl-C: {reason}; training works, but interrupting it won't save a checkpoint"
     )]
     NoInterruptHandler {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

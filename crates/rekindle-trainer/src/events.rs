@@ -22,7 +22,7 @@ pub enum Event {
         /// The file.
         #[serde(with = "names::path")]
         path: PathBuf,
-        /// Why it can't be used.
+        /// Reason why it can't be used.
         reason: String,
     },
     /// Work around the epochs begins: reading weights, caching features.
@@ -32,12 +32,12 @@ pub enum Event {
         /// Items to go through, where that is known.
         items: Option<usize>,
     },
-    /// Such work goes on.
+    /// That work goes on.
     PhaseAdvanced {
         /// Items done so far.
         done: usize,
     },
-    /// Such work is done.
+    /// That work is done.
     PhaseEnded {
         /// The name it began with.
         name: String,
@@ -243,7 +243,7 @@ pub struct EpochMetrics {
 pub struct Trial {
     /// Name of the trial, such as "fine-tuning of resnet18".
     pub what: String,
-    /// Why.
+    /// Reason for the trial.
     pub why: String,
     /// Held-out training images that it was measured on.
     pub images: usize,
@@ -275,7 +275,7 @@ pub struct Forecast {
 /// Outcome of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// Why it ended.
+    /// Reason why it ended.
     pub reason: EndReason,
     /// Epochs done, earlier parts of a resumed run included.
     pub epochs: usize,
@@ -295,7 +295,7 @@ pub struct RunOutcome {
     pub directory: Option<PathBuf>,
 }
 
-/// Why a run ended.
+/// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {

@@ -71,7 +71,7 @@ impl Feed {
         self.epoch_from(epoch, 0, device)
     }
 
-    /// As [`epoch`](Self::epoch), from batch `first` on: to go on where a run was interrupted.
+    /// Starts an epoch like [`epoch`](Self::epoch), but at batch `first`, to go on where a run was interrupted.
     pub fn epoch_from(&self, epoch: usize, first: usize, device: &Device) -> Batches<'_> {
         let device = device.clone().without_autodiff();
         match self {
@@ -152,7 +152,7 @@ pub struct Activations {
 #[derive(Debug)]
 pub(crate) struct KeptView {
     pub cache: FeatureCache,
-    /// For each image of the data set, where its activations are; none for a bad file.
+    /// Position of the activations for each image of the data set; none for a bad file.
     pub places: Vec<Option<RowPlace>>,
     /// The bad files.
     pub skipped: Vec<Skipped>,

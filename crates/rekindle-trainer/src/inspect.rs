@@ -44,7 +44,7 @@ pub fn inspect<B: Backbone>(
     inspect_by(classifier, &whole, dataset, keep, interrupt, progress)
 }
 
-/// As [`inspect`], with features by `whole`, all stages of the classifier's backbone.
+/// Inspects like [`inspect`], with features by `whole`, all stages of the classifier's backbone.
 pub(crate) fn inspect_by<B: Backbone>(
     classifier: &Classifier<B>,
     whole: &FrozenPrefix<B>,

@@ -20,7 +20,7 @@ use crate::{Recipe, TrainerError, data_parallel};
 /// Stages that the [`Plan`] freezes run without gradients, in the backbone's fastest way; the graph of the
 /// backward pass begins behind them.
 pub struct Learner<B: Backbone> {
-    /// With autodiff.
+    /// Device with autodiff.
     device: Device,
     replica: Replica<B>,
     /// Devices that the other shares of each batch go to.

@@ -56,8 +56,8 @@ impl LrFinder {
         self.run_with(learner, feed, device, &Interrupt::new(), |_| ())
     }
 
-    /// As [`run`](Self::run), unless `interrupt` is requested between two batches; `progress` hears how many are done
-    /// after each of them.
+    /// Runs like [`run`](Self::run), unless `interrupt` is requested between two batches; `progress` is
+    /// called with the number done after each of them.
     ///
     /// # Errors
     ///

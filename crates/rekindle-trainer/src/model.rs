@@ -107,7 +107,7 @@ impl Model {
         Self::open_with(path, &LoadOptions::default(), device)
     }
 
-    /// As [`open`](Self::open), where `options` say which of several networks in the file is meant.
+    /// Opens a model like [`open`](Self::open); `options` choose among several networks in the file.
     ///
     /// # Errors
     ///
@@ -302,7 +302,7 @@ impl Model {
         Ok(())
     }
 
-    /// As [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
+    /// Predicts like [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
     fn predict_in_views(
         &self,
         paths: &[PathBuf],
@@ -400,8 +400,8 @@ impl Model {
         })
     }
 
-    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
-    /// would flatter it.
+    /// Returns the images that training held out of the folder that the model was trained on, where it held
+    /// out some: the others would flatter it.
     fn held_out(
         &self,
         folder: &Path,

@@ -74,7 +74,7 @@ impl<B: Backbone> Predictor<B> {
         self.predict_until(batches, &Interrupt::new(), progress)
     }
 
-    /// As [`predict`](Self::predict), unless `interrupt` is requested between two batches.
+    /// Predicts like [`predict`](Self::predict), unless `interrupt` is requested between two batches.
     ///
     /// # Errors
     ///

@@ -261,7 +261,7 @@ impl Schedule {
 }
 
 impl Anneal {
-    /// From `from` (`progress` 0) to `to` (`progress` 1).
+    /// Interpolates from `from` (`progress` 0) to `to` (`progress` 1).
     fn between(self, from: f64, to: f64, progress: f64) -> f64 {
         match self {
             Self::Cosine => to + (from - to) * 0.5 * (1.0 + (PI * progress).cos()),

@@ -205,8 +205,8 @@ mod tests {
         recognise(message).map(|shortage| shortage.bytes)
     }
 
-    /// As printed by the versions in Cargo.lock: the first three by runs on Vulkan, the others put together from their
-    /// sources, for want of the hardware.
+    /// Messages as printed by the versions in Cargo.lock: the first three by runs on Vulkan, the others put
+    /// together from their sources, for want of the hardware.
     #[test]
     fn what_backends_say_is_recognised() {
         let unwritten = |root: &str| {

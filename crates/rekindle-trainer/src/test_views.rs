@@ -55,7 +55,7 @@ impl TestViews {
         }
     }
 
-    /// As a file says it: nothing where the plain view is all.
+    /// Returns the name for a file; none where the plain view is all.
     pub(crate) fn in_file(self) -> Option<String> {
         (self != Self::Plain).then(|| self.name().to_string())
     }
@@ -82,8 +82,9 @@ impl TestViews {
         all.into_iter().take(self.count()).collect()
     }
 
-    /// As [`predict`](Self::predict), for a figure that is told beside that of the plain view: none for this, and none
-    /// where it was interrupted, as what was asked for first is done.
+    /// Predicts like [`predict`](Self::predict), for a figure that is shown beside that of the plain view:
+    /// none for the plain view itself, and none where it was interrupted, since what was asked for first is
+    /// done.
     pub(crate) fn predict_beside<B: Backbone>(
         self,
         classifier: &Classifier<B>,

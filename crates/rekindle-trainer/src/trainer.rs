@@ -273,9 +273,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         self.resume_with(path, |_| ())
     }
 
-    /// As [`resume`](Self::resume), with a recipe that `change` has gone over. Epochs may be added, workers and the
-    /// place of a cache may change; the run's record then says so. A schedule that runs over the whole training is
-    /// stretched from here on, which a [warning](Event::Warning) says.
+    /// Resumes like [`resume`](Self::resume), with a recipe that `change` has modified. Epochs may be added,
+    /// workers and the place of a cache may change; the run's record then says so. A schedule that runs over
+    /// the whole training is stretched from here on, which a [warning](Event::Warning) says.
     ///
     /// # Errors
     ///

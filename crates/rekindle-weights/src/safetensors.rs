@@ -73,7 +73,7 @@ pub(crate) fn read_from(
     })
 }
 
-/// As the safetensors reference implementation bounds it.
+/// Limit of the header in bytes, the same as in the reference implementation of safetensors.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 fn header_length(path: &Path, file: &mut dyn Source, size: u64) -> Result<u64, Error> {

@@ -244,7 +244,7 @@ enum Meaning {
     /// Grey numbers that are cut off at 0 and 255.
     Numbers,
     Palette(Vec<[u8; 3]>),
-    /// With alpha multiplied in, or without.
+    /// Colours with or without premultiplied alpha.
     Rgb {
         associated: bool,
     },
@@ -368,7 +368,7 @@ fn apart(color: [u8; 3], alpha: u8) -> [u8; 3] {
     }
 }
 
-/// Of strips or tiles that are JPEGs.
+/// Decodes an image whose strips or tiles are JPEGs.
 fn from_jpegs(
     path: &Path,
     bytes: &[u8],

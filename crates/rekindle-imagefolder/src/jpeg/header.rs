@@ -17,7 +17,7 @@ pub(super) struct Header<'a> {
     /// MCUs between restart markers; 0 without.
     pub(super) restart_interval: usize,
     pub(super) orientation: Orientation,
-    /// From the first entropy-coded byte to the end of the file.
+    /// Bytes from the first entropy-coded one to the end of the file.
     pub(super) scan: &'a [u8],
 }
 

@@ -17,7 +17,7 @@ const SYMBOLS: u32 = 56 / BITS;
 /// Coefficients of a block, columns before rows, and one place for those beyond the end.
 pub(super) type Block = [i16; 72];
 
-/// By position in the file's order, the place in a [`Block`].
+/// Place in a [`Block`] for each position in the file's order.
 pub(super) const PLACES: [u8; 128] = {
     let mut places = [64; 128];
     let mut at = 0;
@@ -78,8 +78,8 @@ impl Canonical {
 
 /// A table that gives zeros to skip and the value that follows.
 pub(super) struct Table {
-    /// By the next [`BITS`] bits: number of bits of code and value, zeros to skip, and the value;
-    /// 0 where more bits are needed.
+    /// Lookup table by the next [`BITS`] bits: number of bits of code and value, zeros to skip, and the
+    /// value; 0 where more bits are needed.
     fast: Box<[u32; 1 << BITS]>,
     codes: Canonical,
     /// True for DC tables, in which symbol 0 is the value 0 and not the end of the block.
@@ -132,7 +132,7 @@ fn run(symbol: u8, is_dc: bool) -> u32 {
 
 /// A table that gives symbols, for files of every kind.
 pub(super) struct Codes {
-    /// By the next [`BITS`] bits: the code's length and its symbol; 0 where more bits are needed.
+    /// Lookup table by the next [`BITS`] bits: the code's length and its symbol; 0 where more bits are needed.
     fast: Box<[u16; 1 << BITS]>,
     codes: Canonical,
 }
@@ -297,7 +297,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// As [`block`](Self::block), without keeping the coefficients.
+    /// Reads a block like [`block`](Self::block), without keeping the coefficients.
     #[inline(always)]
     pub(super) fn skip_block(&mut self, dc: &Table, ac: &Table, before: &mut i32) -> Option<()> {
         self.refill();
@@ -365,7 +365,7 @@ impl Unstuffed {
 pub(super) struct Intervals<'a> {
     data: Vec<u8>,
     ranges: Vec<Range<usize>>,
-    /// Behind the scan: the marker that ended it, or nothing.
+    /// Bytes after the scan: the marker that ended it, or nothing.
     pub(super) rest: &'a [u8],
 }
 

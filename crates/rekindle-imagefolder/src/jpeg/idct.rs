@@ -97,7 +97,7 @@ fn one_way<V: Vector>(x: [V; 8]) -> [V; 8] {
     ]
 }
 
-/// To `N` samples from the first `N` coefficients in each direction.
+/// Computes `N` samples from the first `N` coefficients in each direction.
 #[inline(never)]
 fn reduced<const N: usize>(block: &Block, factors: &Factors, out: &mut [u8], stride: usize) {
     let waves = const { waves::<N>() };

@@ -32,7 +32,7 @@ pub(super) struct Frame {
     pub(super) precision: u8,
     pub(super) width: usize,
     pub(super) height: usize,
-    /// At least one.
+    /// Components, at least one.
     pub(super) components: Vec<Framed>,
 }
 

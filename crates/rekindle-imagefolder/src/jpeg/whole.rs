@@ -12,7 +12,7 @@ use super::markers::{Frame, Markers, Model, Slots, Steps, marker, read_huffman, 
 use super::render::{Layer, render};
 use super::standard;
 
-/// Why a file cannot be decoded.
+/// Reason why a file cannot be decoded.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// A kind of JPEG that is not read, by its name.
@@ -25,7 +25,7 @@ pub(crate) enum Fault {
 
 /// A file whose frame header has been read.
 pub(super) struct Decoder<'a> {
-    /// Behind the last segment that was read.
+    /// Bytes after the last segment that was read.
     rest: &'a [u8],
     markers: Markers,
     steps: Steps,
@@ -41,7 +41,7 @@ struct Component {
     /// Blocks in each row of those that are kept.
     across: usize,
     blocks: Vec<Coefficients>,
-    /// Those of its first scan; none so far.
+    /// Quantisation steps of its first scan; none so far.
     steps: Option<[f32; 64]>,
 }
 
@@ -403,7 +403,7 @@ impl<'a> Decoder<'a> {
 struct Units {
     columns: usize,
     count: usize,
-    /// For each component the blocks across and down.
+    /// Number of blocks across and down for each component.
     sizes: Vec<(usize, usize)>,
 }
 

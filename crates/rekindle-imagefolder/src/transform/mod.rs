@@ -43,9 +43,9 @@ pub enum Transform {
     },
     /// Scales to exactly this size, whatever the aspect ratio.
     ResizeExact {
-        /// In pixels.
+        /// Height in pixels.
         height: u32,
-        /// In pixels.
+        /// Width in pixels.
         width: u32,
         /// Default: bilinear. Always antialiased.
         #[serde(default)]
@@ -71,25 +71,25 @@ pub enum Transform {
     },
     /// Mirrors left and right with probability `p`.
     RandomHorizontalFlip {
-        /// In \[0, 1\].
+        /// Probability, in \[0, 1\].
         p: f64,
     },
     /// Mirrors top and bottom with probability `p`.
     RandomVerticalFlip {
-        /// In \[0, 1\].
+        /// Probability, in \[0, 1\].
         p: f64,
     },
     /// Changes brightness, contrast, saturation and hue, in random order. A value `v` draws the
     /// factor from \[max(0, 1 - v), 1 + v\]; hue is shifted by a draw from \[-hue, hue\] of the
     /// circle.
     ColorJitter {
-        /// At least 0; 0 leaves brightness alone.
+        /// Strength of changes in brightness, at least 0; 0 leaves it alone.
         brightness: f64,
-        /// At least 0; 0 leaves contrast alone.
+        /// Strength of changes in contrast, at least 0; 0 leaves it alone.
         contrast: f64,
-        /// At least 0; 0 leaves saturation alone.
+        /// Strength of changes in saturation, at least 0; 0 leaves it alone.
         saturation: f64,
-        /// In \[0, 0.5\]; 0 leaves hue alone.
+        /// Strength of changes in hue, in \[0, 0.5\]; 0 leaves it alone.
         hue: f64,
     },
     /// TrivialAugmentWide (Müller and Hutter, 2021): one random operation of random strength.

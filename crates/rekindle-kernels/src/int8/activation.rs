@@ -94,7 +94,7 @@ impl QuantizedActivation {
         Self::from_activation_by(Kernels::of(Isa::detect()), x, quantization)
     }
 
-    /// As [`from_activation`](Self::from_activation); the machine can run `kernels`.
+    /// Quantizes like [`from_activation`](Self::from_activation); the machine can run `kernels`.
     pub(super) fn from_activation_by(
         kernels: &Kernels,
         x: &Activation,
@@ -134,7 +134,7 @@ impl QuantizedActivation {
         self.dequantize_by(Kernels::of(Isa::detect()))
     }
 
-    /// As [`dequantize`](Self::dequantize); the machine can run `kernels`.
+    /// Converts like [`dequantize`](Self::dequantize); the machine can run `kernels`.
     pub(super) fn dequantize_by(&self, kernels: &Kernels) -> Activation {
         let [_, _, h, w] = self.shape;
         let mut out = Activation::uninit(self.shape);
@@ -163,7 +163,7 @@ impl QuantizedActivation {
         out
     }
 
-    /// From row-major `[batch, channels, height, width]`.
+    /// Converts from row-major `[batch, channels, height, width]`.
     pub fn from_nchw(
         x: &[u8],
         shape: [usize; 4],
@@ -185,7 +185,7 @@ impl QuantizedActivation {
         Ok(out)
     }
 
-    /// To row-major `[batch, channels, height, width]`.
+    /// Converts to row-major `[batch, channels, height, width]`.
     pub fn to_nchw(&self) -> Vec<u8> {
         let [n, c, h, w] = self.shape;
         let (pixels, blocks) = (h * w, self.blocks());

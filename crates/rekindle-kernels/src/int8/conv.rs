@@ -55,7 +55,7 @@ impl QuantizedConv2d {
         Self::with_kernels(Kernels::of(isa), params, weight, scale_shift)
     }
 
-    /// As [`new`](Self::new); the machine can run `kernels`.
+    /// Creates the layer like [`new`](Self::new); the machine can run `kernels`.
     fn with_kernels(
         kernels: &'static Kernels,
         params: &Conv2dParams,
@@ -103,7 +103,8 @@ impl QuantizedConv2d {
         self.forward_from(source, x.shape(), x.quantization(), residual, relu, output)
     }
 
-    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`, which is first rounded to `input`.
+    /// Computes [`forward`](Self::forward) from row-major `[batch, channels, height, width]`, which is first
+    /// rounded to `input`.
     pub fn forward_nchw(
         &self,
         x: &[f32],
@@ -122,7 +123,7 @@ impl QuantizedConv2d {
         self.forward(&x, None, relu, output)
     }
 
-    /// As [`forward`](Self::forward) without the last rounding.
+    /// Computes [`forward`](Self::forward) without the last rounding.
     pub fn forward_dequantized(
         &self,
         x: &QuantizedActivation,

@@ -31,7 +31,7 @@ pub(crate) struct Tile {
     pub start: *const i32,
     pub scale: *const f32,
     pub shift: *const f32,
-    /// In the layout of bytes, or null.
+    /// Residual in the layout of bytes, or null.
     pub residual: *const u8,
     pub residual_scale: f32,
     pub floor: f32,
@@ -45,7 +45,7 @@ pub(crate) struct Tile {
 pub(crate) enum Out {
     /// Rounded to bytes, 64 from one pixel to the next.
     Bytes(*mut u8),
-    /// As they are, with values from one block of channels to the next, in the layout of `f32`.
+    /// Unrounded, with values from one block of channels to the next, in the layout of `f32`.
     Floats(*mut f32, usize),
 }
 

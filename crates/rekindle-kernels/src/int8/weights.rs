@@ -174,7 +174,7 @@ impl Weights {
         }
     }
 
-    /// From the panel's first weight on.
+    /// Returns the weights from the panel's first one on.
     pub fn of(&self, panel: &Panel) -> *const i8 {
         self.packed.lines()[panel.first_line..].as_ptr().cast()
     }

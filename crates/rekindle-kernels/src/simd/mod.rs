@@ -39,7 +39,7 @@ pub(crate) trait Simd: Copy {
     /// Fetches a line that will be needed soon; any address will do.
     #[inline(always)]
     fn prefetch(_: *const f32) {}
-    /// As [`prefetch`](Self::prefetch), into the second-level cache.
+    /// Prefetches like [`prefetch`](Self::prefetch), into the second-level cache.
     #[inline(always)]
     fn prefetch_far(_: *const f32) {}
     /// `x` where `gate > 0`, else zero.

@@ -98,7 +98,7 @@ struct Transformed {
 }
 
 impl Transformed {
-    /// For as many as `most` tiles.
+    /// Allocates memory for up to `most` tiles.
     fn new(job: &Job<'_>, most: usize) -> Self {
         Self {
             input: Buffer::new(position_lines(job.x.blocks(), most)),

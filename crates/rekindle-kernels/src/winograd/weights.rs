@@ -54,7 +54,7 @@ impl<'a> FilterTransform<'a> {
         Self::of(kernels, params, Source::Filters(filters, scale))
     }
 
-    /// Of filters that were gathered before.
+    /// Transforms filters that were gathered before.
     pub fn of_gathered(
         kernels: &'static Kernels,
         params: &Conv2dParams,

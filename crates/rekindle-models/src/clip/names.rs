@@ -118,7 +118,7 @@ fn of_transformers_config(config: &Map<String, Value>) -> Option<Activation> {
 pub(crate) enum Layout {
     /// OpenAI's, which open_clip has too.
     OpenClip,
-    /// That of Hugging Face's `transformers`, which splits queries, keys and values.
+    /// Naming of Hugging Face's `transformers`, which splits queries, keys and values.
     Transformers,
 }
 

@@ -118,7 +118,7 @@ static DESCRIBED: LazyLock<Vec<Described>> = LazyLock::new(|| {
     graphs.flat_map(namings).collect()
 });
 
-/// So many of a network's names are looked up: where half of them are absent, the others are not compared.
+/// Numbers of a network's names that are looked up first: where half of them are absent, the others are not compared.
 const SAMPLES: [usize; 2] = [8, 64];
 
 impl Described {

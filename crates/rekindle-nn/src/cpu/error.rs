@@ -1,4 +1,4 @@
-//! Why nodes are left to Burn's operations.
+//! Gives the reasons why nodes are left to Burn's operations.
 
 use rekindle_kernels::KernelError;
 use thiserror::Error;

@@ -63,7 +63,7 @@ pub trait LayoutOperations: Backend {
     fn from_blocked(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
 }
 
-/// Why no operation returns an error.
+/// Reason why no operation returns an error.
 const CHECKED: &str = "a blocked tensor has the shape of blocked maps";
 
 impl LayoutOperations for Flex {
@@ -113,7 +113,7 @@ impl<C: CheckpointStrategy> LayoutOperations for Autodiff<Flex, C> {
 /// Conversion from one layout or shape to another.
 #[derive(Clone, Debug)]
 enum Change {
-    /// From feature maps of this shape.
+    /// Average pooling of feature maps of this shape.
     AveragePool([usize; 4]),
     ToBlocked {
         channels: usize,

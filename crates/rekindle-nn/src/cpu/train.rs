@@ -15,18 +15,18 @@ use super::weights::Weights;
 #[derive(Clone, Debug)]
 pub(crate) struct Training {
     pub program: Arc<Program>,
-    /// By step, the running statistics of frozen normalisations.
+    /// Running statistics of frozen normalisations, by step.
     pub running: Vec<Option<Statistics>>,
-    /// By step, a factor for each image that a drop path has drawn.
+    /// Factor that a drop path has drawn for each image, by step.
     pub factors: Vec<Vec<f32>>,
 }
 
 /// Values that a unit's backward pass needs.
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
-    /// By value, those that are read.
+    /// Values that are read, by index.
     pub values: Vec<Option<Operand>>,
-    /// By step, what it keeps besides.
+    /// Other values that each step keeps.
     pub steps: Vec<SavedStep>,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum SavedStep {
 /// Result of a unit's forward pass.
 pub(super) struct Given {
     pub y: Arc<Activation>,
-    /// By step, the batch's statistics where a layer normalised by them.
+    /// Batch statistics that layers normalised by, by step.
     pub taken: Vec<Option<Statistics>>,
     pub saved: Saved,
 }

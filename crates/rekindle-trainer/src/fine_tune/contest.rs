@@ -31,7 +31,8 @@ impl Span {
         }
     }
 
-    /// When a trial, counted from 0, has to be over: all of them and the final training take equal times.
+    /// Returns the time when a trial, counted from 0, has to be over: all of them and the final training take
+    /// equal times.
     fn end_of(&self, trial: usize) -> f64 {
         self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun)
     }

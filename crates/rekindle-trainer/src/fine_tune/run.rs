@@ -29,7 +29,7 @@ const BATCH: usize = 16;
 
 pub(super) struct Run<'a, 'b> {
     pub choices: Fit<'a>,
-    /// To choose from; the first one is what the run is called after until another is better.
+    /// Networks to choose from; the run is named after the first one until another is better.
     pub networks: Vec<&'b Pretrained>,
     pub data: &'b TransferData,
     writer: Option<RunWriter>,

@@ -21,7 +21,7 @@ use crate::{Predictions, Predictor, TrainerError, TransferData};
 /// Limits on the length of a training.
 #[derive(Clone, Copy)]
 pub(super) struct Steps {
-    /// When it has to be over, in seconds.
+    /// Time when it has to be over, in seconds.
     pub end: f64,
     /// Seconds that an image takes, as far as is known.
     pub per_image: f64,

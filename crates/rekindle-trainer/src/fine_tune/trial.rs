@@ -25,7 +25,7 @@ pub(super) const SHARES: [f32; 3] = [1.0, 0.6, 0.3];
 /// A network that was trained on all images but some, and what it and the probe say of these.
 pub(super) struct Trial {
     pub weights: Weights,
-    /// By share of the way.
+    /// Scores by share of the way.
     scored: Vec<Scored>,
     /// The probe, fitted to the same images.
     pub probe: Scored,

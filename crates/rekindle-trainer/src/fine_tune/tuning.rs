@@ -156,7 +156,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
     }
 
-    /// When training has to be over; none without a budget.
+    /// Returns the time when training has to be over; none without a budget.
     fn end_of_training(&self, probed: &Probed<'b>) -> Option<f64> {
         let budget = self.choices.budget?.as_secs_f64();
         let look = probed.seconds_per_image * probed.data.val.len() as f64;

@@ -18,7 +18,7 @@ pub(super) struct Way {
     pub size: usize,
     /// The head's learning rate at its highest.
     pub rate: f64,
-    /// Why it is tried.
+    /// Reason for trying it.
     pub why: &'static str,
 }
 

@@ -75,7 +75,7 @@ struct Run<'a, B: Backbone> {
     clock: Clock,
 }
 
-/// When this process began, and when it last saved.
+/// Time when this process began, and when it last saved.
 struct Clock {
     started: Instant,
     before: f64,

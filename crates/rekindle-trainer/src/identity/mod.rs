@@ -41,9 +41,9 @@ pub struct ImageRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// To learn from.
+    /// Images to learn from.
     Train,
-    /// To measure by.
+    /// Images to measure by.
     Val,
 }
 

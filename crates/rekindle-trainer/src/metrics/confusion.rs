@@ -15,9 +15,9 @@ pub struct ConfusionMatrix {
 /// has no samples) is 0, as in scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
-    /// Of the samples taken for this class, the share that is of it.
+    /// Share of the samples taken for this class that belong to it.
     pub precision: f64,
-    /// Of the samples of this class, the share that was recognised.
+    /// Share of this class's samples that were recognised.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,

@@ -3,7 +3,7 @@
 /// A place between the parts of a network, in the order of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entry {
-    /// In front of the stage with this index; in front of the pooling where the index is the number of stages. Stage 0
+    /// In front of the stage with this index, or of the pooling if the index is the number of stages. Stage 0
     /// takes images.
     Stage(usize),
     /// In front of the head: pooled features, as `[batch, num_features, 1, 1]` where a tensor of four dimensions is asked for.

@@ -51,8 +51,9 @@ impl<B: Backbone> FrozenPrefix<B> {
         })
     }
 
-    /// As [`new`](Self::new), in eight bits where there are any stages: faster on a CPU, and a little off. Ranges of
-    /// activations are measured on `calibration`, batches of images on a device without autodiff.
+    /// Creates the prefix like [`new`](Self::new), in eight bits where there are any stages: faster on a CPU,
+    /// and slightly inexact. Ranges of activations are measured on `calibration`, batches of images on a
+    /// device without autodiff.
     ///
     /// # Errors
     ///

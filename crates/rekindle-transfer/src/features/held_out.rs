@@ -98,9 +98,9 @@ struct Guess {
 /// Scoring of answers.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scoring {
-    /// As they are: a head that is too sure, or not sure enough, pays for it.
+    /// The answers as they are: a head that is too sure, or not sure enough, pays for it.
     AsTheyAre,
-    /// At the temperature that suits all of them: the order of the classes alone counts.
+    /// The answers at the temperature that suits all of them: only the order of the classes counts.
     AtBestTemperature,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// When to stop, and how much to remember.
+/// Stopping criteria and memory of the optimiser.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lbfgs {
     /// Steps at most.

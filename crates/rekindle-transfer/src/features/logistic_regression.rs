@@ -24,7 +24,7 @@ pub struct LogisticRegression {
 /// Precision to which a regression is solved.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Precision {
-    /// To the end: for a head that is kept.
+    /// To convergence: for a head that is kept.
     Full,
     /// Until a step gains less than a hundred-thousandth of the objective, which moves no held-out answer that counts: for comparisons.
     Coarse,
@@ -64,9 +64,9 @@ impl LogisticRegression {
         self.fit_rows(features, labels, classes, None)
     }
 
-    /// As [`fit`](Self::fit), with a weight of at least 0 for each image: the weighted mean of the cross
-    /// entropies is minimised, so a common factor of all weights changes nothing. An image of weight 2 counts
-    /// as the same image twice.
+    /// Fits like [`fit`](Self::fit), with a weight of at least 0 for each image: the weighted mean of the
+    /// cross entropies is minimised, so a common factor of all weights changes nothing. An image of weight 2
+    /// counts as the same image twice.
     ///
     /// # Errors
     ///

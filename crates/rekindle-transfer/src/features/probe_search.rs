@@ -439,8 +439,8 @@ fn winner(tried: &[Tried<'_>]) -> usize {
         .unwrap_or(0)
 }
 
-/// Of the penalties whose log loss is within one standard error of the lowest, the one that names most images right; of
-/// equal ones the strongest.
+/// Returns the penalty that classifies most images correctly among those whose log loss is within one
+/// standard error of the lowest; of equal ones the strongest.
 fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
     let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();

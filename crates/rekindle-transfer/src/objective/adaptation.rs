@@ -38,11 +38,11 @@ pub struct Adaptation {
     pub steps: usize,
     /// Rows of each domain in a step; all of them where there are fewer.
     pub batch_size: usize,
-    /// At the first step, above 0.
+    /// Learning rate at the first step, above 0.
     pub learning_rate: f64,
     /// Added to the gradient, times the weight; at least 0.
     pub weight_decay: f64,
-    /// Of the initial weights and the order of the rows.
+    /// Seed for the initial weights and the order of the rows.
     pub seed: u64,
 }
 

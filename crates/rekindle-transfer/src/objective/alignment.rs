@@ -37,7 +37,7 @@ pub enum DomainObjective {
         /// Units of the domain classifier.
         hidden: usize,
     },
-    /// As [`Dann`](Self::Dann), the domain classifier sees features and predictions (Long et al. 2018).
+    /// [`Dann`](Self::Dann) whose domain classifier sees features and predictions (Long et al. 2018).
     Cdan {
         /// Units of the domain classifier.
         hidden: usize,

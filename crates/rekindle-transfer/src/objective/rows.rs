@@ -53,7 +53,7 @@ fn length_of(row: impl Iterator<Item = f64>) -> f64 {
     if length > 1e-7 { length } else { 1.0 }
 }
 
-/// These rows of `x`.
+/// Returns these rows of `x`.
 pub(super) fn select(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &x.device());

@@ -23,7 +23,7 @@ pub struct LowRank {
     pub rank: usize,
     /// Scale of the product times the rank; the rank itself is a good start.
     pub alpha: f64,
-    /// Of the initial values.
+    /// Seed for the initial values.
     pub seed: u64,
 }
 

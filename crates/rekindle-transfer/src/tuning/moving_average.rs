@@ -140,7 +140,7 @@ mod tests {
         out
     }
 
-    /// Of `0` and then `1` at every step, with the decay of the first updates.
+    /// Averages `0` and then `1` at every step, with the decay of the first updates.
     #[test]
     fn follows_the_closed_form() {
         let device = Device::flex();

@@ -42,15 +42,15 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages afterwards.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), each weight pulled back to where it started ([`L2Sp`](super::L2Sp); Li et
-    /// al. 2018).
+    /// [`FineTuning`](Self::FineTuning) with a penalty on each weight's distance from where it started
+    /// ([`L2Sp`](super::L2Sp); Li et al. 2018).
     L2Sp {
         /// Strength of the penalty, at least 0; the paper's lie between 0.01 and 1.
         strength: f64,
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), the last stage's feature maps held near the source's
+    /// [`FineTuning`](Self::FineTuning) with the last stage's feature maps held near the source's
     /// ([`feature_map_penalty`](super::feature_map_penalty); Li et al. 2019).
     Delta {
         /// Strength of the penalty, at least 0.
@@ -70,8 +70,9 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), while batch normalisation keeps the source's running statistics and normalises
-    /// by them: the network begins as what it is in use, and a few images of a batch decide nothing about its scale.
+    /// [`FineTuning`](Self::FineTuning) in which batch normalisation keeps the source's running statistics
+    /// and normalises by them: training begins with the very function that is used later, and the few images
+    /// of a batch don't decide its scale.
     FixedStatistics {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
@@ -250,9 +251,9 @@ pub enum Trained {
     All,
     /// All of them, while batch normalisation keeps its running statistics and normalises by them.
     AllButStatistics,
-    /// Those called `bias`; batch normalisation keeps its running statistics.
+    /// Biases; batch normalisation keeps its running statistics.
     Biases,
-    /// Those of batch normalisation: of one dimension.
+    /// Parameters of batch normalisation: of one dimension.
     Normalisation,
     /// The thin matrices that [`LowRank`](super::LowRank) attached; batch normalisation keeps its running statistics.
     Adapters,

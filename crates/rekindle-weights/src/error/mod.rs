@@ -240,7 +240,7 @@ pub enum Error {
     HttpStatus {
         /// The address.
         url: String,
-        /// For example 404.
+        /// HTTP status, for example 404.
         status: u16,
         /// The server's own name for the failure (`X-Error-Code`); mostly empty.
         code: String,
@@ -309,7 +309,7 @@ pub enum Error {
     InvalidRequest {
         /// The address, file name or checksum.
         what: String,
-        /// Why it is refused.
+        /// The reason.
         detail: String,
     },
     /// An archive that would write outside its folder, or more than is allowed.
@@ -319,7 +319,7 @@ pub enum Error {
         path: PathBuf,
         /// The entry's name in it.
         entry: String,
-        /// Why it is refused.
+        /// The reason.
         detail: String,
     },
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepositoryNameError {
-    /// It has another form.
+    /// The text has another form.
     #[error(
         "{text:?} names no repository of the Hugging Face hub; expected hf:OWNER/NAME, hf:OWNER/NAME@REVISION, hf:OWNER/NAME@REVISION:FILE, or the address of a model's page"
     )]
@@ -21,7 +21,7 @@ pub enum RepositoryNameError {
         role: &'static str,
         /// The part.
         part: String,
-        /// Why it is refused.
+        /// The reason.
         detail: &'static str,
     },
     /// A repository of another kind.
@@ -34,7 +34,7 @@ pub enum RepositoryNameError {
     },
 }
 
-/// Why the weights of a repository on the Hugging Face hub can't be had.
+/// Reason why the weights of a repository on the Hugging Face hub are unavailable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepositoryError {
@@ -89,7 +89,7 @@ pub enum RepositoryError {
         repository: String,
         /// The file asked for.
         file: String,
-        /// Those that could hold weights, or all where none could.
+        /// Files that could hold weights, or all where none could.
         known: Vec<String>,
     },
     /// Nothing in it could hold weights.
@@ -135,7 +135,7 @@ pub enum RepositoryError {
         repository: String,
         /// The folder that would hold it.
         cache: String,
-        /// Why it can't be downloaded.
+        /// The reason.
         reason: String,
     },
     /// The hub said something that can't be followed.

@@ -113,12 +113,12 @@ pub struct Expected {
 /// Layout of a tensor in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// As it is.
+    /// The same layout.
     #[default]
     Same,
     /// A matrix with rows and columns exchanged.
     Transposed,
-    /// In parts of equal shape, one behind the other along the first extent, that follow the one called
+    /// Parts of equal shape, one behind the other along the first extent, that follow the one called
     /// [`in_file`](Expected::in_file): these names, behind the prefix.
     JoinedWith(Vec<String>),
 }

@@ -10,11 +10,11 @@ pub struct NetworkSource {
     pub prefix: String,
     /// Number of tensors that were taken.
     pub tensors: usize,
-    /// Why this one was taken where several fit, and how to get another; empty where one fits.
+    /// Reason why this one was taken where several fit, and how to get another; empty where one fits.
     pub choice: String,
     /// The file's own name of the layer that became the head, where it has another than the published one.
     pub head: Option<String>,
-    /// Why the network has no head, where it has none.
+    /// Reason why the network has no head, where it has none.
     pub headless: Option<String>,
     /// True if the network has no head although the file has one: that one cannot be used.
     pub has_unusable_head: bool,

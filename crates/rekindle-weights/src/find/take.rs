@@ -80,7 +80,7 @@ pub(super) fn take<C>(file: &Checkpoint, found: Found<'_, C>, choice: String) ->
 /// Tensors on their way out of a file.
 #[derive(Default)]
 struct Taken<'a> {
-    /// By published names.
+    /// Tensors by published names.
     tensors: BTreeMap<String, NamedTensor>,
     /// Their names in the file.
     names: HashSet<&'a str>,

@@ -342,7 +342,7 @@ impl Hub {
     }
 }
 
-/// Without the proxy, whose address may hold a password, and the token.
+/// Leaves out the proxy, whose address may hold a password, and the token.
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")

@@ -100,7 +100,7 @@ struct Walk<'a> {
     /// Keys from the root to here, joined by dots.
     name: String,
     name_bytes: usize,
-    /// So often may values be looked at that were seen already, under another key.
+    /// Number of times that values may be visited again under another key.
     steps: usize,
     seen: HashSet<u32>,
     open: HashSet<u32>,
@@ -411,7 +411,7 @@ fn number(value: Value) -> Result<usize, String> {
     }
 }
 
-/// Of a storage's class without its ending, or of a `torch.dtype`.
+/// Returns the type for a storage's class without its ending, or for a `torch.dtype`.
 fn element_type(name: &str) -> ElementType {
     match name {
         "Double" | "float64" | "double" => ElementType::F64,

@@ -12,9 +12,9 @@ pub(super) struct Strided {
     pub element_type: ElementType,
     pub shape: Vec<usize>,
     stride: Vec<usize>,
-    /// In elements.
+    /// Offset in elements.
     offset: usize,
-    /// From the offset to behind the last element.
+    /// Elements from the offset to the end of the last one.
     extent: usize,
 }
 

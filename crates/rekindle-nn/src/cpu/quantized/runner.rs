@@ -22,9 +22,9 @@ pub(super) struct Runner {
     /// The steps, and the weights of those that run in `f32`.
     unit: PackedUnit,
     modes: Vec<Mode>,
-    /// By step.
+    /// Convolution of each step.
     convs: Vec<Option<QuantizedConv2d>>,
-    /// By value.
+    /// Range of each value.
     ranges: Vec<Option<Quantization>>,
 }
 

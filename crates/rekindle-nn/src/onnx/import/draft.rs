@@ -34,7 +34,7 @@ impl Weight {
 #[derive(Clone, Debug)]
 pub(super) enum Product {
     Conv(Conv2d),
-    /// On the channels of each pixel.
+    /// A product over the channels of each pixel.
     Linear {
         inputs: usize,
         outputs: usize,

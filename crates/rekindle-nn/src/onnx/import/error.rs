@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::GraphError;
 
-/// Why an ONNX file doesn't become a network.
+/// Reason why an ONNX file doesn't become a network.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -27,7 +27,7 @@ pub enum ImportError {
         node: String,
         /// Its operator.
         operator: String,
-        /// Why it can't be taken.
+        /// The reason.
         reason: String,
     },
     /// Inputs or outputs are not those of a network on images.
@@ -38,7 +38,7 @@ pub enum ImportError {
     External {
         /// The file, as the ONNX file names it.
         location: String,
-        /// Why it can't be read.
+        /// The reason.
         reason: String,
     },
     /// The graph that was built is no valid network.
@@ -75,7 +75,7 @@ fn list(unknown: &[UnknownOperator]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Why a node can't be taken, before it is known which one it is.
+/// Reason why a node is refused, before it is known which one it is.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It has a form that isn't taken.

@@ -20,7 +20,7 @@ impl Axis {
     }
 }
 
-/// So many steps along an axis.
+/// A number of steps along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Atom {
     pub axis: Axis,

@@ -28,7 +28,7 @@ pub enum ConformanceError {
         start: usize,
         /// The stage behind the last.
         end: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 3.
@@ -38,7 +38,7 @@ pub enum ConformanceError {
     Pooling {
         /// The first stage.
         start: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 4.
@@ -56,13 +56,13 @@ pub enum ConformanceError {
     Batch {
         /// Its position.
         image: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 5, in two calls.
     #[error("two calls in evaluation differ by {difference:?}")]
     Chance {
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 5, of tensors.

@@ -151,7 +151,7 @@ fn evaluation<B: Backbone>(
     }
 }
 
-/// That a stage which doesn't exist is refused and no identity.
+/// Checks that a stage which doesn't exist is refused and no identity.
 fn beyond_the_last<B: Backbone>(backbone: &B, maps: &[Tensor<4>]) -> Result<(), ConformanceError> {
     let stages = maps.len() - 1;
     let x = || maps[stages].clone();

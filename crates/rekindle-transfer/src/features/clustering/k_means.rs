@@ -35,7 +35,7 @@ pub struct Clusters {
 }
 
 impl KMeans {
-    /// So many groups, ten starts, seed 0.
+    /// Sets the number of groups; ten starts, seed 0.
     pub fn new(clusters: usize) -> Self {
         Self {
             clusters,

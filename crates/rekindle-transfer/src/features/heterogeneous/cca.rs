@@ -21,7 +21,7 @@ const SINGULAR: f64 = 1e-12;
 pub struct Cca {
     /// Number of directions `d`; fewer where the pairs span fewer.
     pub dimensions: usize,
-    /// At least 0.
+    /// Regularisation relative to the mean variance, at least 0.
     pub regularization: f64,
 }
 

@@ -46,7 +46,7 @@ pub struct KliepWeights {
     pub weights: Vec<f64>,
     /// The kernel's scale `2 width^2`.
     pub scale: f64,
-    /// For each of [`Kliep::scales`], the mean of `log w` over held-out target images; empty where there was
+    /// Mean of `log w` over held-out target images for each of [`Kliep::scales`]; empty where there was
     /// nothing to choose.
     pub log_likelihoods: Vec<f64>,
 }

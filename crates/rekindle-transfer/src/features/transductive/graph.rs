@@ -10,7 +10,7 @@ use crate::features::table::{Features, dot};
 /// neighbour. No image is its own neighbour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NeighborGraph {
-    /// For each image its neighbours with their weights, by rising index.
+    /// Neighbours of each image with their weights, by rising index.
     edges: Vec<Vec<(usize, f64)>>,
 }
 

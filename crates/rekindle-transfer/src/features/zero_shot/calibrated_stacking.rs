@@ -11,7 +11,7 @@ const METHOD: &str = "calibrated stacking";
 /// Recognition in the Wild"): takes `offset` off the scores of the seen classes, which otherwise win nearly always.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CalibratedStacking {
-    /// In units of the scores.
+    /// Offset of the seen classes, in units of the scores.
     pub offset: f64,
 }
 
