@@ -117,14 +117,14 @@ pub struct BackboneScore {
 pub enum Warning {
     /// Raw colours do about as well as the best backbone: negative transfer threatens.
     NegativeTransfer {
-        /// Figure of the best backbone.
+        /// Accuracy of the best backbone.
         backbone: f64,
-        /// Figure of the baseline.
+        /// Accuracy of the baseline.
         baseline: f64,
     },
     /// The best backbone's probe is not clearly better than always naming the largest class.
     NoBetterThanChance {
-        /// Figure of the best backbone.
+        /// Accuracy of the best backbone.
         backbone: f64,
         /// Share of the largest class.
         largest_class: f64,
