@@ -27,7 +27,7 @@ use serde_json::json;
 /// Scores networks on a folder of images and recommends one and a strategy.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A folder with one folder a class, or with train inside it
+    /// A folder with one folder per class, or with train inside it
     #[arg(long, requires = "weights")]
     data: Option<PathBuf>,
     /// Weights to choose from: .pth, .safetensors or burnpack

@@ -30,7 +30,7 @@ struct Arguments {
     /// Labelled images per class
     #[arg(long, default_value_t = 1)]
     shots: usize,
-    /// Images a class to measure by
+    /// Images per class to measure by
     #[arg(long, default_value_t = 10)]
     queries: usize,
     #[arg(long, default_value_t = 600)]

@@ -19,7 +19,7 @@ use serde_json::json;
 /// Adapts a pretrained network to a folder of images.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
+    /// Folder of images: `train` and `val` with one folder per class each, or one folder per class
     #[arg(long)]
     data: PathBuf,
     /// Weights: .pth, .safetensors or burnpack

@@ -30,7 +30,7 @@ struct Arguments {
     /// Files of features, one a style
     #[arg(required = true, num_args = 2..)]
     styles: Vec<PathBuf>,
-    /// Pictures a class and style to learn from; every other one lacks the label of one task
+    /// Pictures per class and style to learn from; every other one lacks the label of one task
     #[arg(long, default_value_t = 4)]
     shots: usize,
     /// Seeds to average over: 0, 1, ...

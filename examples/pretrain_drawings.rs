@@ -44,7 +44,7 @@ struct Arguments {
     /// The file to write
     #[arg(long, default_value = "assets/drawings-source.safetensors")]
     out: PathBuf,
-    /// Drawings a class to learn from
+    /// Drawings per class to learn from
     #[arg(long, default_value_t = 300)]
     per_class: usize,
     /// Passes over them

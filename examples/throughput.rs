@@ -35,7 +35,7 @@ struct Arguments {
     /// A model of the registry, such as resnet50 or efficientnet_b0
     #[arg(long, default_value = "resnet18")]
     arch: String,
-    /// Images a batch
+    /// Images per batch
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// What to measure

@@ -38,13 +38,13 @@ struct Arguments {
     /// Weights of a network
     #[arg(long)]
     weights: PathBuf,
-    /// Folder with one folder a class
+    /// Folder with one folder per class
     #[arg(long)]
     data: PathBuf,
-    /// Pictures a class to learn from
+    /// Pictures per class to learn from
     #[arg(long, default_value_t = 5)]
     shots: usize,
-    /// Pictures a class to test on, at most
+    /// Pictures per class to test on, at most
     #[arg(long, default_value_t = 25)]
     tests: usize,
     /// Passes over the pictures

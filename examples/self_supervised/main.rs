@@ -46,7 +46,7 @@ struct Arguments {
     /// Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz
     #[arg(long)]
     mnist: PathBuf,
-    /// Labels a class
+    /// Labels per class
     #[arg(long, default_value_t = 10)]
     labels: usize,
     /// One way instead of all: scratch, sim-siam, barlow-twins or rotation

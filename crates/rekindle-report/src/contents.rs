@@ -154,7 +154,7 @@ pub struct Mistake {
 /// Images as points: their pooled features along the two directions of largest variance (PCA).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureMap {
-    /// One point an image.
+    /// One point per image.
     pub points: Vec<MapPoint>,
     /// Images that there are; the points may be a sample of them.
     pub images: usize,

@@ -242,7 +242,7 @@ impl<'a> Advise<'a> {
 
 /// Features of labelled images by several networks; rows of all features are the same images.
 pub struct Looked {
-    /// One a file of weights, in that order.
+    /// One per file of weights, in that order.
     pub backbones: Vec<SeenBackbone>,
     /// Colours of the images `[n, 384]`, which no network made.
     pub colours: Features,

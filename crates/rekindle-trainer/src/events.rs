@@ -166,7 +166,7 @@ pub struct RunSummary {
     pub trainable_parameters: usize,
     /// Epochs of the whole run.
     pub epochs: usize,
-    /// Images a batch.
+    /// Images per batch.
     pub batch_size: usize,
     /// True if the training images are augmented at random; unknown for runs of rekindle 0.1.
     #[serde(default)]

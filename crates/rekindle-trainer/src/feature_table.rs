@@ -34,7 +34,7 @@ pub struct FeatureTable {
     pub layer: FeatureLayer,
     /// `[n, width]`, row-major.
     pub values: Vec<f32>,
-    /// Numbers a row.
+    /// Numbers per row.
     pub width: usize,
     /// An index into `classes` for each row; none in a folder without classes.
     pub labels: Vec<Option<usize>>,

@@ -42,7 +42,7 @@ pub enum Feed {
 }
 
 impl Feed {
-    /// Batches an epoch.
+    /// Batches per epoch.
     pub fn batches(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.batches(),
@@ -50,7 +50,7 @@ impl Feed {
         }
     }
 
-    /// Images an epoch.
+    /// Images per epoch.
     pub fn images(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.dataset().len(),

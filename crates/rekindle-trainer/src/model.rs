@@ -73,7 +73,7 @@ pub struct Model {
 pub struct Answer {
     /// The picture's file.
     pub path: PathBuf,
-    /// One probability a class; or why the file can't be read.
+    /// One probability per class, or the reason why the file can't be read.
     pub probabilities: Result<Vec<f32>, String>,
 }
 
@@ -340,7 +340,7 @@ impl Model {
         Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
     }
 
-    /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
+    /// Measures the model on a folder with one folder per class, or on the validation part of a data set, as
     /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
     /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
     /// many as then.

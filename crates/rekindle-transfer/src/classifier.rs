@@ -14,7 +14,7 @@ use crate::{Backbone, Entry, TransferError};
 pub struct Classifier<B> {
     /// The pretrained part.
     pub backbone: B,
-    /// `[num_features]` to one logit a class.
+    /// `[num_features]` to one logit per class.
     pub head: Linear,
 }
 

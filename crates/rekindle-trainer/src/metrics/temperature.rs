@@ -49,7 +49,7 @@ impl Temperature {
 
     /// Fits the temperature of the classifier that gave `probabilities`, row-major `[samples, classes]`.
     ///
-    /// Logits are not needed: they differ from the logarithms of probabilities by a constant a row.
+    /// Logits are not needed: they differ from the logarithms of probabilities by a constant per row.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use super::checkpoint::Position;
 use crate::error::TrainerError;
 use crate::events::Event;
 
-/// `metrics.jsonl`: one event a line, appended.
+/// `metrics.jsonl`: one event per line, appended.
 #[derive(Debug)]
 pub(super) struct MetricsLog {
     path: PathBuf,

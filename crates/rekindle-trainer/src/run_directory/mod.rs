@@ -5,7 +5,7 @@
 //! ├── run.json            what was asked: RunRecord
 //! ├── classes.json        what the logits mean: ClassesRecord
 //! ├── data.jsonl          the pictures, one per line: DataList
-//! ├── metrics.jsonl       one event a line, appended
+//! ├── metrics.jsonl       one event per line, appended
 //! ├── checkpoints/        epoch-0007/: the last and the best
 //! ├── best.safetensors    the best weights
 //! ├── report.html         for people

@@ -179,7 +179,7 @@ fn a_run_that_diverges_keeps_the_last_good_checkpoint_and_says_where() {
 fn weights_that_are_no_numbers_make_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    // One batch an epoch: its loss is a number, and the step after it ends in infinities.
+    // One batch per epoch: its loss is a number, and the step after it ends in infinities.
     let recipe = Recipe {
         batch_size: 24,
         learning_rate: 1e38,

@@ -87,7 +87,7 @@ struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Log evidence an image at the fixed point of both precisions.
+    /// Log evidence per image at the fixed point of both precisions.
     fn maximum(&self, iterations: usize) -> f64 {
         // Keeps both precisions finite where the labels are fitted without any error.
         const FLOOR: f64 = 1e-5;

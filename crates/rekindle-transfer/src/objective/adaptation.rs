@@ -22,7 +22,7 @@ use crate::initialise::linear;
 /// `learning_rate / (1 + 10 p)^0.75` over the progress `p` (Ganin et al. 2016), by SGD with momentum 0.9.
 /// The result is a function of the inputs and `seed`.
 ///
-/// Few target rows (below some ten a class) give the objectives little to go by; and none of them can know when
+/// Few target rows (below some ten per class) give the objectives little to go by; and none of them can know when
 /// the source has taught classes the wrong way round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adaptation {

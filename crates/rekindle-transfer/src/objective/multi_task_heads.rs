@@ -68,7 +68,7 @@ pub struct TaskLabels {
 pub enum Weighting {
     /// A fixed weight per task ([`weighted_sum`]).
     Fixed {
-        /// One a task, at least 0.
+        /// One per task, at least 0.
         weights: Vec<f64>,
     },
     /// Learnt from each task's uncertainty ([`UncertaintyWeighting`]; Kendall et al. 2018).
@@ -248,7 +248,7 @@ impl MultiTaskHeads {
             .collect())
     }
 
-    /// The most probable class of each row, a list a task; the first among equals.
+    /// The most probable class of each row, one list per task; the first among equals.
     ///
     /// # Errors
     ///

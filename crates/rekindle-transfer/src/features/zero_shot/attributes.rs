@@ -76,7 +76,7 @@ impl AttributeTable {
 }
 
 impl ClassSplit {
-    /// Reads `trainclasses.txt` and `testclasses.txt`, a name a line.
+    /// Reads `trainclasses.txt` and `testclasses.txt`, one name per line.
     ///
     /// # Errors
     ///
