@@ -60,7 +60,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// The name of its folder: `train` or `val`.
+    /// Returns the name of its folder: `train` or `val`.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Train => "train",

@@ -62,7 +62,7 @@ pub struct ImageBatch {
 }
 
 impl HostBatch {
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.indices.len()
     }

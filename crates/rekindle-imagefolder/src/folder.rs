@@ -232,8 +232,8 @@ impl ImageFolder {
         Self::open_with(root, &options)
     }
 
-    /// The two parts of a data set, wherever [`Layout::find`] finds them. Validation gets the training folder's class
-    /// list.
+    /// Opens the two parts of a data set, wherever [`Layout::find`] finds them. Validation gets the training folder's
+    /// class list.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl ImageFolder {
         }
     }
 
-    /// Several folders as one, in that order: its classes are all of theirs, sorted by name.
+    /// Joins several folders into one, in that order: its classes are all of theirs, sorted by name.
     pub fn join(root: impl Into<PathBuf>, folders: &[Self]) -> Self {
         let classes: BTreeSet<&String> =
             folders.iter().flat_map(|folder| &folder.classes).collect();
@@ -272,7 +272,7 @@ impl ImageFolder {
         }
     }
 
-    /// A list of files made elsewhere. Labels must be below the number of classes.
+    /// Takes a list of files made elsewhere. Labels must be below the number of classes.
     ///
     /// # Errors
     ///
@@ -304,17 +304,17 @@ impl ImageFolder {
         })
     }
 
-    /// The folder that was scanned.
+    /// Returns the folder that was scanned.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The class names; a label is an index into them. Empty for a flat folder.
+    /// Returns the class names; a label is an index into them. Empty for a flat folder.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// The images, in torchvision's order.
+    /// Returns the images, in torchvision's order.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
@@ -332,7 +332,7 @@ impl ImageFolder {
         }
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
@@ -351,8 +351,7 @@ impl ImageFolder {
         counts
     }
 
-    /// The samples at `indices`, in that order, with the same classes. Indices beyond the end are
-    /// left out.
+    /// Returns the samples at `indices`, in that order, with the same classes. Indices beyond the end are left out.
     pub fn subset(&self, indices: &[usize]) -> Self {
         Self {
             root: self.root.clone(),

@@ -122,12 +122,12 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The folder that was asked for.
+    /// Returns the folder that was asked for.
     pub fn given(&self) -> &Path {
         &self.given
     }
 
-    /// The folder that holds the parts or the classes: the one asked for, or one that was alone below it.
+    /// Returns the folder that holds the parts or the classes: the one asked for, or one that was alone below it.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -193,7 +193,7 @@ impl Layout {
         }
     }
 
-    /// The folder to measure by: the validation part, or the whole where there are no parts.
+    /// Returns the folder to measure by: the validation part, or the whole where there are no parts.
     ///
     /// # Errors
     ///

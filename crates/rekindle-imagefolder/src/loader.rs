@@ -54,8 +54,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader with batches of 32 in the dataset's order, as many workers as processors (at most
-    /// four), seed 0, and an error at the first bad file.
+    /// Creates a loader with batches of 32 in the dataset's order, as many workers as processors (at most four), seed
+    /// 0, and an error at the first bad file.
     pub fn new(dataset: impl Into<Arc<ImageDataset>>) -> Self {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
@@ -104,7 +104,7 @@ impl Loader {
         self
     }
 
-    /// The order.
+    /// Sets the order of the images.
     pub fn sampler(mut self, sampler: Sampler) -> Self {
         self.sampler = sampler;
         self
@@ -140,7 +140,7 @@ impl Loader {
         self
     }
 
-    /// The dataset.
+    /// Returns the dataset.
     pub fn dataset(&self) -> &Arc<ImageDataset> {
         &self.dataset
     }
@@ -155,7 +155,7 @@ impl Loader {
         }
     }
 
-    /// The order of an epoch.
+    /// Returns the order of an epoch.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Loader {
         self.sampler.order(self.dataset.labels(), self.seed, epoch)
     }
 
-    /// Every file that was skipped so far, once each, by position in the dataset.
+    /// Returns every file that was skipped so far, once each, by position in the dataset.
     pub fn skipped(&self) -> Vec<Skipped> {
         self.skipped
             .lock()
@@ -181,9 +181,9 @@ impl Loader {
         self.plan(0).map(|_| ())
     }
 
-    /// The batches of an epoch, in order; one of which no file can be used doesn't come, see [`Epoch::take_skipped`].
-    /// After an error nothing more comes. Dropping the iterator
-    /// early stops the workers once each has finished its current image.
+    /// Starts an epoch and returns its batches, in order; one of which no file can be used doesn't come, see
+    /// [`Epoch::take_skipped`]. After an error nothing more comes. Dropping the iterator early stops the workers once
+    /// each has finished its current image.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }

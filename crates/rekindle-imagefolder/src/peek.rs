@@ -33,7 +33,7 @@ impl Peek {
         found
     }
 
-    /// The sub-folders that hold a picture at any depth.
+    /// Returns the sub-folders that hold a picture at any depth.
     pub fn with_pictures(&self) -> Vec<&Path> {
         let folders = self.folders.iter().map(PathBuf::as_path);
         folders.filter(|folder| holds_picture(folder)).collect()

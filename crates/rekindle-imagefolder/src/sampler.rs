@@ -26,7 +26,7 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// The indices of one epoch, a function of the arguments alone.
+    /// Returns the indices of one epoch, a function of the arguments alone.
     ///
     /// # Errors
     ///

@@ -26,8 +26,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The direct sub-folders by name, sorted by code point as Python sorts them. A name is escaped where it is no
-    /// UTF-8, so that no two folders have the same.
+    /// Returns the direct sub-folders by name, sorted by code point as Python sorts them. A name is escaped where it
+    /// is no UTF-8, so that no two folders have the same.
     pub fn class_folders(&mut self, root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
         let mut folders = BTreeMap::new();
         for (name, path) in entries(root)? {
@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
         Ok(folders)
     }
 
-    /// Every image below `folder`, sorted by its folder's whole path and then by its name.
+    /// Returns every image below `folder`, sorted by its folder's whole path and then by its name.
     pub fn images_below(&mut self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let mut by_folder = BTreeMap::new();
         self.walk(folder, &mut Vec::new(), &mut by_folder)?;

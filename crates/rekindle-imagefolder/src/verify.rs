@@ -74,7 +74,7 @@ impl Report {
             .filter(|duplicate| duplicate.across_splits)
     }
 
-    /// No bad file, no leak, no conflicting labels.
+    /// Returns true if there is no bad file, no leak and no conflicting label.
     pub fn is_clean(&self) -> bool {
         self.bad.is_empty()
             && !self

@@ -79,7 +79,7 @@ impl Activation {
         Ok(copy)
     }
 
-    /// The values as they lie: `[batch, channels / 16, height, width, 16]`, zero past the last channel.
+    /// Returns the values as they lie: `[batch, channels / 16, height, width, 16]`, zero past the last channel.
     pub fn as_blocked(&self) -> &[f32] {
         Line::values(self.lines())
     }
@@ -107,7 +107,7 @@ impl Activation {
         out
     }
 
-    /// All zero.
+    /// Creates maps of zeros.
     pub fn zeros(shape: [usize; 4]) -> Self {
         let mut out = Self::uninit(shape);
         out.lines_mut().fill(Line::ZERO);
@@ -134,7 +134,7 @@ impl Activation {
         Ok(Self::uninit(shape))
     }
 
-    /// `[batch, channels, height, width]`.
+    /// Returns the shape `[batch, channels, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
     }

@@ -24,7 +24,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Over batch, height and width of `x`.
+    /// Computes the statistics over batch, height and width of `x`.
     pub fn of_batch(isa: Isa, x: &Activation) -> Result<Self, KernelError> {
         check_isa(isa)?;
         let [n, c, h, w] = x.shape();
@@ -60,7 +60,7 @@ impl Statistics {
         })
     }
 
-    /// The running statistics of a layer in evaluation mode.
+    /// Takes the running statistics of a layer in evaluation mode.
     pub fn fixed(mean: Vec<f32>, var: Vec<f32>) -> Self {
         Self {
             mean,

@@ -177,7 +177,7 @@ impl PackedConv2d {
         &self.params
     }
 
-    /// The instruction set it was packed for.
+    /// Returns the instruction set it was packed for.
     pub fn isa(&self) -> Isa {
         self.isa
     }
@@ -191,7 +191,7 @@ impl PackedConv2d {
         }
     }
 
-    /// Memory of the packed weights in bytes.
+    /// Returns the memory of the packed weights in bytes.
     pub fn packed_bytes(&self) -> usize {
         match &self.packed {
             Packed::Direct(c) | Packed::Windows(c) => c.bytes(),

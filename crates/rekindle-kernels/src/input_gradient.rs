@@ -13,7 +13,7 @@ use crate::params::Conv2dParams;
 use crate::taps::Axis;
 use crate::unpacked::Pass;
 
-/// The gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
+/// Computes the gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
 ///
 /// `weight` is `[out, in / groups, height, width]`; the filter must be square and wider than its padding,
 /// unless the convolution is depthwise or of a stride above 2. `add` has the

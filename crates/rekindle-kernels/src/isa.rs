@@ -39,7 +39,7 @@ impl Isa {
         })
     }
 
-    /// All instruction sets this machine can run, from the slowest to the fastest.
+    /// Returns all instruction sets this machine can run, from the slowest to the fastest.
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {

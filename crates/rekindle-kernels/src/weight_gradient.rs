@@ -24,8 +24,8 @@ const GROUP: usize = 8;
 /// Pieces of work to cut into, so that many threads find some.
 const TASKS: usize = 16;
 
-/// The gradient by the weight, `[out, in / groups, height, width]`, for the forward pass's input `x` and the gradient `dy`
-/// by its output.
+/// Computes the gradient by the weight, `[out, in / groups, height, width]`, for the forward pass's input `x` and the
+/// gradient `dy` by its output.
 pub fn weight_gradient(
     isa: Isa,
     params: &Conv2dParams,

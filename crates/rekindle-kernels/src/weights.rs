@@ -122,7 +122,7 @@ impl Layout {
         self.planar || groups > 1 || !is_whole
     }
 
-    /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
+    /// Goes the other way: adds `parts` up and gives `[out, in / groups, height, width]`.
     pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> AlignedVec {
         let (sums, others) = sums.split_at_mut(self.lines);
         sums.par_chunks_mut(REDUCED)

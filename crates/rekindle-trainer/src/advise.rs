@@ -62,7 +62,7 @@ pub struct Advise<'a> {
 }
 
 impl<'a> Advise<'a> {
-    /// The defaults: features live in memory, seed 0.
+    /// Begins with the defaults: features live in memory, seed 0.
     pub fn new(device: &Device) -> Self {
         Self {
             device: device.clone().without_autodiff(),
@@ -96,7 +96,7 @@ impl<'a> Advise<'a> {
         }
     }
 
-    /// Seed of the cross-validation.
+    /// Sets the seed of the cross-validation.
     pub fn seed(mut self, seed: u64) -> Self {
         self.advisor.probe.seed = seed;
         self

@@ -31,8 +31,8 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// A dashboard whose key for stopping requests `interrupt`; `None` where standard output isn't
-    /// a terminal to draw on.
+    /// Creates a dashboard whose key for stopping requests `interrupt`; `None` where standard output isn't a terminal
+    /// to draw on.
     pub fn new(interrupt: Interrupt) -> Option<Self> {
         stdout().is_terminal().then(|| Self {
             interrupt,

@@ -24,7 +24,7 @@ impl Monitor {
         }
     }
 
-    /// The word for it in a sentence.
+    /// Returns its name for use in a sentence.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
@@ -97,7 +97,7 @@ struct Best {
 }
 
 impl BestEpoch {
-    /// No epoch seen yet. `min_delta` is 0 where every improvement counts.
+    /// Begins before the first epoch. `min_delta` is 0 where every improvement counts.
     pub fn new(monitor: Monitor, min_delta: f64) -> Self {
         Self {
             monitor,
@@ -138,12 +138,12 @@ impl BestEpoch {
         self.epochs_since >= stopping.patience.max(1)
     }
 
-    /// The best epoch's number, as handed to [`observe`](Self::observe).
+    /// Returns the best epoch's number, as handed to [`observe`](Self::observe).
     pub fn epoch(&self) -> Option<usize> {
         self.best.map(|best| best.epoch)
     }
 
-    /// The best epoch's figure.
+    /// Returns the best epoch's figure.
     pub fn value(&self) -> Option<f64> {
         self.best.map(|best| best.value)
     }
@@ -153,7 +153,7 @@ impl BestEpoch {
         self.epochs_since
     }
 
-    /// The figure being watched.
+    /// Returns the figure being watched.
     pub fn monitor(&self) -> Monitor {
         self.monitor
     }

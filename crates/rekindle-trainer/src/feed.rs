@@ -58,7 +58,7 @@ impl Feed {
         }
     }
 
-    /// The images' data set.
+    /// Returns the images' data set.
     pub fn dataset(&self) -> &Arc<ImageDataset> {
         match self {
             Feed::Images(loader) => loader.dataset(),
@@ -66,7 +66,7 @@ impl Feed {
         }
     }
 
-    /// The batches of an epoch, counted from 0, on `device` (without autodiff).
+    /// Returns the batches of an epoch, counted from 0, on `device` (without autodiff).
     pub fn epoch(&self, epoch: usize, device: &Device) -> Batches<'_> {
         self.epoch_from(epoch, 0, device)
     }
@@ -173,7 +173,7 @@ impl Activations {
         self.views.len()
     }
 
-    /// `[channels, height, width]` of one image's activations.
+    /// Returns the shape `[channels, height, width]` of one image's activations.
     pub fn shape(&self) -> [usize; 3] {
         let shape = self
             .views
@@ -182,7 +182,7 @@ impl Activations {
         shape.try_into().unwrap_or([0; 3])
     }
 
-    /// The bad files, once per view.
+    /// Returns the bad files, once per view.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.views.iter().flat_map(|view| &view.skipped)
     }
@@ -200,7 +200,7 @@ impl Activations {
         (0..images).filter(|index| self.is_usable(*index))
     }
 
-    /// One view of an image, row-major; empty where it is not usable.
+    /// Returns one view of an image, row-major; empty where it is not usable.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ impl ActivationFeed {
         }
     }
 
-    /// The activations.
+    /// Returns the activations.
     pub fn activations(&self) -> &Activations {
         &self.activations
     }

@@ -137,7 +137,7 @@ impl Smoothed {
 }
 
 impl LrCurve {
-    /// The rate at which the loss falls fastest over the logarithm of the rate: a good base rate. None with
+    /// Returns the rate at which the loss falls fastest over the logarithm of the rate: a good base rate. None with
     /// fewer than three points, or where the loss never falls.
     pub fn steepest(&self) -> Option<f64> {
         let slope = |at: usize| {

@@ -121,7 +121,7 @@ impl Model {
         Self::from_pretrained(Pretrained::open_with(path, options, device)?)
     }
 
-    /// A network that was read already.
+    /// Makes a model of a network that was read already.
     ///
     /// # Errors
     ///
@@ -163,13 +163,13 @@ impl Model {
         Self { views, ..self }
     }
 
-    /// The views that answers are averaged over.
+    /// Returns the views that answers are averaged over.
     pub fn views(&self) -> TestViews {
         self.views
     }
 
-    /// The views that the file was made for ([`Recipe::test_views`](crate::Recipe::test_views)); one plain view where it
-    /// has no choice.
+    /// Returns the views that the file was made for ([`Recipe::test_views`](crate::Recipe::test_views)); one plain
+    /// view where it has no choice.
     ///
     /// # Errors
     ///
@@ -224,13 +224,13 @@ impl Model {
         Self { interrupt, ..self }
     }
 
-    /// The name of a class, or its number where the file has no names.
+    /// Returns the name of a class, or its number where the file has no names.
     pub fn class_name(&self, class: usize) -> String {
         let named = self.classes.as_ref().and_then(|names| names.get(class));
         named.cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// Every class's name.
+    /// Returns every class's name.
     pub fn class_names(&self) -> Vec<String> {
         (0..self.classifier.num_classes())
             .map(|class| self.class_name(class))
@@ -448,7 +448,7 @@ impl Model {
 }
 
 impl Answer {
-    /// The `count` most probable classes with their probabilities; none where the file couldn't be read.
+    /// Returns the `count` most probable classes with their probabilities; none where the file couldn't be read.
     pub fn top(&self, count: usize) -> Vec<(usize, f32)> {
         let Ok(probabilities) = &self.probabilities else {
             return Vec::new();
@@ -460,7 +460,7 @@ impl Answer {
     }
 }
 
-/// Every image that is named or lies in a named folder, at any depth.
+/// Returns every image that is named or lies in a named folder, at any depth.
 ///
 /// # Errors
 ///
@@ -478,7 +478,7 @@ pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
     Ok(found)
 }
 
-/// The file itself, or the best weights of a run directory.
+/// Returns the file itself, or the best weights of a run directory.
 ///
 /// # Errors
 ///

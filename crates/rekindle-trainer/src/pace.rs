@@ -85,7 +85,7 @@ impl Pace {
         self.plan().steps
     }
 
-    /// Every plan, the first one first.
+    /// Returns every plan, the first one first.
     pub fn plans(&self) -> &[PacePlan] {
         &self.plans
     }

@@ -99,7 +99,7 @@ pub enum Anneal {
 }
 
 impl Schedule {
-    /// The schedule of the PyTorch transfer-learning tutorial: a tenth after every seven epochs.
+    /// Returns the schedule of the PyTorch transfer-learning tutorial: a tenth after every seven epochs.
     pub fn tutorial() -> Self {
         Self::Step {
             step_size: 7,
@@ -107,12 +107,12 @@ impl Schedule {
         }
     }
 
-    /// Half a cosine down to zero.
+    /// Returns half a cosine down to zero.
     pub fn cosine() -> Self {
         Self::Cosine { min_factor: 0.0 }
     }
 
-    /// One cycle with PyTorch's defaults: rise over 30 % of the steps from 1/25, fall to 1/250,000.
+    /// Returns one cycle with PyTorch's defaults: rise over 30 % of the steps from 1/25, fall to 1/250,000.
     pub fn one_cycle() -> Self {
         Self::OneCycle {
             pct_start: default_pct_start(),
@@ -123,7 +123,7 @@ impl Schedule {
         }
     }
 
-    /// The same schedule after a linear rise over `epochs` from a hundredth of the base rate.
+    /// Returns the same schedule after a linear rise over `epochs` from a hundredth of the base rate.
     pub fn with_warmup(self, epochs: f64) -> Self {
         Self::Warmup {
             epochs,
@@ -132,7 +132,7 @@ impl Schedule {
         }
     }
 
-    /// The factor on the base learning rate for optimiser step number `step`, counted from 0.
+    /// Returns the factor on the base learning rate for optimiser step number `step`, counted from 0.
     ///
     /// `steps_per_epoch` counts optimiser steps, that is batches divided by accumulation, rounded
     /// up. Past the end of training the factor of the last step holds.

@@ -37,7 +37,7 @@ impl TestViews {
     /// All choices, the cheapest first.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Flip, Self::FlipAndScale];
 
-    /// The name on the command line and in files: `plain`, `flip` or `flip-and-scale`.
+    /// Returns the name on the command line and in files: `plain`, `flip` or `flip-and-scale`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -46,7 +46,7 @@ impl TestViews {
         }
     }
 
-    /// The number of views: 1, 2 or 4.
+    /// Returns the number of views: 1, 2 or 4.
     pub fn count(self) -> usize {
         match self {
             Self::Plain => 1,
@@ -60,7 +60,7 @@ impl TestViews {
         (self != Self::Plain).then(|| self.name().to_string())
     }
 
-    /// One pipeline for each view, the plain one first.
+    /// Returns one pipeline for each view, the plain one first.
     pub fn pipelines(self, preprocess: &Preprocess) -> Vec<Pipeline> {
         let mirrored = |preprocess: &Preprocess| {
             let mut transforms = eval_pipeline(preprocess).0;

@@ -36,7 +36,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The origin of a network read from a file.
+    /// Returns the origin of a network read from a file.
     pub fn of(pretrained: &rekindle_models::Pretrained) -> Self {
         Self {
             architecture: pretrained.architecture.clone(),
@@ -101,7 +101,7 @@ pub struct Trainer<'a, B: Backbone> {
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
-    /// A trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
+    /// Creates a trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
     /// without leaving anything on the disk.
     pub fn new(classifier: Classifier<B>, data: TransferData) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         Self { strategy, ..self }
     }
 
-    /// Optimiser, schedule, epochs and the rest.
+    /// Sets the optimiser, schedule, epochs and the rest.
     pub fn recipe(self, recipe: Recipe) -> Self {
         Self { recipe, ..self }
     }
@@ -424,17 +424,17 @@ pub struct Fitted<B: Backbone> {
 }
 
 impl<B: Backbone> Fitted<B> {
-    /// Validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
+    /// Returns the validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
     pub fn best_accuracy(&self) -> f64 {
         self.predictions.accuracy()
     }
 
-    /// The same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    /// Returns the same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
         self.in_views.as_ref().map(Predictions::accuracy)
     }
 
-    /// Validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
+    /// Returns the validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
     pub fn last_accuracy(&self) -> f64 {
         self.outcome.last_accuracy.unwrap_or(f64::NAN)
     }
@@ -453,7 +453,7 @@ impl<B: Backbone> Fitted<B> {
         )
     }
 
-    /// The run directory, where there is one.
+    /// Returns the run directory, where there is one.
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(RunWriter::path)
     }

@@ -19,7 +19,7 @@ pub struct Classifier<B> {
 }
 
 impl<B: Backbone> Classifier<B> {
-    /// A fresh head for `num_classes` on `backbone`.
+    /// Creates a fresh head for `num_classes` on `backbone`.
     ///
     /// The head's weights are uniform within `1 / sqrt(num_features)`, as PyTorch starts a linear layer,
     /// and a function of `seed` alone. Parameters get stable identities, so that a saved optimiser state
@@ -56,7 +56,7 @@ impl<B: Backbone> Classifier<B> {
         Self { head, ..self }
     }
 
-    /// The same network with fresh weights, backbone and head, all of them a function of `seed`.
+    /// Returns the same network with fresh weights, backbone and head, all of them a function of `seed`.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl<B: Backbone> Classifier<B> {
         }
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn num_classes(&self) -> usize {
         self.head.weight.dims()[1]
     }

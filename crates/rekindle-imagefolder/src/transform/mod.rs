@@ -132,7 +132,7 @@ pub enum Fill {
 }
 
 impl Transform {
-    /// The transform's name, as it is serialised.
+    /// Returns the transform's name, as it is serialised.
     pub fn name(&self) -> &'static str {
         match self {
             Transform::Resize { .. } => "resize",

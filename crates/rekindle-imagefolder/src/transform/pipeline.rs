@@ -46,12 +46,12 @@ pub struct FloatImage {
 }
 
 impl Pipeline {
-    /// A pipeline of these transforms.
+    /// Creates a pipeline of these transforms.
     pub fn new(transforms: impl IntoIterator<Item = Transform>) -> Self {
         Self(transforms.into_iter().collect())
     }
 
-    /// The augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
+    /// Returns the augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
     /// `RandomResizedCrop(crop)`, `RandomHorizontalFlip`, `Normalize`.
     pub fn imagenet_train(preprocess: &Preprocess) -> Self {
         let Preprocess {
@@ -73,7 +73,7 @@ impl Pipeline {
         ])
     }
 
-    /// The preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
+    /// Returns the preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
     pub fn imagenet_eval(preprocess: &Preprocess) -> Self {
         let Preprocess {
             resize,
@@ -120,7 +120,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The size `(height, width)` that every image ends up with; `None` if it varies.
+    /// Returns the size `(height, width)` that every image ends up with; `None` if it varies.
     pub fn output_size(&self) -> Option<(usize, usize)> {
         self.0.iter().fold(None, |size, transform| match transform {
             Transform::Resize { size: shorter, .. } => {
@@ -143,7 +143,7 @@ impl Pipeline {
         self.0.iter().any(Transform::is_random)
     }
 
-    /// Mean and standard deviation of the `Normalize` in it; (0, 1) if there is none.
+    /// Returns the mean and standard deviation of the `Normalize` in it; (0, 1) if there is none.
     pub fn normalization(&self) -> ([f32; 3], [f32; 3]) {
         self.0
             .iter()

@@ -21,8 +21,8 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// The finest that covers `min..=max` and has a byte that is exactly zero. Behind a ReLU `min` is zero, and so is the
-    /// zero point.
+    /// Returns the finest quantization that covers `min..=max` and has a byte that is exactly zero. Behind a ReLU
+    /// `min` is zero, and so is the zero point.
     ///
     /// An error where the range is not finite or `min` is above `max`.
     pub fn of_range(min: f32, max: f32) -> Result<Self, KernelError> {
@@ -39,7 +39,7 @@ impl Quantization {
         Self::new(scale, (-low / scale).round_ties_even() as u8)
     }
 
-    /// An error where `scale` is not a positive finite number.
+    /// Creates a quantization; an error where `scale` is not a positive finite number.
     pub fn new(scale: f32, zero_point: u8) -> Result<Self, KernelError> {
         if scale > 0.0 && scale.is_finite() {
             return Ok(Self { scale, zero_point });
@@ -49,17 +49,17 @@ impl Quantization {
         )))
     }
 
-    /// The step from one byte to the next.
+    /// Returns the step from one byte to the next.
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// The byte that stands for zero.
+    /// Returns the byte that stands for zero.
     pub fn zero_point(&self) -> u8 {
         self.zero_point
     }
 
-    /// The nearest byte.
+    /// Returns the nearest byte.
     pub fn quantize(&self, x: f32) -> u8 {
         let (inverse, zero) = self.inverse();
         // A cast of a value out of range gives the nearest end, and of a NaN zero.
@@ -207,7 +207,7 @@ impl QuantizedActivation {
         }
     }
 
-    /// `[batch, channels, height, width]`.
+    /// Returns the shape `[batch, channels, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
     }

@@ -89,7 +89,8 @@ impl QuantizedConv2d {
         })
     }
 
-    /// `relu(scale * conv(x) + shift + residual)` without what is not asked for, rounded to bytes that stand for `output`.
+    /// Computes `relu(scale * conv(x) + shift + residual)` without what is not asked for, rounded to bytes that stand
+    /// for `output`.
     ///
     /// `residual` has the output's shape, and any quantisation.
     pub fn forward(
@@ -157,7 +158,7 @@ impl QuantizedConv2d {
         &self.params
     }
 
-    /// Memory of the packed weights in bytes.
+    /// Returns the memory of the packed weights in bytes.
     pub fn packed_bytes(&self) -> usize {
         self.weights.bytes()
     }

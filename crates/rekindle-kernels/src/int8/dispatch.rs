@@ -38,7 +38,7 @@ impl Kernels {
         }
     }
 
-    /// All that this machine can run.
+    /// Returns all that this machine can run.
     #[cfg(test)]
     pub fn available() -> Vec<(&'static str, &'static Self)> {
         let mut all = vec![("portable", &portable::KERNELS)];
@@ -55,7 +55,7 @@ impl Kernels {
         all
     }
 
-    /// The micro-kernel for `pixels` x `blocks` whose input pixels lie `step` bytes apart.
+    /// Returns the micro-kernel for `pixels` x `blocks` whose input pixels lie `step` bytes apart.
     pub fn tile(&self, pixels: usize, blocks: usize, step: usize) -> TileFn {
         (self.tile)(pixels, blocks, step)
     }

@@ -37,7 +37,7 @@ impl Span {
         self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun)
     }
 
-    /// The share of the time that one training takes.
+    /// Returns the share of the time that one training takes.
     pub fn share(&self) -> f64 {
         1.0 / (self.trials + 1) as f64
     }

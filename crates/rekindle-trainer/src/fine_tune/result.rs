@@ -42,13 +42,13 @@ pub struct FineTuned {
 }
 
 impl FineTuned {
-    /// Accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in the one plain view
-    /// that [`Model`](crate::Model) takes.
+    /// Returns the accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in
+    /// the one plain view that [`Model`](crate::Model) takes.
     pub fn accuracy(&self) -> f64 {
         self.predictions.accuracy()
     }
 
-    /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
+    /// Returns the same over the [test views](crate::Fit::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
         self.in_views.as_ref().map(Predictions::accuracy)
     }
@@ -64,7 +64,7 @@ impl FineTuned {
         fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
     }
 
-    /// The run directory, where there is one.
+    /// Returns the run directory, where there is one.
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(RunWriter::path)
     }

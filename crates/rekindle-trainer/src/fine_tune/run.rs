@@ -367,7 +367,7 @@ impl<'a, 'b> Run<'a, 'b> {
         self.choices.clock.clone()
     }
 
-    /// The share of the budget that is over; 0 without a budget.
+    /// Returns the share of the budget that is over; 0 without a budget.
     pub fn share_of_budget(&self) -> f64 {
         let budget = self.choices.budget.map(|budget| budget.as_secs_f64());
         budget.map_or(0.0, |budget| self.clock().seconds() / budget.max(1e-9))

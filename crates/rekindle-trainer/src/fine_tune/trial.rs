@@ -47,7 +47,7 @@ impl Contender {
         self.lead_at(self.best())
     }
 
-    /// The best share of the way from the probe's network to the trained one.
+    /// Returns the best share of the way from the probe's network to the trained one.
     pub fn share(&self) -> f32 {
         SHARES[self.best()]
     }
@@ -81,7 +81,7 @@ impl Contender {
         scored.lead_over(&probe)
     }
 
-    /// The mean of the networks of all trials: they began alike, and each has seen what another has not.
+    /// Returns the mean of the networks of all trials: they began alike, and each has seen what another has not.
     pub fn mean_weights(&self) -> Option<Weights> {
         let (first, others) = self.trials.split_first()?;
         let mut mean = first.weights.clone();

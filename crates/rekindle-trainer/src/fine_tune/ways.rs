@@ -42,8 +42,8 @@ const SMALL: (f64, usize) = (0.72, 32);
 const LEAST_SIZE: usize = 128;
 
 impl Way {
-    /// Every way to train `pretrained`, the first one to be tried first, where a trial has the time for so many passes over
-    /// `images` whole pictures.
+    /// Returns every way to train `pretrained`, the first one to be tried first, where a trial has the time for so
+    /// many passes over `images` whole pictures.
     pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
         Self::in_order(
             pretrained.preprocess.crop,
@@ -73,7 +73,7 @@ impl Way {
         }
     }
 
-    /// The gentle way, with pictures as they are in use.
+    /// Returns the gentle way, with pictures as they are in use.
     pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
         Self {
             size: pretrained.preprocess.crop,
@@ -88,7 +88,7 @@ impl Way {
         side * side
     }
 
-    /// The same at so many times the rate.
+    /// Returns the same way at so many times the rate.
     pub fn at(self, factor: f64) -> Self {
         Self {
             rate: factor * self.rate,
@@ -105,7 +105,7 @@ impl Way {
         }
     }
 
-    /// Random parts of a picture, mirrored where that means the same.
+    /// Returns the augmentation: random parts of a picture, mirrored where that means the same.
     pub fn augmentation(&self, preprocess: &Preprocess, mirror: bool) -> Pipeline {
         let mut transforms = Pipeline::imagenet_train(preprocess).0;
         transforms.retain(|transform| {
@@ -120,7 +120,7 @@ impl Way {
         Pipeline(transforms)
     }
 
-    /// The recipe.
+    /// Returns the recipe.
     pub fn recipe(&self, choices: &Fit<'_>) -> Recipe {
         Recipe {
             batch_size: BATCH,

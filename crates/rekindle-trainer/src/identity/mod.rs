@@ -78,7 +78,7 @@ impl DataList {
         }
     }
 
-    /// The list as one hash.
+    /// Returns the list as one hash.
     pub fn identity(&self) -> DataIdentity {
         let of_part = |part: Part| {
             let mut hasher = Sha256::new();

@@ -114,7 +114,7 @@ impl Calibration {
 }
 
 impl ReliabilityBin {
-    /// Confidence minus accuracy.
+    /// Returns confidence minus accuracy.
     pub fn gap(&self) -> f64 {
         self.confidence - self.accuracy
     }

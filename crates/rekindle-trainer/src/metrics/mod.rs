@@ -89,8 +89,8 @@ impl Evaluation {
     }
 }
 
-/// Share of rows whose true class is among the `k` most probable ones. Of equal probabilities the
-/// lower class index comes first.
+/// Returns the share of rows whose true class is among the `k` most probable ones. Of equal probabilities the lower
+/// class index comes first.
 ///
 /// # Errors
 ///

@@ -31,9 +31,10 @@ const PRECISION: f64 = 1e-7;
 const STEPS: usize = 60;
 
 impl Temperature {
-    /// The temperature to use on new images: [`value`](Self::value) where the samples determine it and cross-fitting
-    /// shows that it lowers the cross entropy of images that it was not fitted on, else 1, which changes nothing. Where
-    /// every answer is right the samples determine none: ever smaller values would fit them ever better.
+    /// Returns the temperature to use on new images: [`value`](Self::value) where the samples determine it and
+    /// cross-fitting shows that it lowers the cross entropy of images that it was not fitted on, else 1, which
+    /// changes nothing. Where every answer is right the samples determine none: ever smaller values would fit them
+    /// ever better.
     pub fn to_keep(&self) -> f64 {
         let is_determined = self.value > 1.001 * Self::LOWEST && self.value < 0.999 * Self::HIGHEST;
         match is_determined && self.cross_entropy_after < self.cross_entropy_before {

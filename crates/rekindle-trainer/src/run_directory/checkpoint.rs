@@ -40,7 +40,7 @@ struct Manifest {
 const MANIFEST: &str = "checkpoint.json";
 
 impl Position {
-    /// Between epochs.
+    /// Returns the position between two epochs.
     pub fn after_epoch(epochs: usize) -> Self {
         Self { epochs, batches: 0 }
     }
@@ -54,7 +54,7 @@ impl Position {
 }
 
 impl Checkpoint {
-    /// The folder with the files that the run wrote.
+    /// Returns the folder with the files that the run wrote.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -64,7 +64,7 @@ impl Checkpoint {
         self.manifest.position
     }
 
-    /// The best epoch at that time.
+    /// Returns the best epoch at that time.
     pub fn best_epoch(&self) -> Option<usize> {
         self.manifest.best_epoch
     }

@@ -231,7 +231,7 @@ impl RunDirectory {
         RunWriter::new(directory, lock, Made::default())
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -256,8 +256,8 @@ impl RunDirectory {
         })
     }
 
-    /// The pictures that the run is about; none where it kept no list, as before 0.2, or the list is not that of the
-    /// record.
+    /// Returns the pictures that the run is about; none where it kept no list, as before 0.2, or the list is not that
+    /// of the record.
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl RunDirectory {
         metrics_log::read(&self.metrics_path())
     }
 
-    /// All complete checkpoints, oldest first.
+    /// Returns all complete checkpoints, oldest first.
     ///
     /// # Errors
     ///
@@ -286,7 +286,7 @@ impl RunDirectory {
         Checkpoint::list(&self.checkpoints_path())
     }
 
-    /// The complete checkpoint that is furthest on.
+    /// Returns the complete checkpoint that is furthest on.
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl RunDirectory {
         Ok(self.checkpoints()?.pop())
     }
 
-    /// The checkpoint of the epoch that the latest one calls the best.
+    /// Returns the checkpoint of the epoch that the latest one calls the best.
     ///
     /// # Errors
     ///
@@ -379,12 +379,12 @@ impl RunWriter {
         Ok(())
     }
 
-    /// The directory, to read from.
+    /// Returns the directory, to read from.
     pub fn directory(&self) -> &RunDirectory {
         &self.directory
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

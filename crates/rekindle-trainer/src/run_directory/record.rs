@@ -71,7 +71,7 @@ pub struct ClassesRecord {
 }
 
 impl RunRecord {
-    /// A record with the format, version and time filled in; set the other fields.
+    /// Creates a record with the format, version and time filled in; set the other fields.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             format: FORMAT,
@@ -90,7 +90,7 @@ impl RunRecord {
 }
 
 impl RunRecord {
-    /// The identity of the pictures that the run is about; none in runs before 0.2.
+    /// Returns the identity of the pictures that the run is about; none in runs before 0.2.
     pub fn identity(&self) -> Option<DataIdentity> {
         DataIdentity::deserialize(self.data.get("identity")?).ok()
     }
@@ -114,8 +114,8 @@ impl RunRecord {
         Ok(())
     }
 
-    /// The strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a strategy
-    /// that this version doesn't know.
+    /// Returns the strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a
+    /// strategy that this version doesn't know.
     pub fn strategy_name(&self) -> String {
         if let Some(name) = closed_form(&self.strategy) {
             return name.into();

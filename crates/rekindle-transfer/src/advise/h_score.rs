@@ -19,7 +19,7 @@ pub struct HScore {
 }
 
 impl HScore {
-    /// The score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
+    /// Computes the score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
     ///
     /// # Errors
     ///

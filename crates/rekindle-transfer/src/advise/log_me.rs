@@ -27,7 +27,7 @@ impl Default for LogMe {
 }
 
 impl LogMe {
-    /// The score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
+    /// Computes the score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
     ///
     /// # Errors
     ///

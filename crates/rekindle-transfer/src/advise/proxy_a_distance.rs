@@ -28,7 +28,7 @@ impl Default for ProxyADistance {
 }
 
 impl ProxyADistance {
-    /// The distance of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
+    /// Computes the distance of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
     ///
     /// # Errors
     ///

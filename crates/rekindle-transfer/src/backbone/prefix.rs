@@ -37,7 +37,7 @@ pub trait QuantizedPrefix: Send + Sync {
 }
 
 impl<B: Backbone> FrozenPrefix<B> {
-    /// The first `stages` stages of `backbone`; all of them where `stages` is their number.
+    /// Takes the first `stages` stages of `backbone`; all of them where `stages` is their number.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl<B: Backbone> FrozenPrefix<B> {
         self.quantized.as_ref().map(|quantized| quantized.digest())
     }
 
-    /// Number of stages.
+    /// Returns the number of stages.
     pub fn stages(&self) -> usize {
         self.stages
     }
@@ -110,9 +110,10 @@ impl<B: Backbone> FrozenPrefix<B> {
         Ok(self.backbone.pool_stages(0, images).unsqueeze_dims(&[2, 3]))
     }
 
-    /// SHA-256 of all that decides what comes out of here for an image of `height` by `width` pixels: the weights up to
-    /// the cut ([`weights_digest`]), the cut, the rounding to eight bits, the device, and on the CPU, whose results are
-    /// the same in every process, what it makes of one drawn image: that covers whatever else a backbone computes with.
+    /// Computes the SHA-256 of all that decides what comes out of here for an image of `height` by `width` pixels:
+    /// the weights up to the cut ([`weights_digest`]), the cut, the rounding to eight bits, the device, and on the
+    /// CPU, whose results are the same in every process, what it makes of one drawn image: that covers whatever else
+    /// a backbone computes with.
     ///
     /// # Errors
     ///

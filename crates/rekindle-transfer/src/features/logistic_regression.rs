@@ -31,7 +31,7 @@ pub(super) enum Precision {
 }
 
 impl LogisticRegression {
-    /// A regression with this penalty and at most 100 steps.
+    /// Creates a regression with this penalty and at most 100 steps.
     pub fn new(l2: f64) -> Self {
         Self {
             l2,
@@ -39,7 +39,7 @@ impl LogisticRegression {
         }
     }
 
-    /// The regression that other libraries call `C = c` on these features: there the summed cross entropy is
+    /// Returns the regression that other libraries call `C = c` on these features: there the summed cross entropy is
     /// multiplied by `C` and features are not scaled. At most 1000 steps.
     pub fn with_inverse_penalty(c: f64, features: &Features) -> Self {
         let norm = features.mean_norm().max(f64::MIN_POSITIVE);
@@ -179,7 +179,7 @@ impl Problem {
         })
     }
 
-    /// The same for heads whose bias is 0.
+    /// Restricts the regression to heads whose bias is 0.
     pub fn without_bias(self) -> Self {
         Self {
             has_bias: false,
@@ -285,7 +285,7 @@ impl Problem {
         logits
     }
 
-    /// The head for features as they are.
+    /// Returns the head for features as they are.
     pub fn head(&self, features: &Features, parameters: &[f64], classes: usize) -> LinearHead {
         let width = self.rank + 1;
         let mut head = LinearHead {

@@ -107,13 +107,14 @@ impl PriorProbe {
 }
 
 impl FittedProbe {
-    /// Share of held-out training images that heads of the chosen penalty call right; none where a class has a
-    /// single image.
+    /// Returns the share of held-out training images that heads of the chosen penalty call right; none where a class
+    /// has a single image.
     pub fn held_out_accuracy(&self) -> Option<f64> {
         self.accuracies.get(self.chosen).copied()
     }
 
-    /// Mean log loss of the chosen penalty on held-out training images; none where a class has a single image.
+    /// Returns the mean log loss of the chosen penalty on held-out training images; none where a class has a single
+    /// image.
     pub fn held_out_log_loss(&self) -> Option<f64> {
         self.log_losses.get(self.chosen).copied()
     }

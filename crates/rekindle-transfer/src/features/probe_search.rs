@@ -113,7 +113,7 @@ impl Default for ProbeSearch {
 }
 
 impl FoundProbe {
-    /// The probe that won.
+    /// Returns the probe that won.
     pub fn chosen(&self) -> ScoredProbe {
         self.candidates[self.choice]
     }
@@ -142,8 +142,8 @@ impl ProbeSearch {
         self.fit_while(&|| true, features, labels, classes, source, mirrored)
     }
 
-    /// The same as long as `goes_on` says so, which is asked before each probe but the first: for searches that have to
-    /// end in time.
+    /// Searches as long as `goes_on` says so, which is asked before each probe but the first: for searches that have
+    /// to end in time.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl ProbeSearch {
         })
     }
 
-    /// The head of what was found before, fitted to these images: for some of those that it was found on.
+    /// Fits the head that was found before to these images: for some of those that it was found on.
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ pub struct LabelledRows<'a> {
 }
 
 impl Adaptation {
-    /// The objective at weight 1 on a layer of 256 units, 500 steps of 64 + 64 rows at a rate of 0.01.
+    /// Takes the objective at weight 1 on a layer of 256 units, 500 steps of 64 + 64 rows at a rate of 0.01.
     pub fn new(objective: DomainObjective) -> Self {
         Self {
             objective,
@@ -247,7 +247,7 @@ impl AdaptedHead {
         Ok(logits.iter::<f64>().collect())
     }
 
-    /// The most probable class of each row; the first among equals.
+    /// Returns the most probable class of each row; the first among equals.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl AdaptedHead {
         Ok(logits.chunks_exact(self.classes).map(best).collect())
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }

@@ -65,7 +65,7 @@ pub enum DomainObjective {
 }
 
 impl DomainObjective {
-    /// Every objective with its paper's constants.
+    /// Returns every objective with its paper's constants.
     pub fn all() -> Vec<Self> {
         vec![
             Self::SourceOnly,
@@ -84,7 +84,7 @@ impl DomainObjective {
         ]
     }
 
-    /// A short name for tables.
+    /// Returns a short name for tables.
     pub fn name(&self) -> &'static str {
         match self {
             Self::SourceOnly => "source-only",
@@ -180,8 +180,8 @@ struct Adversary {
 }
 
 impl DomainAlignment {
-    /// `weight` times the objective, for features and logits of these widths (`[features, classes]`), on an
-    /// autodiff `device`. A domain classifier starts as a function of `seed`.
+    /// Creates the loss: `weight` times the objective, for features and logits of these widths (`[features,
+    /// classes]`), on an autodiff `device`. A domain classifier starts as a function of `seed`.
     ///
     /// # Errors
     ///
@@ -223,13 +223,13 @@ impl DomainAlignment {
         })
     }
 
-    /// The objective.
+    /// Returns the objective.
     pub fn objective(&self) -> &DomainObjective {
         &self.objective
     }
 
-    /// The loss of a step, `[1]`, to be added to the cross entropy on the source; `progress` runs from 0 to 1 over
-    /// the training.
+    /// Computes the loss of a step, `[1]`, to be added to the cross entropy on the source; `progress` runs from 0 to
+    /// 1 over the training.
     ///
     /// # Errors
     ///

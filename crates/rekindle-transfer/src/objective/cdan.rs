@@ -37,7 +37,7 @@ pub struct RandomizedMultilinearMap {
 }
 
 impl RandomizedMultilinearMap {
-    /// A map of `d` features and `c` classes to `size` numbers, a function of `seed`.
+    /// Creates a map of `d` features and `c` classes to `size` numbers, a function of `seed`.
     pub fn new(d: usize, c: usize, size: usize, seed: u64, device: &Device) -> Self {
         let matrix = |rows: usize, seed: u64| {
             let values = normal(rows * size, seed);

@@ -18,7 +18,7 @@ pub struct DomainClassifier {
 }
 
 impl DomainClassifier {
-    /// A fresh classifier with `hidden` units, a function of `seed`.
+    /// Creates a fresh classifier with `hidden` units, a function of `seed`.
     pub fn new(features: usize, hidden: usize, seed: u64, device: &Device) -> Self {
         Self {
             hidden: linear(features, hidden, seed, device),
@@ -32,8 +32,8 @@ impl DomainClassifier {
     }
 }
 
-/// Binary cross entropy of a domain classifier, `[1]`: half the mean over the source of `log(1 + exp(-z))` plus
-/// half the mean over the target of `log(1 + exp(z))`.
+/// Computes the binary cross entropy of a domain classifier, `[1]`: half the mean over the source of `log(1 +
+/// exp(-z))` plus half the mean over the target of `log(1 + exp(z))`.
 ///
 /// `source` `[n, 1]` and `target` `[m, 1]` are logits, large for the source; each domain counts the same,
 /// whatever its number of rows. `weights`, one per row (`[n, 1]` and `[m, 1]`), turn the means into weighted

@@ -33,7 +33,7 @@ impl Default for MkMmd {
 }
 
 impl MkMmd {
-    /// The discrepancy of `source` `[n, d]` and `target` `[m, d]`, `[1]`. Rows that are all the same give 0.
+    /// Computes the discrepancy of `source` `[n, d]` and `target` `[m, d]`, `[1]`. Rows that are all the same give 0.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use crate::TransferError;
 use crate::features::Features;
 use crate::initialise::linear;
 
-/// Mean cross entropy over the rows that have a label, `[1]`; 0 where none has.
+/// Computes the mean cross entropy over the rows that have a label, `[1]`; 0 where none has.
 ///
 /// `logits` `[n, classes]`, `labels` `[n]`, each below `classes`.
 ///
@@ -102,7 +102,7 @@ pub struct MultiTask {
 }
 
 impl MultiTask {
-    /// A shared layer of 256 units, 500 steps of 64 rows at a rate of 0.01.
+    /// Begins with a shared layer of 256 units, 500 steps of 64 rows at a rate of 0.01.
     pub fn new(weighting: Weighting) -> Self {
         Self {
             weighting,
@@ -248,7 +248,7 @@ impl MultiTaskHeads {
             .collect())
     }
 
-    /// The most probable class of each row, one list per task; the first among equals.
+    /// Returns the most probable class of each row, one list per task; the first among equals.
     ///
     /// # Errors
     ///

@@ -5,9 +5,9 @@ use burn::tensor::TensorData;
 
 use crate::TransferError;
 
-/// Half the mean over a batch of the squared distance between feature maps and the source's, channels weighted, `[1]`:
-/// `1/2 mean_n sum_c weights_c |x_nc - x0_nc|^2 / (height * width)` (the behavioural penalty of DELTA; Li et al. 2019,
-/// <https://arxiv.org/abs/1901.09229>).
+/// Computes half the mean over a batch of the squared distance between feature maps and the source's, channels
+/// weighted, `[1]`: `1/2 mean_n sum_c weights_c |x_nc - x0_nc|^2 / (height * width)` (the behavioural penalty of
+/// DELTA; Li et al. 2019, <https://arxiv.org/abs/1901.09229>).
 ///
 /// `maps` and `source` are `[n, channels, height, width]` of the same images through the network that learns and through
 /// the pretrained one, which gets no gradient. Where L2-SP holds weights, this holds what they do; it costs a second

@@ -103,7 +103,7 @@ pub fn stage_parameters<B: Backbone>(
     found
 }
 
-/// Number of parameters of `module` that take gradients, as [`apply`] left them.
+/// Returns the number of parameters of `module` that take gradients, as [`apply`] left them.
 pub fn trained_parameters<M: Module>(module: &M) -> usize {
     let mut trained = TrainedParameters::default();
     module.visit(&mut trained);

@@ -74,7 +74,7 @@ impl<M: Module> MovingAverage<M> {
         self.module = averages.map(|module| module.map(&mut Follow { weights, decay }));
     }
 
-    /// The network of the averaged weights.
+    /// Returns the network of the averaged weights.
     pub fn module(&self) -> &M {
         self.module.as_ref().expect(THERE)
     }

@@ -5,8 +5,8 @@ use rekindle_weights::state_dict::{assign, collect};
 
 use crate::TransferError;
 
-/// A network whose every weight (and running statistic) is the mean of those of `modules` (Wortsman et al. 2022,
-/// <https://arxiv.org/abs/2203.05482>).
+/// Computes a network whose every weight (and running statistic) is the mean of those of `modules` (Wortsman et al.
+/// 2022, <https://arxiv.org/abs/2203.05482>).
 ///
 /// Sensible for networks that were fine-tuned from the same weights: they lie in one basin. Networks that started apart
 /// average to nonsense. It costs no more to run than one of them.

@@ -82,12 +82,12 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Fine-tuning with one rate for all, as the PyTorch tutorial does it.
+    /// Returns fine-tuning with one rate for all, as the PyTorch tutorial does it.
     pub fn fine_tuning() -> Self {
         Strategy::FineTuning { backbone_rate: 1.0 }
     }
 
-    /// A short name for tables and file names.
+    /// Returns a short name for tables and file names.
     pub fn name(&self) -> &'static str {
         match self {
             Strategy::FeatureExtraction => "features",
@@ -295,7 +295,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `frozen_stages` of `count` frozen, the rest at the head's rate.
+    /// Returns the plan with `frozen_stages` of `count` frozen, the rest at the head's rate.
     pub fn frozen(count: usize, frozen_stages: usize) -> Self {
         Plan {
             frozen_stages,
@@ -306,7 +306,7 @@ impl Plan {
         }
     }
 
-    /// Low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
+    /// Lets low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
     pub fn adapters(count: usize) -> Self {
         Plan {
             trained: Trained::Adapters,

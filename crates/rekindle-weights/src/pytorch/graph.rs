@@ -80,7 +80,7 @@ impl Pickle {
         }
     }
 
-    /// The entry of a dictionary under a string.
+    /// Returns the entry of a dictionary under a string.
     pub fn entry(&self, dict: Value, key: &str) -> Option<Value> {
         let pairs = self.dict(dict)?;
         let found = pairs.iter().rev().find(|(k, _)| self.text(*k) == Some(key));

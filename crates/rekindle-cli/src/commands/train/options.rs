@@ -12,7 +12,7 @@ use crate::failure::Failure;
 const PACE: [&str; 3] = ["--epochs", "--batch", "--learning-rate"];
 
 impl arguments::Recipe {
-    /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
+    /// Returns the recipe of the file, or the tutorial's with kept features, changed by the options that are given.
     pub fn recipe(&self) -> Result<Recipe, Failure> {
         self.change(match &self.recipe {
             Some(path) => Recipe::open(path)?,
@@ -23,7 +23,7 @@ impl arguments::Recipe {
         })
     }
 
-    /// The recipe of a run that is resumed, changed by the options that are given.
+    /// Returns the recipe of a run that is resumed, changed by the options that are given.
     pub fn resumed(&self, record: &RunRecord) -> Result<Recipe, Failure> {
         if self.recipe.is_some() {
             return self.recipe();

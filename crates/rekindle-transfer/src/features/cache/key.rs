@@ -19,9 +19,9 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// The key of what `prefix` makes on `device` of images of `height` by `width` pixels that are shown by `view`: the
-    /// preprocessing and augmentation with its seed, in a form that changes when they do, such as JSON. The network's part
-    /// is computed from its live weights, see [`FrozenPrefix::digest`].
+    /// Returns the key of what `prefix` makes on `device` of images of `height` by `width` pixels that are shown by
+    /// `view`: the preprocessing and augmentation with its seed, in a form that changes when they do, such as JSON.
+    /// The network's part is computed from its live weights, see [`FrozenPrefix::digest`].
     ///
     /// # Errors
     ///
@@ -38,8 +38,8 @@ impl CacheKey {
         ))
     }
 
-    /// The key of rows that no [`FrozenPrefix`] makes. `network` must change whenever what makes the rows does, and
-    /// `view` whenever what it is shown does: hashes of both.
+    /// Returns the key of rows that no [`FrozenPrefix`] makes. `network` must change whenever what makes the rows
+    /// does, and `view` whenever what it is shown does: hashes of both.
     pub fn from_parts(network: &str, view: &str) -> Self {
         Self {
             layout: LAYOUT,
@@ -48,7 +48,7 @@ impl CacheKey {
         }
     }
 
-    /// SHA-256 of the key, in hexadecimal: the folder's name.
+    /// Returns the SHA-256 of the key, in hexadecimal: the folder's name.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(self.layout.to_le_bytes());

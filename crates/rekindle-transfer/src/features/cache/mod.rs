@@ -54,12 +54,12 @@ struct Disk {
 }
 
 impl FeatureCache {
-    /// An empty cache that lives as long as the process.
+    /// Creates an empty cache that lives as long as the process.
     pub fn in_memory() -> Self {
         Self::default()
     }
 
-    /// A cache kept in `folder` under the key's digest; what is there already is found again.
+    /// Opens a cache kept in `folder` under the key's digest; what is there already is found again.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl FeatureCache {
         Ok(cache)
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -107,7 +107,7 @@ impl FeatureCache {
         self.rows.is_empty()
     }
 
-    /// Shape of a row, `[num_features]` or `[channels, height, width]`; empty before the first.
+    /// Returns the shape of a row, `[num_features]` or `[channels, height, width]`; empty before the first.
     pub fn row_shape(&self) -> &[usize] {
         &self.row_shape
     }
@@ -118,7 +118,7 @@ impl FeatureCache {
         self.rows.get(row).copied().map(RowPlace)
     }
 
-    /// The activations at a place, row-major.
+    /// Returns the activations at a place, row-major.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl FeatureCache {
         }
     }
 
-    /// The row's activations, row-major, if they are there.
+    /// Returns the row's activations, row-major, if they are there.
     ///
     /// # Errors
     ///

@@ -159,7 +159,7 @@ impl Shard {
         &self.row_shape
     }
 
-    /// One row's values.
+    /// Returns one row's values.
     pub fn read(&self, row: usize) -> Result<Vec<f32>, TransferError> {
         let length = self.row_shape.iter().product::<usize>() * size_of::<f32>();
         let mut bytes = vec![0; length];

@@ -71,7 +71,7 @@ impl PrincipalComponents {
         features((centered_matrix(others, &self.mean) * &self.directions).as_ref())
     }
 
-    /// Share of the variance that the components hold, in [0, 1].
+    /// Returns the share of the variance that the components hold, in [0, 1].
     pub fn explained(&self) -> f64 {
         self.variances.iter().sum::<f64>() / self.total_variance
     }

@@ -57,7 +57,7 @@ impl Prototypes {
         })
     }
 
-    /// The class means `[classes, dim]`.
+    /// Returns the class means `[classes, dim]`.
     pub fn means(&self) -> &Features {
         &self.means
     }
@@ -91,7 +91,7 @@ impl Prototypes {
         Ok(logits)
     }
 
-    /// The nearest class of each query.
+    /// Returns the nearest class of each query.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ pub struct SimpleShot {
 }
 
 impl SimpleShot {
-    /// Centring at the mean of `base` `[n, dim]`.
+    /// Centres at the mean of `base` `[n, dim]`.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl SimpleShot {
         Ok(Self { mean: base.mean() })
     }
 
-    /// `(x - mean) / |x - mean|` for each row; a row equal to the mean becomes zeros.
+    /// Computes `(x - mean) / |x - mean|` for each row; a row equal to the mean becomes zeros.
     ///
     /// # Errors
     ///

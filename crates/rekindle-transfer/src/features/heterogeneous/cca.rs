@@ -44,7 +44,7 @@ pub struct CanonicalMaps {
 }
 
 impl Cca {
-    /// The maps for pairs: row `i` of `x` `[n, dim_x]` belongs to row `i` of `y` `[n, dim_y]`.
+    /// Computes the maps for pairs: row `i` of `x` `[n, dim_x]` belongs to row `i` of `y` `[n, dim_y]`.
     ///
     /// # Errors
     ///

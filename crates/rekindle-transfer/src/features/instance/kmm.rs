@@ -40,7 +40,7 @@ impl Default for Kmm {
 }
 
 impl Kmm {
-    /// A weight for each source image `[n]`.
+    /// Computes a weight for each source image `[n]`.
     ///
     /// # Errors
     ///

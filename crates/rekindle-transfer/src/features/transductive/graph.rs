@@ -15,7 +15,7 @@ pub struct NeighborGraph {
 }
 
 impl NeighborGraph {
-    /// The graph of `features` `[n, dim]`; with fewer than `k + 1` images all are joined.
+    /// Computes the graph of `features` `[n, dim]`; with fewer than `k + 1` images all are joined.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl NeighborGraph {
         Ok(Self { edges })
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.edges.len()
     }
@@ -81,7 +81,7 @@ impl NeighborGraph {
         self.edges.is_empty()
     }
 
-    /// The neighbours of an image and their weights.
+    /// Returns the neighbours of an image and their weights.
     pub fn neighbors(&self, image: usize) -> &[(usize, f64)] {
         &self.edges[image]
     }

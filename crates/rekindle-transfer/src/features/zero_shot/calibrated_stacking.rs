@@ -27,8 +27,9 @@ pub struct GeneralizedScores {
 }
 
 impl CalibratedStacking {
-    /// The offset with the largest harmonic mean on average over `tasks`, among a hundred from 0 to the largest range of
-    /// scores within an image. To stay fair the tasks are made of seen classes, some of which play the unseen ones.
+    /// Chooses the offset with the largest harmonic mean on average over `tasks`, among a hundred from 0 to the
+    /// largest range of scores within an image. To stay fair the tasks are made of seen classes, some of which play
+    /// the unseen ones.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl CalibratedStacking {
         Ok(best.0)
     }
 
-    /// The class of each image.
+    /// Returns the class of each image.
     ///
     /// # Errors
     ///
