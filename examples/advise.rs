@@ -1,4 +1,4 @@
-//! Which weights to take for a folder of images, how to adapt them, and what to expect, before anything is trained.
+//! Recommends weights and a strategy for a folder of images, with what to expect, before anything is trained.
 //!
 //! ```text
 //! cargo run --release --example advise -- --data hymenoptera --weights resnet18-f37072fd.pth resnet50-11ad3fa6.pth

@@ -28,7 +28,7 @@ struct Arguments {
     /// Time from the start to the result
     #[arg(long, default_value_t = 2.0, value_parser = minutes)]
     minutes: f64,
-    /// Where to write the adapted network
+    /// File to write the adapted network to
     #[arg(long)]
     out: Option<PathBuf>,
     /// Views of each validation image that it is measured in as well, beside the plain one

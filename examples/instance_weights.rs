@@ -109,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What decides whether an image is kept.
+/// Rule by which an image is kept.
 #[derive(Clone, Copy)]
 enum Bias {
     /// The last class keeps a tenth as many as the first.

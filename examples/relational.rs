@@ -1,4 +1,4 @@
-//! What a source knows of classes and a teacher knows of images, with a few labels: a head made of the source classifier's
+//! Transfers what a source knows of classes and a teacher of images, with a few labels: a head made of the source classifier's
 //! own rows (Co-Tuning's category relationship), distillation, and relational distillation.
 //!
 //! ```text
@@ -99,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one network makes of a set of images.
+/// Output of one network for a set of images.
 struct Seen {
     images: Images,
     source: Option<LinearHead>,
@@ -201,7 +201,7 @@ fn few_labels(seen: &Seen, shots: usize, seed: u64) -> Vec<usize> {
     seen.images.split(shots, seed).0.labels
 }
 
-/// What a student learns from: all images without labels, and few with.
+/// Data that a student learns from: all images without labels, and few with.
 struct Lesson<'a> {
     x: &'a Features,
     few: &'a Images,

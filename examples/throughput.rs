@@ -38,7 +38,7 @@ struct Arguments {
     /// Images per batch
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// What to measure
+    /// The work to measure
     #[arg(long, value_enum, default_value_t = Mode::Forward)]
     mode: Mode,
     /// In mode `frozen`, the last frozen stage

@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Weights of a network: .pth, .safetensors or burnpack [default: torchvision's ResNet-18]
     #[arg(long)]
     pub weights: Option<PathBuf>,
-    /// What to train
+    /// Strategies to train
     #[arg(long, value_enum, default_value_t = Choice::All)]
     pub strategy: Choice,
     /// Passes over the training images
@@ -61,7 +61,7 @@ pub struct Arguments {
     pub quiet: bool,
 }
 
-/// Which of the tutorial's ways to train.
+/// Ways to train, after the tutorial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
     /// Everything but the head frozen

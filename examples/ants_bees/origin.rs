@@ -1,4 +1,4 @@
-//! Where the network and the data come from: files, a download, or drawings.
+//! Gets the network and the data: files, a download, or drawings.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What the command line names; what is not named is downloaded; without a network, drawings.
+    /// Takes what the command line names, downloads the rest, and draws where there is no network.
     pub fn find(arguments: &Arguments, folder: &Path, device: &Device) -> Result<Self, Failure> {
         match (&arguments.weights, &arguments.data) {
             (Some(weights), Some(data)) => Self::open(weights, data, device),

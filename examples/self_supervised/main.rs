@@ -69,7 +69,7 @@ struct Arguments {
     json: bool,
 }
 
-/// Where the weights come from before the labels.
+/// Origin of the weights before labels are used.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Way {
     Scratch,

@@ -31,7 +31,7 @@ impl Server {
         format!("http://{}/{path}", self.address)
     }
 
-    /// What was posted.
+    /// Body of a request.
     pub fn wait(&self, limit: Duration) -> Option<String> {
         self.messages.recv_timeout(limit).ok()
     }
