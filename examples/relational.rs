@@ -1,5 +1,5 @@
-//! Transfers what a source knows of classes and a teacher of images, with a few labels: a head made of the source classifier's
-//! own rows (Co-Tuning's category relationship), distillation, and relational distillation.
+//! Transfers what a source knows of classes and a teacher of images, with a few labels: a head made of the source
+//! classifier's own rows (Co-Tuning's category relationship), distillation, and relational distillation.
 //!
 //! ```text
 //! cargo run --release --example relational -- --data hymenoptera --weights resnet18.pth --teacher resnet50.safetensors

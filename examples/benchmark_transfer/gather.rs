@@ -70,7 +70,7 @@ impl Examples {
         })
     }
 
-    /// Returns what the example prints.
+    /// Runs an example and returns what it prints.
     pub fn run(&self, name: &str, arguments: &[String]) -> Result<String, Failure> {
         let mut command = match &self.folder {
             Some(folder) => Command::new(folder.join(name)),
