@@ -1,4 +1,4 @@
-//! A look into folders that reads no more of them than an answer needs.
+//! Looks into folders, and reads no more of them than an answer needs.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A walk over a folder: class folders, images at any depth, and what is left out.
+//! Walks over a folder: class folders, images at any depth, and what is left out.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

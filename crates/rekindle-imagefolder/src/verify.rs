@@ -1,4 +1,4 @@
-//! Looking at every file before a run: which are bad, and which appear more than once.
+//! Reads every file before a run: which are bad, and which appear more than once.
 
 use std::collections::BTreeMap;
 use std::fs;

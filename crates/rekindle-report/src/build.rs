@@ -1,4 +1,4 @@
-//! Filling a report: from data, from a run that has just ended, and from run directories.
+//! Fills a report: from data, from a run that has just ended, and from run directories.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

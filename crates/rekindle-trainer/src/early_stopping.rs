@@ -1,4 +1,4 @@
-//! The best epoch, and the rule for no longer waiting for a better one.
+//! Finds the best epoch, and stops a run when no better one comes.
 
 use serde::{Deserialize, Serialize};
 

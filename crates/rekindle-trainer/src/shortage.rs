@@ -1,4 +1,4 @@
-//! A device that has too little memory: told apart from what else may go wrong on it, and told as an error.
+//! Detects out-of-memory failures and reports them as [`TrainerError::OutOfDeviceMemory`].
 
 use std::any::Any;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Looking at a picture in several ways and averaging the answers (test-time augmentation).
+//! Averages the answers to several views of a picture (test-time augmentation).
 
 use std::fmt;
 use std::str::FromStr;

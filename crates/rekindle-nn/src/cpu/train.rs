@@ -1,4 +1,4 @@
-//! A program forward in training: what it normalises by, and what it keeps for the way back.
+//! Runs a program forward in training: statistics that it normalises by, and values for the backward pass.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The stages of a run in order, what it tells of them, and what it leaves.
+//! Runs the stages of a fit in order, reports them, and writes what it leaves.
 
 use std::time::Instant;
 

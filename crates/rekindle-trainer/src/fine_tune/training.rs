@@ -1,4 +1,4 @@
-//! Training inside of a run: to the end that the clock sets, and what of it is told.
+//! Trains inside of a run: until the clock says so, with the events that the run's observers get.
 
 use std::sync::Arc;
 

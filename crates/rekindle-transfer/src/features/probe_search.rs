@@ -1,4 +1,4 @@
-//! The linear head for frozen features that answers best for images that it has not seen.
+//! Chooses the linear head for frozen features that answers best for images that it has not seen.
 
 use serde::{Deserialize, Serialize};
 

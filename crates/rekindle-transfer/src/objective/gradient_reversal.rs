@@ -1,4 +1,4 @@
-//! The layer that turns a gradient round.
+//! Reverses gradients.
 
 use burn::prelude::*;
 

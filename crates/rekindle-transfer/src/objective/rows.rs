@@ -1,4 +1,4 @@
-//! Kept features on their way into a small network: scaled, and in batches without end.
+//! Prepares cached features for a small network: scaled, and in batches without end.
 
 use burn::prelude::*;
 use burn::tensor::{Int, TensorData};

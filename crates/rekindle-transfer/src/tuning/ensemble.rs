@@ -1,4 +1,4 @@
-//! Several learners asked at once: mean probabilities, and a learner on top of them.
+//! Combines several learners: mean probabilities, and a learner on top of them.
 
 use crate::TransferError;
 use crate::features::{Features, LinearHead, LogisticRegression};

@@ -1,4 +1,4 @@
-//! A test of the contract of [`Backbone`], for implementations of one's own.
+//! Tests the contract of [`Backbone`], for implementations of one's own.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};

@@ -1,4 +1,4 @@
-//! The source recoloured with the target's covariance.
+//! Recolours the source with the target's covariance.
 
 use faer::Mat;
 

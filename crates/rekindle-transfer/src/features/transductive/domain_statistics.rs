@@ -1,4 +1,4 @@
-//! Each domain seen through its own mean and deviation.
+//! Normalises each domain by its own mean and deviation.
 
 use crate::TransferError;
 use crate::error::degenerate;

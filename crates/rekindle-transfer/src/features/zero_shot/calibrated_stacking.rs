@@ -1,4 +1,4 @@
-//! Evening out the odds of classes that were seen and classes that were not.
+//! Balances the scores of seen classes against those of unseen ones.
 
 use super::evaluation::{GeneralizedAccuracy, mean_class_accuracy};
 use crate::TransferError;
