@@ -48,7 +48,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// A transparent canvas of `size` pixels a side, in pixel coordinates.
+    /// Creates a transparent canvas of `size` pixels a side, in pixel coordinates.
     pub(super) fn new(size: u32) -> Self {
         let pixmap =
             Pixmap::new(size, size).expect("the sides of drawings are small and not nought");
@@ -155,7 +155,7 @@ impl Canvas {
     }
 }
 
-/// Eight points of an ellipse, enough for [`Canvas::blob`].
+/// Returns eight points of an ellipse, enough for [`Canvas::blob`].
 pub(super) fn ellipse(centre: Xy, radii: Xy, angle: f32) -> Vec<Xy> {
     let (sin, cos) = angle.sin_cos();
     (0..8)
@@ -218,7 +218,7 @@ fn straight(points: &[Xy], closed: bool) -> Option<Path> {
     builder.finish()
 }
 
-/// A Catmull-Rom curve through `points`, as cubic Béziers.
+/// Creates a Catmull-Rom curve through `points`, as cubic Béziers.
 fn smooth(points: &[Xy], closed: bool) -> Option<Path> {
     let count = points.len();
     if count < 3 {

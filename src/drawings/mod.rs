@@ -71,7 +71,7 @@ impl Split {
 
 /// A classification task whose pictures are drawn on demand.
 pub trait DrawingTask {
-    /// The classes, sorted: an index into it is a label, as an image folder numbers them.
+    /// Returns the classes, sorted: an index into it is a label, as an image folder numbers them.
     fn class_names(&self) -> &'static [&'static str];
 
     /// Draws picture `index` of a class, always the same one for the same arguments

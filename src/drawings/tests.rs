@@ -6,7 +6,7 @@ use std::fs;
 
 use super::*;
 
-/// Mean absolute difference of two pictures, in grey levels.
+/// Computes the mean absolute difference of two pictures, in grey levels.
 fn distance(a: &RgbImage, b: &RgbImage) -> f32 {
     let sum: u32 = a
         .as_raw()

@@ -158,7 +158,7 @@ impl WingShape {
     }
 }
 
-/// One or two pairs of clear, drop-shaped wings held at `angle`.
+/// Returns one or two pairs of clear, drop-shaped wings held at `angle`.
 pub(super) fn clear_wings(pairs: usize, at: f32, root: f32, length: f32, angle: f32) -> Vec<Wing> {
     (0..pairs)
         .rev()

@@ -55,8 +55,8 @@ impl DecodedCache {
         self.hashes.load(Ordering::Relaxed)
     }
 
-    /// The hash of what a held image was decoded from. One that was decoded before anybody asked is let go, since the
-    /// file may have changed meanwhile.
+    /// Returns the hash of what a held image was decoded from. One that was decoded before anybody asked is let go,
+    /// since the file may have changed meanwhile.
     pub(crate) fn content(&self, index: usize) -> Option<ContentHash> {
         self.hashes.store(true, Ordering::Relaxed);
         let mut held = self.held();
@@ -89,7 +89,7 @@ impl DecodedCache {
         held.full && !held.images.contains_key(&index)
     }
 
-    /// A cache with the same limit and nothing in it.
+    /// Creates a cache with the same limit and nothing in it.
     pub(crate) fn emptied(&self) -> Self {
         Self::new(self.limit)
     }

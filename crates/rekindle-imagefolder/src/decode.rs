@@ -114,7 +114,7 @@ pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Resul
     decode_part_of_bytes(path, bytes, options, whole).map(|(pixels, _)| pixels)
 }
 
-/// A file's bytes.
+/// Reads a file's bytes.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| {
         let path = path.to_path_buf();

@@ -344,7 +344,7 @@ pub(crate) fn list(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// The text of a caught panic.
+/// Returns the text of a caught panic.
 pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,

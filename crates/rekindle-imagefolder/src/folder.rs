@@ -324,7 +324,7 @@ impl ImageFolder {
         &self.ignored
     }
 
-    /// The same with what the scan of `other` left out.
+    /// Returns the same with what the scan of `other` left out.
     pub(crate) fn ignoring(self, other: &Self) -> Self {
         Self {
             ignored: other.ignored.clone(),

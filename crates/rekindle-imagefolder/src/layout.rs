@@ -249,7 +249,7 @@ impl Layout {
         Ok(ImageFolder::join(&self.root, &parts))
     }
 
-    /// The error of a folder in which one of `expected` is missing.
+    /// Returns the error of a folder in which one of `expected` is missing.
     pub(crate) fn no_split(&self, expected: &[&str]) -> Error {
         Error::NoSplit {
             path: self.root.clone(),
@@ -274,7 +274,7 @@ impl Layout {
         }
     }
 
-    /// The parts that sub-folders are called after; none where they are not called so.
+    /// Returns the parts that sub-folders are called after; none where they are not called so.
     fn split(&mut self, peek: &Peek) -> Result<Option<LayoutKind>, Error> {
         let named: Vec<(PartName, &Path)> = peek
             .folders
@@ -341,7 +341,7 @@ impl Layout {
         }))
     }
 
-    /// Sub-folders of which only one kind of part is called like one.
+    /// Finds sub-folders of which only one kind of part is called like one.
     fn half_a_split(
         &mut self,
         peek: &Peek,
@@ -489,7 +489,7 @@ impl fmt::Display for Layout {
     }
 }
 
-/// The options of a part that shares the classes of another.
+/// Returns the options of a part that shares the classes of another.
 fn with_classes(other: &ImageFolder) -> ScanOptions {
     ScanOptions {
         classes: Some(other.classes().to_vec()),
@@ -497,7 +497,7 @@ fn with_classes(other: &ImageFolder) -> ScanOptions {
     }
 }
 
-/// The one sub-folder that holds pictures, in folders of its own, beside nothing but companions.
+/// Returns the one sub-folder that holds pictures, in folders of its own, beside nothing but companions.
 fn lonely(peek: &Peek) -> Option<PathBuf> {
     let with_pictures = peek.with_pictures();
     let [only] = with_pictures[..] else {
@@ -520,7 +520,7 @@ fn is_training(folder: &Path) -> bool {
     PartName::read(&name(folder)).is_some_and(|part| part.role == Role::Training)
 }
 
-/// A part, or the folder of the same part that is alone in it: archives have `training_set/training_set/cats`.
+/// Returns a part, or the folder of the same part that is alone in it: archives have `training_set/training_set/cats`.
 fn inner(part: &Path) -> PathBuf {
     let mut part = part.to_path_buf();
     for _ in 0..DEPTH {
@@ -538,7 +538,7 @@ fn inner(part: &Path) -> PathBuf {
     part
 }
 
-/// The names of the sub-folders that all these folders have; none where one of them holds pictures itself.
+/// Returns the names of the sub-folders that all these folders have; none where one of them holds pictures itself.
 fn shared(folders: &[PathBuf]) -> BTreeSet<String> {
     let mut shared: Option<BTreeSet<String>> = None;
     for folder in folders {

@@ -265,7 +265,7 @@ enum Batches {
 }
 
 impl Batches {
-    /// The next batch; `Ok(None)` for one that nobody waits for any more.
+    /// Returns the next batch; `Ok(None)` for one that nobody waits for any more.
     fn next(&mut self) -> Option<Result<Option<HostBatch>, Error>> {
         match self {
             Batches::OnDemand { plan, next } => {

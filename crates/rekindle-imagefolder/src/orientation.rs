@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-/// The first `tiff:Orientation` of an XMP packet, as an attribute or an element.
+/// Returns the first `tiff:Orientation` of an XMP packet, as an attribute or an element.
 pub(crate) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
     let name = b"tiff:Orientation";
     memchr::memmem::find_iter(xmp, name).find_map(|at| {

@@ -89,7 +89,7 @@ fn role(word: &str) -> Option<(Role, usize)> {
     })
 }
 
-/// The words of a name in lower case: runs of letters, parted also where a capital follows a small letter.
+/// Returns the words of a name in lower case: runs of letters, parted also where a capital follows a small letter.
 fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -40,12 +40,12 @@ impl Peek {
     }
 }
 
-/// The last part of a path as text.
+/// Returns the last part of a path as text.
 pub(crate) fn name(path: &Path) -> String {
     escape(path.file_name().unwrap_or(path.as_os_str()))
 }
 
-/// The names of paths as text.
+/// Returns the names of paths as text.
 pub(crate) fn names<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<String> {
     paths.into_iter().map(|path| name(path.as_ref())).collect()
 }

@@ -135,7 +135,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch to make, once there is room for it.
+    /// Returns the next batch to make, once there is room for it.
     fn take(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {

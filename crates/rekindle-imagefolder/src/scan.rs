@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The entries of a folder, sorted by the bytes of their names (UTF-8 sorts as code points do).
+/// Lists the entries of a folder, sorted by the bytes of their names (UTF-8 sorts as code points do).
 fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, Error> {
     let failed = |source| Error::Read {
         path: folder.to_path_buf(),

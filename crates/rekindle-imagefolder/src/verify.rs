@@ -213,7 +213,7 @@ fn groups(keys: Vec<(String, usize)>) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
-/// A digest of a file's size and last kilobytes, where compressed pictures differ.
+/// Computes a digest of a file's size and last kilobytes, where compressed pictures differ.
 fn end_of(path: &Path) -> io::Result<String> {
     const END: u64 = 4096;
     let mut file = fs::File::open(path)?;
@@ -224,7 +224,7 @@ fn end_of(path: &Path) -> io::Result<String> {
     Ok(ContentHash::of(&end).to_string())
 }
 
-/// The hash of an image's size and pixels, or why there are none.
+/// Computes the hash of an image's size and pixels, or why there are none.
 fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, String> {
     let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
     Ok(ContentHash::of_pixels(&image).to_string())

@@ -121,7 +121,8 @@ impl Activation {
         Self { shape, storage }
     }
 
-    /// The output of a convolution of an input of `shape`, contents unspecified. `residual` must have its shape.
+    /// Creates the output of a convolution of an input of `shape`, contents unspecified. `residual` must have its
+    /// shape.
     pub(crate) fn output(
         params: &Conv2dParams,
         shape: [usize; 4],
@@ -163,7 +164,7 @@ impl Activation {
         SendPtr::new(self.buffer_mut().as_mut_ptr())
     }
 
-    /// The memory to write to; its own from now on.
+    /// Returns the memory to write to; its own from now on.
     fn buffer_mut(&mut self) -> &mut Buffer {
         if let Storage::Shared(shared) = &self.storage {
             let lines = shared.lines();

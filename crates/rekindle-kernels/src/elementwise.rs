@@ -102,7 +102,8 @@ pub(crate) enum NormPass<'a> {
 
 /// Passes the gradient through the activation function, which is known at compile time.
 trait Gated {
-    /// The gradient of one pixel behind the gate, `x` being the layer's input there and `extra` the gate's own values.
+    /// Computes the gradient of one pixel behind the gate, `x` being the layer's input there and `extra` the gate's
+    /// own values.
     ///
     /// # Safety
     /// As [`norm_gradient`]; `extra` valid for a line where the gate reads it.

@@ -163,7 +163,7 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The first value of the run's filters.
+    /// Returns the first value of the run's filters.
     fn first(&self, run: &Run) -> usize {
         run.group * self.group_stride
             + run.outputs.start * self.out_stride

@@ -136,7 +136,7 @@ struct Padded {
 }
 
 impl Padded {
-    /// The windows as the pixels of `layer`, a 1x1 convolution.
+    /// Returns the windows as the pixels of `layer`, a 1x1 convolution.
     fn of_windows(windows: &Windows<'_>, n: usize, layer: &Conv2dParams) -> Self {
         let (inputs, [oh, ow]) = (layer.in_channels.div_ceil(LANES), windows.out());
         let mut buffer = Buffer::new(n * inputs * oh * ow);

@@ -54,7 +54,7 @@ const MARKS: usize = 6;
 const DASH: usize = 12;
 
 impl Curve {
-    /// Mean of the finite values.
+    /// Returns the mean of the finite values.
     pub(crate) fn mean(&self) -> Option<f64> {
         let values = self.points.iter().map(|(_, value)| *value);
         let (sum, count) = values
@@ -125,8 +125,8 @@ impl Chart<'_> {
         points.copied().filter(|(_, value)| value.is_finite())
     }
 
-    /// The curve's place among those with the same points, and their number. Such curves are drawn
-    /// in turns, so that each one shows.
+    /// Returns the curve's place among those with the same points, and their number. Such curves are drawn in turns,
+    /// so that each one shows.
     fn among_equals(&self, curve: &Curve) -> (usize, usize) {
         let equal: Vec<usize> = self
             .curves

@@ -50,7 +50,7 @@ struct Column {
     cells: Vec<Option<String>>,
 }
 
-/// The columns in which at least one run has a figure.
+/// Returns the columns in which at least one run has a figure.
 fn columns(runs: &[RunReport]) -> Vec<Column> {
     let scratch = scratch(runs);
     let column = |name, cell: &dyn Fn(&RunReport) -> Option<String>| Column {
@@ -80,7 +80,7 @@ fn columns(runs: &[RunReport]) -> Vec<Column> {
     columns
 }
 
-/// The accuracy that is drawn as a bar: without validation images that on the training images.
+/// Returns the accuracy that is drawn as a bar: without validation images that on the training images.
 fn bar(runs: &[RunReport]) -> (&'static str, fn(&RunReport) -> Option<f64>) {
     if runs.iter().any(|run| run.best_accuracy().is_some()) {
         ("best accuracy", RunReport::best_accuracy)
@@ -174,7 +174,7 @@ fn comparable(runs: &[RunReport]) -> bool {
     images.all(|other| other == first)
 }
 
-/// Accuracy of the run without transfer, where it is one of several.
+/// Returns the accuracy of the run without transfer, where it is one of several.
 fn scratch(runs: &[RunReport]) -> Option<f64> {
     if runs.len() < 2 {
         return None;

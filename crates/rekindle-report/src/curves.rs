@@ -28,7 +28,7 @@ pub(crate) fn draw(html: &mut Html, runs: &[RunReport]) {
     });
 }
 
-/// The curves of all runs, each with a name for a file.
+/// Returns the curves of all runs, each with a name for a file.
 pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] {
     let accuracy = pairs(
         runs,

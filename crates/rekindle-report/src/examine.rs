@@ -130,7 +130,7 @@ fn mistakes<B: Backbone>(
     Ok(found)
 }
 
-/// The picture in dim grey; the more a place speaks for the class, the more of its colour, and of orange, shows.
+/// Shows the picture in dim grey; the more a place speaks for the class, the more of its colour, and of orange, shows.
 pub(crate) fn overlay(picture: &RgbImage, cam: &GradCam) -> RgbImage {
     const WARM: [f32; 3] = [255.0, 110.0, 20.0];
     let (width, height) = picture.dimensions();

@@ -131,7 +131,7 @@ fn trained(part: &PartSummary) -> String {
     }
 }
 
-/// Every part of any stage, in the order of the network.
+/// Returns every part of any stage, in the order of the network.
 fn part_names(stages: &[StageSummary]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for part in stages.iter().flat_map(|stage| &stage.parts) {
@@ -173,7 +173,7 @@ fn evaluated(
     class_scores(html, evaluation, classes);
 }
 
-/// Every class's scores; of many, the worst are shown and all are folded away.
+/// Writes every class's scores; of many, the worst are shown and all are folded away.
 fn class_scores(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     let all: Vec<usize> = (0..classes.len()).collect();
     if classes.len() <= UNFOLDED {

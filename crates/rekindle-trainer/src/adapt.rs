@@ -30,7 +30,7 @@ impl Trainer<'_, Network> {
     }
 }
 
-/// The backbone of `pretrained` as a network of its own, with a fresh head.
+/// Returns the backbone of `pretrained` as a network of its own, with a fresh head.
 pub(crate) fn with_fresh_head(
     pretrained: &Pretrained,
     classes: usize,

@@ -190,7 +190,7 @@ impl<'a> Advise<'a> {
         })
     }
 
-    /// The backbone's view of the images, their labels, and their positions in the folder.
+    /// Returns the backbone's view of the images, their labels, and their positions in the folder.
     fn backbone(
         &mut self,
         folder: &ImageFolder,
@@ -298,7 +298,7 @@ fn cost(advice: &Advice, per_image: f64, fit: f64, train: usize, val: usize) -> 
     }
 }
 
-/// Largest memory of this process so far in bytes, on Linux.
+/// Returns the largest memory of this process so far in bytes, on Linux.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -306,7 +306,7 @@ fn peak_memory() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// The images to learn from.
+/// Returns the images to learn from.
 fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     let folder = Layout::find(data)?.open_training()?;
     match folder.classes().len() {
@@ -322,7 +322,7 @@ fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     }
 }
 
-/// A file's stem, or its path where another file has the same stem; of the Hugging Face hub the repository.
+/// Returns a file's stem, or its path where another file has the same stem; of the Hugging Face hub the repository.
 fn name(all: &[&Path], path: &Path) -> String {
     if let Some(repository) = Repository::of_cached(path) {
         return repository.to_string();
@@ -335,7 +335,7 @@ fn name(all: &[&Path], path: &Path) -> String {
     }
 }
 
-/// Mean and standard deviation of each channel in each cell of the pictures `indices`.
+/// Computes the mean and standard deviation of each channel in each cell of the pictures `indices`.
 fn colours(
     folder: &ImageFolder,
     indices: &[usize],

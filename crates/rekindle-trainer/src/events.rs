@@ -314,7 +314,7 @@ pub enum EndReason {
 /// Somebody who wants to know. Observers must not fail: one that writes files keeps its error and
 /// gives it out when asked.
 pub trait Observer {
-    /// Called for every event, in order, from the thread that trains.
+    /// Receives every event, in order, from the thread that trains.
     fn on_event(&mut self, event: &Event);
 }
 

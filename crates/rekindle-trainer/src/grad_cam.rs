@@ -165,7 +165,7 @@ fn weighted(maps: Tensor<4>, gradient: Tensor<4>) -> Vec<GradCam> {
         .collect()
 }
 
-/// The two source pixels around the centre of pixel `at`, and how far it lies from the first to the second.
+/// Returns the two source pixels around the centre of pixel `at`, and how far it lies from the first to the second.
 fn neighbours(at: usize, size: usize, source: usize) -> (usize, usize, f32) {
     let place = (at as f32 + 0.5) * source as f32 / size as f32 - 0.5;
     let place = place.clamp(0.0, source as f32 - 1.0);

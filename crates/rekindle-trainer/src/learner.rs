@@ -394,7 +394,7 @@ impl<B: Backbone> Learner<B> {
     }
 }
 
-/// A step on the CPU runs on one of rayon's own threads, which then hands no kernel over and waits for none.
+/// Runs a step. On the CPU it runs on one of rayon's own threads, which then hands no kernel over and waits for none.
 fn contained_step<T: Send>(
     device: &Device,
     batch: &Batch,

@@ -422,7 +422,7 @@ impl Model {
         Ok(is_same.then_some(part))
     }
 
-    /// The images of a folder with the model's own labels.
+    /// Returns the images of a folder with the model's own labels.
     fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
         let count = self.classifier.num_classes();
         if self.classes.is_some() {

@@ -27,7 +27,7 @@ pub(crate) struct Narration {
 const SKIPPED_SHOWN: usize = 5;
 
 impl Narration {
-    /// The lines that tell `event`; none for most.
+    /// Returns the lines that tell `event`; none for most.
     pub(crate) fn lines(&mut self, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
         if !matches!(event, Event::SkippedFile { .. }) {

@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that moves by hand, in milliseconds.
+    /// Creates a clock that moves by hand, in milliseconds.
     fn by_hand() -> (Clock, Arc<AtomicU64>) {
         let time = Arc::new(AtomicU64::new(0));
         let shown = Arc::clone(&time);

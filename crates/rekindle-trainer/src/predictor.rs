@@ -161,7 +161,7 @@ impl Predictions {
     }
 }
 
-/// Position and value of the largest number; the first among equals.
+/// Returns the position and value of the largest number; the first among equals.
 pub(crate) fn largest(row: &[f32]) -> (usize, f32) {
     row.iter()
         .copied()

@@ -105,7 +105,7 @@ pub(crate) fn contained_run<T>(
     })
 }
 
-/// A tensor's values.
+/// Returns a tensor's values.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Traine
     Ok(data.map_err(device_error)?.iter::<f32>().collect())
 }
 
-/// The value of a scalar, as [`host`].
+/// Returns the value of a scalar, as [`host`].
 pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64, TrainerError> {
     let values = host(tensor)?;
     Ok(values.first().map_or(f64::NAN, |value| f64::from(*value)))

@@ -58,7 +58,7 @@ pub fn check(
     Err(Error::Mismatch(Box::new(mismatch)))
 }
 
-/// The likeliest reason, as a sentence; nothing where names and shapes suggest none.
+/// Returns the likeliest reason, as a sentence; nothing where names and shapes suggest none.
 fn advice(
     checkpoint: &Checkpoint,
     mismatch: &Mismatch,

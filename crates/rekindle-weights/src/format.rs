@@ -124,7 +124,7 @@ fn is_safetensors(head: &[u8]) -> bool {
     }
 }
 
-/// The first bytes, as text where they are text.
+/// Returns the first bytes, as text where they are text.
 fn describe(head: &[u8]) -> String {
     let start = &head[..head.len().min(16)];
     if start

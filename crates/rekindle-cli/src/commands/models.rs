@@ -84,7 +84,7 @@ fn size_mib(weights: &Weights, graph: &Graph) -> f64 {
         .unwrap_or((10.0 * parameters).round() / 10.0)
 }
 
-/// The median of some forward passes after a first one.
+/// Measures the median of some forward passes after a first one.
 fn images_per_second(
     graph: &Graph,
     side: usize,

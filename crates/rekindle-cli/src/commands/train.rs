@@ -115,7 +115,8 @@ struct Left {
 }
 
 impl Session<'_> {
-    /// One run after the other. What was done before one is interrupted or fails is in the report and on standard output.
+    /// Trains one run after the other. What was done before one is interrupted or fails is in the report and on
+    /// standard output.
     fn all(mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
         let mut ended = Ok(Outcome::Done);
         for run in runs {
@@ -343,7 +344,7 @@ impl Session<'_> {
 }
 
 impl Train {
-    /// The runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
+    /// Returns the runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
     fn runs(&self, folder: &Path) -> Result<Vec<Planned>, Failure> {
         let found = match self.resume {
             true => recorded(folder)?,
@@ -432,13 +433,13 @@ impl Train {
         }
     }
 
-    /// The folder named, or the first default that isn't taken.
+    /// Returns the folder named, or the first default that isn't taken.
     fn folder(&self) -> PathBuf {
         free_folder(self.out.as_deref(), &self.data)
     }
 }
 
-/// The folder named, or the first default that isn't taken.
+/// Returns the folder named, or the first default that isn't taken.
 pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
     if let Some(folder) = out {
         return folder.to_path_buf();
@@ -451,7 +452,7 @@ pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
         .unwrap_or(first)
 }
 
-/// The runs in a folder, by name; none where it doesn't exist.
+/// Returns the runs in a folder, by name; none where it doesn't exist.
 fn recorded(folder: &Path) -> Result<Vec<RunDirectory>, Failure> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(Vec::new());
@@ -495,7 +496,7 @@ fn refuse_other_strategy(way: &Way, run: &RunDirectory) -> Result<(), Failure> {
     .into())
 }
 
-/// The run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
+/// Returns the run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
 fn directory(folder: &Path, way: &Way) -> PathBuf {
     let directory = folder.join(way.to_string());
     let Way::Strategy(strategy) = way else {
@@ -515,7 +516,7 @@ fn show_name(path: &Path) -> String {
         .map_or_else(|| show(path), |name| show(Path::new(name)))
 }
 
-/// The folder with a number behind its name.
+/// Returns the folder with a number behind its name.
 fn with_number(folder: &Path, number: usize) -> PathBuf {
     let mut name = folder.as_os_str().to_os_string();
     name.push(format!("-{number}"));

@@ -159,7 +159,7 @@ impl Kind {
     }
 }
 
-/// The samples as they are stored, rows padded to whole bytes, in the machine's byte order.
+/// Reads the samples as they are stored, rows padded to whole bytes, in the machine's byte order.
 fn read_samples(bytes: &[u8], kind: &Kind, options: &DecodeOptions) -> Result<Vec<u8>, TiffError> {
     // Read as numbers without a meaning; twelve bits as three times four.
     let mut patched = bytes.to_vec();

@@ -30,7 +30,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The tables that it needs: of the first coefficient, of the others.
+    /// Returns the tables that it needs: of the first coefficient, of the others.
     pub(super) fn needs(self) -> (bool, bool) {
         match self {
             Coding::Sequential => (true, true),

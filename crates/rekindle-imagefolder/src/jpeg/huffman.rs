@@ -66,7 +66,7 @@ impl Canonical {
         Some(codes)
     }
 
-    /// The symbol and the length of the code that the next 16 bits begin with.
+    /// Returns the symbol and the length of the code that the next 16 bits begin with.
     fn look_up(&self, next: u32) -> Option<(u8, u32)> {
         let length = (1..=17).find(|length| next < self.above[*length])?;
         let code = (next >> (16 - length.min(16))) as i32;
@@ -138,7 +138,7 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    /// A table without any code.
+    /// Creates a table without any code.
     pub(super) fn none() -> Self {
         Self {
             fast: Box::new([0; 1 << BITS]),
@@ -163,7 +163,7 @@ impl Codes {
     }
 }
 
-/// The signed value that `bits` of this size stand for.
+/// Returns the signed value that `bits` of this size stand for.
 pub(super) fn extend(bits: u32, size: u32) -> i32 {
     let is_negative = size > 0 && bits >> (size - 1) == 0;
     bits as i32 - if is_negative { (1 << size) - 1 } else { 0 }

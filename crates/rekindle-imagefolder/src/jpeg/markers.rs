@@ -123,7 +123,7 @@ impl Markers {
     }
 }
 
-/// The kind of the next marker, after any number of fill bytes, and what follows it.
+/// Returns the kind of the next marker, after any number of fill bytes, and what follows it.
 pub(super) fn marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = bytes.strip_prefix(&[0xff])?;
     while let Some(after) = rest.strip_prefix(&[0xff]) {

@@ -130,8 +130,8 @@ impl<'a> Decoder<'a> {
         (across, down)
     }
 
-    /// The next marker and its segment, which is empty where there can be none; `None` at the end
-    /// of the file. Whatever stands between segments is skipped.
+    /// Returns the next marker and its segment, which is empty where there can be none; `None` at the end of the
+    /// file. Whatever stands between segments is skipped.
     fn segment(&mut self) -> Result<Option<(u8, &'a [u8])>, Fault> {
         loop {
             let Some(at) = memchr::memchr(0xff, self.rest) else {
@@ -355,7 +355,7 @@ impl<'a> Decoder<'a> {
         Ok((is_damaged, if is_damaged { 0 } else { spare }))
     }
 
-    /// A table of Huffman codes, the standard's where the file has none.
+    /// Returns a table of Huffman codes, the standard's where the file has none.
     fn table(
         &self,
         is_dc: bool,

@@ -43,7 +43,7 @@ pub(crate) trait Sums: Copy {
     unsafe fn interleave(x: [Self::F; 4]) -> [u32; 16];
     /// Loads 64 bytes.
     unsafe fn line(p: *const u8) -> Self::Line;
-    /// The larger of each two bytes.
+    /// Returns the larger of each two bytes.
     unsafe fn max_line(a: Self::Line, b: Self::Line) -> Self::Line;
     /// Stores 64 bytes.
     unsafe fn store_line(p: *mut u8, line: Self::Line);

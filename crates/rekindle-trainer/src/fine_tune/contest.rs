@@ -180,7 +180,7 @@ fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usi
     }
 }
 
-/// The one with the lowest loss beside the probe's, as far as the images can tell.
+/// Returns the one with the lowest loss beside the probe's, as far as the images can tell.
 fn leader(contenders: &[Contender]) -> Option<usize> {
     let lead = |at: &usize| contenders[*at].lead().bound();
     let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());

@@ -156,7 +156,7 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    /// Pooled features of every readable image as `pipeline` shows it.
+    /// Computes the pooled features of every readable image as `pipeline` shows it.
     pub(super) fn features(
         &mut self,
         part: &FrozenPart<Network>,
@@ -253,7 +253,7 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
 }
 
 impl Probed<'_> {
-    /// Mean log loss on held-out training images; none where nothing could be held out.
+    /// Computes the mean log loss on held-out training images; none where nothing could be held out.
     fn log_loss(&self) -> Option<f64> {
         Some(self.found.chosen().log_loss).filter(|loss| loss.is_finite())
     }

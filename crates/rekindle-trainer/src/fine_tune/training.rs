@@ -89,7 +89,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Predictor::new(classifier).predict_until(batches, &self.choices.interrupt, |_| ())
     }
 
-    /// The pretrained network with a head of no meaning, sharing nothing with any other.
+    /// Returns the pretrained network with a head of no meaning, sharing nothing with any other.
     pub(super) fn fresh(&self, probed: &Probed<'b>) -> Classifier<Network> {
         let classes = probed.data.classes.len();
         with_fresh_head(probed.pretrained, classes, self.choices.seed)

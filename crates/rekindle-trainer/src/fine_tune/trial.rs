@@ -103,8 +103,8 @@ impl Contender {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    /// The network with the head that the probe search finds on `rows` of the features, and what that head says of
-    /// `held_out`.
+    /// Returns the network with the head that the probe search finds on `rows` of the features, and what that head
+    /// says of `held_out`.
     fn probe_of(
         &self,
         probed: &Probed<'b>,

@@ -142,7 +142,7 @@ impl Way {
     }
 }
 
-/// The side of smaller pictures that show enough, for a network that takes any.
+/// Returns the side of smaller pictures that show enough, for a network that takes any.
 fn small(pretrained: &Pretrained) -> Option<usize> {
     let full = pretrained.preprocess.crop;
     let (share, multiple) = SMALL;

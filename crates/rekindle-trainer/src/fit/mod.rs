@@ -47,7 +47,7 @@ pub(crate) fn run<B: Backbone>(
     fitted.map_err(|error: TrainerError| error.with_architecture(&architecture))
 }
 
-/// The images to measure ranges on, where the recipe wants frozen stages in eight bits.
+/// Returns the images to measure ranges on, where the recipe wants frozen stages in eight bits.
 fn calibrate<B: Backbone>(
     trainer: &Trainer<'_, B>,
 ) -> Result<Option<Vec<Tensor<4>>>, TrainerError> {
@@ -221,7 +221,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             .is_some_and(|(watched, rule)| watched.should_stop(rule))
     }
 
-    /// One pass over the training images; true where it was interrupted.
+    /// Makes one pass over the training images; true where it was interrupted.
     fn train_epoch(&mut self) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs;
         let (batches, images) = (self.train.batches(), self.train.images());
@@ -370,7 +370,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         Ok(false)
     }
 
-    /// One pass over the validation images; true where it was interrupted: it is then repeated on resuming.
+    /// Makes one pass over the validation images; true where it was interrupted: it is then repeated on resuming.
     fn validate(&mut self) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs + 1;
         let begun = Instant::now();
@@ -535,7 +535,7 @@ fn watch(rule: &EarlyStopping) -> BestEpoch {
     BestEpoch::new(rule.monitor, rule.min_delta)
 }
 
-/// The files of a batch, for an error message.
+/// Returns the files of a batch, for an error message.
 fn files(feed: &Feed, indices: &[usize]) -> String {
     let dataset = feed.dataset();
     let names: Vec<String> = indices

@@ -95,7 +95,7 @@ impl DataChanges {
         }
     }
 
-    /// The changes to a data set whose earlier list is lost.
+    /// Returns the changes to a data set whose earlier list is lost.
     pub(crate) fn unknown() -> Self {
         let lost = "their list is missing, so it can't be said which".to_string();
         Self {

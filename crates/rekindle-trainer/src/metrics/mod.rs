@@ -121,7 +121,7 @@ pub fn top_k_accuracy(
     Ok(hits as f64 / labels.len() as f64)
 }
 
-/// Index of the largest value, the first of equal ones; 0 for an empty row.
+/// Returns the index of the largest value, the first of equal ones; 0 for an empty row.
 pub(crate) fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (index, &value) in row.iter().enumerate() {

@@ -141,8 +141,8 @@ impl Samples<'_> {
         inverse
     }
 
-    /// First and second derivative, by 1 / T, of the cross entropy summed over the chosen samples: what the
-    /// probabilities expect of the logits less the true class's, and their variance.
+    /// Computes the first and second derivative, by 1 / T, of the cross entropy summed over the chosen samples: what
+    /// the probabilities expect of the logits less the true class's, and their variance.
     fn derivatives(&self, inverse: f64, is_chosen: impl Fn(usize) -> bool) -> (f64, f64) {
         let (mut slope, mut curvature) = (0.0, 0.0);
         for sample in (0..self.labels.len()).filter(|sample| is_chosen(*sample)) {
@@ -168,7 +168,7 @@ impl Samples<'_> {
     }
 }
 
-/// Softmax of `inverse` times the logits.
+/// Computes the softmax of `inverse` times the logits.
 fn softmax(logits: &[f64], inverse: f64) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut row: Vec<f64> = logits

@@ -62,7 +62,7 @@ pub fn atomic_replace(
     result
 }
 
-/// A name in the same folder that no other call uses.
+/// Returns a name in the same folder that no other call uses.
 pub(super) fn temporary_beside(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);

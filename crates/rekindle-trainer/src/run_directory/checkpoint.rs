@@ -96,8 +96,8 @@ impl Checkpoint {
         }
     }
 
-    /// All complete checkpoints, oldest first. Folders with a temporary name, without a manifest,
-    /// or whose files are missing or cut short, don't count.
+    /// Lists all complete checkpoints, oldest first. Folders with a temporary name, without a manifest, or whose
+    /// files are missing or cut short, don't count.
     pub(super) fn list(folder: &Path) -> Result<Vec<Self>, TrainerError> {
         let mut checkpoints = Vec::new();
         for path in subfolders(folder)? {

@@ -74,7 +74,7 @@ impl MetricsLog {
     }
 }
 
-/// All events of a log, without a torn last line; none where there is no file.
+/// Returns all events of a log, without a torn last line; none where there is no file.
 pub(super) fn read(path: &Path) -> Result<Vec<Event>, TrainerError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,

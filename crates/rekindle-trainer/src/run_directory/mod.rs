@@ -527,7 +527,7 @@ fn refuse_foreign_files(path: &Path) -> Result<(), TrainerError> {
     Ok(())
 }
 
-/// A title as part of a file name: lower-case letters and digits with single hyphens between.
+/// Returns a title as part of a file name: lower-case letters and digits with single hyphens between.
 fn slug(title: &str) -> String {
     let words: Vec<String> = title
         .split(|c: char| !c.is_alphanumeric())

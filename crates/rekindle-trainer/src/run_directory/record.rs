@@ -126,12 +126,12 @@ impl RunRecord {
         }
     }
 
-    /// The strategy of a run in `directory`.
+    /// Returns the strategy of a run in `directory`.
     pub(crate) fn parsed_strategy(&self, directory: &Path) -> Result<Strategy, TrainerError> {
         Strategy::deserialize(&self.strategy).map_err(|error| damaged(directory, &error))
     }
 
-    /// The recipe of a run in `directory`.
+    /// Returns the recipe of a run in `directory`.
     pub(crate) fn parsed_recipe<T: DeserializeOwned>(
         &self,
         directory: &Path,
@@ -156,7 +156,7 @@ pub(crate) fn within_budget() -> Value {
     serde_json::json!({"kind": "fit"})
 }
 
-/// The name of what is not a [`Strategy`].
+/// Returns the name of what is not a [`Strategy`].
 fn closed_form(strategy: &Value) -> Option<&'static str> {
     let all = [(one_call(), ONE_CALL), (within_budget(), FIT)];
     let found = all.into_iter().find(|(value, _)| value == strategy);
@@ -252,7 +252,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, T
     }
 }
 
-/// The present as RFC 3339 in UTC, to the second.
+/// Returns the present as RFC 3339 in UTC, to the second.
 pub(super) fn now() -> String {
     let now = OffsetDateTime::now_utc();
     format!(
@@ -264,7 +264,7 @@ pub(super) fn now() -> String {
     )
 }
 
-/// The date in UTC, as `2026-01-31`.
+/// Returns the date in UTC, as `2026-01-31`.
 pub(super) fn today() -> String {
     let now = OffsetDateTime::now_utc();
     format!(

@@ -87,7 +87,7 @@ impl Backbone for Network {
     }
 }
 
-/// The result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
+/// Returns the result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
 fn existing<T>(result: Result<T, GraphError>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }

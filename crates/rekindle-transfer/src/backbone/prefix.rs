@@ -25,7 +25,8 @@ pub trait QuantizedPrefix: Send + Sync {
     /// [`TransferError::NotQuantizable`] for images that it can't take.
     fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, TransferError>;
 
-    /// The same, pooled as [`Backbone::pool`] does: `[batch, num_features]`. Asked for where all stages are in eight bits.
+    /// Returns the same, pooled as [`Backbone::pool`] does: `[batch, num_features]`. Asked for where all stages are
+    /// in eight bits.
     ///
     /// # Errors
     ///

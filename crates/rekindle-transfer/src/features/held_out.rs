@@ -47,7 +47,7 @@ pub fn stratified_folds(
     parts
 }
 
-/// The parts of several cross-validations, one after the other.
+/// Returns the parts of several cross-validations, one after the other.
 pub(super) fn repeated_folds(
     labels: &[usize],
     classes: usize,
@@ -225,7 +225,8 @@ impl Contest<'_> {
         softmax(&mut logits) - true_logit
     }
 
-    /// The temperature of the lowest mean loss, which is convex in its inverse: golden sections of its logarithm.
+    /// Computes the temperature of the lowest mean loss, which is convex in its inverse: golden sections of its
+    /// logarithm.
     fn temperature(&self, guesses: &[Guess]) -> f64 {
         const STEPS: usize = 24;
         let ratio = (5.0f64.sqrt() - 1.0) / 2.0;

@@ -116,7 +116,7 @@ pub(super) struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// The share of each image in the mean.
+    /// Returns the share of each image in the mean.
     fn shares(&self) -> Vec<f64> {
         let of = |row: &usize| self.weights.map_or(1.0, |weights| weights[*row]);
         let total: f64 = self.rows.iter().map(of).sum();
@@ -318,7 +318,7 @@ impl Problem {
     }
 }
 
-/// Lower Cholesky factor of a positive semidefinite matrix `[n, n]`; the rest is zero. A pivot that
+/// Computes the lower Cholesky factor of a positive semidefinite matrix `[n, n]`; the rest is zero. A pivot that
 /// vanishes (an image that is a mixture of others, such as a duplicate) leaves an empty column.
 fn cholesky(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
     let tolerance = 1e-10 * (0..n).map(|i| matrix[i * n + i]).fold(0.0, f64::max);
@@ -384,7 +384,7 @@ mod tests {
         (Features::new(values, dim).unwrap(), labels)
     }
 
-    /// Gradient of the objective at `head`, in the scaled features' coordinates.
+    /// Computes the gradient of the objective at `head`, in the scaled features' coordinates.
     fn largest_gradient(head: &LinearHead, features: &Features, labels: &[usize], l2: f64) -> f64 {
         let scale = features.mean_norm();
         let (n, dim, classes) = (features.len(), features.dim(), head.classes());

@@ -120,7 +120,7 @@ impl FittedProbe {
     }
 }
 
-/// The source's logits of all features.
+/// Returns the source's logits of all features.
 pub(super) fn source_logits(
     features: &Features,
     source: Option<&LinearHead>,
@@ -133,8 +133,8 @@ pub(super) fn source_logits(
     Features::new(values, head.classes()).map(Some)
 }
 
-/// The head of the last of `penalties` for all images, by way of those before it, with the mixtures of source classes
-/// that it starts from.
+/// Returns the head of the last of `penalties` for all images, by way of those before it, with the mixtures of source
+/// classes that it starts from.
 pub(super) fn fitted(
     contest: &Contest<'_>,
     features: &Features,
@@ -162,7 +162,7 @@ pub(super) fn fitted(
     Ok((head, mixtures))
 }
 
-/// The last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
+/// Returns the last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
 fn choose(held_out: &[HeldOut]) -> usize {
     let best = (0..held_out.len())
         .min_by(|a, b| held_out[*a].log_loss().total_cmp(&held_out[*b].log_loss()))

@@ -370,8 +370,8 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// The head for all images and features as they are, found in the way of those that were compared: from the strongest
-    /// penalty on, and no more exactly.
+    /// Returns the head for all images and features as they are, found in the way of those that were compared: from
+    /// the strongest penalty on, and no more exactly.
     fn head(
         &self,
         search: &ProbeSearch,
@@ -428,7 +428,7 @@ impl<'a> Tried<'a> {
     }
 }
 
-/// The one of the lowest loss among those that are clearly better than the first; the first where none is.
+/// Returns the one of the lowest loss among those that are clearly better than the first; the first where none is.
 fn winner(tried: &[Tried<'_>]) -> usize {
     (1..tried.len())
         .filter(|at| tried[*at].is_better_than(&tried[0]))
@@ -459,13 +459,13 @@ fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     Ok(close.max_by(better).unwrap_or(lowest))
 }
 
-/// A penalty and its neighbours.
+/// Returns a penalty and its neighbours.
 fn near(penalties: &[f64], penalty: f64) -> &[f64] {
     let at = penalties.iter().position(|p| *p == penalty).unwrap_or(0);
     &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]
 }
 
-/// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
+/// Returns the standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
 fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; features.dim()];
     for row in features.rows() {

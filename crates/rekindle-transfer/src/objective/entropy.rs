@@ -65,7 +65,7 @@ pub fn pseudo_label_loss(
     Ok((chosen * is_certain).mean().neg())
 }
 
-/// Entropy of each row of probabilities `[n, c]`, `[n, 1]`; a probability of 0 adds 0.
+/// Computes the entropy of each row of probabilities `[n, c]`, `[n, 1]`; a probability of 0 adds 0.
 pub(super) fn entropy_of(p: Tensor<2>) -> Tensor<2> {
     let logs = p.clone().clamp_min(f32::MIN_POSITIVE).log();
     (p * logs).sum_dim(1).neg()

@@ -47,7 +47,7 @@ impl Scaler {
     }
 }
 
-/// Euclidean length; 1 for a row that is all but zero, which so stays as it is.
+/// Computes the Euclidean length; 1 for a row that is all but zero, which so stays as it is.
 fn length_of(row: impl Iterator<Item = f64>) -> f64 {
     let length = row.map(|v| v * v).sum::<f64>().sqrt();
     if length > 1e-7 { length } else { 1.0 }

@@ -232,8 +232,8 @@ impl<C> Proposal<C> {
     }
 }
 
-/// The first parts of all names, as deep as it takes to tell them from the head's; numbers at the end of a part stand for
-/// any number, since `layer5` belongs to a network with a `layer4`.
+/// Returns the first parts of all names, as deep as it takes to tell them from the head's; numbers at the end of a
+/// part stand for any number, since `layer5` belongs to a network with a `layer4`.
 fn beginnings(tensors: &[Expected], head: &HeadNames) -> Vec<String> {
     let head = head.in_file.first().map_or("", String::as_str);
     let first = tensors.iter().map(|tensor| {

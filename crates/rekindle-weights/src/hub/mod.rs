@@ -312,8 +312,8 @@ impl Hub {
         Ok(folder)
     }
 
-    /// The file, if it is there and is the right one. A damaged one is an error offline, and
-    /// otherwise out of the way of a new download.
+    /// Returns the file, if it is there and is the right one. A damaged one is an error offline, and otherwise out of
+    /// the way of a new download.
     fn cached(
         &self,
         path: &Path,

@@ -248,7 +248,7 @@ impl Storages {
 
 const BIG_ENDIAN: &str = "it was written on a big-endian machine, whose numbers are not read here";
 
-/// A storage's key, which old files have as a number.
+/// Returns a storage's key, which old files have as a number.
 pub(super) fn key_text(pickle: &Pickle, key: Value) -> Option<String> {
     match key {
         Value::Int(key) => Some(key.to_string()),

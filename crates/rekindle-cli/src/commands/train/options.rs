@@ -115,7 +115,7 @@ impl arguments::Recipe {
         Ok(notes)
     }
 
-    /// The options that are given and don't act on every strategy.
+    /// Returns the options that are given and don't act on every strategy.
     fn given(&self) -> Vec<&'static str> {
         let all = [
             ("--recipe", self.recipe.is_some()),

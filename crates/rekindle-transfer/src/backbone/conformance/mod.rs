@@ -222,7 +222,8 @@ fn fresh_weights<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Result<(), Co
     }
 }
 
-/// The largest difference over the largest value; none for different shapes and for values that are no numbers.
+/// Computes the largest difference over the largest value; none for different shapes and for values that are no
+/// numbers.
 fn distance<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> Option<f32> {
     if found.dims() != expected.dims() {
         return None;

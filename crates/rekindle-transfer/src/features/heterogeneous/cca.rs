@@ -96,7 +96,7 @@ impl Cca {
         })
     }
 
-    /// Lower Cholesky factor of a side's covariance.
+    /// Computes the lower Cholesky factor of a side's covariance.
     fn factor(&self, centered: &Mat<f64>) -> Result<Mat<f64>, TransferError> {
         let (n, dim) = (centered.nrows() - 1, centered.ncols());
         let product = centered.transpose() * centered;

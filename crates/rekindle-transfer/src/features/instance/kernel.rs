@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::features::table::{Features, dot};
 
-/// Squared distances `[a, b]` between the rows of two sets.
+/// Computes the squared distances `[a, b]` between the rows of two sets.
 pub(super) fn squared_distances(a: &Features, b: &Features) -> Vec<f64> {
     let squares: Vec<f64> = b.rows().map(|row| dot(row, row)).collect();
     (0..a.len())

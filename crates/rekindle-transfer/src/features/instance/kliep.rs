@@ -136,7 +136,7 @@ impl Kliep {
         sum / count as f64
     }
 
-    /// The mixture for the target images `rows`; none where the source is out of every kernel's reach.
+    /// Returns the mixture for the target images `rows`; none where the source is out of every kernel's reach.
     fn mixture(&self, distances: &Distances, scale: f64, rows: &[usize]) -> Option<Mixture> {
         let centers = distances.centers;
         let source = gaussian(distances.source.clone(), scale);

@@ -127,7 +127,7 @@ impl Kmm {
     }
 }
 
-/// The nearest point with entries in `[0, largest]` and a sum in `range`: all are shifted alike until the sum
+/// Returns the nearest point with entries in `[0, largest]` and a sum in `range`: all are shifted alike until the sum
 /// fits, found by bisection.
 fn project(values: &[f64], largest: f64, range: [f64; 2]) -> Vec<f64> {
     let shifted = |shift: f64| values.iter().map(move |v| (v + shift).clamp(0.0, largest));

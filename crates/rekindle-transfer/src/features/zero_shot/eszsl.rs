@@ -200,7 +200,7 @@ impl EszslMap {
     }
 }
 
-/// The classes that occur, sorted.
+/// Returns the classes that occur, sorted.
 pub(super) fn seen_classes(labels: &[usize]) -> Vec<usize> {
     let mut seen = labels.to_vec();
     seen.sort_unstable();
