@@ -344,7 +344,7 @@ pub(crate) fn list(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// Returns the text of a caught panic.
+/// The text of a caught panic.
 pub(crate) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,

@@ -304,7 +304,7 @@ impl ImageFolder {
         })
     }
 
-    /// Returns the folder that was scanned.
+    /// The folder that was scanned.
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -33,7 +33,7 @@ pub struct Pretrained {
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name, where the file knows them.
     pub test_views: Option<String>,
-    /// Path of the file that the weights were read from.
+    /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
     pub repository: Option<Repository>,

@@ -103,7 +103,7 @@ pub struct RunReport {
     pub epochs: Vec<EpochMetrics>,
     /// Time spent around the epochs.
     pub phases: Vec<PhaseTime>,
-    /// Outcome of the run; none while it goes on.
+    /// How it ended; none while it goes on.
     pub outcome: Option<RunOutcome>,
     /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,

@@ -306,7 +306,7 @@ fn peak_memory() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// Returns the images to learn from.
+/// The images to learn from.
 fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     let folder = Layout::find(data)?.open_training()?;
     match folder.classes().len() {

@@ -73,7 +73,7 @@ pub struct Model {
 pub struct Answer {
     /// The picture's file.
     pub path: PathBuf,
-    /// One probability per class, or the reason why the file can't be read.
+    /// One probability a class; or why the file can't be read.
     pub probabilities: Result<Vec<f32>, String>,
 }
 
@@ -90,7 +90,7 @@ pub struct Evaluated {
     pub skipped: Vec<Skipped>,
     /// Files that the scan of the folder left out.
     pub ignored: Vec<Ignored>,
-    /// Layout in which the images were found; its text says so in one line.
+    /// Where the images were found; its text says so in one line.
     pub layout: Layout,
     /// Measured on the images alone that training had held out of this very folder.
     pub is_held_out: bool,
@@ -340,7 +340,7 @@ impl Model {
         Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
     }
 
-    /// Measures the model on a folder with one folder per class, or on the validation part of a data set, as
+    /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
     /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
     /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
     /// many as then.
@@ -400,8 +400,8 @@ impl Model {
         })
     }
 
-    /// Returns the images that training held out of the folder that the model was trained on, where it held
-    /// out some: the others would flatter it.
+    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
+    /// would flatter it.
     fn held_out(
         &self,
         folder: &Path,

@@ -122,7 +122,7 @@ impl Predictions {
             .collect()
     }
 
-    /// Returns the share of images whose most probable class is the true one; NaN without images.
+    /// Share of images whose most probable class is the true one; NaN without images.
     pub fn accuracy(&self) -> f64 {
         let top = self.top();
         let correct = top

@@ -101,7 +101,7 @@ pub struct Trainer<'a, B: Backbone> {
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
-    /// Creates a trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
+    /// A trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
     /// without leaving anything on the disk.
     pub fn new(classifier: Classifier<B>, data: TransferData) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         Self { strategy, ..self }
     }
 
-    /// Sets the optimiser, schedule, epochs and the rest.
+    /// Optimiser, schedule, epochs and the rest.
     pub fn recipe(self, recipe: Recipe) -> Self {
         Self { recipe, ..self }
     }

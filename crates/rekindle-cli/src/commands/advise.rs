@@ -99,7 +99,7 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
     words.join(" ")
 }
 
-/// Quotes a word where a shell would read more into it.
+/// A word, quoted where a shell would read more into it.
 fn word(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| text.to_string(), Cow::into_owned)
 }

@@ -433,13 +433,13 @@ impl Train {
         }
     }
 
-    /// Returns the folder named, or the first default that isn't taken.
+    /// The folder named, or the first default that isn't taken.
     fn folder(&self) -> PathBuf {
         free_folder(self.out.as_deref(), &self.data)
     }
 }
 
-/// Returns the folder named, or the first default that isn't taken.
+/// The folder named, or the first default that isn't taken.
 pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
     if let Some(folder) = out {
         return folder.to_path_buf();

@@ -51,7 +51,7 @@ impl Pipeline {
         Self(transforms.into_iter().collect())
     }
 
-    /// Returns the augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
+    /// The augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
     /// `RandomResizedCrop(crop)`, `RandomHorizontalFlip`, `Normalize`.
     pub fn imagenet_train(preprocess: &Preprocess) -> Self {
         let Preprocess {
@@ -73,7 +73,7 @@ impl Pipeline {
         ])
     }
 
-    /// Returns the preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
+    /// The preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
     pub fn imagenet_eval(preprocess: &Preprocess) -> Self {
         let Preprocess {
             resize,

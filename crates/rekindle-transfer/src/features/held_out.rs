@@ -47,7 +47,7 @@ pub fn stratified_folds(
     parts
 }
 
-/// Returns the parts of several cross-validations, one after the other.
+/// The parts of several cross-validations, one after the other.
 pub(super) fn repeated_folds(
     labels: &[usize],
     classes: usize,

@@ -253,7 +253,7 @@ impl ProbeSearch {
         })
     }
 
-    /// Fits the head that was found before to these images: for some of those that it was found on.
+    /// The head of what was found before, fitted to these images: for some of those that it was found on.
     ///
     /// # Errors
     ///
@@ -465,7 +465,7 @@ fn near(penalties: &[f64], penalty: f64) -> &[f64] {
     &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]
 }
 
-/// Returns the standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
+/// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
 fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; features.dim()];
     for row in features.rows() {

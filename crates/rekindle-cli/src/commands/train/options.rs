@@ -12,7 +12,7 @@ use crate::failure::Failure;
 const PACE: [&str; 3] = ["--epochs", "--batch", "--learning-rate"];
 
 impl arguments::Recipe {
-    /// Returns the recipe of the file, or the tutorial's with kept features, changed by the options that are given.
+    /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
     pub fn recipe(&self) -> Result<Recipe, Failure> {
         self.change(match &self.recipe {
             Some(path) => Recipe::open(path)?,
