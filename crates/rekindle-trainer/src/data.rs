@@ -32,16 +32,16 @@ pub struct TransferData {
     pub val: Arc<ImageDataset>,
     /// Names in the order of the logits.
     pub classes: Vec<String>,
-    /// What pictures go through in validation.
+    /// Preprocessing of pictures in validation.
     pub preprocess: Preprocess,
-    /// Where the images come from and how many there are, for `run.json`.
+    /// Origin of the images and their number, for `run.json`.
     pub description: Value,
     /// Files and folders that the scan left out, and why.
     pub left_out: Vec<Ignored>,
-    /// Where [`open`](Self::open) found the images; its text says so in one line.
+    /// Layout in which [`open`](Self::open) found the images; its text says so in one line.
     pub layout: Option<Layout>,
-    /// What [`open`](Self::open) noticed that makes results doubtful, one sentence each: images in training and
-    /// validation alike, images under two classes, classes that validation lacks.
+    /// Warnings of [`open`](Self::open) about what makes results doubtful, one sentence each: images in
+    /// training and validation alike, images under two classes, classes that validation lacks.
     pub warnings: Vec<String>,
 }
 
@@ -233,7 +233,7 @@ fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
     }
 }
 
-/// What is cheap to find out and makes results doubtful.
+/// Finds what makes results doubtful, as far as that is cheap.
 fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
     let mut warnings = Vec::new();
     let same = same_files(&[("training", train), ("validation", val)]);

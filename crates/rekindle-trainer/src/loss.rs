@@ -4,14 +4,14 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use burn::tensor::activation::log_softmax;
 
-/// What a batch of images is to be recognised as.
+/// Targets of a batch of images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
     /// The class of each image.
     pub labels: Vec<usize>,
     /// Probabilities `[n, classes]`, row-major, in place of the labels where images were mixed.
     pub soft: Option<Vec<f32>>,
-    /// How much each image counts; all the same where there are none.
+    /// Weight of each image; none for equal weights.
     pub weights: Option<Vec<f32>>,
 }
 

@@ -41,7 +41,7 @@ pub struct Recipe {
     pub balance_classes: bool,
     /// A place to keep activations of stages that stay frozen.
     pub cache: Cache,
-    /// Views an image that are kept: the plain picture, and `views - 1` random augmentations of it.
+    /// Views per image that are kept: the plain picture, and `views - 1` random augmentations of it.
     pub views: usize,
     /// Runs frozen stages in eight bits: on a CPU two to four times as fast, and a little off, see
     /// [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages). Ranges are measured on up to 64 training
@@ -110,8 +110,8 @@ impl Recipe {
         }
     }
 
-    /// Whether the rates of the first `epochs` differ from those of `other` because the schedule runs over another
-    /// number of epochs.
+    /// Returns true if the rates of the first `epochs` differ from those of `other` because the schedule runs
+    /// over another number of epochs.
     pub(crate) fn is_stretched(&self, other: &Recipe, epochs: usize) -> bool {
         const STEPS: usize = 4;
         let factor = |recipe: &Recipe, step| recipe.schedule.factor(step, STEPS, recipe.epochs);
