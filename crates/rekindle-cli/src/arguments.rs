@@ -334,7 +334,7 @@ pub struct Recipe {
     pub workers: Option<usize>,
 }
 
-/// Values of `--monitor`.
+/// What `--monitor` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Figure {
     /// Share of right answers
@@ -345,7 +345,7 @@ pub enum Figure {
     MacroF1,
 }
 
-/// Values of `--test-views`.
+/// What `--test-views` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Views {
     /// One, as the file's preprocessing says

@@ -107,7 +107,7 @@ pub struct RunReport {
     pub outcome: Option<RunOutcome>,
     /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,
-    /// Effect that temperature scaling would have on its confidence.
+    /// What temperature scaling would do to its confidence.
     #[serde(default)]
     pub temperature: Option<Temperature>,
     /// The wrong answers that were given most confidently.

@@ -38,10 +38,10 @@ pub struct TransferData {
     pub description: Value,
     /// Files and folders that the scan left out, and why.
     pub left_out: Vec<Ignored>,
-    /// Layout in which [`open`](Self::open) found the images; its text says so in one line.
+    /// Where [`open`](Self::open) found the images; its text says so in one line.
     pub layout: Option<Layout>,
-    /// Warnings of [`open`](Self::open) about what makes results doubtful, one sentence each: images in
-    /// training and validation alike, images under two classes, classes that validation lacks.
+    /// What [`open`](Self::open) noticed that makes results doubtful, one sentence each: images in training and
+    /// validation alike, images under two classes, classes that validation lacks.
     pub warnings: Vec<String>,
 }
 
@@ -233,7 +233,7 @@ fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
     }
 }
 
-/// Finds what makes results doubtful, as far as that is cheap.
+/// What is cheap to find out and makes results doubtful.
 fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
     let mut warnings = Vec::new();
     let same = same_files(&[("training", train), ("validation", val)]);

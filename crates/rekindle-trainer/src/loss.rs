@@ -4,14 +4,14 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use burn::tensor::activation::log_softmax;
 
-/// Targets of a batch of images.
+/// What a batch of images is to be recognised as.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
     /// The class of each image.
     pub labels: Vec<usize>,
     /// Probabilities `[n, classes]`, row-major, in place of the labels where images were mixed.
     pub soft: Option<Vec<f32>>,
-    /// Weight of each image; none for equal weights.
+    /// How much each image counts; all the same where there are none.
     pub weights: Option<Vec<f32>>,
 }
 

@@ -110,8 +110,8 @@ impl Recipe {
         }
     }
 
-    /// Returns true if the rates of the first `epochs` differ from those of `other` because the schedule runs
-    /// over another number of epochs.
+    /// Whether the rates of the first `epochs` differ from those of `other` because the schedule runs over another
+    /// number of epochs.
     pub(crate) fn is_stretched(&self, other: &Recipe, epochs: usize) -> bool {
         const STEPS: usize = 4;
         let factor = |recipe: &Recipe, step| recipe.schedule.factor(step, STEPS, recipe.epochs);
