@@ -90,7 +90,7 @@ pub enum Error {
         path: PathBuf,
         /// The folders in question.
         folders: Vec<String>,
-        /// What is ambiguous, and what to do about it.
+        /// The ambiguity, and what to do about it.
         reason: String,
     },
     /// The folder holds one folder per domain, and these the classes.

@@ -3,7 +3,7 @@
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
-/// How to continue a download after an answer.
+/// Ways to go on with a download after an answer.
 pub(super) enum Plan {
     Body { from: u64, total: Option<u64> },
     Complete,
