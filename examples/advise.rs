@@ -1,4 +1,4 @@
-//! Which weights to take for a folder of images, how to adapt them, and what to expect, before anything is trained.
+//! Recommends weights and a strategy for a folder of images, with what to expect, before anything is trained.
 //!
 //! ```text
 //! cargo run --release --example advise -- --data hymenoptera --weights resnet18-f37072fd.pth resnet50-11ad3fa6.pth
@@ -27,7 +27,7 @@ use serde_json::json;
 /// Scores networks on a folder of images and recommends one and a strategy.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A folder with one folder a class, or with train inside it
+    /// A folder with one folder per class, or with train inside it
     #[arg(long, requires = "weights")]
     data: Option<PathBuf>,
     /// Weights to choose from: .pth, .safetensors or burnpack

@@ -1,4 +1,4 @@
-//! What a trained network calls images: the model from a run directory or a file of weights, and nothing else.
+//! Classifies images with a trained network: the model from a run directory or a file of weights, and nothing else.
 //!
 //! ```text
 //! cargo run --release --example classify -- out/ants_bees/features photo.jpg holiday

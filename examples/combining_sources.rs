@@ -29,7 +29,7 @@ struct Arguments {
     domains: Vec<PathBuf>,
     #[command(flatten)]
     network: Network,
-    /// Labelled target images a class that stacking learns from
+    /// Labelled target images per class that stacking learns from
     #[arg(long, default_value_t = 3)]
     shots: usize,
     /// Seeds of the labelled target images: 0, 1, ...

@@ -67,10 +67,10 @@ struct Arguments {
     /// Classes of a training episode
     #[arg(long, default_value_t = 30)]
     ways: usize,
-    /// Examples a class of a training episode
+    /// Examples per class of a training episode
     #[arg(long, default_value_t = 1)]
     shots: usize,
-    /// Questions a class of a training episode
+    /// Questions per class of a training episode
     #[arg(long, default_value_t = 5)]
     queries: usize,
     /// At the start; falls to 0 by half a cosine
@@ -253,7 +253,7 @@ fn embed(net: &Network, characters: &Characters) -> Result<Features, TransferErr
     Features::new(values, net.num_features())
 }
 
-/// Of nearest means over tasks of this size, 5 questions a class.
+/// Measures nearest means over tasks of this size, 5 questions per class.
 fn accuracy(
     embeddings: &Features,
     characters: &Characters,

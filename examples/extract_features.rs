@@ -22,7 +22,7 @@ struct Arguments {
     /// Weights: .pth, .safetensors or burnpack
     #[arg(long)]
     weights: PathBuf,
-    /// Folder with one folder a class, or with images
+    /// Folder with one folder per class, or with images
     #[arg(long)]
     data: PathBuf,
     /// The safetensors file to write

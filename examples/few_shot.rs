@@ -1,4 +1,4 @@
-//! Classifiers from one or five images a class, over many random episodes.
+//! Classifiers from one or five images per class, over many random episodes.
 //!
 //! ```text
 //! cargo run --release --example few_shot -- --data webcam --weights resnet50.safetensors --ways 5 --shots 1
@@ -27,10 +27,10 @@ struct Arguments {
     /// Classes an episode
     #[arg(long, default_value_t = 5)]
     ways: usize,
-    /// Labelled images a class
+    /// Labelled images per class
     #[arg(long, default_value_t = 1)]
     shots: usize,
-    /// Images a class to measure by
+    /// Images per class to measure by
     #[arg(long, default_value_t = 10)]
     queries: usize,
     #[arg(long, default_value_t = 600)]

@@ -19,7 +19,7 @@ use serde_json::json;
 /// Adapts a pretrained network to a folder of images.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
+    /// Folder of images: `train` and `val` with one folder per class each, or one folder per class
     #[arg(long)]
     data: PathBuf,
     /// Weights: .pth, .safetensors or burnpack
@@ -28,7 +28,7 @@ struct Arguments {
     /// Time from the start to the result
     #[arg(long, default_value_t = 2.0, value_parser = minutes)]
     minutes: f64,
-    /// Where to write the adapted network
+    /// File to write the adapted network to
     #[arg(long)]
     out: Option<PathBuf>,
     /// Views of each validation image that it is measured in as well, beside the plain one

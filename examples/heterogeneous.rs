@@ -44,7 +44,7 @@ struct Arguments {
     /// Digits of each set
     #[arg(long, default_value_t = 1000)]
     digits: usize,
-    /// Labelled target digits a class, one run each
+    /// Labelled target digits per class, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,3,5")]
     shots: Vec<usize>,
     /// Seeds of the labelled target digits: 0, 1, ...

@@ -33,7 +33,7 @@ struct Arguments {
     /// Another domain with the same classes, for TrAdaBoost
     #[arg(long, requires = "data")]
     target: Option<PathBuf>,
-    /// Labelled target images a class
+    /// Labelled target images per class
     #[arg(long, default_value_t = 3)]
     shots: usize,
     #[command(flatten)]
@@ -109,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What decides whether an image is kept.
+/// Rule by which an image is kept.
 #[derive(Clone, Copy)]
 enum Bias {
     /// The last class keeps a tenth as many as the first.

@@ -4,7 +4,7 @@
 //! cargo run --release --example multi_task -- photo.safetensors art.safetensors cartoon.safetensors sketch.safetensors
 //! ```
 //!
-//! Each file is one style, as `extract_features` wrote it. A few pictures a class and style are learnt from and the others are
+//! Each file is one style, as `extract_features` wrote it. A few pictures per class and style are learnt from and the others are
 //! the test; both tasks together are compared with each alone. `--json` prints the table for a program.
 
 mod common;
@@ -30,7 +30,7 @@ struct Arguments {
     /// Files of features, one a style
     #[arg(required = true, num_args = 2..)]
     styles: Vec<PathBuf>,
-    /// Pictures a class and style to learn from; every other one lacks the label of one task
+    /// Pictures per class and style to learn from; every other one lacks the label of one task
     #[arg(long, default_value_t = 4)]
     shots: usize,
     /// Seeds to average over: 0, 1, ...

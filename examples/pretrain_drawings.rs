@@ -44,7 +44,7 @@ struct Arguments {
     /// The file to write
     #[arg(long, default_value = "assets/drawings-source.safetensors")]
     out: PathBuf,
-    /// Drawings a class to learn from
+    /// Drawings per class to learn from
     #[arg(long, default_value_t = 300)]
     per_class: usize,
     /// Passes over them
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
-    eprintln!("drawing {} pictures a class", arguments.per_class);
+    eprintln!("drawing {} pictures per class", arguments.per_class);
     SourceTask.write_folder(&arguments.drawings, arguments.per_class, 30, arguments.seed)?;
     let preprocess = Preprocess {
         resize: SIZE,
@@ -105,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         classes: Some(classes),
         preprocess: Some(preprocess),
         provenance: Some(format!(
-            "examples/pretrain_drawings.rs, {} drawings a class, {} epochs, seed {}, validation accuracy {:.3}",
+            "examples/pretrain_drawings.rs, {} drawings per class, {} epochs, seed {}, validation accuracy {:.3}",
             arguments.per_class,
             fitted.history.len(),
             arguments.seed,

@@ -1,11 +1,11 @@
-//! What a source knows of classes and a teacher knows of images, with a few labels: a head made of the source classifier's
-//! own rows (Co-Tuning's category relationship), distillation, and relational distillation.
+//! Transfers what a source knows of classes and a teacher of images, with a few labels: a head made of the source
+//! classifier's own rows (Co-Tuning's category relationship), distillation, and relational distillation.
 //!
 //! ```text
 //! cargo run --release --example relational -- --data hymenoptera --weights resnet18.pth --teacher resnet50.safetensors
 //! ```
 //!
-//! `--data` holds `train` and `val`. A few images a class of `train` are learnt from with labels; distillation sees the
+//! `--data` holds `train` and `val`. A few images per class of `train` are learnt from with labels; distillation sees the
 //! others without. Without arguments it takes drawn ants and bees and no teacher.
 
 mod common;
@@ -32,7 +32,7 @@ use rekindle::transfer::features::{
 use rekindle::transfer::objective::{distillation_loss, rkd_angle_loss, rkd_distance_loss};
 use serde_json::json;
 
-/// Heads from source rows and from teachers, at 1, 5 and 20 images a class.
+/// Heads from source rows and from teachers, at 1, 5 and 20 images per class.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Folder with train and val inside
@@ -47,7 +47,7 @@ struct Arguments {
     /// Keeps features in this folder for later runs
     #[arg(long)]
     cache: Option<PathBuf>,
-    /// Labelled images a class, one run each
+    /// Labelled images per class, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,5,20")]
     shots: Vec<usize>,
     /// Seeds of the labelled images: 0, 1, ...
@@ -99,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one network makes of a set of images.
+/// Output of one network for a set of images.
 struct Seen {
     images: Images,
     source: Option<LinearHead>,
@@ -201,7 +201,7 @@ fn few_labels(seen: &Seen, shots: usize, seed: u64) -> Vec<usize> {
     seen.images.split(shots, seed).0.labels
 }
 
-/// What a student learns from: all images without labels, and few with.
+/// Data that a student learns from: all images without labels, and few with.
 struct Lesson<'a> {
     x: &'a Features,
     few: &'a Images,

@@ -35,10 +35,10 @@ struct Arguments {
     /// A model of the registry, such as resnet50 or efficientnet_b0
     #[arg(long, default_value = "resnet18")]
     arch: String,
-    /// Images a batch
+    /// Images per batch
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// What to measure
+    /// The work to measure
     #[arg(long, value_enum, default_value_t = Mode::Forward)]
     mode: Mode,
     /// In mode `frozen`, the last frozen stage

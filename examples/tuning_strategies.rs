@@ -4,7 +4,7 @@
 //! cargo run --release --example tuning_strategies -- --weights resnet18-f37072fd.pth --data office/amazon --shots 5
 //! ```
 //!
-//! A few pictures a class are learnt from, all others are the test; every way has the same pictures, steps and seed. `--json`
+//! A few pictures per class are learnt from, all others are the test; every way has the same pictures, steps and seed. `--json`
 //! prints the table for a program.
 
 #[path = "common/outcome.rs"]
@@ -32,19 +32,19 @@ use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Compares ways of fine-tuning on a few pictures a class.
+/// Compares ways of fine-tuning on a few pictures per class.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Weights of a network
     #[arg(long)]
     weights: PathBuf,
-    /// Folder with one folder a class
+    /// Folder with one folder per class
     #[arg(long)]
     data: PathBuf,
-    /// Pictures a class to learn from
+    /// Pictures per class to learn from
     #[arg(long, default_value_t = 5)]
     shots: usize,
-    /// Pictures a class to test on, at most
+    /// Pictures per class to test on, at most
     #[arg(long, default_value_t = 25)]
     tests: usize,
     /// Passes over the pictures

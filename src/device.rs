@@ -83,7 +83,7 @@ impl std::fmt::Display for DeviceName {
 }
 
 impl DeviceName {
-    /// The device, without autodiff.
+    /// Opens the device, without autodiff.
     ///
     /// # Errors
     ///

@@ -9,19 +9,19 @@ use rekindle::transfer::Strategy;
 /// PyTorch's transfer-learning tutorial in Rust: tell ants from bees with a network trained on ImageNet.
 #[derive(Debug, Parser)]
 pub struct Arguments {
-    /// Folder of images: `train` and `val` with one folder a class each, or one folder a class
+    /// Folder of images: `train` and `val` with one folder per class each, or one folder per class
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// Weights of a network: .pth, .safetensors or burnpack [default: torchvision's ResNet-18]
     #[arg(long)]
     pub weights: Option<PathBuf>,
-    /// What to train
+    /// Strategies to train
     #[arg(long, value_enum, default_value_t = Choice::All)]
     pub strategy: Choice,
     /// Passes over the training images
     #[arg(long, default_value_t = 25, value_parser = at_least_one)]
     pub epochs: usize,
-    /// Images a batch
+    /// Images per batch
     #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     pub batch: usize,
     /// Seed of everything random
@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     pub workers: usize,
-    /// Ends standard output with one line of JSON a strategy
+    /// Ends standard output with one line of JSON per strategy
     #[arg(long)]
     pub json: bool,
     /// Shows no progress
@@ -61,7 +61,7 @@ pub struct Arguments {
     pub quiet: bool,
 }
 
-/// Which of the tutorial's ways to train.
+/// Ways to train, after the tutorial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
     /// Everything but the head frozen

@@ -49,7 +49,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     // 2. A look at what the network will see.
     outputs.look_at_data(&data, arguments.seed)?;
 
-    // 3. to 8. Replace the head, train, step the rate, keep the best: once a strategy.
+    // 3. to 8. Replace the head, train, step the rate, keep the best: once per strategy.
     for strategy in arguments.strategies() {
         if interrupt.requested() {
             break;

@@ -1,4 +1,4 @@
-//! Where the network and the data come from: files, a download, or drawings.
+//! Gets the network and the data: files, a download, or drawings.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What the command line names; what is not named is downloaded; without a network, drawings.
+    /// Takes what the command line names, downloads the rest, and draws where there is no network.
     pub fn find(arguments: &Arguments, folder: &Path, device: &Device) -> Result<Self, Failure> {
         match (&arguments.weights, &arguments.data) {
             (Some(weights), Some(data)) => Self::open(weights, data, device),
@@ -59,7 +59,7 @@ impl Origin {
         })
     }
 
-    /// Twenty drawings a class to learn from, and a narrow network that knows other drawings.
+    /// Twenty drawings per class to learn from, and a narrow network that knows other drawings.
     fn drawn(seed: u64, folder: &Path, device: &Device) -> Result<Self, Failure> {
         let data = folder.join("drawings");
         TargetTask.write_folder(&data, 20, 200, seed)?;

@@ -1,4 +1,4 @@
-//! What the example leaves: pictures, a table, report.html, lines of JSON.
+//! Writes the example's results: pictures, a table, report.html, lines of JSON.
 
 use std::path::{Path, PathBuf};
 

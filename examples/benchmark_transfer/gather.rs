@@ -50,7 +50,7 @@ pub fn merge(rows: &mut Vec<Row>, more: Vec<Row>) {
     }
 }
 
-/// How to start another example.
+/// Command that starts another example.
 pub struct Examples {
     /// The folder of their programs; none to leave it to cargo.
     folder: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Examples {
         })
     }
 
-    /// What the example prints.
+    /// Runs an example and returns what it prints.
     pub fn run(&self, name: &str, arguments: &[String]) -> Result<String, Failure> {
         let mut command = match &self.folder {
             Some(folder) => Command::new(folder.join(name)),

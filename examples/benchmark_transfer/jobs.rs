@@ -1,4 +1,4 @@
-//! What is run, in the order of the guide's map.
+//! Lists the jobs, in the order of the guide's map.
 
 use crate::Failure;
 use crate::gather::{self, Row};
@@ -12,7 +12,7 @@ pub struct Part {
     pub sets: Vec<(&'static str, Network)>,
     /// Arguments of each run; results of the same name are runs of one method.
     pub calls: Vec<Vec<String>>,
-    /// How to read what a run prints.
+    /// Parser for the output of a run.
     pub read: fn(&str) -> Result<Vec<Row>, Failure>,
 }
 

@@ -47,7 +47,7 @@ impl Kept {
         self.data.join(name).display().to_string()
     }
 
-    /// Where features that another example keeps itself go.
+    /// Returns the folder for features that another example caches itself.
     pub fn cache(&self) -> String {
         self.work.join("cache").display().to_string()
     }

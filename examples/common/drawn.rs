@@ -13,7 +13,7 @@ pub struct Drawn {
     folder: TempDir,
 }
 
-/// Drawn ants and bees to learn from, this many a class.
+/// Drawn ants and bees to learn from, this many per class.
 pub fn ants_and_bees(images: usize, seed: u64) -> Result<Drawn, Failure> {
     ants_and_bees_to_measure(images, 0, seed)
 }
@@ -37,7 +37,7 @@ impl Drawn {
     }
 }
 
-/// Pictures of the things that the built-in network knows, drawn anew, this many a class, and what it makes of them.
+/// Pictures of the things that the built-in network knows, drawn anew, this many per class, and what it makes of them.
 pub fn things(images: usize) -> Result<Images, Failure> {
     let folder = TempDir::new()?;
     let drawings = folder.path().join("drawings");

@@ -24,7 +24,7 @@ use safetensors::SafeTensors;
 
 pub type Failure = Box<dyn std::error::Error>;
 
-/// Where features come from.
+/// Origin of features.
 #[derive(Clone, Debug, Args)]
 pub struct Network {
     /// Weights for folders of images: .pth, .safetensors or burnpack; files of features need none
@@ -115,7 +115,7 @@ impl Network {
     }
 }
 
-/// What the network in `weights` makes of the images of a folder.
+/// Computes features of a folder's images by the network in `weights`.
 pub fn compute(weights: &Path, path: &Path, device: &Device) -> Result<Images, Failure> {
     let pretrained = Pretrained::open(weights, device)?;
     let stages = pretrained.model.stage_names().len();

@@ -1,4 +1,4 @@
-//! How a program ends.
+//! Ends a program with a status and a message.
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// Pixels along a side.
 const SIZE: usize = 28;
 
-/// How far a view may be from its drawing.
+/// Largest changes from a drawing to a view of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Views {
     /// Pixels moved, at most.

@@ -130,7 +130,7 @@ fn objectives(names: &[String]) -> Result<Vec<DomainObjective>, Failure> {
         .collect())
 }
 
-/// What one objective gave.
+/// Result of one objective.
 struct Outcome {
     settings: Adaptation,
     pairs: Vec<Pair>,

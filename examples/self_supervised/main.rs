@@ -1,4 +1,4 @@
-//! A network that learns from digits without labels, then from ten labels a class; against one that has the ten labels
+//! A network that learns from digits without labels, then from ten labels per class; against one that has the ten labels
 //! alone.
 //!
 //! ```text
@@ -46,7 +46,7 @@ struct Arguments {
     /// Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz
     #[arg(long)]
     mnist: PathBuf,
-    /// Labels a class
+    /// Labels per class
     #[arg(long, default_value_t = 10)]
     labels: usize,
     /// One way instead of all: scratch, sim-siam, barlow-twins or rotation
@@ -69,7 +69,7 @@ struct Arguments {
     json: bool,
 }
 
-/// Where the weights come from before the labels.
+/// Origin of the weights before labels are used.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Way {
     Scratch,

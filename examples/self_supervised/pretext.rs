@@ -20,7 +20,7 @@ const BATCH: usize = 256;
 /// Of learning at the start; falls to 0 by half a cosine.
 const RATE: f64 = 2e-3;
 
-/// What is learnt from digits without labels.
+/// Tasks that are learnt from digits without labels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pretext {
     /// Two views of a digit predict each other.

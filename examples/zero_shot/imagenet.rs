@@ -1,4 +1,4 @@
-//! Which of Animals with Attributes' classes ImageNet's classes are kinds of.
+//! Maps ImageNet's classes to the classes of Animals with Attributes that they are kinds of.
 
 /// The animal, and places of its kinds in the order of ImageNet's 1000 logits. Animals without a kind there are left
 /// out, and so are the ten test classes.

@@ -1,4 +1,4 @@
-//! What a server answers to a download.
+//! Feeds a server's answers to a download.
 #![no_main]
 
 use std::io::{Read, Write};

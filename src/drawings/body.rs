@@ -44,14 +44,13 @@ impl Segment {
         Self { power, ..self }
     }
 
-    /// Half the width at `t` in `[-1, 1]`, tail to head.
+    /// Computes half the width at `t` in `[-1, 1]`, tail to head.
     fn half_width_at(&self, t: f32) -> f32 {
         self.half_width * (1.0 - t * t).max(0.0).powf(self.power) * (1.0 + self.egg * t)
     }
 }
 
-/// What is drawn on a segment. Chosen at random for every creature, so that it
-/// tells nothing about the class.
+/// Pattern drawn on a segment. Chosen at random for every creature, so that it tells nothing about the class.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Marking {
     Plain,
@@ -75,9 +74,9 @@ impl Marking {
 
 /// A whole creature, ready to be drawn.
 pub(super) struct Body {
-    /// From the tail to the head: later ones lie on top.
+    /// Segments from the tail to the head: later ones lie on top.
     pub(super) segments: Vec<Segment>,
-    /// Which segments wear the marking.
+    /// Segments that wear the marking.
     pub(super) marked: Vec<usize>,
     pub(super) marking: Marking,
     pub(super) legs: Vec<Leg>,
@@ -93,7 +92,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// A body of `segments`, marked at random on its largest one.
+    /// Creates a body of `segments`, marked at random on its largest one.
     pub(super) fn new(segments: Vec<Segment>, draws: &mut Draws) -> Self {
         let area = |segment: &Segment| segment.half_length * segment.half_width;
         let largest =
@@ -127,7 +126,7 @@ impl Body {
         }
     }
 
-    /// The point `aside` from the spine at position `along`; also the spine's direction there.
+    /// Returns the point `aside` from the spine at position `along`; also the spine's direction there.
     pub(super) fn frame(&self, along: f32, aside: f32) -> (Xy, f32) {
         let heading = self.bend * along;
         let (x, y) = if self.bend.abs() < 1e-3 {
@@ -180,7 +179,7 @@ impl Body {
         );
     }
 
-    /// The outline of `segment` between two of its positions.
+    /// Returns the outline of `segment` between two of its positions.
     fn band(&self, segment: &Segment, from: f32, to: f32) -> Vec<Xy> {
         const STEPS: usize = 12;
         let at = |step: usize| {
@@ -298,7 +297,7 @@ impl Body {
     }
 }
 
-/// The point `length` from `start` in the direction `angle` (radians).
+/// Returns the point `length` from `start` in the direction `angle` (radians).
 pub(super) fn step(start: Xy, angle: f32, length: f32) -> Xy {
     (
         start.0 + angle.cos() * length,

@@ -10,7 +10,7 @@ use super::colour::Colour;
 /// A point in the canvas' current coordinates.
 pub(super) type Xy = (f32, f32);
 
-/// How a shape is filled.
+/// Fill of a shape.
 #[derive(Clone, Copy)]
 pub(super) struct Ink {
     colour: Colour,
@@ -48,7 +48,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// A transparent canvas of `size` pixels a side, in pixel coordinates.
+    /// Creates a transparent canvas of `size` pixels a side, in pixel coordinates.
     pub(super) fn new(size: u32) -> Self {
         let pixmap =
             Pixmap::new(size, size).expect("the sides of drawings are small and not nought");
@@ -58,9 +58,8 @@ impl Canvas {
         }
     }
 
-    /// From now on `(0, 0)` lies at `centre` (pixels), one unit spans `scale`
-    /// pixels, and the x axis points `angle` radians clockwise of right.
-    /// `squash` shrinks the y axis, a negative one mirrors it.
+    /// Moves the origin to `centre` (pixels); from then on one unit spans `scale` pixels, and the x axis
+    /// points `angle` radians clockwise of right. `squash` shrinks the y axis, a negative one mirrors it.
     pub(super) fn place(&mut self, centre: Xy, scale: f32, squash: f32, angle: f32) {
         let (sin, cos) = angle.sin_cos();
         let (y_scale, x_scale) = (scale * squash, scale);
@@ -156,7 +155,7 @@ impl Canvas {
     }
 }
 
-/// Eight points of an ellipse, enough for [`Canvas::blob`].
+/// Returns eight points of an ellipse, enough for [`Canvas::blob`].
 pub(super) fn ellipse(centre: Xy, radii: Xy, angle: f32) -> Vec<Xy> {
     let (sin, cos) = angle.sin_cos();
     (0..8)
@@ -219,7 +218,7 @@ fn straight(points: &[Xy], closed: bool) -> Option<Path> {
     builder.finish()
 }
 
-/// A Catmull-Rom curve through `points`, as cubic Béziers.
+/// Creates a Catmull-Rom curve through `points`, as cubic Béziers.
 fn smooth(points: &[Xy], closed: bool) -> Option<Path> {
     let count = points.len();
     if count < 3 {

@@ -22,7 +22,7 @@ impl Colour {
         Self::new(value, value, value)
     }
 
-    /// From hue, saturation and value, each in `[0, 1]`; the hue wraps.
+    /// Converts from hue, saturation and value, each in `[0, 1]`; the hue wraps.
     pub(super) fn from_hsv(hue: f32, saturation: f32, value: f32) -> Self {
         let component = |offset: f32| {
             let k = (offset + hue.rem_euclid(1.0) * 6.0) % 6.0;
@@ -48,7 +48,7 @@ impl Colour {
         self.mix(Self::WHITE, share)
     }
 
-    /// Luma of ITU-R BT.601.
+    /// Computes the luma of ITU-R BT.601.
     pub(super) fn luma(self) -> f32 {
         0.299 * self.red + 0.587 * self.green + 0.114 * self.blue
     }
@@ -68,7 +68,7 @@ pub(super) struct Coat {
 }
 
 impl Coat {
-    /// A random coat that stands out from `ground`.
+    /// Creates a random coat that stands out from `ground`.
     pub(super) fn standing_out(ground: Colour, draws: &mut Draws) -> Self {
         let body = standing_out(ground, 0.28, draws, animal_colour);
         let limb = standing_out(ground, 0.3, draws, |draws| {
@@ -113,8 +113,7 @@ fn animal_colour(draws: &mut Draws) -> Colour {
     }
 }
 
-/// The first of a few candidates whose luma is `distance` from `ground`'s,
-/// else the furthest seen.
+/// Returns the first of a few candidates whose luma is `distance` from `ground`'s, else the furthest seen.
 fn standing_out(
     ground: Colour,
     distance: f32,

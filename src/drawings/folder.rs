@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{DrawingTask, Split};
 
-/// Why drawings could not be written.
+/// Reason why drawings could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DrawingsError {
     /// A folder could not be made or listed.
@@ -17,7 +17,7 @@ pub enum DrawingsError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// A picture could not be written.
@@ -25,7 +25,7 @@ pub enum DrawingsError {
     Picture {
         /// The file.
         path: PathBuf,
-        /// What the encoder or the system said.
+        /// Error of the encoder or of the system.
         source: image::ImageError,
     },
     /// The folder holds something that does not belong to the drawings asked for.

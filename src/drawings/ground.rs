@@ -1,4 +1,4 @@
-//! What the creature sits on: ten kinds of ground in any colour.
+//! Draws the ground that the creature sits on: ten kinds in any colour.
 
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_3, PI};
 

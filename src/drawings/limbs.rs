@@ -116,7 +116,7 @@ impl Antennae {
     }
 }
 
-/// Three pairs of legs on a thorax: forwards, sideways, backwards.
+/// Returns three pairs of legs on a thorax: forwards, sideways, backwards.
 pub(super) fn six_legs(thorax: Segment, length: f32, width: f32, draws: &mut Draws) -> Vec<Leg> {
     let turn = draws.jitter(8.0);
     [

@@ -3,7 +3,7 @@
 //! Two tasks make a small, whole case of transfer learning without a download:
 //! [`SourceTask`], thirty kinds of creatures and things to pretrain on, and
 //! [`TargetTask`], ants against bees, with so much variation in colour, light,
-//! ground and pose that a network trained from nothing on twenty pictures a class
+//! ground and pose that a network trained from nothing on twenty pictures per class
 //! does poorly, while one pretrained on the source does well.
 //!
 //! Every picture is a function of (task, class, split, index, seed) alone.
@@ -50,7 +50,7 @@ pub const PICTURE_SIZE: u32 = 96;
 /// floats under torchvision's names, classes and preprocessing in the metadata.
 pub const SOURCE_WEIGHTS: &[u8] = include_bytes!("../../assets/drawings-source.safetensors");
 
-/// Which set a drawing belongs to. The same index gives another picture in each.
+/// Set that a drawing belongs to. The same index gives another picture in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// Pictures to learn from.
@@ -60,7 +60,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// The name of its folder: `train` or `val`.
+    /// Returns the name of its folder: `train` or `val`.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -71,7 +71,7 @@ impl Split {
 
 /// A classification task whose pictures are drawn on demand.
 pub trait DrawingTask {
-    /// The classes, sorted: an index into it is a label, as an image folder numbers them.
+    /// Returns the classes, sorted: an index into it is a label, as an image folder numbers them.
     fn class_names(&self) -> &'static [&'static str];
 
     /// Draws picture `index` of a class, always the same one for the same arguments

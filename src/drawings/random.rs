@@ -24,12 +24,12 @@ impl Draws {
         scramble(self.state)
     }
 
-    /// Uniform in `[0, 1)`.
+    /// Draws a number uniform in `[0, 1)`.
     pub(super) fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1u64 << 24) as f32
     }
 
-    /// Uniform in `[low, high)`.
+    /// Draws a number uniform in `[low, high)`.
     pub(super) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
@@ -39,12 +39,12 @@ impl Draws {
         centre * self.between(1.0 - spread, 1.0 + spread)
     }
 
-    /// Uniform in `[-reach, reach)`.
+    /// Draws a number uniform in `[-reach, reach)`.
     pub(super) fn jitter(&mut self, reach: f32) -> f32 {
         self.between(-reach, reach)
     }
 
-    /// Standard normal, as the sum of four uniforms: tails do not matter here.
+    /// Draws a standard normal number, as the sum of four uniforms: tails do not matter here.
     pub(super) fn normal(&mut self) -> f32 {
         let sum = self.unit() + self.unit() + self.unit() + self.unit();
         (sum - 2.0) * 3f32.sqrt()
@@ -54,7 +54,7 @@ impl Draws {
         self.unit() < probability
     }
 
-    /// Uniform in `low..=high`.
+    /// Draws a whole number uniform in `low..=high`.
     pub(super) fn count(&mut self, low: usize, high: usize) -> usize {
         low + (self.bits() % (high - low + 1) as u64) as usize
     }
@@ -63,13 +63,13 @@ impl Draws {
         if self.chance(0.5) { 1.0 } else { -1.0 }
     }
 
-    /// A key of its own for something that is drawn from position, not in order.
+    /// Returns a key of its own for something that is drawn from position, not in order.
     pub(super) fn key(&mut self) -> u64 {
         self.bits()
     }
 }
 
-/// A uniform number in `[0, 1)` for a lattice point, fixed by `key`.
+/// Returns a uniform number in `[0, 1)` for a lattice point, fixed by `key`.
 pub(super) fn lattice(key: u64, x: i32, y: i32) -> f32 {
     let point = (u64::from(x as u32) << 32) | u64::from(y as u32);
     let bits = scramble(key ^ scramble(point.wrapping_add(0x9E37_79B9_7F4A_7C15)));

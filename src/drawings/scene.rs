@@ -136,7 +136,7 @@ fn photograph(picture: &Pixmap, draws: &mut Draws) -> RgbImage {
     })
 }
 
-/// Mean over a square window of `2 radius + 1` pixels, cut at the edges.
+/// Computes the mean over a square window of `2 radius + 1` pixels, cut at the edges.
 fn blur_plane(plane: &[f32], radius: usize) -> Vec<f32> {
     transposed_row_means(&transposed_row_means(plane, radius), radius)
 }
@@ -154,7 +154,7 @@ fn transposed_row_means(plane: &[f32], radius: usize) -> Vec<f32> {
     means
 }
 
-/// A colour of things that lie about, at random distance from `ground`.
+/// Returns a colour of things that lie about, at random distance from `ground`.
 pub(super) fn litter_colour(ground: Colour, draws: &mut Draws) -> Colour {
     let other = Colour::from_hsv(
         draws.unit(),

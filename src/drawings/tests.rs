@@ -6,7 +6,7 @@ use std::fs;
 
 use super::*;
 
-/// Mean absolute difference of two pictures, in grey levels.
+/// Computes the mean absolute difference of two pictures, in grey levels.
 fn distance(a: &RgbImage, b: &RgbImage) -> f32 {
     let sum: u32 = a
         .as_raw()
@@ -17,7 +17,7 @@ fn distance(a: &RgbImage, b: &RgbImage) -> f32 {
     sum as f32 / a.as_raw().len() as f32
 }
 
-/// For every class, the pictures of a few indices in both splits.
+/// Returns for every class the pictures of a few indices in both splits.
 fn gallery(task: &impl DrawingTask, indices: usize) -> Vec<RgbImage> {
     let mut pictures = Vec::new();
     for class in 0..task.class_names().len() {

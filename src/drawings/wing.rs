@@ -22,7 +22,7 @@ pub(super) enum WingShape {
 #[derive(Clone, Copy)]
 pub(super) struct Wing {
     pub(super) shape: WingShape,
-    /// Where it is attached: position on the spine, distance from it.
+    /// Point of attachment: position along the spine, and distance from it.
     pub(super) at: f32,
     pub(super) root: f32,
     pub(super) length: f32,
@@ -158,7 +158,7 @@ impl WingShape {
     }
 }
 
-/// One or two pairs of clear, drop-shaped wings held at `angle`.
+/// Returns one or two pairs of clear, drop-shaped wings held at `angle`.
 pub(super) fn clear_wings(pairs: usize, at: f32, root: f32, length: f32, angle: f32) -> Vec<Wing> {
     (0..pairs)
         .rev()

@@ -67,7 +67,7 @@ fn a_picture_dropped_on_the_page_is_classified_there() {
     }
 }
 
-/// What the page says of every sample, in a browser of its own with Chromium's software WebGPU.
+/// Returns the page's answer to every sample, in a browser of its own with Chromium's software WebGPU.
 fn visit(browser: &str, server: &Server, query: &str) -> Value {
     let profile = tempfile::tempdir().unwrap();
     let mut child = Command::new(browser)

@@ -31,7 +31,7 @@ impl Server {
         format!("http://{}/{path}", self.address)
     }
 
-    /// What was posted.
+    /// Waits for a posted message; none where `limit` passes first.
     pub fn wait(&self, limit: Duration) -> Option<String> {
         self.messages.recv_timeout(limit).ok()
     }

@@ -74,7 +74,7 @@ pub enum Command {
     Completions(Completions),
 }
 
-/// Which network of a file is meant, where the file holds several.
+/// Choice of a network, where a file holds several.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Part {
     /// Entry of the file of weights that holds the network, where several do: state_dict, teacher, model_ema
@@ -88,7 +88,7 @@ pub struct Part {
     pub features_from: Option<String>,
 }
 
-/// Where a run begins.
+/// Weights that a run begins with.
 #[derive(Clone, Debug, Args)]
 pub struct Weights {
     /// Weights of a network: a file (.pth, .safetensors, burnpack, .onnx), or a repository of the Hugging Face hub as
@@ -113,10 +113,10 @@ pub struct Models {
     /// Lists only names with this in it, such as efficientnet
     #[arg(long, value_name = "WORD", value_parser = words)]
     pub search: Option<String>,
-    /// Measures how many images per second each classifies on this machine; takes some seconds a network
+    /// Measures how many images per second each classifies on this machine; takes some seconds per network
     #[arg(long)]
     pub measure: bool,
-    /// Where to measure: cpu, wgpu, cuda, cuda:N or ndarray
+    /// Device to measure on: cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu, requires = "measure")]
     pub device: DeviceName,
 }
@@ -299,7 +299,7 @@ pub enum Views {
     FlipAndScale,
 }
 
-/// What `--views` takes.
+/// Values of `--views`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ViewsOrFile {
     /// One, as the file's preprocessing says
@@ -345,7 +345,7 @@ pub struct Words {
     pub tokenizer: Option<PathBuf>,
 }
 
-/// How a model is asked.
+/// Options for asking a model.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Asked {
     /// Views of each picture whose answers are averaged (test-time augmentation)

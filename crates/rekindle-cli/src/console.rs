@@ -54,7 +54,7 @@ impl Output {
         Box::new(Progress::new(ProgressMode::Auto))
     }
 
-    /// A bar over so many items, on a terminal.
+    /// Creates a bar over so many items, on a terminal.
     pub fn bar(&self, items: usize, what: &str) -> ProgressBar {
         let target = if self.quiet {
             ProgressDrawTarget::hidden()
@@ -99,12 +99,12 @@ pub fn say_left_out(reasons: impl IntoIterator<Item = impl AsRef<str>>) {
     }
 }
 
-/// A number of things, such as `1 class` or `3 classes`.
+/// Formats a number of things, such as `1 class` or `3 classes`.
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// A share as percent.
+/// Formats a share as percent.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }

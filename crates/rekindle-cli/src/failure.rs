@@ -42,7 +42,7 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Why a command could not do what was asked.
+/// Reason why a command failed, which decides the exit status.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Training, models, reports.

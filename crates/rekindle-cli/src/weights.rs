@@ -12,7 +12,7 @@ use crate::arguments::{Candidates, Output, Part, Weights};
 use crate::failure::Failure;
 
 impl Part {
-    /// The choice, as the library takes it.
+    /// Returns the choice in the library's form.
     pub fn options(&self) -> LoadOptions {
         LoadOptions {
             key: self.weights_key.clone(),
@@ -65,7 +65,7 @@ impl Weights {
 }
 
 impl Candidates {
-    /// The files, and those of the names. Each is looked into, so that nothing is computed before a refusal.
+    /// Returns the files, and those of the names. Each is looked into, so that nothing is computed before a refusal.
     pub fn paths(&self, output: &Output) -> Result<Vec<PathBuf>, Failure> {
         self.part.needs_a_file(!self.weights.is_empty())?;
         let given = &self.weights;

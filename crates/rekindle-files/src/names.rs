@@ -111,7 +111,7 @@ pub fn composed(name: &str) -> String {
     name.nfc().collect()
 }
 
-/// The byte that `\x` and two lower-case hexadecimal digits at the beginning of `text` stand for.
+/// Returns the byte that `\x` and two lower-case hexadecimal digits at the beginning of `text` stand for.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),

@@ -1,4 +1,4 @@
-//! What stands in place of a file whose content lives elsewhere.
+//! Detects pointer files, which stand in for content that is stored elsewhere.
 
 use std::fmt;
 use std::fs;
@@ -27,12 +27,12 @@ const LFS_VERSIONS: [&[u8]; 2] = [
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointer {
-    /// Of [Git LFS](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
+    /// Pointer of [Git LFS](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
     GitLfs {
         /// Bytes of the file, as the pointer says.
         size: Option<u64>,
     },
-    /// Of git-annex.
+    /// Pointer of git-annex.
     GitAnnex,
 }
 

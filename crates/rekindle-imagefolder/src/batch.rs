@@ -25,8 +25,7 @@ pub struct HostBatch {
     pub soft_targets: Option<Vec<f32>>,
     /// Weight of each image, where the dataset has weights.
     pub weights: Option<Vec<f32>>,
-    /// What each image was decoded from, where the loader was asked to
-    /// [hash it](crate::Loader::hash_contents).
+    /// Hash of each image's file content, if the loader was asked to [compute it](crate::Loader::hash_contents).
     pub contents: Option<Vec<ContentHash>>,
     /// The batch's number in its epoch, from zero.
     pub number: usize,
@@ -63,12 +62,12 @@ pub struct ImageBatch {
 }
 
 impl HostBatch {
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there are no images.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }

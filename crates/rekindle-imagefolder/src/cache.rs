@@ -50,13 +50,13 @@ impl DecodedCache {
         self.held().images.get(&index).cloned()
     }
 
-    /// Whether files are to be hashed as they are decoded.
+    /// Returns true if files are to be hashed as they are decoded.
     pub(crate) fn wants_hashes(&self) -> bool {
         self.hashes.load(Ordering::Relaxed)
     }
 
-    /// The hash of what a held image was decoded from. One that was decoded before anybody asked is let go, since the
-    /// file may have changed meanwhile.
+    /// Returns the hash of what a held image was decoded from. One that was decoded before anybody asked is let go,
+    /// since the file may have changed meanwhile.
     pub(crate) fn content(&self, index: usize) -> Option<ContentHash> {
         self.hashes.store(true, Ordering::Relaxed);
         let mut held = self.held();
@@ -83,13 +83,13 @@ impl DecodedCache {
         held.images.insert(index, decoded.clone());
     }
 
-    /// Whether the image is not held, and the cache is full.
+    /// Returns true if the image is not cached and the cache is full.
     pub(crate) fn is_closed_to(&self, index: usize) -> bool {
         let held = self.held();
         held.full && !held.images.contains_key(&index)
     }
 
-    /// A cache with the same limit and nothing in it.
+    /// Creates a cache with the same limit and nothing in it.
     pub(crate) fn emptied(&self) -> Self {
         Self::new(self.limit)
     }

@@ -27,7 +27,7 @@ impl ContentHash {
         Self(hash.finalize().into())
     }
 
-    /// The hash itself.
+    /// Returns the hash itself.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

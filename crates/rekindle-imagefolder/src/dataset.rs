@@ -22,7 +22,7 @@ use crate::transform::{FloatImage, Pipeline, Start};
 /// Makes the image of an index; see [`ImageDataset::from_fn`].
 type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
 
-/// Where the pixels come from.
+/// Source of the pixels.
 #[derive(Clone)]
 enum Source {
     Files { root: PathBuf, paths: Vec<PathBuf> },
@@ -61,14 +61,15 @@ pub struct ImageDataset {
 /// Counts changes to what decoding and transforms make of the same bytes between two versions.
 const RENDERING_REVISION: u32 = 1;
 
-/// How an [`ImageDataset`] shows its images: equal renderings of equal content are equal images.
+/// Everything that decides how an [`ImageDataset`] shows its images: equal renderings of equal content are
+/// equal images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rendering<'a> {
     /// The transforms.
     pub pipeline: &'a Pipeline,
-    /// How files are decoded.
+    /// Options for decoding files.
     pub decode: DecodeOptions,
-    /// Whether a JPEG may be decoded at a fraction of its size.
+    /// True if a JPEG may be decoded at a fraction of its size.
     pub reduced_scale: bool,
     /// The version of this crate, whose decoders and transforms they are.
     pub version: &'static str,
@@ -76,7 +77,7 @@ pub struct Rendering<'a> {
     pub revision: u32,
 }
 
-/// What [`Dataset::get`] gives.
+/// Item that [`Dataset::get`] returns.
 #[derive(Debug, Clone)]
 pub struct ImageItem {
     /// The transformed image, `[3, height, width]`.
@@ -177,7 +178,7 @@ impl ImageDataset {
         })
     }
 
-    /// How files are decoded.
+    /// Sets the options for decoding files.
     pub fn decode_options(mut self, options: DecodeOptions) -> Self {
         self.decode = options;
         // Images decoded otherwise may be in it, or another data set may go on with it.
@@ -283,7 +284,7 @@ impl ImageDataset {
         self.labels.len()
     }
 
-    /// Whether there are no images.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -548,7 +549,7 @@ impl ImageDataset {
         Ok((decoded.image, Some(content)))
     }
 
-    /// Whether a JPEG may be decoded at a fraction of its size.
+    /// Returns true if a JPEG may be decoded at a fraction of its size.
     fn may_reduce(&self) -> bool {
         self.decode.reduced_scale && self.cache.is_none()
     }

@@ -1,4 +1,4 @@
-//! From a file to 8-bit RGB pixels, whatever the file turns out to be.
+//! Decodes a file to 8-bit RGB pixels, whatever its format turns out to be.
 
 use std::fs;
 use std::io::Cursor;
@@ -15,7 +15,7 @@ use crate::formats::{self, deep_grey, high, repeated, rgb_image};
 use crate::jpeg;
 use crate::transform::CropBox;
 
-/// How files are decoded.
+/// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DecodeOptions {
@@ -36,7 +36,7 @@ pub struct DecodeOptions {
     pub reduced_scale: bool,
 }
 
-/// Which pixels of an image are needed.
+/// Pixels of an image that have to be decoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
     /// Within the image as it is shown.
@@ -45,19 +45,19 @@ pub(crate) struct Need {
     pub(crate) scale: u32,
 }
 
-/// Where decoded pixels lie in the whole image.
+/// Position of decoded pixels within the whole image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Columns of the whole image to the left of the first pixel.
     pub(crate) left: i64,
     /// Rows of the whole image above the first pixel.
     pub(crate) top: i64,
-    /// How many pixels of the whole image are one of these, in each direction.
+    /// Reduction factor: one decoded pixel covers this many pixels of the whole image in each direction.
     pub(crate) scale: u32,
 }
 
 impl Place {
-    /// That of all pixels.
+    /// The need of all pixels.
     pub(crate) const WHOLE: Self = Self {
         left: 0,
         top: 0,
@@ -76,7 +76,7 @@ impl Default for DecodeOptions {
     }
 }
 
-/// What a run does about a file that cannot be decoded.
+/// Policy for files that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadFile {
@@ -114,7 +114,7 @@ pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Resul
     decode_part_of_bytes(path, bytes, options, whole).map(|(pixels, _)| pixels)
 }
 
-/// A file's bytes.
+/// Reads a file's bytes.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| {
         let path = path.to_path_buf();
@@ -214,7 +214,7 @@ fn decode_with_image(
 ) -> Result<RgbImage, Error> {
     let failed = |error| decoding_error(path, bytes, error);
     let mut limits = Limits::default();
-    // Sixteen bytes a pixel is the widest format (four channels of f32).
+    // Sixteen bytes per pixel is the widest format (four channels of f32).
     limits.max_alloc = Some(options.max_pixels.saturating_mul(16));
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);

@@ -46,7 +46,7 @@ pub enum Error {
         /// The extensions that are taken.
         extensions: Vec<String>,
     },
-    /// Not a single image in the folder.
+    /// The folder holds no image.
     #[error("{}: no images found; expected files ending in {}", show(path), extensions.join(", "))]
     NoImages {
         /// The folder.
@@ -90,7 +90,7 @@ pub enum Error {
         path: PathBuf,
         /// The folders in question.
         folders: Vec<String>,
-        /// What can't be told, and what to do.
+        /// The ambiguity, and what to do about it.
         reason: String,
     },
     /// The folder holds one folder per domain, and these the classes.
@@ -140,7 +140,7 @@ pub enum Error {
     NotFetched {
         /// The file.
         path: PathBuf,
-        /// What is there in its place.
+        /// The pointer that was found instead.
         pointer: Pointer,
     },
     /// The file has no bytes.

@@ -36,7 +36,7 @@ pub struct Ignored {
     pub reason: String,
 }
 
-/// How a folder is scanned.
+/// Options for scanning a folder.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// Accept class folders without images (default: they are an error, as in torchvision).
@@ -210,8 +210,8 @@ impl ImageFolder {
         })
     }
 
-    /// With classes where sub-folders hold images (images beside them are then listed in
-    /// [`ignored`](Self::ignored)), otherwise flat. Empty classes are accepted.
+    /// Scans a folder with classes where sub-folders hold images (images beside them are then listed in
+    /// [`ignored`](Self::ignored)), and a flat one otherwise. Empty classes are accepted.
     ///
     /// # Errors
     ///
@@ -232,8 +232,8 @@ impl ImageFolder {
         Self::open_with(root, &options)
     }
 
-    /// The two parts of a data set, wherever [`Layout::find`] finds them. Validation gets the training folder's class
-    /// list.
+    /// Opens the two parts of a data set, wherever [`Layout::find`] finds them. Validation gets the training folder's
+    /// class list.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl ImageFolder {
         }
     }
 
-    /// Several folders as one, in that order: its classes are all of theirs, sorted by name.
+    /// Joins several folders into one, in that order: its classes are all of theirs, sorted by name.
     pub fn join(root: impl Into<PathBuf>, folders: &[Self]) -> Self {
         let classes: BTreeSet<&String> =
             folders.iter().flat_map(|folder| &folder.classes).collect();
@@ -272,7 +272,7 @@ impl ImageFolder {
         }
     }
 
-    /// A list of files made elsewhere. Labels must be below the number of classes.
+    /// Takes a list of files made elsewhere. Labels must be below the number of classes.
     ///
     /// # Errors
     ///
@@ -309,12 +309,12 @@ impl ImageFolder {
         &self.root
     }
 
-    /// The class names; a label is an index into them. Empty for a flat folder.
+    /// Returns the class names; a label is an index into them. Empty for a flat folder.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// The images, in torchvision's order.
+    /// Returns the images, in torchvision's order.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
@@ -324,7 +324,7 @@ impl ImageFolder {
         &self.ignored
     }
 
-    /// The same with what the scan of `other` left out.
+    /// Returns the same with what the scan of `other` left out.
     pub(crate) fn ignoring(self, other: &Self) -> Self {
         Self {
             ignored: other.ignored.clone(),
@@ -332,12 +332,12 @@ impl ImageFolder {
         }
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// Whether there are no images.
+    /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
@@ -351,8 +351,7 @@ impl ImageFolder {
         counts
     }
 
-    /// The samples at `indices`, in that order, with the same classes. Indices beyond the end are
-    /// left out.
+    /// Returns the samples at `indices`, in that order, with the same classes. Indices beyond the end are left out.
     pub fn subset(&self, indices: &[usize]) -> Self {
         Self {
             root: self.root.clone(),

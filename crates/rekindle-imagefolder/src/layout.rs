@@ -1,4 +1,4 @@
-//! Where a data set has its training and validation images.
+//! Finds the training and validation images of a data set.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::peek::{Peek, holds_class_folders, holds_picture, name, names};
 /// Folders on the way to the data, at most.
 const DEPTH: usize = 16;
 
-/// With at least so many sub-folders in common, and more than there are folders, these are taken for domains and their
-/// sub-folders for the classes.
+/// Number of sub-folders that folders must have in common, more than there are folders, to be taken for
+/// domains and their sub-folders for classes.
 const DOMAIN_CLASSES: usize = 5;
 
 /// Folders that come with pictures and hold none of the data set's.
@@ -38,7 +38,7 @@ const COMPANIONS: [&str; 16] = [
     "json",
 ];
 
-/// Where a data set has its images: found once, by one function, for everything that opens a folder.
+/// Layout of a data set's folder: found once, by one function, for everything that opens a folder.
 ///
 /// The names of the parts count in any letter case and with what people put beside them: `train`, `Training`,
 /// `TRAIN`, `train2017`, `Train_images`, `training_set`; `seg_train` beside `seg_test`. Validation takes the first of
@@ -122,23 +122,23 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The folder that was asked for.
+    /// Returns the folder that was asked for.
     pub fn given(&self) -> &Path {
         &self.given
     }
 
-    /// The folder that holds the parts or the classes: the one asked for, or one that was alone below it.
+    /// Returns the folder that holds the parts or the classes: the one asked for, or one that was alone below it.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What was found there.
+    /// Returns the kind of layout that was found.
     pub fn kind(&self) -> &LayoutKind {
         &self.kind
     }
 
-    /// Whether the folder is laid out as documented, so that nothing about it needs to be said: `train` and `val`, or one
-    /// folder per class, and nothing left alone.
+    /// Returns true if the folder is laid out as documented (`train` and `val`, or one folder per class) and
+    /// nothing was left out, so that there is nothing to report.
     pub fn is_plain(&self) -> bool {
         self.root == self.given
             && self.left_alone.is_empty()
@@ -172,7 +172,7 @@ impl Layout {
         }
     }
 
-    /// Whether [`open_split`](Self::open_split) holds images out.
+    /// Returns true if [`open_split`](Self::open_split) holds images out for validation.
     pub fn holds_out(&self) -> bool {
         !matches!(self.kind, LayoutKind::Parts { .. })
     }
@@ -193,7 +193,7 @@ impl Layout {
         }
     }
 
-    /// The folder to measure by: the validation part, or the whole where there are no parts.
+    /// Returns the folder to measure by: the validation part, or the whole where there are no parts.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl Layout {
         Ok(ImageFolder::join(&self.root, &parts))
     }
 
-    /// The error of a folder in which one of `expected` is missing.
+    /// Returns the error of a folder in which one of `expected` is missing.
     pub(crate) fn no_split(&self, expected: &[&str]) -> Error {
         Error::NoSplit {
             path: self.root.clone(),
@@ -274,7 +274,7 @@ impl Layout {
         }
     }
 
-    /// The parts that sub-folders are called after; none where they are not called so.
+    /// Returns the parts that sub-folders are called after; none where they are not called so.
     fn split(&mut self, peek: &Peek) -> Result<Option<LayoutKind>, Error> {
         let named: Vec<(PartName, &Path)> = peek
             .folders
@@ -341,7 +341,7 @@ impl Layout {
         }))
     }
 
-    /// Sub-folders of which only one kind of part is called like one.
+    /// Finds sub-folders of which only one kind of part is called like one.
     fn half_a_split(
         &mut self,
         peek: &Peek,
@@ -489,7 +489,7 @@ impl fmt::Display for Layout {
     }
 }
 
-/// The options of a part that shares the classes of another.
+/// Returns the options of a part that shares the classes of another.
 fn with_classes(other: &ImageFolder) -> ScanOptions {
     ScanOptions {
         classes: Some(other.classes().to_vec()),
@@ -497,7 +497,7 @@ fn with_classes(other: &ImageFolder) -> ScanOptions {
     }
 }
 
-/// The one sub-folder that holds pictures, in folders of its own, beside nothing but companions.
+/// Returns the one sub-folder that holds pictures, in folders of its own, beside nothing but companions.
 fn lonely(peek: &Peek) -> Option<PathBuf> {
     let with_pictures = peek.with_pictures();
     let [only] = with_pictures[..] else {
@@ -520,7 +520,7 @@ fn is_training(folder: &Path) -> bool {
     PartName::read(&name(folder)).is_some_and(|part| part.role == Role::Training)
 }
 
-/// A part, or the folder of the same part that is alone in it: archives have `training_set/training_set/cats`.
+/// Returns a part, or the folder of the same part that is alone in it: archives have `training_set/training_set/cats`.
 fn inner(part: &Path) -> PathBuf {
     let mut part = part.to_path_buf();
     for _ in 0..DEPTH {
@@ -538,7 +538,7 @@ fn inner(part: &Path) -> PathBuf {
     part
 }
 
-/// The names of the sub-folders that all these folders have; none where one of them holds pictures itself.
+/// Returns the names of the sub-folders that all these folders have; none where one of them holds pictures itself.
 fn shared(folders: &[PathBuf]) -> BTreeSet<String> {
     let mut shared: Option<BTreeSet<String>> = None;
     for folder in folders {

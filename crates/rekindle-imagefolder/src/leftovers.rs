@@ -1,4 +1,4 @@
-//! What NAS and desktop systems leave between pictures: previews, bins, indices.
+//! Recognizes files and folders that NAS and desktop systems leave between pictures: previews, bins, indices.
 
 use std::ffi::OsStr;
 
@@ -28,13 +28,13 @@ const NAMES: [&str; 18] = [
     "__pycache__",
 ];
 
-/// Whether a file or folder of this name is left behind by a system and holds no data.
+/// Returns true if a file or folder of this name was left behind by a system and holds no data.
 pub(crate) fn is_leftover(name: &OsStr) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Whether a name is hidden, such as `.DS_Store`, `._photo.jpg`, `.thumbnails`, `.@__thumb`, `.Trash-1000`
-/// and `.ipynb_checkpoints`.
+/// Returns true if a name is hidden, such as `.DS_Store`, `._photo.jpg`, `.thumbnails`, `.@__thumb`,
+/// `.Trash-1000` and `.ipynb_checkpoints`.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

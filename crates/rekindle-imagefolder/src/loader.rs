@@ -15,8 +15,8 @@ use crate::sampler::Sampler;
 
 /// Turns a dataset into batches.
 ///
-/// What a batch holds is a function of (seed, epoch, view) and the options that say what is
-/// loaded; `workers` and `prefetch` only say how fast.
+/// The contents of a batch are a function of (seed, epoch, view) and the options that say what is loaded;
+/// `workers` and `prefetch` only affect the speed.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
@@ -54,8 +54,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader with batches of 32 in the dataset's order, as many workers as processors (at most
-    /// four), seed 0, and an error at the first bad file.
+    /// Creates a loader with batches of 32 in the dataset's order, as many workers as processors (at most four), seed
+    /// 0, and an error at the first bad file.
     pub fn new(dataset: impl Into<Arc<ImageDataset>>) -> Self {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
@@ -104,13 +104,13 @@ impl Loader {
         self
     }
 
-    /// The order.
+    /// Sets the order of the images.
     pub fn sampler(mut self, sampler: Sampler) -> Self {
         self.sampler = sampler;
         self
     }
 
-    /// Which view of each image: other views are other augmentations in the same epoch.
+    /// Sets the view of each image (default: 0). Other views are other augmentations in the same epoch.
     pub fn view(mut self, view: u64) -> Self {
         self.view = view;
         self
@@ -128,7 +128,7 @@ impl Loader {
         self
     }
 
-    /// What to do about files that cannot be decoded.
+    /// Sets the policy for files that cannot be decoded.
     pub fn on_bad_file(mut self, policy: OnBadFile) -> Self {
         self.on_bad_file = policy;
         self
@@ -140,7 +140,7 @@ impl Loader {
         self
     }
 
-    /// The dataset.
+    /// Returns the dataset.
     pub fn dataset(&self) -> &Arc<ImageDataset> {
         &self.dataset
     }
@@ -155,7 +155,7 @@ impl Loader {
         }
     }
 
-    /// The order of an epoch.
+    /// Returns the order of an epoch.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Loader {
         self.sampler.order(self.dataset.labels(), self.seed, epoch)
     }
 
-    /// Every file that was skipped so far, once each, by position in the dataset.
+    /// Returns every file that was skipped so far, once each, by position in the dataset.
     pub fn skipped(&self) -> Vec<Skipped> {
         self.skipped
             .lock()
@@ -181,15 +181,15 @@ impl Loader {
         self.plan(0).map(|_| ())
     }
 
-    /// The batches of an epoch, in order; one of which no file can be used doesn't come, see [`Epoch::take_skipped`].
-    /// After an error nothing more comes. Dropping the iterator
-    /// early stops the workers once each has finished its current image.
+    /// Starts an epoch and returns its batches, in order; one of which no file can be used doesn't come, see
+    /// [`Epoch::take_skipped`]. After an error nothing more comes. Dropping the iterator early stops the workers once
+    /// each has finished its current image.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }
 
-    /// As [`epoch`](Self::epoch), from the batch numbered `first_batch` on, the same as if the ones
-    /// before it had been made: for resuming in the middle of an epoch.
+    /// Starts an epoch like [`epoch`](Self::epoch), but at the batch numbered `first_batch`. The batches are
+    /// the same as if those before it had been made, so that an epoch can be resumed in the middle.
     pub fn epoch_from(&self, epoch: u64, first_batch: usize) -> Epoch {
         let remaining = self.batches().saturating_sub(first_batch);
         let made = self.plan(epoch).and_then(|plan| {
@@ -265,7 +265,7 @@ enum Batches {
 }
 
 impl Batches {
-    /// The next batch; `Ok(None)` for one that nobody waits for any more.
+    /// Returns the next batch; `Ok(None)` for one that nobody waits for any more.
     fn next(&mut self) -> Option<Result<Option<HostBatch>, Error>> {
         match self {
             Batches::OnDemand { plan, next } => {

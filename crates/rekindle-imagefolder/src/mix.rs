@@ -92,7 +92,7 @@ fn beta(alpha: f64) -> Result<Beta<f64>, Error> {
     })
 }
 
-/// MixUp. Returns the ratio.
+/// Applies MixUp and returns the ratio.
 fn blend(batch: &mut HostBatch, ratio: f64) -> f64 {
     let own = ratio as f32;
     each_pair(batch, |image, partner| {
@@ -103,7 +103,7 @@ fn blend(batch: &mut HostBatch, ratio: f64) -> f64 {
     ratio
 }
 
-/// CutMix. Returns the share of the area that images keep.
+/// Applies CutMix and returns the share of the area that images keep.
 fn paste(batch: &mut HostBatch, ratio: f64, rng: &mut SampleRng) -> f64 {
     let (height, width) = (batch.height, batch.width);
     let (x, y) = (rng.below(width), rng.below(height));

@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-/// The first `tiff:Orientation` of an XMP packet, as an attribute or an element.
+/// Returns the first `tiff:Orientation` of an XMP packet, as an attribute or an element.
 pub(crate) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
     let name = b"tiff:Orientation";
     memchr::memmem::find_iter(xmp, name).find_map(|at| {
@@ -13,12 +13,12 @@ pub(crate) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
     })
 }
 
-/// Of an EXIF block, with or without the name that JPEG puts before it.
+/// Reads the orientation from an EXIF block, with or without the name that JPEG puts before it.
 pub(crate) fn of_exif(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
 }
 
-/// Of ImageMagick's "Raw profile type exif": a name, a length, and hexadecimal digits in lines.
+/// Reads the orientation from ImageMagick's "Raw profile type exif": a name, a length, and hexadecimal digits in lines.
 pub(crate) fn of_raw_profile(text: &str) -> Option<Orientation> {
     let digits: Vec<u8> = text
         .lines()

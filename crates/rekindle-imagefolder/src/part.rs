@@ -1,4 +1,4 @@
-//! Which part of a data set a folder's name speaks of.
+//! Part of a data set that a folder's name stands for.
 
 /// The parts, in the order in which they are preferred for validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub const VALIDATION_NAMES: [&str; 12] = [
     "tst",
 ];
 
-/// Where the words for tests begin.
+/// Index of the first word for a test part.
 const FIRST_TEST: usize = 8;
 
 /// Words that say nothing of their own beside one of those: `train_images`, `TestSet`.
@@ -44,7 +44,7 @@ pub(crate) struct PartName {
     pub role: Role,
     /// The word's place in its list.
     pub rank: usize,
-    /// What else the name says: in `seg_train` the word `seg`, in `train2017` nothing.
+    /// The rest of the name: `seg` in `seg_train`, nothing in `train2017`.
     pub rest: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ impl PartName {
     }
 }
 
-/// What a word says, alone or grown together with a filler (`trainset`, `imagestest`).
+/// Returns the part that a word stands for, alone or joined to a filler (`trainset`, `imagestest`).
 fn role(word: &str) -> Option<(Role, usize)> {
     let known = |word: &str| {
         let place = |names: &[&str]| names.iter().position(|name| *name == word);
@@ -89,7 +89,7 @@ fn role(word: &str) -> Option<(Role, usize)> {
     })
 }
 
-/// The words of a name in lower case: runs of letters, parted also where a capital follows a small letter.
+/// Returns the words of a name in lower case: runs of letters, parted also where a capital follows a small letter.
 fn words(name: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -1,4 +1,4 @@
-//! A look into folders that reads no more of them than an answer needs.
+//! Looks into folders, and reads no more of them than an answer needs.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ use rekindle_files::names::escape;
 use crate::folder::EXTENSIONS;
 use crate::leftovers::{is_hidden, is_leftover};
 
-/// What lies directly in a folder, without what systems leave behind.
+/// Direct contents of a folder, without what systems leave behind.
 #[derive(Debug, Default)]
 pub(crate) struct Peek {
     /// Sub-folders, sorted by name.
@@ -33,29 +33,29 @@ impl Peek {
         found
     }
 
-    /// The sub-folders that hold a picture at any depth.
+    /// Returns the sub-folders that hold a picture at any depth.
     pub fn with_pictures(&self) -> Vec<&Path> {
         let folders = self.folders.iter().map(PathBuf::as_path);
         folders.filter(|folder| holds_picture(folder)).collect()
     }
 }
 
-/// The last part of a path as text.
+/// Returns the last part of a path as text.
 pub(crate) fn name(path: &Path) -> String {
     escape(path.file_name().unwrap_or(path.as_os_str()))
 }
 
-/// The names of paths as text.
+/// Returns the names of paths as text.
 pub(crate) fn names<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<String> {
     paths.into_iter().map(|path| name(path.as_ref())).collect()
 }
 
-/// Whether there is a picture at any depth; the search ends at the first.
+/// Returns true if there is a picture at any depth; the search ends at the first.
 pub(crate) fn holds_picture(folder: &Path) -> bool {
     search(folder, &mut HashSet::new())
 }
 
-/// Whether some sub-folder holds a picture.
+/// Returns true if some sub-folder holds a picture.
 pub(crate) fn holds_class_folders(folder: &Path) -> bool {
     Peek::into(folder)
         .folders
@@ -95,7 +95,7 @@ fn is_picture(path: &Path) -> bool {
     has_extension(path, &EXTENSIONS)
 }
 
-/// Whether a file's name ends in one of the extensions, in upper or lower case.
+/// Returns true if a file's name ends in one of the extensions, in upper or lower case.
 pub(crate) fn has_extension<S: AsRef<str>>(path: &Path, extensions: &[S]) -> bool {
     path.extension().is_some_and(|found| {
         let mut known = extensions.iter().map(AsRef::as_ref);

@@ -27,7 +27,7 @@ pub(crate) fn with_repeats(order: &[usize], images: usize) -> Vec<(usize, u64)> 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) dataset: Arc<ImageDataset>,
-    /// Which images, and how often each came before in this epoch.
+    /// Indices of the images, each with the number of times that it came before in this epoch.
     pub(crate) order: Vec<(usize, u64)>,
     pub(crate) size: (usize, usize),
     pub(crate) batch_size: usize,

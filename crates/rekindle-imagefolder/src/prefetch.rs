@@ -19,7 +19,7 @@ pub(crate) struct Prefetch {
 
 struct Shared {
     plan: Arc<Plan>,
-    /// How many batches beyond the next one to hand out may be taken.
+    /// Number of batches beyond the next one to hand out that may be taken.
     ahead: usize,
     state: Mutex<State>,
     /// A batch became ready, or a worker ended.
@@ -135,7 +135,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch to make, once there is room for it.
+    /// Returns the next batch to make, once there is room for it.
     fn take(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {

@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 
-/// What a draw is for. Draws of different streams are independent although their keys are equal.
+/// Purpose of a draw. Draws of different streams are independent although their keys are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Stream {
@@ -25,7 +25,7 @@ pub enum Stream {
     Split = 4,
     /// Free for callers.
     User = 5,
-    /// What a network draws in training, such as dropout, on one batch: `[epoch, batch]`.
+    /// Random draws of a network in training, such as dropout, on one batch: `[epoch, batch]`.
     Network = 6,
 }
 
@@ -36,7 +36,7 @@ pub struct SampleRng {
 }
 
 impl SampleRng {
-    /// The generator that belongs to `(seed, stream, key)`.
+    /// Returns the generator that belongs to `(seed, stream, key)`.
     pub fn keyed(seed: u64, stream: Stream, key: &[u64]) -> Self {
         let mut hash = split_mix(seed ^ 0x9e37_79b9_7f4a_7c15);
         hash = split_mix(hash ^ stream as u64);
@@ -55,12 +55,12 @@ impl SampleRng {
         Self { state }
     }
 
-    /// The generator for the augmentation of one image.
+    /// Returns the generator for the augmentation of one image.
     pub fn for_sample(seed: u64, epoch: u64, index: u64, view: u64) -> Self {
         Self::keyed(seed, Stream::Augment, &[epoch, index, view])
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
@@ -74,22 +74,22 @@ impl SampleRng {
         result
     }
 
-    /// Uniform in `[0, 1)`.
+    /// Draws a number uniform in `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in `[low, high)`; `low` where the two are equal.
+    /// Draws a number uniform in `[low, high)`; `low` where the two are equal.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in `0..bound`; 0 where `bound` is 0.
+    /// Draws an index uniform in `0..bound`; 0 where `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
 
-    /// True with probability `p`.
+    /// Returns true with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.unit() < p
     }

@@ -1,4 +1,4 @@
-//! In which order images are visited.
+//! Decides the order in which images are visited.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::rng::{SampleRng, Stream};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// As the dataset has them.
+    /// The data set's own order.
     #[default]
     Sequential,
     /// Every image once, in an order drawn anew for each epoch.
@@ -21,12 +21,12 @@ pub enum Sampler {
         /// Images per epoch (default: as many as the dataset has).
         samples: Option<usize>,
     },
-    /// These images, in this order, every epoch.
+    /// The given images, in the given order, in every epoch.
     Indices(Vec<usize>),
 }
 
 impl Sampler {
-    /// The indices of one epoch, a function of the arguments alone.
+    /// Returns the indices of one epoch, a function of the arguments alone.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A walk over a folder: class folders, images at any depth, and what is left out.
+//! Walks over a folder: class folders, images at any depth, and what is left out.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,8 +26,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The direct sub-folders by name, sorted by code point as Python sorts them. A name is escaped where it is no
-    /// UTF-8, so that no two folders have the same.
+    /// Returns the direct sub-folders by name, sorted by code point as Python sorts them. A name is escaped where it
+    /// is no UTF-8, so that no two folders have the same.
     pub fn class_folders(&mut self, root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
         let mut folders = BTreeMap::new();
         for (name, path) in entries(root)? {
@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
         Ok(folders)
     }
 
-    /// Every image below `folder`, sorted by its folder's whole path and then by its name.
+    /// Returns every image below `folder`, sorted by its folder's whole path and then by its name.
     pub fn images_below(&mut self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let mut by_folder = BTreeMap::new();
         self.walk(folder, &mut Vec::new(), &mut by_folder)?;
@@ -83,7 +83,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Why nothing of this name is taken; none where it is.
+    /// Returns the reason why nothing of this name is taken; none where it is.
     fn left_out(&self, name: &OsStr) -> Option<&'static str> {
         if !self.options.hidden && is_hidden(name) {
             Some("a hidden name")
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The entries of a folder, sorted by the bytes of their names (UTF-8 sorts as code points do).
+/// Lists the entries of a folder, sorted by the bytes of their names (UTF-8 sorts as code points do).
 fn entries(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, Error> {
     let failed = |source| Error::Read {
         path: folder.to_path_buf(),

@@ -1,4 +1,4 @@
-//! One folder into training and validation.
+//! Splits one folder into training and validation.
 
 use crate::error::Error;
 use crate::folder::ImageFolder;

@@ -1,4 +1,4 @@
-//! Looking at every file before a run: which are bad, and which appear more than once.
+//! Reads every file before a run: which are bad, and which appear more than once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::content::ContentHash;
 use crate::decode::{DecodeOptions, decode_file};
 use crate::folder::{Ignored, ImageFolder, Sample};
 
-/// What a scan found.
+/// Result of verifying a data set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Number of files that were read.
@@ -23,7 +23,7 @@ pub struct Report {
     pub bad: Vec<BadFile>,
     /// Images with the same pixels, in the order of their first file.
     pub duplicates: Vec<Duplicate>,
-    /// What the folders' scans had left out.
+    /// Files and folders that the scans left out.
     pub ignored: Vec<Ignored>,
     /// Classes without images, as (split, class).
     pub empty_classes: Vec<(String, String)>,
@@ -74,7 +74,7 @@ impl Report {
             .filter(|duplicate| duplicate.across_splits)
     }
 
-    /// No bad file, no leak, no conflicting labels.
+    /// Returns true if there is no bad file, no leak and no conflicting label.
     pub fn is_clean(&self) -> bool {
         self.bad.is_empty()
             && !self
@@ -213,7 +213,7 @@ fn groups(keys: Vec<(String, usize)>) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
-/// A digest of a file's size and last kilobytes, where compressed pictures differ.
+/// Computes a digest of a file's size and last kilobytes, where compressed pictures differ.
 fn end_of(path: &Path) -> io::Result<String> {
     const END: u64 = 4096;
     let mut file = fs::File::open(path)?;
@@ -224,7 +224,7 @@ fn end_of(path: &Path) -> io::Result<String> {
     Ok(ContentHash::of(&end).to_string())
 }
 
-/// The hash of an image's size and pixels, or why there are none.
+/// Computes the hash of an image's size and pixels, or why there are none.
 fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, String> {
     let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
     Ok(ContentHash::of_pixels(&image).to_string())

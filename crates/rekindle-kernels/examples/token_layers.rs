@@ -157,7 +157,7 @@ fn pieces(options: &Options, [ins, outs, side, size]: [usize; 4]) -> Result<(), 
     })
 }
 
-/// What memory bounds: gigabytes of maps read and written a second, beside those of a copy.
+/// Measures layers that memory bounds: gigabytes of maps read and written per second, beside those of a copy.
 fn norms(options: &Options) -> Result<(), KernelError> {
     let &Options { isa, batch, .. } = options;
     for shape in [[batch, 384, 1, 197], [batch, 96, 56, 56]] {

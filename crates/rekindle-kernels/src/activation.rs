@@ -29,7 +29,7 @@ enum Storage {
 }
 
 impl Activation {
-    /// From row-major `[batch, channels, height, width]`.
+    /// Converts from row-major `[batch, channels, height, width]`.
     pub fn from_nchw(x: &[f32], shape: [usize; 4]) -> Result<Self, KernelError> {
         check_len("the picture batch", x.len(), &shape)?;
         let mut out = Self::uninit(shape);
@@ -79,12 +79,12 @@ impl Activation {
         Ok(copy)
     }
 
-    /// The values as they lie: `[batch, channels / 16, height, width, 16]`, zero past the last channel.
+    /// Returns the values as they lie: `[batch, channels / 16, height, width, 16]`, zero past the last channel.
     pub fn as_blocked(&self) -> &[f32] {
         Line::values(self.lines())
     }
 
-    /// To row-major `[batch, channels, height, width]`.
+    /// Converts to row-major `[batch, channels, height, width]`.
     pub fn to_nchw(&self) -> Vec<f32> {
         let [n, c, h, w] = self.shape;
         let mut out = vec![0.0; n * c * h * w];
@@ -107,7 +107,7 @@ impl Activation {
         out
     }
 
-    /// All zero.
+    /// Creates maps of zeros.
     pub fn zeros(shape: [usize; 4]) -> Self {
         let mut out = Self::uninit(shape);
         out.lines_mut().fill(Line::ZERO);
@@ -121,7 +121,8 @@ impl Activation {
         Self { shape, storage }
     }
 
-    /// The output of a convolution of an input of `shape`, contents unspecified. `residual` must have its shape.
+    /// Creates the output of a convolution of an input of `shape`, contents unspecified. `residual` must have its
+    /// shape.
     pub(crate) fn output(
         params: &Conv2dParams,
         shape: [usize; 4],
@@ -134,7 +135,7 @@ impl Activation {
         Ok(Self::uninit(shape))
     }
 
-    /// `[batch, channels, height, width]`.
+    /// Returns the shape `[batch, channels, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
     }
@@ -163,7 +164,7 @@ impl Activation {
         SendPtr::new(self.buffer_mut().as_mut_ptr())
     }
 
-    /// The memory to write to; its own from now on.
+    /// Returns the memory to write to; its own from now on.
     fn buffer_mut(&mut self) -> &mut Buffer {
         if let Storage::Shared(shared) = &self.storage {
             let lines = shared.lines();

@@ -1,6 +1,6 @@
 //! Memory that is used again instead of being given back to the system.
 //!
-//! A ResNet writes tens of megabytes a layer. Fresh memory of that size costs a page fault every four kilobytes, which
+//! A ResNet writes tens of megabytes per layer. Fresh memory of that size costs a page fault every four kilobytes, which
 //! takes longer than the cheap layers themselves. Freed ranges therefore stay here, join with their neighbours, and serve
 //! requests of any size: what the forward pass frees in pieces of one size, the backward pass takes in pieces of another.
 
@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Lines asked from the system at least, 64 megabytes. What is not touched costs address space only.
 const SEGMENT: usize = 1 << 20;
-/// Whether each piece comes from the system: for AddressSanitizer, which sees borders only between those.
+/// True if each piece comes from the system: for AddressSanitizer, which sees only the borders between such pieces.
 const SEPARATE: bool = cfg!(rekindle_separate_memory);
-/// Where segments start: where the system may back them with pages of two megabytes, or just where lines may.
+/// Alignment of segments in bytes: two megabytes, so that the system may back them with huge pages, or just a line.
 const ALIGNMENT: usize = if SEPARATE { 64 } else { 2 << 20 };
 
 static ARENA: Mutex<Arena> = Mutex::new(Arena {
@@ -81,7 +81,7 @@ struct Arena {
 }
 
 impl Arena {
-    /// From the smallest free range that is large enough.
+    /// Takes memory from the smallest free range that is large enough.
     fn take(&mut self, len: usize) -> NonNull<Line> {
         let ranges = self.segments.iter().enumerate().flat_map(|(i, segment)| {
             let ranges = segment.free.iter();
@@ -112,9 +112,9 @@ impl Arena {
     }
 }
 
-/// What was asked from the system in one piece.
+/// Memory that was requested from the system in one piece.
 struct Segment {
-    /// Where the system's memory starts, which is aligned less than lines are.
+    /// Start of the system's memory, which is aligned less strictly than lines are.
     memory: NonNull<u8>,
     first: NonNull<Line>,
     len: usize,

@@ -15,23 +15,23 @@ use crate::planes::{for_each_plane, sums_by_plane};
 /// Mean and variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
-    /// One value a channel.
+    /// One value per channel.
     pub mean: Vec<f32>,
-    /// One value a channel, divided by the number of values (not that number less one).
+    /// One value per channel, divided by the number of values (not that number less one).
     pub var: Vec<f32>,
     /// Values each was computed from, or `None` for fixed statistics, through which no gradient flows.
     pub count: Option<usize>,
 }
 
 impl Statistics {
-    /// Over batch, height and width of `x`.
+    /// Computes the statistics over batch, height and width of `x`.
     pub fn of_batch(isa: Isa, x: &Activation) -> Result<Self, KernelError> {
         check_isa(isa)?;
         let [n, c, h, w] = x.shape();
         let count = n * h * w;
         if count == 0 {
             return Err(KernelError::InvalidLayer(
-                "BatchNorm needs at least one value a channel, found an empty batch".into(),
+                "BatchNorm needs at least one value per channel, found an empty batch".into(),
             ));
         }
         // The first pixel of each channel stands in for the mean.
@@ -60,7 +60,7 @@ impl Statistics {
         })
     }
 
-    /// The running statistics of a layer in evaluation mode.
+    /// Takes the running statistics of a layer in evaluation mode.
     pub fn fixed(mean: Vec<f32>, var: Vec<f32>) -> Self {
         Self {
             mean,
@@ -70,7 +70,7 @@ impl Statistics {
     }
 }
 
-/// A BatchNorm layer's parameters, one value a channel.
+/// A BatchNorm layer's parameters, one value per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<'a> {
     /// Factor after normalisation, PyTorch's `weight`.
@@ -83,7 +83,7 @@ pub struct BatchNorm<'a> {
 
 /// The activation function that followed a BatchNorm, through which its gradient comes.
 ///
-/// What a function was applied to is computed again from the layer's input and statistics.
+/// The function's input is recomputed from the layer's input and statistics.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a> {
     /// None followed.
@@ -98,16 +98,16 @@ pub enum Gate<'a> {
     FunctionOfSum(ActivationFn, &'a Activation),
 }
 
-/// What flows back through a BatchNorm.
+/// Gradients of a batch normalisation.
 #[derive(Clone, Debug)]
 pub struct BatchNormGradients {
-    /// By the layer's input.
+    /// Gradient by the layer's input.
     pub x: Activation,
-    /// By the residual, where [`BatchNorm::backward`] was asked for it.
+    /// Gradient by the residual, where [`BatchNorm::backward`] was asked for it.
     pub residual: Option<Activation>,
-    /// By gamma.
+    /// Gradient by gamma.
     pub gamma: Vec<f32>,
-    /// By beta.
+    /// Gradient by beta.
     pub beta: Vec<f32>,
 }
 

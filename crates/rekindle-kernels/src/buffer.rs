@@ -80,7 +80,7 @@ impl Deref for AlignedVec {
 pub(crate) struct SharedLines(Arc<dyn AsRef<[f32]> + Send + Sync>);
 
 impl SharedLines {
-    /// Nothing where the values don't lie as lines do.
+    /// Takes the values as lines; none where they don't lie as lines do.
     pub fn new(values: Arc<dyn AsRef<[f32]> + Send + Sync>) -> Option<Self> {
         fits(values.as_ref().as_ref()).then_some(Self(values))
     }

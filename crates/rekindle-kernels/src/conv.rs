@@ -58,7 +58,7 @@ impl PackedConv2d {
         Self::with_algorithm(isa, params, weight, scale_shift, Algorithm::choose(params))
     }
 
-    /// As [`new`](Self::new), by the algorithm that is asked for.
+    /// Creates the layer like [`new`](Self::new), with the given algorithm.
     pub fn with_algorithm(
         isa: Isa,
         params: &Conv2dParams,
@@ -130,7 +130,7 @@ impl PackedConv2d {
         Ok(out.finished(function))
     }
 
-    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
+    /// Computes [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
     ///
     /// A stem of few channels and stride 2, or of a larger stride, reads it where it lies; others convert it first.
     pub fn forward_nchw(
@@ -172,17 +172,17 @@ impl PackedConv2d {
         Windows::new(&self.params, source, [h, w], [oh, ow])
     }
 
-    /// What it was packed from.
+    /// Returns the parameters it was packed from.
     pub fn params(&self) -> &Conv2dParams {
         &self.params
     }
 
-    /// The instruction set it was packed for.
+    /// Returns the instruction set it was packed for.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// How it computes.
+    /// Returns the algorithm it computes with.
     pub fn algorithm(&self) -> Algorithm {
         match self.packed {
             Packed::Direct(_) | Packed::Windows(_) => Algorithm::Direct,
@@ -191,7 +191,7 @@ impl PackedConv2d {
         }
     }
 
-    /// Memory of the packed weights in bytes.
+    /// Returns the memory of the packed weights in bytes.
     pub fn packed_bytes(&self) -> usize {
         match &self.packed {
             Packed::Direct(c) | Packed::Windows(c) => c.bytes(),

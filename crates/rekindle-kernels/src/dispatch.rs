@@ -34,10 +34,10 @@ pub(crate) struct Kernels {
     depthwise_sums: fn(usize, usize) -> (DepthwiseSumsFn, usize),
     pub rows_to_lines: unsafe fn(&Columns<'_>),
     pub lines_to_rows: unsafe fn(&Columns<'_>),
-    /// For filters of 3x3, and of 4x4.
+    /// Kernels for filters of 3x3, and of 4x4.
     pub winograd_weight: [unsafe fn(&WeightTile<'_>); 2],
     pub winograd_input: unsafe fn(&InputTile),
-    /// For filters of 3x3, and of 4x4.
+    /// Kernels for filters of 3x3, and of 4x4.
     pub winograd_output: [unsafe fn(&OutputTile); 2],
     pub winograd_gradient: unsafe fn(&GradientTile),
     pub winograd_filter: unsafe fn(&mut FilterTile<'_>),
@@ -68,22 +68,23 @@ impl Kernels {
         }
     }
 
-    /// The micro-kernel for `pixels` x `blocks` whose input pixels lie `stride` values apart.
+    /// Returns the micro-kernel for `pixels` x `blocks` whose input pixels lie `stride` values apart.
     pub fn tile(&self, pixels: usize, blocks: usize, stride: usize) -> TileFn {
         (self.tile)(pixels, blocks, stride)
     }
 
-    /// The micro-kernel of depthwise convolutions for rows of `taps` taps.
+    /// Returns the micro-kernel of depthwise convolutions for rows of `taps` taps.
     pub fn depthwise_row(&self, taps: usize, stride: usize) -> DepthwiseRowFn {
         (self.depthwise_row)(taps, stride)
     }
 
-    /// The micro-kernel of depthwise weight gradients for rows of `taps` taps, and how many of them it takes at a time.
+    /// Returns the micro-kernel of depthwise weight gradients for rows of `taps` taps, and how many of them it takes
+    /// at a time.
     pub fn depthwise_sums(&self, taps: usize, stride: usize) -> (DepthwiseSumsFn, usize) {
         (self.depthwise_sums)(taps, stride)
     }
 
-    /// The micro-kernel of weight gradients for `outer_rows` x `blocks`.
+    /// Returns the micro-kernel of weight gradients for `outer_rows` x `blocks`.
     pub fn outer(&self, blocks: usize) -> OuterFn {
         (self.outer)(blocks)
     }

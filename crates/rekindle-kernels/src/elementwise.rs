@@ -66,7 +66,7 @@ pub(crate) unsafe fn affine<S: Simd>(t: &mut Affine<'_>) {
     }
 }
 
-/// What a gradient passes before it reaches BatchNorm.
+/// Derivative that a gradient is multiplied by before it reaches batch normalisation.
 #[derive(Clone, Copy)]
 pub(crate) enum GatePtr {
     /// The derivative of a function at `x * scale + shift`.
@@ -77,7 +77,7 @@ pub(crate) enum GatePtr {
     Output(*const f32),
 }
 
-/// What both passes of BatchNorm's gradient read.
+/// Inputs of both passes of batch normalisation's gradient.
 pub(crate) struct NormGradient<'a> {
     pub x: *const f32,
     pub dy: *const f32,
@@ -100,9 +100,10 @@ pub(crate) enum NormPass<'a> {
     },
 }
 
-/// How the gradient passes the function, known when the loop is compiled.
+/// Passes the gradient through the activation function, which is known at compile time.
 trait Gated {
-    /// The gradient of one pixel behind the gate, `x` being the layer's input there and `extra` the gate's own values.
+    /// Computes the gradient of one pixel behind the gate, `x` being the layer's input there and `extra` the gate's
+    /// own values.
     ///
     /// # Safety
     /// As [`norm_gradient`]; `extra` valid for a line where the gate reads it.

@@ -17,7 +17,7 @@ pub(crate) struct Filters<'a> {
     group_stride: usize,
     out_stride: usize,
     in_stride: usize,
-    /// Which value of a filter is its k-th tap.
+    /// Index within a filter of each tap.
     taps: &'a [usize],
 }
 
@@ -57,7 +57,7 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The same values for a convolution that goes the other way, from output to input channels.
+    /// Returns the same values for a convolution that goes the other way, from output to input channels.
     pub fn swapped(params: &Conv2dParams, values: &'a [f32], taps: &'a [usize]) -> Self {
         let own = Self::new(params, values, taps);
         Self {
@@ -67,7 +67,8 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The same values in one group, each value of a filter as an input channel of its own; all taps must be there, in order.
+    /// Returns the same values in one group, each value of a filter as an input channel of its own; all taps must be
+    /// there, in order.
     pub fn flattened(&self) -> Self {
         Self {
             in_stride: 1,
@@ -76,7 +77,7 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The `tap`-th tap of the only filter of a channel, where each is a group of its own.
+    /// Returns the `tap`-th tap of the only filter of a channel, where each is a group of its own.
     pub fn of_channel(&self, channel: usize, tap: usize) -> f32 {
         self.values[channel * self.group_stride + self.taps[tap]]
     }
@@ -162,7 +163,7 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The first value of the run's filters.
+    /// Returns the first value of the run's filters.
     fn first(&self, run: &Run) -> usize {
         run.group * self.group_stride
             + run.outputs.start * self.out_stride

@@ -13,7 +13,7 @@ use crate::params::Conv2dParams;
 use crate::taps::Axis;
 use crate::unpacked::Pass;
 
-/// The gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
+/// Computes the gradient by an input of `size` (height and width) for `dy`, the gradient by the output.
 ///
 /// `weight` is `[out, in / groups, height, width]`; the filter must be square and wider than its padding,
 /// unless the convolution is depthwise or of a stride above 2. `add` has the
@@ -30,7 +30,7 @@ pub fn input_gradient(
     input_gradient_by(isa, params, weight, dy, size, add, algorithm)
 }
 
-/// As [`input_gradient`], by the algorithm that is asked for; strides above 1 know only the direct one.
+/// Computes the gradient like [`input_gradient`], by the given algorithm; strides above 1 know only the direct one.
 pub fn input_gradient_by(
     isa: Isa,
     params: &Conv2dParams,
@@ -84,8 +84,8 @@ pub fn input_gradient_by(
     pass.run(dy, add, ActivationFn::Identity)
 }
 
-/// At stride 1 the gradient is itself a convolution, with the filters turned by 180 degrees and the roles of the channels
-/// swapped.
+/// Returns the parameters of the gradient at stride 1, which is itself a convolution, with the filters turned
+/// by 180 degrees and the roles of the channels swapped.
 fn swapped(params: &Conv2dParams) -> Conv2dParams {
     let Padding {
         top,
@@ -108,7 +108,7 @@ fn swapped(params: &Conv2dParams) -> Conv2dParams {
     }
 }
 
-/// At stride 2 it falls apart into four convolutions, one for each parity of the input's rows and columns.
+/// Computes the gradient at stride 2 as four convolutions, one for each parity of the input's rows and columns.
 fn by_parities(
     isa: Isa,
     params: &Conv2dParams,

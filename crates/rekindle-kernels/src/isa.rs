@@ -1,4 +1,4 @@
-//! Which vector instructions the kernels use.
+//! Detects the vector instructions that the kernels use.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -39,7 +39,7 @@ impl Isa {
         })
     }
 
-    /// All instruction sets this machine can run, from the slowest to the fastest.
+    /// Returns all instruction sets this machine can run, from the slowest to the fastest.
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {
@@ -55,7 +55,7 @@ impl Isa {
         &[Self::Portable]
     }
 
-    /// Whether this machine can run it.
+    /// Returns true if this machine can run it.
     pub fn is_available(self) -> bool {
         Self::available().contains(&self)
     }

@@ -1,4 +1,4 @@
-//! What sixteen vectors come to, each across its own lanes.
+//! Sums each of sixteen vectors across its own lanes.
 
 use crate::line::LANES;
 use crate::simd::Simd;

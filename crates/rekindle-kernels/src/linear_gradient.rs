@@ -9,14 +9,14 @@ use crate::linear::PackedLinear;
 use crate::outer::Outer;
 use rayon::prelude::*;
 
-/// What flows back through a linear layer, row-major.
+/// Gradients of a linear layer, row-major.
 #[derive(Clone, Debug)]
 pub struct LinearGradients {
-    /// By the input, `[batch, inputs]`.
+    /// Gradient by the input, `[batch, inputs]`.
     pub x: Vec<f32>,
-    /// By the weight, `[outputs, inputs]`.
+    /// Gradient by the weight, `[outputs, inputs]`.
     pub weight: Vec<f32>,
-    /// By the bias, `[outputs]`.
+    /// Gradient by the bias, `[outputs]`.
     pub bias: Vec<f32>,
 }
 

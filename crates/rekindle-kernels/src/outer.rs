@@ -14,7 +14,7 @@ pub(crate) struct Outer {
     pub a_pixel: usize,
     pub a_row: usize,
     pub a_picture: usize,
-    /// Sixteen channels a pixel.
+    /// Sixteen channels per pixel.
     pub b: *const f32,
     /// Values between two blocks of channels, rows and pictures of `b`.
     pub b_block: usize,

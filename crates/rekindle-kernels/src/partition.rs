@@ -1,4 +1,4 @@
-//! How a pass over a batch is cut into tasks.
+//! Splits a pass over a batch into tasks.
 
 use rayon::prelude::*;
 use std::ops::Range;

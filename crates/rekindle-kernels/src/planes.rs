@@ -14,13 +14,13 @@ pub(crate) struct PlaneSums {
 }
 
 impl PlaneSums {
-    /// The two sums of a channel of one picture.
+    /// Returns the two sums of a channel of one picture.
     pub fn of_picture(&self, picture: usize, channel: usize) -> (f64, f64) {
         let sums = &self.sums[picture * self.blocks + channel / LANES];
         (sums[0][channel % LANES], sums[1][channel % LANES])
     }
 
-    /// Over all pictures, in order, so that the number of threads changes nothing.
+    /// Sums over all pictures, in order, so that the number of threads changes nothing.
     pub fn channel(&self, channel: usize) -> (f64, f64) {
         let (block, lane) = (channel / LANES, channel % LANES);
         let planes = self.sums.iter().skip(block).step_by(self.blocks);

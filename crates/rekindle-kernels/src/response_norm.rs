@@ -49,14 +49,14 @@ impl ChannelNorms {
     }
 }
 
-/// What flows back through a global response normalisation.
+/// Gradients of a global response normalisation.
 #[derive(Clone, Debug)]
 pub struct ResponseNormGradients {
-    /// By the input.
+    /// Gradient by the input.
     pub x: Activation,
-    /// By the weight, one value per channel.
+    /// Gradient by the weight, one value per channel.
     pub weight: Vec<f32>,
-    /// By the bias, one value per channel.
+    /// Gradient by the bias, one value per channel.
     pub bias: Vec<f32>,
 }
 

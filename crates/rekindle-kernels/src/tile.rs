@@ -11,7 +11,7 @@ use crate::functions::Clamp;
 use crate::line::LANES;
 use crate::simd::Simd;
 
-/// What one call of the micro-kernel computes.
+/// Arguments of one call of the micro-kernel. It computes:
 ///
 /// `out[p, j] = [out | bias][p, j] + sum over segments s and k of a[s][k + p * STRIDE] * w[s * len + k][j]`, then
 /// `+ residual`, then `clamp`, for pixels `p` and output channels `j` of the tile.

@@ -9,7 +9,7 @@ pub(crate) struct Columns<'a> {
     pub rows: *mut f32,
     /// Values from one row to the next.
     pub row_stride: usize,
-    /// What `places` count from.
+    /// Base address that `places` are relative to.
     pub lines: *mut f32,
     /// The line of each column, a multiple of sixteen of them.
     pub places: &'a [usize],

@@ -34,7 +34,7 @@ impl<'a> UnpackedConv2d<'a> {
         Self::with_algorithm(isa, params, weight, scale_shift, Algorithm::choose(params))
     }
 
-    /// As [`new`](Self::new), by the algorithm that is asked for.
+    /// Creates the layer like [`new`](Self::new), with the given algorithm.
     pub fn with_algorithm(
         isa: Isa,
         params: &'a Conv2dParams,
@@ -76,7 +76,7 @@ impl<'a> UnpackedConv2d<'a> {
         .run(x, residual, function.into())
     }
 
-    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
+    /// Computes [`forward`](Self::forward) from row-major `[batch, channels, height, width]`.
     pub fn forward_nchw(
         &self,
         x: &[f32],

@@ -24,8 +24,8 @@ const GROUP: usize = 8;
 /// Pieces of work to cut into, so that many threads find some.
 const TASKS: usize = 16;
 
-/// The gradient by the weight, `[out, in / groups, height, width]`, for the forward pass's input `x` and the gradient `dy`
-/// by its output.
+/// Computes the gradient by the weight, `[out, in / groups, height, width]`, for the forward pass's input `x` and the
+/// gradient `dy` by its output.
 pub fn weight_gradient(
     isa: Isa,
     params: &Conv2dParams,
@@ -39,7 +39,7 @@ pub fn weight_gradient(
     weight_gradient_by(isa, params, x, dy, algorithm)
 }
 
-/// As [`weight_gradient`], by the algorithm that is asked for.
+/// Computes the gradient like [`weight_gradient`], by the given algorithm.
 pub fn weight_gradient_by(
     isa: Isa,
     params: &Conv2dParams,
@@ -61,7 +61,8 @@ pub fn weight_gradient_by(
     }
 }
 
-/// As [`weight_gradient`] for an input in row-major `[batch, channels, height, width]`: the stem's.
+/// Computes the gradient like [`weight_gradient`], from an input in row-major `[batch, channels, height,
+/// width]`: the stem's.
 pub fn weight_gradient_nchw(
     isa: Isa,
     params: &Conv2dParams,
@@ -135,7 +136,7 @@ struct Padded {
 }
 
 impl Padded {
-    /// The windows as the pixels of `layer`, a 1x1 convolution.
+    /// Returns the windows as the pixels of `layer`, a 1x1 convolution.
     fn of_windows(windows: &Windows<'_>, n: usize, layer: &Conv2dParams) -> Self {
         let (inputs, [oh, ow]) = (layer.in_channels.div_ceil(LANES), windows.out());
         let mut buffer = Buffer::new(n * inputs * oh * ow);

@@ -1,4 +1,4 @@
-//! How weights lie in memory where the direct kernels read them.
+//! Lays out weights in memory as the direct kernels read them.
 
 use crate::buffer::{AlignedVec, Buffer};
 use crate::dispatch::Kernels;
@@ -14,7 +14,7 @@ const PLANAR_CHANNELS: usize = 4;
 /// Lines of partial sums that are added up in one go.
 const REDUCED: usize = 512;
 
-/// Whether the input is read as planes: few channels would leave most of sixteen lanes empty.
+/// Returns true if the input is read as planes: few channels would leave most of sixteen lanes empty.
 pub(crate) fn is_planar(params: &Conv2dParams) -> bool {
     params.stride == 2 && params.groups == 1 && params.in_channels <= PLANAR_CHANNELS
 }
@@ -110,7 +110,7 @@ impl Layout {
         packed
     }
 
-    /// Whether there are lanes, or rows, that no filter reaches.
+    /// Returns true if there are lanes or rows that no filter reaches.
     fn has_gaps(&self) -> bool {
         let Conv2dParams {
             in_channels,
@@ -122,7 +122,7 @@ impl Layout {
         self.planar || groups > 1 || !is_whole
     }
 
-    /// The other way: adds `parts` up and gives `[out, in / groups, height, width]`.
+    /// Goes the other way: adds `parts` up and gives `[out, in / groups, height, width]`.
     pub fn unpack(&self, kernels: &Kernels, sums: &mut [Line], parts: usize) -> AlignedVec {
         let (sums, others) = sums.split_at_mut(self.lines);
         sums.par_chunks_mut(REDUCED)

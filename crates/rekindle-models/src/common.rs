@@ -1,4 +1,4 @@
-//! What several families have in common.
+//! Layers that several families have in common.
 
 use std::fmt::Display;
 

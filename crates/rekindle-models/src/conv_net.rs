@@ -1,7 +1,7 @@
 //! ConvNet-4 of the few-shot literature (Vinyals et al. 2016; Snell et al. 2017, <https://arxiv.org/abs/1703.05175>).
 //!
 //! A small network for characters and digits, where there are no pretrained weights: blocks of a 3x3 convolution, batch
-//! normalisation, ReLU and 2x2 max pooling, a stage each.
+//! normalisation, ReLU and 2x2 max pooling, one stage each.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

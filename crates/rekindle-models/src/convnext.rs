@@ -96,7 +96,7 @@ pub mod timm {
     }
 }
 
-/// Whose names the tensors have.
+/// Library whose names the tensors have.
 #[derive(Clone, Copy, PartialEq)]
 enum Naming {
     Torchvision,

@@ -21,7 +21,7 @@ pub enum Error {
         model: &'static str,
         /// The weights asked for.
         name: String,
-        /// Those that there are.
+        /// Names of those that have been published.
         known: String,
     },
     /// An ONNX file that is no network that can be read.
@@ -29,7 +29,7 @@ pub enum Error {
     Onnx {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: ImportError,
     },
     /// A network that no ONNX file with its preprocessing inside can be written of.
@@ -52,7 +52,7 @@ pub enum Error {
         flags: String,
         /// The file's format.
         format: Format,
-        /// What chooses inside of such a file.
+        /// Options that choose within such a file.
         advice: &'static str,
     },
     /// A description of a network inside of a file of weights that can't be taken.
@@ -60,7 +60,7 @@ pub enum Error {
     Description {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: DescriptionError,
     },
     /// A file whose preprocessing gives pictures that its network can't take.
@@ -94,7 +94,7 @@ pub enum Error {
     /// A text that can't be encoded.
     #[error("texts can't be encoded: {reason}")]
     Text {
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// There is no vocabulary to read texts with.
@@ -110,7 +110,7 @@ pub enum Error {
     Tokenizer {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// A file of weights, or a download.

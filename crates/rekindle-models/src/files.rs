@@ -199,7 +199,7 @@ fn out(network: &Network, encode: fn(String, Vec<usize>, &[f32]) -> TensorOut) -
 /// A first convolution for other channels than the file's.
 struct Stem {
     name: String,
-    /// Of the file's kernel: output channels, input channels, height, width.
+    /// Shape of the file's kernel: output channels, input channels, height, width.
     shape: [usize; 4],
     in_channels: usize,
 }

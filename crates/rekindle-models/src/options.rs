@@ -1,4 +1,4 @@
-//! What can be chosen about every model.
+//! Options that every model has.
 
 /// Options of a model. The default is the published network's.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,14 +23,13 @@ pub struct Pretrained {
     pub model: Network,
     /// Its published name, such as `resnet18`, or a description of a network that has none.
     pub architecture: String,
-    /// What a picture goes through before the network sees it.
+    /// Preprocessing of a picture before the network sees it.
     pub preprocess: Preprocess,
     /// Class names in the order of the logits, where the file or the description beside it knows them.
     pub classes: Option<Vec<String>>,
-    /// What the file says about where its weights come from: source weights, data, recipe; JSON where rekindle
-    /// wrote it.
+    /// Origin of the weights as the file states it (source weights, data, recipe); JSON if rekindle wrote it.
     pub provenance: Option<String>,
-    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, if the file states it.
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name, where the file knows them.
     pub test_views: Option<String>,
@@ -40,9 +39,9 @@ pub struct Pretrained {
     pub repository: Option<Repository>,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
-    /// Where in the file the network was, and what was left out; see [`NetworkSource::note`].
+    /// Position of the network within the file, and what was left out; see [`NetworkSource::note`].
     pub found: NetworkSource,
-    /// What had to be assumed, since the file doesn't say it or says otherwise: a sentence each, for people.
+    /// Assumptions that were made because the file doesn't say it or says otherwise: one sentence each, for people.
     pub assumptions: Vec<String>,
 }
 

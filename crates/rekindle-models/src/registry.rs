@@ -18,7 +18,8 @@ use crate::{Error, Options, clip, convnext, vision_transformer};
 /// A model: a function that describes it, and what has been published for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// Whose code the names and sizes follow, a slash, and the model's name there: `torchvision/mobilenet_v2`.
+    /// Full name: the library whose code the names and sizes follow, a slash, and the model's name there, as
+    /// `torchvision/mobilenet_v2`.
     pub name: &'static str,
     /// Describes it.
     pub describe: fn(&Options) -> Result<Graph, GraphError>,
@@ -31,7 +32,7 @@ pub struct Model {
 pub struct Weights {
     /// Their name where they are published: `IMAGENET1K_V2`.
     pub name: &'static str,
-    /// Where they are.
+    /// Location of the weights.
     pub source: Source,
     /// Number of classes; 0 where there is no classifier.
     pub classes: usize,
@@ -48,7 +49,7 @@ pub struct Weights {
     pub preprocess: Preprocess,
 }
 
-/// Where weights are.
+/// Location of published weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file below <https://download.pytorch.org/models/>.

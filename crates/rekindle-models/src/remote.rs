@@ -4,8 +4,8 @@ use rekindle_weights::RemoteFile;
 
 use crate::registry::{Source, Weights};
 
-/// What a download needs to know: `Hub::weights` takes published weights. Those of the Hugging Face hub have no checksum
-/// here; [`Pretrained::named`](crate::Pretrained::named) verifies them by what the hub says.
+/// Converts published weights to the download that `Hub::weights` takes. Those of the Hugging Face hub have
+/// no checksum here; [`Pretrained::named`](crate::Pretrained::named) verifies them by the hub's own.
 impl From<&Weights> for RemoteFile {
     fn from(weights: &Weights) -> Self {
         let file = match weights.source {

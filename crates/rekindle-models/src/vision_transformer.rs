@@ -91,7 +91,7 @@ pub mod timm {
     }
 }
 
-/// Whose names the tensors have.
+/// Library whose names the tensors have.
 #[derive(Clone, Copy)]
 enum Naming {
     Torchvision,

@@ -13,7 +13,7 @@ use crate::init::LinearInit;
 use crate::op::{Op, Padding};
 use crate::shape::Shape;
 
-/// Why a text is no description of a network.
+/// Reason why a text is no description of a network.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DescriptionError {
@@ -33,7 +33,7 @@ pub enum DescriptionError {
     Node {
         /// The node's name.
         node: String,
-        /// What is wrong.
+        /// The problem with it.
         reason: String,
     },
     /// It describes no network.

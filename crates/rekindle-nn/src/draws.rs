@@ -1,4 +1,4 @@
-//! What dropouts draw in training.
+//! Draws the masks of dropout layers in training.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use burn::tensor::{Distribution, TensorData};
 
 use crate::random::mixed;
 
-/// Where masks come from: a seed that clones share, or the device's own generator before one is set.
+/// Source of masks: a seed that clones share, or the device's own generator before one is set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draws(Arc<Mutex<Option<u64>>>);
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a description, or with what is given to it.
+//! Errors in a description, or in what is given to it.
 
 use thiserror::Error;
 
@@ -12,9 +12,9 @@ pub enum GraphError {
     Input {
         /// The node's name.
         node: String,
-        /// What it takes.
+        /// Shapes that are accepted.
         expected: String,
-        /// What it was given.
+        /// Shape that was given.
         found: Shape,
     },
     /// Two values that belong together have different shapes.
@@ -60,7 +60,7 @@ pub enum GraphError {
     Cut {
         /// The stage or block.
         what: String,
-        /// Why it can't be cut there.
+        /// The reason.
         reason: String,
     },
     /// A block holds more parameters than one operation of Burn's graph may have.
@@ -76,7 +76,7 @@ pub enum GraphError {
     /// There are no stages, or no head.
     #[error("the network has no {what}")]
     Missing {
-        /// What there isn't.
+        /// The thing that doesn't exist.
         what: &'static str,
     },
     /// A window is larger than what it slides over.
@@ -97,7 +97,7 @@ pub enum GraphError {
     Classifier {
         /// Length of the network's features.
         expected: usize,
-        /// What the layer takes and gives.
+        /// Inputs and outputs of the layer.
         found: [usize; 2],
     },
     /// A tensor was given another number of elements than it has.

@@ -40,9 +40,9 @@ impl Value {
 pub struct Node {
     /// The module's name in the published network, or one made up for an operation without parameters.
     pub name: String,
-    /// What it computes.
+    /// Operation that it computes.
     pub op: Op,
-    /// What it takes, all of it computed by earlier nodes.
+    /// Its inputs, all of them computed by earlier nodes.
     pub inputs: Vec<Value>,
     /// Its parameters in [`Graph::tensors`], in the order that [`Op`] lists them.
     pub tensors: Vec<usize>,
@@ -56,7 +56,7 @@ pub struct TensorSpec {
     pub name: String,
     /// Its shape there.
     pub shape: Vec<usize>,
-    /// What it is.
+    /// Kind of the tensor.
     pub kind: TensorKind,
     /// Its initial values.
     pub init: Init,
@@ -73,7 +73,7 @@ impl TensorSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter(pub(crate) usize);
 
-/// What a tensor is.
+/// Kind of a tensor, with its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TensorKind {
@@ -106,9 +106,9 @@ impl TensorKind {
 pub struct Segment {
     /// Indices of the nodes.
     pub nodes: Range<usize>,
-    /// What they take.
+    /// Input of the nodes.
     pub input: Value,
-    /// What they give: the last one's value.
+    /// Output of the nodes: the last one's value.
     pub output: Value,
 }
 

@@ -126,7 +126,7 @@ pub struct Attention {
     pub is_causal: bool,
 }
 
-/// How patches become tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
+/// Conversion of patches into tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
 ///
 /// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
 /// positions `[1, positions, channels]`; class token and positions may lack the extents of 1. On another grid than that of the positions, these are resampled by a cubic filter
@@ -164,11 +164,11 @@ pub enum Padding {
     Explicit {
         /// Above.
         top: usize,
-        /// To the left.
+        /// Padding to the left.
         left: usize,
         /// Below.
         bottom: usize,
-        /// To the right.
+        /// Padding to the right.
         right: usize,
     },
     /// As many as give `ceil(size / stride)`, the odd one below and to the right: TensorFlow's "same".

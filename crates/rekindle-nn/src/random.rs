@@ -1,6 +1,6 @@
 //! Random numbers that are functions of a seed.
 
-/// What SplitMix64's state grows by.
+/// Increment of SplitMix64's state.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Mixes all bits of a number: a step of SplitMix64 (Steele, Lea and Flood 2014,

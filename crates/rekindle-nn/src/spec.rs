@@ -1,4 +1,4 @@
-//! A convolution before it is known what it stands on.
+//! Sizes of a convolution, some of which follow from its input.
 
 use crate::op::{Conv2d, Padding};
 

@@ -1,4 +1,4 @@
-//! Where the lines and numbers of an axis go.
+//! Places the lines and numbers of an axis.
 
 /// A linear or logarithmic axis from data to pixels.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Axis {
         }
     }
 
-    /// From 0 to 1 in steps of `step`.
+    /// Creates an axis from 0 to 1 in steps of `step`.
     pub(crate) fn share(step: f64, from: f64, to: f64) -> Self {
         Self {
             ticks: (0..=(1.0 / step).round() as usize)
@@ -99,7 +99,7 @@ impl Axis {
         }
     }
 
-    /// The pixel of a value; none for what has no place on the axis.
+    /// Returns the pixel of a value; none for what has no place on the axis.
     pub(crate) fn pixel(&self, value: f64) -> Option<f64> {
         let place = |v: f64| if self.logarithmic { v.log10() } else { v };
         let share = (place(value) - place(self.low)) / (place(self.high) - place(self.low));
@@ -123,7 +123,7 @@ fn extent(values: &[f64]) -> Option<(f64, f64)> {
     })
 }
 
-/// The next larger of 1, 2, 5 times a power of ten.
+/// Returns the next larger of 1, 2, 5 times a power of ten.
 fn round_step(step: f64) -> f64 {
     if !(step.is_finite() && step > 0.0) {
         return 1.0;

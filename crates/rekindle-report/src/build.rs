@@ -1,4 +1,4 @@
-//! Filling a report: from data, from a run that has just ended, and from run directories.
+//! Fills a report: from data, from a run that has just ended, and from run directories.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -340,7 +340,7 @@ fn tell_apart(runs: &mut [RunReport], paths: &[PathBuf]) {
     }
 }
 
-/// What all titles begin with, up to a whole word; the first title where that is nothing.
+/// Returns the common start of all titles, up to a whole word, or the first title where there is none.
 fn common_start(titles: &[String]) -> String {
     let first: Vec<&str> = titles[0].split_whitespace().collect();
     let shared = (0..first.len()).take_while(|at| {

@@ -6,15 +6,15 @@ use crate::svg::{COLOURS, Entry, canvas, label, line, mark, series};
 
 /// A chart with epochs to the right.
 pub(crate) struct Chart<'a> {
-    /// What is drawn, with its unit.
+    /// Name of what is drawn, with its unit.
     pub(crate) title: &'a str,
     pub(crate) scale: Scale,
-    /// How a value reads on the axis and in tooltips.
+    /// Formats a value for the axis and for tooltips.
     pub(crate) format: fn(f64) -> String,
     pub(crate) curves: Vec<Curve>,
 }
 
-/// How values become heights.
+/// Mapping from values to heights.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Scale {
     Linear,
@@ -26,7 +26,7 @@ pub(crate) enum Scale {
 /// One line.
 pub(crate) struct Curve {
     pub(crate) name: String,
-    /// Which run it belongs to; decides the colour.
+    /// Index of the run it belongs to; decides the colour.
     pub(crate) series: usize,
     /// Dashed and thinner: the training set's.
     pub(crate) secondary: bool,
@@ -44,7 +44,7 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 50.0;
 
-/// With more epochs than this a dot for each would only thicken the line.
+/// Number of epochs above which points have no dots, which would only thicken the line.
 const DOTS: usize = 40;
 
 /// Marks that tell a curve from another one of the same colour.
@@ -54,7 +54,7 @@ const MARKS: usize = 6;
 const DASH: usize = 12;
 
 impl Curve {
-    /// Mean of the finite values.
+    /// Returns the mean of the finite values.
     pub(crate) fn mean(&self) -> Option<f64> {
         let values = self.points.iter().map(|(_, value)| *value);
         let (sum, count) = values
@@ -98,7 +98,7 @@ impl Chart<'_> {
         });
     }
 
-    /// What its lines stand for, where it is drawn without a page around it.
+    /// Returns what its lines stand for, for a chart that is drawn without a page around it.
     pub(crate) fn legend(&self) -> Vec<Entry> {
         let drawn = |secondary: bool| {
             let curves = self.curves.iter();
@@ -125,8 +125,8 @@ impl Chart<'_> {
         points.copied().filter(|(_, value)| value.is_finite())
     }
 
-    /// The curve's place among those with the same points, and their number. Such curves are drawn
-    /// in turns, so that each one shows.
+    /// Returns the curve's place among those with the same points, and their number. Such curves are drawn in turns,
+    /// so that each one shows.
     fn among_equals(&self, curve: &Curve) -> (usize, usize) {
         let equal: Vec<usize> = self
             .curves

@@ -50,7 +50,7 @@ struct Column {
     cells: Vec<Option<String>>,
 }
 
-/// The columns in which at least one run has a figure.
+/// Returns the columns in which at least one run has a figure.
 fn columns(runs: &[RunReport]) -> Vec<Column> {
     let scratch = scratch(runs);
     let column = |name, cell: &dyn Fn(&RunReport) -> Option<String>| Column {
@@ -80,7 +80,7 @@ fn columns(runs: &[RunReport]) -> Vec<Column> {
     columns
 }
 
-/// The accuracy that is drawn as a bar: without validation images that on the training images.
+/// Returns the accuracy that is drawn as a bar: without validation images that on the training images.
 fn bar(runs: &[RunReport]) -> (&'static str, fn(&RunReport) -> Option<f64>) {
     if runs.iter().any(|run| run.best_accuracy().is_some()) {
         ("best accuracy", RunReport::best_accuracy)
@@ -114,7 +114,7 @@ fn row(html: &mut Html, index: usize, runs: &[RunReport], columns: &[Column]) {
     });
 }
 
-/// How a run ended, where it didn't end as planned, and where its weights have turned out to be worth something else.
+/// Writes how a run ended, if not as planned, and whether its weights turned out to be worth something else.
 fn remarks(html: &mut Html, run: &RunReport) {
     let remark = |html: &mut Html, what: &str| {
         html.node("p", &[class("note")], |html| {
@@ -164,7 +164,7 @@ fn end(run: &RunReport) -> Option<String> {
     }
 }
 
-/// Whether all accuracies come from equally many images.
+/// Returns true if all accuracies come from equally many images.
 fn comparable(runs: &[RunReport]) -> bool {
     let measured = runs.iter().filter(|run| run.best_accuracy().is_some());
     let mut images = measured.filter_map(RunReport::validated_images);
@@ -174,7 +174,7 @@ fn comparable(runs: &[RunReport]) -> bool {
     images.all(|other| other == first)
 }
 
-/// Accuracy of the run without transfer, where it is one of several.
+/// Returns the accuracy of the run without transfer, where it is one of several.
 fn scratch(runs: &[RunReport]) -> Option<f64> {
     if runs.len() < 2 {
         return None;
@@ -183,7 +183,7 @@ fn scratch(runs: &[RunReport]) -> Option<f64> {
     run.best_accuracy()
 }
 
-/// What transfer brings, in percentage points.
+/// Returns the gain by transfer in percentage points.
 fn gain(run: &RunReport, scratch: f64) -> Option<String> {
     let accuracy = run.best_accuracy().filter(|_| !run.is_from_scratch())?;
     Some(format!("{:+.1} points", 100.0 * (accuracy - scratch)))

@@ -24,7 +24,7 @@ const NAME_LENGTHS: [usize; 4] = [20, 28, 36, 48];
 /// Up to which share of its row a cell has each of its six colours.
 const STEPS: [f64; 6] = [0.02, 0.05, 0.15, 0.35, 0.7, 1.0];
 
-/// The matrix, in one drawing or two. A drawing that is wider than the page scrolls in a box of its own.
+/// Draws the matrix, in one drawing or two. A drawing that is wider than the page scrolls in a box of its own.
 pub(crate) fn draw(html: &mut Html, matrix: &ConfusionMatrix, classes: &[String]) {
     let count = matrix.classes();
     if count == 0 {
@@ -66,7 +66,8 @@ pub(crate) fn draw(html: &mut Html, matrix: &ConfusionMatrix, classes: &[String]
     figure(html, &caption, &Named::new(matrix, &worst, &name), note);
 }
 
-/// The classes of the most frequent mistakes, each behind the one among those before that it shares most mistakes with.
+/// Returns the classes of the most frequent mistakes, each behind the one among those before that it shares most
+/// mistakes with.
 fn most_mistaken(matrix: &ConfusionMatrix) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     for (truth, predicted, _) in matrix.worst_confusions(usize::MAX) {
@@ -126,7 +127,7 @@ const NARROW: f64 = 330.0;
 const SCALE: f64 = 58.0;
 const SCALE_WIDTH: f64 = 306.0;
 
-/// What one cell says.
+/// Returns the text of one cell.
 fn tooltip(found: u64, truth: &str, predicted: &str, share: f64) -> String {
     format!(
         "{} of {truth} taken for {predicted} ({} of its row)",
@@ -135,7 +136,7 @@ fn tooltip(found: u64, truth: &str, predicted: &str, share: f64) -> String {
     )
 }
 
-/// The colour of a share, 1 to 6.
+/// Returns the colour of a share, 1 to 6.
 fn step(share: f64) -> usize {
     let step = STEPS.iter().position(|most| share <= *most + 1e-9);
     step.map_or(STEPS.len(), |step| step + 1)

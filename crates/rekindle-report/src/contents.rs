@@ -1,4 +1,4 @@
-//! What the report tells, as plain data.
+//! Describes the contents of a report as plain data.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use rekindle_trainer::events::{
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::run_directory::RunRecord;
 
-/// What the report tells. Plain data: it can be kept as JSON and drawn again.
+/// Contents of a report. Plain data: it can be kept as JSON and drawn again.
 ///
 /// ```
 /// use rekindle_report::{Report, RunReport};
@@ -27,13 +27,13 @@ use rekindle_trainer::run_directory::RunRecord;
 pub struct Report {
     /// The heading.
     pub title: String,
-    /// When it was made, RFC 3339.
+    /// Time of creation, RFC 3339.
     pub created: String,
-    /// What a reader must know to do it again: seed, device, weights and their SHA-256, versions.
+    /// Facts that a reader needs to reproduce it: seed, device, weights and their SHA-256, versions.
     pub facts: Vec<Fact>,
-    /// What was trained and validated on.
+    /// Data that was trained and validated on.
     pub data: DataReport,
-    /// One entry a strategy, in the order to compare them.
+    /// One entry per strategy, in the order to compare them.
     pub runs: Vec<RunReport>,
     /// Pictures of the data, as a grid of augmented training images.
     pub pictures: Vec<Picture>,
@@ -42,9 +42,9 @@ pub struct Report {
 /// A name and a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What it is about.
+    /// Name of the fact.
     pub name: String,
-    /// What is so.
+    /// Value of the fact.
     pub value: String,
 }
 
@@ -59,7 +59,7 @@ pub struct DataReport {
     pub skipped: Vec<SkippedFile>,
 }
 
-/// How many images a class has.
+/// Number of images of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClassCount {
     /// The class.
@@ -76,7 +76,7 @@ pub struct SkippedFile {
     /// The file.
     #[serde(with = "rekindle_files::names::path")]
     pub path: PathBuf,
-    /// Why.
+    /// Reason why it was skipped.
     pub reason: String,
 }
 
@@ -90,16 +90,16 @@ pub struct Picture {
     pub png: Vec<u8>,
 }
 
-/// What one run, usually one strategy, did.
+/// Results of one run, usually one strategy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunReport {
     /// The strategy's name.
     pub name: String,
     /// A sentence on what it does; may be empty.
     pub description: String,
-    /// What it began with, where known.
+    /// Settings that it began with, where known.
     pub summary: Option<RunSummary>,
-    /// Which parts were trained when.
+    /// Stages: which parts were trained when.
     pub stages: Vec<StageSummary>,
     /// The epochs, in order.
     pub epochs: Vec<EpochMetrics>,
@@ -113,7 +113,7 @@ pub struct RunReport {
     pub forecast: Option<Forecast>,
     /// How it ended; none while it goes on.
     pub outcome: Option<RunOutcome>,
-    /// What the best weights are worth on the validation images.
+    /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,
     /// What temperature scaling would do to its confidence.
     #[serde(default)]
@@ -136,7 +136,7 @@ pub struct RunReport {
 pub struct PhaseTime {
     /// On what.
     pub name: String,
-    /// How long.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
@@ -162,7 +162,7 @@ pub struct Mistake {
 /// Images as points: their pooled features along the two directions of largest variance (PCA).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureMap {
-    /// One point an image.
+    /// One point per image.
     pub points: Vec<MapPoint>,
     /// Images that there are; the points may be a sample of them.
     pub images: usize,

@@ -7,7 +7,7 @@ use crate::parts::swatch;
 use rekindle_trainer::events::EpochMetrics;
 use rekindle_trainer::text;
 
-/// With more runs than this, twice as many curves would hide one another: the training set's are left out.
+/// Number of runs above which the training set's curves are left out: twice as many curves would hide one another.
 const WITH_TRAINING: usize = 6;
 
 /// Values that reach further above the middle one than by this factor would press the others to the ground.
@@ -28,7 +28,7 @@ pub(crate) fn draw(html: &mut Html, runs: &[RunReport]) {
     });
 }
 
-/// The curves of all runs, each with a name for a file.
+/// Returns the curves of all runs, each with a name for a file.
 pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] {
     let accuracy = pairs(
         runs,
@@ -125,7 +125,7 @@ fn pairs(
     curves
 }
 
-/// Whether there is room for the training set's curves, or nothing else to show.
+/// Returns true if there is room for the training set's curves, or nothing else to show.
 fn shows_training(runs: &[RunReport]) -> bool {
     let drawn = runs.iter().filter(|run| !run.epochs.is_empty()).count();
     drawn <= WITH_TRAINING || !has_validation(runs)
@@ -201,7 +201,8 @@ fn legend(html: &mut Html, runs: &[RunReport]) {
     }
 }
 
-/// Whether the training set's figures are of augmented images: then they lie below those of the same images as they are.
+/// Notes whether the training set's figures are of augmented images: then they lie below those of the same
+/// images without augmentation.
 fn training(html: &mut Html, drawn: &[(usize, &RunReport)]) {
     let augmented = |run: &RunReport| run.summary.as_ref().and_then(|summary| summary.augmented);
     let are = |state: Option<bool>| drawn.iter().filter(move |(_, run)| augmented(run) == state);
@@ -220,7 +221,8 @@ fn training(html: &mut Html, drawn: &[(usize, &RunReport)]) {
     }
 }
 
-/// At most four decimals and no zeros at the end; large ones with commas, and very large ones as powers.
+/// Formats with at most four decimals and no zeros at the end; large numbers with commas, and very large ones
+/// as powers.
 fn trimmed(value: f64) -> String {
     match value.abs() {
         v if v >= 1e6 => format!("{value:.1e}").replace(".0e", "e"),

@@ -1,4 +1,4 @@
-//! What was trained on.
+//! Shows the data that was trained on.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::html::{Html, class};
 use crate::parts::{meter, pictures, scrolling};
 use rekindle_trainer::text;
 
-/// With more classes than this the table starts folded.
+/// Number of classes above which the table starts folded.
 const UNFOLDED: usize = 24;
 
-/// With more skipped files than this their list starts folded, behind a count for each reason.
+/// Number of skipped files above which their list starts folded, behind a count for each reason.
 const SKIPPED_UNFOLDED: usize = 12;
 
 /// Skipped files listed; the others are only counted, so that the page stays readable.
@@ -102,7 +102,7 @@ fn class_table(html: &mut Html, report: &Report) {
     });
 }
 
-/// What the scan left out, and what no run could decode; each file once.
+/// Returns the files that the scan left out or that no run could decode, each once.
 fn all_skipped(report: &Report) -> Vec<&SkippedFile> {
     let mut all: Vec<&SkippedFile> = report.data.skipped.iter().collect();
     let mut seen: HashSet<&Path> = all.iter().map(|file| file.path.as_path()).collect();
@@ -137,7 +137,7 @@ fn draw_skipped(html: &mut Html, skipped: &[&SkippedFile]) {
     });
 }
 
-/// How many files each reason has left out, the most frequent first.
+/// Lists the reasons why files were left out with their numbers, the most frequent first.
 fn reasons(html: &mut Html, skipped: &[&SkippedFile]) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for file in skipped {

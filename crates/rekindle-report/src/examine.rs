@@ -1,5 +1,5 @@
-//! What a trained classifier makes of the validation images, for the report: scores, calibration, mistakes with
-//! what they were seen in, and where the images lie among each other.
+//! Examines a trained classifier on the validation images for the report: scores, calibration, mistakes with
+//! the regions that caused them, and a map of the images.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -26,14 +26,14 @@ const ON_MAP: usize = 1000;
 
 const JPEG_QUALITY: u8 = 85;
 
-/// What [`examine`] found.
+/// Result of [`examine`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examination {
     /// The answer to each image.
     pub predictions: Predictions,
     /// Accuracy, per-class scores, calibration.
     pub evaluation: Evaluation,
-    /// What temperature scaling would do.
+    /// Effect that temperature scaling would have.
     pub temperature: Temperature,
     /// The wrong answers that were given most confidently, the worst first.
     pub mistakes: Vec<Mistake>,
@@ -130,7 +130,7 @@ fn mistakes<B: Backbone>(
     Ok(found)
 }
 
-/// The picture in dim grey; the more a place speaks for the class, the more of its colour, and of orange, shows.
+/// Shows the picture in dim grey; the more a place speaks for the class, the more of its colour, and of orange, shows.
 pub(crate) fn overlay(picture: &RgbImage, cam: &GradCam) -> RgbImage {
     const WARM: [f32; 3] = [255.0, 110.0, 20.0];
     let (width, height) = picture.dimensions();

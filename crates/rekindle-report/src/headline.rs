@@ -27,7 +27,7 @@ pub(crate) fn draw(html: &mut Html, report: &Report) {
 /// A run and the accuracy that it is ranked by.
 type Ranked<'a> = (&'a RunReport, f64);
 
-/// The runs by their accuracy, the best first; of equal ones that with the lower loss.
+/// Returns the runs by their accuracy, the best first; of equal ones that with the lower loss.
 fn ranked(runs: &[RunReport]) -> Vec<Ranked<'_>> {
     let mut ranked: Vec<Ranked> = runs
         .iter()
@@ -64,7 +64,7 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
     html.text(".");
 }
 
-/// The distance to the next best run, and to training from scratch.
+/// Writes the distance to the next best run, and to training from scratch.
 fn comparison(html: &mut Html, best: &Ranked, others: &[Ranked]) {
     let Some(next) = others.first() else {
         return;
@@ -118,7 +118,7 @@ fn named(html: &mut Html, (run, accuracy): &Ranked) {
     html.text(&format!(" ({})", unbroken(&text::percent(*accuracy))));
 }
 
-/// The distance in percentage points, and in images where both saw equally many.
+/// Returns the distance in percentage points, and in images where both saw equally many.
 fn points(best: &Ranked, other: &Ranked) -> String {
     let distance = best.1 - other.1;
     let images = match (best.0.validated_images(), other.0.validated_images()) {

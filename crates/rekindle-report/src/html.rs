@@ -16,17 +16,17 @@ pub(crate) struct Html(String);
 /// A name and a value.
 pub(crate) struct Attribute(&'static str, String);
 
-/// An attribute; numbers are rounded to hundredths, which is enough for coordinates.
+/// Creates an attribute; numbers are rounded to hundredths, which is enough for coordinates.
 pub(crate) fn at(name: &'static str, value: impl Value) -> Attribute {
     Attribute(name, value.into_value())
 }
 
-/// The attribute `class`.
+/// Creates the attribute `class`.
 pub(crate) fn class(names: impl Value) -> Attribute {
     at("class", names)
 }
 
-/// What an attribute can hold.
+/// Value that an attribute can hold.
 pub(crate) trait Value {
     fn into_value(self) -> String;
 }
@@ -65,17 +65,17 @@ impl Html {
         self.0
     }
 
-    /// Markup that is part of the program.
+    /// Writes markup that is part of the program.
     pub(crate) fn raw(&mut self, markup: &'static str) {
         self.0.push_str(markup);
     }
 
-    /// Text from anywhere.
+    /// Writes text from anywhere.
     pub(crate) fn text(&mut self, text: &str) {
         push_escaped(&mut self.0, text);
     }
 
-    /// An element with content.
+    /// Writes an element with content.
     pub(crate) fn node(
         &mut self,
         name: &'static str,
@@ -88,23 +88,23 @@ impl Html {
         let _ = write!(self.0, "</{name}>");
     }
 
-    /// An element with text.
+    /// Writes an element with text.
     pub(crate) fn leaf(&mut self, name: &'static str, attributes: &[Attribute], text: &str) {
         self.node(name, attributes, |html| html.text(text));
     }
 
-    /// A foreign name among other text, kept apart from it: one in Arabic or Hebrew leaves the numbers beside it in
-    /// their places.
+    /// Writes a foreign name among other text, kept apart from it: one in Arabic or Hebrew leaves the numbers beside
+    /// it in their places.
     pub(crate) fn name(&mut self, name: &str) {
         self.leaf("bdi", &[], name);
     }
 
-    /// A foreign name alone in an element.
+    /// Writes a foreign name alone in an element.
     pub(crate) fn named(&mut self, element: &'static str, attributes: &[Attribute], name: &str) {
         self.node(element, attributes, |html| html.name(name));
     }
 
-    /// An element without content.
+    /// Writes an element without content.
     pub(crate) fn void(&mut self, name: &'static str, attributes: &[Attribute]) {
         self.open(name, attributes);
         self.0.push_str("/>");
@@ -134,8 +134,8 @@ fn push_escaped(out: &mut String, text: &str) {
     }
 }
 
-/// A name no wider than `most` Latin letters, cut in the middle: beginnings and endings tell names apart. Chinese
-/// characters and emoji are as wide as two letters, and what belongs to one character stays together.
+/// Shortens a name to at most `most` Latin letters, cut in the middle: beginnings and endings tell names apart.
+/// Chinese characters and emoji are as wide as two letters, and what belongs to one character stays together.
 pub(crate) fn shortened(name: &str, most: usize) -> String {
     // Cut as it will be shown.
     let name = printable(name);
@@ -149,7 +149,7 @@ pub(crate) fn shortened(name: &str, most: usize) -> String {
     format!("{}…{end}", characters[..head].concat())
 }
 
-/// How many of the characters fit into `most` columns.
+/// Returns how many of the characters fit into `most` columns.
 fn fitting<'a>(characters: impl Iterator<Item = &'a &'a str>, most: usize) -> usize {
     let widths = characters.scan(0, |sum, character| {
         *sum += character.width();

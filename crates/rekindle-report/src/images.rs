@@ -90,8 +90,8 @@ impl Report {
     }
 }
 
-/// The first drawing of a figure as a file that needs no page around it, with its name above and what its marks stand for
-/// below.
+/// Returns the first drawing of a figure as a file that needs no page around it, with its name above and what its
+/// marks stand for below.
 fn standalone(figure: &str, legend: &[Entry]) -> Option<String> {
     const ABOVE: f64 = 30.0;
     const LINE: f64 = 22.0;
@@ -137,7 +137,7 @@ fn standalone(figure: &str, legend: &[Entry]) -> Option<String> {
     ))
 }
 
-/// A run's number and its name as part of a file name: letters, digits and hyphens.
+/// Returns a run's number and name as part of a file name: letters, digits and hyphens.
 fn file_name(index: usize, name: &str) -> String {
     let safe: String = name
         .chars()

@@ -7,7 +7,7 @@ use crate::contents::{Picture, Report, RunReport};
 use crate::html::{Html, at, class};
 use crate::svg::{COLOURS, key, series};
 
-/// A coloured square, or another mark after the first six, that stands for a run.
+/// Draws a coloured square, or another mark after the first six, that stands for a run.
 pub(crate) fn swatch(html: &mut Html, index: usize) {
     if index < COLOURS {
         html.leaf("i", &[class(format!("swatch {}", series(index)))], "");
@@ -16,7 +16,7 @@ pub(crate) fn swatch(html: &mut Html, index: usize) {
     }
 }
 
-/// A share as a bar with a number beside it.
+/// Draws a share as a bar with a number beside it.
 pub(crate) fn meter(html: &mut Html, colour: &str, share: f64, text: &str) {
     html.node("div", &[class("meter")], |html| {
         html.node("div", &[class("track")], |html| {
@@ -31,7 +31,7 @@ pub(crate) fn meter(html: &mut Html, colour: &str, share: f64, text: &str) {
     });
 }
 
-/// Content in a box of its own that scrolls sideways where it is too wide for the page.
+/// Puts content in a box of its own that scrolls sideways where it is too wide for the page.
 pub(crate) fn scrolling(html: &mut Html, content: impl FnOnce(&mut Html)) {
     // A keyboard reaches what can be scrolled.
     html.node("div", &[class("scroll"), at("tabindex", "0")], content);
@@ -51,7 +51,7 @@ pub(crate) fn pictures(html: &mut Html, pictures: &[Picture]) {
     }
 }
 
-/// A count in at most four characters: 1.2k, 57k, 3M.
+/// Formats a count in at most four characters: 1.2k, 57k, 3M.
 pub(crate) fn short(count: u64) -> String {
     match count {
         0..1_000 => count.to_string(),
@@ -61,7 +61,7 @@ pub(crate) fn short(count: u64) -> String {
     }
 }
 
-/// A number that stays on a line with its unit.
+/// Formats a number that stays on a line with its unit.
 pub(crate) fn unbroken(quantity: &str) -> String {
     quantity.replace(' ', "\u{a0}")
 }

@@ -43,7 +43,7 @@ fn at_epoch(stage: &StageSummary, epoch: &EpochMetrics, base: f64) -> Option<f64
     rate.is_finite().then_some(rate)
 }
 
-/// A chart where parts learn at different rates or at different times; a sentence where they don't.
+/// Draws a chart where parts learn at different rates or at different times; a sentence where they don't.
 pub(crate) fn draw(html: &mut Html, run: &RunReport) {
     let parts = by_part(run);
     let Some((_, first)) = parts.first() else {

@@ -18,7 +18,7 @@ const BETWEEN: f64 = 30.0;
 const WIDTH: f64 = LEFT + SIDE + 14.0;
 const HEIGHT: f64 = TOP + SIDE + BETWEEN + HISTOGRAM + 24.0;
 
-/// The diagram as it is, or after temperature scaling.
+/// Draws the diagram as it is, or after temperature scaling.
 pub(crate) fn draw(html: &mut Html, calibration: &Calibration, scaled: Option<&Temperature>) {
     let x = Axis::share(0.2, LEFT, LEFT + SIDE);
     let y = Axis::share(0.2, TOP + SIDE, TOP);

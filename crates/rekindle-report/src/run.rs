@@ -8,7 +8,7 @@ use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
 
-/// With more classes than this the table of classes starts folded.
+/// Number of classes above which the table of classes starts folded.
 const UNFOLDED: usize = 24;
 
 /// The most frequent mistakes that are listed.
@@ -133,7 +133,7 @@ fn trained(part: &PartSummary) -> String {
     }
 }
 
-/// Every part of any stage, in the order of the network.
+/// Returns every part of any stage, in the order of the network.
 fn part_names(stages: &[StageSummary]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for part in stages.iter().flat_map(|stage| &stage.parts) {
@@ -175,7 +175,7 @@ fn evaluated(
     class_scores(html, evaluation, classes);
 }
 
-/// Every class's scores; of many, the worst are shown and all are folded away.
+/// Writes every class's scores; of many, the worst are shown and all are folded away.
 fn class_scores(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     let all: Vec<usize> = (0..classes.len()).collect();
     if classes.len() <= UNFOLDED {

@@ -31,7 +31,7 @@ pub(crate) fn draw(html: &mut Html, map: &FeatureMap, classes: &[String]) {
     });
 }
 
-/// The drawing alone.
+/// Draws the plane alone.
 pub(crate) fn plane(html: &mut Html, map: &FeatureMap, classes: &[String]) {
     let values =
         |value: fn(&MapPoint) -> f64| -> Vec<f64> { map.points.iter().map(value).collect() };
@@ -54,7 +54,7 @@ pub(crate) fn plane(html: &mut Html, map: &FeatureMap, classes: &[String]) {
     });
 }
 
-/// The classes with a mark of their own, by its number.
+/// Returns the classes with a mark of their own, by its number.
 fn marked(map: &FeatureMap, classes: usize) -> Vec<usize> {
     if classes <= MARKS {
         return (0..classes).collect();
@@ -78,7 +78,7 @@ fn marked(map: &FeatureMap, classes: usize) -> Vec<usize> {
     worst
 }
 
-/// The classes that have a mark, for a drawing without a page around it.
+/// Returns the classes that have a mark, for a drawing without a page around it.
 pub(crate) fn legend(map: &FeatureMap, classes: &[String]) -> Vec<Entry> {
     let marked = marked(map, classes.len());
     let names = marked.iter().filter_map(|class| classes.get(*class));

@@ -112,7 +112,7 @@ impl RunReport {
             .map_or(known, |outcome| outcome.seconds.max(known))
     }
 
-    /// The time by what it was spent on: phases, training, validation.
+    /// Returns the time by what it was spent on: phases, training, validation.
     pub(crate) fn times(&self) -> Vec<PhaseTime> {
         let mut times = self.phases.clone();
         let epochs = |seconds: fn(&EpochMetrics) -> f64| self.epochs.iter().map(seconds).sum();

@@ -1,4 +1,4 @@
-//! What drawings are made of: canvases, lines, text, and the marks of a series.
+//! Draws the elements of charts: canvases, lines, text, and the marks of a series.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -10,7 +10,7 @@ pub(crate) const COLOURS: usize = 6;
 /// Shapes of marks.
 pub(crate) const SHAPES: usize = 4;
 
-/// The colour class of the n-th run, part or class.
+/// Returns the colour class of the n-th run, part or class.
 pub(crate) fn series(index: usize) -> String {
     format!("s{}", index % COLOURS + 1)
 }
@@ -61,12 +61,12 @@ pub(crate) fn rectangle(
     ]
 }
 
-/// Text in a drawing.
+/// Writes text in a drawing.
 pub(crate) fn label(html: &mut Html, name: impl Value, x: f64, y: f64, text: &str) {
     html.leaf("text", &[class(name), at("x", x), at("y", y)], text);
 }
 
-/// Text turned by `degrees` about its anchor.
+/// Writes text turned by `degrees` about its anchor.
 pub(crate) fn turned(
     html: &mut Html,
     name: &'static str,
@@ -83,8 +83,8 @@ pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     0.62 * size * text.width() as f64
 }
 
-/// The mark of a series at `place`: six colours as discs, then as squares, triangles and diamonds. `style` is a class
-/// to begin with, or empty.
+/// Draws the mark of a series at `place`: six colours as discs, then as squares, triangles and diamonds. `style` is a
+/// class to begin with, or empty.
 pub(crate) fn mark(html: &mut Html, index: usize, (x, y): (f64, f64), r: f64, style: &str) {
     let colour = class(format!("{style}dot {}", series(index)));
     let outline = match index / COLOURS % SHAPES {
@@ -114,7 +114,7 @@ pub(crate) struct Entry {
     pub(crate) name: String,
 }
 
-/// The mark of a series for a legend.
+/// Draws the mark of a series for a legend.
 pub(crate) fn key(html: &mut Html, index: usize) {
     let attributes = [
         class("key"),

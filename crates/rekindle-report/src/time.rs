@@ -1,4 +1,4 @@
-//! Where the time went.
+//! Shows how the time was spent.
 
 use crate::contents::RunReport;
 use crate::html::{Html, at, class};

@@ -19,13 +19,13 @@ use crate::{Interrupt, SharedFeatures, TrainerError};
 /// Images that go through the frozen part together.
 const BATCH: usize = 16;
 
-/// What decides activations besides the images.
+/// Everything besides the images that activations depend on.
 pub(crate) struct FrozenPart<B: Backbone> {
     pub prefix: FrozenPrefix<B>,
     pub device: Device,
 }
 
-/// How images are to be seen: the first view plain, the others augmented.
+/// Views of the images to compute: the first plain, the others augmented.
 pub(crate) struct Views<'a> {
     pub dataset: &'a Arc<ImageDataset>,
     pub plain: Pipeline,
@@ -35,7 +35,7 @@ pub(crate) struct Views<'a> {
     pub on_bad_file: OnBadFile,
     /// Ends the work after a batch; a cache on disk keeps the rows so far.
     pub interrupt: &'a Interrupt,
-    /// Where the plain view may be known already, and is kept if not; for features in memory.
+    /// Cache of the plain view for features in memory: read if it is known already, and filled if not.
     pub shared: Option<&'a SharedFeatures>,
 }
 
@@ -175,11 +175,11 @@ impl<B: Backbone> FrozenPart<B> {
     }
 }
 
-/// Under which names the images of a view are kept.
+/// Names under which the images of a view are cached.
 enum Rows {
-    /// By their position among so many.
+    /// Position among this number of images.
     ByPlace(usize),
-    /// By their content, where it is known already.
+    /// Content, where it is known already.
     ByContent {
         contents: Vec<Option<ContentHash>>,
         /// The number of the view, where positions decide how an image is augmented.

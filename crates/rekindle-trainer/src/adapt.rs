@@ -10,10 +10,10 @@ use crate::sources::train_loader;
 use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
 
 impl Trainer<'_, Network> {
-    /// A trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
-    /// [`Strategy::FromScratch`], here or in a later call of [`strategy`](Self::strategy), the weights are fresh as well,
-    /// and the network is the same. All that is fresh is a function of `seed`; `pretrained` itself is not touched,
-    /// whatever the training does.
+    /// Creates a trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
+    /// [`Strategy::FromScratch`], here or in a later call of [`strategy`](Self::strategy), the weights are fresh as
+    /// well, and the network is the same. All that is fresh is a function of `seed`; `pretrained` itself is not
+    /// touched, whatever the training does.
     pub fn adapt(
         pretrained: &Pretrained,
         data: TransferData,
@@ -29,7 +29,7 @@ impl Trainer<'_, Network> {
     }
 }
 
-/// The backbone of `pretrained` as a network of its own, with a fresh head.
+/// Returns the backbone of `pretrained` as a network of its own, with a fresh head.
 pub(crate) fn with_fresh_head(
     pretrained: &Pretrained,
     classes: usize,

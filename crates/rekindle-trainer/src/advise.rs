@@ -62,7 +62,7 @@ pub struct Advise<'a> {
 }
 
 impl<'a> Advise<'a> {
-    /// The defaults: features live in memory, seed 0.
+    /// Begins with the defaults: features live in memory, seed 0.
     pub fn new(device: &Device) -> Self {
         Self {
             device: device.clone().without_autodiff(),
@@ -96,7 +96,7 @@ impl<'a> Advise<'a> {
         }
     }
 
-    /// Seed of the cross-validation.
+    /// Sets the seed of the cross-validation.
     pub fn seed(mut self, seed: u64) -> Self {
         self.advisor.probe.seed = seed;
         self
@@ -190,7 +190,7 @@ impl<'a> Advise<'a> {
         })
     }
 
-    /// The backbone's view of the images, their labels, and their positions in the folder.
+    /// Returns the backbone's view of the images, their labels, and their positions in the folder.
     fn backbone(
         &mut self,
         folder: &ImageFolder,
@@ -242,7 +242,7 @@ impl<'a> Advise<'a> {
 
 /// Features of labelled images by several networks; rows of all features are the same images.
 pub struct Looked {
-    /// One a file of weights, in that order.
+    /// One per file of weights, in that order.
     pub backbones: Vec<SeenBackbone>,
     /// Colours of the images `[n, 384]`, which no network made.
     pub colours: Features,
@@ -265,7 +265,7 @@ pub struct SeenBackbone {
 }
 
 impl SeenBackbone {
-    /// As an advisor takes it.
+    /// Returns the candidate as an advisor takes it.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {
             name: &self.name,
@@ -298,7 +298,7 @@ fn cost(advice: &Advice, per_image: f64, fit: f64, train: usize, val: usize) -> 
     }
 }
 
-/// Largest memory of this process so far in bytes, on Linux.
+/// Returns the largest memory of this process so far in bytes, on Linux.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -322,7 +322,7 @@ fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
     }
 }
 
-/// A file's stem, or its path where another file has the same stem; of the Hugging Face hub the repository.
+/// Returns a file's stem, or its path where another file has the same stem; of the Hugging Face hub the repository.
 fn name(all: &[&Path], path: &Path) -> String {
     if let Some(repository) = Repository::of_cached(path) {
         return repository.to_string();
@@ -335,7 +335,7 @@ fn name(all: &[&Path], path: &Path) -> String {
     }
 }
 
-/// Mean and standard deviation of each channel in each cell of the pictures `indices`.
+/// Computes the mean and standard deviation of each channel in each cell of the pictures `indices`.
 fn colours(
     folder: &ImageFolder,
     indices: &[usize],

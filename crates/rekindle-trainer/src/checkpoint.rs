@@ -21,15 +21,15 @@ const AVERAGE_UPDATES: &str = "updates";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
 
-/// Where a run stands beside its weights: what the loop needs to go on as if it had never stopped.
+/// State of a run beside its weights: everything the loop needs to go on as if it had never stopped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoopState {
     pub best: BestEpoch,
-    /// What early stopping watches, which may be another figure.
+    /// Best epoch by the figure that early stopping watches, which may be another one.
     #[serde(default)]
     pub stopping: Option<BestEpoch>,
     pub history: Vec<EpochMetrics>,
-    /// Of the epoch that is under way.
+    /// Sums of the epoch that is under way.
     pub partial: Partial,
     pub seconds_train: f64,
     pub seconds_total: f64,
@@ -47,12 +47,12 @@ pub(crate) struct Partial {
 /// A state dict under the names of [`Classifier`]: `backbone.` and `head.` in front.
 pub(crate) type Weights = BTreeMap<String, HostTensor>;
 
-/// Every tensor of a classifier, on the host.
+/// Collects every tensor of a classifier, on the host.
 pub(crate) fn weights_of<B: Backbone>(classifier: &Classifier<B>) -> Weights {
     state_dict::collect(classifier)
 }
 
-/// The classifier with these weights.
+/// Returns the classifier with these weights.
 pub(crate) fn with_weights<B: Backbone>(
     classifier: Classifier<B>,
     weights: &Weights,
@@ -150,7 +150,7 @@ pub(crate) fn restore_average<B: Backbone>(
     Ok(())
 }
 
-/// Every tensor of a safetensors file, under its own names.
+/// Reads every tensor of a safetensors file, under its own names.
 fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
     weights_in(&rekindle_weights::read(path)?)
 }

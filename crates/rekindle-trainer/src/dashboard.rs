@@ -26,13 +26,13 @@ pub struct Dashboard {
     interrupter: Interrupter,
     narration: Narration,
     screen: Option<Screen<TuiMetricsRendererWrapper>>,
-    /// What happened while the screen hid standard error.
+    /// Messages of the time when the screen hid standard error.
     untold: Vec<String>,
 }
 
 impl Dashboard {
-    /// A dashboard whose key for stopping requests `interrupt`; `None` where standard output isn't
-    /// a terminal to draw on.
+    /// Creates a dashboard whose key for stopping requests `interrupt`; `None` where standard output isn't a terminal
+    /// to draw on.
     pub fn new(interrupt: Interrupt) -> Option<Self> {
         stdout().is_terminal().then(|| Self {
             interrupt,
@@ -79,7 +79,7 @@ impl Drop for Dashboard {
     }
 }
 
-/// From our events to the calls that Burn's learner makes.
+/// Translates events to the calls that Burn's learner makes.
 struct Screen<R> {
     renderer: R,
     started: bool,

@@ -33,9 +33,9 @@ pub struct TransferData {
     pub val: Arc<ImageDataset>,
     /// Names in the order of the logits.
     pub classes: Vec<String>,
-    /// What pictures go through in validation.
+    /// Preprocessing of pictures in validation.
     pub preprocess: Preprocess,
-    /// Where the images come from and how many there are, for `run.json`.
+    /// Origin of the images and their number, for `run.json`.
     pub description: Value,
     /// Files and folders that the scan left out, and why.
     pub left_out: Vec<Ignored>,

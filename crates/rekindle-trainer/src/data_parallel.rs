@@ -61,7 +61,7 @@ pub(crate) fn gradients<B: Backbone>(
     })
 }
 
-/// What a loss over these images is divided by.
+/// Returns the number that a loss over these images is divided by.
 fn mass(targets: &Targets) -> f64 {
     match &targets.weights {
         Some(weights) => weights.iter().map(|weight| f64::from(*weight)).sum(),
@@ -69,7 +69,7 @@ fn mass(targets: &Targets) -> f64 {
     }
 }
 
-/// A batch as `count` batches, whose sizes differ by one image at most; fewer where there are fewer images.
+/// Splits a batch into `count` batches, whose sizes differ by one image at most; fewer where there are fewer images.
 fn split(batch: &Batch, count: usize) -> Vec<Batch> {
     let images = batch.targets.labels.len();
     let count = count.min(images);

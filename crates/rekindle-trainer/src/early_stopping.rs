@@ -1,4 +1,4 @@
-//! The best epoch, and the rule for no longer waiting for a better one.
+//! Finds the best epoch, and stops a run when no better one comes.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,7 @@ pub enum Monitor {
 }
 
 impl Monitor {
-    /// Whether `value` beats `best` by more than `min_delta`. A value that isn't a number never
-    /// does.
+    /// Returns true if `value` beats `best` by more than `min_delta`. A value that isn't a number never does.
     pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
         match self {
             Self::Accuracy | Self::MacroF1 => value > best + min_delta,
@@ -25,7 +24,7 @@ impl Monitor {
         }
     }
 
-    /// The word for it in a sentence.
+    /// Returns its name for use in a sentence.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
@@ -98,7 +97,7 @@ struct Best {
 }
 
 impl BestEpoch {
-    /// No epoch seen yet. `min_delta` is 0 where every improvement counts.
+    /// Begins before the first epoch. `min_delta` is 0 where every improvement counts.
     pub fn new(monitor: Monitor, min_delta: f64) -> Self {
         Self {
             monitor,
@@ -139,12 +138,12 @@ impl BestEpoch {
         self.epochs_since >= stopping.patience.max(1)
     }
 
-    /// The best epoch's number, as handed to [`observe`](Self::observe).
+    /// Returns the best epoch's number, as handed to [`observe`](Self::observe).
     pub fn epoch(&self) -> Option<usize> {
         self.best.map(|best| best.epoch)
     }
 
-    /// The best epoch's figure.
+    /// Returns the best epoch's figure.
     pub fn value(&self) -> Option<f64> {
         self.best.map(|best| best.value)
     }
@@ -154,7 +153,7 @@ impl BestEpoch {
         self.epochs_since
     }
 
-    /// The figure being watched.
+    /// Returns the figure being watched.
     pub fn monitor(&self) -> Monitor {
         self.monitor
     }
@@ -263,7 +262,7 @@ mod tests {
         }
     }
 
-    /// By definition: the highest value, of these the lowest loss, of these the first.
+    /// Checks the definition: the highest value, of these the lowest loss, of these the first.
     #[test]
     fn ties_go_to_the_lower_loss() {
         let epochs = [

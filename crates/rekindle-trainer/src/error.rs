@@ -152,7 +152,7 @@ pub enum TrainerError {
     Writer {
         /// The file or folder that was to be written; it is unchanged.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
@@ -207,7 +207,7 @@ pub enum TrainerError {
     ChangedData {
         /// The run directory.
         path: PathBuf,
-        /// What differs.
+        /// Differences between the data.
         changes: Box<DataChanges>,
     },
 
@@ -265,7 +265,7 @@ pub enum TrainerError {
     OptimizerState {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 
@@ -284,7 +284,7 @@ pub enum TrainerError {
     /// The work was asked to stop, by Ctrl-C or by a program's own button.
     #[error("interrupted{kept}")]
     Interrupted {
-        /// What is kept of it and how to go on, as the end of the sentence; empty where it leaves nothing.
+        /// End of the sentence that says what is kept of the run and how to go on; empty where it leaves nothing.
         kept: String,
     },
 
@@ -293,7 +293,7 @@ pub enum TrainerError {
         "cannot listen for Ctrl-C: {reason}; training works, but interrupting it won't save a checkpoint"
     )]
     NoInterruptHandler {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

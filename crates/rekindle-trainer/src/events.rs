@@ -1,4 +1,4 @@
-//! What a run tells its observers while it goes on.
+//! Describes the events that a run reports to its observers.
 //!
 //! The loop emits [`Event`]s; progress bar, log file and report are [`Observer`]s of them. Epochs
 //! and batches count from 1, as people count; sizes are numbers of images.
@@ -22,26 +22,26 @@ pub enum Event {
         /// The file.
         #[serde(with = "names::path")]
         path: PathBuf,
-        /// Why it can't be used.
+        /// Reason why it can't be used.
         reason: String,
     },
     /// Work around the epochs begins: reading weights, caching features.
     PhaseStarted {
-        /// What is being done, as "caching features".
+        /// Name of the work in progress, such as "caching features".
         name: String,
         /// Items to go through, where that is known.
         items: Option<usize>,
     },
-    /// Such work goes on.
+    /// That work goes on.
     PhaseAdvanced {
         /// Items done so far.
         done: usize,
     },
-    /// Such work is done.
+    /// That work is done.
     PhaseEnded {
         /// The name it began with.
         name: String,
-        /// How long it took.
+        /// Duration in seconds.
         seconds: f64,
     },
     /// Other parameters than before are trained from here on.
@@ -127,7 +127,7 @@ pub enum Event {
     },
     /// One way to adapt a network was tried on held-out training images.
     Tried(Trial),
-    /// What is to be expected of new images, told before the validation images are looked at.
+    /// Forecast for new images, made before the validation images are looked at.
     Forecast(Forecast),
     /// Something that was decided, and why.
     Note {
@@ -143,16 +143,16 @@ pub enum Event {
     RunEnded(RunOutcome),
 }
 
-/// What a run is about to do.
+/// Settings of a run that is about to begin.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// What to call the run, as "ants and bees".
+    /// Title of the run, such as "ants and bees".
     pub title: String,
     /// The strategy's name, as "fine-tuning".
     pub strategy: String,
     /// The network's name, as "resnet18".
     pub architecture: String,
-    /// Where the weights come from, as a file's name or "scratch".
+    /// Origin of the weights, such as a file's name or "scratch".
     pub weights: String,
     /// The class names, in the order of the logits.
     pub classes: Vec<String>,
@@ -166,9 +166,9 @@ pub struct RunSummary {
     pub trainable_parameters: usize,
     /// Epochs of the whole run.
     pub epochs: usize,
-    /// Images a batch.
+    /// Images per batch.
     pub batch_size: usize,
-    /// Whether the training images are varied at random; unknown of runs of rekindle 0.1.
+    /// True if the training images are augmented at random; unknown for runs of rekindle 0.1.
     #[serde(default)]
     pub augmented: Option<bool>,
     /// The device's name.
@@ -182,10 +182,10 @@ pub struct RunSummary {
     pub resumed_after_epoch: Option<usize>,
 }
 
-/// What one stage of a strategy trains: one for feature extraction, several for gradual unfreezing.
+/// One stage of a strategy and what it trains: one stage for feature extraction, several for gradual unfreezing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StageSummary {
-    /// What to call it, as "head only".
+    /// Name of the stage, such as "head only".
     pub name: String,
     /// Its first epoch.
     pub first_epoch: usize,
@@ -202,7 +202,7 @@ pub struct PartSummary {
     pub name: String,
     /// Its parameters.
     pub parameters: usize,
-    /// How many of them training moves.
+    /// Number of parameters that training changes.
     pub trainable: usize,
     /// Its base learning rate, where it is trained.
     pub learning_rate: Option<f64>,
@@ -231,19 +231,19 @@ pub struct EpochMetrics {
     pub train_seconds: f64,
     /// Seconds of the validation pass.
     pub valid_seconds: f64,
-    /// Training images a second.
+    /// Training images per second.
     #[serde(deserialize_with = "nan_from_null")]
     pub images_per_second: f64,
-    /// Whether this epoch is the best so far.
+    /// True if this epoch is the best so far.
     pub best: bool,
 }
 
 /// One way to adapt a network, tried on training images that it did not learn from.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Trial {
-    /// What was tried, as "fine-tuning of resnet18".
+    /// Name of the trial, such as "fine-tuning of resnet18".
     pub what: String,
-    /// Why.
+    /// Reason for the trial.
     pub why: String,
     /// Held-out training images that it was measured on.
     pub images: usize,
@@ -251,11 +251,11 @@ pub struct Trial {
     pub accuracy: Option<f64>,
     /// Mean loss on these; none as above.
     pub loss: Option<f64>,
-    /// How much higher the accuracy is than that of the best before on the same images; none for the first.
+    /// Accuracy above that of the best before on the same images; none for the first.
     pub gain: Option<f64>,
-    /// Whether it takes the place of the best before.
+    /// True if it takes the place of the best before.
     pub kept: bool,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
@@ -272,10 +272,10 @@ pub struct Forecast {
     pub images: usize,
 }
 
-/// How a run ended.
+/// Outcome of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// Why it ended.
+    /// Reason why it ended.
     pub reason: EndReason,
     /// Epochs done, earlier parts of a resumed run included.
     pub epochs: usize,
@@ -295,7 +295,7 @@ pub struct RunOutcome {
     pub directory: Option<PathBuf>,
 }
 
-/// Why a run ended.
+/// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
@@ -314,7 +314,7 @@ pub enum EndReason {
 /// Somebody who wants to know. Observers must not fail: one that writes files keeps its error and
 /// gives it out when asked.
 pub trait Observer {
-    /// Called for every event, in order, from the thread that trains.
+    /// Receives every event, in order, from the thread that trains.
     fn on_event(&mut self, event: &Event);
 }
 

@@ -27,14 +27,14 @@ pub enum FeatureLayer {
     Logits,
 }
 
-/// One row an image, in the folder's order; files that can't be decoded have none.
+/// One row per image, in the folder's order; files that can't be decoded have none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureTable {
     /// The kind of numbers.
     pub layer: FeatureLayer,
     /// `[n, width]`, row-major.
     pub values: Vec<f32>,
-    /// Numbers a row.
+    /// Numbers per row.
     pub width: usize,
     /// An index into `classes` for each row; none in a folder without classes.
     pub labels: Vec<Option<usize>>,
@@ -63,8 +63,9 @@ impl FeatureTable {
         Self::compute_until(pretrained, folder, layer, false, &interrupt, progress)
     }
 
-    /// As [`compute`](Self::compute) in eight bits, with ranges measured on up to 64 images of the folder: on a CPU two to
-    /// four times as fast, and a little off, see [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages).
+    /// Computes features like [`compute`](Self::compute), in eight bits, with ranges measured on up to 64
+    /// images of the folder: on a CPU two to four times as fast, and slightly inexact, see
+    /// [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages).
     ///
     /// # Errors
     ///
@@ -80,8 +81,8 @@ impl FeatureTable {
         Self::compute_until(pretrained, folder, layer, true, &interrupt, progress)
     }
 
-    /// As [`compute`](Self::compute), or in eight bits with `quantize`, unless `interrupt` is requested between two
-    /// batches.
+    /// Computes features like [`compute`](Self::compute), or in eight bits with `quantize`, unless
+    /// `interrupt` is requested between two batches.
     ///
     /// # Errors
     ///

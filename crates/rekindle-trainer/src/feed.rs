@@ -1,4 +1,4 @@
-//! Where batches come from: freshly decoded images, or kept activations.
+//! Supplies batches: freshly decoded images, or cached activations.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::loss::Targets;
 pub struct Batch {
     /// `[n, channels, height, width]`, on a device without autodiff; of no meaning without `indices`.
     pub x: Tensor<4>,
-    /// Where `x` enters the classifier: [`Entry::IMAGES`] for images.
+    /// Entry at which `x` enters the classifier: [`Entry::IMAGES`] for images.
     pub start: Entry,
-    /// What the images are.
+    /// Targets of the images.
     pub targets: Targets,
     /// Positions in the data set. Empty in one that comes last and only tells of skipped files.
     pub indices: Vec<usize>,
@@ -42,7 +42,7 @@ pub enum Feed {
 }
 
 impl Feed {
-    /// Batches an epoch.
+    /// Batches per epoch.
     pub fn batches(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.batches(),
@@ -50,7 +50,7 @@ impl Feed {
         }
     }
 
-    /// Images an epoch.
+    /// Images per epoch.
     pub fn images(&self) -> usize {
         match self {
             Feed::Images(loader) => loader.dataset().len(),
@@ -58,7 +58,7 @@ impl Feed {
         }
     }
 
-    /// The images' data set.
+    /// Returns the images' data set.
     pub fn dataset(&self) -> &Arc<ImageDataset> {
         match self {
             Feed::Images(loader) => loader.dataset(),
@@ -66,12 +66,12 @@ impl Feed {
         }
     }
 
-    /// The batches of an epoch, counted from 0, on `device` (without autodiff).
+    /// Returns the batches of an epoch, counted from 0, on `device` (without autodiff).
     pub fn epoch(&self, epoch: usize, device: &Device) -> Batches<'_> {
         self.epoch_from(epoch, 0, device)
     }
 
-    /// As [`epoch`](Self::epoch), from batch `first` on: to go on where a run was interrupted.
+    /// Starts an epoch like [`epoch`](Self::epoch), but at batch `first`, to go on where a run was interrupted.
     pub fn epoch_from(&self, epoch: usize, first: usize, device: &Device) -> Batches<'_> {
         let device = device.clone().without_autodiff();
         match self {
@@ -152,7 +152,7 @@ pub struct Activations {
 #[derive(Debug)]
 pub(crate) struct KeptView {
     pub cache: FeatureCache,
-    /// For each image of the data set, where its activations are; none for a bad file.
+    /// Position of the activations for each image of the data set; none for a bad file.
     pub places: Vec<Option<RowPlace>>,
     /// The bad files.
     pub skipped: Vec<Skipped>,
@@ -163,7 +163,7 @@ impl Activations {
         Self { start, views }
     }
 
-    /// Where they enter a classifier.
+    /// Returns the entry at which they enter a classifier.
     pub fn start(&self) -> Entry {
         self.start
     }
@@ -173,7 +173,7 @@ impl Activations {
         self.views.len()
     }
 
-    /// `[channels, height, width]` of one image's activations.
+    /// Returns the shape `[channels, height, width]` of one image's activations.
     pub fn shape(&self) -> [usize; 3] {
         let shape = self
             .views
@@ -182,12 +182,12 @@ impl Activations {
         shape.try_into().unwrap_or([0; 3])
     }
 
-    /// The bad files, once a view.
+    /// Returns the bad files, once per view.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.views.iter().flat_map(|view| &view.skipped)
     }
 
-    /// Whether an image has activations in all views.
+    /// Returns true if an image has activations in all views.
     pub fn is_usable(&self, index: usize) -> bool {
         self.views
             .iter()
@@ -200,7 +200,7 @@ impl Activations {
         (0..images).filter(|index| self.is_usable(*index))
     }
 
-    /// One view of an image, row-major; empty where it is not usable.
+    /// Returns one view of an image, row-major; empty where it is not usable.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ impl ActivationFeed {
         }
     }
 
-    /// The activations.
+    /// Returns the activations.
     pub fn activations(&self) -> &Activations {
         &self.activations
     }

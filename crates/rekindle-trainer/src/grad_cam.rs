@@ -1,4 +1,4 @@
-//! Where in a picture a classifier sees a class.
+//! Computes Grad-CAM maps: the regions of a picture that speak for a class.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -127,7 +127,7 @@ fn check<B: Backbone>(
     }
 }
 
-/// What the logits `[n, classes]` are multiplied by so that their sum is that of the margins.
+/// Returns the factors `[n, classes]` for the logits that make their sum that of the margins.
 fn margin(classes: &[usize], [images, count]: [usize; 2], device: &Device) -> Tensor<2> {
     let others = -1.0 / count.saturating_sub(1).max(1) as f32;
     let mut factors = vec![others; images * count];
@@ -165,7 +165,7 @@ fn weighted(maps: Tensor<4>, gradient: Tensor<4>) -> Vec<GradCam> {
         .collect()
 }
 
-/// The two source pixels around the centre of pixel `at`, and how far it lies from the first to the second.
+/// Returns the two source pixels around the centre of pixel `at`, and how far it lies from the first to the second.
 fn neighbours(at: usize, size: usize, source: usize) -> (usize, usize, f32) {
     let place = (at as f32 + 0.5) * source as f32 / size as f32 - 0.5;
     let place = place.clamp(0.0, source as f32 - 1.0);

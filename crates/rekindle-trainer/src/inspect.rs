@@ -13,7 +13,7 @@ use crate::{Interrupt, Predictions, TrainerError};
 /// Images that go through the network together.
 const BATCH: usize = 32;
 
-/// What a classifier makes of a set of images, in the set's order; files that can't be decoded are left out.
+/// Results of a classifier on a set of images, in the set's order; files that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
     /// Pooled features `[kept, width]`.
@@ -44,7 +44,7 @@ pub fn inspect<B: Backbone>(
     inspect_by(classifier, &whole, dataset, keep, interrupt, progress)
 }
 
-/// As [`inspect`], with features by `whole`, all stages of the classifier's backbone.
+/// Inspects like [`inspect`], with features by `whole`, all stages of the classifier's backbone.
 pub(crate) fn inspect_by<B: Backbone>(
     classifier: &Classifier<B>,
     whole: &FrozenPrefix<B>,

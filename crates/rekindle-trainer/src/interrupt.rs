@@ -28,13 +28,13 @@ pub struct Interrupt {
 const EXIT_STATUS: i32 = 130;
 
 impl Interrupt {
-    /// A handle that no signal reaches.
+    /// Creates a handle that no signal reaches.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A handle that Ctrl-C reaches. The process has one: every call returns the same, with an
-    /// earlier request cleared.
+    /// Returns a handle that Ctrl-C reaches. The process has one: every call returns the same, with an earlier
+    /// request cleared.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Interrupt {
         self.requested.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether the loop should save and stop.
+    /// Returns true if the loop should save and stop.
     pub fn requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }

@@ -20,10 +20,10 @@ use crate::{Recipe, TrainerError, data_parallel};
 /// Stages that the [`Plan`] freezes run without gradients, in the backbone's fastest way; the graph of the
 /// backward pass begins behind them.
 pub struct Learner<B: Backbone> {
-    /// With autodiff.
+    /// Device with autodiff.
     device: Device,
     replica: Replica<B>,
-    /// Where the other shares of each batch go.
+    /// Devices that the other shares of each batch go to.
     others: Vec<Device>,
     optimizer: ModuleOptimizer,
     groups: RateGroups,
@@ -33,12 +33,12 @@ pub struct Learner<B: Backbone> {
     accumulate: usize,
     /// The pull back to the weights as they came, where the plan has one.
     pull: Option<L2Sp>,
-    /// Whether the backbone's weights may be others than those that came.
+    /// True if the backbone's weights may differ from those that it came with.
     has_moved: bool,
     average: Option<MovingAverage<Classifier<B>>>,
 }
 
-/// What one batch of training gave.
+/// Result of training on one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOutcome {
     /// Mean loss of the batch.
@@ -50,7 +50,7 @@ pub struct StepOutcome {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// A learner for `classifier`, moved to `device` with autodiff, under `plan`.
+    /// Creates a learner for `classifier`, moved to `device` with autodiff, under `plan`.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl<B: Backbone> Learner<B> {
         .into())
     }
 
-    /// The classifier, on a device with autodiff.
+    /// Returns the classifier, on a device with autodiff.
     pub fn classifier(&self) -> &Classifier<B> {
         &self.replica.classifier
     }
@@ -210,8 +210,8 @@ impl<B: Backbone> Learner<B> {
         self.replica.set_classifier(classifier);
     }
 
-    /// The classifier that is worth keeping, without autodiff: the moving average where the recipe has one, else the
-    /// weights as they stand.
+    /// Returns the classifier that is worth keeping, without autodiff: the moving average where the recipe has one,
+    /// else the weights as they stand.
     pub fn averaged(&self) -> Classifier<B> {
         match &self.average {
             Some(average) => average.module().valid(),
@@ -219,7 +219,7 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// The moving average, where the recipe has one.
+    /// Returns the moving average, where the recipe has one.
     pub fn moving_average(&self) -> Option<&MovingAverage<Classifier<B>>> {
         self.average.as_ref()
     }
@@ -229,12 +229,12 @@ impl<B: Backbone> Learner<B> {
         self.average = Some(average);
     }
 
-    /// The plan that holds.
+    /// Returns the plan that holds.
     pub fn plan(&self) -> &Plan {
         &self.replica.plan
     }
 
-    /// The optimiser with its state.
+    /// Returns the optimiser with its state.
     pub fn optimizer(&self) -> &ModuleOptimizer {
         &self.optimizer
     }
@@ -271,10 +271,10 @@ impl<B: Backbone> Learner<B> {
         data_parallel::gradients(&self.replica, &self.others, batch, share)
     }
 
-    /// One step on a batch with labels and one without (`target`, whose labels are not looked at), by cross entropy plus
-    /// the loss of `alignment` between the two; `progress` runs from 0 to 1 over the training. The optimiser steps at
-    /// once, whatever the recipe accumulates. Both batches go through the network one after the other, so that each
-    /// domain is normalised by its own statistics.
+    /// Makes one step on a batch with labels and one without (`target`, whose labels are not looked at), by cross
+    /// entropy plus the loss of `alignment` between the two; `progress` runs from 0 to 1 over the training. The
+    /// optimiser steps at once, whatever the recipe accumulates. Both batches go through the network one after the
+    /// other, so that each domain is normalised by its own statistics.
     ///
     /// # Errors
     ///
@@ -314,13 +314,13 @@ impl<B: Backbone> Learner<B> {
         })
     }
 
-    /// Whether every gradient so far has gone into a step.
+    /// Returns true if every gradient so far has gone into a step.
     pub fn is_between_steps(&self) -> bool {
         self.accumulated == 0
     }
 
-    /// One batch of training at `learning_rate`; the optimiser steps when enough batches are accumulated.
-    /// Nothing moves where the loss is no number.
+    /// Trains on one batch at `learning_rate`; the optimiser steps when enough batches are accumulated. Nothing moves
+    /// where the loss is no number.
     ///
     /// # Errors
     ///
@@ -388,13 +388,13 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// The [averaged](Self::averaged) classifier, ready to predict.
+    /// Returns the [averaged](Self::averaged) classifier, ready to predict.
     pub fn predictor(&self) -> Predictor<B> {
         Predictor::new(&self.averaged())
     }
 }
 
-/// A step on the CPU runs on one of rayon's own threads, which then hands no kernel over and waits for none.
+/// Runs a step. On the CPU it runs on one of rayon's own threads, which then hands no kernel over and waits for none.
 fn contained_step<T: Send>(
     device: &Device,
     batch: &Batch,
@@ -406,7 +406,7 @@ fn contained_step<T: Send>(
     })
 }
 
-/// Whether steps run on rayon's threads.
+/// Returns true if steps run on rayon's threads.
 #[cfg(feature = "flex")]
 fn is_cpu(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()

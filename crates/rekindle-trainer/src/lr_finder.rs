@@ -56,8 +56,8 @@ impl LrFinder {
         self.run_with(learner, feed, device, &Interrupt::new(), |_| ())
     }
 
-    /// As [`run`](Self::run), unless `interrupt` is requested between two batches; `progress` hears how many are done
-    /// after each of them.
+    /// Runs like [`run`](Self::run), unless `interrupt` is requested between two batches; `progress` is
+    /// called with the number done after each of them.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Smoothed {
 }
 
 impl LrCurve {
-    /// The rate at which the loss falls fastest over the logarithm of the rate: a good base rate. None with
+    /// Returns the rate at which the loss falls fastest over the logarithm of the rate: a good base rate. None with
     /// fewer than three points, or where the loss never falls.
     pub fn steepest(&self) -> Option<f64> {
         let slope = |at: usize| {

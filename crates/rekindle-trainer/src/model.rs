@@ -45,14 +45,14 @@ pub struct Model {
     pub classifier: Classifier<Network>,
     /// Names in the order of the logits, where the file knows them.
     pub classes: Option<Vec<String>>,
-    /// What a picture goes through before the network sees it.
+    /// Preprocessing of a picture before the network sees it.
     pub preprocess: Preprocess,
     /// The network's published name, or a description of one that has none.
     pub architecture: String,
-    /// Where the weights come from, as the file says; JSON where rekindle wrote it.
+    /// Origin of the weights as the file states it; JSON if rekindle wrote it.
     pub provenance: Option<String>,
-    /// What to divide logits by so that confidence agrees with accuracy, where the file knows it; used by a
-    /// [`calibrated`](Self::calibrated) model alone.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, if the file states it;
+    /// used only by a [`calibrated`](Self::calibrated) model.
     pub temperature: Option<f64>,
     /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
     pub test_views: Option<String>,
@@ -60,7 +60,7 @@ pub struct Model {
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
-    /// Where in the file the network was, and what was left out.
+    /// Position of the network within the file, and what was left out.
     pub found: NetworkSource,
     device: Device,
     views: TestViews,
@@ -68,7 +68,7 @@ pub struct Model {
     interrupt: Interrupt,
 }
 
-/// What a model says of one picture.
+/// Answer of a model to one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The picture's file.
@@ -77,14 +77,14 @@ pub struct Answer {
     pub probabilities: Result<Vec<f32>, String>,
 }
 
-/// What a model is worth on labelled images.
+/// Evaluation of a model on labelled images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluated {
     /// The answer to each image.
     pub predictions: Predictions,
     /// Accuracy, per-class scores, calibration.
     pub evaluation: Evaluation,
-    /// What temperature scaling would do.
+    /// Effect that temperature scaling would have.
     pub temperature: Temperature,
     /// Files that can't be decoded.
     pub skipped: Vec<Skipped>,
@@ -107,7 +107,7 @@ impl Model {
         Self::open_with(path, &LoadOptions::default(), device)
     }
 
-    /// As [`open`](Self::open), where `options` say which of several networks in the file is meant.
+    /// Opens a model like [`open`](Self::open); `options` choose among several networks in the file.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Model {
         Self::from_pretrained(Pretrained::open_with(path, options, device)?)
     }
 
-    /// A network that was read already.
+    /// Makes a model of a network that was read already.
     ///
     /// # Errors
     ///
@@ -163,13 +163,13 @@ impl Model {
         Self { views, ..self }
     }
 
-    /// The views that answers are averaged over.
+    /// Returns the views that answers are averaged over.
     pub fn views(&self) -> TestViews {
         self.views
     }
 
-    /// The views that the file was made for ([`Recipe::test_views`](crate::Recipe::test_views)); one plain view where it
-    /// has no choice.
+    /// Returns the views that the file was made for ([`Recipe::test_views`](crate::Recipe::test_views)); one plain
+    /// view where it has no choice.
     ///
     /// # Errors
     ///
@@ -224,20 +224,20 @@ impl Model {
         Self { interrupt, ..self }
     }
 
-    /// The name of a class, or its number where the file has no names.
+    /// Returns the name of a class, or its number where the file has no names.
     pub fn class_name(&self, class: usize) -> String {
         let named = self.classes.as_ref().and_then(|names| names.get(class));
         named.cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// Every class's name.
+    /// Returns every class's name.
     pub fn class_names(&self) -> Vec<String> {
         (0..self.classifier.num_classes())
             .map(|class| self.class_name(class))
             .collect()
     }
 
-    /// What a file of this model says about itself.
+    /// Returns the metadata for a file of this model.
     pub fn info(&self) -> ModelInfo {
         ModelInfo {
             architecture: Some(self.architecture.clone()),
@@ -302,7 +302,7 @@ impl Model {
         Ok(())
     }
 
-    /// As [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
+    /// Predicts like [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
     fn predict_in_views(
         &self,
         paths: &[PathBuf],
@@ -422,7 +422,7 @@ impl Model {
         Ok(is_same.then_some(part))
     }
 
-    /// The images of a folder with the model's own labels.
+    /// Returns the images of a folder with the model's own labels.
     fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
         let count = self.classifier.num_classes();
         if self.classes.is_some() {
@@ -448,7 +448,7 @@ impl Model {
 }
 
 impl Answer {
-    /// The `count` most probable classes with their probabilities; none where the file couldn't be read.
+    /// Returns the `count` most probable classes with their probabilities; none where the file couldn't be read.
     pub fn top(&self, count: usize) -> Vec<(usize, f32)> {
         let Ok(probabilities) = &self.probabilities else {
             return Vec::new();
@@ -460,7 +460,7 @@ impl Answer {
     }
 }
 
-/// Every image that is named or lies in a named folder, at any depth.
+/// Returns every image that is named or lies in a named folder, at any depth.
 ///
 /// # Errors
 ///
@@ -478,7 +478,7 @@ pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
     Ok(found)
 }
 
-/// The file itself, or the best weights of a run directory.
+/// Returns the file itself, or the best weights of a run directory.
 ///
 /// # Errors
 ///

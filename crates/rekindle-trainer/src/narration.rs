@@ -19,7 +19,7 @@ pub(crate) struct Narration {
     skipped_before: HashSet<PathBuf>,
     best: Option<(usize, Monitor)>,
     forecast: Option<Forecast>,
-    /// Whether the run keeps to a budget of time, and so isn't resumed.
+    /// True if the run keeps to a budget of time, and so isn't resumed.
     is_timed: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Narration {
 const SKIPPED_SHOWN: usize = 5;
 
 impl Narration {
-    /// The lines that tell `event`; none for most.
+    /// Returns the lines that tell `event`; none for most.
     pub(crate) fn lines(&mut self, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
         if !matches!(event, Event::SkippedFile { .. }) {

@@ -20,7 +20,7 @@ pub(crate) struct Origin<'a> {
 /// Differences that a run may go on with.
 pub(crate) struct Compared {
     pub warning: Option<String>,
-    /// Whether the run measures by other images than before.
+    /// True if the run measures by other validation images than before.
     pub is_val_changed: bool,
 }
 
@@ -117,7 +117,7 @@ impl Origin<'_> {
         })
     }
 
-    /// What can be told of the data of a run that kept no list of its pictures.
+    /// Compares the counts in the record of a run that kept no list of its pictures.
     fn compare_counts(&self, record: &RunRecord) -> Result<String, TrainerError> {
         for field in ["classes", "train_images", "val_images"] {
             let (found, expected) = (&self.data.description[field], &record.data[field]);

@@ -46,7 +46,7 @@ pub(crate) struct Pace {
     plans: Vec<PacePlan>,
 }
 
-/// What was decided before a step.
+/// Decision made before a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PacePlan {
     /// Steps done at the time.
@@ -57,7 +57,7 @@ pub(crate) struct PacePlan {
     share: f64,
 }
 
-/// How far what is left may be from what is planned before the plan is changed: later is worse than earlier.
+/// Ratios of what is left to what was planned beyond which the plan is changed: being late is worse than being early.
 const LATE: f64 = 1.02;
 const EARLY: f64 = 0.75;
 
@@ -85,7 +85,7 @@ impl Pace {
         self.plan().steps
     }
 
-    /// Every plan, the first one first.
+    /// Returns every plan, the first one first.
     pub fn plans(&self) -> &[PacePlan] {
         &self.plans
     }
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that moves by hand, in milliseconds.
+    /// Creates a clock that moves by hand, in milliseconds.
     fn by_hand() -> (Clock, Arc<AtomicU64>) {
         let time = Arc::new(AtomicU64::new(0));
         let shown = Arc::clone(&time);

@@ -1,4 +1,4 @@
-//! What a classifier says of images.
+//! Computes a classifier's predictions for images.
 
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
@@ -16,7 +16,7 @@ pub struct Predictor<B: Backbone> {
     classifier: Classifier<B>,
 }
 
-/// What a classifier says of a set of images.
+/// Predictions of a classifier for a set of images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// Number of classes.
@@ -52,7 +52,7 @@ impl<B: Backbone> Predictor<B> {
         Ok(self.classifier.forward_from(batch.start, x)?)
     }
 
-    /// The values of [`logits`](Self::logits), row-major.
+    /// Returns the values of [`logits`](Self::logits), row-major.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl<B: Backbone> Predictor<B> {
         self.predict_until(batches, &Interrupt::new(), progress)
     }
 
-    /// As [`predict`](Self::predict), unless `interrupt` is requested between two batches.
+    /// Predicts like [`predict`](Self::predict), unless `interrupt` is requested between two batches.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl<B: Backbone> Predictor<B> {
 }
 
 impl Predictions {
-    /// The most probable class of each image and its probability.
+    /// Returns the most probable class of each image and its probability.
     pub fn top(&self) -> Vec<(usize, f32)> {
         self.probabilities
             .chunks_exact(self.classes.max(1))
@@ -132,7 +132,7 @@ impl Predictions {
         correct.count() as f64 / self.labels.len() as f64
     }
 
-    /// Mean of every class's F1; NaN without images.
+    /// Returns the mean of every class's F1; NaN without images.
     pub fn macro_f1(&self) -> f64 {
         let top: Vec<usize> = self.top().into_iter().map(|(class, _)| class).collect();
         match ConfusionMatrix::from_labels(&self.labels, &top, self.classes) {
@@ -141,7 +141,7 @@ impl Predictions {
         }
     }
 
-    /// The [temperature to keep](Temperature::to_keep) for new images, fitted on these.
+    /// Returns the [temperature to keep](Temperature::to_keep) for new images, fitted on these.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Predictions {
         Ok(fitted.to_keep())
     }
 
-    /// The figure that `monitor` looks at.
+    /// Returns the figure that `monitor` watches.
     pub fn figure(&self, monitor: Monitor) -> f64 {
         match monitor {
             Monitor::Accuracy => self.accuracy(),
@@ -161,7 +161,7 @@ impl Predictions {
     }
 }
 
-/// Position and value of the largest number; the first among equals.
+/// Returns the position and value of the largest number; the first among equals.
 pub(crate) fn largest(row: &[f32]) -> (usize, f32) {
     row.iter()
         .copied()

@@ -103,7 +103,7 @@ struct Bar {
     shown: Option<ProgressBar>,
     epochs: usize,
     epoch: usize,
-    /// When the first epoch of this process began, and its number.
+    /// Time when the first epoch of this process began, and its number.
     began: Option<(Instant, usize)>,
     epoch_began: Option<Instant>,
     pass: Option<Pass>,
@@ -238,7 +238,7 @@ impl Bar {
         bar.set_message(parts.join(", "));
     }
 
-    /// From the second epoch on: what the epochs so far took, for those to come.
+    /// Estimates the time left from the second epoch on: what the epochs so far took, for those to come.
     fn run_left(&self) -> Option<f64> {
         let (began, first) = self.began?;
         let finished = self.epoch.checked_sub(first).filter(|&n| n > 0)?;

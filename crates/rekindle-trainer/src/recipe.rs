@@ -47,7 +47,7 @@ pub struct Recipe {
     pub balance_classes: bool,
     /// A place to keep activations of stages that stay frozen.
     pub cache: Cache,
-    /// Views an image that are kept: the plain picture, and `views - 1` random augmentations of it.
+    /// Views per image that are kept: the plain picture, and `views - 1` random augmentations of it.
     pub views: usize,
     /// Runs frozen stages in eight bits: on a CPU two to four times as fast, and a little off, see
     /// [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages). Ranges are measured on up to 64 training

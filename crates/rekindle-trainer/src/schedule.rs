@@ -48,7 +48,7 @@ pub enum Schedule {
         /// Factor of one epoch, above 0.
         gamma: f64,
     },
-    /// Half a cosine from 1 to `min_factor` (`CosineAnnealingLR` stepped once a batch; Loshchilov
+    /// Half a cosine from 1 to `min_factor` (`CosineAnnealingLR` stepped once per batch; Loshchilov
     /// and Hutter, "SGDR", 2017, without restarts).
     Cosine {
         /// Factor that the end of training approaches, 0 to 1.
@@ -99,7 +99,7 @@ pub enum Anneal {
 }
 
 impl Schedule {
-    /// The schedule of the PyTorch transfer-learning tutorial: a tenth after every seven epochs.
+    /// Returns the schedule of the PyTorch transfer-learning tutorial: a tenth after every seven epochs.
     pub fn tutorial() -> Self {
         Self::Step {
             step_size: 7,
@@ -107,12 +107,12 @@ impl Schedule {
         }
     }
 
-    /// Half a cosine down to zero.
+    /// Returns half a cosine down to zero.
     pub fn cosine() -> Self {
         Self::Cosine { min_factor: 0.0 }
     }
 
-    /// One cycle with PyTorch's defaults: rise over 30 % of the steps from 1/25, fall to 1/250,000.
+    /// Returns one cycle with PyTorch's defaults: rise over 30 % of the steps from 1/25, fall to 1/250,000.
     pub fn one_cycle() -> Self {
         Self::OneCycle {
             pct_start: default_pct_start(),
@@ -123,7 +123,7 @@ impl Schedule {
         }
     }
 
-    /// The same schedule after a linear rise over `epochs` from a hundredth of the base rate.
+    /// Returns the same schedule after a linear rise over `epochs` from a hundredth of the base rate.
     pub fn with_warmup(self, epochs: f64) -> Self {
         Self::Warmup {
             epochs,
@@ -132,7 +132,7 @@ impl Schedule {
         }
     }
 
-    /// The factor on the base learning rate for optimiser step number `step`, counted from 0.
+    /// Returns the factor on the base learning rate for optimiser step number `step`, counted from 0.
     ///
     /// `steps_per_epoch` counts optimiser steps, that is batches divided by accumulation, rounded
     /// up. Past the end of training the factor of the last step holds.
@@ -261,7 +261,7 @@ impl Schedule {
 }
 
 impl Anneal {
-    /// From `from` (`progress` 0) to `to` (`progress` 1).
+    /// Interpolates from `from` (`progress` 0) to `to` (`progress` 1).
     fn between(self, from: f64, to: f64, progress: f64) -> f64 {
         match self {
             Self::Cosine => to + (from - to) * 0.5 * (1.0 + (PI * progress).cos()),

@@ -1,4 +1,4 @@
-//! A device that has too little memory: told apart from what else may go wrong on it, and told as an error.
+//! Detects out-of-memory failures and reports them as [`TrainerError::OutOfDeviceMemory`].
 
 use std::any::Any;
 use std::fmt;
@@ -105,7 +105,7 @@ pub(crate) fn contained_run<T>(
     })
 }
 
-/// A tensor's values.
+/// Returns a tensor's values.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Traine
     Ok(data.map_err(device_error)?.iter::<f32>().collect())
 }
 
-/// The value of a scalar, as [`host`].
+/// Returns the value of a scalar, as [`host`].
 pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64, TrainerError> {
     let values = host(tensor)?;
     Ok(values.first().map_or(f64::NAN, |value| f64::from(*value)))
@@ -154,7 +154,7 @@ fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
     owned.or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
-/// What backends say when memory runs out, up to the number of bytes where one follows.
+/// Error messages of backends that run out of memory, up to the number of bytes where one follows.
 ///
 /// CubeCL words a failed allocation the same on CUDA, HIP, Vulkan and Metal and hands it to whoever reads what depends on
 /// it. wgpu panics instead, on the thread of the device, where that panic is caught and printed: what arrives here is that
@@ -177,7 +177,7 @@ const SAYINGS: [(&str, Bytes); 8] = [
     ("CUDA_ERROR_OUT_OF_MEMORY", Bytes::Unknown),
 ];
 
-/// Whether a saying ends in the size of the allocation; where it should and doesn't, it is something else.
+/// Tells whether a message ends in the size of the allocation; a message that should and doesn't is a different error.
 #[derive(Clone, Copy, PartialEq)]
 enum Bytes {
     Follow,
@@ -205,8 +205,8 @@ mod tests {
         recognise(message).map(|shortage| shortage.bytes)
     }
 
-    /// As printed by the versions in Cargo.lock: the first three by runs on Vulkan, the others put together from their
-    /// sources, for want of the hardware.
+    /// Messages as printed by the versions in Cargo.lock: the first three by runs on Vulkan, the others put
+    /// together from their sources, for want of the hardware.
     #[test]
     fn what_backends_say_is_recognised() {
         let unwritten = |root: &str| {

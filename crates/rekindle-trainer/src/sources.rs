@@ -1,4 +1,4 @@
-//! Which feeds a run reads: images, or activations that are computed before it.
+//! Chooses the feeds that a run reads: images, or activations that are computed before it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::trainer::Trainer;
 /// Images that go through the network together in validation.
 const VALIDATION_BATCH: usize = 32;
 
-/// Training images as the recipe wants them, not mixed.
+/// Loads training images as the recipe asks, not mixed.
 pub(crate) fn train_loader(data: &TransferData, recipe: &Recipe) -> Loader {
     Loader::new(Arc::clone(&data.train))
         .batch_size(recipe.batch_size)

@@ -1,4 +1,4 @@
-//! Looking at a picture in several ways and averaging the answers (test-time augmentation).
+//! Averages the answers to several views of a picture (test-time augmentation).
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,7 +37,7 @@ impl TestViews {
     /// All choices, the cheapest first.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Flip, Self::FlipAndScale];
 
-    /// The name on the command line and in files: `plain`, `flip` or `flip-and-scale`.
+    /// Returns the name on the command line and in files: `plain`, `flip` or `flip-and-scale`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -46,7 +46,7 @@ impl TestViews {
         }
     }
 
-    /// The number of views: 1, 2 or 4.
+    /// Returns the number of views: 1, 2 or 4.
     pub fn count(self) -> usize {
         match self {
             Self::Plain => 1,
@@ -55,12 +55,12 @@ impl TestViews {
         }
     }
 
-    /// As a file says it: nothing where the plain view is all.
+    /// Returns the name for a file; none where the plain view is all.
     pub(crate) fn in_file(self) -> Option<String> {
         (self != Self::Plain).then(|| self.name().to_string())
     }
 
-    /// One pipeline for each view, the plain one first.
+    /// Returns one pipeline for each view, the plain one first.
     pub fn pipelines(self, preprocess: &Preprocess) -> Vec<Pipeline> {
         let mirrored = |preprocess: &Preprocess| {
             let mut transforms = eval_pipeline(preprocess).0;
@@ -82,8 +82,9 @@ impl TestViews {
         all.into_iter().take(self.count()).collect()
     }
 
-    /// As [`predict`](Self::predict), for a figure that is told beside that of the plain view: none for this, and none
-    /// where it was interrupted, as what was asked for first is done.
+    /// Predicts like [`predict`](Self::predict), for a figure that is shown beside that of the plain view:
+    /// none for the plain view itself, and none where it was interrupted, since what was asked for first is
+    /// done.
     pub(crate) fn predict_beside<B: Backbone>(
         self,
         classifier: &Classifier<B>,

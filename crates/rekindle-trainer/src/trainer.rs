@@ -23,7 +23,7 @@ use crate::run_directory::{
 };
 use crate::{Cache, Interrupt, Observer, Predictions, Recipe, SharedFeatures, TrainerError, text};
 
-/// Where a classifier's weights come from.
+/// Origin of a classifier's weights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Source {
     /// The network's name, such as `resnet18`.
@@ -36,7 +36,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The origin of a network read from a file.
+    /// Returns the origin of a network read from a file.
     pub fn of(pretrained: &rekindle_models::Pretrained) -> Self {
         Self {
             architecture: pretrained.architecture.clone(),
@@ -92,13 +92,13 @@ pub struct Trainer<'a, B: Backbone> {
     /// Seed of fresh weights, where it isn't the recipe's.
     pub(crate) fresh_seed: Option<u64>,
     pub(crate) accepts_changed_data: bool,
-    /// Whether a resumed run measures by other images than before.
+    /// True if a resumed run measures by other validation images than before.
     pub(crate) is_val_changed: bool,
     pub(crate) shared: Option<SharedFeatures>,
     /// Ends the training at a given time, whatever the recipe's epochs.
     pub(crate) pace: Option<Pace>,
-    /// Whether each epoch is measured on the validation images; without, those stay unread and the last weights are the
-    /// best.
+    /// True if each epoch is measured on the validation images; if not, those stay unread and the last
+    /// weights are the best.
     pub(crate) validates: bool,
 }
 
@@ -129,14 +129,15 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    /// Where the weights come from, for the record. Under [`Strategy::FromScratch`], which uses none, only the
-    /// architecture is kept.
+    /// Sets the origin of the weights, for the record. Under [`Strategy::FromScratch`], which uses none, only
+    /// the architecture is kept.
     pub fn source(self, source: Source) -> Self {
         Self { source, ..self }
     }
 
-    /// What is frozen when. Under [`Strategy::FromScratch`] backbone and head begin with fresh weights, whatever they came
-    /// with: functions of the recipe's seed, or of that of [`adapt`](Self::adapt).
+    /// Sets the strategy: what is frozen in which epoch. Under [`Strategy::FromScratch`] backbone and head
+    /// begin with fresh weights, whatever they came with: functions of the recipe's seed, or of that of
+    /// [`adapt`](Self::adapt).
     pub fn strategy(self, strategy: Strategy) -> Self {
         let recipe = match self.is_recipe_given {
             true => self.recipe,
@@ -158,7 +159,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    /// What to call the run.
+    /// Sets the title of the run.
     pub fn title(self, title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -290,9 +291,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         self.resume_with(path, |_| ())
     }
 
-    /// As [`resume`](Self::resume), with a recipe that `change` has gone over. Epochs may be added, workers and the
-    /// place of a cache may change; the run's record then says so. A schedule that runs over the whole training is
-    /// stretched from here on, which a [warning](Event::Warning) says.
+    /// Resumes like [`resume`](Self::resume), with a recipe that `change` has modified. Epochs may be added,
+    /// workers and the place of a cache may change; the run's record then says so. A schedule that runs over
+    /// the whole training is stretched from here on, which a [warning](Event::Warning) says.
     ///
     /// # Errors
     ///
@@ -390,7 +391,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    /// What a file of this run's weights says about itself.
+    /// Returns the metadata for a file of this run's weights.
     pub(crate) fn model_info(&self) -> ModelInfo {
         ModelInfo {
             architecture: Some(self.source.architecture.clone()),
@@ -416,17 +417,17 @@ pub(crate) fn classes(data: &TransferData) -> ClassesRecord {
     ClassesRecord::new(data.classes.clone(), json!(data.preprocess))
 }
 
-/// What a run of training left.
+/// Result of a training run.
 pub struct Fitted<B: Backbone> {
     /// The best classifier by the recipe's monitor, on a device without autodiff.
     pub classifier: Classifier<B>,
     /// Metrics of every epoch.
     pub history: Vec<EpochMetrics>,
-    /// What the best classifier says of the validation images.
+    /// Predictions of the best classifier for the validation images.
     pub predictions: Predictions,
-    /// What it says of them over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    /// Its predictions over the recipe's [test views](Recipe::test_views), if these are more than the plain one.
     pub in_views: Option<Predictions>,
-    /// How it ended.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Seconds in training batches and in computing kept activations, validation left out.
     pub seconds_train: f64,
@@ -434,24 +435,24 @@ pub struct Fitted<B: Backbone> {
     pub seconds_total: f64,
     pub(crate) best_weights: Weights,
     pub(crate) info: ModelInfo,
-    /// What the clock decided, where the training was to end at a given time.
+    /// Decisions of the clock, if the training was to end at a given time.
     pub(crate) pace: Option<Pace>,
     /// The writer keeps the directory's lock as long as the result lives.
     pub(crate) writer: Option<RunWriter>,
 }
 
 impl<B: Backbone> Fitted<B> {
-    /// Validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
+    /// Returns the validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
     pub fn best_accuracy(&self) -> f64 {
         self.predictions.accuracy()
     }
 
-    /// The same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    /// Returns the same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
         self.in_views.as_ref().map(Predictions::accuracy)
     }
 
-    /// Validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
+    /// Returns the validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
     pub fn last_accuracy(&self) -> f64 {
         self.outcome.last_accuracy.unwrap_or(f64::NAN)
     }
@@ -470,7 +471,7 @@ impl<B: Backbone> Fitted<B> {
         )
     }
 
-    /// The run directory, where there is one.
+    /// Returns the run directory, where there is one.
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(RunWriter::path)
     }

@@ -42,11 +42,11 @@ pub struct ZeroShot {
     pub network: Network,
     /// Names in the order of the logits.
     pub classes: Vec<String>,
-    /// What the sentences are in the space of the images.
+    /// Embeddings of the sentences, in the space of the images.
     pub texts: TextClasses,
-    /// What cosines are multiplied by.
+    /// Factor that turns cosines into logits.
     pub logit_scale: f64,
-    /// What a picture goes through before the network sees it.
+    /// Preprocessing of a picture before the network sees it.
     pub preprocess: Preprocess,
     /// The network's name.
     pub architecture: String,

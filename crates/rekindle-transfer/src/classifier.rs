@@ -14,12 +14,12 @@ use crate::{Backbone, Entry, TransferError};
 pub struct Classifier<B> {
     /// The pretrained part.
     pub backbone: B,
-    /// `[num_features]` to one logit a class.
+    /// `[num_features]` to one logit per class.
     pub head: Linear,
 }
 
 impl<B: Backbone> Classifier<B> {
-    /// A fresh head for `num_classes` on `backbone`.
+    /// Creates a fresh head for `num_classes` on `backbone`.
     ///
     /// The head's weights are uniform within `1 / sqrt(num_features)`, as PyTorch starts a linear layer,
     /// and a function of `seed` alone. Parameters get stable identities, so that a saved optimiser state
@@ -56,7 +56,7 @@ impl<B: Backbone> Classifier<B> {
         Self { head, ..self }
     }
 
-    /// The same network with fresh weights, backbone and head, all of them a function of `seed`.
+    /// Returns the same network with fresh weights, backbone and head, all of them a function of `seed`.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl<B: Backbone> Classifier<B> {
         self.head.forward(self.backbone.pool_stages(0, images))
     }
 
-    /// What enters at `entry` to logits `[batch, num_classes]`.
+    /// Maps what enters at `entry` to logits `[batch, num_classes]`.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl<B: Backbone> Classifier<B> {
         Ok(self.head.forward(self.features_from(entry, x)?))
     }
 
-    /// What enters at `entry` to features `[batch, num_features]`.
+    /// Maps what enters at `entry` to features `[batch, num_features]`.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl<B: Backbone> Classifier<B> {
         }
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn num_classes(&self) -> usize {
         self.head.weight.dims()[1]
     }

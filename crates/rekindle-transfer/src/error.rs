@@ -29,7 +29,7 @@ pub enum TransferError {
         parameter: &'static str,
         /// Its value.
         found: String,
-        /// What fits.
+        /// Value that fits.
         expected: String,
     },
     /// A network that can't begin with fresh weights.
@@ -148,7 +148,7 @@ impl TransferError {
     }
 }
 
-/// The error of input that a method can't work with.
+/// Returns the error of input that a method can't work with.
 pub(crate) fn degenerate<T>(method: &'static str, reason: String) -> Result<T, TransferError> {
     Err(TransferError::Degenerate { method, reason })
 }

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-/// Uniform numbers in `[-bound, bound)`.
+/// Draws uniform numbers in `[-bound, bound)`.
 pub(crate) fn uniform(count: usize, bound: f32, seed: u64) -> Vec<f32> {
     let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
     (0..count)
@@ -15,7 +15,7 @@ pub(crate) fn uniform(count: usize, bound: f32, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Standard normal numbers (Box and Muller).
+/// Draws standard normal numbers (Box and Muller).
 pub(crate) fn normal(count: usize, seed: u64) -> Vec<f32> {
     let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut unit = || f64::EPSILON + generator.random::<f64>() * (1.0 - f64::EPSILON);
@@ -27,7 +27,7 @@ pub(crate) fn normal(count: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// A linear layer with weight and bias uniform within `1 / sqrt(inputs)`, as PyTorch starts one.
+/// Creates a linear layer with weight and bias uniform within `1 / sqrt(inputs)`, as PyTorch starts one.
 pub(crate) fn linear(inputs: usize, outputs: usize, seed: u64, device: &Device) -> Linear {
     let bound = 1.0 / (inputs.max(1) as f32).sqrt();
     let weight = TensorData::new(uniform(inputs * outputs, bound, seed), [inputs, outputs]);
@@ -40,7 +40,7 @@ pub(crate) fn linear(inputs: usize, outputs: usize, seed: u64, device: &Device) 
     layer
 }
 
-/// The order in which an epoch takes `count` rows: a permutation, a function of seed and epoch.
+/// Returns the order in which an epoch takes `count` rows: a permutation, a function of seed and epoch.
 pub(crate) fn permutation(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mixed = seed ^ (epoch as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut generator = Xoshiro256PlusPlus::seed_from_u64(mixed);

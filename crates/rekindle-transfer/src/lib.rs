@@ -1,4 +1,4 @@
-//! What is transferred and how: backbones with a new head, frozen stages, rates per stage, cached features.
+//! Transfers a network's knowledge: backbones with a new head, frozen stages, rates per stage, cached features.
 //!
 //! A [`Classifier`] puts a fresh head on a [`Backbone`]; a [`Strategy`] is data that says what is frozen in
 //! which epoch and how fast the rest learns; [`features`] works on features that are computed once.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Mismatch};
 
-/// What [`check`] lets pass.
+/// Deviations that [`check`] accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CheckOptions {
     /// Leaves the head out of the comparison: it is about to be replaced, so another number of classes, or no head at
@@ -58,7 +58,7 @@ pub fn check(
     Err(Error::Mismatch(Box::new(mismatch)))
 }
 
-/// The likeliest reason, as a sentence; nothing where names and shapes suggest none.
+/// Returns the likeliest reason, as a sentence; nothing where names and shapes suggest none.
 fn advice(
     checkpoint: &Checkpoint,
     mismatch: &Mismatch,

@@ -21,7 +21,7 @@ pub struct Checkpoint {
     pub metadata: BTreeMap<String, String>,
     /// The format that its first bytes announced.
     pub format: Format,
-    /// Where it was read from.
+    /// Path it was read from.
     pub path: PathBuf,
     /// Python classes in the file that nobody here knows, whose objects were passed over.
     pub(crate) foreign: Vec<String>,
@@ -99,7 +99,7 @@ impl Checkpoint {
     }
 }
 
-/// What a checkpoint was read from.
+/// Format that a checkpoint was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {

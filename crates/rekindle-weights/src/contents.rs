@@ -1,4 +1,4 @@
-//! What a reader hands over, whatever the format.
+//! Defines what a reader returns, whatever the format.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Which format a file is in, told from its contents.
+//! Detects the format of a file from its contents.
 
 use std::fs::File;
 use std::io::Read;
@@ -124,7 +124,7 @@ fn is_safetensors(head: &[u8]) -> bool {
     }
 }
 
-/// The first bytes, as text where they are text.
+/// Returns the first bytes, as text where they are text.
 fn describe(head: &[u8]) -> String {
     let start = &head[..head.len().min(16)];
     if start

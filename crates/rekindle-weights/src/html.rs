@@ -1,6 +1,6 @@
 //! Web pages, which no download of weights should have.
 
-/// Whether bytes begin like a web page.
+/// Returns true if bytes begin like a web page.
 pub(crate) fn is_html(head: &[u8]) -> bool {
     let head = &head[..head.len().min(256)];
     let text = head

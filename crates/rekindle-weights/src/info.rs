@@ -1,4 +1,4 @@
-//! What a file of weights says about itself beside its tensors.
+//! Describes the metadata of a file of weights.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +28,12 @@ pub struct ModelInfo {
     pub architecture: Option<String>,
     /// Class names in the order of the logits.
     pub classes: Option<Vec<String>>,
-    /// What pictures go through before the network sees them.
+    /// Preprocessing of pictures before the network sees them.
     pub preprocess: Option<Preprocess>,
-    /// Where the weights come from: source weights, data, recipe. Free text or JSON.
+    /// Origin of the weights: source weights, data, recipe. Free text or JSON.
     pub provenance: Option<String>,
-    /// What to divide logits by so that confidence agrees with accuracy, fitted on validation images; above 0.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, fitted on validation
+    /// images; above 0.
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
     pub test_views: Option<String>,

@@ -20,7 +20,7 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
     read_from(path, Box::new(file), size)
 }
 
-/// What safetensors are read from: a file, or bytes in memory.
+/// Source that safetensors are read from: a file, or bytes in memory.
 pub(crate) trait Source: Read + Seek + Send {}
 
 impl<S: Read + Seek + Send> Source for S {}
@@ -73,7 +73,7 @@ pub(crate) fn read_from(
     })
 }
 
-/// As the safetensors reference implementation bounds it.
+/// Limit of the header in bytes, the same as in the reference implementation of safetensors.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 fn header_length(path: &Path, file: &mut dyn Source, size: u64) -> Result<u64, Error> {

@@ -188,8 +188,8 @@ fn refuse_duplicates(path: &Path, tensors: &[TensorOut]) -> Result<(), Error> {
     }
 }
 
-/// The JSON header, padded to eight bytes. Written here rather than by the `safetensors` crate,
-/// which keeps metadata in a hash map and so orders it anew in every run.
+/// Returns the JSON header, padded to eight bytes. Written here rather than by the `safetensors` crate, which keeps
+/// metadata in a hash map and so orders it anew in every run.
 fn header(
     tensors: &[TensorOut],
     metadata: &BTreeMap<String, String>,

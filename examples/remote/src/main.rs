@@ -89,7 +89,7 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// A folder of drawings, twenty a class to learn from, and a narrow network that was trained on others.
+/// A folder of drawings, twenty per class to learn from, and a narrow network that was trained on others.
 fn drawn(device: &Device) -> Result<(PathBuf, Pretrained), Failure> {
     let folder = PathBuf::from("out/drawings");
     TargetTask.write_folder(&folder, 20, 200, 0)?;

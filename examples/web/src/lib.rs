@@ -9,7 +9,7 @@ use rekindle_imagefolder::{DecodeOptions, Pipeline, decode_bytes};
 use rekindle_models::Pretrained;
 use wasm_bindgen::prelude::*;
 
-/// What computes: the visitor's processor (feature `flex`) or graphics processor (`webgpu`).
+/// Device that computes: the visitor's processor (feature `flex`) or graphics processor (`webgpu`).
 #[wasm_bindgen]
 pub struct Compute {
     device: Device,
@@ -47,7 +47,7 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, as a sentence.
+    /// A sentence on the problem with the file.
     #[wasm_bindgen(constructor)]
     pub fn new(weights: Vec<u8>, compute: &Compute) -> Result<Classifier, JsError> {
         let device = compute.device.clone();
@@ -73,7 +73,7 @@ impl Classifier {
         .to_string()
     }
 
-    /// What a picture file (JPEG, PNG, WebP, ...) is taken for, as JSON: `[{"class": "...", "probability": 0.9}, ...]`,
+    /// Classifies a picture file (JPEG, PNG, WebP, ...). Returns JSON: `[{"class": "...", "probability": 0.9}, ...]`,
     /// the most probable first.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ fn cpu() -> Device {
     DeviceName::Cpu.open().unwrap()
 }
 
-/// What is compiled in beside the CPU.
+/// Returns the devices that are compiled in beside the CPU.
 fn others() -> Vec<(DeviceName, Device)> {
     let names = [DeviceName::Wgpu, DeviceName::Cuda(0), DeviceName::NdArray];
     let open = |name: DeviceName| Some((name, name.open().ok()?));

@@ -1,4 +1,4 @@
-//! What the tests of all crates share.
+//! Helpers that the tests of all crates share.
 //!
 //! [`skip`] records a test that cannot run here, and the test program `skipped`, which `cargo test --workspace` runs
 //! last, prints how many there were and why. [`reference()`] opens numbers that other programs computed, kept in

@@ -1,4 +1,4 @@
-//! What the system says about this process's memory.
+//! Reads this process's memory from the system.
 
 use std::fs;
 

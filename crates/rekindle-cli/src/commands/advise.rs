@@ -53,7 +53,7 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// The command that follows the advice, quoted for a shell.
+/// Returns the command that follows the advice, quoted for a shell.
 fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> String {
     let chosen = weights
         .iter()
@@ -104,8 +104,8 @@ fn word(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| text.to_string(), Cow::into_owned)
 }
 
-/// A path as an argument. One that begins with a dash would be taken for an option; bytes that can't be printed are
-/// written as bash and zsh read them.
+/// Formats a path as an argument. One that begins with a dash would be taken for an option; bytes that can't be
+/// printed are written as bash and zsh read them.
 fn path(path: &Path) -> String {
     let name = path.as_os_str().as_encoded_bytes();
     let here = if name.starts_with(b"-") { "./" } else { "" };

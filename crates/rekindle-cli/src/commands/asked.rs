@@ -1,4 +1,4 @@
-//! A model as a command wants to ask it.
+//! Opens a model with the options of a command that asks it.
 
 use rekindle::trainer::{Interrupt, Model, TestViews};
 

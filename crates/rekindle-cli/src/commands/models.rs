@@ -76,7 +76,7 @@ fn describe(model: &Model, graph: &Graph, rates: &BTreeMap<usize, f64>) -> Resul
     }))
 }
 
-/// Where the size isn't published, that of the parameters alone.
+/// Returns the published size in MiB, or the size of the parameters alone where none is published.
 fn size_mib(weights: &Weights, graph: &Graph) -> f64 {
     let parameters = (4 * graph.num_params()) as f64 / f64::from(1 << 20);
     weights
@@ -84,7 +84,7 @@ fn size_mib(weights: &Weights, graph: &Graph) -> f64 {
         .unwrap_or((10.0 * parameters).round() / 10.0)
 }
 
-/// The median of some forward passes after a first one.
+/// Measures the median of some forward passes after a first one.
 fn images_per_second(
     graph: &Graph,
     side: usize,

@@ -94,11 +94,11 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
 struct Planned {
     way: Way,
     directory: PathBuf,
-    /// What it began with, if it is to go on.
+    /// Record of the run that is resumed, if it is to go on.
     record: Option<RunRecord>,
 }
 
-/// What all strategies of one call share.
+/// Settings that all strategies of one call share.
 struct Session<'a> {
     output: Output,
     device: Device,
@@ -115,7 +115,7 @@ struct Session<'a> {
     shared: SharedFeatures,
 }
 
-/// What a strategy left.
+/// Result of training one strategy.
 struct Left {
     classifier: Classifier<Network>,
     predictions: Predictions,
@@ -126,7 +126,8 @@ struct Left {
 }
 
 impl Session<'_> {
-    /// One run after the other. What was done before one is interrupted or fails is in the report and on standard output.
+    /// Trains one run after the other. What was done before one is interrupted or fails is in the report and on
+    /// standard output.
     fn all(mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
         let mut ended = Ok(Outcome::Done);
         for run in runs {
@@ -226,7 +227,7 @@ impl Session<'_> {
         Ok(outcome.reason)
     }
 
-    /// Whether a run wants the features of the whole frozen network, which all such runs of a call share.
+    /// Returns true if a run needs the features of the whole frozen network, which all such runs of a call share.
     fn shares(&self, way: &Way) -> bool {
         match way {
             Way::OneCall => true,
@@ -356,7 +357,7 @@ impl Session<'_> {
 }
 
 impl Train {
-    /// The runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
+    /// Returns the runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
     fn runs(&self, folder: &Path) -> Result<Vec<Planned>, Failure> {
         let found = match self.resume {
             true => recorded(folder)?,
@@ -464,7 +465,7 @@ pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
         .unwrap_or(first)
 }
 
-/// The runs in a folder, by name; none where it doesn't exist.
+/// Returns the runs in a folder, by name; none where it doesn't exist.
 fn recorded(folder: &Path) -> Result<Vec<RunDirectory>, Failure> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(Vec::new());
@@ -508,7 +509,7 @@ fn refuse_other_strategy(way: &Way, run: &RunDirectory) -> Result<(), Failure> {
     .into())
 }
 
-/// The run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
+/// Returns the run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
 fn directory(folder: &Path, way: &Way) -> PathBuf {
     let directory = folder.join(way.to_string());
     let Way::Strategy(strategy) = way else {
@@ -528,7 +529,7 @@ fn show_name(path: &Path) -> String {
         .map_or_else(|| show(path), |name| show(Path::new(name)))
 }
 
-/// The folder with a number behind its name.
+/// Returns the folder with a number behind its name.
 fn with_number(folder: &Path, number: usize) -> PathBuf {
     let mut name = folder.as_os_str().to_os_string();
     name.push(format!("-{number}"));

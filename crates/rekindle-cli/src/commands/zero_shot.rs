@@ -9,7 +9,7 @@ use crate::arguments::{Output, Words};
 use crate::failure::Failure;
 use crate::weights::{path_of, show};
 
-/// What a template has where the class's words go.
+/// Placeholder in a template that stands for the class's words.
 const PLACE: &str = "{}";
 
 /// Reads both towers and the tokenizer, and encodes the classes.

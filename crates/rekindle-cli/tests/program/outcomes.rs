@@ -1,4 +1,4 @@
-//! What the program ends with when not all is well.
+//! Checks exit statuses and messages when something goes wrong.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

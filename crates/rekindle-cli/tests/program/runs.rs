@@ -1,5 +1,5 @@
-//! What `train` says and leaves: figures that are those of its files, runs of every strategy alike, and no option that
-//! does nothing.
+//! Checks what `train` prints and writes: figures that match its files, runs of every strategy alike, and no
+//! option without effect.
 
 use std::path::Path;
 
@@ -369,7 +369,7 @@ fn interrupted(arguments: &[&str], waits_for_a_line: bool) -> (Option<i32>, Vec<
     (child.wait().unwrap().code(), told)
 }
 
-/// Whether SIGINT, the second signal, is among those that the process catches.
+/// Returns true if the process catches SIGINT, signal number 2.
 #[cfg(target_os = "linux")]
 fn listens_for_ctrl_c(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

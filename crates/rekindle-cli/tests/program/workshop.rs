@@ -20,11 +20,11 @@ pub struct Workshop {
     pub weights: PathBuf,
     /// Runs of three strategies.
     pub runs: PathBuf,
-    /// What `train --json` printed.
+    /// Output of `train --json`.
     pub trained: Value,
 }
 
-/// What a call of the program gave.
+/// Result of a call of the program.
 pub struct Called {
     pub code: i32,
     pub stdout: String,

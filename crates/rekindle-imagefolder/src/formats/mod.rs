@@ -43,7 +43,7 @@ pub(crate) fn repeated(grey: &[u8]) -> Vec<u8> {
     grey.iter().flat_map(|value| [*value; 3]).collect()
 }
 
-/// The error of a file whose decoder gave up: it `ended` too early, or says something wrong.
+/// Returns the error of a file whose decoder gave up: it `ended` too early, or says something wrong.
 pub(crate) fn broken(path: &Path, bytes: &[u8], ended: bool, reason: String) -> Error {
     let path = path.to_path_buf();
     let says_so = [

@@ -22,7 +22,7 @@ pub(crate) fn decode(
         broken(path, bytes, ended, error.to_string())
     };
     let limits = Limits {
-        // Eight bytes a pixel is the widest format.
+        // Eight bytes per pixel is the widest format.
         bytes: usize::try_from(options.max_pixels.saturating_mul(8)).unwrap_or(usize::MAX),
     };
     check_sums(bytes).map_err(|reason| broken(path, bytes, false, reason))?;

@@ -21,7 +21,7 @@ const PHOTOMETRIC: u16 = 262;
 const BITS_PER_SAMPLE: u16 = 258;
 const SAMPLES_PER_PIXEL: u16 = 277;
 
-/// What the tags say of the samples.
+/// Sample format of an image, as its tags give it.
 struct Kind {
     photometric: u32,
     compression: u32,
@@ -29,7 +29,7 @@ struct Kind {
     samples: usize,
     /// 1 unsigned, 2 signed, 3 floating point.
     format: u32,
-    /// What stands behind the samples of the colour; 1 and 2 are alpha, 1 already multiplied in.
+    /// Meaning of the samples after the colour channels: 1 is premultiplied alpha, 2 is plain alpha.
     extra: Vec<u32>,
     is_planar: bool,
 }
@@ -159,7 +159,7 @@ impl Kind {
     }
 }
 
-/// The samples as they are stored, rows padded to whole bytes, in the machine's byte order.
+/// Reads the samples as they are stored, rows padded to whole bytes, in the machine's byte order.
 fn read_samples(bytes: &[u8], kind: &Kind, options: &DecodeOptions) -> Result<Vec<u8>, TiffError> {
     // Read as numbers without a meaning; twelve bits as three times four.
     let mut patched = bytes.to_vec();
@@ -233,7 +233,7 @@ fn patch(bytes: &mut [u8], patches: &[(u16, u16)]) -> Option<()> {
     Some(())
 }
 
-/// How samples become RGB.
+/// Conversion of samples to RGB.
 enum Meaning {
     /// Grey of 1, 2, 4 or 8 bits, 0 black or white.
     Grey {
@@ -244,7 +244,7 @@ enum Meaning {
     /// Grey numbers that are cut off at 0 and 255.
     Numbers,
     Palette(Vec<[u8; 3]>),
-    /// With alpha multiplied in, or without.
+    /// Colours with or without premultiplied alpha.
     Rgb {
         associated: bool,
     },
@@ -368,7 +368,7 @@ fn apart(color: [u8; 3], alpha: u8) -> [u8; 3] {
     }
 }
 
-/// Of strips or tiles that are JPEGs.
+/// Decodes an image whose strips or tiles are JPEGs.
 fn from_jpegs(
     path: &Path,
     bytes: &[u8],

@@ -6,7 +6,7 @@ use super::huffman::{Bits, Codes, PLACES, extend};
 /// Coefficients of a block, columns before rows.
 pub(super) type Coefficients = [i16; 64];
 
-/// What a scan tells of each block.
+/// Part of each block's coefficients that a scan carries.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Coding {
     /// All coefficients.
@@ -30,7 +30,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The tables that it needs: of the first coefficient, of the others.
+    /// Returns the tables that it needs: of the first coefficient, of the others.
     pub(super) fn needs(self) -> (bool, bool) {
         match self {
             Coding::Sequential => (true, true),
@@ -187,7 +187,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What lies beyond the end counts as the last, as in libjpeg.
+/// Returns the place in the block of a coefficient in zigzag order; positions past the end count as the last,
+/// as in libjpeg.
 fn place(at: usize) -> usize {
     usize::from(PLACES[at.min(63)])
 }

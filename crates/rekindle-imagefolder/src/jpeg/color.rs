@@ -1,4 +1,4 @@
-//! From rows of luma and chroma to pixels, with the arithmetic of libjpeg.
+//! Converts rows of luma and chroma to pixels, with the arithmetic of libjpeg.
 
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ pub(super) fn cmyk_row(stored: [&[u8]; 4], out: &mut [u8]) {
     }
 }
 
-/// As [`cmyk_row`], with luma and chroma of 255 less what is stored of the first three inks.
+/// Converts a row like [`cmyk_row`], from luma and chroma of 255 less what is stored of the first three inks.
 pub(super) fn ycck_row(luma: &[u8], blue: &[u8], red: &[u8], black: &[u8], out: &mut [u8]) {
     rgb_row(luma, blue, red, out);
     for (pixel, black) in out.chunks_exact_mut(3).zip(black) {

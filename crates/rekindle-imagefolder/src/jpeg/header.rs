@@ -7,7 +7,8 @@ use image::metadata::Orientation;
 use super::huffman::Table;
 use super::markers::{Frame, Markers, Model, Slots, Steps, marker, read_huffman, read_steps};
 
-/// What decoding needs to know; made only for files that [`region`](super::region) can decode.
+/// Everything that decoding needs from a file's headers; exists only for files that [`region`](super::region)
+/// can decode.
 pub(super) struct Header<'a> {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -16,7 +17,7 @@ pub(super) struct Header<'a> {
     /// MCUs between restart markers; 0 without.
     pub(super) restart_interval: usize,
     pub(super) orientation: Orientation,
-    /// From the first entropy-coded byte to the end of the file.
+    /// Bytes from the first entropy-coded one to the end of the file.
     pub(super) scan: &'a [u8],
 }
 

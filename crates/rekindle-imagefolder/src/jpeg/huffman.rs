@@ -17,7 +17,7 @@ const SYMBOLS: u32 = 56 / BITS;
 /// Coefficients of a block, columns before rows, and one place for those beyond the end.
 pub(super) type Block = [i16; 72];
 
-/// By position in the file's order, the place in a [`Block`].
+/// Place in a [`Block`] for each position in the file's order.
 pub(super) const PLACES: [u8; 128] = {
     let mut places = [64; 128];
     let mut at = 0;
@@ -66,7 +66,7 @@ impl Canonical {
         Some(codes)
     }
 
-    /// The symbol and the length of the code that the next 16 bits begin with.
+    /// Returns the symbol and the length of the code that the next 16 bits begin with.
     fn look_up(&self, next: u32) -> Option<(u8, u32)> {
         let length = (1..=17).find(|length| next < self.above[*length])?;
         let code = (next >> (16 - length.min(16))) as i32;
@@ -78,11 +78,11 @@ impl Canonical {
 
 /// A table that gives zeros to skip and the value that follows.
 pub(super) struct Table {
-    /// By the next [`BITS`] bits: number of bits of code and value, zeros to skip, and the value;
-    /// 0 where more bits are needed.
+    /// Lookup table by the next [`BITS`] bits: number of bits of code and value, zeros to skip, and the
+    /// value; 0 where more bits are needed.
     fast: Box<[u32; 1 << BITS]>,
     codes: Canonical,
-    /// Whether symbol 0 stands for the value 0 and not for the end of the block.
+    /// True for DC tables, in which symbol 0 is the value 0 and not the end of the block.
     is_dc: bool,
 }
 
@@ -132,13 +132,13 @@ fn run(symbol: u8, is_dc: bool) -> u32 {
 
 /// A table that gives symbols, for files of every kind.
 pub(super) struct Codes {
-    /// By the next [`BITS`] bits: the code's length and its symbol; 0 where more bits are needed.
+    /// Lookup table by the next [`BITS`] bits: the code's length and its symbol; 0 where more bits are needed.
     fast: Box<[u16; 1 << BITS]>,
     codes: Canonical,
 }
 
 impl Codes {
-    /// A table without any code.
+    /// Creates a table without any code.
     pub(super) fn none() -> Self {
         Self {
             fast: Box::new([0; 1 << BITS]),
@@ -163,7 +163,7 @@ impl Codes {
     }
 }
 
-/// The signed value that `bits` of this size stand for.
+/// Returns the signed value that `bits` of this size stand for.
 pub(super) fn extend(bits: u32, size: u32) -> i32 {
     let is_negative = size > 0 && bits >> (size - 1) == 0;
     bits as i32 - if is_negative { (1 << size) - 1 } else { 0 }
@@ -188,7 +188,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Whether more was read than `end` bytes of the data.
+    /// Returns true if more than `end` bytes of the data were read.
     pub(super) fn is_beyond(&self, end: usize) -> bool {
         8 * self.at > 8 * end + self.count as usize
     }
@@ -297,7 +297,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// As [`block`](Self::block), without keeping the coefficients.
+    /// Reads a block like [`block`](Self::block), without keeping the coefficients.
     #[inline(always)]
     pub(super) fn skip_block(&mut self, dc: &Table, ac: &Table, before: &mut i32) -> Option<()> {
         self.refill();
@@ -365,7 +365,7 @@ impl Unstuffed {
 pub(super) struct Intervals<'a> {
     data: Vec<u8>,
     ranges: Vec<Range<usize>>,
-    /// Behind the scan: the marker that ended it, or nothing.
+    /// Bytes after the scan: the marker that ended it, or nothing.
     pub(super) rest: &'a [u8],
 }
 

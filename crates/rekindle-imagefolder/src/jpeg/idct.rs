@@ -3,7 +3,7 @@
 use super::huffman::Block;
 use super::vector::Vector;
 
-/// What a component's coefficients are multiplied by, in the order of a [`Block`].
+/// Factors that a component's coefficients are multiplied by, in the order of a [`Block`].
 pub(super) type Factors = [f32; 64];
 
 /// Factors of quantisation `steps` (in the order of the block's rows) for blocks of `size` samples.
@@ -97,7 +97,7 @@ fn one_way<V: Vector>(x: [V; 8]) -> [V; 8] {
     ]
 }
 
-/// To `N` samples from the first `N` coefficients in each direction.
+/// Computes `N` samples from the first `N` coefficients in each direction.
 #[inline(never)]
 fn reduced<const N: usize>(block: &Block, factors: &Factors, out: &mut [u8], stride: usize) {
     let waves = const { waves::<N>() };

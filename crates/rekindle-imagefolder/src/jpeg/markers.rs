@@ -15,7 +15,7 @@ pub(super) const ZIGZAG: [u8; 64] = [
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// What the components of a file stand for.
+/// Colour model of a file's components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Model {
     Grey,
@@ -32,7 +32,7 @@ pub(super) struct Frame {
     pub(super) precision: u8,
     pub(super) width: usize,
     pub(super) height: usize,
-    /// At least one.
+    /// Components, at least one.
     pub(super) components: Vec<Framed>,
 }
 
@@ -69,7 +69,7 @@ impl Frame {
     }
 }
 
-/// What applications' segments say about colours and orientation.
+/// Information on colours and orientation from the application segments.
 #[derive(Default)]
 pub(super) struct Markers {
     is_jfif: bool,
@@ -123,7 +123,7 @@ impl Markers {
     }
 }
 
-/// The kind of the next marker, after any number of fill bytes, and what follows it.
+/// Returns the kind of the next marker, after any number of fill bytes, and what follows it.
 pub(super) fn marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = bytes.strip_prefix(&[0xff])?;
     while let Some(after) = rest.strip_prefix(&[0xff]) {

@@ -63,7 +63,7 @@ pub(crate) fn decode_part(
     Ok(Some((pixels, place)))
 }
 
-/// How the image is shown: columns and rows swapped or not, and stored from which end.
+/// Mapping from stored to shown pixels: whether rows and columns are swapped, and which ends they start from.
 struct Turn {
     orientation: Orientation,
     swaps: bool,
@@ -93,7 +93,7 @@ impl Turn {
         }
     }
 
-    /// What to decode of the stored image, and where that lies in the shown one.
+    /// Returns the window to decode of the stored image, and its position in the shown image.
     fn window(&self, header: &Header, need: &Need) -> (Window, Place) {
         let (left, width) = (need.area.left as usize, need.area.width as usize);
         let (top, height) = (need.area.top as usize, need.area.height as usize);

@@ -232,7 +232,7 @@ fn to_rgb(planes: &[Plane], window: &Window) -> RgbImage {
 }
 
 impl Plane {
-    /// The plane of a whole component, all black.
+    /// Creates the plane of a whole component, all black.
     pub(super) fn whole(layer: &Layer, width: usize, height: usize) -> Self {
         Self {
             samples: vec![0; 64 * layer.blocks.len()],

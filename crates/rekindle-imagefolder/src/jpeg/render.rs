@@ -1,4 +1,4 @@
-//! From the blocks of a whole picture to its pixels.
+//! Renders the blocks of a whole picture as pixels.
 
 use image::RgbImage;
 

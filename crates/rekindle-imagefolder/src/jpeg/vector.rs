@@ -17,7 +17,7 @@ pub(super) trait Vector: Copy {
     fn to_bytes(rows: [Self; 8]) -> [[u8; 8]; 8];
 }
 
-/// For any processor.
+/// Vector for any processor.
 #[derive(Clone, Copy)]
 pub(super) struct Portable([f32; 8]);
 

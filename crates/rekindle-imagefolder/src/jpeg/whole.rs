@@ -12,7 +12,7 @@ use super::markers::{Frame, Markers, Model, Slots, Steps, marker, read_huffman, 
 use super::render::{Layer, render};
 use super::standard;
 
-/// Why a file cannot be decoded.
+/// Reason why a file cannot be decoded.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// A kind of JPEG that is not read, by its name.
@@ -25,7 +25,7 @@ pub(crate) enum Fault {
 
 /// A file whose frame header has been read.
 pub(super) struct Decoder<'a> {
-    /// Behind the last segment that was read.
+    /// Bytes after the last segment that was read.
     rest: &'a [u8],
     markers: Markers,
     steps: Steps,
@@ -41,7 +41,7 @@ struct Component {
     /// Blocks in each row of those that are kept.
     across: usize,
     blocks: Vec<Coefficients>,
-    /// Those of its first scan; none so far.
+    /// Quantisation steps of its first scan; none so far.
     steps: Option<[f32; 64]>,
 }
 
@@ -130,8 +130,8 @@ impl<'a> Decoder<'a> {
         (across, down)
     }
 
-    /// The next marker and its segment, which is empty where there can be none; `None` at the end
-    /// of the file. Whatever stands between segments is skipped.
+    /// Returns the next marker and its segment, which is empty where there can be none; `None` at the end of the
+    /// file. Whatever stands between segments is skipped.
     fn segment(&mut self) -> Result<Option<(u8, &'a [u8])>, Fault> {
         loop {
             let Some(at) = memchr::memchr(0xff, self.rest) else {
@@ -355,7 +355,7 @@ impl<'a> Decoder<'a> {
         Ok((is_damaged, if is_damaged { 0 } else { spare }))
     }
 
-    /// A table of Huffman codes, the standard's where the file has none.
+    /// Returns a table of Huffman codes, the standard's where the file has none.
     fn table(
         &self,
         is_dc: bool,
@@ -403,7 +403,7 @@ impl<'a> Decoder<'a> {
 struct Units {
     columns: usize,
     count: usize,
-    /// For each component the blocks across and down.
+    /// Number of blocks across and down for each component.
     sizes: Vec<(usize, usize)>,
 }
 

@@ -52,7 +52,7 @@ struct Ranges {
 }
 
 impl AugmentOp {
-    /// The draw of TrivialAugmentWide: operation, strength and sign, each uniform.
+    /// Makes the draw of TrivialAugmentWide: operation, strength and sign, each uniform.
     pub fn trivial(rng: &mut SampleRng) -> Self {
         let wide = Ranges {
             shear: 0.99,
@@ -67,7 +67,7 @@ impl AugmentOp {
         Self::choose(operation, bin, rng.chance(0.5), &wide)
     }
 
-    /// One draw of RandAugment at strength `magnitude` (0..=30) for an image of that size.
+    /// Makes one draw of RandAugment at strength `magnitude` (0..=30) for an image of that size.
     pub fn rand_augment(magnitude: u32, width: u32, height: u32, rng: &mut SampleRng) -> Self {
         let ranges = Ranges {
             shear: 0.3,

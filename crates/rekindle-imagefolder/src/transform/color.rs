@@ -134,7 +134,7 @@ pub(crate) fn equalize(image: &mut RgbImage) {
     apply_tables(image, &tables);
 }
 
-/// torchvision's `ColorJitter`: the four changes in random order, each with its own factor.
+/// Applies torchvision's `ColorJitter`: the four changes in random order, each with its own factor.
 pub(crate) fn jitter(image: &mut RgbImage, strength: [f64; 4], rng: &mut SampleRng) {
     let mut order = [0, 1, 2, 3];
     rng.shuffle(&mut order);

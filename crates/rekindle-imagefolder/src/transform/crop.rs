@@ -1,4 +1,4 @@
-//! Which part of an image a crop takes.
+//! Chooses the part of an image that a crop takes.
 
 use image::{GenericImageView, RgbImage, imageops};
 
@@ -40,7 +40,7 @@ impl CropBox {
         }
     }
 
-    /// The part that torchvision's `RandomResizedCrop` takes of an image of `width` x `height`.
+    /// Draws the part that torchvision's `RandomResizedCrop` takes of an image of `width` x `height`.
     ///
     /// Ten times an area uniform in `scale` and a ratio log-uniform in `ratio` are drawn; the first
     /// pair that fits gets a uniform position. If none fits, the largest centred part whose ratio

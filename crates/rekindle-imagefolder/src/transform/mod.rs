@@ -45,9 +45,9 @@ pub enum Transform {
     },
     /// Scales to exactly this size, whatever the aspect ratio.
     ResizeExact {
-        /// In pixels.
+        /// Height in pixels.
         height: u32,
-        /// In pixels.
+        /// Width in pixels.
         width: u32,
         /// Default: bilinear. Always antialiased.
         #[serde(default)]
@@ -84,25 +84,25 @@ pub enum Transform {
     },
     /// Mirrors left and right with probability `p`.
     RandomHorizontalFlip {
-        /// In \[0, 1\].
+        /// Probability, in \[0, 1\].
         p: f64,
     },
     /// Mirrors top and bottom with probability `p`.
     RandomVerticalFlip {
-        /// In \[0, 1\].
+        /// Probability, in \[0, 1\].
         p: f64,
     },
     /// Changes brightness, contrast, saturation and hue, in random order. A value `v` draws the
     /// factor from \[max(0, 1 - v), 1 + v\]; hue is shifted by a draw from \[-hue, hue\] of the
     /// circle.
     ColorJitter {
-        /// At least 0; 0 leaves brightness alone.
+        /// Strength of changes in brightness, at least 0; 0 leaves it alone.
         brightness: f64,
-        /// At least 0; 0 leaves contrast alone.
+        /// Strength of changes in contrast, at least 0; 0 leaves it alone.
         contrast: f64,
-        /// At least 0; 0 leaves saturation alone.
+        /// Strength of changes in saturation, at least 0; 0 leaves it alone.
         saturation: f64,
-        /// In \[0, 0.5\]; 0 leaves hue alone.
+        /// Strength of changes in hue, in \[0, 0.5\]; 0 leaves it alone.
         hue: f64,
     },
     /// TrivialAugmentWide (Müller and Hutter, 2021): one random operation of random strength.
@@ -129,12 +129,12 @@ pub enum Transform {
         scale: (f64, f64),
         /// Range of height / width; default (0.3, 3.3).
         ratio: (f64, f64),
-        /// What is written.
+        /// Values to write.
         fill: Fill,
     },
 }
 
-/// What [`Transform::RandomErasing`] writes, in units of the normalised image.
+/// Values that [`Transform::RandomErasing`] writes, in units of the normalised image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
@@ -145,7 +145,7 @@ pub enum Fill {
 }
 
 impl Transform {
-    /// The transform's name, as it is serialised.
+    /// Returns the transform's name, as it is serialised.
     pub fn name(&self) -> &'static str {
         match self {
             Transform::Resize { .. } => "resize",
@@ -163,7 +163,7 @@ impl Transform {
         }
     }
 
-    /// Whether the result differs from call to call.
+    /// Returns true if the result differs from call to call.
     pub fn is_random(&self) -> bool {
         !matches!(
             self,
@@ -175,7 +175,7 @@ impl Transform {
         )
     }
 
-    /// Whether it works on normalised values rather than on 8-bit pixels.
+    /// Returns true if it works on normalised values rather than on 8-bit pixels.
     pub(crate) fn works_on_floats(&self) -> bool {
         matches!(
             self,
@@ -256,7 +256,7 @@ impl Transform {
     }
 }
 
-/// What a side may be; the upper end keeps a typing error from asking for gigabytes.
+/// Allowed lengths of a side in pixels; the upper end keeps a typing error from asking for gigabytes.
 const SIZES: std::ops::RangeInclusive<u32> = 1..=16_384;
 
 fn is_positive_range((low, high): (f64, f64)) -> bool {

@@ -47,7 +47,7 @@ pub struct FloatImage {
 }
 
 impl Pipeline {
-    /// A pipeline of these transforms.
+    /// Creates a pipeline of these transforms.
     pub fn new(transforms: impl IntoIterator<Item = Transform>) -> Self {
         Self(transforms.into_iter().collect())
     }
@@ -95,7 +95,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The size `(height, width)` that every image ends up with; `None` if it varies.
+    /// Returns the size `(height, width)` that every image ends up with; `None` if it varies.
     pub fn output_size(&self) -> Option<(usize, usize)> {
         self.0.iter().fold(None, |size, transform| match transform {
             Transform::Resize { size: shorter, .. } => {
@@ -113,12 +113,12 @@ impl Pipeline {
         })
     }
 
-    /// Whether two calls on one image may give different results.
+    /// Returns true if two calls on one image may give different results.
     pub fn is_random(&self) -> bool {
         self.0.iter().any(Transform::is_random)
     }
 
-    /// Mean and standard deviation of the `Normalize` in it; (0, 1) if there is none.
+    /// Returns the mean and standard deviation of the `Normalize` in it; (0, 1) if there is none.
     pub fn normalization(&self) -> ([f32; 3], [f32; 3]) {
         self.0
             .iter()

@@ -59,13 +59,13 @@ pub(crate) struct Resize {
     pub(crate) area: CropBox,
     columns: Span,
     rows: Span,
-    /// Whether the whole image, or the part, is resized down before across.
+    /// True if the image, or the part of it, is resized vertically before horizontally.
     is_down_first: bool,
     interpolation: Interpolation,
 }
 
 impl Resize {
-    /// Of the part `from`; no pixel outside of it has any influence.
+    /// Resizes the part `from`; no pixel outside of it has any influence.
     pub(crate) fn of_part(
         from: CropBox,
         (width, height): (u32, u32),
@@ -85,8 +85,8 @@ impl Resize {
         }
     }
 
-    /// Of an image of `width` x `height` to `full`, as far as `window` shows it. The window's
-    /// surroundings have their influence on its border, as they should.
+    /// Resizes an image of `width` x `height` to `full`, as far as `window` shows it. Pixels around the
+    /// window influence its border, as they should.
     pub(crate) fn of_window(
         (width, height): (u32, u32),
         (full_width, full_height): (u32, u32),
@@ -120,8 +120,8 @@ impl Resize {
         }
     }
 
-    /// By how much the image may be reduced beforehand: 1, 2, 4 or 8. At least two pixels are left
-    /// for each one of the result, or what the reduction does to the finest detail would show.
+    /// Returns the factor by which the image may be reduced beforehand: 1, 2, 4 or 8. At least two pixels
+    /// remain for each one of the result; with fewer, the finest detail would suffer visibly.
     pub(crate) fn reduction(&self) -> u32 {
         let by = (self.columns.length / f64::from(self.columns.to))
             .min(self.rows.length / f64::from(self.rows.to));
@@ -158,7 +158,7 @@ impl Resize {
     }
 }
 
-/// What one direction of a resize maps to `to` pixels: `start..start + length` of the source.
+/// One direction of a resize: maps `start..start + length` of the source to `to` pixels.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: f64,

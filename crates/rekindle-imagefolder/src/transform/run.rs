@@ -60,7 +60,7 @@ impl Pipeline {
         }
     }
 
-    /// As [`apply`](Self::apply), on a part of an image that holds what `start` needs.
+    /// Applies the pipeline like [`apply`](Self::apply), to a part of an image that holds what `start` needs.
     pub(crate) fn apply_from(
         &self,
         start: Start,
@@ -80,7 +80,7 @@ impl Pipeline {
         }
     }
 
-    /// As [`apply_to_pixels`](Self::apply_to_pixels), on a part of an image.
+    /// Applies the pipeline like [`apply_to_pixels`](Self::apply_to_pixels), to a part of an image.
     pub(crate) fn apply_to_pixels_from(
         &self,
         start: Start,
@@ -96,7 +96,7 @@ impl Pipeline {
         pixels
     }
 
-    /// As [`apply_into`](Self::apply_into), on a part of an image.
+    /// Applies the pipeline like [`apply_into`](Self::apply_into), to a part of an image.
     pub(crate) fn apply_into_from(
         &self,
         start: Start,
@@ -179,22 +179,22 @@ impl Pipeline {
     }
 }
 
-/// What the transforms of 8-bit pixels gave.
+/// Result of the transforms that work on 8-bit pixels.
 struct Ran<'a> {
     pixels: Cow<'a, RgbImage>,
     /// Left and right are still to be exchanged: cheaper on the way to floats.
     mirrored: bool,
-    /// Of the first transform that works on floats.
+    /// Position of the first transform that works on floats.
     position: usize,
 }
 
-/// How a pipeline begins on an image of known size.
+/// First step of a pipeline on an image of known size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     /// Transforms that `resize` stands for.
     taken: usize,
     resize: Option<Resize>,
-    /// What they look at.
+    /// Pixels that they need.
     pub(crate) need: Need,
 }
 

@@ -1,4 +1,4 @@
-//! Which files belong to a folder.
+//! Checks which files belong to a folder.
 
 use std::fs;
 

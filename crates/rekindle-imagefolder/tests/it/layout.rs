@@ -1,4 +1,4 @@
-//! Where a data set has its parts, whatever they are called.
+//! Checks that the parts of a data set are found under their many names.
 
 use std::fs;
 use std::path::Path;

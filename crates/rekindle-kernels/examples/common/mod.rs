@@ -1,4 +1,4 @@
-//! What both examples measure with: options, times by kind, the layers of a ResNet, and the machine's own limit.
+//! Shared tools of both examples: options, times by kind, the layers of a ResNet, and the machine's own limit.
 #![allow(dead_code)]
 
 pub mod inference;

@@ -49,7 +49,7 @@ struct Unit {
     layers: bool,
 }
 
-/// What the backward pass needs of the forward pass.
+/// Values of the forward pass that the backward pass needs.
 struct Saved {
     conv: Activation,
     statistics: Statistics,

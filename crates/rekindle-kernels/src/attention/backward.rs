@@ -16,7 +16,7 @@ use rayon::prelude::*;
 /// Pieces of work to cut into, so that many threads find some.
 const TASKS: usize = 16;
 
-/// What flows in, and where the gradient goes.
+/// Inputs of the backward pass, and the destination of the gradient.
 struct Pass<'a> {
     plan: &'a Plan,
     qkv: &'a Activation,

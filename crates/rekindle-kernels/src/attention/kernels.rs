@@ -32,12 +32,12 @@ const fn first_half(first: f32, second: f32) -> [f32; 2 * LANES] {
 /// make numbers that are not normal, which are slow.
 const SMALLEST: f32 = -60.0;
 
-/// How many keys each query of a tile sees.
+/// Number of keys that each query of a tile sees.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen {
     /// Keys that the first query sees.
     pub first: usize,
-    /// How many more each query sees than the one before.
+    /// Number of keys that each query sees beyond the one before it.
     pub step: usize,
     /// The most that there are.
     pub keys: usize,

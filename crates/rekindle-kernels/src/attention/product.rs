@@ -83,7 +83,8 @@ pub(super) struct Product<'a> {
     /// `[blocks, rows, 16]`, and the values between two of its blocks.
     pub out: *mut f32,
     pub out_block: usize,
-    /// What a later product reads, fetched meanwhile into the second-level cache, as far as this one has terms.
+    /// Lines that a later product reads; they are prefetched into the second-level cache as far as this
+    /// product has terms.
     pub ahead: &'a [Line],
 }
 

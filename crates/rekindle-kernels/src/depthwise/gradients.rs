@@ -24,7 +24,7 @@ const RUN: usize = 1 << 10;
 /// Pieces of work to cut into, so that many threads find some.
 const TASKS: usize = 16;
 
-/// The gradient by an input of `size`; `weight` is `[channels, 1, height, width]`. Shapes have been checked.
+/// Computes the gradient by an input of `size`; `weight` is `[channels, 1, height, width]`. Shapes have been checked.
 ///
 /// At stride 1 it is itself a depthwise convolution, with the filters turned by 180 degrees; at stride 2 it falls apart into
 /// four, one for each parity of the input's rows and columns, which are computed row by row.
@@ -67,7 +67,7 @@ pub(crate) fn input_gradient(
     dx
 }
 
-/// The gradient by the weight, `[channels, 1, height, width]`. Shapes have been checked.
+/// Computes the gradient by the weight, `[channels, 1, height, width]`. Shapes have been checked.
 pub(crate) fn weight_gradient(
     isa: Isa,
     params: &Conv2dParams,

@@ -12,7 +12,7 @@ use crate::line::{LANES, Line};
 use crate::simd::Simd;
 use crate::tile::unrolled;
 
-/// What one call of the micro-kernel computes.
+/// Arguments of one call of the micro-kernel. It computes:
 ///
 /// `out[p] = clamp(bias + sum over ky and kx of input[ky][first + p * STRIDE + kx] * weights[ky][kx] + residual[p])`, where
 /// input columns outside of `0..width` are zero.
@@ -143,7 +143,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const R: usize, con
     }
 }
 
-/// The line of an input column, of zeros where it lies in the padding.
+/// Returns the line of an input column, of zeros where it lies in the padding.
 #[inline(always)]
 pub(super) fn line<const BORDER: bool>(width: usize, row: *const f32, column: isize) -> *const f32 {
     if BORDER && (column < 0 || column >= width as isize) {

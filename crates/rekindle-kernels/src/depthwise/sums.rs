@@ -8,9 +8,9 @@ use crate::line::LANES;
 use crate::simd::Simd;
 use crate::tile::unrolled;
 
-/// What one call of the micro-kernel computes: for each tap `kx` of a row of the filter,
-/// `sums[kx] += sum over rows r and pixels p of input[r][first + p * STRIDE + kx] * dy[r][p]`, where input columns outside
-/// of `0..width` are zero.
+/// Arguments of one call of the micro-kernel, which computes for each tap `kx` of a row of the filter
+/// `sums[kx] += sum over rows r and pixels p of input[r][first + p * STRIDE + kx] * dy[r][p]`, where input
+/// columns outside of `0..width` are zero.
 pub(crate) struct DepthwiseSums {
     /// Pixel 0 of the input row that the first output row meets.
     pub input: *const f32,

@@ -1,8 +1,8 @@
-//! What a pass reads and writes.
+//! Describes the input and output of a pass.
 
 use crate::activation::Activation;
 
-/// Where input values come from.
+/// Source of input values.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     Blocked(&'a Activation),
@@ -10,7 +10,7 @@ pub(crate) enum Source<'a> {
     Planar(&'a [f32]),
 }
 
-/// Which output pixels are computed, and where they go.
+/// Output pixels to compute, and their destination.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     /// Rows and columns of padding before the first input pixel; negative to skip pixels.

@@ -44,7 +44,7 @@ impl Direct {
         self.forward_into(isa, source, shape, residual, function, out, frame);
     }
 
-    /// As [`forward`](Self::forward) of the pixels that `windows` are; `self` is a 1x1 convolution.
+    /// Computes [`forward`](Self::forward) of the pixels that `windows` are; `self` is a 1x1 convolution.
     pub fn forward_windows(
         &self,
         isa: Isa,
@@ -82,7 +82,7 @@ impl Direct {
         pass.run(n);
     }
 
-    /// As [`forward`](Self::forward), for the output pixels that `frame` tells.
+    /// Computes [`forward`](Self::forward) for the output pixels of `frame`.
     #[allow(clippy::too_many_arguments)]
     pub fn forward_into(
         &self,

@@ -18,7 +18,7 @@ const BAND_BYTES: usize = 384 << 10;
 /// Terms of the sum that are added before moving to the next pixels.
 const CHUNK: usize = 256;
 
-/// What a pass reads.
+/// Input of a pass.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     Map(Source<'a>),

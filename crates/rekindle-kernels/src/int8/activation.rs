@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Pixels that a task turns into bytes, or back.
 const BAND: usize = 1 << 12;
 
-/// What a byte stands for: `scale * (byte - zero_point)`.
+/// Affine quantization of bytes: a byte stands for `scale * (byte - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantization {
     scale: f32,
@@ -21,8 +21,8 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// The finest that covers `min..=max` and has a byte that is exactly zero. Behind a ReLU `min` is zero, and so is the
-    /// zero point.
+    /// Returns the finest quantization that covers `min..=max` and has a byte that is exactly zero. Behind a ReLU
+    /// `min` is zero, and so is the zero point.
     ///
     /// An error where the range is not finite or `min` is above `max`.
     pub fn of_range(min: f32, max: f32) -> Result<Self, KernelError> {
@@ -39,7 +39,7 @@ impl Quantization {
         Self::new(scale, (-low / scale).round_ties_even() as u8)
     }
 
-    /// An error where `scale` is not a positive finite number.
+    /// Creates a quantization; an error where `scale` is not a positive finite number.
     pub fn new(scale: f32, zero_point: u8) -> Result<Self, KernelError> {
         if scale > 0.0 && scale.is_finite() {
             return Ok(Self { scale, zero_point });
@@ -49,29 +49,29 @@ impl Quantization {
         )))
     }
 
-    /// The step from one byte to the next.
+    /// Returns the step from one byte to the next.
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// The byte that stands for zero.
+    /// Returns the byte that stands for zero.
     pub fn zero_point(&self) -> u8 {
         self.zero_point
     }
 
-    /// The nearest byte.
+    /// Returns the nearest byte.
     pub fn quantize(&self, x: f32) -> u8 {
         let (inverse, zero) = self.inverse();
         // A cast of a value out of range gives the nearest end, and of a NaN zero.
         (x * inverse + zero).round_ties_even() as u8
     }
 
-    /// What a value is multiplied by, and what is added then, to be rounded.
+    /// Returns the factor that a value is multiplied by, and the offset that is added before rounding.
     pub(super) fn inverse(&self) -> (f32, f32) {
         (1.0 / self.scale, f32::from(self.zero_point))
     }
 
-    /// What `byte` stands for.
+    /// Returns the value that `byte` stands for.
     pub fn dequantize(&self, byte: u8) -> f32 {
         self.scale * (f32::from(byte) - f32::from(self.zero_point))
     }
@@ -79,7 +79,7 @@ impl Quantization {
 
 /// Feature maps `[batch, channels, height, width]` in bytes, stored as `[batch, channels / 64, height, width, 64]`.
 ///
-/// What is past the last channel is unspecified.
+/// The bytes past the last channel are unspecified.
 #[derive(Clone, Debug)]
 pub struct QuantizedActivation {
     shape: [usize; 4],
@@ -94,7 +94,7 @@ impl QuantizedActivation {
         Self::from_activation_by(Kernels::of(Isa::detect()), x, quantization)
     }
 
-    /// As [`from_activation`](Self::from_activation); the machine can run `kernels`.
+    /// Quantizes like [`from_activation`](Self::from_activation); the machine can run `kernels`.
     pub(super) fn from_activation_by(
         kernels: &Kernels,
         x: &Activation,
@@ -134,7 +134,7 @@ impl QuantizedActivation {
         self.dequantize_by(Kernels::of(Isa::detect()))
     }
 
-    /// As [`dequantize`](Self::dequantize); the machine can run `kernels`.
+    /// Converts like [`dequantize`](Self::dequantize); the machine can run `kernels`.
     pub(super) fn dequantize_by(&self, kernels: &Kernels) -> Activation {
         let [_, _, h, w] = self.shape;
         let mut out = Activation::uninit(self.shape);
@@ -163,7 +163,7 @@ impl QuantizedActivation {
         out
     }
 
-    /// From row-major `[batch, channels, height, width]`.
+    /// Converts from row-major `[batch, channels, height, width]`.
     pub fn from_nchw(
         x: &[u8],
         shape: [usize; 4],
@@ -185,7 +185,7 @@ impl QuantizedActivation {
         Ok(out)
     }
 
-    /// To row-major `[batch, channels, height, width]`.
+    /// Converts to row-major `[batch, channels, height, width]`.
     pub fn to_nchw(&self) -> Vec<u8> {
         let [n, c, h, w] = self.shape;
         let (pixels, blocks) = (h * w, self.blocks());
@@ -207,12 +207,12 @@ impl QuantizedActivation {
         }
     }
 
-    /// `[batch, channels, height, width]`.
+    /// Returns the shape `[batch, channels, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
     }
 
-    /// What its bytes stand for.
+    /// Returns the quantization of its bytes.
     pub fn quantization(&self) -> Quantization {
         self.quantization
     }

@@ -55,7 +55,7 @@ impl QuantizedConv2d {
         Self::with_kernels(Kernels::of(isa), params, weight, scale_shift)
     }
 
-    /// As [`new`](Self::new); the machine can run `kernels`.
+    /// Creates the layer like [`new`](Self::new); the machine can run `kernels`.
     fn with_kernels(
         kernels: &'static Kernels,
         params: &Conv2dParams,
@@ -89,7 +89,8 @@ impl QuantizedConv2d {
         })
     }
 
-    /// `relu(scale * conv(x) + shift + residual)` without what is not asked for, rounded to bytes that stand for `output`.
+    /// Computes `relu(scale * conv(x) + shift + residual)` without what is not asked for, rounded to bytes that stand
+    /// for `output`.
     ///
     /// `residual` has the output's shape, and any quantisation.
     pub fn forward(
@@ -103,7 +104,8 @@ impl QuantizedConv2d {
         self.forward_from(source, x.shape(), x.quantization(), residual, relu, output)
     }
 
-    /// As [`forward`](Self::forward) from row-major `[batch, channels, height, width]`, which is first rounded to `input`.
+    /// Computes [`forward`](Self::forward) from row-major `[batch, channels, height, width]`, which is first
+    /// rounded to `input`.
     pub fn forward_nchw(
         &self,
         x: &[f32],
@@ -122,7 +124,7 @@ impl QuantizedConv2d {
         self.forward(&x, None, relu, output)
     }
 
-    /// As [`forward`](Self::forward) without the last rounding.
+    /// Computes [`forward`](Self::forward) without the last rounding.
     pub fn forward_dequantized(
         &self,
         x: &QuantizedActivation,
@@ -151,12 +153,12 @@ impl QuantizedConv2d {
         self.forward_dequantized(&x, None, relu)
     }
 
-    /// What it was packed from.
+    /// Returns the parameters it was packed from.
     pub fn params(&self) -> &Conv2dParams {
         &self.params
     }
 
-    /// Memory of the packed weights in bytes.
+    /// Returns the memory of the packed weights in bytes.
     pub fn packed_bytes(&self) -> usize {
         self.weights.bytes()
     }
@@ -211,7 +213,7 @@ impl QuantizedConv2d {
         }
     }
 
-    /// What the sums of bytes are multiplied by and added to, in steps of the output.
+    /// Returns the factors and offsets that turn sums of bytes into steps of the output.
     fn epilogue(
         &self,
         input: Quantization,

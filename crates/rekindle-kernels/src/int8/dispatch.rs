@@ -38,7 +38,7 @@ impl Kernels {
         }
     }
 
-    /// All that this machine can run.
+    /// Returns all that this machine can run.
     #[cfg(test)]
     pub fn available() -> Vec<(&'static str, &'static Self)> {
         let mut all = vec![("portable", &portable::KERNELS)];
@@ -55,7 +55,7 @@ impl Kernels {
         all
     }
 
-    /// The micro-kernel for `pixels` x `blocks` whose input pixels lie `step` bytes apart.
+    /// Returns the micro-kernel for `pixels` x `blocks` whose input pixels lie `step` bytes apart.
     pub fn tile(&self, pixels: usize, blocks: usize, step: usize) -> TileFn {
         (self.tile)(pixels, blocks, step)
     }
@@ -69,8 +69,8 @@ fn has_avx512_vnni() -> bool {
 }
 
 impl Isa {
-    /// Whether this machine, with this instruction set, multiplies and adds bytes in one instruction, by which layers in eight
-    /// bits are faster than in `f32`: AVX-512 VNNI or AVX-VNNI.
+    /// Returns true if this machine, with this instruction set, multiplies and adds bytes in one instruction
+    /// (AVX-512 VNNI or AVX-VNNI), which makes layers in eight bits faster than in `f32`.
     pub fn has_byte_products(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return match self {

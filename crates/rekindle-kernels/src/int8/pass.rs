@@ -15,7 +15,7 @@ use std::ops::Range;
 /// Input of a task at most, part of a usual second-level cache.
 const BAND_BYTES: usize = 256 << 10;
 
-/// Where input values come from.
+/// Source of input values.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Bytes(&'a QuantizedActivation),
@@ -23,14 +23,14 @@ pub(super) enum Source<'a> {
     Planar(&'a [f32], Quantization),
 }
 
-/// Where the output goes.
+/// Destination of the output.
 #[derive(Clone, Copy)]
 pub(super) enum OutPtr {
     Bytes(SendPtr),
     Floats(SendPtr),
 }
 
-/// What happens to the sums, see [`Tile`].
+/// Operations applied to the sums, see [`Tile`].
 pub(super) struct Epilogue {
     pub start: Vec<i32>,
     pub scale: Vec<f32>,
@@ -285,7 +285,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Where the segments of a panel's sum start.
+    /// Returns the start offset of each segment of a panel's sum.
     fn offsets(&self, view: &View, panel: &Panel) -> Vec<isize> {
         let ([kh, kw], layout) = (self.params.kernel, &self.weights.layout);
         if layout.is_narrow {

@@ -12,7 +12,7 @@ pub(super) struct PlanarRow {
     pub channels: usize,
     pub pixels: usize,
     pub quantization: Quantization,
-    /// `channels` bytes a pixel.
+    /// `channels` bytes per pixel.
     pub out: *mut u8,
 }
 

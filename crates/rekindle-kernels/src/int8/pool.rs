@@ -11,7 +11,7 @@ use crate::params::window_output;
 use crate::pool::check_window;
 use rayon::prelude::*;
 
-/// As [`max_pool`](crate::max_pool), of bytes.
+/// Computes [`max_pool`](crate::max_pool) of bytes.
 pub fn max_pool_quantized(
     isa: Isa,
     x: &QuantizedActivation,

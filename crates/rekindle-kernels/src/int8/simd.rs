@@ -18,21 +18,21 @@ pub(crate) trait Sums: Copy {
     type F: Copy;
     /// 64 bytes.
     type Line: Copy;
-    /// From sixteen values.
+    /// Loads sixteen values.
     unsafe fn load(p: *const i32) -> Self::V;
-    /// From 64 bytes.
+    /// Loads 64 bytes of weights.
     unsafe fn weights(p: *const i8) -> Self::Weights;
-    /// From four bytes.
+    /// Repeats four bytes.
     unsafe fn quad(p: *const u8) -> Self::Quad;
     /// Adds the four products to each sum.
     unsafe fn dot(sum: Self::V, quad: Self::Quad, weights: Self::Weights) -> Self::V;
     unsafe fn to_float(v: Self::V) -> Self::F;
-    /// From sixteen bytes.
+    /// Converts sixteen bytes.
     unsafe fn bytes_to_float(p: *const u8) -> Self::F;
     unsafe fn splat(x: f32) -> Self::F;
-    /// From sixteen values.
+    /// Loads sixteen values.
     unsafe fn load_float(p: *const f32) -> Self::F;
-    /// To sixteen values.
+    /// Stores sixteen values.
     unsafe fn store_float(p: *mut f32, x: Self::F);
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
@@ -41,11 +41,11 @@ pub(crate) trait Sums: Copy {
     unsafe fn store_bytes(p: *mut u8, x: Self::F);
     /// Rounds as [`store_bytes`](Self::store_bytes) does, a vector to one byte of each number, the first to the lowest.
     unsafe fn interleave(x: [Self::F; 4]) -> [u32; 16];
-    /// From 64 bytes.
+    /// Loads 64 bytes.
     unsafe fn line(p: *const u8) -> Self::Line;
-    /// The larger of each two bytes.
+    /// Returns the larger of each two bytes.
     unsafe fn max_line(a: Self::Line, b: Self::Line) -> Self::Line;
-    /// To 64 bytes.
+    /// Stores 64 bytes.
     unsafe fn store_line(p: *mut u8, line: Self::Line);
 }
 

@@ -11,7 +11,7 @@ use crate::tile::unrolled;
 /// Input bytes that one step multiplies.
 pub(crate) const QUAD: usize = 4;
 
-/// What one call of the micro-kernel computes.
+/// Arguments of one call of the micro-kernel. It computes:
 ///
 /// `sum[p, j] = start[j] + sum over segments s and bytes k of a[s][k + p * step] * w[s, k][j]`, then
 /// `y = sum * scale + shift + residual * residual_scale`, at least `floor`, for pixels `p` and output channels `j`.
@@ -31,7 +31,7 @@ pub(crate) struct Tile {
     pub start: *const i32,
     pub scale: *const f32,
     pub shift: *const f32,
-    /// In the layout of bytes, or null.
+    /// Residual in the layout of bytes, or null.
     pub residual: *const u8,
     pub residual_scale: f32,
     pub floor: f32,
@@ -40,12 +40,12 @@ pub(crate) struct Tile {
     pub out: Out,
 }
 
-/// Where the output of a tile goes.
+/// Destination of a tile's output.
 #[derive(Clone, Copy)]
 pub(crate) enum Out {
     /// Rounded to bytes, 64 from one pixel to the next.
     Bytes(*mut u8),
-    /// As they are, with values from one block of channels to the next, in the layout of `f32`.
+    /// Unrounded, with values from one block of channels to the next, in the layout of `f32`.
     Floats(*mut f32, usize),
 }
 

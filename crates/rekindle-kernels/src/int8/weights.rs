@@ -141,7 +141,7 @@ impl Layout {
 pub(super) struct Weights {
     pub layout: Layout,
     packed: Buffer,
-    /// What a weight's step is, by output channel.
+    /// Step of the weights, by output channel.
     pub steps: Vec<f32>,
     /// Sums of the bytes, by output channel.
     pub sums: Vec<i32>,
@@ -174,7 +174,7 @@ impl Weights {
         }
     }
 
-    /// From the panel's first weight on.
+    /// Returns the weights from the panel's first one on.
     pub fn of(&self, panel: &Panel) -> *const i8 {
         self.packed.lines()[panel.first_line..].as_ptr().cast()
     }

@@ -254,7 +254,7 @@ unsafe fn pair(p: *const __m256i) -> [__m256i; 2] {
     unsafe { [_mm256_loadu_si256(p), _mm256_loadu_si256(p.add(1))] }
 }
 
-/// As [`round`].
+/// Rounds both halves, each like [`round`].
 #[inline(always)]
 unsafe fn round_pair(x: [__m256; 2]) -> [__m256i; 2] {
     // SAFETY: the caller has the instruction set.

@@ -59,14 +59,14 @@ impl PixelStatistics {
     }
 }
 
-/// What flows back through a layer normalisation.
+/// Gradients of a layer normalisation.
 #[derive(Clone, Debug)]
 pub struct LayerNormGradients {
-    /// By the input.
+    /// Gradient by the input.
     pub x: Activation,
-    /// By the weight, one value per channel.
+    /// Gradient by the weight, one value per channel.
     pub weight: Vec<f32>,
-    /// By the bias, one value per channel.
+    /// Gradient by the bias, one value per channel.
     pub bias: Vec<f32>,
 }
 

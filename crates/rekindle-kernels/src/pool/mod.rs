@@ -13,7 +13,7 @@ use crate::params::window_output;
 use kernels::{PoolGradient, PoolRow};
 use rayon::prelude::*;
 
-/// The largest value of each `kernel` x `kernel` window; padding counts as minus infinity.
+/// Computes the largest value of each `kernel` x `kernel` window; padding counts as minus infinity.
 ///
 /// ResNets use a window of 3, stride 2 and padding 1 after the stem. Padding is at most half the window, as in PyTorch.
 pub fn max_pool(
@@ -67,7 +67,8 @@ pub(crate) fn check_window(
     )))
 }
 
-/// The gradient by the input of [`max_pool`], for its input `x`, its output `y` and the gradient `dy` by that output.
+/// Computes the gradient by the input of [`max_pool`], for its input `x`, its output `y` and the gradient `dy` by
+/// that output.
 ///
 /// A window's gradient goes to the first of its largest values, as in PyTorch.
 pub fn max_pool_gradient(
@@ -106,7 +107,8 @@ pub fn max_pool_gradient(
     Ok(dx)
 }
 
-/// The gradient by the input of [`global_average_pool`]: `dy` (`[batch, channels]`) spread evenly over `shape`.
+/// Computes the gradient by the input of [`global_average_pool`]: `dy` (`[batch, channels]`) spread evenly over
+/// `shape`.
 pub fn global_average_pool_gradient(
     dy: &[f32],
     shape: [usize; 4],
@@ -134,7 +136,7 @@ pub fn global_average_pool_gradient(
     Ok(dx)
 }
 
-/// The mean of each channel: row-major `[batch, channels]`.
+/// Computes the mean of each channel: row-major `[batch, channels]`.
 pub fn global_average_pool(x: &Activation) -> Result<Vec<f32>, KernelError> {
     let [n, c, h, w] = x.shape();
     if h * w == 0 {

@@ -26,11 +26,11 @@ pub(crate) trait Simd: Copy {
         // SAFETY: the caller has the instruction set.
         unsafe { Self::div(Self::splat(1.0), x) }
     }
-    /// The larger one, `b` where one is no number.
+    /// Returns the larger one, `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller one, `b` where one is no number.
+    /// Returns the smaller one, `b` where one is no number.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    /// The nearest whole number, for values within a million of zero.
+    /// Returns the nearest whole number, for values within a million of zero.
     unsafe fn round(x: Self::V) -> Self::V;
     /// `x * 2^n` for whole numbers `n` from -200 to 200 and `x` near one.
     unsafe fn times_power_of_two(x: Self::V, n: Self::V) -> Self::V;
@@ -39,7 +39,7 @@ pub(crate) trait Simd: Copy {
     /// Fetches a line that will be needed soon; any address will do.
     #[inline(always)]
     fn prefetch(_: *const f32) {}
-    /// As [`prefetch`](Self::prefetch), into the second-level cache.
+    /// Prefetches like [`prefetch`](Self::prefetch), into the second-level cache.
     #[inline(always)]
     fn prefetch_far(_: *const f32) {}
     /// `x` where `gate > 0`, else zero.

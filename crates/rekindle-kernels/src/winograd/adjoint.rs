@@ -15,7 +15,7 @@ pub(crate) struct GradientTile {
     /// Pixels of the tile that lie inside the picture.
     pub rows: usize,
     pub columns: usize,
-    /// Where position 0 goes.
+    /// Destination of position 0.
     pub out: *mut f32,
     /// Values between two positions.
     pub position_stride: usize,

@@ -1,6 +1,6 @@
 //! Convolution by Winograd's minimal filtering: 3x3 of stride 1, and the stem's 7x7 of stride 2.
 //!
-//! Every 6x6 tile of the input is transformed into 36 numbers a channel; at each of the 36 positions a matrix product over
+//! Every 6x6 tile of the input is transformed into 36 numbers per channel; at each of the 36 positions a matrix product over
 //! channels takes the place of the convolution; a second transform makes 4x4 output pixels of the products. That is 36
 //! multiplications where the plain sum has 144.
 
@@ -53,14 +53,15 @@ impl Winograd {
         Self::takes_gradient(params) || space_to_depth::takes(params)
     }
 
-    /// Whether the gradient by the weight can be computed this way, too.
+    /// Returns true if the weight gradient can be computed this way, too.
     pub fn takes_gradient(params: &Conv2dParams) -> bool {
         let padded = params.padding.uniform().is_some_and(|side| side <= 2);
         params.kernel == [3, 3] && params.stride == 1 && params.groups == 1 && padded
     }
 
-    /// Whether transformed filters of a layer that [`takes_gradient`](Self::takes_gradient), and sums of their gradient,
-    /// leave the caches before they are read: then tasks make them anew, a few channels at a time.
+    /// Returns true if the transformed filters of a layer that [`takes_gradient`](Self::takes_gradient), and
+    /// the sums of their gradient, leave the caches before they are read. Tasks then recompute them, a few
+    /// channels at a time.
     pub fn outgrows_caches(params: &Conv2dParams) -> bool {
         let (ins, outs) = (params.in_channels, params.out_channels);
         Self::takes_gradient(params) && POSITIONS * ins * outs * size_of::<f32>() > KEPT

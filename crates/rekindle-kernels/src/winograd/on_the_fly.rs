@@ -83,7 +83,7 @@ impl OnTheFly {
         job.run();
     }
 
-    /// As [`forward`](Self::forward) by filters that are not packed.
+    /// Computes [`forward`](Self::forward) by filters that are not packed.
     pub fn forward_unpacked(
         layer: &Layer<'_>,
         x: &Activation,

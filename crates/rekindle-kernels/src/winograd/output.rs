@@ -58,7 +58,7 @@ impl Product<'_> {
     }
 }
 
-/// Where output pixels go, and what is added to them.
+/// Destination of output pixels, and what is added to them.
 pub(super) struct Output<'a> {
     kernels: &'static Kernels,
     tiling: Tiling,

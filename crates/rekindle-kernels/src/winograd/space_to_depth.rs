@@ -31,7 +31,7 @@ pub(super) fn padding(params: &Conv2dParams) -> usize {
     params.padding.top.div_ceil(2)
 }
 
-/// For every tap of the filter: which of the four pixels of a square it meets, and its place in the 4x4 filter.
+/// Returns for every tap of the filter which of the four pixels of a square it meets, and its place in the 4x4 filter.
 pub(super) fn places(params: &Conv2dParams) -> Vec<(usize, usize)> {
     let shift = 2 * padding(params) - params.padding.top;
     let [kh, kw] = params.kernel;

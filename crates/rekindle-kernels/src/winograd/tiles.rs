@@ -1,4 +1,4 @@
-//! How pictures fall into tiles, and tiles into memory.
+//! Divides pictures into tiles, and lays tiles out in memory.
 
 use super::transform::{InputTile, POSITIONS};
 use crate::activation::Activation;
@@ -39,7 +39,7 @@ impl Tiling {
         }
     }
 
-    /// Picture, row and column of a tile.
+    /// Returns picture, row and column of a tile.
     pub fn locate(self, tile: usize) -> (usize, usize, usize) {
         let Self { down, across, .. } = self;
         (tile / (down * across), tile / across % down, tile % across)
@@ -97,7 +97,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Transformed input of a position, of `blocks` blocks of channels in all.
+    /// Returns the transformed input of a position, of `blocks` blocks of channels in all.
     pub fn input_of(&self, position: usize, blocks: usize) -> *const f32 {
         let values = position * position_values(blocks, self.count);
         self.input.get().wrapping_add(values)

@@ -47,7 +47,7 @@ pub(super) unsafe fn both<S: Simd>(a: f64, x: S::V, b: f64, y: S::V) -> S::V {
 pub(crate) struct WeightTile<'a> {
     /// One line for each tap.
     pub filters: &'a [Line],
-    /// Where position 0 goes.
+    /// Destination of position 0.
     pub out: *mut f32,
     /// Values between two positions.
     pub position_stride: usize,
@@ -111,7 +111,7 @@ pub(crate) struct InputTile {
     /// Upper left pixel of the tile, possibly in the padding.
     pub y: isize,
     pub x: isize,
-    /// Where position 0 goes.
+    /// Destination of position 0.
     pub out: *mut f32,
     /// Values between two positions.
     pub position_stride: usize,

@@ -1,8 +1,8 @@
 //! The gradient by the weight of a 3x3 convolution, as the adjoint of Winograd's algorithm.
 //!
-//! What the forward pass computes is linear in the transformed filters, so its adjoint transforms the gradient's tiles the
-//! other way, sums products over tiles at each of the 36 positions, and transforms the sums back into filters: again 36
-//! multiplications where the plain sum has 144.
+//! The forward pass is linear in the transformed filters. Its adjoint therefore transforms the gradient's
+//! tiles the other way, sums products over tiles at each of the 36 positions, and transforms the sums back
+//! into filters: again 36 multiplications where the plain sum has 144.
 
 use super::Winograd;
 use super::adjoint::{FilterTile, GradientTile};
@@ -98,7 +98,7 @@ struct Transformed {
 }
 
 impl Transformed {
-    /// For as many as `most` tiles.
+    /// Allocates memory for up to `most` tiles.
     fn new(job: &Job<'_>, most: usize) -> Self {
         Self {
             input: Buffer::new(position_lines(job.x.blocks(), most)),

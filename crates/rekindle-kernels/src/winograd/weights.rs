@@ -11,7 +11,7 @@ use crate::simd::prefetch;
 /// Input channels whose filters are brought into lanes in one go.
 pub(super) const GATHERED: usize = 16;
 
-/// What a layer's filters become.
+/// Transforms a layer's filters into those of its parts.
 pub(super) struct FilterTransform<'a> {
     kernels: &'static Kernels,
     source: Source<'a>,
@@ -21,7 +21,7 @@ pub(super) struct FilterTransform<'a> {
     pub parts: usize,
     /// Height and width of each.
     pub size: usize,
-    /// Where each of its taps goes.
+    /// Position of each of its taps.
     places: Vec<usize>,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct FilterTransform<'a> {
 enum Source<'a> {
     /// Filters, and a factor of each output channel.
     Filters(Filters<'a>, Option<&'a [f32]>),
-    /// What [`FilterTransform::gather`] made of them, `[block of output channels, group, input channel, tap]`.
+    /// Result of [`FilterTransform::gather`], `[block of output channels, group, input channel, tap]`.
     Gathered(&'a [Line]),
 }
 
-/// Where transformed filters go.
+/// Destination of transformed filters.
 #[derive(Clone, Copy)]
 pub(super) struct Destination {
     /// Position 0 of the first input channel.
@@ -54,7 +54,7 @@ impl<'a> FilterTransform<'a> {
         Self::of(kernels, params, Source::Filters(filters, scale))
     }
 
-    /// Of filters that were gathered before.
+    /// Transforms filters that were gathered before.
     pub fn of_gathered(
         kernels: &'static Kernels,
         params: &Conv2dParams,

@@ -13,7 +13,7 @@ struct Case {
     dy: Vec<f32>,
 }
 
-/// What the plain loops give.
+/// Results of the plain loops.
 struct Reference {
     y: Vec<f64>,
     lse: Vec<f64>,

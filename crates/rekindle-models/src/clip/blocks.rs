@@ -1,4 +1,4 @@
-//! What both towers are made of.
+//! Builds the transformer blocks that both towers consist of.
 
 use rekindle_nn::{Activation, Builder, Value};
 

@@ -52,7 +52,7 @@ pub use text::{TextEncoder, TextTower};
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::Tokenizer;
 
-/// What pictures go through before any CLIP of 224 pixels sees them.
+/// Preprocessing of every CLIP with inputs of 224 pixels.
 pub const PREPROCESS: Preprocess = Preprocess {
     resize: 224,
     crop: 224,
@@ -75,7 +75,7 @@ pub struct Clip {
     pub image: Pretrained,
     /// The text tower.
     pub text: TextEncoder,
-    /// What cosines are multiplied by to become logits: the exponential of the file's `logit_scale`.
+    /// Factor that turns cosines into logits: the exponential of the file's `logit_scale`.
     pub logit_scale: f32,
 }
 

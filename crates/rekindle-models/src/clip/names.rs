@@ -1,10 +1,10 @@
-//! What libraries call the towers' tensors, and which activation they are computed with.
+//! Maps the towers' tensor names in different libraries, and finds the activation they are computed with.
 
 use rekindle_nn::Activation;
 use rekindle_weights::{Checkpoint, Expected, Repository, description_beside};
 use serde_json::{Map, Value};
 
-/// Which activation the towers in a file have: GELU, or the QuickGELU of OpenAI's own weights. No tensor tells.
+/// Activation of the towers in a file: GELU, or the QuickGELU of OpenAI's own weights. No tensor tells which.
 ///
 /// It is, as in open_clip, what the file's metadata say (`architecture`, with or without `quickgelu` at its end), what the
 /// repository's `open_clip_config.json` (`quick_gelu`) or `config.json` (`hidden_act`) says, QuickGELU where the file has the
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub struct Activations {
     /// The activation.
     pub activation: Activation,
-    /// What had to be assumed, as a sentence; none where the file or its description says it.
+    /// A sentence on what had to be assumed; none where the file or its description says it.
     pub assumption: Option<String>,
 }
 
@@ -118,7 +118,7 @@ fn of_transformers_config(config: &Map<String, Value>) -> Option<Activation> {
 pub(crate) enum Layout {
     /// OpenAI's, which open_clip has too.
     OpenClip,
-    /// That of Hugging Face's `transformers`, which splits queries, keys and values.
+    /// Naming of Hugging Face's `transformers`, which splits queries, keys and values.
     Transformers,
 }
 

@@ -62,7 +62,7 @@ struct Naming {
     expected: fn(&Graph, &str, &[usize]) -> Option<Expected>,
     /// The classifier stands beside the last part of the prefix, and not inside of it.
     is_head_beside: bool,
-    /// What the trunk's names begin with; else what the names tell.
+    /// Prefixes that mark the trunk's names; empty where the names themselves tell.
     beginnings: &'static [&'static str],
 }
 
@@ -118,7 +118,7 @@ static DESCRIBED: LazyLock<Vec<Described>> = LazyLock::new(|| {
     graphs.flat_map(namings).collect()
 });
 
-/// So many of a network's names are looked up: where half of them are absent, the others are not compared.
+/// Numbers of a network's names that are looked up first: where half of them are absent, the others are not compared.
 const SAMPLES: [usize; 2] = [8, 64];
 
 impl Described {

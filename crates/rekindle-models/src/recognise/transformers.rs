@@ -28,7 +28,7 @@ pub(super) fn expected(graph: &Graph, name: &str, shape: &[usize]) -> Option<Exp
     Some(expected.in_file(format!("{block}.{}", renamed(part, table)?)))
 }
 
-/// What the names of all but the tables begin with: other tables may stand beside these, such as a token for masks.
+/// Prefixes of all names but the tables': other tables may stand beside these, such as a token for masks.
 pub(super) const BEGINNINGS: [&str; 2] = ["encoder.", "layernorm."];
 
 const AROUND: [(&str, &str); 5] = [

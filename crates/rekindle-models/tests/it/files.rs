@@ -20,7 +20,7 @@ fn made_by_pytorch(file: &str) -> PathBuf {
     .join(file)
 }
 
-/// What PyTorch answers in 64 bits.
+/// Returns PyTorch's answer in 64 bits.
 fn expected(network: &str, layer: &str) -> Vec<f64> {
     let text = std::fs::read(made_by_pytorch("expected.json")).unwrap();
     let all: serde_json::Value = serde_json::from_slice(&text).unwrap();

@@ -98,7 +98,7 @@ fn every_prefix_of_a_resnet_is_near_that_in_f32() {
             let expected = network.forward_stages(0..stages, images.clone()).unwrap();
             let error = distance(maps.clone(), expected);
             println!("{name} {stages}: {error:.1e}");
-            // Rounded, but to 255 steps: a few thousandths a layer.
+            // Rounded, but to 255 steps: a few thousandths per layer.
             assert!((1e-4..0.05).contains(&error), "{name} {stages}: {error}");
             let pooled = quantized.pool(images.clone()).unwrap();
             // The same sums as of the same maps in f32.

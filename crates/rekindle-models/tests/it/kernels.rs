@@ -96,7 +96,7 @@ fn error(found: &Found, expected: &Found, kind: &str) -> f64 {
     (off / norm).sqrt()
 }
 
-/// What is compared; a network may have no running statistics.
+/// Returns the kinds of values to compare; a network may have no running statistics.
 fn kinds(found: &Found) -> impl Iterator<Item = &'static str> {
     let has_statistics = found.keys().any(|name| name.contains("running_"));
     let all = ["logits", "loss", "gradients", "images", "running_"];
@@ -295,7 +295,7 @@ fn inference_in_parts_and_at_odd_sizes_is_that_of_burn_s_operations() {
     }
 }
 
-/// What the kernels leave to Burn's operations is known.
+/// Checks that the operations left to Burn are the known ones.
 #[test]
 fn only_channels_put_together_and_apart_and_tokens_are_left_to_burn() {
     for model in models() {

@@ -206,7 +206,7 @@ fn a_stage_that_does_not_exist_is_an_error() {
     assert_eq!(model.pool_stages(5, x()).unwrap().dims(), [1, 3]);
 }
 
-/// What a person with nothing but the file needs is in each of the formats.
+/// Checks that each format carries everything that a user with nothing but the file needs.
 #[test]
 fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
     let folder = tempfile::tempdir().unwrap();

@@ -298,7 +298,7 @@ fn a_written_network_is_read_back_with_its_head_and_preprocessing() {
     assert!(error.to_string().contains("`fc.bias`"), "{error}");
 }
 
-/// What `transformers` calls a tensor of timm's.
+/// Returns the name in `transformers` of one of timm's tensors.
 fn in_transformers(name: &str) -> Vec<String> {
     let name = match name.contains("ls1.") || name.contains("ls2.") {
         true => name

@@ -1,4 +1,4 @@
-//! What a family's file is written with.
+//! Offers the building blocks that a family's file is written with.
 
 mod layers;
 mod plain;

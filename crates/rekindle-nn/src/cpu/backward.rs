@@ -19,14 +19,14 @@ use super::weights::Weights;
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub input: bool,
-    /// In the order of the program's tensors.
+    /// Needed gradients, in the order of the program's tensors.
     pub tensors: Vec<bool>,
 }
 
 /// Gradients of a unit.
 pub(super) struct Found {
     pub input: Option<Arc<Activation>>,
-    /// In the order of the program's tensors.
+    /// Gradients, in the order of the program's tensors.
     pub tensors: Vec<Option<Numbers>>,
 }
 

@@ -1,4 +1,4 @@
-//! Why nodes are left to Burn's operations.
+//! Gives the reasons why nodes are left to Burn's operations.
 
 use rekindle_kernels::KernelError;
 use thiserror::Error;
@@ -21,7 +21,7 @@ pub enum NoKernel {
     Sizes {
         /// The node's name.
         node: String,
-        /// What is not computed.
+        /// The reason why this is not computed.
         reason: &'static str,
     },
     /// Parameters or input are not `f32` tensors on the flex device.

@@ -1,4 +1,4 @@
-//! How a network runs: whether the kernels may, and units that are packed for them.
+//! Decides how a network runs: whether kernels are allowed, and units that are packed for them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -11,7 +11,7 @@ use super::operand::Operand;
 use super::program::{Kind, Layer, Linear, Pixels, Program, Window};
 use super::weights::Weights;
 
-/// What computes the steps that have parameters.
+/// Computes the steps that have parameters.
 pub(super) trait Executor {
     /// Computes a layer's output.
     fn layer(

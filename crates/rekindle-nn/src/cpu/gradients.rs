@@ -23,7 +23,7 @@ enum Gradient {
     /// Maps with a factor for each channel of each image, not multiplied yet: the means' gradient may join in the
     /// same pass.
     Scaled(Arc<Activation>, Vec<f32>),
-    /// Of maps of one pixel, `[batch, channels]`.
+    /// Gradients of maps of one pixel, `[batch, channels]`.
     Rows(Vec<f32>),
 }
 

@@ -22,7 +22,7 @@ use crate::slot::Slot;
 /// A unit's steps with their weights as they stood when it was packed.
 pub(super) struct PackedUnit {
     program: Program,
-    /// Those of layers without a convolution.
+    /// Weights of layers without a convolution.
     weights: Weights,
     steps: Vec<PackedStep>,
     kept: Vec<bool>,

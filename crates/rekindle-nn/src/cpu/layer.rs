@@ -12,10 +12,10 @@ use super::operand::Operand;
 use super::program::{Conv, Layer};
 use super::weights::Weights;
 
-/// What a layer keeps for its backward pass.
+/// Values that a layer keeps for its backward pass.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SavedLayer {
-    /// What the normalisation took or, without one, what tells the function's derivative.
+    /// Input of the normalisation or, without one, the values that determine the function's derivative.
     before: Option<Arc<Activation>>,
     pub statistics: Option<Statistics>,
 }
@@ -30,7 +30,7 @@ pub(super) struct LayerGradients {
     pub norm: Option<[Vec<f32>; 2]>,
 }
 
-/// What comes back to a layer.
+/// Inputs of a layer's backward pass.
 pub(super) struct Returned<'a> {
     /// The gradient by the output.
     pub dy: Arc<Activation>,
@@ -38,7 +38,7 @@ pub(super) struct Returned<'a> {
     pub input: Option<&'a Operand>,
     pub other: Option<&'a Operand>,
     pub output: Option<&'a Operand>,
-    /// What reaches the input by another way.
+    /// Gradient that reaches the input by another path.
     pub add: Option<Arc<Activation>>,
     /// Height and width of the input.
     pub size: [usize; 2],

@@ -17,7 +17,7 @@ use super::memory::{Images, contiguous, from_values, to_activation, to_tensor, v
 pub struct Blocked {
     /// `[batch, channels / 16, height, width, 16]`.
     pub tensor: Tensor<5>,
-    /// How many channels are in use.
+    /// Number of channels in use.
     pub channels: usize,
 }
 
@@ -63,7 +63,7 @@ pub trait LayoutOperations: Backend {
     fn from_blocked(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self>;
 }
 
-/// Why no operation returns an error.
+/// Reason why no operation returns an error.
 const CHECKED: &str = "a blocked tensor has the shape of blocked maps";
 
 impl LayoutOperations for Flex {
@@ -110,10 +110,10 @@ impl<C: CheckpointStrategy> LayoutOperations for Autodiff<Flex, C> {
     }
 }
 
-/// What turns one layout or shape into another.
+/// Conversion from one layout or shape to another.
 #[derive(Clone, Debug)]
 enum Change {
-    /// From feature maps of this shape.
+    /// Average pooling of feature maps of this shape.
     AveragePool([usize; 4]),
     ToBlocked {
         channels: usize,

@@ -12,7 +12,7 @@ use crate::infer::infer;
 use crate::op::{self, Conv2d, Op};
 use crate::shape::Shape;
 
-/// What a program is made for.
+/// Uses that a program is compiled for.
 pub(crate) struct Purpose<'a> {
     /// A backward pass follows.
     pub has_gradients: bool,

@@ -1,4 +1,4 @@
-//! What goes from step to step.
+//! Values that are passed from step to step.
 
 use std::borrow::Cow;
 use std::sync::Arc;

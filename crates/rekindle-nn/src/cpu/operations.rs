@@ -26,7 +26,7 @@ pub(crate) trait UnitOperations: Backend {
     ) -> (FloatTensor<Self>, Vec<Option<Statistics>>);
 }
 
-/// Why no operation returns an error.
+/// Reason why no operation returns an error.
 pub(super) const CHECKED: &str = "shapes are computed before an operation is called";
 
 impl UnitOperations for Flex {

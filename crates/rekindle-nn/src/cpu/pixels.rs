@@ -11,7 +11,7 @@ use super::operand::Operand;
 use super::program::{PixelNorm, Pixels};
 use super::weights::Weights;
 
-/// What a step keeps for its backward pass.
+/// Values that a step keeps for its backward pass.
 #[derive(Clone, Debug)]
 pub(super) enum SavedPixels {
     LayerNorm(PixelStatistics),
@@ -22,7 +22,7 @@ pub(super) enum SavedPixels {
 /// Gradients that a step gives.
 pub(super) struct PixelGradients {
     pub input: Activation,
-    /// By a normalisation's weight and bias, with their positions.
+    /// Gradients by a normalisation's weight and bias, with their positions.
     pub parameters: Option<(PixelNorm, [Vec<f32>; 2])>,
 }
 

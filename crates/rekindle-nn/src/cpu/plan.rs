@@ -1,4 +1,4 @@
-//! Which nodes the kernels may run together.
+//! Finds the nodes that the kernels may run together.
 
 use std::ops::Range;
 

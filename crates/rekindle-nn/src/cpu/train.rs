@@ -1,4 +1,4 @@
-//! A program forward in training: what it normalises by, and what it keeps for the way back.
+//! Runs a program forward in training: statistics that it normalises by, and values for the backward pass.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use super::weights::Weights;
 #[derive(Clone, Debug)]
 pub(crate) struct Training {
     pub program: Arc<Program>,
-    /// By step, the running statistics of frozen normalisations.
+    /// Running statistics of frozen normalisations, by step.
     pub running: Vec<Option<Statistics>>,
-    /// By step, a factor for each image that a drop path has drawn.
+    /// Factor that a drop path has drawn for each image, by step.
     pub factors: Vec<Vec<f32>>,
 }
 
-/// What a unit's backward pass needs.
+/// Values that a unit's backward pass needs.
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
-    /// By value, those that are read.
+    /// Values that are read, by index.
     pub values: Vec<Option<Operand>>,
-    /// By step, what it keeps besides.
+    /// Other values that each step keeps.
     pub steps: Vec<SavedStep>,
 }
 
-/// What a step keeps for its backward pass, besides values.
+/// Values that a step keeps for its backward pass in addition to its inputs and outputs.
 #[derive(Clone, Debug, Default)]
 pub(super) enum SavedStep {
     #[default]
@@ -41,10 +41,10 @@ pub(super) enum SavedStep {
     Pixels(SavedPixels),
 }
 
-/// What a unit gives.
+/// Result of a unit's forward pass.
 pub(super) struct Given {
     pub y: Arc<Activation>,
-    /// By step, the batch's statistics where a layer normalised by them.
+    /// Batch statistics that layers normalised by, by step.
     pub taken: Vec<Option<Statistics>>,
     pub saved: Saved,
 }

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::{DType, Gradients};
 use rekindle_nn::Network;
 
-/// What a step gives, by name.
+/// Results of a step, by name.
 pub type Found = BTreeMap<String, Vec<f64>>;
 
 struct Collect<'a> {

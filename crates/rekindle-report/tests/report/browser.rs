@@ -14,7 +14,7 @@ const MEASURES: &str = include_str!("measures.html");
 /// Widths of windows, in pixels of the page: a phone, a tablet, a laptop.
 const WIDTHS: [usize; 3] = [390, 768, 1280];
 
-/// What is measured of each page, one object for each of [`WIDTHS`].
+/// Returns the measurements of each page, one object for each of [`WIDTHS`].
 fn measured(browser: &str, pages: &[String]) -> Vec<Vec<Value>> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pages.html");

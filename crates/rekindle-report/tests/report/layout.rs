@@ -1,4 +1,4 @@
-//! What a page looks like as far as that can be known without a browser: sizes, places and colours.
+//! Checks the appearance of a page as far as possible without a browser: sizes, places and colours.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ fn number(node: Node, name: &str) -> f64 {
     node.attribute(name).unwrap_or("0").parse().unwrap()
 }
 
-/// Where a text that isn't turned lies, with letters as wide as DejaVu Sans' on average.
+/// Returns the extent of a text that isn't rotated, with letters as wide as DejaVu Sans' on average.
 fn extent(text: Node, size: f64) -> Extent {
     let wide: f64 = text_of(text)
         .chars()

@@ -11,7 +11,7 @@ use rekindle_trainer::events::{
 };
 use rekindle_trainer::{Evaluation, Event, Temperature};
 
-/// What the report is to be like.
+/// Properties of a made-up report.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub classes: usize,
@@ -23,7 +23,7 @@ pub struct Shape {
     pub skipped: usize,
 }
 
-/// How classes are called.
+/// Style of class names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Naming {
     Short,

@@ -14,7 +14,7 @@ use rekindle_trainer::events::{
 use rekindle_trainer::{Evaluation, Event, Temperature};
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// What a file name may hold on Linux, and what would do harm in a page.
+/// Characters that a file name may hold on Linux and that would do harm in a page.
 const HOSTILE: &str =
     "\"'><script src=\"https://evil.example/x.js\">alert(1)</script>&amp;<img src=x onerror=y>]]>";
 

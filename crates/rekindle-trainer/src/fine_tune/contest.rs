@@ -31,12 +31,13 @@ impl Span {
         }
     }
 
-    /// When a trial, counted from 0, has to be over: all of them and the final training take equal times.
+    /// Returns the time when a trial, counted from 0, has to be over: all of them and the final training take
+    /// equal times.
     fn end_of(&self, trial: usize) -> f64 {
         self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun)
     }
 
-    /// The share of the time that one training takes.
+    /// Returns the share of the time that one training takes.
     pub fn share(&self) -> f64 {
         1.0 / (self.trials + 1) as f64
     }
@@ -157,7 +158,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What to try next.
+/// The next trial.
 enum Next {
     /// A way that was tried before, on other images.
     Again(usize),
@@ -165,8 +166,8 @@ enum Next {
     Another,
 }
 
-/// Where a way is not far behind the probe, other images tell more than another way does; where there are three trials or
-/// more, two ways are tried before.
+/// Chooses the next trial. Where a way is not far behind the probe, other images tell more than another way
+/// does; where there are three trials or more, two ways are tried before.
 fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usize) -> Next {
     let Some(at) = leader(contenders) else {
         return Next::Another;
@@ -179,7 +180,7 @@ fn next_trial(contenders: &[Contender], number: usize, trials: usize, parts: usi
     }
 }
 
-/// The one with the lowest loss beside the probe's, as far as the images can tell.
+/// Returns the one with the lowest loss beside the probe's, as far as the images can tell.
 fn leader(contenders: &[Contender]) -> Option<usize> {
     let lead = |at: &usize| contenders[*at].lead().bound();
     let measured = (0..contenders.len()).filter(|at| !contenders[*at].trials.is_empty());

@@ -1,4 +1,4 @@
-//! The accuracy to expect of new images, from what was measured on held-out ones.
+//! Forecasts the accuracy on new images from that on held-out ones.
 
 use crate::events::Forecast;
 

@@ -111,8 +111,8 @@ pub struct Fit<'a> {
 const BUDGET: Duration = Duration::from_secs(120);
 
 impl<'a> Fit<'a> {
-    /// The defaults: two minutes from now on, features live in memory, validation images are seen in one plain view, seed 0,
-    /// nothing is written.
+    /// Begins with the defaults: two minutes from now on, features live in memory, validation images are seen in one
+    /// plain view, seed 0, nothing is written.
     pub fn new(device: &Device) -> Self {
         Self {
             device: device.clone().without_autodiff(),
@@ -189,7 +189,7 @@ impl<'a> Fit<'a> {
         Self { quantize, ..self }
     }
 
-    /// Seed of the cross-validation, and of the split where the folder has none.
+    /// Sets the seed of the cross-validation, and of the split where the folder has none.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
@@ -262,8 +262,7 @@ impl<'a> Fit<'a> {
         self.run_best_of(data, &[weights])
     }
 
-    /// The same with the best of several networks, of which the first is tried in any case and others as the budget
-    /// allows.
+    /// Runs with the best of several networks, of which the first is tried in any case and others as the budget allows.
     ///
     /// # Errors
     ///
@@ -283,7 +282,7 @@ impl<'a> Fit<'a> {
         self.fit_best_of(&networks, &data)
     }
 
-    /// The same with weights and images that are read already; `pretrained` is not touched.
+    /// Runs like [`run`](Self::run), with weights and images that are read already; `pretrained` is not touched.
     ///
     /// # Errors
     ///
@@ -298,7 +297,7 @@ impl<'a> Fit<'a> {
         self.fit_best_of(std::slice::from_ref(pretrained), data)
     }
 
-    /// The same with the best of several networks. `data` is as the first one sees it.
+    /// Runs like [`fit`](Self::fit), with the best of several networks. `data` is as the first one sees it.
     ///
     /// # Errors
     ///

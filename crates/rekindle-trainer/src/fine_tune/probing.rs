@@ -44,7 +44,7 @@ pub(super) struct Probed<'b> {
     pub found: FoundProbe,
     /// The network with that head.
     pub classifier: Classifier<Network>,
-    /// What images are measured by: in `f32`, whatever they were learnt from.
+    /// Frozen part that images are measured by: in `f32`, whatever they were learnt from.
     measured_by: FrozenPart<Network>,
     /// Seconds for an image to go through the network.
     pub seconds_per_image: f64,
@@ -156,7 +156,7 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    /// Pooled features of every readable image as `pipeline` shows it.
+    /// Computes the pooled features of every readable image as `pipeline` shows it.
     pub(super) fn features(
         &mut self,
         part: &FrozenPart<Network>,
@@ -232,7 +232,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// What a head says of images that were seen.
+/// Returns a head's predictions for images whose features were computed.
 pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
     let logits = head.logits(&seen.features)?;
     let classes = logits.len() / seen.labels.len();
@@ -253,7 +253,7 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
 }
 
 impl Probed<'_> {
-    /// Mean log loss on held-out training images; none where nothing could be held out.
+    /// Computes the mean log loss on held-out training images; none where nothing could be held out.
     fn log_loss(&self) -> Option<f64> {
         Some(self.found.chosen().log_loss).filter(|loss| loss.is_finite())
     }

@@ -1,4 +1,4 @@
-//! What a fit says of itself in the record of its run.
+//! Writes a fit's part of its run's record.
 
 use rekindle_models::Pretrained;
 use rekindle_transfer::Backbone;
@@ -11,7 +11,7 @@ use crate::run_directory::{FIT, ONE_CALL, RunRecord, WeightsRecord, one_call, wi
 use crate::{Source, text};
 
 impl Fit<'_> {
-    /// All choices, for the record.
+    /// Returns all choices, for the record.
     pub(super) fn recipe(&self) -> Value {
         json!({
             "budget_seconds": self.budget.map(|budget| budget.as_secs_f64()),
@@ -28,7 +28,7 @@ impl Fit<'_> {
         })
     }
 
-    /// The name of the strategy.
+    /// Returns the name of the strategy.
     pub(super) fn name(&self) -> &'static str {
         match self.budget {
             Some(_) => FIT,
@@ -36,7 +36,7 @@ impl Fit<'_> {
         }
     }
 
-    /// The strategy, for the record.
+    /// Returns the strategy, for the record.
     pub(super) fn strategy(&self) -> Value {
         match self.budget {
             Some(_) => within_budget(),

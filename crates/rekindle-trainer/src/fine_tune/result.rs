@@ -1,4 +1,4 @@
-//! What a fit leaves.
+//! Describes the result of a fit.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use crate::events::{Forecast, RunOutcome, Trial};
 use crate::run_directory::RunWriter;
 use crate::{Predictions, TrainerError, fit};
 
-/// What [`Fit`](crate::Fit) leaves.
+/// Result of [`Fit`](crate::Fit).
 pub struct FineTuned {
     /// Backbone and new head.
     pub classifier: Classifier<Network>,
     /// Names in the order of the logits.
     pub classes: Vec<String>,
-    /// What a picture goes through before the network sees it.
+    /// Preprocessing of a picture before the network sees it.
     pub preprocess: Preprocess,
     /// The best head on frozen features and how it was found.
     pub probe: FoundProbe,
@@ -27,12 +27,12 @@ pub struct FineTuned {
     pub forecast: Option<Forecast>,
     /// All that was tried, in order.
     pub trials: Vec<Trial>,
-    /// What the classifier says of the validation images, each seen once, as by [`Model::predict`](crate::Model::predict);
-    /// empty where the run was interrupted.
+    /// Predictions for the validation images, each seen once, as by
+    /// [`Model::predict`](crate::Model::predict); empty where the run was interrupted.
     pub predictions: Predictions,
     /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
     pub in_views: Option<Predictions>,
-    /// How the run ended.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Seconds from the call to the result.
     pub seconds: f64,
@@ -42,13 +42,13 @@ pub struct FineTuned {
 }
 
 impl FineTuned {
-    /// Accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in the one plain view
-    /// that [`Model`](crate::Model) takes.
+    /// Returns the accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in
+    /// the one plain view that [`Model`](crate::Model) takes.
     pub fn accuracy(&self) -> f64 {
         self.predictions.accuracy()
     }
 
-    /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
+    /// Returns the same over the [test views](crate::Fit::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
         self.in_views.as_ref().map(Predictions::accuracy)
     }
@@ -64,7 +64,7 @@ impl FineTuned {
         fit::write_weights(path.as_ref(), &self.classifier, &weights, &self.info)
     }
 
-    /// The run directory, where there is one.
+    /// Returns the run directory, where there is one.
     pub fn directory(&self) -> Option<&Path> {
         self.writer.as_ref().map(RunWriter::path)
     }

@@ -1,4 +1,4 @@
-//! The stages of a run in order, what it tells of them, and what it leaves.
+//! Runs the stages of a fit in order, reports them, and writes what it leaves.
 
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ const BATCH: usize = 16;
 
 pub(super) struct Run<'a, 'b> {
     pub choices: Fit<'a>,
-    /// To choose from; the first one is what the run is called after until another is better.
+    /// Networks to choose from; the run is named after the first one until another is better.
     pub networks: Vec<&'b Pretrained>,
     pub data: &'b TransferData,
     writer: Option<RunWriter>,
@@ -367,7 +367,7 @@ impl<'a, 'b> Run<'a, 'b> {
         self.choices.clock.clone()
     }
 
-    /// The share of the budget that is over; 0 without a budget.
+    /// Returns the share of the budget that is over; 0 without a budget.
     pub fn share_of_budget(&self) -> f64 {
         let budget = self.choices.budget.map(|budget| budget.as_secs_f64());
         budget.map_or(0.0, |budget| self.clock().seconds() / budget.max(1e-9))

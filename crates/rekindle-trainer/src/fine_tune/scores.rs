@@ -1,8 +1,8 @@
-//! What answers to held-out images are worth, beside other answers to the same images.
+//! Scores answers to held-out images beside other answers to the same images.
 
 use crate::{Predictions, Temperature, TrainerError};
 
-/// What a classifier says of held-out images, one number an image.
+/// Scores of a classifier on held-out images, one number per image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Scored {
     /// 1 for a right answer, 0 for a wrong one.
@@ -11,7 +11,7 @@ pub(super) struct Scored {
     pub losses: Vec<f64>,
 }
 
-/// How much better some answers are than others to the same images.
+/// Difference between two classifiers' scores on the same images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Lead {
     /// Share of right answers above the other's, and its standard error.
@@ -63,20 +63,20 @@ impl Scored {
 }
 
 impl Lead {
-    /// How much lower the log loss is at least, as far as so few images can tell: by a standard error less.
+    /// Returns a lower bound of the gain in log loss: the gain less one standard error.
     pub fn bound(&self) -> f64 {
         self.loss.0 - self.loss.1
     }
 
-    /// Whether these answers are better: surer of what is true by more than a standard error, as heads on frozen features have
-    /// to be, and right as often as far as so few images can tell.
+    /// Returns true if these answers are better: the log loss is lower by more than a standard error, as is
+    /// asked of heads on frozen features, and the accuracy is not lower as far as so few images can tell.
     pub fn is_ahead(&self) -> bool {
         let (accuracy, error) = self.accuracy;
         // A single answer among any number is one standard error.
         self.bound() > 0.0 && accuracy >= -1.001 * error
     }
 
-    /// Whether they are worse by more than a standard error.
+    /// Returns true if they are worse by more than a standard error.
     pub fn is_far_behind(&self) -> bool {
         self.loss.0 < -self.loss.1
     }

@@ -1,4 +1,4 @@
-//! Training inside of a run: to the end that the clock sets, and what of it is told.
+//! Trains inside of a run: until the clock says so, with the events that the run's observers get.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::pace::Pace;
 use crate::trainer::Trainer;
 use crate::{Predictions, Predictor, TrainerError, TransferData};
 
-/// How long a training may be.
+/// Limits on the length of a training.
 #[derive(Clone, Copy)]
 pub(super) struct Steps {
-    /// When it has to be over, in seconds.
+    /// Time when it has to be over, in seconds.
     pub end: f64,
     /// Seconds that an image takes, as far as is known.
     pub per_image: f64,
@@ -89,14 +89,14 @@ impl<'a, 'b> Run<'a, 'b> {
         Predictor::new(classifier).predict_until(batches, &self.choices.interrupt, |_| ())
     }
 
-    /// The pretrained network with a head of no meaning, sharing nothing with any other.
+    /// Returns the pretrained network with a head of no meaning, sharing nothing with any other.
     pub(super) fn fresh(&self, probed: &Probed<'b>) -> Classifier<Network> {
         let classes = probed.data.classes.len();
         with_fresh_head(probed.pretrained, classes, self.choices.seed)
     }
 }
 
-/// What of a training inside of a run is told of the run itself.
+/// Events of an inner training that are passed on to the run's observers.
 pub(super) struct Relay {
     /// Tells epochs as the run's own; else only how many images are done.
     epochs: bool,
@@ -152,7 +152,7 @@ impl Observer for RelayTo<'_, '_, '_> {
     }
 }
 
-/// What the clock decided: before which step how many were planned.
+/// Returns the decisions of the clock: the number of steps planned, and the step before which it was planned.
 pub(super) fn plans(pace: &Pace) -> Value {
     let plans = pace.plans().iter();
     json!(

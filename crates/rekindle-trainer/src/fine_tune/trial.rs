@@ -25,11 +25,11 @@ pub(super) const SHARES: [f32; 3] = [1.0, 0.6, 0.3];
 /// A network that was trained on all images but some, and what it and the probe say of these.
 pub(super) struct Trial {
     pub weights: Weights,
-    /// By share of the way.
+    /// Scores by share of the way.
     scored: Vec<Scored>,
     /// The probe, fitted to the same images.
     pub probe: Scored,
-    /// What the clock decided.
+    /// Decisions of the clock.
     pub plans: Value,
 }
 
@@ -47,12 +47,12 @@ impl Contender {
         self.lead_at(self.best())
     }
 
-    /// The best share of the way from the probe's network to the trained one.
+    /// Returns the best share of the way from the probe's network to the trained one.
     pub fn share(&self) -> f32 {
         SHARES[self.best()]
     }
 
-    /// What a trial of it says at that share.
+    /// Returns the scores of one of its trials at that share.
     pub fn scored(&self, trial: usize) -> &Scored {
         &self.trials[trial].scored[self.best()]
     }
@@ -81,7 +81,7 @@ impl Contender {
         scored.lead_over(&probe)
     }
 
-    /// The mean of the networks of all trials: they began alike, and each has seen what another has not.
+    /// Returns the mean of the networks of all trials: they began alike, and each has seen what another has not.
     pub fn mean_weights(&self) -> Option<Weights> {
         let (first, others) = self.trials.split_first()?;
         let mut mean = first.weights.clone();
@@ -103,8 +103,8 @@ impl Contender {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    /// The network with the head that the probe search finds on `rows` of the features, and what that head says of
-    /// `held_out`.
+    /// Returns the network with the head that the probe search finds on `rows` of the features, and what that head
+    /// says of `held_out`.
     fn probe_of(
         &self,
         probed: &Probed<'b>,

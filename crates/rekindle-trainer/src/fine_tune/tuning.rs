@@ -48,11 +48,11 @@ const SPARE: f64 = 0.02;
 /// A network that was trained, and what its trials say of it.
 pub(super) struct Tuned {
     pub classifier: Classifier<Network>,
-    /// How much more of the held-out images it names right than the probe does.
+    /// Accuracy on the held-out images minus the probe's.
     pub gain: f64,
     /// Standard error of that.
     pub spread: f64,
-    /// What the clock and the trials decided, for the record.
+    /// Decisions of the clock and of the trials, for the record.
     pub decided: Value,
 }
 
@@ -156,7 +156,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
     }
 
-    /// When training has to be over; none without a budget.
+    /// Returns the time when training has to be over; none without a budget.
     fn end_of_training(&self, probed: &Probed<'b>) -> Option<f64> {
         let budget = self.choices.budget?.as_secs_f64();
         let look = probed.seconds_per_image * probed.data.val.len() as f64;

@@ -11,14 +11,14 @@ use crate::{Anneal, Recipe, Schedule};
 /// Images of a step.
 pub(super) const BATCH: usize = 16;
 
-/// What tells one training from another.
+/// Settings that distinguish one training from another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Way {
     /// Side of the pictures that are learnt from.
     pub size: usize,
     /// The head's learning rate at its highest.
     pub rate: f64,
-    /// Why it is tried.
+    /// Reason for trying it.
     pub why: &'static str,
 }
 
@@ -42,8 +42,8 @@ const SMALL: (f64, usize) = (0.72, 32);
 const LEAST_SIZE: usize = 128;
 
 impl Way {
-    /// Every way to train `pretrained`, the first one to be tried first, where a trial has the time for so many passes over
-    /// `images` whole pictures.
+    /// Returns every way to train `pretrained`, the first one to be tried first, where a trial has the time for so
+    /// many passes over `images` whole pictures.
     pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
         Self::in_order(
             pretrained.preprocess.crop,
@@ -73,7 +73,7 @@ impl Way {
         }
     }
 
-    /// The gentle way, with pictures as they are in use.
+    /// Returns the gentle way, with pictures as they are in use.
     pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
         Self {
             size: pretrained.preprocess.crop,
@@ -82,13 +82,13 @@ impl Way {
         }
     }
 
-    /// How much longer an image takes than in another way.
+    /// Returns the time per image relative to that of another way.
     pub fn cost(self, than: Self) -> f64 {
         let side = self.size as f64 / than.size.max(1) as f64;
         side * side
     }
 
-    /// The same at so many times the rate.
+    /// Returns the same way at so many times the rate.
     pub fn at(self, factor: f64) -> Self {
         Self {
             rate: factor * self.rate,
@@ -96,15 +96,16 @@ impl Way {
         }
     }
 
-    /// What freezes and what learns: everything, by the source's own statistics. A batch of a few enlarged parts of pictures
-    /// has others than the pictures in use, and what learns under them answers worse for these.
+    /// Returns the strategy: everything learns, with the source's own batch statistics. A batch of a few
+    /// enlarged parts of pictures has other statistics than the pictures in use, and what is trained under
+    /// them does worse on these.
     pub fn strategy() -> Strategy {
         Strategy::FixedStatistics {
             backbone_rate: BACKBONE,
         }
     }
 
-    /// Random parts of a picture, mirrored where that means the same.
+    /// Returns the augmentation: random parts of a picture, mirrored where that means the same.
     pub fn augmentation(&self, preprocess: &Preprocess, mirror: bool) -> Pipeline {
         let mut transforms = Pipeline::imagenet_train(preprocess).0;
         transforms.retain(|transform| {
@@ -119,7 +120,7 @@ impl Way {
         Pipeline(transforms)
     }
 
-    /// The recipe.
+    /// Returns the recipe.
     pub fn recipe(&self, choices: &Fit<'_>) -> Recipe {
         Recipe {
             batch_size: BATCH,
@@ -141,7 +142,7 @@ impl Way {
     }
 }
 
-/// The side of smaller pictures that show enough, for a network that takes any.
+/// Returns the side of smaller pictures that show enough, for a network that takes any.
 fn small(pretrained: &Pretrained) -> Option<usize> {
     let full = pretrained.preprocess.crop;
     let (share, multiple) = SMALL;

@@ -1,4 +1,4 @@
-//! What a run keeps: checkpoints, the best weights, and what is good of a run that fails.
+//! Writes what a run keeps: checkpoints, the best weights, and the usable part of a run that fails.
 
 use std::path::Path;
 use std::time::Instant;
@@ -106,7 +106,7 @@ impl<B: Backbone> Run<'_, B> {
         }
     }
 
-    /// What is left of a run that fails, as the end of a sentence.
+    /// Returns what is left of a run that fails, as the end of a sentence.
     pub(super) fn kept(&self) -> String {
         let Some(writer) = &self.writer else {
             return String::new();
@@ -154,7 +154,7 @@ impl<B: Backbone> Run<'_, B> {
         }
     }
 
-    /// Whether nothing was learnt yet that a run directory would be worth keeping for.
+    /// Returns true if nothing was learnt yet that would be worth keeping a run directory for.
     fn is_without_a_step(&self) -> bool {
         self.state.history.is_empty() && self.state.partial.images == 0
     }

@@ -47,7 +47,7 @@ pub(crate) fn run<B: Backbone>(
     fitted.map_err(|error: TrainerError| error.with_architecture(&architecture))
 }
 
-/// The images to measure ranges on, where the recipe wants frozen stages in eight bits.
+/// Returns the images to measure ranges on, where the recipe wants frozen stages in eight bits.
 fn calibrate<B: Backbone>(
     trainer: &Trainer<'_, B>,
 ) -> Result<Option<Vec<Tensor<4>>>, TrainerError> {
@@ -75,7 +75,7 @@ struct Run<'a, B: Backbone> {
     clock: Clock,
 }
 
-/// When this process began, and when it last saved.
+/// Time when this process began, and when it last saved.
 struct Clock {
     started: Instant,
     before: f64,
@@ -88,7 +88,7 @@ impl Clock {
     }
 }
 
-/// What a run needs beside its trainer, made before the first batch.
+/// Parts that a run needs beside its trainer, made before the first batch.
 struct Parts<B: Backbone> {
     learner: Learner<B>,
     train: Feed,
@@ -221,7 +221,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             .is_some_and(|(watched, rule)| watched.should_stop(rule))
     }
 
-    /// One pass over the training images; true where it was interrupted.
+    /// Makes one pass over the training images; true where it was interrupted.
     fn train_epoch(&mut self) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs;
         let (batches, images) = (self.train.batches(), self.train.images());
@@ -348,7 +348,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         }
     }
 
-    /// Whether the step that has just been made is the last that the clock allows.
+    /// Returns true if the step just made is the last that the clock allows.
     fn is_time_over(&mut self) -> bool {
         let done = self.steps();
         let Some(pace) = &mut self.trainer.pace else {
@@ -370,7 +370,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         Ok(false)
     }
 
-    /// One pass over the validation images; true where it was interrupted: it is then repeated on resuming.
+    /// Makes one pass over the validation images; true where it was interrupted: it is then repeated on resuming.
     fn validate(&mut self) -> Result<bool, TrainerError> {
         let epoch = self.position.epochs + 1;
         let begun = Instant::now();
@@ -520,7 +520,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     }
 }
 
-/// Whether a later epoch holds the backbone to the weights that it came with, and the first one doesn't.
+/// Returns true if a later epoch penalises the distance from the source's weights and the first one doesn't.
 fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerError> {
     let stages = trainer.classifier.backbone.stage_names();
     let holds = |epoch| {
@@ -535,7 +535,7 @@ fn watch(rule: &EarlyStopping) -> BestEpoch {
     BestEpoch::new(rule.monitor, rule.min_delta)
 }
 
-/// The files of a batch, for an error message.
+/// Returns the files of a batch, for an error message.
 fn files(feed: &Feed, indices: &[usize]) -> String {
     let dataset = feed.dataset();
     let names: Vec<String> = indices

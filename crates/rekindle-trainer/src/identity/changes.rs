@@ -1,4 +1,4 @@
-//! How a data set differs from the one that a run began with.
+//! Compares a data set with the one that a run began with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{DataList, ImageRecord};
 /// Differences that are named; the others are counted.
 const SHOWN: usize = 3;
 
-/// How two [`DataList`]s differ. As text, it names the first differences of each kind and counts the others.
+/// Differences between two [`DataList`]s. As text, it names the first differences of each kind and counts the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataChanges {
     /// Classes that came, went, or changed their place among the logits.
@@ -26,7 +26,7 @@ pub struct DataChanges {
     pub removed: Vec<String>,
     /// Files with other content than before, under the same name and label.
     pub contents: Vec<String>,
-    /// Whether the validation images are others.
+    /// True if the validation images differ.
     pub is_val_changed: bool,
 }
 
@@ -62,7 +62,7 @@ impl DataChanges {
         changes
     }
 
-    /// What stands at one place, before and now.
+    /// Compares the image at one place before and now.
     fn compare(&mut self, old: &ImageRecord, new: &ImageRecord, was: &Contents<'_>) {
         if old.class != new.class {
             let label = format!("{} was {}, is {}", name(new), class(old), class(new));
@@ -95,7 +95,7 @@ impl DataChanges {
         }
     }
 
-    /// The changes to a data set whose earlier list is lost.
+    /// Returns the changes to a data set whose earlier list is lost.
     pub(crate) fn unknown() -> Self {
         let lost = "their list is missing, so it can't be said which".to_string();
         Self {
@@ -105,12 +105,12 @@ impl DataChanges {
         }
     }
 
-    /// Whether nothing differs.
+    /// Returns true if nothing differs.
     pub fn is_empty(&self) -> bool {
         !self.is_other_data() && self.contents.is_empty()
     }
 
-    /// Whether labels, classes or the list of pictures differ, and not only what some files hold.
+    /// Returns true if labels, classes or the list of pictures differ, and not only the content of some files.
     pub fn is_other_data(&self) -> bool {
         let lists = [
             &self.classes,

@@ -1,4 +1,4 @@
-//! Which pictures a run is about: place, class and content of each.
+//! Identifies the pictures of a run: place, class and content of each.
 
 mod changes;
 
@@ -26,7 +26,7 @@ pub struct DataList {
 /// One picture of a data set: a line of `data.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// What it is for.
+    /// Part of the data set it belongs to.
     pub part: Part,
     /// The file from the folder on that was scanned, [escaped](rekindle_files::names), with `/` between folders; `#` and a position for a picture that
     /// never was a file.
@@ -41,9 +41,9 @@ pub struct ImageRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// To learn from.
+    /// Images to learn from.
     Train,
-    /// To measure by.
+    /// Images to measure by.
     Val,
 }
 
@@ -78,7 +78,7 @@ impl DataList {
         }
     }
 
-    /// The list as one hash.
+    /// Returns the list as one hash.
     pub fn identity(&self) -> DataIdentity {
         let of_part = |part: Part| {
             let mut hasher = Sha256::new();
@@ -104,7 +104,7 @@ impl DataList {
         }
     }
 
-    /// How the pictures differ from those of `before`.
+    /// Returns the differences from the pictures of `before`.
     pub fn changes_since(&self, before: &Self) -> DataChanges {
         DataChanges::between(before, self)
     }

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use super::{argmax, check_probabilities};
 use crate::error::TrainerError;
 
-/// Whether a classifier that says "90 %" is right nine times out of ten (Guo et al., "On
-/// Calibration of Modern Neural Networks", 2017).
+/// Agreement of confidence and accuracy: a classifier that says "90 %" should be right nine times out of ten
+/// (Guo et al., "On Calibration of Modern Neural Networks", 2017).
 ///
 /// Confidence is the largest probability of a row. Bins are of equal width, each open below and
 /// closed above.
@@ -114,7 +114,7 @@ impl Calibration {
 }
 
 impl ReliabilityBin {
-    /// Confidence minus accuracy.
+    /// Returns confidence minus accuracy.
     pub fn gap(&self) -> f64 {
         self.confidence - self.accuracy
     }

@@ -11,13 +11,13 @@ pub struct ConfusionMatrix {
     counts: Vec<u64>,
 }
 
-/// How well one class is recognised. A ratio without a denominator (a class that was never
-/// predicted, or has no samples) is 0, as in scikit-learn.
+/// Precision, recall and F1 of one class. A ratio without a denominator (a class that was never predicted, or
+/// has no samples) is 0, as in scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
-    /// Of the samples taken for this class, the share that is of it.
+    /// Share of the samples taken for this class that belong to it.
     pub precision: f64,
-    /// Of the samples of this class, the share that was recognised.
+    /// Share of this class's samples that were recognised.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
@@ -26,7 +26,7 @@ pub struct ClassScores {
 }
 
 impl ConfusionMatrix {
-    /// No samples yet.
+    /// Begins without samples.
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
@@ -59,7 +59,7 @@ impl ConfusionMatrix {
         Ok(matrix)
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -75,7 +75,7 @@ impl ConfusionMatrix {
             .unwrap_or(0)
     }
 
-    /// All samples.
+    /// Returns the number of all samples.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -85,7 +85,7 @@ impl ConfusionMatrix {
         (0..self.classes).map(|p| self.count(truth, p)).sum()
     }
 
-    /// Share of right answers; 0 without samples.
+    /// Returns the share of right answers; 0 without samples.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = (0..self.classes)
             .map(|class| self.count(class, class))
@@ -93,7 +93,7 @@ impl ConfusionMatrix {
         ratio(right, self.total())
     }
 
-    /// Mean recall of the classes that have samples; 0 without samples.
+    /// Returns the mean recall of the classes that have samples; 0 without samples.
     pub fn balanced_accuracy(&self) -> f64 {
         let recalls: Vec<f64> = self
             .class_scores()
@@ -104,7 +104,7 @@ impl ConfusionMatrix {
         recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
     }
 
-    /// Precision, recall and F1 of every class.
+    /// Returns precision, recall and F1 of every class.
     pub fn class_scores(&self) -> Vec<ClassScores> {
         (0..self.classes)
             .map(|class| {
@@ -121,13 +121,13 @@ impl ConfusionMatrix {
             .collect()
     }
 
-    /// Mean of every class's F1; 0 without classes.
+    /// Returns the mean of every class's F1; 0 without classes.
     pub fn macro_f1(&self) -> f64 {
         let total: f64 = self.class_scores().iter().map(|class| class.f1).sum();
         total / self.classes.max(1) as f64
     }
 
-    /// The most frequent mistakes as (true, predicted, count), at most `n`, most frequent first.
+    /// Returns the most frequent mistakes as (true, predicted, count), at most `n`, most frequent first.
     pub fn worst_confusions(&self, n: usize) -> Vec<(usize, usize, u64)> {
         let mut mistakes: Vec<_> = (0..self.classes)
             .flat_map(|truth| (0..self.classes).map(move |predicted| (truth, predicted)))

@@ -1,4 +1,4 @@
-//! What predictions are worth: accuracy, per-class scores, calibration.
+//! Computes metrics of predictions: accuracy, per-class scores, calibration.
 
 mod calibration;
 mod confusion;
@@ -39,11 +39,11 @@ pub struct Evaluation {
     pub cross_entropy: f64,
     /// Mean squared distance to the one-hot truth, summed over classes, 0 to 2 (Brier, 1950).
     pub brier: f64,
-    /// How often which class was taken for which.
+    /// Number of times each class was taken for each other.
     pub confusion: ConfusionMatrix,
     /// Precision, recall and F1, in the order of the classes.
     pub classes: Vec<ClassScores>,
-    /// Whether confidence can be believed.
+    /// Calibration of the confidence.
     pub calibration: Calibration,
 }
 
@@ -89,8 +89,8 @@ impl Evaluation {
     }
 }
 
-/// Share of rows whose true class is among the `k` most probable ones. Of equal probabilities the
-/// lower class index comes first.
+/// Returns the share of rows whose true class is among the `k` most probable ones. Of equal probabilities the lower
+/// class index comes first.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub fn top_k_accuracy(
     Ok(hits as f64 / labels.len() as f64)
 }
 
-/// Index of the largest value, the first of equal ones; 0 for an empty row.
+/// Returns the index of the largest value, the first of equal ones; 0 for an empty row.
 pub(crate) fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (index, &value) in row.iter().enumerate() {

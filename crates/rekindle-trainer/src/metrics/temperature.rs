@@ -10,7 +10,7 @@ use crate::error::TrainerError;
 /// samples scaled by the temperature of the other four fifths, so that they say what to expect of new images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
-    /// What to divide logits by: above 1 where the classifier is overconfident. Lies in
+    /// Number that logits are divided by: above 1 where the classifier is overconfident. Lies in
     /// [[`LOWEST`](Self::LOWEST), [`HIGHEST`](Self::HIGHEST)].
     pub value: f64,
     /// Mean cross entropy as it was, in nats.
@@ -31,9 +31,10 @@ const PRECISION: f64 = 1e-7;
 const STEPS: usize = 60;
 
 impl Temperature {
-    /// The temperature to use on new images: [`value`](Self::value) where the samples determine it and cross-fitting
-    /// shows that it lowers the cross entropy of images that it was not fitted on, else 1, which changes nothing. Where
-    /// every answer is right the samples determine none: ever smaller values would fit them ever better.
+    /// Returns the temperature to use on new images: [`value`](Self::value) where the samples determine it and
+    /// cross-fitting shows that it lowers the cross entropy of images that it was not fitted on, else 1, which
+    /// changes nothing. Where every answer is right the samples determine none: ever smaller values would fit them
+    /// ever better.
     pub fn to_keep(&self) -> f64 {
         let is_determined = self.value > 1.001 * Self::LOWEST && self.value < 0.999 * Self::HIGHEST;
         match is_determined && self.cross_entropy_after < self.cross_entropy_before {
@@ -49,7 +50,7 @@ impl Temperature {
 
     /// Fits the temperature of the classifier that gave `probabilities`, row-major `[samples, classes]`.
     ///
-    /// Logits are not needed: they differ from the logarithms of probabilities by a constant a row.
+    /// Logits are not needed: they differ from the logarithms of probabilities by a constant per row.
     ///
     /// # Errors
     ///
@@ -103,8 +104,9 @@ impl Samples<'_> {
         &self.logits[sample * self.classes..(sample + 1) * self.classes]
     }
 
-    /// Where the cross entropy of the chosen samples is smallest. It is convex in 1 / T: Newton's method from
-    /// `start`, and halving where that leaves what the signs of the slopes allow, or is slow.
+    /// Finds the minimum of the cross entropy of the chosen samples. It is convex in 1 / T: Newton's method
+    /// from `start`, with bisection where a step leaves the interval that the signs of the slopes allow, or
+    /// is slow.
     fn inverse_temperature(&self, start: f64, is_chosen: impl Fn(usize) -> bool) -> f64 {
         let (mut low, mut high) = (1.0 / Temperature::HIGHEST, 1.0 / Temperature::LOWEST);
         // Where every answer is right, ever larger inverses would fit ever better.
@@ -139,8 +141,8 @@ impl Samples<'_> {
         inverse
     }
 
-    /// First and second derivative, by 1 / T, of the cross entropy summed over the chosen samples: what the
-    /// probabilities expect of the logits less the true class's, and their variance.
+    /// Computes the first and second derivative, by 1 / T, of the cross entropy summed over the chosen samples: what
+    /// the probabilities expect of the logits less the true class's, and their variance.
     fn derivatives(&self, inverse: f64, is_chosen: impl Fn(usize) -> bool) -> (f64, f64) {
         let (mut slope, mut curvature) = (0.0, 0.0);
         for sample in (0..self.labels.len()).filter(|sample| is_chosen(*sample)) {
@@ -166,7 +168,7 @@ impl Samples<'_> {
     }
 }
 
-/// Softmax of `inverse` times the logits.
+/// Computes the softmax of `inverse` times the logits.
 fn softmax(logits: &[f64], inverse: f64) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut row: Vec<f64> = logits

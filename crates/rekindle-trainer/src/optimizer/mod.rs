@@ -61,7 +61,7 @@ impl Optimizer {
         )
     }
 
-    /// A fresh optimiser of this kind.
+    /// Creates a fresh optimiser of this kind.
     pub fn init(&self) -> ModuleOptimizer {
         match *self {
             Optimizer::Sgd {

@@ -14,7 +14,7 @@ pub(super) struct Sgd {
     pub weight_decay: f32,
 }
 
-/// What is kept of a parameter between two steps; nothing without momentum.
+/// State of a parameter between two steps; empty without momentum.
 #[derive(Clone)]
 pub(super) struct Velocity<const D: usize>(Option<Tensor<D>>);
 

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::TrainerError;
 
-/// What a caller's writing function may fail with; `?` turns any error into it.
+/// Error of a caller's writing function; `?` turns any error into it.
 pub type WriteError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How a name begins that is not yet, or no longer, valid.
+/// Prefix of names that are not yet, or no longer, valid.
 pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// Replaces the file at `path` with what `write` writes, or leaves it as it was.
@@ -62,7 +62,7 @@ pub fn atomic_replace(
     result
 }
 
-/// A name in the same folder that no other call uses.
+/// Returns a name in the same folder that no other call uses.
 pub(super) fn temporary_beside(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);

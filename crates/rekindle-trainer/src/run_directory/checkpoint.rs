@@ -9,7 +9,7 @@ use super::atomic::{self, WriteError};
 use super::record::{FORMAT, read_json, write_json};
 use crate::error::TrainerError;
 
-/// How far a run has come: finished epochs, and batches done of the one that follows.
+/// Progress of a run: finished epochs, and batches done of the one that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Position {
     /// Epochs finished.
@@ -40,7 +40,7 @@ struct Manifest {
 const MANIFEST: &str = "checkpoint.json";
 
 impl Position {
-    /// Between epochs.
+    /// Returns the position between two epochs.
     pub fn after_epoch(epochs: usize) -> Self {
         Self { epochs, batches: 0 }
     }
@@ -54,17 +54,17 @@ impl Position {
 }
 
 impl Checkpoint {
-    /// The folder with the files that the run wrote.
+    /// Returns the folder with the files that the run wrote.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How far the run had come.
+    /// Returns how far the run had come.
     pub fn position(&self) -> Position {
         self.manifest.position
     }
 
-    /// The best epoch at that time.
+    /// Returns the best epoch at that time.
     pub fn best_epoch(&self) -> Option<usize> {
         self.manifest.best_epoch
     }
@@ -96,8 +96,8 @@ impl Checkpoint {
         }
     }
 
-    /// All complete checkpoints, oldest first. Folders with a temporary name, without a manifest,
-    /// or whose files are missing or cut short, don't count.
+    /// Lists all complete checkpoints, oldest first. Folders with a temporary name, without a manifest, or whose
+    /// files are missing or cut short, don't count.
     pub(super) fn list(folder: &Path) -> Result<Vec<Self>, TrainerError> {
         let mut checkpoints = Vec::new();
         for path in subfolders(folder)? {

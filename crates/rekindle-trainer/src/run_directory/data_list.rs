@@ -1,4 +1,4 @@
-//! `data.jsonl`: the pictures of a run, one a line.
+//! `data.jsonl`: the pictures of a run, one per line.
 
 use std::fs;
 use std::io::ErrorKind;

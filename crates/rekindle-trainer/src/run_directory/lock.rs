@@ -39,7 +39,7 @@ impl RunLock {
     }
 }
 
-/// The process that wrote its number into the lock, where the platform lets us read a locked file.
+/// Returns the process that wrote its number into the lock, where the platform lets us read a locked file.
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;

@@ -9,7 +9,7 @@ use super::checkpoint::Position;
 use crate::error::TrainerError;
 use crate::events::Event;
 
-/// `metrics.jsonl`: one event a line, appended.
+/// `metrics.jsonl`: one event per line, appended.
 #[derive(Debug)]
 pub(super) struct MetricsLog {
     path: PathBuf,
@@ -74,7 +74,7 @@ impl MetricsLog {
     }
 }
 
-/// All events of a log, without a torn last line; none where there is no file.
+/// Returns all events of a log, without a torn last line; none where there is no file.
 pub(super) fn read(path: &Path) -> Result<Vec<Event>, TrainerError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,

@@ -4,8 +4,8 @@
 //! runs/2026-01-31-ants-bees-7f3a/
 //! ├── run.json            what was asked: RunRecord
 //! ├── classes.json        what the logits mean: ClassesRecord
-//! ├── data.jsonl          the pictures, one a line: DataList
-//! ├── metrics.jsonl       one event a line, appended
+//! ├── data.jsonl          the pictures, one per line: DataList
+//! ├── metrics.jsonl       one event per line, appended
 //! ├── checkpoints/        epoch-0007/: the last and the best
 //! ├── best.safetensors    the best weights
 //! ├── report.html         for people
@@ -75,7 +75,7 @@ pub struct RunWriter {
     _lock: RunLock,
 }
 
-/// What a writer created, to take it back.
+/// Directories and files that a writer created, to remove them again.
 #[derive(Debug, Default)]
 struct Made {
     /// The run directory where it didn't exist, then its parents, innermost first.
@@ -231,17 +231,17 @@ impl RunDirectory {
         RunWriter::new(directory, lock, Made::default())
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was asked.
+    /// Returns the settings of the run.
     pub fn record(&self) -> &RunRecord {
         &self.record
     }
 
-    /// What the logits mean.
+    /// Returns the meaning of the logits.
     ///
     /// # Errors
     ///
@@ -256,8 +256,8 @@ impl RunDirectory {
         })
     }
 
-    /// The pictures that the run is about; none where it kept no list, as before 0.2, or the list is not that of the
-    /// record.
+    /// Returns the pictures that the run is about; none where it kept no list, as before 0.2, or the list is not that
+    /// of the record.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl RunDirectory {
         Ok(list.filter(|list| Some(list.identity()) == recorded))
     }
 
-    /// What happened so far. A torn last line is left out.
+    /// Returns the events so far. A torn last line is left out.
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl RunDirectory {
         metrics_log::read(&self.metrics_path())
     }
 
-    /// All complete checkpoints, oldest first.
+    /// Returns all complete checkpoints, oldest first.
     ///
     /// # Errors
     ///
@@ -286,7 +286,7 @@ impl RunDirectory {
         Checkpoint::list(&self.checkpoints_path())
     }
 
-    /// The complete checkpoint that is furthest on.
+    /// Returns the complete checkpoint that is furthest on.
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl RunDirectory {
         Ok(self.checkpoints()?.pop())
     }
 
-    /// The checkpoint of the epoch that the latest one calls the best.
+    /// Returns the checkpoint of the epoch that the latest one calls the best.
     ///
     /// # Errors
     ///
@@ -308,17 +308,17 @@ impl RunDirectory {
             .find(|checkpoint| Some(checkpoint.position()) == best.map(Position::after_epoch)))
     }
 
-    /// Where the best weights are, or will be. Replace the file with [`atomic_replace`].
+    /// Returns the path of the best weights, whether they exist yet or not. Replace the file with [`atomic_replace`].
     pub fn best_weights_path(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
 
-    /// Where the report is, or will be.
+    /// Returns the path of the report, whether it exists yet or not.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")
     }
 
-    /// Where the events are.
+    /// Returns the path of the events.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
@@ -379,12 +379,12 @@ impl RunWriter {
         Ok(())
     }
 
-    /// The directory, to read from.
+    /// Returns the directory, to read from.
     pub fn directory(&self) -> &RunDirectory {
         &self.directory
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -527,7 +527,7 @@ fn refuse_foreign_files(path: &Path) -> Result<(), TrainerError> {
     Ok(())
 }
 
-/// A title as part of a file name: lower-case letters and digits with single hyphens between.
+/// Returns a title as part of a file name: lower-case letters and digits with single hyphens between.
 fn slug(title: &str) -> String {
     let words: Vec<String> = title
         .split(|c: char| !c.is_alphanumeric())

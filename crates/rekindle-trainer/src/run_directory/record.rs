@@ -15,7 +15,7 @@ use crate::identity::{DataIdentity, DataList};
 /// Version of the run directory's layout. Readers refuse newer ones.
 pub const FORMAT: u64 = 1;
 
-/// What was asked of a run: the content of `run.json`.
+/// Settings of a run: the content of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Version of the layout, [`FORMAT`].
@@ -24,15 +24,15 @@ pub struct RunRecord {
     pub rekindle: String,
     /// Start of the run, RFC 3339 in UTC, as `2026-01-31T09:30:00Z`.
     pub created: String,
-    /// What to call the run.
+    /// Title of the run.
     pub title: String,
-    /// Where the images come from and how many there are.
+    /// Origin of the images, and their number.
     pub data: Value,
-    /// Where the weights come from; none when training from scratch.
+    /// Origin of the weights; none when training from scratch.
     pub weights: Option<WeightsRecord>,
     /// The network's name, as `resnet18`.
     pub architecture: String,
-    /// What is transferred and how, as the strategy serialises itself.
+    /// The strategy, as it serialises itself.
     pub strategy: Value,
     /// Optimiser, schedule, augmentation, epochs and so on, as the recipe serialises itself.
     pub recipe: Value,
@@ -55,23 +55,23 @@ pub struct WeightsRecord {
     pub tensors_sha256: String,
 }
 
-/// What the logits mean: the content of `classes.json`.
+/// Meaning of the logits: the content of `classes.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassesRecord {
     /// Version of the layout, [`FORMAT`].
     pub format: u64,
     /// Class names, in the order of the logits.
     pub classes: Vec<String>,
-    /// How a picture becomes the network's input.
+    /// Preprocessing from a picture to the network's input.
     pub preprocessing: Value,
-    /// What to divide logits by so that confidence agrees with accuracy, fitted on the validation images; none before
-    /// the first best weights.
+    /// Temperature that logits are divided by so that confidence agrees with accuracy, fitted on the
+    /// validation images; none before the first best weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
 }
 
 impl RunRecord {
-    /// A record with the format, version and time filled in; set the other fields.
+    /// Creates a record with the format, version and time filled in; set the other fields.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             format: FORMAT,
@@ -90,7 +90,7 @@ impl RunRecord {
 }
 
 impl RunRecord {
-    /// The identity of the pictures that the run is about; none in runs before 0.2.
+    /// Returns the identity of the pictures that the run is about; none in runs before 0.2.
     pub fn identity(&self) -> Option<DataIdentity> {
         DataIdentity::deserialize(self.data.get("identity")?).ok()
     }
@@ -114,8 +114,8 @@ impl RunRecord {
         Ok(())
     }
 
-    /// The strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a strategy
-    /// that this version doesn't know.
+    /// Returns the strategy's name, as `train --strategy` takes it and as the run's folder is called; the title for a
+    /// strategy that this version doesn't know.
     pub fn strategy_name(&self) -> String {
         if let Some(name) = closed_form(&self.strategy) {
             return name.into();
@@ -126,12 +126,12 @@ impl RunRecord {
         }
     }
 
-    /// The strategy of a run in `directory`.
+    /// Returns the strategy of a run in `directory`.
     pub(crate) fn parsed_strategy(&self, directory: &Path) -> Result<Strategy, TrainerError> {
         Strategy::deserialize(&self.strategy).map_err(|error| damaged(directory, &error))
     }
 
-    /// The recipe of a run in `directory`.
+    /// Returns the recipe of a run in `directory`.
     pub(crate) fn parsed_recipe<T: DeserializeOwned>(
         &self,
         directory: &Path,
@@ -156,7 +156,7 @@ pub(crate) fn within_budget() -> Value {
     serde_json::json!({"kind": "fit"})
 }
 
-/// The name of what is not a [`Strategy`].
+/// Returns the name of what is not a [`Strategy`].
 fn closed_form(strategy: &Value) -> Option<&'static str> {
     let all = [(one_call(), ONE_CALL), (within_budget(), FIT)];
     let found = all.into_iter().find(|(value, _)| value == strategy);
@@ -252,7 +252,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, T
     }
 }
 
-/// The present as RFC 3339 in UTC, to the second.
+/// Returns the present as RFC 3339 in UTC, to the second.
 pub(super) fn now() -> String {
     let now = OffsetDateTime::now_utc();
     format!(
@@ -264,7 +264,7 @@ pub(super) fn now() -> String {
     )
 }
 
-/// The date in UTC, as `2026-01-31`.
+/// Returns the date in UTC, as `2026-01-31`.
 pub(super) fn today() -> String {
     let now = OffsetDateTime::now_utc();
     format!(

@@ -52,7 +52,7 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     (difference / square(&mut expected.iter().copied())).sqrt()
 }
 
-/// Where batch normalisation goes by running statistics, sharing changes nothing but the order of sums.
+/// Checks that sharing a batch changes nothing but the order of sums where batch normalisation uses running statistics.
 #[test]
 fn a_shared_batch_has_the_gradients_of_a_whole_one() {
     let weighted = {
@@ -84,7 +84,8 @@ fn a_shared_batch_has_the_gradients_of_a_whole_one() {
     }
 }
 
-/// Where it goes by the batch's statistics, each part has its own: the mean of the parts' gradients.
+/// Checks that each part has its own statistics where batch normalisation uses the batch's: the result is the
+/// mean of the parts' gradients.
 #[test]
 fn fine_tuning_takes_the_mean_of_the_parts() {
     let whole = batch(12);

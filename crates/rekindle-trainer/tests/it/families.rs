@@ -1,4 +1,4 @@
-//! What a run promises, for networks of every family.
+//! Checks the promises of a run for networks of every family.
 
 use std::path::Path;
 

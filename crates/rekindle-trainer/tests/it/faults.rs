@@ -1,4 +1,4 @@
-//! What a run leaves when something goes wrong under it.
+//! Checks what a run leaves when something goes wrong under it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ fn ends_with(run: &RunDirectory, reason: EndReason) -> bool {
     matches!(run.events().unwrap().last(), Some(Event::RunEnded(outcome)) if outcome.reason == reason)
 }
 
-/// What a run that saves after every epoch ends with.
+/// Returns the error of a run that saves after every epoch.
 fn failure(recipe: Recipe, path: &Path) -> TrainerError {
     let trainer = Trainer::new(classifier(), data())
         .recipe(recipe)
@@ -179,7 +179,7 @@ fn a_run_that_diverges_keeps_the_last_good_checkpoint_and_says_where() {
 fn weights_that_are_no_numbers_make_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    // One batch an epoch: its loss is a number, and the step after it ends in infinities.
+    // One batch per epoch: its loss is a number, and the step after it ends in infinities.
     let recipe = Recipe {
         batch_size: 24,
         learning_rate: 1e38,

@@ -151,7 +151,7 @@ fn its_weights_are_mean_derivatives_by_differences() {
     assert_cut_off(&cams[0].values, &sums, 5e-3);
 }
 
-/// Where a class token reads the patches, the map is that of the patches in front of the last stage.
+/// Checks that, where a class token reads the patches, the map is that of the patches before the last stage.
 #[test]
 fn tokens_are_put_where_their_patches_lie() {
     const STEP: f32 = 1e-2;

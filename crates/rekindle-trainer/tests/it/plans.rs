@@ -1,4 +1,4 @@
-//! What a strategy means is what happens: plans that change, fresh weights, and backbones that are no ResNets.
+//! Checks that strategies do what they say: plans that change, fresh weights, and backbones that are no ResNets.
 
 use crate::common::{OddNet, classifier, curve, data, recipe};
 use burn::module::Module;

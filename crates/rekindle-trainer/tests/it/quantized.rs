@@ -7,7 +7,7 @@ use burn::prelude::*;
 use rekindle_trainer::{Cache, Recipe, Trainer, TrainerError};
 use rekindle_transfer::{Backbone, FrozenPrefix, Strategy, TransferError};
 
-/// Whether this machine has instructions for it.
+/// Returns true if this machine has instructions for it.
 fn is_able() -> bool {
     let images = Tensor::ones([1, 3, 32, 32], &Device::flex());
     match classifier().backbone.quantize(1, &[images]) {

@@ -1,5 +1,5 @@
-//! What every run promises, however it was trained: the best epoch, how it stops and goes on, what it leaves and what it
-//! doesn't leave, and that what is said of it is said of its file.
+//! Checks the promises of every run, however it was trained: the best epoch, how it stops and goes on, which
+//! files it leaves and which it doesn't, and that its figures are those of its file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -56,11 +56,11 @@ pub struct Cost {
 /// Images per class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
-    /// In the smallest class.
+    /// Images in the smallest class.
     pub fewest: usize,
-    /// In the class in the middle.
+    /// Images in the median class.
     pub median: usize,
-    /// In the largest class.
+    /// Images in the largest class.
     pub most: usize,
 }
 
@@ -117,14 +117,14 @@ pub struct BackboneScore {
 pub enum Warning {
     /// Raw colours do about as well as the best backbone: negative transfer threatens.
     NegativeTransfer {
-        /// Of the best backbone.
+        /// Accuracy of the best backbone.
         backbone: f64,
-        /// Of the baseline.
+        /// Accuracy of the baseline.
         baseline: f64,
     },
     /// The best backbone's probe is not clearly better than always naming the largest class.
     NoBetterThanChance {
-        /// Of the best backbone.
+        /// Accuracy of the best backbone.
         backbone: f64,
         /// Share of the largest class.
         largest_class: f64,
@@ -138,13 +138,13 @@ pub enum Warning {
     Imbalance {
         /// Images in the smallest class.
         fewest: usize,
-        /// In the largest.
+        /// Images in the largest class.
         most: usize,
     },
 }
 
 impl Estimate {
-    /// Of `accuracy`, taken into [0, 1], measured on `images`.
+    /// Computes the interval of `accuracy`, clamped to [0, 1], that was measured on `images`.
     pub fn new(accuracy: f64, images: usize) -> Self {
         const Z: f64 = 1.959_964;
         let accuracy = accuracy.clamp(0.0, 1.0);

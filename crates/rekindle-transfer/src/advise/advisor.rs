@@ -1,4 +1,4 @@
-//! From scores to a recommendation.
+//! Turns scores into a recommendation.
 
 use super::advice::{Advice, BackboneScore, Domain, Estimate, Sizes, Warning};
 use super::{HScore, LogMe, leep, nce};

@@ -19,7 +19,7 @@ pub struct HScore {
 }
 
 impl HScore {
-    /// The score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
+    /// Computes the score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl HScore {
     }
 }
 
-/// Optimal shrinkage of rows in principal coordinates.
+/// Computes the optimal shrinkage of rows in principal coordinates.
 fn ledoit_wolf(rows: &[Vec<f64>], variances: &[f64], mean_variance: f64, dim: usize) -> f64 {
     let n = rows.len() as f64;
     let squares: f64 = variances.iter().map(|v| v * v).sum();

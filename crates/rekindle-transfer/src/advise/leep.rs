@@ -3,10 +3,10 @@
 use crate::TransferError;
 use crate::features::argmax_rows;
 
-/// Log expected empirical prediction (Nguyen et al. 2020, "LEEP: A New Measure to Evaluate Transferability of
-/// Learned Representations"): with the source's probabilities `p_iz` `[n, source_classes]` and the empirical
-/// `P(y | z) = sum_i p_iz [y_i = y] / sum_i p_iz`, the mean of `log sum_z P(y_i | z) p_iz`. At most 0; larger is
-/// better, and comparable between sources for one target only.
+/// Computes the log expected empirical prediction (Nguyen et al. 2020, "LEEP: A New Measure to Evaluate
+/// Transferability of Learned Representations"): with the source's probabilities `p_iz` `[n, source_classes]` and the
+/// empirical `P(y | z) = sum_i p_iz [y_i = y] / sum_i p_iz`, the mean of `log sum_z P(y_i | z) p_iz`. At most 0;
+/// larger is better, and comparable between sources for one target only.
 ///
 /// It hurts with many source classes and few images: `P(y | z)` then remembers single images.
 ///
@@ -43,9 +43,9 @@ pub fn leep(
     Ok(rows.map(log_of).sum::<f64>() / labels.len() as f64)
 }
 
-/// Negative conditional entropy (Tran et al. 2019, "Transferability and Hardness of Supervised Classification
-/// Tasks"): `-H(Y | Z)` in nats, with `Z` the source class of the largest probability. At most 0; 0 where the
-/// source class decides the label. Each image in a source class of its own gives 0 as well.
+/// Computes the negative conditional entropy (Tran et al. 2019, "Transferability and Hardness of Supervised
+/// Classification Tasks"): `-H(Y | Z)` in nats, with `Z` the source class of the largest probability. At most 0; 0
+/// where the source class decides the label. Each image in a source class of its own gives 0 as well.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How likely labels are under a linear model of the features.
+//! Computes the likelihood of labels under a linear model of the features.
 
 use crate::TransferError;
 use crate::features::Features;
@@ -27,7 +27,7 @@ impl Default for LogMe {
 }
 
 impl LogMe {
-    /// The score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
+    /// Computes the score of `features` `[n, dim]` for `labels` `[n]`, each below `classes`.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Log evidence an image at the fixed point of both precisions.
+    /// Computes the log evidence per image at the fixed point of both precisions.
     fn maximum(&self, iterations: usize) -> f64 {
         // Keeps both precisions finite where the labels are fitted without any error.
         const FLOOR: f64 = 1e-5;
@@ -113,7 +113,7 @@ impl Evidence<'_> {
         evidence / self.images
     }
 
-    /// Squared length of the mean weights, and of what they leave of the labels.
+    /// Returns the squared length of the mean weights, and of what they leave of the labels.
     fn lengths(&self, ratio: f64) -> (f64, f64) {
         let pairs = || self.squares.iter().zip(self.shares);
         let weight = pairs().map(|(s, x)| s * x / (ratio + s).powi(2)).sum();

@@ -1,4 +1,4 @@
-//! How well two domains can be told apart.
+//! Measures how well two domains can be told apart.
 
 use crate::TransferError;
 use crate::features::table::check_dim;
@@ -28,7 +28,7 @@ impl Default for ProxyADistance {
 }
 
 impl ProxyADistance {
-    /// The distance of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
+    /// Computes the distance of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
     ///
     /// # Errors
     ///

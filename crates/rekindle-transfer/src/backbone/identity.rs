@@ -1,4 +1,4 @@
-//! What a network computes with, as one hash.
+//! Computes one hash of everything that a network computes with.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::prelude::*;
@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::Backbone;
 
-/// SHA-256 over the tensors of the first `stages` stages of `backbone` as they stand: name, shape and bits of every weight
-/// and running statistic, and the backbone's [identity](Backbone::identity). 64 hexadecimal digits.
+/// Computes the SHA-256 over the tensors of the first `stages` stages of `backbone` as they stand: name, shape and
+/// bits of every weight and running statistic, and the backbone's [identity](Backbone::identity). 64 hexadecimal
+/// digits.
 ///
 /// A network that was changed by one bit has another hash; one that was read from another file, format or device has the
 /// same. Costs one reading of the weights.

@@ -1,4 +1,4 @@
-//! What a network must offer so that its knowledge can be transferred.
+//! Defines what a network must offer so that its knowledge can be transferred.
 
 pub mod conformance;
 mod entry;
@@ -63,10 +63,10 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     /// `[batch, num_features]`.
     fn pool(&self, x: Tensor<4>) -> Tensor<2>;
 
-    /// Length of the feature vector.
+    /// Returns the length of the feature vector.
     fn num_features(&self) -> usize;
 
-    /// The stage that holds the parameter with this path (such as `"layer1.0.conv1.weight"`).
+    /// Returns the stage that holds the parameter with this path (such as `"layer1.0.conv1.weight"`).
     fn stage_of(&self, path: &str) -> usize;
 
     /// Runs the stages from `start` (inclusive) to `end` (exclusive).
@@ -106,7 +106,7 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         })
     }
 
-    /// The same network with fresh weights, a function of `seed` alone.
+    /// Returns the same network with fresh weights, a function of `seed` alone.
     ///
     /// # Errors
     ///
@@ -118,8 +118,8 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
         })
     }
 
-    /// The first `stages` stages in eight bits, as they stand, for inference. Ranges of activations are measured on
-    /// `calibration`: batches of images as the network is to see them.
+    /// Returns the first `stages` stages in eight bits, as they stand, for inference. Ranges of activations are
+    /// measured on `calibration`: batches of images as the network is to see them.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ pub trait Backbone: Module + ModuleDisplay + 'static {
     }
 }
 
-/// Where tokens lie in a picture.
+/// Positions of tokens in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenGrid {
     /// Tokens in front that stand for no place.

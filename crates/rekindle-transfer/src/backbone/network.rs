@@ -38,7 +38,7 @@ impl Backbone for Network {
         Network::num_features(self)
     }
 
-    /// What the pooling uses belongs to the last stage.
+    /// Returns the stage of a parameter. Those of the pooling belong to the last stage.
     fn stage_of(&self, path: &str) -> usize {
         self.graph().stage_of(path).unwrap_or(0)
     }
@@ -87,7 +87,7 @@ impl Backbone for Network {
     }
 }
 
-/// The result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
+/// Returns the result for stages that exist; a wrong index is a fault of the caller, as beyond the end of a slice.
 fn existing<T>(result: Result<T, GraphError>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }

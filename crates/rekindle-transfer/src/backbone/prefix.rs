@@ -25,7 +25,8 @@ pub trait QuantizedPrefix: Send + Sync {
     /// [`TransferError::NotQuantizable`] for images that it can't take.
     fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, TransferError>;
 
-    /// The same, pooled as [`Backbone::pool`] does: `[batch, num_features]`. Asked for where all stages are in eight bits.
+    /// Returns the same, pooled as [`Backbone::pool`] does: `[batch, num_features]`. Asked for where all stages are
+    /// in eight bits.
     ///
     /// # Errors
     ///
@@ -37,7 +38,7 @@ pub trait QuantizedPrefix: Send + Sync {
 }
 
 impl<B: Backbone> FrozenPrefix<B> {
-    /// The first `stages` stages of `backbone`; all of them where `stages` is their number.
+    /// Takes the first `stages` stages of `backbone`; all of them where `stages` is their number.
     ///
     /// # Errors
     ///
@@ -51,8 +52,9 @@ impl<B: Backbone> FrozenPrefix<B> {
         })
     }
 
-    /// As [`new`](Self::new), in eight bits where there are any stages: faster on a CPU, and a little off. Ranges of
-    /// activations are measured on `calibration`, batches of images on a device without autodiff.
+    /// Creates the prefix like [`new`](Self::new), in eight bits where there are any stages: faster on a CPU,
+    /// and slightly inexact. Ranges of activations are measured on `calibration`, batches of images on a
+    /// device without autodiff.
     ///
     /// # Errors
     ///
@@ -69,17 +71,18 @@ impl<B: Backbone> FrozenPrefix<B> {
         Ok(prefix)
     }
 
-    /// Where it runs in eight bits, what tells it apart from others of the same weights.
+    /// Returns a name that distinguishes a part that runs in eight bits from others of the same weights; none in `f32`.
     pub fn quantization(&self) -> Option<&str> {
         self.quantized.as_ref().map(|quantized| quantized.digest())
     }
 
-    /// Number of stages.
+    /// Returns the number of stages.
     pub fn stages(&self) -> usize {
         self.stages
     }
 
-    /// Where in a classifier goes on what comes out of here: in front of the head where the prefix is the whole backbone.
+    /// Returns the entry of a classifier at which the output continues: in front of the head if the prefix is
+    /// the whole backbone.
     pub fn exit(&self) -> Entry {
         match self.is_whole() {
             true => Entry::Head,
@@ -108,9 +111,10 @@ impl<B: Backbone> FrozenPrefix<B> {
         Ok(self.backbone.pool_stages(0, images).unsqueeze_dims(&[2, 3]))
     }
 
-    /// SHA-256 of all that decides what comes out of here for an image of `height` by `width` pixels: the weights up to
-    /// the cut ([`weights_digest`]), the cut, the rounding to eight bits, the device, and on the CPU, whose results are
-    /// the same in every process, what it makes of one drawn image: that covers whatever else a backbone computes with.
+    /// Computes the SHA-256 of all that decides what comes out of here for an image of `height` by `width` pixels:
+    /// the weights up to the cut ([`weights_digest`]), the cut, the rounding to eight bits, the device, and on the
+    /// CPU, whose results are the same in every process, what it makes of one drawn image: that covers whatever else
+    /// a backbone computes with.
     ///
     /// # Errors
     ///
@@ -141,7 +145,7 @@ impl<B: Backbone> FrozenPrefix<B> {
     }
 }
 
-/// Whether two processes compute the same bits on this device.
+/// Returns true if two processes compute the same bits on this device.
 #[cfg(feature = "flex")]
 fn repeats_itself(device: &Device) -> bool {
     *device == Device::flex()
@@ -152,7 +156,7 @@ fn repeats_itself(_: &Device) -> bool {
     false
 }
 
-/// Whether `backbone` takes these images.
+/// Checks that `backbone` takes these images.
 ///
 /// # Errors
 ///

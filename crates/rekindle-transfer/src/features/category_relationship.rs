@@ -1,4 +1,4 @@
-//! Which of the source's classes a target class is made of.
+//! Relates each target class to the source's classes.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -36,7 +36,7 @@ impl Default for CategoryRelationship {
 }
 
 impl CategoryRelationship {
-    /// The mixtures `[classes, source_classes]`, row-major, each row summing to 1, from the source's logits
+    /// Computes the mixtures `[classes, source_classes]`, row-major, each row summing to 1, from the source's logits
     /// `[n, source_classes]` of the images `rows` and the labels of all images.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl CategoryRelationship {
     }
 }
 
-/// The head of a mixture: `A W`, `A b`.
+/// Returns the head of a mixture: `A W`, `A b`.
 pub fn mix_heads(mixtures: &[f64], source: &LinearHead) -> LinearHead {
     let dim = source.dim();
     let mut head = LinearHead {

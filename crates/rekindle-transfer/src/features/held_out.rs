@@ -77,11 +77,11 @@ pub(super) struct Contest<'a> {
     pub views: usize,
 }
 
-/// What heads of one penalty say of images that they did not see.
+/// Predictions of heads of one penalty for images that they did not see.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HeldOut {
     pub penalty: f64,
-    /// What logits were divided by before they were scored.
+    /// Temperature that logits were divided by before they were scored.
     pub temperature: f64,
     /// Log loss of each image, mean over the repeats.
     pub losses: Vec<f64>,
@@ -95,12 +95,12 @@ struct Guess {
     logits: Vec<f64>,
 }
 
-/// How answers are scored.
+/// Scoring of answers.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scoring {
-    /// As they are: a head that is too sure, or not sure enough, pays for it.
+    /// The answers as they are: a head that is too sure, or not sure enough, pays for it.
     AsTheyAre,
-    /// At the temperature that suits all of them: the order of the classes alone counts.
+    /// The answers at the temperature that suits all of them: only the order of the classes counts.
     AtBestTemperature,
 }
 
@@ -225,7 +225,8 @@ impl Contest<'_> {
         softmax(&mut logits) - true_logit
     }
 
-    /// The temperature of the lowest mean loss, which is convex in its inverse: golden sections of its logarithm.
+    /// Computes the temperature of the lowest mean loss, which is convex in its inverse: golden sections of its
+    /// logarithm.
     fn temperature(&self, guesses: &[Guess]) -> f64 {
         const STEPS: usize = 24;
         let ratio = (5.0f64.sqrt() - 1.0) / 2.0;

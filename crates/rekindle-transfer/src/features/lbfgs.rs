@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// When to stop, and how much to remember.
+/// Stopping criteria and memory of the optimiser.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lbfgs {
     /// Steps at most.
@@ -117,7 +117,7 @@ fn descent(memory: &VecDeque<Pair>, gradient: &[f64]) -> Vec<f64> {
     q
 }
 
-/// The first of the steps `first`, half of it, a quarter, ... that lowers the value enough (Armijo).
+/// Returns the first of the steps `first`, half of it, a quarter, ... that lowers the value enough (Armijo).
 fn line_search(
     x: &[f64],
     value: f64,

@@ -20,7 +20,7 @@ pub(crate) fn centered_matrix(features: &Features, mean: &[f64]) -> Mat<f64> {
     })
 }
 
-/// A matrix `[n, dim]` as features.
+/// Converts a matrix `[n, dim]` to features.
 pub(crate) fn features(matrix: MatRef<'_, f64>) -> Result<Features, TransferError> {
     let mut values = Vec::with_capacity(matrix.nrows() * matrix.ncols());
     for i in 0..matrix.nrows() {

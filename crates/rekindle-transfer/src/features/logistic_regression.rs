@@ -21,17 +21,17 @@ pub struct LogisticRegression {
     pub max_iterations: usize,
 }
 
-/// How exactly a regression is solved.
+/// Precision to which a regression is solved.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Precision {
-    /// To the end: for a head that is kept.
+    /// To convergence: for a head that is kept.
     Full,
     /// Until a step gains less than a hundred-thousandth of the objective, which moves no held-out answer that counts: for comparisons.
     Coarse,
 }
 
 impl LogisticRegression {
-    /// A regression with this penalty and at most 100 steps.
+    /// Creates a regression with this penalty and at most 100 steps.
     pub fn new(l2: f64) -> Self {
         Self {
             l2,
@@ -39,7 +39,7 @@ impl LogisticRegression {
         }
     }
 
-    /// The regression that other libraries call `C = c` on these features: there the summed cross entropy is
+    /// Returns the regression that other libraries call `C = c` on these features: there the summed cross entropy is
     /// multiplied by `C` and features are not scaled. At most 1000 steps.
     pub fn with_inverse_penalty(c: f64, features: &Features) -> Self {
         let norm = features.mean_norm().max(f64::MIN_POSITIVE);
@@ -64,9 +64,9 @@ impl LogisticRegression {
         self.fit_rows(features, labels, classes, None)
     }
 
-    /// As [`fit`](Self::fit), with a weight of at least 0 for each image: the weighted mean of the cross
-    /// entropies is minimised, so a common factor of all weights changes nothing. An image of weight 2 counts
-    /// as the same image twice.
+    /// Fits like [`fit`](Self::fit), with a weight of at least 0 for each image: the weighted mean of the
+    /// cross entropies is minimised, so a common factor of all weights changes nothing. An image of weight 2
+    /// counts as the same image twice.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl LogisticRegression {
     }
 }
 
-/// Which images a regression sees.
+/// Images that a regression is fitted on.
 pub(super) struct Images<'a> {
     /// Their rows among the features.
     pub rows: &'a [usize],
@@ -116,7 +116,7 @@ pub(super) struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// The share of each image in the mean.
+    /// Returns the share of each image in the mean.
     fn shares(&self) -> Vec<f64> {
         let of = |row: &usize| self.weights.map_or(1.0, |weights| weights[*row]);
         let total: f64 = self.rows.iter().map(of).sum();
@@ -179,7 +179,7 @@ impl Problem {
         })
     }
 
-    /// The same for heads whose bias is 0.
+    /// Restricts the regression to heads whose bias is 0.
     pub fn without_bias(self) -> Self {
         Self {
             has_bias: false,
@@ -285,7 +285,7 @@ impl Problem {
         logits
     }
 
-    /// The head for features as they are.
+    /// Returns the head for features as they are.
     pub fn head(&self, features: &Features, parameters: &[f64], classes: usize) -> LinearHead {
         let width = self.rank + 1;
         let mut head = LinearHead {
@@ -318,7 +318,7 @@ impl Problem {
     }
 }
 
-/// Lower Cholesky factor of a positive semidefinite matrix `[n, n]`; the rest is zero. A pivot that
+/// Computes the lower Cholesky factor of a positive semidefinite matrix `[n, n]`; the rest is zero. A pivot that
 /// vanishes (an image that is a mixture of others, such as a duplicate) leaves an empty column.
 fn cholesky(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
     let tolerance = 1e-10 * (0..n).map(|i| matrix[i * n + i]).fold(0.0, f64::max);
@@ -384,7 +384,7 @@ mod tests {
         (Features::new(values, dim).unwrap(), labels)
     }
 
-    /// Gradient of the objective at `head`, in the scaled features' coordinates.
+    /// Computes the gradient of the objective at `head`, in the scaled features' coordinates.
     fn largest_gradient(head: &LinearHead, features: &Features, labels: &[usize], l2: f64) -> f64 {
         let scale = features.mean_norm();
         let (n, dim, classes) = (features.len(), features.dim(), head.classes());

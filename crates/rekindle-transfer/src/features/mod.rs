@@ -1,4 +1,4 @@
-//! Work on features that are computed once and kept.
+//! Methods on features that are computed once and cached.
 
 mod alignment;
 mod cache;

@@ -21,7 +21,7 @@ pub struct PriorProbe {
     pub folds: usize,
     /// Times that it is repeated with other parts.
     pub repeats: usize,
-    /// How the source's rows are mixed.
+    /// Mixture of the source's rows for each class.
     pub relationship: CategoryRelationship,
     /// Seed of the parts.
     pub seed: u64,
@@ -107,19 +107,20 @@ impl PriorProbe {
 }
 
 impl FittedProbe {
-    /// Share of held-out training images that heads of the chosen penalty call right; none where a class has a
-    /// single image.
+    /// Returns the share of held-out training images that heads of the chosen penalty call right; none where a class
+    /// has a single image.
     pub fn held_out_accuracy(&self) -> Option<f64> {
         self.accuracies.get(self.chosen).copied()
     }
 
-    /// Mean log loss of the chosen penalty on held-out training images; none where a class has a single image.
+    /// Returns the mean log loss of the chosen penalty on held-out training images; none where a class has a single
+    /// image.
     pub fn held_out_log_loss(&self) -> Option<f64> {
         self.log_losses.get(self.chosen).copied()
     }
 }
 
-/// The source's logits of all features.
+/// Returns the source's logits of all features.
 pub(super) fn source_logits(
     features: &Features,
     source: Option<&LinearHead>,
@@ -132,8 +133,8 @@ pub(super) fn source_logits(
     Features::new(values, head.classes()).map(Some)
 }
 
-/// The head of the last of `penalties` for all images, by way of those before it, with the mixtures of source classes
-/// that it starts from.
+/// Returns the head of the last of `penalties` for all images, by way of those before it, with the mixtures of source
+/// classes that it starts from.
 pub(super) fn fitted(
     contest: &Contest<'_>,
     features: &Features,
@@ -161,7 +162,7 @@ pub(super) fn fitted(
     Ok((head, mixtures))
 }
 
-/// The last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
+/// Returns the last (strongest) penalty whose losses are within one standard error of the best one's, image by image.
 fn choose(held_out: &[HeldOut]) -> usize {
     let best = (0..held_out.len())
         .min_by(|a, b| held_out[*a].log_loss().total_cmp(&held_out[*b].log_loss()))

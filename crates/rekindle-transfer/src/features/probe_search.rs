@@ -1,4 +1,4 @@
-//! The linear head for frozen features that answers best for images that it has not seen.
+//! Chooses the linear head for frozen features that answers best for images that it has not seen.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,9 @@ use crate::TransferError;
 /// not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training images,
 /// where there are some, are taken by the same rule.
 ///
-/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of both heads is
-/// taken: log loss is convex in the logits, so that it is at most the mean of theirs, on any image.
+/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of
+/// both heads is taken: log loss is convex in the logits, so that on any image that of the mean is at most
+/// the mean of theirs.
 ///
 /// ```
 /// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
@@ -38,13 +39,13 @@ pub struct ProbeSearch {
     pub folds: usize,
     /// Times that it is repeated with other parts.
     pub repeats: usize,
-    /// How the source's rows are mixed.
+    /// Mixture of the source's rows for each class.
     pub relationship: CategoryRelationship,
     /// Seed of the parts.
     pub seed: u64,
 }
 
-/// What a linear head is fitted to.
+/// Features that a linear head is fitted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
@@ -58,16 +59,16 @@ pub enum ProbeKind {
     Prior,
 }
 
-/// How one probe did on held-out images.
+/// Scores of one probe on held-out images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoredProbe {
-    /// What it is fitted to.
+    /// Features that it is fitted to.
     pub kind: ProbeKind,
-    /// Whether mirrored views are among its rows.
+    /// True if mirrored views are among its rows.
     pub mirrored: bool,
     /// The penalty: of those within one standard error of the lowest log loss the most accurate.
     pub penalty: f64,
-    /// What the head's logits were divided by, so that they are as sure as they are right.
+    /// Temperature that the head's logits were divided by, so that its confidence agrees with its accuracy.
     pub temperature: f64,
     /// Mean log loss on held-out training images at that temperature; NaN where a class has a single image.
     pub log_loss: f64,
@@ -112,7 +113,7 @@ impl Default for ProbeSearch {
 }
 
 impl FoundProbe {
-    /// The probe that won.
+    /// Returns the probe that won.
     pub fn chosen(&self) -> ScoredProbe {
         self.candidates[self.choice]
     }
@@ -141,8 +142,8 @@ impl ProbeSearch {
         self.fit_while(&|| true, features, labels, classes, source, mirrored)
     }
 
-    /// The same as long as `goes_on` says so, which is asked before each probe but the first: for searches that have to
-    /// end in time.
+    /// Searches as long as `goes_on` says so, which is asked before each probe but the first: for searches that have
+    /// to end in time.
     ///
     /// # Errors
     ///
@@ -301,7 +302,7 @@ struct Prepared<'a> {
     kind: ProbeKind,
     contest: Contest<'a>,
     features: Features,
-    /// What features are over and minus, to bring a head back to features as they are.
+    /// Scale and shift of the features, to convert a head back to plain features.
     scale: Vec<f64>,
     shift: Vec<f64>,
 }
@@ -369,8 +370,8 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// The head for all images and features as they are, found in the way of those that were compared: from the strongest
-    /// penalty on, and no more exactly.
+    /// Returns the head for all images and features as they are, found in the way of those that were compared: from
+    /// the strongest penalty on, and no more exactly.
     fn head(
         &self,
         search: &ProbeSearch,
@@ -427,7 +428,7 @@ impl<'a> Tried<'a> {
     }
 }
 
-/// The one of the lowest loss among those that are clearly better than the first; the first where none is.
+/// Returns the one of the lowest loss among those that are clearly better than the first; the first where none is.
 fn winner(tried: &[Tried<'_>]) -> usize {
     (1..tried.len())
         .filter(|at| tried[*at].is_better_than(&tried[0]))
@@ -438,8 +439,8 @@ fn winner(tried: &[Tried<'_>]) -> usize {
         .unwrap_or(0)
 }
 
-/// Of the penalties whose log loss is within one standard error of the lowest, the one that names most images right; of
-/// equal ones the strongest.
+/// Returns the penalty that classifies most images correctly among those whose log loss is within one
+/// standard error of the lowest; of equal ones the strongest.
 fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
     let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();
@@ -458,7 +459,7 @@ fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
     Ok(close.max_by(better).unwrap_or(lowest))
 }
 
-/// A penalty and its neighbours.
+/// Returns a penalty and its neighbours.
 fn near(penalties: &[f64], penalty: f64) -> &[f64] {
     let at = penalties.iter().position(|p| *p == penalty).unwrap_or(0);
     &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]

@@ -38,37 +38,37 @@ impl Features {
         Ok(Self { values, dim })
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Length of a row.
+    /// Returns the length of a row.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// One row.
+    /// Returns one row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.dim..(index + 1) * self.dim]
     }
 
-    /// All rows, one after the other.
+    /// Returns all rows, one after the other.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.dim)
     }
 
-    /// All values, row after row.
+    /// Returns all values, row after row.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The rows at `indices`, in that order; a row may come more than once.
+    /// Returns the rows at `indices`, in that order; a row may come more than once.
     ///
     /// # Panics
     ///
@@ -84,7 +84,7 @@ impl Features {
         }
     }
 
-    /// The rows of `self`, then those of `other`.
+    /// Stacks the rows of `other` below those of `self`.
     ///
     /// # Errors
     ///
@@ -99,7 +99,8 @@ impl Features {
         })
     }
 
-    /// The rows of `self` and `other` side by side, `[count, dim + other.dim]`: two networks' views of the same images.
+    /// Returns the rows of `self` and `other` side by side, `[count, dim + other.dim]`: two networks' views of the
+    /// same images.
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ impl Features {
         })
     }
 
-    /// Each row over its Euclidean length; a row of zeros stays as it is.
+    /// Divides each row by its Euclidean length; a row of zeros stays as it is.
     pub fn l2_normalized(&self) -> Self {
         let mut values = Vec::with_capacity(self.values.len());
         for row in self.rows() {
@@ -131,8 +132,8 @@ impl Features {
         }
     }
 
-    /// Each value's magnitude raised to `power`, its sign kept (power normalisation; Perronnin et al. 2010, "Improving the
-    /// Fisher Kernel for Large-Scale Image Classification"): 0.5 evens out a few large values.
+    /// Raises each value's magnitude to `power` and keeps its sign (power normalisation; Perronnin et al. 2010,
+    /// "Improving the Fisher Kernel for Large-Scale Image Classification"): 0.5 evens out a few large values.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl Features {
         })
     }
 
-    /// The mean row; zeros where there is none.
+    /// Returns the mean row; zeros where there is none.
     pub fn mean(&self) -> Vec<f64> {
         let mut mean = vec![0.0; self.dim];
         for row in self.rows() {
@@ -164,7 +165,7 @@ impl Features {
         mean
     }
 
-    /// Each row minus `mean` `[dim]`.
+    /// Subtracts `mean` `[dim]` from each row.
     ///
     /// # Errors
     ///
@@ -179,7 +180,7 @@ impl Features {
         })
     }
 
-    /// Mean Euclidean length of a row.
+    /// Returns the mean Euclidean length of a row.
     pub fn mean_norm(&self) -> f64 {
         let norm = |row: &[f32]| dot(row, row).sqrt();
         self.rows().map(norm).sum::<f64>() / self.len().max(1) as f64
@@ -196,7 +197,7 @@ pub struct LinearHead {
 }
 
 impl LinearHead {
-    /// The weights of a linear layer; its bias is zero where it has none.
+    /// Takes the weights of a linear layer; its bias is zero where it has none.
     pub fn of(layer: &Linear) -> Self {
         let weight = layer.weight.val().swap_dims(0, 1);
         let bias = layer.bias.as_ref().map(|bias| bias.val().into_data());
@@ -209,12 +210,12 @@ impl LinearHead {
         }
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.bias.len()
     }
 
-    /// Length of a feature vector.
+    /// Returns the length of a feature vector.
     pub fn dim(&self) -> usize {
         self.weight.len() / self.bias.len().max(1)
     }
@@ -253,7 +254,7 @@ impl LinearHead {
         Ok(logits)
     }
 
-    /// The class with the largest logit, for each row.
+    /// Returns the class with the largest logit, for each row.
     ///
     /// # Errors
     ///
@@ -263,7 +264,7 @@ impl LinearHead {
     }
 }
 
-/// The first largest entry of each row of `[count, width]` values.
+/// Returns the first largest entry of each row of `[count, width]` values.
 pub fn argmax_rows(values: &[f64], width: usize) -> Vec<usize> {
     let largest = |row: &[f64]| {
         (0..row.len()).fold(0, |best, at| match row[at] > row[best] {
@@ -274,7 +275,7 @@ pub fn argmax_rows(values: &[f64], width: usize) -> Vec<usize> {
     values.chunks_exact(width.max(1)).map(largest).collect()
 }
 
-/// Share of predictions that equal the labels; 0 where there is none.
+/// Computes the share of predictions that equal the labels; 0 where there is none.
 pub fn accuracy(predictions: &[usize], labels: &[usize]) -> f64 {
     let right = predictions.iter().zip(labels).filter(|(p, l)| p == l);
     right.count() as f64 / labels.len().max(1) as f64

@@ -22,32 +22,32 @@ use crate::initialise::linear;
 /// `learning_rate / (1 + 10 p)^0.75` over the progress `p` (Ganin et al. 2016), by SGD with momentum 0.9.
 /// The result is a function of the inputs and `seed`.
 ///
-/// Few target rows (below some ten a class) give the objectives little to go by; and none of them can know when
+/// Few target rows (below some ten per class) give the objectives little to go by; and none of them can know when
 /// the source has taught classes the wrong way round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adaptation {
-    /// What is asked of the target.
+    /// Objective on the target's images.
     pub objective: DomainObjective,
-    /// How much it counts beside the cross entropy; at least 0.
+    /// Weight of the objective relative to the cross entropy; at least 0.
     pub weight: f64,
     /// Units of a layer with ReLU in front of the classifier; none for a linear classifier.
     pub hidden: Option<usize>,
-    /// What is done with the features first.
+    /// Scaling of the features before the first layer.
     pub scaling: Scaling,
     /// Number of steps.
     pub steps: usize,
     /// Rows of each domain in a step; all of them where there are fewer.
     pub batch_size: usize,
-    /// At the first step, above 0.
+    /// Learning rate at the first step, above 0.
     pub learning_rate: f64,
     /// Added to the gradient, times the weight; at least 0.
     pub weight_decay: f64,
-    /// Of the initial weights and the order of the rows.
+    /// Seed for the initial weights and the order of the rows.
     pub seed: u64,
 }
 
-/// What is done with features before the first layer. Every row ends with a mean square of 1/4, which suits
-/// freshly started layers.
+/// Scaling of features before the first layer. Every row ends with a mean square of 1/4, which suits freshly
+/// started layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
@@ -68,12 +68,12 @@ pub struct LabelledRows<'a> {
     pub labels: &'a [usize],
     /// Number of classes.
     pub classes: usize,
-    /// How much each row counts in the cross entropy, at least 0; all the same where there are none.
+    /// Weight of each row in the cross entropy, at least 0; none for equal weights.
     pub weights: Option<&'a [f32]>,
 }
 
 impl Adaptation {
-    /// The objective at weight 1 on a layer of 256 units, 500 steps of 64 + 64 rows at a rate of 0.01.
+    /// Takes the objective at weight 1 on a layer of 256 units, 500 steps of 64 + 64 rows at a rate of 0.01.
     pub fn new(objective: DomainObjective) -> Self {
         Self {
             objective,
@@ -247,7 +247,7 @@ impl AdaptedHead {
         Ok(logits.iter::<f64>().collect())
     }
 
-    /// The most probable class of each row; the first among equals.
+    /// Returns the most probable class of each row; the first among equals.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl AdaptedHead {
         Ok(logits.chunks_exact(self.classes).map(best).collect())
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }

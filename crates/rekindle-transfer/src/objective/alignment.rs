@@ -21,7 +21,7 @@ use crate::TransferError;
 const LONGEST_PRODUCT: usize = 4096;
 const RANDOM_MAP: usize = 1024;
 
-/// What is asked of an unlabelled target besides the cross entropy on a labelled source.
+/// Objective on an unlabelled target, in addition to the cross entropy on a labelled source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum DomainObjective {
@@ -37,11 +37,11 @@ pub enum DomainObjective {
         /// Units of the domain classifier.
         hidden: usize,
     },
-    /// As [`Dann`](Self::Dann), the domain classifier sees features and predictions (Long et al. 2018).
+    /// [`Dann`](Self::Dann) whose domain classifier sees features and predictions (Long et al. 2018).
     Cdan {
         /// Units of the domain classifier.
         hidden: usize,
-        /// Whether certain predictions count more (CDAN+E).
+        /// True if certain predictions count more (CDAN+E).
         by_certainty: bool,
     },
     /// Equal distributions of features and of logits under several kernels (Long et al. 2015).
@@ -65,7 +65,7 @@ pub enum DomainObjective {
 }
 
 impl DomainObjective {
-    /// Every objective with its paper's constants.
+    /// Returns every objective with its paper's constants.
     pub fn all() -> Vec<Self> {
         vec![
             Self::SourceOnly,
@@ -84,7 +84,7 @@ impl DomainObjective {
         ]
     }
 
-    /// A short name for tables.
+    /// Returns a short name for tables.
     pub fn name(&self) -> &'static str {
         match self {
             Self::SourceOnly => "source-only",
@@ -100,7 +100,7 @@ impl DomainObjective {
         }
     }
 
-    /// Whether it acts on features alone, and so needs a trained layer in front of the classifier.
+    /// Returns true if it acts on features alone, and so needs a trained layer in front of the classifier.
     pub fn needs_trained_features(&self) -> bool {
         matches!(
             self,
@@ -108,9 +108,9 @@ impl DomainObjective {
         )
     }
 
-    /// How much of the objective counts at `progress` (0 at the start of training, 1 at its end): all of it for
-    /// MCC and Deep CORAL, `2 / (1 + exp(-10 progress)) - 1` (Ganin et al. 2016) for the others, which would act
-    /// on the noise of an untrained classifier.
+    /// Returns the weight of the objective at `progress` (0 at the start of training, 1 at its end): 1 for
+    /// MCC and Deep CORAL, `2 / (1 + exp(-10 progress)) - 1` (Ganin et al. 2016) for the others, which would
+    /// act on the noise of an untrained classifier.
     pub fn strength(&self, progress: f64) -> f64 {
         match self {
             Self::DeepCoral | Self::MinimumClassConfusion { .. } => 1.0,
@@ -143,9 +143,9 @@ impl DomainObjective {
 /// One domain's part of a batch.
 #[derive(Clone, Debug)]
 pub struct DomainView {
-    /// What the classifier's last layer takes, `[n, features]`.
+    /// Inputs of the classifier's last layer, `[n, features]`.
     pub features: Tensor<2>,
-    /// What it gives, `[n, classes]`.
+    /// Outputs of it, `[n, classes]`.
     pub logits: Tensor<2>,
 }
 
@@ -180,8 +180,8 @@ struct Adversary {
 }
 
 impl DomainAlignment {
-    /// `weight` times the objective, for features and logits of these widths (`[features, classes]`), on an
-    /// autodiff `device`. A domain classifier starts as a function of `seed`.
+    /// Creates the loss: `weight` times the objective, for features and logits of these widths (`[features,
+    /// classes]`), on an autodiff `device`. A domain classifier starts as a function of `seed`.
     ///
     /// # Errors
     ///
@@ -223,13 +223,13 @@ impl DomainAlignment {
         })
     }
 
-    /// The objective.
+    /// Returns the objective.
     pub fn objective(&self) -> &DomainObjective {
         &self.objective
     }
 
-    /// The loss of a step, `[1]`, to be added to the cross entropy on the source; `progress` runs from 0 to 1 over
-    /// the training.
+    /// Computes the loss of a step, `[1]`, to be added to the cross entropy on the source; `progress` runs from 0 to
+    /// 1 over the training.
     ///
     /// # Errors
     ///

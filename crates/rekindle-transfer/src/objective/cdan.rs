@@ -37,7 +37,7 @@ pub struct RandomizedMultilinearMap {
 }
 
 impl RandomizedMultilinearMap {
-    /// A map of `d` features and `c` classes to `size` numbers, a function of `seed`.
+    /// Creates a map of `d` features and `c` classes to `size` numbers, a function of `seed`.
     pub fn new(d: usize, c: usize, size: usize, seed: u64, device: &Device) -> Self {
         let matrix = |rows: usize, seed: u64| {
             let values = normal(rows * size, seed);
@@ -70,8 +70,9 @@ impl RandomizedMultilinearMap {
     }
 }
 
-/// How much each row counts for the domain classifier, `[n, 1]`: `1 + exp(-H)`, with `H` the entropy of the
-/// predictions of `logits` `[n, c]`. Between 1 and 2, without a gradient: easy examples are aligned first.
+/// Computes the weight of each row for the domain classifier, `[n, 1]`: `1 + exp(-H)`, with `H` the entropy
+/// of the predictions of `logits` `[n, c]`. Between 1 and 2, without a gradient: easy examples are aligned
+/// first.
 ///
 /// # Errors
 ///

@@ -38,7 +38,7 @@ pub(super) fn same_shape(
     )
 }
 
-/// At least `least` rows and one column.
+/// Checks that there are at least `least` rows and one column.
 pub(super) fn rows(method: &'static str, x: &Tensor<2>, least: usize) -> Result<(), TransferError> {
     let [count, width] = x.dims();
     if count >= least && width > 0 {

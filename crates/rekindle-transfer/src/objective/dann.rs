@@ -18,7 +18,7 @@ pub struct DomainClassifier {
 }
 
 impl DomainClassifier {
-    /// A fresh classifier with `hidden` units, a function of `seed`.
+    /// Creates a fresh classifier with `hidden` units, a function of `seed`.
     pub fn new(features: usize, hidden: usize, seed: u64, device: &Device) -> Self {
         Self {
             hidden: linear(features, hidden, seed, device),
@@ -32,11 +32,11 @@ impl DomainClassifier {
     }
 }
 
-/// Binary cross entropy of a domain classifier, `[1]`: half the mean over the source of `log(1 + exp(-z))` plus
-/// half the mean over the target of `log(1 + exp(z))`.
+/// Computes the binary cross entropy of a domain classifier, `[1]`: half the mean over the source of `log(1 +
+/// exp(-z))` plus half the mean over the target of `log(1 + exp(z))`.
 ///
 /// `source` `[n, 1]` and `target` `[m, 1]` are logits, large for the source; each domain counts the same,
-/// whatever its number of rows. `weights`, one a row (`[n, 1]` and `[m, 1]`), turn the means into weighted
+/// whatever its number of rows. `weights`, one per row (`[n, 1]` and `[m, 1]`), turn the means into weighted
 /// means; CDAN weighs by certainty.
 ///
 /// Domain-adversarial training (DANN; Ganin et al. 2016, <https://arxiv.org/abs/1505.07818>) puts

@@ -5,8 +5,8 @@ use burn::prelude::*;
 use super::check;
 use crate::TransferError;
 
-/// Distance of two covariances, `[1]`: `|C_s - C_t|_F^2 / (4 d^2)`, each covariance with the divisor `n - 1`
-/// (Deep CORAL; Sun and Saenko 2016, <https://arxiv.org/abs/1607.01719>).
+/// Computes the distance of two covariances, `[1]`: `|C_s - C_t|_F^2 / (4 d^2)`, each covariance with the divisor
+/// `n - 1` (Deep CORAL; Sun and Saenko 2016, <https://arxiv.org/abs/1607.01719>).
 ///
 /// `source` `[n, d]`, `target` `[m, d]`. Means may differ. With far more features than rows the estimates are
 /// of low rank and mostly noise, so put it behind a narrow layer; and the loss can be brought to 0 by features

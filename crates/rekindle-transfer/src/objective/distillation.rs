@@ -6,7 +6,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 use super::check;
 use crate::TransferError;
 
-/// `T^2` times the mean Kullback-Leibler divergence of the student's softened probabilities from the
+/// Computes `T^2` times the mean Kullback-Leibler divergence of the student's softened probabilities from the
 /// teacher's, `[1]` (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>).
 ///
 /// `student`, `teacher`: logits `[n, c]` of the same classes, each divided by the temperature `T`; the factor keeps

@@ -6,8 +6,8 @@ use burn::tensor::activation::{log_softmax, softmax};
 use super::check;
 use crate::TransferError;
 
-/// Mean entropy of the predictions, `[1]`: `-sum_k p_k ln p_k` with `p = softmax(logits)`, between 0 and `ln c`
-/// (entropy minimisation; Grandvalet and Bengio 2004).
+/// Computes the mean entropy of the predictions, `[1]`: `-sum_k p_k ln p_k` with `p = softmax(logits)`, between 0 and
+/// `ln c` (entropy minimisation; Grandvalet and Bengio 2004).
 ///
 /// `logits` `[n, c]`. Alone it is content with one class for everything; see [`information_maximisation`].
 ///
@@ -20,8 +20,9 @@ pub fn mean_entropy(logits: Tensor<2>) -> Result<Tensor<1>, TransferError> {
     Ok((p * log_softmax(logits, 1)).sum_dim(1).mean().neg())
 }
 
-/// Mean entropy of the predictions less the entropy of the mean prediction, `[1]`, between `-ln c` and 0: each row
-/// certain, all classes in use (Liang et al. 2020, SHOT, <https://arxiv.org/abs/2002.08546>; Krause 2010).
+/// Computes the mean entropy of the predictions less the entropy of the mean prediction, `[1]`, between `-ln c` and
+/// 0: each row certain, all classes in use (Liang et al. 2020, SHOT, <https://arxiv.org/abs/2002.08546>; Krause
+/// 2010).
 ///
 /// `logits` `[n, c]`. It presses towards classes of equal size, and hurts where the target's are not.
 ///
@@ -64,7 +65,7 @@ pub fn pseudo_label_loss(
     Ok((chosen * is_certain).mean().neg())
 }
 
-/// Entropy of each row of probabilities `[n, c]`, `[n, 1]`; a probability of 0 adds 0.
+/// Computes the entropy of each row of probabilities `[n, c]`, `[n, 1]`; a probability of 0 adds 0.
 pub(super) fn entropy_of(p: Tensor<2>) -> Tensor<2> {
     let logs = p.clone().clamp_min(f32::MIN_POSITIVE).log();
     (p * logs).sum_dim(1).neg()

@@ -1,8 +1,8 @@
-//! The layer that turns a gradient round.
+//! Reverses gradients.
 
 use burn::prelude::*;
 
-/// `x` unchanged on the way forward; on the way back its gradient times `-strength`.
+/// Returns `x` unchanged in the forward pass, and multiplies its gradient in the backward pass by `-strength`.
 ///
 /// Put it between features and a domain classifier, and one minimisation trains the classifier to tell the
 /// domains apart and the features to confuse it (Ganin et al. 2016, <https://arxiv.org/abs/1505.07818>).

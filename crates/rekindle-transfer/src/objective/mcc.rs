@@ -7,7 +7,7 @@ use super::check;
 use super::entropy::entropy_of;
 use crate::TransferError;
 
-/// How much the predictions on a batch of the target confuse pairs of classes, `[1]`, in `[0, 1]`
+/// Computes how much the predictions on a batch of the target confuse pairs of classes, `[1]`, in `[0, 1]`
 /// (minimum class confusion, MCC; Jin et al. 2020, <https://arxiv.org/abs/1912.03699>).
 ///
 /// `logits` `[n, c]` give `P = softmax(logits / temperature)`; rows weigh `w = n (1 + exp(-H)) / sum(1 + exp(-H))`

@@ -33,7 +33,7 @@ impl Default for MkMmd {
 }
 
 impl MkMmd {
-    /// The discrepancy of `source` `[n, d]` and `target` `[m, d]`, `[1]`. Rows that are all the same give 0.
+    /// Computes the discrepancy of `source` `[n, d]` and `target` `[m, d]`, `[1]`. Rows that are all the same give 0.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl MkMmd {
     }
 }
 
-/// Squared Euclidean distances `[n, n]` of the rows of `x` `[n, d]`.
+/// Computes the squared Euclidean distances `[n, n]` of the rows of `x` `[n, d]`.
 pub(super) fn squared_distances(x: Tensor<2>) -> Tensor<2> {
     // Distances don't depend on the origin, and products of centred rows cancel less.
     let x = x.clone() - x.detach().mean_dim(0);

@@ -1,4 +1,4 @@
-//! What is minimised: losses that transfer, as functions on tensors and as data.
+//! Defines objectives to minimise: losses that transfer, as functions on tensors and as data.
 //!
 //! Each is usable in a loop of one's own. [`DomainObjective`] names those of unsupervised domain adaptation as plain
 //! data, [`DomainAlignment`] computes them in any training step, and [`Adaptation`] trains a small head

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use super::check;
 use crate::TransferError;
 
-/// `sum_i weights_i * losses_i`, `[1]`. `losses` are scalars `[1]` each.
+/// Computes `sum_i weights_i * losses_i`, `[1]`. `losses` are scalars `[1]` each.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub struct UncertaintyWeighting {
 }
 
 impl UncertaintyWeighting {
-    /// All tasks with `s = 0`, which is a plain sum.
+    /// Begins all tasks with `s = 0`, which is a plain sum.
     pub fn new(tasks: usize, device: &Device) -> Self {
         let zeros = Tensor::zeros([tasks], device);
         Self {
@@ -52,7 +52,7 @@ impl UncertaintyWeighting {
         }
     }
 
-    /// The weighted loss, `[1]`, of the scalars `losses`.
+    /// Computes the weighted loss, `[1]`, of the scalars `losses`.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use crate::TransferError;
 use crate::features::Features;
 use crate::initialise::linear;
 
-/// Mean cross entropy over the rows that have a label, `[1]`; 0 where none has.
+/// Computes the mean cross entropy over the rows that have a label, `[1]`; 0 where none has.
 ///
 /// `logits` `[n, classes]`, `labels` `[n]`, each below `classes`.
 ///
@@ -62,13 +62,13 @@ pub struct TaskLabels {
     pub classes: usize,
 }
 
-/// How the losses of several tasks become one.
+/// Combination of the losses of several tasks into one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Weighting {
-    /// A fixed weight a task ([`weighted_sum`]).
+    /// A fixed weight per task ([`weighted_sum`]).
     Fixed {
-        /// One a task, at least 0.
+        /// One per task, at least 0.
         weights: Vec<f64>,
     },
     /// Learnt from each task's uncertainty ([`UncertaintyWeighting`]; Kendall et al. 2018).
@@ -85,7 +85,7 @@ pub enum Weighting {
 /// layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiTask {
-    /// How the losses become one.
+    /// Combination of the losses into one.
     pub weighting: Weighting,
     /// Units of the shared layer, at least 1.
     pub hidden: usize,
@@ -93,16 +93,16 @@ pub struct MultiTask {
     pub steps: usize,
     /// Rows in a step; all of them where there are fewer.
     pub batch_size: usize,
-    /// At the first step, above 0.
+    /// Learning rate at the first step, above 0.
     pub learning_rate: f64,
     /// Added to the gradient, times the weight; at least 0.
     pub weight_decay: f64,
-    /// Of the initial weights and the order of the rows.
+    /// Seed for the initial weights and the order of the rows.
     pub seed: u64,
 }
 
 impl MultiTask {
-    /// A shared layer of 256 units, 500 steps of 64 rows at a rate of 0.01.
+    /// Begins with a shared layer of 256 units, 500 steps of 64 rows at a rate of 0.01.
     pub fn new(weighting: Weighting) -> Self {
         Self {
             weighting,
@@ -248,7 +248,7 @@ impl MultiTaskHeads {
             .collect())
     }
 
-    /// The most probable class of each row, a list a task; the first among equals.
+    /// Returns the most probable class of each row, one list per task; the first among equals.
     ///
     /// # Errors
     ///

@@ -7,13 +7,13 @@ use burn::prelude::*;
 use crate::TransferError;
 use crate::initialise::permutation;
 
-/// The sum of the tasks' gradients after each has lost what works against the others (PCGrad; Yu et al. 2020,
-/// <https://arxiv.org/abs/2001.06782>).
+/// Computes the sum of the tasks' gradients after each has lost what works against the others (PCGrad; Yu et al.
+/// 2020, <https://arxiv.org/abs/2001.06782>).
 ///
 /// For task `i`, and the others `j` in random order (a function of `seed`): where `g_i . g_j < 0`, `g_i` becomes
 /// `g_i - (g_i . g_j / |g_j|^2) g_j`, with `g_j` as it was. Scalar products run over all parameters of `module`,
 /// flattened into one vector; a parameter that a task doesn't reach counts as a gradient of 0. Gradients that
-/// agree are added up unchanged. It costs one backward pass a task, and hurts little; where one task should give way
+/// agree are added up unchanged. It costs one backward pass per task, and hurts little; where one task should give way
 /// to another, plain weights say so better.
 ///
 /// # Errors

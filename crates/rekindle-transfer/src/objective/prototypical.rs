@@ -25,8 +25,8 @@ pub fn prototypes(support: Tensor<2>, ways: usize) -> Result<Tensor<2>, Transfer
     Ok(grouped.mean_dim(1).reshape([ways, d]))
 }
 
-/// Negative squared Euclidean distances of queries `[n, d]` to prototypes `[ways, d]`, `[n, ways]`: logits of the
-/// prototypical network, to go into a cross entropy.
+/// Computes the negative squared Euclidean distances of queries `[n, d]` to prototypes `[ways, d]`, `[n, ways]`:
+/// logits of the prototypical network, to go into a cross entropy.
 ///
 /// # Errors
 ///

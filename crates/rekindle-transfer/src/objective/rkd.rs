@@ -9,8 +9,8 @@ use crate::TransferError;
 /// Below this a distance counts as 0 and carries no gradient.
 const LEAST_SQUARE: f64 = 1e-12;
 
-/// Mean Huber loss over all pairs of rows between the student's and the teacher's distances, each as a multiple of
-/// its own mean, `[1]` (RKD-D; Park et al. 2019, <https://arxiv.org/abs/1904.05068>).
+/// Computes the mean Huber loss over all pairs of rows between the student's and the teacher's distances, each as a
+/// multiple of its own mean, `[1]` (RKD-D; Park et al. 2019, <https://arxiv.org/abs/1904.05068>).
 ///
 /// `student` `[n, d]`, `teacher` `[n, e]`: embeddings of the same images; widths may differ, and so may scales.
 /// The Huber loss is `x^2 / 2` up to `|x| = 1` and `|x| - 1/2` beyond. The teacher gets no gradient. Embeddings
@@ -29,8 +29,8 @@ pub fn rkd_distance_loss(
     Ok(huber(difference).sum().div_scalar((n * (n - 1)) as f64))
 }
 
-/// Mean Huber loss over all triples of different rows between the cosines of the angles that they form, `[1]`
-/// (RKD-A; Park et al. 2019, <https://arxiv.org/abs/1904.05068>).
+/// Computes the mean Huber loss over all triples of different rows between the cosines of the angles that they form,
+/// `[1]` (RKD-A; Park et al. 2019, <https://arxiv.org/abs/1904.05068>).
 ///
 /// For rows `i, j, k` the angle is the one at `j`: the cosine of `x_i - x_j` and `x_k - x_j`. Shapes as in
 /// [`rkd_distance_loss`]; memory grows with `n^2 d + n^3`, so keep batches below a few hundred. Two equal rows count

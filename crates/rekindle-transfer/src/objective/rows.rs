@@ -1,4 +1,4 @@
-//! Kept features on their way into a small network: scaled, and in batches without end.
+//! Prepares cached features for a small network: scaled, and in batches without end.
 
 use burn::prelude::*;
 use burn::tensor::{Int, TensorData};
@@ -7,7 +7,7 @@ use super::Scaling;
 use crate::features::Features;
 use crate::initialise::permutation;
 
-/// What is taken off and multiplied to bring features into the network's range.
+/// Shift and factor that bring features into the network's range.
 pub(super) struct Scaler {
     mean: Option<Vec<f64>>,
     pub dim: usize,
@@ -47,13 +47,13 @@ impl Scaler {
     }
 }
 
-/// Euclidean length; 1 for a row that is all but zero, which so stays as it is.
+/// Computes the Euclidean length; 1 for a row that is all but zero, which so stays as it is.
 fn length_of(row: impl Iterator<Item = f64>) -> f64 {
     let length = row.map(|v| v * v).sum::<f64>().sqrt();
     if length > 1e-7 { length } else { 1.0 }
 }
 
-/// These rows of `x`.
+/// Returns these rows of `x`.
 pub(super) fn select(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &x.device());

@@ -5,8 +5,8 @@ use burn::prelude::*;
 use super::check;
 use crate::TransferError;
 
-/// Negative mean cosine of predictions and the other view's projections, both ways, `[1]`, in `[-1, 1]` (SimSiam;
-/// Chen and He 2021, <https://arxiv.org/abs/2011.10566>): `-(cos(p1, stop(z2)) + cos(p2, stop(z1))) / 2`.
+/// Computes the negative mean cosine of predictions and the other view's projections, both ways, `[1]`, in `[-1, 1]`
+/// (SimSiam; Chen and He 2021, <https://arxiv.org/abs/2011.10566>): `-(cos(p1, stop(z2)) + cos(p2, stop(z1))) / 2`.
 ///
 /// All `[n, d]`; `z` are the projections of two augmentations of the same images, `p` what a small predictor makes of
 /// them. The projections carry no gradient here, without which everything collapses to one point. A row of zeros
@@ -39,9 +39,9 @@ pub(crate) fn unit_rows(x: Tensor<2>) -> Tensor<2> {
     x / length
 }
 
-/// Barlow Twins (Zbontar et al. 2021, <https://arxiv.org/abs/2103.03230>), `[1]`:
-/// `sum_i (1 - c_ii)^2 + off_diagonal * sum_{i != j} c_ij^2` with `c` the correlations over the batch of the
-/// features of the two views.
+/// Computes the loss of Barlow Twins (Zbontar et al. 2021, <https://arxiv.org/abs/2103.03230>), `[1]`: `sum_i (1 -
+/// c_ii)^2 + off_diagonal * sum_{i != j} c_ij^2` with `c` the correlations over the batch of the features of the two
+/// views.
 ///
 /// `z1`, `z2`: `[n, d]` projections of two augmentations of the same images, normalised here (divisor `n`). The
 /// paper's `off_diagonal` is 0.005. A feature that is the same for all images counts as correlated with nothing.

@@ -5,13 +5,13 @@ use burn::tensor::TensorData;
 
 use crate::TransferError;
 
-/// Half the mean over a batch of the squared distance between feature maps and the source's, channels weighted, `[1]`:
-/// `1/2 mean_n sum_c weights_c |x_nc - x0_nc|^2 / (height * width)` (the behavioural penalty of DELTA; Li et al. 2019,
-/// <https://arxiv.org/abs/1901.09229>).
+/// Computes half the mean over a batch of the squared distance between feature maps and the source's, channels
+/// weighted, `[1]`: `1/2 mean_n sum_c weights_c |x_nc - x0_nc|^2 / (height * width)` (the behavioural penalty of
+/// DELTA; Li et al. 2019, <https://arxiv.org/abs/1901.09229>).
 ///
 /// `maps` and `source` are `[n, channels, height, width]` of the same images through the network that learns and through
 /// the pretrained one, which gets no gradient. Where L2-SP holds weights, this holds what they do; it costs a second
-/// forward pass. `weights`, one a channel and at least 0, say which channels matter ([`channel_weights`]); all
+/// forward pass. `weights`, one per channel and at least 0, say which channels matter ([`channel_weights`]); all
 /// count the same where there are none.
 ///
 /// It hurts where the target needs features that the source lacks.
@@ -56,10 +56,11 @@ pub fn feature_map_penalty(
     Ok(squares.sum().div_scalar(scale))
 }
 
-/// How much each channel matters: the softmax of how much the loss of a classifier on the source's features grows when the
-/// channel is taken away (DELTA's supervised attention), times the number of channels, so that the mean is 1.
+/// Computes the importance of each channel: the softmax of how much the loss of a classifier on the source's
+/// features grows when the channel is removed (DELTA's supervised attention), times the number of channels,
+/// so that the mean is 1.
 ///
-/// `losses` are one a channel, each with that channel set to 0; `temperature` (above 0) divides them. Equal losses give
+/// `losses` has one value per channel, each with that channel set to 0; `temperature` (above 0) divides them. Equal losses give
 /// equal weights.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
-//! Several learners asked at once: mean probabilities, and a learner on top of them.
+//! Combines several learners: mean probabilities, and a learner on top of them.
 
 use crate::TransferError;
 use crate::features::{Features, LinearHead, LogisticRegression};
 
-/// Mean over the members of their probabilities `[n, classes]`, row-major, from the logits `[n, classes]` of each
-/// (a logit ensemble, or deep ensemble; Lakshminarayanan et al. 2017, <https://arxiv.org/abs/1612.01474>).
+/// Computes the mean over the members of their probabilities `[n, classes]`, row-major, from the logits `[n,
+/// classes]` of each (a logit ensemble, or deep ensemble; Lakshminarayanan et al. 2017,
+/// <https://arxiv.org/abs/1612.01474>).
 ///
 /// Better than its mean member wherever their mistakes differ; it costs as many forward passes as there are members.
 ///
@@ -26,9 +27,9 @@ pub fn ensemble_probabilities(
     Ok(mean)
 }
 
-/// A linear classifier on the members' log-probabilities side by side (stacking; Wolpert 1992): fitted on labelled rows
-/// that no member was trained on, it learns whom to trust for what. The rows of its features are those of
-/// [`stacked_features`].
+/// Fits a linear classifier on the members' log-probabilities side by side (stacking; Wolpert 1992): fitted on
+/// labelled rows that no member was trained on, it learns whom to trust for what. The rows of its features are those
+/// of [`stacked_features`].
 ///
 /// With few labelled rows it is worse than the mean; `l2` is the penalty of [`LogisticRegression`].
 ///
@@ -44,7 +45,7 @@ pub fn stacking(
     LogisticRegression::new(l2).fit(&stacked_features(members, classes)?, labels, classes)
 }
 
-/// The members' log-probabilities side by side, `[n, members * classes]`, none below `-20`: what a head of
+/// Computes the members' log-probabilities side by side, `[n, members * classes]`, none below `-20`: what a head of
 /// [`stacking`] takes.
 ///
 /// # Errors

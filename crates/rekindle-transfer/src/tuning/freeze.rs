@@ -57,16 +57,16 @@ impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<'_, F> {
     }
 }
 
-/// How many parameters a stage (or the head) has.
+/// Number of parameters of a stage or of the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageParameters {
     /// The stage's name; `"head"` for the classifier.
     pub stage: String,
     /// Number of weights and biases; running statistics don't count.
     pub parameters: usize,
-    /// How many of them the plan lets learn: all, none or, under plans for biases or normalisations alone, a few.
+    /// Number of them that the plan lets learn: all, none or, under plans for biases or normalisations alone, a few.
     pub trained: usize,
-    /// Whether the plan lets any of them learn.
+    /// True if the plan lets any of them learn.
     pub is_trained: bool,
 }
 
@@ -103,7 +103,7 @@ pub fn stage_parameters<B: Backbone>(
     found
 }
 
-/// Number of parameters of `module` that take gradients, as [`apply`] left them.
+/// Returns the number of parameters of `module` that take gradients, as [`apply`] left them.
 pub fn trained_parameters<M: Module>(module: &M) -> usize {
     let mut trained = TrainedParameters::default();
     module.visit(&mut trained);

@@ -1,6 +1,6 @@
 //! Parameters of Burn's flex backend, changed where they lie.
 //!
-//! Burn's own optimisers, operation by operation, walk over memory a dozen times a step, which at small batches takes as
+//! Burn's own optimisers, operation by operation, walk over memory a dozen times per step, which at small batches takes as
 //! long as a stage of the network.
 
 use burn::backend::Flex;

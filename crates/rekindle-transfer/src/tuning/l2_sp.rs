@@ -25,7 +25,7 @@ pub struct L2Sp {
 }
 
 impl L2Sp {
-    /// A pull towards the parameters of `source` as they are now; running statistics are left out.
+    /// Creates a pull towards the parameters of `source` as they are now; running statistics are left out.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl L2Sp {
         })
     }
 
-    /// The pull towards the same weights by another strength.
+    /// Returns the pull towards the same weights by another strength.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl L2Sp {
         Ok(Self { strength, ..self })
     }
 
-    /// `strength / 2 * |w - w0|^2` over all parameters of `module` that the source has.
+    /// Computes `strength / 2 * |w - w0|^2` over all parameters of `module` that the source has.
     pub fn penalty<M: Module>(&self, module: &M) -> f64 {
         let mut distance = Distance {
             source: &self.source,
@@ -63,7 +63,8 @@ impl L2Sp {
         self.strength / 2.0 * distance.sum
     }
 
-    /// `module` after the pull that goes with a step at the learning rate `rate_of(path)` of each parameter's path.
+    /// Returns `module` after the pull that goes with a step at the learning rate `rate_of(path)` of each parameter's
+    /// path.
     pub fn pull<M: Module>(&self, module: M, rate_of: impl Fn(&str) -> f64) -> M {
         if self.strength == 0.0 {
             return module;

@@ -23,12 +23,12 @@ pub struct LowRank {
     pub rank: usize,
     /// Scale of the product times the rank; the rank itself is a good start.
     pub alpha: f64,
-    /// Of the initial values.
+    /// Seed for the initial values.
     pub seed: u64,
 }
 
 impl LowRank {
-    /// Rank `rank` at scale 1.
+    /// Creates adapters of rank `rank` at scale 1.
     pub fn new(rank: usize) -> Self {
         Self {
             rank,
@@ -37,8 +37,8 @@ impl LowRank {
         }
     }
 
-    /// `module` with every weight of two or four dimensions adapted, and all that it had frozen, running statistics
-    /// of batch normalisation included.
+    /// Returns `module` with every weight of two or four dimensions adapted, and all that it had frozen, running
+    /// statistics of batch normalisation included.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl LowRank {
             .apply_reparameterization(Attach { low_rank: *self }))
     }
 
-    /// `module` with every product added to its weight: the same function, and parameters under their plain names.
+    /// Returns `module` with every product added to its weight: the same function, and parameters under their plain
+    /// names.
     pub fn merge<M: Module>(module: M) -> M {
         module.materialize()
     }

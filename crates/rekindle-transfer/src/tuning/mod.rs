@@ -1,4 +1,4 @@
-//! Which parameters move, and how far.
+//! Decides which parameters learn, and how far they may move.
 
 mod delta;
 mod ensemble;

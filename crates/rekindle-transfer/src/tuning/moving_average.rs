@@ -12,7 +12,7 @@ use crate::TransferError;
 /// 1992; Tarvainen and Valpola 2017, <https://arxiv.org/abs/1703.01780>), with
 /// `d = min(decay, (1 + n) / (10 + n))` at update `n`, so that the first weights, which are random, are soon forgotten.
 ///
-/// It stands where a small learning rate would have led, costs one pass over the weights a step and nothing in use. Running
+/// It stands where a small learning rate would have led, costs one pass over the weights per step and nothing in use. Running
 /// statistics are averaged alike.
 #[derive(Clone, Debug)]
 pub struct MovingAverage<M> {
@@ -74,7 +74,7 @@ impl<M: Module> MovingAverage<M> {
         self.module = averages.map(|module| module.map(&mut Follow { weights, decay }));
     }
 
-    /// The network of the averaged weights.
+    /// Returns the network of the averaged weights.
     pub fn module(&self) -> &M {
         self.module.as_ref().expect(THERE)
     }
@@ -140,7 +140,7 @@ mod tests {
         out
     }
 
-    /// Of `0` and then `1` at every step, with the decay of the first updates.
+    /// Averages `0` and then `1` at every step, with the decay of the first updates.
     #[test]
     fn follows_the_closed_form() {
         let device = Device::flex();

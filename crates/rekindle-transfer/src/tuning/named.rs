@@ -98,7 +98,7 @@ impl fmt::Display for Strategy {
 }
 
 impl Strategy {
-    /// The value that a command line gives, as text.
+    /// Returns the value that a command line gives, as text.
     fn value(&self) -> Option<String> {
         match self {
             Strategy::FeatureExtraction | Strategy::FromScratch => None,

@@ -5,8 +5,8 @@ use rekindle_weights::state_dict::{assign, collect};
 
 use crate::TransferError;
 
-/// A network whose every weight (and running statistic) is the mean of those of `modules` (Wortsman et al. 2022,
-/// <https://arxiv.org/abs/2203.05482>).
+/// Computes a network whose every weight (and running statistic) is the mean of those of `modules` (Wortsman et al.
+/// 2022, <https://arxiv.org/abs/2203.05482>).
 ///
 /// Sensible for networks that were fine-tuned from the same weights: they lie in one basin. Networks that started apart
 /// average to nonsense. It costs no more to run than one of them.
@@ -52,12 +52,12 @@ pub fn average_weights<M: Module>(modules: &[M]) -> Result<M, TransferError> {
     Ok(assign(first.clone(), |name| means.remove(name)))
 }
 
-/// What [`greedy_soup`] made.
+/// Result of [`greedy_soup`].
 #[derive(Clone, Debug)]
 pub struct Soup<M> {
     /// The mean of the ingredients.
     pub module: M,
-    /// Which of the given modules went in, by position, the best first.
+    /// Positions of the given modules that went in, the best first.
     pub ingredients: Vec<usize>,
     /// The soup's score.
     pub score: f64,

@@ -42,15 +42,15 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages afterwards.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), each weight pulled back to where it started ([`L2Sp`](super::L2Sp); Li et
-    /// al. 2018).
+    /// [`FineTuning`](Self::FineTuning) with a penalty on each weight's distance from where it started
+    /// ([`L2Sp`](super::L2Sp); Li et al. 2018).
     L2Sp {
         /// Strength of the penalty, at least 0; the paper's lie between 0.01 and 1.
         strength: f64,
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), the last stage's feature maps held near the source's
+    /// [`FineTuning`](Self::FineTuning) with the last stage's feature maps held near the source's
     /// ([`feature_map_penalty`](super::feature_map_penalty); Li et al. 2019).
     Delta {
         /// Strength of the penalty, at least 0.
@@ -70,8 +70,9 @@ pub enum Strategy {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
     },
-    /// As [`FineTuning`](Self::FineTuning), while batch normalisation keeps the source's running statistics and normalises
-    /// by them: the network begins as what it is in use, and a few images of a batch decide nothing about its scale.
+    /// [`FineTuning`](Self::FineTuning) in which batch normalisation keeps the source's running statistics
+    /// and normalises by them: training begins with the very function that is used later, and the few images
+    /// of a batch don't decide its scale.
     FixedStatistics {
         /// Multiplier of the learning rate of all stages.
         backbone_rate: f64,
@@ -81,12 +82,12 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Fine-tuning with one rate for all, as the PyTorch tutorial does it.
+    /// Returns fine-tuning with one rate for all, as the PyTorch tutorial does it.
     pub fn fine_tuning() -> Self {
         Strategy::FineTuning { backbone_rate: 1.0 }
     }
 
-    /// A short name for tables and file names.
+    /// Returns a short name for tables and file names.
     pub fn name(&self) -> &'static str {
         match self {
             Strategy::FeatureExtraction => "features",
@@ -109,7 +110,7 @@ impl Strategy {
         !matches!(self, Strategy::FromScratch)
     }
 
-    /// What holds in `epoch` (counted from 0) for a backbone with these stages.
+    /// Returns the plan for `epoch` (counted from 0) and a backbone with these stages.
     ///
     /// # Errors
     ///
@@ -250,9 +251,9 @@ pub enum Trained {
     All,
     /// All of them, while batch normalisation keeps its running statistics and normalises by them.
     AllButStatistics,
-    /// Those called `bias`; batch normalisation keeps its running statistics.
+    /// Biases; batch normalisation keeps its running statistics.
     Biases,
-    /// Those of batch normalisation: of one dimension.
+    /// Parameters of batch normalisation: of one dimension.
     Normalisation,
     /// The thin matrices that [`LowRank`](super::LowRank) attached; batch normalisation keeps its running statistics.
     Adapters,
@@ -276,15 +277,15 @@ impl Trained {
     }
 }
 
-/// What a strategy means in one epoch. The head always learns, at rate 1.
+/// Effect of a strategy in one epoch. The head always learns, at rate 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How many stages, from the first, are frozen: no gradient, no update of running statistics, no
+    /// Number of stages, from the first, that are frozen: no gradient, no update of running statistics, no
     /// backward pass.
     pub frozen_stages: usize,
     /// Multiplier of the learning rate for each stage; meaningless for a frozen one.
     pub stage_rates: Vec<f64>,
-    /// What learns in the others.
+    /// Parameters that learn in the others.
     pub trained: Trained,
     /// Strength of the pull back to the source's weights ([`L2Sp`](super::L2Sp)).
     pub pull_to_source: f64,
@@ -294,7 +295,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `frozen_stages` of `count` frozen, the rest at the head's rate.
+    /// Returns the plan with `frozen_stages` of `count` frozen, the rest at the head's rate.
     pub fn frozen(count: usize, frozen_stages: usize) -> Self {
         Plan {
             frozen_stages,
@@ -305,7 +306,7 @@ impl Plan {
         }
     }
 
-    /// Low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
+    /// Lets low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
     pub fn adapters(count: usize) -> Self {
         Plan {
             trained: Trained::Adapters,

@@ -5,7 +5,7 @@ use rekindle_transfer::TransferError;
 use rekindle_transfer::features::Features;
 use rekindle_transfer::objective::{Adaptation, DomainObjective, LabelledRows, Scaling};
 
-/// Three clouds a class in 8 dimensions; the target's are turned in the plane of the first two axes and moved.
+/// Three clouds per class in 8 dimensions; the target's are turned in the plane of the first two axes and moved.
 fn clouds(count: usize, turn: f64, shift: f32) -> (Features, Vec<usize>) {
     let mut values = Vec::new();
     for i in 0..count {

@@ -15,7 +15,7 @@ use rekindle_nn::Network;
 use rekindle_transfer::backbone::conformance::{ConformanceError, check};
 use rekindle_transfer::{Backbone, Classifier, Entry, FrozenPrefix, TransferError};
 
-/// What a [`Net`] does wrong.
+/// Mistake that a [`Net`] makes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,

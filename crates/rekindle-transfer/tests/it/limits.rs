@@ -1,4 +1,4 @@
-//! What the doc comments promise at the edges: exact limits, and errors in place of NaN.
+//! Checks the promises of the doc comments at the edges: exact limits, and errors in place of NaN.
 
 use burn::prelude::*;
 use burn::tensor::TensorData;

@@ -46,7 +46,7 @@ fn naive(features: &Features, labels: &[usize], l2: f64) -> Vec<f64> {
     logits
 }
 
-/// Whether each image is named right, and its log loss at the best of many temperatures.
+/// Returns whether each image is classified correctly, and its log loss at the best of many temperatures.
 fn scored(logits: &[f64], labels: &[usize]) -> (Vec<bool>, Vec<f64>) {
     let losses_at = |temperature: f64| -> Vec<f64> {
         let rows = logits.chunks_exact(CLASSES).zip(labels);

@@ -7,7 +7,7 @@ use super::Object;
 use super::values::{channels, deviations, names, resized, share, side};
 use crate::ModelInfo;
 
-/// What timm takes where nothing is said.
+/// Side of the input in pixels that timm uses by default; below it, the share of the resized picture that is cropped.
 const SIDE: usize = 224;
 const SHARE: f64 = 0.875;
 /// Entries of which one at least makes a preprocessing.

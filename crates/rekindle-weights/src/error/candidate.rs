@@ -7,7 +7,7 @@ use super::wording::printable;
 /// A network that a file holds, beside others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What stands in front of its names, dot included.
+    /// Prefix of its names, dot included.
     pub prefix: String,
     /// Number of its tensors, without the head's.
     pub tensors: usize,

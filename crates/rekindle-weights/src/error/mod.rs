@@ -64,9 +64,9 @@ pub enum Error {
     NotWeights {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Description of the file.
         found: String,
-        /// What to do.
+        /// Advice on what to do.
         advice: String,
     },
     /// The first bytes match no known format.
@@ -116,7 +116,7 @@ pub enum Error {
         path: PathBuf,
         /// The networks.
         candidates: Vec<Candidate>,
-        /// How to choose one.
+        /// Advice on how to choose one.
         advice: String,
     },
     /// A key or prefix under which a file holds no network.
@@ -124,7 +124,7 @@ pub enum Error {
     NoSuchNetwork {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// Name that was asked for.
         asked: String,
         /// The networks that are there.
         candidates: Vec<Candidate>,
@@ -134,7 +134,7 @@ pub enum Error {
     UnknownNetwork {
         /// The file.
         path: PathBuf,
-        /// How many tensors it has.
+        /// Number of tensors in the file.
         tensors: usize,
         /// The kinds of network that were looked for, and the tensors that they would have.
         sought: String,
@@ -240,7 +240,7 @@ pub enum Error {
     HttpStatus {
         /// The address.
         url: String,
-        /// For example 404.
+        /// HTTP status, for example 404.
         status: u16,
         /// The server's own name for the failure (`X-Error-Code`); mostly empty.
         code: String,
@@ -309,7 +309,7 @@ pub enum Error {
     InvalidRequest {
         /// The address, file name or checksum.
         what: String,
-        /// Why it is refused.
+        /// The reason.
         detail: String,
     },
     /// An archive that would write outside its folder, or more than is allowed.
@@ -319,7 +319,7 @@ pub enum Error {
         path: PathBuf,
         /// The entry's name in it.
         entry: String,
-        /// Why it is refused.
+        /// The reason.
         detail: String,
     },
 }

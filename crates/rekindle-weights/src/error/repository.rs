@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepositoryNameError {
-    /// It has another form.
+    /// The text has another form.
     #[error(
         "{text:?} names no repository of the Hugging Face hub; expected hf:OWNER/NAME, hf:OWNER/NAME@REVISION, hf:OWNER/NAME@REVISION:FILE, or the address of a model's page"
     )]
@@ -17,11 +17,11 @@ pub enum RepositoryNameError {
     InvalidPart {
         /// The text.
         text: String,
-        /// What the part is: owner, name, revision or file.
+        /// Role of the part: owner, name, revision or file.
         role: &'static str,
         /// The part.
         part: String,
-        /// Why it is refused.
+        /// The reason.
         detail: &'static str,
     },
     /// A repository of another kind.
@@ -29,12 +29,12 @@ pub enum RepositoryNameError {
     NotAModel {
         /// The text.
         text: String,
-        /// What it is.
+        /// Kind of what the text names instead.
         kind: &'static str,
     },
 }
 
-/// Why the weights of a repository on the Hugging Face hub can't be had.
+/// Reason why the weights of a repository on the Hugging Face hub are unavailable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepositoryError {
@@ -47,7 +47,7 @@ pub enum RepositoryError {
         page: String,
         /// 401 or 403.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         has_token: bool,
     },
     /// Unknown or private: the hub does not say which.
@@ -59,7 +59,7 @@ pub enum RepositoryError {
         page: String,
         /// 401 or 403.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         has_token: bool,
     },
     /// There is none of this name.
@@ -89,7 +89,7 @@ pub enum RepositoryError {
         repository: String,
         /// The file asked for.
         file: String,
-        /// Those that could hold weights, or all where none could.
+        /// Files that could hold weights, or all where none could.
         known: Vec<String>,
     },
     /// Nothing in it could hold weights.
@@ -135,7 +135,7 @@ pub enum RepositoryError {
         repository: String,
         /// The folder that would hold it.
         cache: String,
-        /// Why it can't be downloaded.
+        /// The reason.
         reason: String,
     },
     /// The hub said something that can't be followed.

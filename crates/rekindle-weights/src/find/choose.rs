@@ -1,4 +1,4 @@
-//! Which of several networks that fit is meant, where a public convention says so.
+//! Chooses among several networks that fit, where a public convention says which is meant.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What the finder asks of a family of networks.
+//! Defines what the finder asks of a family of networks.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -50,7 +50,7 @@ use crate::checkpoint::Checkpoint;
 /// }
 /// ```
 pub trait Family {
-    /// What a network is built of: sizes, or a description.
+    /// Configuration of a network: sizes, or a description.
     type Config;
 
     /// Returns the name of a network of the family in a sentence: `ResNet`.
@@ -106,19 +106,19 @@ pub struct Expected {
     pub in_file: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How it lies in the file.
+    /// Layout of the tensor in the file.
     pub layout: Layout,
 }
 
-/// How a file holds a tensor.
+/// Layout of a tensor in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// As it is.
+    /// The same layout.
     #[default]
     Same,
     /// A matrix with rows and columns exchanged.
     Transposed,
-    /// In parts of equal shape, one behind the other along the first extent, that follow the one called
+    /// Parts of equal shape, one behind the other along the first extent, that follow the one called
     /// [`in_file`](Expected::in_file): these names, behind the prefix.
     JoinedWith(Vec<String>),
 }
@@ -183,18 +183,19 @@ impl Expected {
 /// A network that the shapes under a prefix may be.
 #[derive(Clone, Debug)]
 pub struct Proposal<C> {
-    /// What it is built of.
+    /// Configuration of the network.
     pub config: C,
     /// Its published name, or a description of a network that has none.
     pub name: String,
     /// All its tensors but the head's and the counters of batches, the one at the anchor first.
     pub tensors: Vec<Expected>,
-    /// What the file's names of these tensors begin with: a tensor under one of these that isn't the network's is another
-    /// network's.
+    /// Prefixes of these tensors in the file: a tensor under one of these that isn't the network's belongs to
+    /// another network.
     pub beginnings: Vec<String>,
     /// Its classifier.
     pub head: HeadNames,
-    /// Whether sizes are the proposal's own, and not read off the file: where they differ, a message says whose they are.
+    /// True if sizes are the proposal's own, and not read off the file: where they differ, a message says
+    /// whose they are.
     pub is_fixed: bool,
 }
 
@@ -231,8 +232,8 @@ impl<C> Proposal<C> {
     }
 }
 
-/// The first parts of all names, as deep as it takes to tell them from the head's; numbers at the end of a part stand for
-/// any number, since `layer5` belongs to a network with a `layer4`.
+/// Returns the first parts of all names, as deep as it takes to tell them from the head's; numbers at the end of a
+/// part stand for any number, since `layer5` belongs to a network with a `layer4`.
 fn beginnings(tensors: &[Expected], head: &HeadNames) -> Vec<String> {
     let head = head.in_file.first().map_or("", String::as_str);
     let first = tensors.iter().map(|tensor| {
@@ -264,7 +265,7 @@ pub struct HeadNames {
     pub published: String,
     /// Length of the rows that it takes.
     pub features: usize,
-    /// What files may call it, behind the prefix. A layer of the first name is taken, whatever others there are.
+    /// Names that files may give it, after the prefix. A layer of the first name is taken, whatever others there are.
     pub in_file: Vec<String>,
     /// The last part of the prefix where the classifier stands beside that part and not inside of it.
     pub beside: Option<String>,

@@ -12,11 +12,11 @@ pub(super) struct Found<'f, C> {
     pub prefix: String,
     pub proposal: Proposal<C>,
     pub family: &'f dyn Family<Config = C>,
-    /// How many of its tensors are there as they should be.
+    /// Number of its tensors that are there in the right shape.
     matched: usize,
-    /// Why the layer in the head's place is none, where the way it was trained says so.
+    /// Reason why the layer in the head's place is no classifier, where the way it was trained says so.
     pub projection: Option<&'static str>,
-    /// In how many tensors the file differs.
+    /// Number of tensors in which the file differs.
     wrong: usize,
 }
 

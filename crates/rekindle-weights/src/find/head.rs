@@ -57,8 +57,8 @@ fn is_of_trunk<C>(name: &str, proposal: &Proposal<C>) -> bool {
     })
 }
 
-/// The layer of this name, if it is a linear layer that takes so many features and nothing else; `None` where there
-/// is nothing of the name.
+/// Returns the layer of this name, if it is a linear layer that takes so many features and nothing else; `None` where
+/// there is nothing of the name.
 fn plain<'a>(
     checkpoint: &'a Checkpoint,
     layer: &str,

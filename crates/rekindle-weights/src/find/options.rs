@@ -1,4 +1,4 @@
-//! Which of several networks in a file is meant.
+//! Defines which of several networks in a file is meant.
 
 /// Chooses a network where a file holds several. By default, the one that fits is taken.
 ///
@@ -13,7 +13,7 @@
 pub struct LoadOptions {
     /// The entry of the file that is looked into: a key of its dictionary, or several joined by dots.
     pub key: Option<String>,
-    /// What stands in front of the network's names, or the last parts of it.
+    /// Prefix of the network's names, or the last parts of it.
     pub prefix: Option<String>,
     /// The node of an ONNX file whose output are the features, or what that output is called.
     pub features_from: Option<String>,

@@ -1,4 +1,4 @@
-//! Where two dotted names part.
+//! Finds where two dotted names differ.
 
 use std::ops::Range;
 

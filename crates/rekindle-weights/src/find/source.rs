@@ -1,22 +1,22 @@
-//! Where in its file a network was, and what was left out.
+//! Describes the position of a network in its file, and what was left out.
 
 use crate::error::printable;
 
-/// Where in its file a network was found, and what of the file was left out.
+/// Position of a network in its file, and what of the file was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkSource {
-    /// What stands in front of the network's names, dot included: `state_dict.module.`; often nothing.
+    /// Prefix of the network's names, dot included: `state_dict.module.`; often empty.
     pub prefix: String,
     /// Number of tensors that were taken.
     pub tensors: usize,
-    /// Why this one was taken where several fit, and how to get another; empty where one fits.
+    /// Reason why this one was taken where several fit, and how to get another; empty where one fits.
     pub choice: String,
     /// The file's own name of the layer that became the head, where it has another than the published one.
     pub head: Option<String>,
-    /// Why the network has no head, where it has none.
+    /// Reason why the network has no head, where it has none.
     pub headless: Option<String>,
-    /// Where the network has no head, whether the file has one that can't be used.
+    /// True if the network has no head although the file has one: that one cannot be used.
     pub has_unusable_head: bool,
     /// Tensors of the file that are not the network's, in groups.
     pub left_out: Vec<LeftOut>,
@@ -29,7 +29,7 @@ pub struct NetworkSource {
 pub struct LeftOut {
     /// The name of the tensor, or what the names of several begin with.
     pub name: String,
-    /// How many there are.
+    /// Number of tensors in the group.
     pub tensors: usize,
 }
 

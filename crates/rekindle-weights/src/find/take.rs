@@ -14,11 +14,11 @@ use crate::checkpoint::{Checkpoint, NamedTensor};
 pub struct Network<C> {
     /// The network's tensors under their published names; its head, where one can be used, among them.
     pub checkpoint: Checkpoint,
-    /// What the network is built of, with the number of classes that the file's head has.
+    /// Configuration of the network, with the number of classes that the file's head has.
     pub config: C,
     /// Its published name, or a description of a network that has none.
     pub name: String,
-    /// Where it was, and what was left out.
+    /// Position of the network, and what was left out.
     pub source: NetworkSource,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn take<C>(file: &Checkpoint, found: Found<'_, C>, choice: String) ->
 /// Tensors on their way out of a file.
 #[derive(Default)]
 struct Taken<'a> {
-    /// By published names.
+    /// Tensors by published names.
     tensors: BTreeMap<String, NamedTensor>,
     /// Their names in the file.
     names: HashSet<&'a str>,

@@ -1,9 +1,9 @@
-//! What a server's answer means for a download.
+//! Interprets a server's answer to a download.
 
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
-/// What an answer means for what is there.
+/// Ways to go on with a download after an answer.
 pub(super) enum Plan {
     Body { from: u64, total: Option<u64> },
     Complete,
@@ -39,7 +39,7 @@ fn parse_content_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
     Some((start, total.parse().ok()))
 }
 
-/// What tells two versions of a file apart byte by byte; a weak tag does not.
+/// Returns the tag that identifies a version of a file byte by byte; a weak tag does not.
 pub(super) fn strong_validator(response: &Response<Body>) -> Option<String> {
     header_text(response, header::ETAG)
         .filter(|tag| !tag.starts_with("W/"))

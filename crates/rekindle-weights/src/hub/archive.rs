@@ -1,4 +1,4 @@
-//! Unpacking, for archives from anywhere.
+//! Unpacks archives from anywhere.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};

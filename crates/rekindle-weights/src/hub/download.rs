@@ -36,7 +36,7 @@ const REDIRECTS: usize = 10;
 /// The Hugging Face hub's name for a failure.
 const ERROR_CODE: header::HeaderName = header::HeaderName::from_static("x-error-code");
 
-/// How one attempt failed.
+/// Failure of one attempt.
 enum Failure {
     /// Another attempt may do better.
     Temporary {
@@ -328,7 +328,7 @@ impl Download<'_> {
         })
     }
 
-    /// Where redirects ended, if there were any.
+    /// Returns the address where redirects ended, if there were any.
     fn landed(&self, response: &Response<Body>) -> String {
         let end = response.get_uri().to_string();
         if end == self.url {
@@ -365,7 +365,7 @@ impl Download<'_> {
     }
 }
 
-/// What a connection can die of once it stands; a name that can't be looked up is none of these.
+/// Returns true for errors that break an established connection; a name that can't be looked up is none of these.
 fn is_broken_stream(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -11,7 +11,7 @@ use super::{Hub, Progress, Wanted, lock, with_suffix};
 use crate::error::RepositoryError;
 use crate::{Error, Repository, config, write_atomically};
 
-/// What the hub may say about a repository, in bytes.
+/// Size limit in bytes for the hub's answer about a repository.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// The weights of a repository, in the cache.
@@ -86,7 +86,7 @@ struct Client<'a> {
     folder: PathBuf,
 }
 
-/// What is known about the repository.
+/// Information about the repository.
 struct Asked {
     listing: Listing,
     /// The answer as it came, where it is new.

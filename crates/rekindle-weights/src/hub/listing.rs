@@ -1,4 +1,4 @@
-//! What the hub says about a repository: its commit and its files.
+//! Parses the hub's description of a repository: its commit and its files.
 
 use serde::Deserialize;
 
@@ -163,7 +163,7 @@ impl Listing {
 const SAFETENSORS: (&str, &[&str]) = (USUAL, &["safetensors"]);
 const PYTORCH: (&str, &[&str]) = (USUAL_OF_PYTORCH, &["bin", "pth", "pt", "ckpt"]);
 
-/// What trainers leave beside weights.
+/// Prefixes of files that trainers leave beside weights.
 const NO_WEIGHTS: [&str; 6] = [
     "training_args.",
     "optimizer.",

@@ -68,7 +68,7 @@ struct Wanted<'a> {
     token: Option<&'a Token>,
 }
 
-/// How patient a download is.
+/// Time-outs and retries of a download.
 #[derive(Clone)]
 struct Settings {
     connect: Duration,
@@ -312,8 +312,8 @@ impl Hub {
         Ok(folder)
     }
 
-    /// The file, if it is there and is the right one. A damaged one is an error offline, and
-    /// otherwise out of the way of a new download.
+    /// Returns the file, if it is there and is the right one. A damaged one is an error offline, and otherwise out of
+    /// the way of a new download.
     fn cached(
         &self,
         path: &Path,
@@ -342,7 +342,7 @@ impl Hub {
     }
 }
 
-/// Without the proxy, whose address may hold a password, and the token.
+/// Leaves out the proxy, whose address may hold a password, and the token.
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")

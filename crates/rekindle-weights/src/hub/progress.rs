@@ -1,4 +1,4 @@
-//! What a download tells about itself.
+//! Reports the progress of a download.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ pub enum Progress {
     Retrying {
         /// The number of the attempt to come, from 2.
         attempt: u32,
-        /// How long until then.
+        /// Time to wait until then.
         pause: Duration,
-        /// What broke.
+        /// Cause of the interruption.
         reason: String,
     },
     /// Everything has arrived and is compared with its checksum.

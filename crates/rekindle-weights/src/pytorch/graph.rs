@@ -1,4 +1,4 @@
-//! What a pickle holds: a graph of values.
+//! Represents the contents of a pickle as a graph of values.
 
 /// One pickle, read to its end.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ pub(super) enum Node {
     Object(Box<Object>),
 }
 
-/// What calling or instantiating something would have given.
+/// Result that calling or instantiating something would have had.
 #[derive(Debug)]
 pub(super) struct Object {
     pub callable: Value,
     pub arguments: Value,
     /// Its attributes, mostly.
     pub state: Value,
-    /// What was put into it, where it is a kind of dictionary.
+    /// Items that were set, if it is a kind of dictionary.
     pub items: Vec<(Value, Value)>,
 }
 
@@ -80,7 +80,7 @@ impl Pickle {
         }
     }
 
-    /// The entry of a dictionary under a string.
+    /// Returns the entry of a dictionary under a string.
     pub fn entry(&self, dict: Value, key: &str) -> Option<Value> {
         let pairs = self.dict(dict)?;
         let found = pairs.iter().rev().find(|(k, _)| self.text(*k) == Some(key));

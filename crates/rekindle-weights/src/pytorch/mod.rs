@@ -61,7 +61,7 @@ pub(crate) fn read(path: &Path, format: Format) -> Result<Contents, Error> {
     })
 }
 
-/// The first Python name in bytes that may be a pickle of the oldest protocol, which has no magic.
+/// Returns the first Python name in bytes that may be a pickle of the oldest protocol, which has no magic.
 pub(crate) fn foreign_name_in(bytes: &[u8]) -> Option<String> {
     let pickle = Pickle::read(&mut Cursor::new(bytes)).ok()?;
     pickle.globals.into_iter().find(|global| !is_known(global))
@@ -100,7 +100,7 @@ struct Walk<'a> {
     /// Keys from the root to here, joined by dots.
     name: String,
     name_bytes: usize,
-    /// So often may values be looked at that were seen already, under another key.
+    /// Number of times that values may be visited again under another key.
     steps: usize,
     seen: HashSet<u32>,
     open: HashSet<u32>,
@@ -222,7 +222,8 @@ impl<'a> Walk<'a> {
         self.visit(object.state, inside, depth + 1)
     }
 
-    /// The name of a class, which legacy files keep outside of the pickle for modules: `("module", class, file, source)`.
+    /// Returns the name of a class, which legacy files keep outside of the pickle for modules: `("module", class,
+    /// file, source)`.
     fn class(&self, callable: Value) -> Option<&'a str> {
         let pickle = self.pickle;
         match pickle.node(callable) {
@@ -231,7 +232,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A module's tensors and parts, without the buffers that its state dict leaves out.
+    /// Returns a module's tensors and parts, without the buffers that its state dict leaves out.
     fn module_tables(&mut self, state: Value) -> Option<[Value; 3]> {
         let pickle = self.pickle;
         let tables = MODULE_TABLES.map(|table| pickle.entry(state, table));
@@ -254,7 +255,7 @@ impl<'a> Walk<'a> {
         Some([parameters, buffers, modules])
     }
 
-    /// A set's strings: `set([..])` before protocol 4, its own instruction since.
+    /// Returns a set's strings: `set([..])` before protocol 4, its own instruction since.
     fn set_items(&self, set: Value) -> Option<Vec<String>> {
         let pickle = self.pickle;
         let items = match pickle.node(set)? {
@@ -305,7 +306,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The tensor that a call would rebuild, where it is such a call.
+    /// Returns the tensor that a call would rebuild, where it is such a call.
     fn tensor(&self, object: &Object) -> Option<Result<Strided, Error>> {
         let pickle = self.pickle;
         let global = pickle.global(object.callable)?;
@@ -411,7 +412,7 @@ fn number(value: Value) -> Result<usize, String> {
     }
 }
 
-/// Of a storage's class without its ending, or of a `torch.dtype`.
+/// Returns the type for a storage's class without its ending, or for a `torch.dtype`.
 fn element_type(name: &str) -> ElementType {
     match name {
         "Double" | "float64" | "double" => ElementType::F64,

@@ -337,7 +337,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Where the part of the stack begins that instructions may take from.
+    /// Returns the start of the part of the stack that instructions may take from.
     fn bottom(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }

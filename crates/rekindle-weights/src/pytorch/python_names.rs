@@ -1,6 +1,6 @@
-//! Which Python names belong into a file of weights, and which no file may hold.
+//! Lists Python names that belong in a file of weights, and names that no file may hold.
 
-/// Whether a state dict, or a saved module or training state around it, refers to this name as a rule.
+/// Returns true if a state dict, or a saved module or training state around it, normally refers to this name.
 pub(super) fn is_known(global: &str) -> bool {
     const EXACT: &[&str] = &[
         "collections.OrderedDict",
@@ -70,7 +70,8 @@ fn is_torch_type(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Whether the name gives a pickle power over the machine that loads it: programs, files, the network, other code.
+/// Returns true if the name gives a pickle power over the machine that loads it: programs, files, the
+/// network, other code.
 ///
 /// Nothing is called here, but a file with such a name is one to refuse loudly, before somebody hands it to Python.
 pub(super) fn runs_code(global: &str) -> bool {

@@ -30,7 +30,7 @@ enum Source {
     Legacy(Mutex<BufReader<File>>),
 }
 
-/// Where a storage is: its entry's index in the archive, or its first byte in the file.
+/// Position of a storage: its entry's index in the archive, or its first byte in the file.
 #[derive(Clone, Copy)]
 struct Place {
     at: u64,
@@ -248,7 +248,7 @@ impl Storages {
 
 const BIG_ENDIAN: &str = "it was written on a big-endian machine, whose numbers are not read here";
 
-/// A storage's key, which old files have as a number.
+/// Returns a storage's key, which old files have as a number.
 pub(super) fn key_text(pickle: &Pickle, key: Value) -> Option<String> {
     match key {
         Value::Int(key) => Some(key.to_string()),
@@ -313,7 +313,7 @@ fn torch_script(path: &Path) -> Error {
     }
 }
 
-/// What reading a container can fail with.
+/// Translates the errors that reading a container can fail with.
 pub(super) fn translate_io(path: &Path, format: Format, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {

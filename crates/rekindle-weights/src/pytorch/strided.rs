@@ -12,9 +12,9 @@ pub(super) struct Strided {
     pub element_type: ElementType,
     pub shape: Vec<usize>,
     stride: Vec<usize>,
-    /// In elements.
+    /// Offset in elements.
     offset: usize,
-    /// From the offset to behind the last element.
+    /// Elements from the offset to the end of the last one.
     extent: usize,
 }
 
@@ -75,7 +75,7 @@ impl Strided {
         })
     }
 
-    /// A tensor of a kind that no network here has.
+    /// Represents a tensor of a kind that no network here has.
     pub fn unreadable(kind: &'static str) -> Self {
         Self {
             storage: None,
@@ -87,13 +87,13 @@ impl Strided {
         }
     }
 
-    /// Storage and offset: equal for names that share their numbers.
+    /// Returns storage and offset: equal for names that share their numbers.
     pub fn identity(&self) -> Option<(Arc<str>, usize)> {
         let (_, key) = self.storage.as_ref()?;
         Some((key.as_str().into(), self.offset))
     }
 
-    /// The elements in row-major order, little-endian.
+    /// Returns the elements in row-major order, little-endian.
     ///
     /// # Errors
     /// Those of reading, and `InvalidData` for element types that are not read here.

@@ -39,7 +39,7 @@ pub fn longs(name: &str, shape: &[usize], values: &[i64]) -> Stored {
     }
 }
 
-/// Where in a training checkpoint the state dict stands.
+/// Position of the state dict in a training checkpoint.
 #[derive(Clone, Copy)]
 pub enum Nesting {
     Plain,

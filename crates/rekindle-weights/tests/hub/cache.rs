@@ -1,4 +1,4 @@
-//! What is there already: offline, damaged, chosen by the environment.
+//! Checks files that are there already: offline, damaged, in a cache that the environment chooses.
 
 use std::fs;
 

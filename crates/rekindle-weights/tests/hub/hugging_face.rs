@@ -15,18 +15,18 @@ pub const OWNER: &str = "timm";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const NEXT_COMMIT: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
-/// What the server has and how it behaves.
+/// Contents and behaviour of the server.
 pub struct State {
     pub name: String,
     pub commit: String,
     pub files: Vec<(String, Vec<u8>)>,
     /// The token that everything wants.
     pub token: Option<String>,
-    /// Whether only the files want it.
+    /// True if only the files require a token.
     pub is_gated: bool,
     /// Bytes after which the other server's connections break, one request each.
     pub breaks: Vec<usize>,
-    /// What the other server gives in place of the files.
+    /// Content that the other server sends in place of the files.
     pub instead: Option<Vec<u8>>,
 }
 
@@ -87,12 +87,12 @@ impl FakeHub {
         self.hub.url("")
     }
 
-    /// What the hub itself was asked for.
+    /// Returns the requests to the hub itself.
     pub fn requests(&self) -> Vec<Request> {
         self.hub.requests()
     }
 
-    /// What the server of large files was asked for.
+    /// Returns the requests to the server of large files.
     pub fn requests_elsewhere(&self) -> Vec<Request> {
         self.other.requests()
     }

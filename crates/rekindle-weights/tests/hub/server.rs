@@ -6,15 +6,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a client asked for.
+/// Request of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub target: String,
     /// First byte of the range, if there was one.
     pub from: Option<usize>,
-    /// What it sent as `Authorization`.
+    /// Value of its `Authorization` header.
     pub authorization: Option<String>,
-    /// How many requests came before.
+    /// Number of requests before it.
     pub number: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What arrives: whole files, continued ones, one for two.
+//! Checks what arrives: whole files, continued ones, and one file for two requests.
 
 use std::fs;
 use std::thread;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use rekindle_weights::{Error, ModelInfo};
 
-/// What is said beside `model.safetensors`.
+/// Returns the metadata read from files beside `model.safetensors`.
 fn beside(files: &[(&str, &str)]) -> Result<ModelInfo, Error> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {

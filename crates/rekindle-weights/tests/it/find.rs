@@ -62,7 +62,7 @@ fn write(path: &Path, prefix: &str, architecture: &str) {
 
 type Found = Result<Network<(&'static str, usize)>, Error>;
 
-/// What two families that share a network's names and shapes find.
+/// Finds a network with two families that share its names and shapes.
 fn find(path: &Path) -> Found {
     let families: [&dyn Family<Config = _>; 2] = [&Tiny(&["a/one", "a/two"]), &Tiny(&["b/three"])];
     read(path)?.network(&families, &LoadOptions::default())

@@ -1,4 +1,4 @@
-//! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
+//! Turns the options of `train` into a recipe, for one strategy after the other, and refuses options without effect.
 
 use rekindle::imagefolder::{AugmentPolicy, Augmentation, Mix};
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Optimizer, Recipe, RunRecord, Schedule};
@@ -31,7 +31,7 @@ impl arguments::Recipe {
         })
     }
 
-    /// The recipe of a run that is resumed, changed by the options that are given.
+    /// Returns the recipe of a run that is resumed, changed by the options that are given.
     pub fn resumed(&self, record: &RunRecord) -> Result<Recipe, Failure> {
         if self.recipe.is_some() {
             return self.of_way(None);
@@ -198,7 +198,7 @@ impl arguments::Recipe {
         Ok(notes)
     }
 
-    /// The options that are given and don't act on every strategy.
+    /// Returns the options that are given and don't act on every strategy.
     fn given(&self) -> Vec<&'static str> {
         let all = [
             ("--recipe", self.recipe.is_some()),

@@ -92,7 +92,7 @@ pub fn write(path: &Path, tensors: Vec<TensorOut>, metadata: &[(&str, &str)]) {
     write_safetensors(path, tensors, &metadata.collect()).unwrap();
 }
 
-/// What `transformers` makes of one of OpenAI's tensors, in its converter's words.
+/// Converts one of OpenAI's tensors as the converter of `transformers` does, under its names.
 pub fn as_transformers(name: &str, shape: &[usize], values: Vec<f32>) -> Vec<TensorOut> {
     let of = |name: String, shape: &[usize], values: &[f32]| {
         TensorOut::f32(name, shape.to_vec(), values)

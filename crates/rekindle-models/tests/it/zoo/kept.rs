@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use test_support::{Reference, images, reference_path, shared};
 
-/// What is known of a model.
+/// Known properties of a model.
 #[derive(Deserialize)]
 pub struct Entry {
     pub input: usize,
@@ -26,7 +26,7 @@ pub struct Entry {
     pub weights: BTreeMap<String, Facts>,
 }
 
-/// What is published about a set of weights, by torchvision or by timm.
+/// Published properties of a set of weights, by torchvision or by timm.
 #[derive(Deserialize)]
 pub struct Facts {
     pub file: Option<String>,
@@ -71,7 +71,7 @@ pub struct Zoo {
     pub is_shared: bool,
 }
 
-/// What is kept with the tests, and what is shared, if that is there.
+/// Returns the zoo that is kept with the tests and, if it is there, the shared one.
 pub fn zoos() -> Vec<Zoo> {
     let kept = Zoo::open(
         &reference_path("families.json"),

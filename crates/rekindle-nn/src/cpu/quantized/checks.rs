@@ -1,4 +1,4 @@
-//! What can be quantised, and on what.
+//! Checks whether stages can be quantised, and on which device.
 
 use burn::prelude::*;
 use burn::tensor::DType;

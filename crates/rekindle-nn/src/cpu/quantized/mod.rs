@@ -68,7 +68,7 @@ pub struct NotQuantizable {
 /// ```
 pub struct QuantizedStages {
     source: Source,
-    /// By value of the program.
+    /// Range of each value of the program.
     ranges: Vec<Option<Quantization>>,
     runner: Mutex<PerSize<Runner>>,
     stages: usize,

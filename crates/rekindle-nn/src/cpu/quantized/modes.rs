@@ -1,4 +1,4 @@
-//! Which steps run in bytes.
+//! Decides which steps run in bytes.
 
 use rekindle_kernels::ActivationFn;
 
@@ -15,12 +15,12 @@ pub(super) enum Mode {
     Floats,
 }
 
-/// How a program runs in eight bits.
+/// Modes of a program's steps in eight bits.
 #[derive(Debug)]
 pub(super) struct Modes {
-    /// By step.
+    /// Mode of each step.
     pub of_steps: Vec<Mode>,
-    /// By value, whether bytes are to cover its range.
+    /// For each value, whether bytes are to cover its range.
     pub is_ranged: Vec<bool>,
     /// Values with a range in the order in which a digest reads them: each behind what it is computed of, and a summand
     /// before the row of layers that it is added to.

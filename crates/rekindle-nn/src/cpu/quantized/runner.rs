@@ -22,9 +22,9 @@ pub(super) struct Runner {
     /// The steps, and the weights of those that run in `f32`.
     unit: PackedUnit,
     modes: Vec<Mode>,
-    /// By step.
+    /// Convolution of each step.
     convs: Vec<Option<QuantizedConv2d>>,
-    /// By value.
+    /// Range of each value.
     ranges: Vec<Option<Quantization>>,
 }
 
@@ -191,7 +191,7 @@ fn check_finite(
     }
 }
 
-/// What a step gave, and what was made of it.
+/// Output of a step, and its conversions.
 #[derive(Clone, Default)]
 struct Value {
     floats: Option<Operand>,

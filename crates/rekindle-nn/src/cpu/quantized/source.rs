@@ -1,4 +1,4 @@
-//! What stages are quantised from: their nodes, and weights as they stood.
+//! Holds the source that stages are quantised from: their nodes, and their weights at the time.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::shape::Shape;
 pub(super) struct Source {
     graph: Arc<Graph>,
     segment: Segment,
-    /// In the order of the program's tensors, which no size of the images changes.
+    /// Weights in the order of the program's tensors, which is independent of the images' size.
     pub weights: Weights,
-    /// By step, the statistics that it normalises by.
+    /// Running statistics that each step normalises by.
     pub running: Vec<Option<Statistics>>,
 }
 

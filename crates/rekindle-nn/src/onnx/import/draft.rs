@@ -30,11 +30,11 @@ impl Weight {
     }
 }
 
-/// What a layer multiplies by.
+/// Operator that a layer multiplies by.
 #[derive(Clone, Debug)]
 pub(super) enum Product {
     Conv(Conv2d),
-    /// On the channels of each pixel.
+    /// A product over the channels of each pixel.
     Linear {
         inputs: usize,
         outputs: usize,
@@ -55,7 +55,7 @@ pub(super) struct Base {
     pub state: State,
 }
 
-/// How far a value is. All but the first are waiting for what the next node makes of them.
+/// Progress of a value. All but the first wait for the next node to complete them.
 #[derive(Clone, Debug)]
 pub(super) enum State {
     Ready(Value),

@@ -1,4 +1,4 @@
-//! Where a network begins and ends: its images, its features and its classifier.
+//! Finds the ends of a network: its images, its features and its classifier.
 
 use std::collections::{BTreeMap, HashSet};
 

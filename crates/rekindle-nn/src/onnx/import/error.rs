@@ -1,17 +1,17 @@
-//! What can be wrong with an ONNX file.
+//! Errors of reading an ONNX file.
 
 use thiserror::Error;
 
 use crate::GraphError;
 
-/// Why an ONNX file doesn't become a network.
+/// Reason why an ONNX file doesn't become a network.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImportError {
     /// The bytes are no ONNX file, or a damaged one.
     #[error("the file is no whole ONNX file: {reason}")]
     Damaged {
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Operators that no network here is made of.
@@ -27,7 +27,7 @@ pub enum ImportError {
         node: String,
         /// Its operator.
         operator: String,
-        /// Why it can't be taken.
+        /// The reason.
         reason: String,
     },
     /// Inputs or outputs are not those of a network on images.
@@ -38,10 +38,10 @@ pub enum ImportError {
     External {
         /// The file, as the ONNX file names it.
         location: String,
-        /// Why it can't be read.
+        /// The reason.
         reason: String,
     },
-    /// What was made of it is no network.
+    /// The graph that was built is no valid network.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
@@ -75,7 +75,7 @@ fn list(unknown: &[UnknownOperator]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Why a node can't be taken, before it is known which one it is.
+/// Reason why a node is refused, before it is known which one it is.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It has a form that isn't taken.
@@ -108,5 +108,5 @@ impl From<ImportError> for Fault {
     }
 }
 
-/// What reading a node gives.
+/// Result of reading a node.
 pub(super) type Outcome<T> = Result<T, Fault>;

@@ -98,7 +98,7 @@ pub(super) fn places() -> Vec<f64> {
         .collect()
 }
 
-/// What a function turns out to be.
+/// Function that was recognized.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Known {
     Identity,

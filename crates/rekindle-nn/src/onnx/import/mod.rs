@@ -50,15 +50,15 @@ use crate::network::Network;
 pub struct Imported {
     /// The network; its tensors have the file's names where it has any, else those of their nodes.
     pub graph: Graph,
-    /// What the tensors hold, by name, in the layout of a PyTorch state dict.
+    /// Values of the tensors by name, in the layout of a PyTorch state dict.
     pub tensors: BTreeMap<String, Vec<f32>>,
-    /// What the file says about itself.
+    /// Metadata of the file.
     pub metadata: BTreeMap<String, String>,
     /// The program that wrote it.
     pub producer: String,
     /// Height and width of the images, where the file says them.
     pub image_size: Option<[usize; 2]>,
-    /// What was left out or chosen, a sentence each, for people.
+    /// Remarks on what was left out or chosen: one sentence each, for people.
     pub notes: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Imported {
     }
 }
 
-/// How an ONNX file is read.
+/// Options for reading an ONNX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
     /// The node, or what it gives, whose output are the features; the classifier behind it is left out.

@@ -9,7 +9,7 @@ use super::error::{Fault, ImportError, Outcome};
 use super::fold::{FOLDED, fold};
 use super::view::View;
 
-/// What a name of the file stands for.
+/// Meaning of a name in the file.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Constant(Constant),
@@ -21,12 +21,12 @@ pub(super) enum Item {
     Never,
 }
 
-/// How much each token looks at all others.
+/// Attention scores: the weight that each token gives to all others.
 #[derive(Clone, Debug)]
 pub(super) struct Scores {
     pub query: View,
     pub key: View,
-    /// What products are multiplied by.
+    /// Factor that products are multiplied by.
     pub factor: f64,
     /// Shares that are 1 together, behind a softmax.
     pub is_softmax: bool,

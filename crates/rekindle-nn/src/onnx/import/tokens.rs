@@ -1,4 +1,4 @@
-//! What is put together: channels, and tokens in front of patches.
+//! Concatenates channels, and prepends tokens to patches.
 
 use super::attributes::{Operator, axis};
 use super::constant::Constant;

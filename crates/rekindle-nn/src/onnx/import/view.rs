@@ -3,7 +3,7 @@
 //! Exporters put tokens first or last, split channels into heads, and turn and flatten what they have. All that moves no
 //! numbers here: a [`View`] says for each dimension of a tensor which axis of a value it walks along.
 
-/// What a dimension walks along.
+/// Axis that a dimension walks along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Axis {
     Batch,
@@ -20,7 +20,7 @@ impl Axis {
     }
 }
 
-/// So many steps along an axis.
+/// A number of steps along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Atom {
     pub axis: Axis,
@@ -37,7 +37,7 @@ pub(super) struct View {
     /// Index of the value among those of the network to be.
     pub base: usize,
     pub dims: Vec<Dim>,
-    /// Where it begins along each axis.
+    /// Start along each axis.
     pub start: [usize; 4],
 }
 

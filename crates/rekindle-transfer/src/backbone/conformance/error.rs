@@ -8,9 +8,9 @@ pub enum ConformanceError {
     /// Images that nothing can be checked on.
     #[error("images: {found}; expected {expected}")]
     Images {
-        /// What was given.
+        /// Value that was given.
         found: String,
-        /// What is needed.
+        /// Value that is needed.
         expected: String,
     },
     /// Promise 1.
@@ -28,7 +28,7 @@ pub enum ConformanceError {
         start: usize,
         /// The stage behind the last.
         end: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 3.
@@ -38,7 +38,7 @@ pub enum ConformanceError {
     Pooling {
         /// The first stage.
         start: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 4.
@@ -56,13 +56,13 @@ pub enum ConformanceError {
     Batch {
         /// Its position.
         image: usize,
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 5, in two calls.
     #[error("two calls in evaluation differ by {difference:?}")]
     Chance {
-        /// By how much.
+        /// Largest difference.
         difference: Option<f32>,
     },
     /// Promise 5, of tensors.
@@ -76,7 +76,7 @@ pub enum ConformanceError {
     ParameterName {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Promise 6, of stages.
@@ -102,13 +102,13 @@ pub enum ConformanceError {
     /// Promise 9.
     #[error("in eight bits: {reason}")]
     EightBits {
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// Promise 10.
     #[error("`reinitialise`: {reason}")]
     FreshWeights {
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A test of the contract of [`Backbone`], for implementations of one's own.
+//! Tests the contract of [`Backbone`], for implementations of one's own.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};
@@ -61,7 +61,7 @@ pub fn check<B: Backbone>(backbone: &B, images: Tensor<4>) -> Result<(), Conform
     fresh_weights(&backbone, &images)
 }
 
-/// What enters each stage, and what leaves the last.
+/// Returns the input of each stage, and the output of the last.
 fn maps<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Vec<Tensor<4>> {
     let mut maps = vec![images.clone()];
     for stage in 0..backbone.stage_names().len() {
@@ -151,7 +151,7 @@ fn evaluation<B: Backbone>(
     }
 }
 
-/// That a stage which doesn't exist is refused and no identity.
+/// Checks that a stage which doesn't exist is refused and no identity.
 fn beyond_the_last<B: Backbone>(backbone: &B, maps: &[Tensor<4>]) -> Result<(), ConformanceError> {
     let stages = maps.len() - 1;
     let x = || maps[stages].clone();
@@ -174,7 +174,7 @@ fn beyond_the_last<B: Backbone>(backbone: &B, maps: &[Tensor<4>]) -> Result<(), 
     Ok(())
 }
 
-/// Where the backbone runs in eight bits, that its pooling is the backbone's.
+/// Checks that a backbone that runs in eight bits pools as the backbone does.
 fn eight_bits<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Result<(), ConformanceError> {
     let stages = backbone.stage_names().len();
     let Ok(quantized) = backbone.quantize(stages, std::slice::from_ref(images)) else {
@@ -193,7 +193,7 @@ fn eight_bits<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Result<(), Confo
     }
 }
 
-/// Where the backbone gives itself fresh weights, that they are others, and a function of the seed.
+/// Checks that a backbone's fresh weights are new, and a function of the seed.
 fn fresh_weights<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Result<(), ConformanceError> {
     let fresh = |seed| backbone.clone().reinitialise(seed);
     let (Ok(first), Ok(again), Ok(other)) = (fresh(1), fresh(1), fresh(2)) else {
@@ -222,7 +222,8 @@ fn fresh_weights<B: Backbone>(backbone: &B, images: &Tensor<4>) -> Result<(), Co
     }
 }
 
-/// The largest difference over the largest value; none for different shapes and for values that are no numbers.
+/// Computes the largest difference over the largest value; none for different shapes and for values that are no
+/// numbers.
 fn distance<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> Option<f32> {
     if found.dims() != expected.dims() {
         return None;

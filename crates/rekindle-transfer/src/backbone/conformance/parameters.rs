@@ -9,7 +9,7 @@ use rekindle_weights::state_dict;
 use super::{ConformanceError, distance};
 use crate::Backbone;
 
-/// That every parameter has a name of its own, and a stage.
+/// Checks that every parameter has a name of its own, and a stage.
 pub(super) fn names<B: Backbone>(backbone: &B) -> Result<(), ConformanceError> {
     let wrong = |name: &str, reason: String| {
         Err(ConformanceError::ParameterName {
@@ -40,7 +40,7 @@ pub(super) fn names<B: Backbone>(backbone: &B) -> Result<(), ConformanceError> {
     Ok(())
 }
 
-/// That a stage depends on no other stage's parameters. `maps` are what enters each stage.
+/// Checks that a stage depends on no other stage's parameters. `maps` are the inputs of each stage.
 pub(super) fn stages<B: Backbone>(
     backbone: &B,
     maps: &[Tensor<4>],

@@ -1,4 +1,4 @@
-//! The source recoloured with the target's covariance.
+//! Recolours the source with the target's covariance.
 
 use faer::Mat;
 
@@ -41,7 +41,7 @@ pub struct CoralMap {
 }
 
 impl Coral {
-    /// The map from `source` `[n_s, dim]` to `target` `[n_t, dim]`; it is kept in factors of the sets' ranks.
+    /// Computes the map from `source` `[n_s, dim]` to `target` `[n_t, dim]`; it is kept in factors of the sets' ranks.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Coral {
 }
 
 impl CoralMap {
-    /// Source features `[n, dim]` mapped onto the target.
+    /// Maps source features `[n, dim]` onto the target.
     ///
     /// # Errors
     ///

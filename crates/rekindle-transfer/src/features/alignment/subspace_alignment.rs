@@ -38,7 +38,7 @@ pub struct AlignedSubspaces {
 }
 
 impl SubspaceAlignment {
-    /// The maps for `source` `[n_s, dim]` and `target` `[n_t, dim]`.
+    /// Computes the maps for `source` `[n_s, dim]` and `target` `[n_t, dim]`.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl SubspaceAlignment {
 }
 
 impl AlignedSubspaces {
-    /// Source features `[n, dim]` in the target's subspace, `[n, d]`.
+    /// Returns source features `[n, dim]` in the target's subspace, `[n, d]`.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl AlignedSubspaces {
         features(mapped.as_ref())
     }
 
-    /// Target features `[n, dim]` in their subspace, `[n, d]`.
+    /// Returns target features `[n, dim]` in their subspace, `[n, d]`.
     ///
     /// # Errors
     ///

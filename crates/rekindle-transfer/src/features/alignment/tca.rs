@@ -62,7 +62,7 @@ pub struct TransferComponents {
 }
 
 impl Tca {
-    /// The shared space of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
+    /// Computes the shared space of `source` `[n_s, dim]` and `target` `[n_t, dim]`.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Tca {
 }
 
 impl TransferComponents {
-    /// Other images of either domain `[n, dim]` in the shared space, `[n, d]`.
+    /// Maps other images of either domain `[n, dim]` into the shared space, `[n, d]`.
     ///
     /// # Errors
     ///

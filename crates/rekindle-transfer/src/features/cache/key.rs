@@ -1,4 +1,4 @@
-//! What an activation depends on.
+//! Identifies everything that an activation depends on.
 
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,9 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// The key of what `prefix` makes on `device` of images of `height` by `width` pixels that are shown by `view`: the
-    /// preprocessing and augmentation with its seed, in a form that changes when they do, such as JSON. The network's part
-    /// is computed from its live weights, see [`FrozenPrefix::digest`].
+    /// Returns the key of what `prefix` makes on `device` of images of `height` by `width` pixels that are shown by
+    /// `view`: the preprocessing and augmentation with its seed, in a form that changes when they do, such as JSON.
+    /// The network's part is computed from its live weights, see [`FrozenPrefix::digest`].
     ///
     /// # Errors
     ///
@@ -38,8 +38,8 @@ impl CacheKey {
         ))
     }
 
-    /// The key of rows that no [`FrozenPrefix`] makes. `network` must change whenever what makes the rows does, and
-    /// `view` whenever what it is shown does: hashes of both.
+    /// Returns the key of rows that no [`FrozenPrefix`] makes. `network` must change whenever what makes the rows
+    /// does, and `view` whenever what it is shown does: hashes of both.
     pub fn from_parts(network: &str, view: &str) -> Self {
         Self {
             layout: LAYOUT,
@@ -48,7 +48,7 @@ impl CacheKey {
         }
     }
 
-    /// SHA-256 of the key, in hexadecimal: the folder's name.
+    /// Returns the SHA-256 of the key, in hexadecimal: the folder's name.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(self.layout.to_le_bytes());
@@ -58,12 +58,12 @@ impl CacheKey {
     }
 }
 
-/// Which picture, seen how.
+/// A picture, and the view of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Row {
     /// The picture's content: a hash of its bytes. Its name doesn't matter.
     pub content: String,
-    /// What decides how it is augmented besides the key: its position in the data set and the number of the view. None
+    /// Position in the data set and number of the view, which decide the augmentation besides the key. None
     /// where nothing is drawn at random, so that a picture that has moved is found.
     pub draw: Option<(usize, usize)>,
 }

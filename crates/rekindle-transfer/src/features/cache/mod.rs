@@ -1,4 +1,4 @@
-//! Activations of a frozen prefix, computed once an image and view and kept in memory or on disk.
+//! Activations of a frozen prefix, computed once per image and view and kept in memory or on disk.
 
 mod key;
 mod shard;
@@ -15,7 +15,7 @@ use shard::Shard;
 /// New rows are written when they take so much memory.
 const SHARD_BYTES: usize = 32 << 20;
 
-/// A table with one row of activations an image and view.
+/// A table with one row of activations per image and view.
 ///
 /// On disk it is a folder of shards: new rows are gathered in memory up to 32 MB, then written as one more safetensors
 /// file, and rows are read back one by one, so that neither filling nor reading a table needs memory for all of it.
@@ -29,7 +29,7 @@ pub struct FeatureCache {
     disk: Option<Disk>,
 }
 
-/// Where a row lies in a [`FeatureCache`].
+/// Position of a row in a [`FeatureCache`].
 #[derive(Clone, Copy, Debug)]
 pub struct RowPlace(Place);
 
@@ -54,12 +54,12 @@ struct Disk {
 }
 
 impl FeatureCache {
-    /// An empty cache that lives as long as the process.
+    /// Creates an empty cache that lives as long as the process.
     pub fn in_memory() -> Self {
         Self::default()
     }
 
-    /// A cache kept in `folder` under the key's digest; what is there already is found again.
+    /// Opens a cache kept in `folder` under the key's digest; what is there already is found again.
     ///
     /// # Errors
     ///
@@ -97,27 +97,28 @@ impl FeatureCache {
         Ok(cache)
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Shape of a row, `[num_features]` or `[channels, height, width]`; empty before the first.
+    /// Returns the shape of a row, `[num_features]` or `[channels, height, width]`; empty before the first.
     pub fn row_shape(&self) -> &[usize] {
         &self.row_shape
     }
 
-    /// Where the row lies, if it is there. Good until the next [`insert`](Self::insert) or [`save`](Self::save).
+    /// Returns the position of the row, if it is there. Valid until the next [`insert`](Self::insert) or
+    /// [`save`](Self::save).
     pub fn find(&self, row: &Row) -> Option<RowPlace> {
         self.rows.get(row).copied().map(RowPlace)
     }
 
-    /// The activations at a place, row-major.
+    /// Returns the activations at a place, row-major.
     ///
     /// # Errors
     ///
@@ -136,7 +137,7 @@ impl FeatureCache {
         }
     }
 
-    /// The row's activations, row-major, if they are there.
+    /// Returns the row's activations, row-major, if they are there.
     ///
     /// # Errors
     ///

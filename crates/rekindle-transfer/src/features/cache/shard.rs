@@ -25,7 +25,7 @@ pub(super) struct Shard {
     first_byte: u64,
 }
 
-/// The shards of a folder, oldest first.
+/// Returns the shards of a folder, oldest first.
 pub(super) fn paths(folder: &Path) -> Result<Vec<PathBuf>, TransferError> {
     let failed = |error: std::io::Error| broken(folder, error);
     let entries = match fs::read_dir(folder) {
@@ -85,7 +85,7 @@ pub(super) fn write(
     }
 }
 
-/// A name that sorts behind all others and that no other writer takes.
+/// Returns a name that sorts behind all others and that no other writer takes.
 fn next_name(folder: &Path) -> Result<String, TransferError> {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let number_of = |path: &PathBuf| path.file_name()?.to_str()?.get(..6)?.parse::<u64>().ok();
@@ -159,7 +159,7 @@ impl Shard {
         &self.row_shape
     }
 
-    /// One row's values.
+    /// Returns one row's values.
     pub fn read(&self, row: usize) -> Result<Vec<f32>, TransferError> {
         let length = self.row_shape.iter().product::<usize>() * size_of::<f32>();
         let mut bytes = vec![0; length];

@@ -35,7 +35,7 @@ pub struct Clusters {
 }
 
 impl KMeans {
-    /// So many groups, ten starts, seed 0.
+    /// Sets the number of groups; ten starts, seed 0.
     pub fn new(clusters: usize) -> Self {
         Self {
             clusters,
@@ -168,7 +168,7 @@ impl KMeans {
     }
 }
 
-/// The nearest mean of each image, and the squared distance to it.
+/// Returns the nearest mean of each image, and the squared distance to it.
 fn nearest(features: &Features, squares: &[f64], means: &Features) -> (Vec<usize>, Vec<f64>) {
     let lengths: Vec<f64> = means.rows().map(|mean| dot(mean, mean)).collect();
     let of = |(row, square): (&[f32], &f64)| {

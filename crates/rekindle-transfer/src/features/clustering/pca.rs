@@ -16,7 +16,7 @@ pub struct Pca {
     pub components: usize,
 }
 
-/// What [`Pca`] found.
+/// Result of [`Pca`].
 #[derive(Clone, Debug)]
 pub struct PrincipalComponents {
     mean: Vec<f64>,
@@ -71,7 +71,7 @@ impl PrincipalComponents {
         features((centered_matrix(others, &self.mean) * &self.directions).as_ref())
     }
 
-    /// Share of the variance that the components hold, in [0, 1].
+    /// Returns the share of the variance that the components hold, in [0, 1].
     pub fn explained(&self) -> f64 {
         self.variances.iter().sum::<f64>() / self.total_variance
     }

@@ -1,13 +1,13 @@
-//! How well two divisions of the same images agree, whatever their groups are called.
+//! Scores how well two partitions of the same images agree, whatever their groups are called.
 
 use std::collections::BTreeMap;
 
 use crate::TransferError;
 use crate::features::table::check_dim;
 
-/// Normalised mutual information of two labellings: `I(A; B)` over the mean of the entropies `H(A)`, `H(B)`
-/// (Strehl and Ghosh 2002, with the arithmetic mean), in [0, 1]. 1 where both are a single group; otherwise
-/// 0 where one of them is.
+/// Computes the normalised mutual information of two labellings: `I(A; B)` over the mean of the entropies `H(A)`,
+/// `H(B)` (Strehl and Ghosh 2002, with the arithmetic mean), in [0, 1]. 1 where both are a single group; otherwise 0
+/// where one of them is.
 ///
 /// # Errors
 ///
@@ -33,9 +33,9 @@ pub fn normalized_mutual_information(a: &[usize], b: &[usize]) -> Result<f64, Tr
     Ok((information / mean).clamp(0.0, 1.0))
 }
 
-/// Adjusted Rand index of two labellings (Hubert and Arabie 1985): the share of pairs of images on which both
-/// agree, shifted and scaled so that chance gives 0 on average and equality 1; it can be negative. 1 where
-/// both are a single group, or all groups are of one image in both.
+/// Computes the adjusted Rand index of two labellings (Hubert and Arabie 1985): the share of pairs of images on which
+/// both agree, shifted and scaled so that chance gives 0 on average and equality 1; it can be negative. 1 where both
+/// are a single group, or all groups are of one image in both.
 ///
 /// # Errors
 ///

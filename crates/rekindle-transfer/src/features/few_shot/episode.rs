@@ -34,7 +34,7 @@ pub struct Episode {
 }
 
 impl EpisodeSampler {
-    /// A sampler over rows with these labels. Classes with fewer than `shots + queries` rows are left out.
+    /// Creates a sampler over rows with these labels. Classes with fewer than `shots + queries` rows are left out.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl EpisodeSampler {
         })
     }
 
-    /// Another seed than 0.
+    /// Sets the seed (default: 0).
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -90,7 +90,7 @@ impl EpisodeSampler {
         self.ways
     }
 
-    /// The episode of this number.
+    /// Returns the episode of this number.
     pub fn episode(&self, index: u64) -> Episode {
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index;
         let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -132,7 +132,7 @@ pub struct MeanAccuracy {
 }
 
 impl MeanAccuracy {
-    /// Mean and interval of accuracies, one an episode.
+    /// Computes mean and interval of accuracies, one per episode.
     ///
     /// # Errors
     ///

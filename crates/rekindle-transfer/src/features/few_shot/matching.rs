@@ -66,7 +66,7 @@ impl Matching {
         Ok(probabilities)
     }
 
-    /// The most probable class of each query.
+    /// Returns the most probable class of each query.
     ///
     /// # Errors
     ///

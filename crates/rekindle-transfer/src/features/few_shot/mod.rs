@@ -1,4 +1,4 @@
-//! Learning from one or a few images a class.
+//! Learning from one or a few images per class.
 
 mod episode;
 mod matching;

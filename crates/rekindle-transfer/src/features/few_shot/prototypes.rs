@@ -3,7 +3,7 @@
 use crate::TransferError;
 use crate::features::table::{Features, argmax_rows, check_dim, check_labels, dot};
 
-/// How far a query is from a prototype.
+/// Distance between a query and a prototype.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distance {
     /// `|x - c|^2`, the distance of Snell et al.
@@ -18,7 +18,7 @@ pub enum Distance {
 /// probability `softmax_k(-d(x, c_k))`.
 ///
 /// It hurts where a class has several separate kinds of image and enough of them to learn a boundary:
-/// from a few dozen images a class on, [`LogisticRegression`](crate::features::LogisticRegression) wins.
+/// from a few dozen images per class on, [`LogisticRegression`](crate::features::LogisticRegression) wins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prototypes {
     /// `[classes, dim]`.
@@ -57,7 +57,7 @@ impl Prototypes {
         })
     }
 
-    /// The class means `[classes, dim]`.
+    /// Returns the class means `[classes, dim]`.
     pub fn means(&self) -> &Features {
         &self.means
     }
@@ -91,7 +91,7 @@ impl Prototypes {
         Ok(logits)
     }
 
-    /// The nearest class of each query.
+    /// Returns the nearest class of each query.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@ use super::prototypes::{Distance, Prototypes};
 use crate::TransferError;
 use crate::features::table::{Features, check_dim};
 
-/// What is done to features before distances are taken: subtract a mean, then scale to length one (Wang et
-/// al. 2019, "SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot Learning", CL2N).
+/// Preparation of features before distances are computed: subtracts a mean, then scales to length one (Wang
+/// et al. 2019, "SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot Learning", CL2N).
 ///
 /// The mean is that of base images, which need no labels. Pooled activations of a ReLU network are all
 /// positive, so that without centring every two of them point the same way. It hurts where the base mean
@@ -16,7 +16,7 @@ pub struct SimpleShot {
 }
 
 impl SimpleShot {
-    /// Centring at the mean of `base` `[n, dim]`.
+    /// Centres at the mean of `base` `[n, dim]`.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl SimpleShot {
         Ok(Self { mean: base.mean() })
     }
 
-    /// `(x - mean) / |x - mean|` for each row; a row equal to the mean becomes zeros.
+    /// Computes `(x - mean) / |x - mean|` for each row; a row equal to the mean becomes zeros.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ const SINGULAR: f64 = 1e-12;
 pub struct Cca {
     /// Number of directions `d`; fewer where the pairs span fewer.
     pub dimensions: usize,
-    /// At least 0.
+    /// Regularisation relative to the mean variance, at least 0.
     pub regularization: f64,
 }
 
@@ -44,7 +44,7 @@ pub struct CanonicalMaps {
 }
 
 impl Cca {
-    /// The maps for pairs: row `i` of `x` `[n, dim_x]` belongs to row `i` of `y` `[n, dim_y]`.
+    /// Computes the maps for pairs: row `i` of `x` `[n, dim_x]` belongs to row `i` of `y` `[n, dim_y]`.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Cca {
         })
     }
 
-    /// Lower Cholesky factor of a side's covariance.
+    /// Computes the lower Cholesky factor of a side's covariance.
     fn factor(&self, centered: &Mat<f64>) -> Result<Mat<f64>, TransferError> {
         let (n, dim) = (centered.nrows() - 1, centered.ncols());
         let product = centered.transpose() * centered;

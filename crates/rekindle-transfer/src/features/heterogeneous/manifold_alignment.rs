@@ -24,7 +24,7 @@ const METHOD: &str = "manifold alignment";
 /// is scaled to the size of the classes'.
 ///
 /// Time grows with the cube of `dim_s + dim_t`: reduce long features first ([`Pca`](crate::features::Pca)). A few
-/// labelled target images a class are needed; with many, a classifier of the target alone is as good.
+/// labelled target images per class are needed; with many, a classifier of the target alone is as good.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ManifoldAlignment {
     /// Length of the shared features; fewer where the domains have fewer together.
@@ -63,8 +63,8 @@ struct Domain {
 }
 
 impl ManifoldAlignment {
-    /// The maps for `source` `[n_s, dim_s]` and `target` `[n_t, dim_t]` with the labels that are known, each below
-    /// `classes`.
+    /// Computes the maps for `source` `[n_s, dim_s]` and `target` `[n_t, dim_t]` with the labels that are known, each
+    /// below `classes`.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl ManifoldAlignment {
 }
 
 impl AlignedManifolds {
-    /// Source features `[n, dim_s]` in the shared space, `[n, d]`.
+    /// Returns source features `[n, dim_s]` in the shared space, `[n, d]`.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl AlignedManifolds {
         self.transform(source, 0)
     }
 
-    /// Target features `[n, dim_t]` in the shared space, `[n, d]`.
+    /// Returns target features `[n, dim_t]` in the shared space, `[n, d]`.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ impl Default for DensityRatio {
 }
 
 impl DensityRatio {
-    /// A weight for each source image `[n]`, with mean 1.
+    /// Computes a weight for each source image `[n]`, with mean 1.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::features::table::{Features, dot};
 
-/// Squared distances `[a, b]` between the rows of two sets.
+/// Computes the squared distances `[a, b]` between the rows of two sets.
 pub(super) fn squared_distances(a: &Features, b: &Features) -> Vec<f64> {
     let squares: Vec<f64> = b.rows().map(|row| dot(row, row)).collect();
     (0..a.len())
@@ -18,8 +18,8 @@ pub(super) fn squared_distances(a: &Features, b: &Features) -> Vec<f64> {
         .collect()
 }
 
-/// Median of the squared distances between different rows: the usual first guess at `2 width^2` of a Gaussian
-/// kernel (the median heuristic). 0 where at least half of all pairs are equal, or there is a single row.
+/// Computes the median of the squared distances between different rows: the usual first guess at `2 width^2` of a
+/// Gaussian kernel (the median heuristic). 0 where at least half of all pairs are equal, or there is a single row.
 pub fn median_squared_distance(features: &Features) -> f64 {
     let count = features.len();
     let all = squared_distances(features, features);

@@ -39,14 +39,14 @@ impl Default for Kliep {
     }
 }
 
-/// What KLIEP found.
+/// Result of KLIEP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KliepWeights {
     /// A weight for each source image, `[n]`, with mean 1.
     pub weights: Vec<f64>,
     /// The kernel's scale `2 width^2`.
     pub scale: f64,
-    /// For each of [`Kliep::scales`], the mean of `log w` over held-out target images; empty where there was
+    /// Mean of `log w` over held-out target images for each of [`Kliep::scales`]; empty where there was
     /// nothing to choose.
     pub log_likelihoods: Vec<f64>,
 }
@@ -136,7 +136,7 @@ impl Kliep {
         sum / count as f64
     }
 
-    /// The mixture for the target images `rows`; none where the source is out of every kernel's reach.
+    /// Returns the mixture for the target images `rows`; none where the source is out of every kernel's reach.
     fn mixture(&self, distances: &Distances, scale: f64, rows: &[usize]) -> Option<Mixture> {
         let centers = distances.centers;
         let source = gaussian(distances.source.clone(), scale);

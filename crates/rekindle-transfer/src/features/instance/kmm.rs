@@ -22,7 +22,7 @@ pub struct Kmm {
     pub scale: Option<f64>,
     /// Largest weight, at least 1.
     pub largest: f64,
-    /// How far the mean weight may be from 1; none for the paper's `(sqrt(n_s) - 1) / sqrt(n_s)`.
+    /// Largest distance of the mean weight from 1; none for the paper's `(sqrt(n_s) - 1) / sqrt(n_s)`.
     pub slack: Option<f64>,
     /// Steps at most.
     pub max_iterations: usize,
@@ -40,7 +40,7 @@ impl Default for Kmm {
 }
 
 impl Kmm {
-    /// A weight for each source image `[n]`.
+    /// Computes a weight for each source image `[n]`.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Kmm {
     }
 }
 
-/// The nearest point with entries in `[0, largest]` and a sum in `range`: all are shifted alike until the sum
+/// Returns the nearest point with entries in `[0, largest]` and a sum in `range`: all are shifted alike until the sum
 /// fits, found by bisection.
 fn project(values: &[f64], largest: f64, range: [f64; 2]) -> Vec<f64> {
     let shifted = |shift: f64| values.iter().map(move |v| (v + shift).clamp(0.0, largest));

@@ -1,4 +1,4 @@
-//! Which source images to learn from, and how much: weights for
+//! Weights source images by how much to learn from them: for
 //! [`LogisticRegression::fit_weighted`](super::LogisticRegression::fit_weighted) or any other loss.
 
 mod density_ratio;
@@ -16,8 +16,8 @@ pub use tradaboost::{BoostedHeads, TrAdaBoost};
 use crate::TransferError;
 use crate::features::table::{Features, check_dim};
 
-/// Number of images that weights are worth: `(sum w)^2 / sum w^2` (Kish 1965), between 1 and `n`. Far below
-/// `n`, few images decide, and whatever is learnt with the weights is noisy. 0 where all weights are.
+/// Computes the number of images that weights are worth: `(sum w)^2 / sum w^2` (Kish 1965), between 1 and `n`. Far
+/// below `n`, few images decide, and whatever is learnt with the weights is noisy. 0 where all weights are.
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
     let sum: f64 = weights.iter().sum();
     let squares: f64 = weights.iter().map(|w| w * w).sum();

@@ -131,7 +131,7 @@ impl BoostedHeads {
         Ok(votes)
     }
 
-    /// The class with the most votes, for each image.
+    /// Returns the class with the most votes, for each image.
     ///
     /// # Errors
     ///

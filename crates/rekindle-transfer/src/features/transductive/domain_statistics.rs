@@ -1,4 +1,4 @@
-//! Each domain seen through its own mean and deviation.
+//! Normalises each domain by its own mean and deviation.
 
 use crate::TransferError;
 use crate::error::degenerate;
@@ -20,7 +20,7 @@ pub struct DomainStatistics {
 }
 
 impl DomainStatistics {
-    /// Mean and deviation of `domain` `[n, dim]`. `floor` is added to the deviations in units of their mean,
+    /// Computes mean and deviation of `domain` `[n, dim]`. `floor` is added to the deviations in units of their mean,
     /// so that features that hardly move aren't blown up; 0.01 does.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl DomainStatistics {
         Ok(statistics)
     }
 
-    /// The mean of `domain` alone; scales stay as they are.
+    /// Computes the mean of `domain` alone; scales stay as they are.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl DomainStatistics {
         })
     }
 
-    /// The domain's images `[n, dim]` through its statistics.
+    /// Normalises the domain's images `[n, dim]` by its statistics.
     ///
     /// # Errors
     ///

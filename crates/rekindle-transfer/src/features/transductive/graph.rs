@@ -1,4 +1,4 @@
-//! Which images are near which.
+//! Builds graphs of neighbouring images.
 
 use rayon::prelude::*;
 
@@ -10,12 +10,12 @@ use crate::features::table::{Features, dot};
 /// neighbour. No image is its own neighbour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NeighborGraph {
-    /// For each image its neighbours with their weights, by rising index.
+    /// Neighbours of each image with their weights, by rising index.
     edges: Vec<Vec<(usize, f64)>>,
 }
 
 impl NeighborGraph {
-    /// The graph of `features` `[n, dim]`; with fewer than `k + 1` images all are joined.
+    /// Computes the graph of `features` `[n, dim]`; with fewer than `k + 1` images all are joined.
     ///
     /// # Errors
     ///
@@ -71,17 +71,17 @@ impl NeighborGraph {
         Ok(Self { edges })
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.edges.len()
     }
 
-    /// Whether there is no image; never so for a graph that was made of features.
+    /// Returns true if there is no image; never for a graph that was built from features.
     pub fn is_empty(&self) -> bool {
         self.edges.is_empty()
     }
 
-    /// The neighbours of an image and their weights.
+    /// Returns the neighbours of an image and their weights.
     pub fn neighbors(&self, image: usize) -> &[(usize, f64)] {
         &self.edges[image]
     }

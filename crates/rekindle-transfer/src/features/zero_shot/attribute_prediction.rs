@@ -67,7 +67,7 @@ impl DirectAttributePrediction {
         Ok(Self { classifiers })
     }
 
-    /// Number of attributes that were learnt.
+    /// Returns the number of attributes that were learnt.
     pub fn learnt(&self) -> usize {
         self.classifiers.iter().flatten().count()
     }
@@ -108,7 +108,7 @@ impl DirectAttributePrediction {
         Ok(scores)
     }
 
-    /// The likeliest of the candidates, for each image.
+    /// Returns the likeliest of the candidates, for each image.
     ///
     /// # Errors
     ///

@@ -17,11 +17,11 @@ pub struct AttributeTable {
     /// Strength in percent, `[classes, attributes]`; a missing value is replaced by the mean of those of its
     /// attribute.
     pub strengths: Features,
-    /// Whether the class has the attribute, 0 or 1, `[classes, attributes]`.
+    /// Presence of each attribute, 0 or 1, `[classes, attributes]`.
     pub binary: Features,
 }
 
-/// Which classes are for training and which only for testing.
+/// Classes for training, and classes for testing only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassSplit {
     /// Names of the classes with images to learn from.
@@ -32,7 +32,7 @@ pub struct ClassSplit {
 
 impl AttributeTable {
     /// Reads the files of Animals with Attributes: `classes.txt` and `predicates.txt` (a number and a name a
-    /// line), `predicate-matrix-continuous.txt` and `predicate-matrix-binary.txt` (a row a class; a negative
+    /// line), `predicate-matrix-continuous.txt` and `predicate-matrix-binary.txt` (one row per class; a negative
     /// strength is missing).
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl AttributeTable {
 }
 
 impl ClassSplit {
-    /// Reads `trainclasses.txt` and `testclasses.txt`, a name a line.
+    /// Reads `trainclasses.txt` and `testclasses.txt`, one name per line.
     ///
     /// # Errors
     ///

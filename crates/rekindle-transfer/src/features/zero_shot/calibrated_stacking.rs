@@ -1,4 +1,4 @@
-//! Evening out the odds of classes that were seen and classes that were not.
+//! Balances the scores of seen classes against those of unseen ones.
 
 use super::evaluation::{GeneralizedAccuracy, mean_class_accuracy};
 use crate::TransferError;
@@ -11,7 +11,7 @@ const METHOD: &str = "calibrated stacking";
 /// Recognition in the Wild"): takes `offset` off the scores of the seen classes, which otherwise win nearly always.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CalibratedStacking {
-    /// In units of the scores.
+    /// Offset of the seen classes, in units of the scores.
     pub offset: f64,
 }
 
@@ -27,8 +27,9 @@ pub struct GeneralizedScores {
 }
 
 impl CalibratedStacking {
-    /// The offset with the largest harmonic mean on average over `tasks`, among a hundred from 0 to the largest range of
-    /// scores within an image. To stay fair the tasks are made of seen classes, some of which play the unseen ones.
+    /// Chooses the offset with the largest harmonic mean on average over `tasks`, among a hundred from 0 to the
+    /// largest range of scores within an image. To stay fair the tasks are made of seen classes, some of which play
+    /// the unseen ones.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl CalibratedStacking {
         Ok(best.0)
     }
 
-    /// The class of each image.
+    /// Returns the class of each image.
     ///
     /// # Errors
     ///

@@ -100,7 +100,7 @@ impl Conse {
         Ok(images.rows().flat_map(row).collect())
     }
 
-    /// The candidate of the largest cosine, for each image.
+    /// Returns the candidate of the largest cosine, for each image.
     ///
     /// # Errors
     ///

@@ -107,9 +107,9 @@ impl Eszsl {
         })
     }
 
-    /// The penalties among `powers` of ten that do best on left-out seen classes: these are split into
-    /// `folds` parts (class `i` of the seen ones into part `i` modulo `folds`), each part in turn plays the
-    /// unseen classes, and the mean class accuracy is averaged.
+    /// Chooses the penalties among `powers` of ten that do best on left-out seen classes: these are split into
+    /// `folds` parts (class `i` of the seen ones into part `i` modulo `folds`), each part in turn plays the unseen
+    /// classes, and the mean class accuracy is averaged.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Eszsl {
 }
 
 impl EszslMap {
-    /// `x V s` of each image with each of the candidates' signatures, `[n, candidates]`.
+    /// Computes `x V s` of each image with each of the candidates' signatures, `[n, candidates]`.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl EszslMap {
         Ok(cells.map(|cell| scores[cell]).collect())
     }
 
-    /// The candidate with the largest score, for each image.
+    /// Returns the candidate with the largest score, for each image.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl EszslMap {
     }
 }
 
-/// The classes that occur, sorted.
+/// Returns the classes that occur, sorted.
 pub(super) fn seen_classes(labels: &[usize]) -> Vec<usize> {
     let mut seen = labels.to_vec();
     seen.sort_unstable();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::TransferError;
 use crate::features::table::check_dim;
 
-/// Mean over the classes that occur in `labels` of the share of their images that is predicted right.
+/// Computes the mean over the classes that occur in `labels` of the share of their images that is predicted right.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub struct GeneralizedAccuracy {
 }
 
 impl GeneralizedAccuracy {
-    /// `2 seen unseen / (seen + unseen)`; 0 where both are.
+    /// Returns `2 seen unseen / (seen + unseen)`; 0 where both are.
     pub fn harmonic_mean(&self) -> f64 {
         let sum = self.seen + self.unseen;
         if sum > 0.0 {

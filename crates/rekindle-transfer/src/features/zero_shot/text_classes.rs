@@ -115,7 +115,7 @@ impl LinearHead {
 pub struct TipAdapter {
     /// Weight of the training images.
     pub alpha: f64,
-    /// How much nearer images count for more.
+    /// Sharpness: how much more nearer images count.
     pub beta: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Where the images of a class should lie, predicted from its signature.
+//! Predicts where the images of a class should lie, from its signature.
 
 use faer::Mat;
 use rayon::prelude::*;
@@ -99,9 +99,9 @@ impl VisualExemplars {
         })
     }
 
-    /// The one among `penalties` that does best on left-out seen classes: these are split into `folds` parts (class `i`
-    /// of the seen ones into part `i` modulo `folds`), each part in turn plays the unseen classes, and the mean class
-    /// accuracy is averaged.
+    /// Chooses the one among `penalties` that does best on left-out seen classes: these are split into `folds` parts
+    /// (class `i` of the seen ones into part `i` modulo `folds`), each part in turn plays the unseen classes, and the
+    /// mean class accuracy is averaged.
     ///
     /// # Errors
     ///
@@ -153,7 +153,8 @@ impl VisualExemplars {
 }
 
 impl ExemplarMap {
-    /// Predicted mean features `[candidates, dim]` of classes with these signatures, less the mean of the seen images.
+    /// Returns the predicted mean features `[candidates, dim]` of classes with these signatures, less the mean of the
+    /// seen images.
     ///
     /// # Errors
     ///
@@ -163,8 +164,8 @@ impl ExemplarMap {
         features((centred * &self.map).as_ref())
     }
 
-    /// Cosine of each image with each candidate's predicted mean, `[n, candidates]`, in [-1, 1]; 0 for a candidate that
-    /// is predicted to be the mean image.
+    /// Computes the cosine of each image with each candidate's predicted mean, `[n, candidates]`, in [-1, 1]; 0 for a
+    /// candidate that is predicted to be the mean image.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl ExemplarMap {
         Ok(images.rows().flat_map(of).collect())
     }
 
-    /// The candidate with the largest score, for each image.
+    /// Returns the candidate with the largest score, for each image.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is computed on reading: all that exporters leave around shapes.
+//! Folds constants on reading: everything that exporters leave around shapes.
 
 mod elements;
 mod numbers;

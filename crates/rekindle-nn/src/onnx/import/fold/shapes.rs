@@ -1,4 +1,4 @@
-//! What operators say about shapes: orders, axes, ranges.
+//! Computes operators on shapes: orders, axes, ranges.
 
 use super::super::attributes::{Operator, axis, range, target};
 use super::super::constant::Constant;
