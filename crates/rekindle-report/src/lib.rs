@@ -16,6 +16,7 @@
 //! # Ok::<(), rekindle_trainer::TrainerError>(())
 //! ```
 
+mod audit;
 mod axis;
 mod build;
 mod chart;
@@ -39,6 +40,7 @@ mod summary;
 mod svg;
 mod time;
 
+pub use audit::AuditPage;
 pub use build::{augmented_grid, prediction_grid, run_directories};
 pub use contents::{
     ClassCount, DataReport, Fact, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report,
