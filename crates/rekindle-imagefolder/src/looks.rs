@@ -1,13 +1,11 @@
 //! Simple measures of a picture: how large, how bright, how sharp.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{DecodeOptions, decode_file};
-use crate::folder::ImageFolder;
+use crate::folder::{ImageFolder, Sample};
 
 /// Pixels along the longer side of the copy on which sharpness is measured, so that it means the same for all sizes.
 const SHARPNESS_SIDE: u32 = 256;
@@ -80,31 +78,13 @@ impl Looks {
     }
 }
 
-/// Decodes and measures every file of a folder on all processors; of a file that can't be decoded, the reason. `progress`
-/// hears (done, total) after each file, from any thread, and ends the work by returning false: what is left has no
-/// entry.
-pub fn looks(
-    folder: &ImageFolder,
-    options: &DecodeOptions,
-    progress: impl Fn(usize, usize) -> bool + Sync,
-) -> Vec<Option<Result<Looks, String>>> {
-    let done = AtomicUsize::new(0);
-    let total = folder.len();
-    folder
-        .samples()
-        .par_iter()
-        .map(|sample| {
-            if !progress(done.fetch_add(1, Ordering::Relaxed), total) {
-                return None;
-            }
-            let image = decode_file(&sample.path, options);
-            Some(
-                image
-                    .map(|image| Looks::of(&image))
-                    .map_err(|error| error.to_string()),
-            )
-        })
-        .collect()
+/// Decodes and measures every file of a folder on all processors; of a file that can't be decoded, the reason.
+pub fn looks(folder: &ImageFolder, options: &DecodeOptions) -> Vec<Result<Looks, String>> {
+    let of = |sample: &Sample| {
+        let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
+        Ok(Looks::of(&image))
+    };
+    folder.samples().par_iter().map(of).collect()
 }
 
 /// Luma as Pillow's `convert("L")` computes it.

@@ -4,6 +4,7 @@ mod copies;
 mod finding;
 mod pictures;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -24,6 +25,9 @@ pub use finding::{Audited, AuditedPart, Finding, FindingKind, Twin};
 
 /// Neighbours whose mean distance tells outliers; one more is asked for, which is the picture itself.
 const NEIGHBORS: usize = 10;
+
+/// Pictures that are measured before Ctrl-C is looked for.
+const CHUNK: usize = 256;
 
 /// The name of the pass that measures the pictures.
 const MEASURED: &str = "size, light and sharpness";
@@ -157,11 +161,14 @@ impl<'a> Audit<'a> {
         outliers(&nearest, &indices, &pictures, &mut audited);
         let pairs = copies::copies(&features, &nearest, &of_features)?;
         self.interrupt.check()?;
+        // Of several copies of a picture, the one it is most like.
+        let mut told = HashSet::new();
         for pair in &pairs {
             let (first, second) = (indices[pair.first], indices[pair.second]);
-            audited
-                .findings
-                .push(pictures.copy(first, second, f64::from(pair.similarity)));
+            let finding = pictures.copy(first, second, f64::from(pair.similarity));
+            if told.insert((second, finding.kind)) {
+                audited.findings.push(finding);
+            }
         }
         let families = copies::families(&pairs, indices.len());
         self.judge(&features, &indices, &families, &pictures, &mut audited)?;
@@ -185,30 +192,31 @@ impl<'a> Audit<'a> {
             name: MEASURED.into(),
             items: Some(pictures.all.len()),
         });
-        let interrupt = &self.interrupt;
-        let found = looks(&pictures.all, &DecodeOptions::default(), |_, _| {
-            !interrupt.requested()
-        });
-        self.interrupt.check()?;
+        let mut measured = Vec::with_capacity(pictures.all.len());
+        let all: Vec<usize> = (0..pictures.all.len()).collect();
+        for chunk in all.chunks(CHUNK) {
+            self.interrupt.check()?;
+            let found = looks(&pictures.all.subset(chunk), &DecodeOptions::default());
+            for (index, found) in chunk.iter().zip(found) {
+                measured.push(match found {
+                    Ok(looks) => Some(looks),
+                    Err(reason) => {
+                        let finding = pictures.finding(*index, FindingKind::Unreadable, 1.0);
+                        audited.findings.push(Finding {
+                            detail: reason,
+                            ..finding
+                        });
+                        None
+                    }
+                });
+            }
+            let done = measured.len();
+            self.emit(&Event::PhaseAdvanced { done });
+        }
         self.emit(&Event::PhaseEnded {
             name: MEASURED.into(),
             seconds: begun.elapsed().as_secs_f64(),
         });
-        let mut measured = Vec::with_capacity(found.len());
-        for (index, found) in found.into_iter().enumerate() {
-            measured.push(match found {
-                Some(Ok(looks)) => Some(looks),
-                Some(Err(reason)) => {
-                    let finding = pictures.finding(index, FindingKind::Unreadable, 1.0);
-                    audited.findings.push(Finding {
-                        detail: reason,
-                        ..finding
-                    });
-                    None
-                }
-                None => None,
-            });
-        }
         if measured.iter().all(Option::is_none) {
             return Err(TrainerError::UnusableData {
                 what: show(pictures.all.root()),
