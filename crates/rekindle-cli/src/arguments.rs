@@ -8,7 +8,11 @@ use rekindle::device::DeviceName;
 use rekindle::transfer::tuning::STRATEGY_NAMES;
 use rekindle::transfer::{Strategy, TransferError};
 
-use crate::values::{count, minutes, rate, seed, share, words};
+mod recipe;
+
+pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
+
+use crate::values::{count, minutes, rate, seed, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -192,6 +196,8 @@ pub struct Fit {
     pub minutes: f64,
     #[command(flatten)]
     pub weights: Candidates,
+    #[command(flatten)]
+    pub view: View,
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
@@ -227,6 +233,8 @@ pub struct Train {
     pub strategy: Vec<Way>,
     #[command(flatten)]
     pub recipe: Recipe,
+    #[command(flatten)]
+    pub view: View,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
@@ -306,71 +314,6 @@ fn trained_strategy(text: &str) -> Result<Strategy, String> {
         "one-call" => Err("it trains without a learning rate, so there is none to find".into()),
         _ => strategy(text, &[]),
     }
-}
-
-/// Options of training. Those that are not given are as in the recipe's file, or as in PyTorch's tutorial.
-#[derive(Clone, Debug, Args)]
-pub struct Recipe {
-    /// JSON file with a recipe, such as the `recipe` of a run.json; options given beside it take precedence
-    #[arg(long, value_name = "FILE")]
-    pub recipe: Option<PathBuf>,
-    /// Passes over the training images [default: 25]
-    #[arg(long, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
-    pub epochs: Option<usize>,
-    /// Images per batch [default: 4]
-    #[arg(long, value_parser = count::<1, 65_536>, allow_negative_numbers = true)]
-    pub batch: Option<usize>,
-    /// Base learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
-    pub learning_rate: Option<f64>,
-    /// Seed of everything random [default: 0]
-    #[arg(long, value_parser = seed, allow_negative_numbers = true)]
-    pub seed: Option<u64>,
-    /// Views of each image whose features are kept while they are frozen: 1 the plain image, more add
-    /// augmented ones, 0 augments anew in every epoch [default: 1]
-    #[arg(long, value_parser = count::<0, 1_000>, allow_negative_numbers = true)]
-    pub views: Option<usize>,
-    /// Folder that keeps features for later runs [default: none, they live in memory]
-    #[arg(long, value_name = "FOLDER")]
-    pub cache: Option<PathBuf>,
-    /// Share of the target that is spread over all classes [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
-    pub label_smoothing: Option<f64>,
-    /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
-    /// [default: none]
-    #[arg(long, value_name = "DECAY", value_parser = share, allow_negative_numbers = true)]
-    pub moving_average: Option<f64>,
-    /// Runs layers that stay frozen in eight bits: faster, and a little off; not for DenseNet and ShuffleNet
-    #[arg(long)]
-    pub quantize: bool,
-    /// The figure on the validation images that decides which epoch's weights are kept and, with --patience, when to
-    /// stop; of equal figures the one with the lower loss wins [default: accuracy]
-    #[arg(long, value_enum, value_name = "FIGURE")]
-    pub monitor: Option<Figure>,
-    /// Measures the best weights in these views of each picture as well, and names them in their file as its own
-    /// choice for `predict --views file` [default: plain]
-    #[arg(long, value_enum, value_name = "VIEWS")]
-    pub test_views: Option<Views>,
-    /// Stops after so many epochs without improvement
-    #[arg(long, value_name = "EPOCHS", value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
-    pub patience: Option<usize>,
-    /// Weighs each class by the inverse of its share
-    #[arg(long)]
-    pub balance_classes: bool,
-    /// Threads that decode images [default: 2]
-    #[arg(long, value_parser = count::<0, 256>, allow_negative_numbers = true)]
-    pub workers: Option<usize>,
-}
-
-/// What `--monitor` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Figure {
-    /// Share of right answers
-    Accuracy,
-    /// Cross entropy
-    Loss,
-    /// Mean F1 of the classes, rare ones as much as frequent ones
-    MacroF1,
 }
 
 /// What `--test-views` takes.

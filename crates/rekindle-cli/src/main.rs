@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod failure;
 mod values;
+mod view;
 mod weights;
 
 use std::process::ExitCode;

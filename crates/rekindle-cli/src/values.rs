@@ -34,6 +34,18 @@ pub fn share(text: &str) -> Result<f64, String> {
     })
 }
 
+/// Reads a number of at least 0.
+pub fn at_least_zero(text: &str) -> Result<f64, String> {
+    number(text, "a number of at least 0", |number| number >= 0.0)
+}
+
+/// Reads a probability.
+pub fn probability(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0 to 1", |share| {
+        (0.0..=1.0).contains(&share)
+    })
+}
+
 /// Reads a text that says something.
 pub fn words(text: &str) -> Result<String, String> {
     match text.trim() {

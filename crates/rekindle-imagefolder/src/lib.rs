@@ -72,10 +72,11 @@ pub use loader::{Epoch, Loader};
 pub use looks::{Looks, looks};
 pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
-pub use rekindle_preprocess::{Interpolation, Preprocess};
+pub use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 pub use sampler::{Sampler, class_weights};
 pub use transform::{
-    AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
+    AugmentOp, AugmentPolicy, Augmentation, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD,
+    Pipeline, Transform,
 };
 pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
 

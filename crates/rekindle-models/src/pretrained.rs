@@ -133,6 +133,24 @@ impl Pretrained {
         Self::from_found(found, ModelInfo::default(), digest, device)
     }
 
+    /// Returns the network for pictures that are seen in another way, such as larger ones; positions of tokens are resampled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Crop`] for a size that the network can't take.
+    pub fn with_preprocess(mut self, preprocess: Preprocess) -> Result<Self, Error> {
+        let crop = preprocess.crop;
+        let fits = self.model.graph().shapes(crop, crop);
+        fits.map_err(|source| Error::Crop {
+            path: self.path.clone(),
+            crop,
+            source,
+        })?;
+        self.model = self.model.with_image_size([crop, crop]);
+        self.preprocess = preprocess;
+        Ok(self)
+    }
+
     /// Returns what a file of this network says about itself; its provenance is that of the file it was read from.
     pub fn info(&self) -> ModelInfo {
         ModelInfo {
@@ -179,7 +197,7 @@ impl Pretrained {
                 let is_onnx = checkpoint.format == Format::Onnx;
                 let side = checkpoint.metadata.get(IMAGE_SIZE).filter(|_| is_onnx);
                 let preprocess = match side.and_then(|side| side.parse().ok()) {
-                    Some(side) if side != preprocess.crop => resized(preprocess, side),
+                    Some(side) if side != preprocess.crop => preprocess.at_size(side),
                     _ => preprocess,
                 };
                 assumptions.extend(doubt);
@@ -250,15 +268,6 @@ fn preprocessing(path: &Path, architecture: &str, graph: &Graph) -> (Preprocess,
     };
     let doubt = format!("its preprocessing is taken to be {whose}, since the file names none");
     (preprocess, Some(doubt))
-}
-
-/// Returns the preprocessing for images of another side, with as much of each picture.
-fn resized(preprocess: Preprocess, side: usize) -> Preprocess {
-    Preprocess {
-        resize: (preprocess.resize * side).div_ceil(preprocess.crop.max(1)),
-        crop: side,
-        ..preprocess
-    }
 }
 
 /// Says that a file gives its network the name of another architecture than was recognised: equal tensors may be computed

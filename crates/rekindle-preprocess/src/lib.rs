@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The preprocessing a set of weights was evaluated with: weights without it are not usable.
 ///
-/// A decoded RGB picture is resized so that its shorter side has `resize` pixels, its central
-/// `crop` x `crop` square is taken, values are scaled from `0..=255` to `0..=1`, and each channel
+/// A decoded RGB picture is resized as [`mode`](Self::mode) says, by default so that its shorter side has `resize` pixels,
+/// its central `crop` x `crop` square is taken, values are scaled from `0..=255` to `0..=1`, and each channel
 /// becomes `(value - mean) / std`.
 ///
 /// ```
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
-    /// Length in pixels of the shorter side after resizing, at least `crop`.
+    /// Length in pixels after resizing, at least `crop`: of the shorter side where the picture is cropped, of both where it
+    /// is squashed, of the longer one where it is letterboxed.
     pub resize: usize,
     /// Side in pixels of the central square the network sees.
     pub crop: usize,
@@ -27,6 +28,9 @@ pub struct Preprocess {
     /// The filter that resizing uses, in evaluation and in training.
     #[serde(default)]
     pub interpolation: Interpolation,
+    /// How a picture that isn't square becomes one.
+    #[serde(default, skip_serializing_if = "ResizeMode::is_default")]
+    pub mode: ResizeMode,
 }
 
 impl Preprocess {
@@ -37,6 +41,43 @@ impl Preprocess {
     /// torchvision's newer recipe (`IMAGENET1K_V2`), which resizes to 232 pixels.
     pub const IMAGENET_V2: Self = Self::imagenet(232);
 
+    /// Returns the same preprocessing with pictures made square in another way. Squashed and letterboxed pictures are resized
+    /// to `crop`, so that nothing of them is cut off.
+    ///
+    /// ```
+    /// use rekindle_preprocess::{Preprocess, ResizeMode};
+    ///
+    /// let whole = Preprocess::IMAGENET.with_mode(ResizeMode::Letterbox);
+    /// assert_eq!((whole.resize, whole.crop), (224, 224));
+    /// ```
+    pub fn with_mode(self, mode: ResizeMode) -> Self {
+        let resize = match mode {
+            ResizeMode::Crop => self.resize,
+            ResizeMode::Squash | ResizeMode::Letterbox => self.crop,
+        };
+        Self {
+            mode,
+            resize,
+            ..self
+        }
+    }
+
+    /// Returns the preprocessing for images of `side` x `side` pixels that show as much of each picture.
+    ///
+    /// ```
+    /// use rekindle_preprocess::Preprocess;
+    ///
+    /// let small = Preprocess::IMAGENET.at_size(112);
+    /// assert_eq!((small.resize, small.crop), (128, 112));
+    /// ```
+    pub fn at_size(self, side: usize) -> Self {
+        Self {
+            resize: self.resize.saturating_mul(side).div_ceil(self.crop.max(1)),
+            crop: side,
+            ..self
+        }
+    }
+
     const fn imagenet(resize: usize) -> Self {
         Self {
             resize,
@@ -44,6 +85,7 @@ impl Preprocess {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             interpolation: Interpolation::Bilinear,
+            mode: ResizeMode::Crop,
         }
     }
 }
@@ -51,6 +93,27 @@ impl Preprocess {
 impl Default for Preprocess {
     fn default() -> Self {
         Self::IMAGENET
+    }
+}
+
+/// How a picture that isn't square becomes one (timm's `crop_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResizeMode {
+    /// Cuts off what stands out of the central square: shapes stay, the ends of the longer side are lost (timm's `center`).
+    #[default]
+    Crop,
+    /// Scales both sides to the same length: nothing is lost, shapes are distorted (timm's and fastai's `squash`, `squish`).
+    Squash,
+    /// Scales the longer side and fills up the shorter one with the mean colour: nothing is lost, shapes stay, and less of the
+    /// input shows the picture (timm's `border`, fastai's `pad`).
+    Letterbox,
+}
+
+impl ResizeMode {
+    /// Returns true for [`Crop`](Self::Crop), which files from before there was a choice don't name.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use image::{ImageFormat, RgbImage};
 use rekindle_files::names;
+use rekindle_imagefolder::Augmentation;
 use rekindle_imagefolder::grid::{self, Tile};
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
+use serde::Deserialize;
 
 use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
 use crate::examine::examine;
@@ -85,6 +87,11 @@ impl Report {
             })?;
         let model = Model::open(directory.path(), device)?;
         let data = TransferData::open(folder, &model.preprocess, record.seed)?;
+        let augmentation = Augmentation::deserialize(&record.recipe["augment"]);
+        let data = match augmentation {
+            Ok(augmentation) => data.augmented(&augmentation)?,
+            Err(_) => data,
+        };
         let source = names::escape(folder);
         if self.data.classes.is_empty() {
             self.describe_data(&data, record.seed)?;

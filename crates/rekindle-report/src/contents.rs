@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use rekindle_trainer::events::{EpochMetrics, RunOutcome, RunSummary, StageSummary};
+use rekindle_trainer::events::{
+    EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
+};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::run_directory::RunRecord;
 
@@ -103,6 +105,12 @@ pub struct RunReport {
     pub epochs: Vec<EpochMetrics>,
     /// Time spent around the epochs.
     pub phases: Vec<PhaseTime>,
+    /// What was tried on held-out training images, in order.
+    #[serde(default)]
+    pub trials: Vec<Trial>,
+    /// What was expected before the validation images were looked at.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// How it ended; none while it goes on.
     pub outcome: Option<RunOutcome>,
     /// What the best weights are worth on the validation images.

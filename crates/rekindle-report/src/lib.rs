@@ -39,6 +39,7 @@ mod scatter;
 mod summary;
 mod svg;
 mod time;
+mod trials;
 
 pub use audit::AuditPage;
 pub use build::{augmented_grid, prediction_grid, run_directories};

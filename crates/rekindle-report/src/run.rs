@@ -3,7 +3,7 @@
 use crate::contents::{Report, RunReport};
 use crate::html::{Html, class};
 use crate::parts::{capitalised, class_names, meter, pictures, scrolling, swatch, unbroken};
-use crate::{confusion, gallery, rates, reliability, scatter};
+use crate::{confusion, gallery, rates, reliability, scatter, trials};
 use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
@@ -21,6 +21,7 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
     if run.stages.is_empty()
         && run.evaluation.is_none()
         && run.pictures.is_empty()
+        && run.trials.is_empty()
         && run.description.is_empty()
     {
         return;
@@ -34,6 +35,7 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
         if !run.description.is_empty() {
             html.leaf("p", &[], &run.description);
         }
+        trials::draw(html, run);
         if !run.stages.is_empty() {
             stage_table(html, &run.stages);
             rates::draw(html, run);

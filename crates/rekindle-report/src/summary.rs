@@ -32,6 +32,8 @@ impl RunReport {
                 }
                 Event::PhaseEnded { name, seconds } => run.add_phase(name, *seconds),
                 Event::SkippedFile { path, reason } => run.skip(path, reason),
+                Event::Tried(trial) => run.trials.push(trial.clone()),
+                Event::Forecast(forecast) => run.forecast = Some(*forecast),
                 Event::RunEnded(outcome) => run.outcome = Some(outcome.clone()),
                 _ => {}
             }

@@ -21,12 +21,11 @@ impl Trainer<'_, Network> {
         seed: u64,
     ) -> Self {
         let classifier = with_fresh_head(pretrained, data.classes.len(), seed);
-        Self {
-            fresh_seed: Some(seed),
-            ..Trainer::new(classifier, data)
-        }
-        .source(Source::of(pretrained))
-        .strategy(strategy)
+        let mut trainer = Trainer::new(classifier, data)
+            .source(Source::of(pretrained))
+            .strategy(strategy);
+        trainer.fresh_seed = Some(seed);
+        trainer
     }
 }
 

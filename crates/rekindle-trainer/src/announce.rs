@@ -6,7 +6,7 @@ use rekindle_transfer::{Backbone, Classifier, Plan};
 use crate::events::{Event, PartSummary, RunSummary, StageSummary};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
-use crate::{TrainerError, text};
+use crate::{Recipe, TrainerError, text};
 
 /// Tells every observer.
 pub(crate) fn emit<B: Backbone>(trainer: &mut Trainer<'_, B>, event: &Event) {
@@ -96,7 +96,11 @@ pub(crate) fn stage_summary<B: Backbone>(
     first_epoch: usize,
     last_epoch: usize,
 ) -> StageSummary {
-    let rate = trainer.recipe.learning_rate;
+    let Recipe {
+        learning_rate: rate,
+        head_rate: head,
+        ..
+    } = trainer.recipe;
     let parts = stage_parameters(&trainer.classifier, plan)
         .into_iter()
         .enumerate()
@@ -106,7 +110,7 @@ pub(crate) fn stage_summary<B: Backbone>(
             trainable: part.trained,
             learning_rate: part
                 .is_trained
-                .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(1.0)),
+                .then(|| rate * plan.stage_rates.get(index).copied().unwrap_or(head)),
         })
         .collect();
     StageSummary {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use rekindle_files::names::{escape, printable, show};
 use rekindle_imagefolder::{
-    DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file, same_files,
+    Augmentation, DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file,
+    same_files,
 };
 use rekindle_models::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,22 @@ impl TransferData {
             train: Arc::new(self.train.with_pipeline(train_pipeline(preprocess))?),
             val: Arc::new(self.val.with_pipeline(eval_pipeline(preprocess))?),
             preprocess: preprocess.clone(),
+            ..self.clone()
+        })
+    }
+}
+
+impl TransferData {
+    /// Returns the same images with other random changes to those that are learnt from.
+    ///
+    /// # Errors
+    ///
+    /// Those of a preprocessing or a probability out of range.
+    pub fn augmented(&self, augmentation: &Augmentation) -> Result<Self, TrainerError> {
+        augmentation.validate()?;
+        let pipeline = augmentation.pipeline(&self.preprocess);
+        Ok(Self {
+            train: Arc::new(self.train.with_pipeline(pipeline)?),
             ..self.clone()
         })
     }

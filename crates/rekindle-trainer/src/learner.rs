@@ -76,7 +76,7 @@ impl<B: Backbone> Learner<B> {
             average,
             device,
             others: Vec::new(),
-            groups: RateGroups::new(&classifier),
+            groups: RateGroups::new(&classifier, recipe.head_rate),
             optimizer: recipe.optimizer.init(),
             accumulator: GradientsAccumulator::new(),
             accumulated: 0,
@@ -205,7 +205,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Replaces the classifier's weights, such as by those of a checkpoint. A moving average stays as it is.
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
-        self.groups = RateGroups::new(&classifier);
+        self.groups = RateGroups::new(&classifier, self.groups.head_rate());
         self.has_moved = true;
         self.replica.set_classifier(classifier);
     }

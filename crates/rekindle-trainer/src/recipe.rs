@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use rekindle_imagefolder::{Mix, OnBadFile};
+use rekindle_imagefolder::{Augmentation, Mix, OnBadFile};
+use rekindle_transfer::Strategy;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::Optimizer;
@@ -18,8 +19,11 @@ pub struct Recipe {
     pub batch_size: usize,
     /// The optimiser, with its momentum and weight decay.
     pub optimizer: Optimizer,
-    /// Base learning rate; the head's, and each stage's times the strategy's factor.
+    /// Base learning rate; each stage's is that times the strategy's factor.
     pub learning_rate: f64,
+    /// The head's rate over the base rate: a head that starts from random weights can take larger steps than a network
+    /// that was trained.
+    pub head_rate: f64,
     /// The rate's course over the run.
     pub schedule: Schedule,
     /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
@@ -35,6 +39,8 @@ pub struct Recipe {
     pub early_stopping: Option<EarlyStopping>,
     /// The figure that makes a model the best.
     pub monitor: Monitor,
+    /// Random changes to training images; none leaves the data's own pipeline as it is.
+    pub augment: Option<Augmentation>,
     /// Mixing the images of a batch.
     pub mix: Option<Mix>,
     /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones.
@@ -91,6 +97,7 @@ impl Recipe {
                 weight_decay: 0.0,
             },
             learning_rate: 1e-3,
+            head_rate: 1.0,
             schedule: Schedule::tutorial(),
             label_smoothing: 0.0,
             clip_norm: None,
@@ -98,6 +105,7 @@ impl Recipe {
             moving_average: None,
             early_stopping: None,
             monitor: Monitor::Accuracy,
+            augment: None,
             mix: None,
             balance_classes: false,
             cache: Cache::Off,
@@ -107,6 +115,56 @@ impl Recipe {
             on_bad_file: OnBadFile::Skip,
             seed: 0,
             test_views: TestViews::Plain,
+        }
+    }
+
+    /// Returns a recipe of today's good practice: AdamW with weight decay 0.01 and one cycle up to 3e-4, ten times that for
+    /// the head, on batches of 16, with 10 % label smoothing and light augmentation.
+    pub fn modern() -> Self {
+        Self {
+            epochs: 12,
+            batch_size: 16,
+            optimizer: Optimizer::AdamW { weight_decay: 0.01 },
+            learning_rate: 3e-4,
+            head_rate: 10.0,
+            schedule: Schedule::one_cycle(),
+            label_smoothing: 0.1,
+            augment: Some(Augmentation::default()),
+            ..Self::tutorial()
+        }
+    }
+
+    /// Returns the default recipe of a strategy: [`modern`](Self::modern), with more epochs where these are cheap or have
+    /// everything to learn, and one rate for all where the few parameters that learn in the network are as far from their
+    /// values as the head's.
+    ///
+    /// ```
+    /// use rekindle_trainer::Recipe;
+    /// use rekindle_transfer::Strategy;
+    ///
+    /// assert_eq!(Recipe::of(&Strategy::fine_tuning()), Recipe::modern());
+    /// assert_eq!(Recipe::of(&Strategy::FromScratch).head_rate, 1.0);
+    /// ```
+    pub fn of(strategy: &Strategy) -> Self {
+        let modern = Self::modern();
+        let head = modern.learning_rate * modern.head_rate;
+        match strategy {
+            Strategy::FeatureExtraction => Self {
+                epochs: 30,
+                ..modern
+            },
+            Strategy::BitFit { .. } | Strategy::BatchNormOnly { .. } => Self {
+                learning_rate: head,
+                head_rate: 1.0,
+                ..modern
+            },
+            Strategy::FromScratch => Self {
+                epochs: 30,
+                learning_rate: 1e-3,
+                head_rate: 1.0,
+                ..modern
+            },
+            _ => modern,
         }
     }
 
@@ -146,6 +204,12 @@ impl Recipe {
             "a finite number above 0",
         )?;
         require(
+            self.head_rate.is_finite() && self.head_rate > 0.0,
+            "head_rate",
+            self.head_rate,
+            "a finite number above 0",
+        )?;
+        require(
             (0.0..1.0).contains(&self.label_smoothing),
             "label_smoothing",
             self.label_smoothing,
@@ -180,6 +244,9 @@ impl Recipe {
                 stopping.min_delta,
                 "a finite number, at least 0",
             )?;
+        }
+        if let Some(augment) = &self.augment {
+            augment.validate()?;
         }
         if let Some(mix) = &self.mix {
             mix.validate()?;

@@ -80,6 +80,8 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) source: Source,
     pub(crate) strategy: Strategy,
     pub(crate) recipe: Recipe,
+    /// Whether the recipe is of the caller's choice, and not the strategy's default.
+    is_recipe_given: bool,
     pub(crate) device: Device,
     pub(crate) title: String,
     pub(crate) observers: Vec<Box<dyn Observer + 'a>>,
@@ -101,7 +103,7 @@ pub struct Trainer<'a, B: Backbone> {
 }
 
 impl<'a, B: Backbone> Trainer<'a, B> {
-    /// A trainer that fine-tunes by the tutorial's recipe, on the device of `classifier`, silently and
+    /// A trainer that fine-tunes by the strategy's [default recipe](Recipe::of), on the device of `classifier`, silently and
     /// without leaving anything on the disk.
     pub fn new(classifier: Classifier<B>, data: TransferData) -> Self {
         Self {
@@ -110,7 +112,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             data,
             source: Source::default(),
             strategy: Strategy::fine_tuning(),
-            recipe: Recipe::default(),
+            recipe: Recipe::modern(),
+            is_recipe_given: false,
             title: "transfer".to_string(),
             observers: Vec::new(),
             interrupt: Interrupt::new(),
@@ -135,12 +138,24 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// What is frozen when. Under [`Strategy::FromScratch`] backbone and head begin with fresh weights, whatever they came
     /// with: functions of the recipe's seed, or of that of [`adapt`](Self::adapt).
     pub fn strategy(self, strategy: Strategy) -> Self {
-        Self { strategy, ..self }
+        let recipe = match self.is_recipe_given {
+            true => self.recipe,
+            false => Recipe::of(&strategy),
+        };
+        Self {
+            strategy,
+            recipe,
+            ..self
+        }
     }
 
-    /// Optimiser, schedule, epochs and the rest.
+    /// Sets optimiser, schedule, epochs and the rest (default: [`Recipe::of`] the strategy).
     pub fn recipe(self, recipe: Recipe) -> Self {
-        Self { recipe, ..self }
+        Self {
+            recipe,
+            is_recipe_given: true,
+            ..self
+        }
     }
 
     /// What to call the run.
@@ -244,8 +259,11 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         fit::run(self, writer, None)
     }
 
-    /// Gives the classifier fresh weights where the strategy asks for them.
+    /// Gives the images the recipe's augmentation, and the classifier fresh weights where the strategy asks for them.
     pub(crate) fn refresh(&mut self) -> Result<(), TrainerError> {
+        if let Some(augmentation) = &self.recipe.augment {
+            self.data = self.data.augmented(augmentation)?;
+        }
         if self.strategy.is_transfer() {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use rekindle::files::names::{escape, printable, show};
 use rekindle::models::Pretrained;
 use rekindle::report::{Report, RunReport};
-use rekindle::trainer::events::{EndReason, Forecast};
+use rekindle::trainer::events::EndReason;
 use rekindle::trainer::run_directory::FIT;
 use rekindle::trainer::{FineTuned, Interrupt, RunDirectory, TransferData};
 use serde_json::json;
@@ -38,7 +38,11 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     let paths = command.weights.paths(&output)?;
     let networks: Vec<Pretrained> = paths
         .iter()
-        .map(|path| Pretrained::open_with(path, &options, &device))
+        .map(|path| {
+            let pretrained = Pretrained::open_with(path, &options, &device)?;
+            let seen = command.view.of(&pretrained.preprocess);
+            pretrained.with_preprocess(seen)
+        })
         .collect::<Result<_, _>>()?;
     let Some(first) = networks.first() else {
         return Err(Failure::Usage(
@@ -84,32 +88,10 @@ fn reported(
     report.describe_record(directory.record());
     let mut run = RunReport::from_events(FIT, &directory.events()?);
     run.look(&tuned.classifier, &data)?;
-    let mut sentences: Vec<String> = tuned.forecast.map(expected).into_iter().collect();
-    sentences.extend(tuned.trials.iter().map(|trial| {
-        let accuracy = trial
-            .accuracy
-            .map_or_else(|| "not measured".into(), percent);
-        let kept = if trial.kept { ", kept" } else { "" };
-        format!(
-            "Tried {} ({}): {accuracy} of the held-out images right{kept}.",
-            trial.what, trial.why
-        )
-    }));
-    run.description = sentences.join(" ");
     report.runs.push(run);
     let path = directory.report_path();
     report.write(&path)?;
     Ok(path)
-}
-
-fn expected(forecast: Forecast) -> String {
-    format!(
-        "Before the validation images were looked at, {} were expected to be named right, between {} and {} with 95 % \
-         probability.",
-        percent(forecast.accuracy),
-        percent(forecast.low),
-        percent(forecast.high)
-    )
 }
 
 fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {

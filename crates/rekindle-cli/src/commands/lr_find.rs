@@ -29,7 +29,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     let recipe = rekindle::trainer::Recipe {
         batch_size: command.batch,
         seed: command.seed,
-        ..rekindle::trainer::Recipe::tutorial()
+        ..rekindle::trainer::Recipe::of(&command.strategy)
     };
     let bar = output.bar(command.steps, "batches");
     let curve = Trainer::adapt(&pretrained, data, command.strategy.clone(), command.seed)

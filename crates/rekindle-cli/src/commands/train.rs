@@ -29,7 +29,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     // All runs of one call share the images, and so their seed.
     let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
         Some(record) => command.recipe.resumed(record)?,
-        None => command.recipe.recipe()?,
+        None => command.recipe.of_way(runs.first().map(|run| &run.way))?,
     };
     let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
     command.check_places(&folder, &runs)?;
@@ -40,12 +40,20 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
-        command.recipe.check_effects(&ways, &recipe, &stages)
+        command.recipe.check_effects(&ways, &stages)
     };
     // Nothing is downloaded for a command that can't be followed.
     let notes = command.weights.described()?.as_ref().map(check);
     let notes = notes.transpose()?;
     let pretrained = command.weights.open(&output, &device)?;
+    let began = runs.iter().find(|run| run.record.is_some());
+    let seen = match began {
+        Some(run) => command
+            .view
+            .resumed(&run.directory, &pretrained.preprocess)?,
+        None => command.view.of(&pretrained.preprocess),
+    };
+    let pretrained = pretrained.with_preprocess(seen)?;
     let notes = match notes {
         Some(notes) => notes,
         None => check(pretrained.model.graph())?,
@@ -60,7 +68,10 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         .clone()
         .unwrap_or_else(|| escape(name_of(&command.data)));
     let mut report = Report::new(&title);
-    report.describe_data(&data, recipe.seed)?;
+    match &recipe.augment {
+        Some(augmentation) => report.describe_data(&data.augmented(augmentation)?, recipe.seed)?,
+        None => report.describe_data(&data, recipe.seed)?,
+    }
     Session {
         output,
         device,
@@ -221,9 +232,11 @@ impl Session<'_> {
             Way::OneCall => true,
             Way::Strategy(strategy) => {
                 let stages = self.pretrained.model.graph().stage_names();
-                strategy
-                    .always_frozen(&stages, self.recipe.epochs)
-                    .is_ok_and(|frozen| frozen == stages.len())
+                self.options.of_way(Some(way)).is_ok_and(|recipe| {
+                    strategy
+                        .always_frozen(&stages, recipe.epochs)
+                        .is_ok_and(|frozen| frozen == stages.len())
+                })
             }
         }
     }
@@ -233,7 +246,7 @@ impl Session<'_> {
         let stages = self.pretrained.model.graph().stage_names();
         let recipe = match &run.record {
             Some(record) => self.options.resumed(record)?,
-            None => self.recipe.clone(),
+            None => self.options.of_way(Some(&run.way))?,
         };
         let recipe = arguments::Recipe::of_strategy(recipe, strategy, &stages)?;
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
@@ -263,7 +276,7 @@ impl Session<'_> {
     fn one_call(&self, run: &Planned, title: String) -> Result<Left, Failure> {
         let recipe = match &run.record {
             Some(record) => self.options.resumed(record)?,
-            None => self.recipe.clone(),
+            None => self.options.of_way(Some(&run.way))?,
         };
         let mut one_call = Fit::new(&self.device)
             .without_training()

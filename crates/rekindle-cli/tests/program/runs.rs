@@ -285,7 +285,11 @@ fn a_second_run_into_the_same_folder_is_refused_before_anything_is_trained() {
 #[test]
 fn a_finished_run_is_lengthened_and_nothing_else_about_it_changes() {
     let folder = tempfile::tempdir().unwrap();
-    let epochs = |number| ["--epochs", number, "--batch", "5", "--seed", "3"];
+    // A rate that runs over all epochs would be stretched.
+    let epochs = |number| {
+        let options = ["--batch", "5", "--seed", "3", "--schedule", "step"];
+        [&["--epochs", number][..], &options].concat()
+    };
     train(folder.path(), &epochs("3")).ends_with(0);
     // Without a strategy it is that of the run.
     let told = train(folder.path(), &["--resume", "--epochs", "5"])
@@ -306,7 +310,7 @@ fn a_finished_run_is_lengthened_and_nothing_else_about_it_changes() {
         (&["--seed", "4"], &["seed", "3", "4"]),
         (
             &["--learning-rate", "0.5"],
-            &["learning_rate", "0.001", "0.5"],
+            &["learning_rate", "0.0003", "0.5"],
         ),
         (&["--monitor", "loss"], &["monitor", "accuracy", "loss"]),
         (&["--title", "other"], &["title", "other"]),
@@ -405,4 +409,109 @@ fn commands_that_take_long_are_interrupted_and_end_with_130() {
         assert_eq!((code, told.len()), (Some(130), 0), "{arguments:?}");
     }
     assert!(!out.exists());
+}
+
+/// The recipe and the preprocessing of a run.
+fn asked(out: &Path, strategy: &str) -> (Value, Value) {
+    let read = |file: &str| -> Value {
+        let text = std::fs::read(out.join(strategy).join(file)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let (mut record, classes) = (read("run.json"), read("classes.json"));
+    (record["recipe"].take(), classes["preprocessing"].clone())
+}
+
+#[test]
+fn every_strategy_has_a_recipe_of_its_own_and_the_tutorials_is_asked_for_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("own");
+    let short = ["--strategy", "features,finetune,bitfit", "--epochs", "1"];
+    train(&own, &short).ends_with(0);
+    let rates = |strategy| {
+        let (recipe, _) = asked(&own, strategy);
+        assert_eq!(recipe["optimizer"]["name"], "adam_w");
+        assert_eq!(recipe["batch_size"], 16);
+        [recipe["learning_rate"].clone(), recipe["head_rate"].clone()]
+    };
+    assert_eq!(rates("features"), [3e-4, 10.0]);
+    assert_eq!(rates("finetune"), [3e-4, 10.0]);
+    assert_eq!(rates("bitfit"), [3e-3, 1.0]);
+    let tutorial = folder.path().join("tutorial");
+    let options = [
+        "--strategy",
+        "finetune",
+        "--recipe",
+        "tutorial",
+        "--epochs",
+        "1",
+    ];
+    train(&tutorial, &options).ends_with(0);
+    let expected = rekindle::trainer::Recipe {
+        epochs: 1,
+        cache: rekindle::trainer::Cache::Memory,
+        ..rekindle::trainer::Recipe::tutorial()
+    };
+    assert_eq!(asked(&tutorial, "finetune").0, serde_json::json!(expected));
+}
+
+#[test]
+fn options_of_training_reach_the_record_and_what_has_no_effect_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("all");
+    let options = "--strategy finetune --epochs 1 --lr 0.002 --head-rate 3 --optimizer sgd --weight-decay 0.1 \
+                   --schedule cosine --warm-up 0.5 --clip-norm 2 --accumulate 2 --augment trivial --flip 0.25 \
+                   --mix-up 0.2 --cut-mix 1 --batch-size 6 --resize letterbox --image-size 48";
+    train(&out, &options.split_whitespace().collect::<Vec<_>>()).ends_with(0);
+    let (recipe, preprocess) = asked(&out, "finetune");
+    for (pointer, expected) in [
+        ("/learning_rate", serde_json::json!(0.002)),
+        ("/head_rate", 3.0.into()),
+        ("/optimizer/name", "sgd".into()),
+        ("/optimizer/weight_decay", 0.1.into()),
+        ("/schedule/kind", "warmup".into()),
+        ("/schedule/epochs", 0.5.into()),
+        ("/schedule/then/kind", "cosine".into()),
+        ("/clip_norm", 2.0.into()),
+        ("/accumulate", 2.into()),
+        ("/augment/policy", "trivial".into()),
+        ("/augment/flip", 0.25.into()),
+        ("/mix/name", "either".into()),
+        ("/mix/cutmix_alpha", 1.0.into()),
+        ("/batch_size", 6.into()),
+        ("/cache", "off".into()),
+    ] {
+        assert_eq!(recipe.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    assert_eq!(preprocess["mode"], "letterbox");
+    assert_eq!(
+        (&preprocess["resize"], &preprocess["crop"]),
+        (&48.into(), &48.into())
+    );
+    // The file says so too, and a resumed run goes on with it.
+    let model = out.join("finetune");
+    let images = workshop().data.join("val/ants");
+    rekindle(["predict", text(&model), text(&images)]).ends_with(3);
+    train(&out, &["--resume", "--epochs", "2"]).ends_with(0);
+    let message = train(&out, &["--resume", "--resize", "squash"])
+        .ends_with(2)
+        .stderr;
+    for word in ["preprocessing", "letterbox", "squash"] {
+        assert!(message.contains(word), "{message}");
+    }
+    let other = folder.path().join("other");
+    for (options, named) in [
+        ("--augment trivial", "--augment has no effect on features"),
+        ("--flip 0", "--flip has no effect on features"),
+        ("--strategy finetune --warm-up 1", "--schedule cosine"),
+        ("--strategy finetune --flip 1.5", "from 0 to 1"),
+        ("--strategy finetune --image-size 3", "from 16 to 4096"),
+    ] {
+        let called = train(&other, &options.split_whitespace().collect::<Vec<_>>()).ends_with(2);
+        assert!(
+            called.stderr.contains(named),
+            "{options}: {}",
+            called.stderr
+        );
+        assert!(!other.exists());
+    }
 }

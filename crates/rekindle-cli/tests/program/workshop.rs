@@ -99,6 +99,8 @@ pub fn workshop() -> &'static Workshop {
             text(&runs),
             "--strategy",
             strategies,
+            "--recipe",
+            "tutorial",
             "--epochs",
             "3",
             "--batch",

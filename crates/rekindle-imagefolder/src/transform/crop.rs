@@ -114,3 +114,12 @@ pub(crate) fn center_crop(image: &RgbImage, size: u32) -> RgbImage {
         center_crop(&padded, size)
     }
 }
+
+/// Returns a square with the image, whose longer side is `size`, in its middle, as Pillow's `ImageOps.pad` places it.
+pub(crate) fn padded(image: &RgbImage, size: u32, fill: [u8; 3]) -> RgbImage {
+    let mut square = RgbImage::from_pixel(size, size, image::Rgb(fill));
+    let offset = |side: u32| (f64::from(size.saturating_sub(side)) * 0.5).round_ties_even() as i64;
+    let (width, height) = image.dimensions();
+    imageops::replace(&mut square, image, offset(width), offset(height));
+    square
+}

@@ -1,5 +1,6 @@
 //! Transforms as data: a pipeline is a list that can be printed, compared and read back.
 
+mod augmentation;
 mod auto;
 mod color;
 mod crop;
@@ -8,6 +9,7 @@ mod pipeline;
 mod resize;
 mod run;
 
+pub use augmentation::{AugmentPolicy, Augmentation};
 pub use auto::AugmentOp;
 pub use crop::CropBox;
 pub use pipeline::{FloatImage, Pipeline};
@@ -47,6 +49,17 @@ pub enum Transform {
         height: u32,
         /// In pixels.
         width: u32,
+        /// Default: bilinear. Always antialiased.
+        #[serde(default)]
+        interpolation: Interpolation,
+    },
+    /// Scales the longer side to `size`, keeping the aspect ratio, and fills up the shorter one on both sides (Pillow's
+    /// `ImageOps.pad`).
+    Letterbox {
+        /// Side of the result, in pixels.
+        size: u32,
+        /// Colour of the filling.
+        fill: [u8; 3],
         /// Default: bilinear. Always antialiased.
         #[serde(default)]
         interpolation: Interpolation,
@@ -137,6 +150,7 @@ impl Transform {
         match self {
             Transform::Resize { .. } => "resize",
             Transform::ResizeExact { .. } => "resize_exact",
+            Transform::Letterbox { .. } => "letterbox",
             Transform::CenterCrop { .. } => "center_crop",
             Transform::RandomResizedCrop { .. } => "random_resized_crop",
             Transform::RandomHorizontalFlip { .. } => "random_horizontal_flip",
@@ -155,6 +169,7 @@ impl Transform {
             self,
             Transform::Resize { .. }
                 | Transform::ResizeExact { .. }
+                | Transform::Letterbox { .. }
                 | Transform::CenterCrop { .. }
                 | Transform::Normalize { .. }
         )
@@ -179,6 +194,7 @@ impl Transform {
         };
         match self {
             Transform::Resize { size, .. }
+            | Transform::Letterbox { size, .. }
             | Transform::CenterCrop { size }
             | Transform::RandomResizedCrop { size, .. }
                 if !SIZES.contains(size) =>

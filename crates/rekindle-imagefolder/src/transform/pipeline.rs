@@ -1,10 +1,11 @@
 //! A list of transforms, and running it.
 
 use image::RgbImage;
-use rekindle_preprocess::Preprocess;
+use rekindle_preprocess::{Preprocess, ResizeMode};
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
+use super::augmentation::Augmentation;
 use super::resize::scaled_size;
 use crate::decode::Place;
 use crate::error::Error;
@@ -51,45 +52,19 @@ impl Pipeline {
         Self(transforms.into_iter().collect())
     }
 
-    /// The augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
+    /// Returns the augmentation of PyTorch's tutorial for weights that ask for this preprocessing:
     /// `RandomResizedCrop(crop)`, `RandomHorizontalFlip`, `Normalize`.
     pub fn imagenet_train(preprocess: &Preprocess) -> Self {
-        let Preprocess {
-            crop,
-            mean,
-            std,
-            interpolation,
-            ..
-        } = *preprocess;
-        Self::new([
-            Transform::RandomResizedCrop {
-                size: side(crop),
-                scale: (0.08, 1.0),
-                ratio: (3.0 / 4.0, 4.0 / 3.0),
-                interpolation,
-            },
-            Transform::RandomHorizontalFlip { p: 0.5 },
-            Transform::Normalize { mean, std },
-        ])
+        Augmentation::IMAGENET.pipeline(preprocess)
     }
 
-    /// The preprocessing itself: `Resize(resize)`, `CenterCrop(crop)`, `Normalize`.
+    /// Returns the preprocessing itself: resizing as its mode says, `CenterCrop(crop)`, `Normalize`.
     pub fn imagenet_eval(preprocess: &Preprocess) -> Self {
-        let Preprocess {
-            resize,
-            crop,
-            mean,
-            std,
-            interpolation,
-        } = *preprocess;
-        Self::new([
-            Transform::Resize {
-                size: side(resize),
-                interpolation,
-            },
-            Transform::CenterCrop { size: side(crop) },
-            Transform::Normalize { mean, std },
-        ])
+        let size = side(preprocess.crop);
+        let mut transforms = vec![to_square(preprocess, side(preprocess.resize))];
+        transforms.push(Transform::CenterCrop { size });
+        transforms.push(normalize(preprocess));
+        Self(transforms)
     }
 
     /// Checks every transform's numbers and the order.
@@ -131,9 +106,9 @@ impl Pipeline {
             Transform::ResizeExact { height, width, .. } => {
                 Some((*height as usize, *width as usize))
             }
-            Transform::CenterCrop { size } | Transform::RandomResizedCrop { size, .. } => {
-                Some((*size as usize, *size as usize))
-            }
+            Transform::CenterCrop { size }
+            | Transform::Letterbox { size, .. }
+            | Transform::RandomResizedCrop { size, .. } => Some((*size as usize, *size as usize)),
             _ => size,
         })
     }
@@ -182,7 +157,36 @@ impl Pipeline {
     }
 }
 
+/// Returns the step that makes a picture square, or scales its shorter side where the ends of the longer one are cut off
+/// later.
+pub(super) fn to_square(preprocess: &Preprocess, size: u32) -> Transform {
+    let interpolation = preprocess.interpolation;
+    match preprocess.mode {
+        ResizeMode::Crop => Transform::Resize {
+            size,
+            interpolation,
+        },
+        ResizeMode::Squash => Transform::ResizeExact {
+            height: size,
+            width: size,
+            interpolation,
+        },
+        ResizeMode::Letterbox => Transform::Letterbox {
+            size,
+            fill: preprocess.mean.map(|mean| (255.0 * mean).round() as u8),
+            interpolation,
+        },
+    }
+}
+
+pub(super) fn normalize(preprocess: &Preprocess) -> Transform {
+    Transform::Normalize {
+        mean: preprocess.mean,
+        std: preprocess.std,
+    }
+}
+
 /// Sizes beyond the type's range stay beyond the one that is accepted.
-fn side(size: usize) -> u32 {
+pub(super) fn side(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -39,6 +39,19 @@ pub(crate) fn scaled_size(width: u32, height: u32, size: u32) -> (u32, u32) {
     }
 }
 
+/// Returns Pillow's size of an image whose longer side becomes `size`: `(width, height)`.
+pub(crate) fn contained_size(width: u32, height: u32, size: u32) -> (u32, u32) {
+    let scaled = |short: u32, long: u32| {
+        let side = f64::from(short) / f64::from(long.max(1)) * f64::from(size);
+        (side.round_ties_even() as u32).clamp(1, size)
+    };
+    if width >= height {
+        (size, scaled(height, width))
+    } else {
+        (scaled(width, height), size)
+    }
+}
+
 /// A resize of a part of an image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resize {

@@ -8,9 +8,9 @@ use image::{RgbImage, imageops};
 use rekindle_preprocess::Interpolation;
 
 use super::auto::AugmentOp;
-use super::crop::{CropBox, center_crop};
+use super::crop::{CropBox, center_crop, padded};
 use super::pipeline::{FloatImage, Pipeline};
-use super::resize::{Resize, scaled_size};
+use super::resize::{Resize, contained_size, scaled_size};
 use super::{Transform, color, erase};
 use crate::decode::{Need, Place};
 use crate::error::Error;
@@ -262,6 +262,17 @@ fn run_one(
             width,
             interpolation,
         } => resize(pixels, all, (*width, *height), *interpolation),
+        Transform::Letterbox {
+            size,
+            fill,
+            interpolation,
+        } => {
+            let to = contained_size(width, height, *size);
+            resize(pixels, all, to, *interpolation);
+            if to != (*size, *size) {
+                *pixels = Cow::Owned(padded(pixels, *size, *fill));
+            }
+        }
         Transform::CenterCrop { size } => *pixels = Cow::Owned(center_crop(pixels, *size)),
         Transform::RandomResizedCrop {
             size,

@@ -2,7 +2,9 @@
 
 use image::RgbImage;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
-use rekindle_imagefolder::{Interpolation, Pipeline, Preprocess, Transform};
+use rekindle_imagefolder::{
+    AugmentPolicy, Augmentation, Interpolation, Pipeline, Preprocess, ResizeMode, Transform,
+};
 use safetensors::SafeTensors;
 
 const REFERENCE: &[u8] = include_bytes!("../reference/interpolation.safetensors");
@@ -74,4 +76,110 @@ fn files_without_a_filter_mean_bilinear_and_unknown_ones_are_refused() {
     let unknown = json.replace('}', r#","interpolation":"hamming"}"#);
     let error = serde_json::from_str::<Preprocess>(&unknown).unwrap_err();
     assert!(error.to_string().contains("hamming"), "{error}");
+}
+
+/// A picture by a formula, so that Pillow can be asked about the same.
+fn drawn(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let byte = |value: u32| (value % 256) as u8;
+        image::Rgb([
+            byte(x * 7 + y * 13),
+            byte(x * x + 3 * y),
+            byte((x * 5) ^ (y * 11)),
+        ])
+    })
+}
+
+#[test]
+fn whole_pictures_are_squashed_or_letterboxed_as_pillow_does() {
+    // Sums of all bytes of Pillow 13's `ImageOps.pad(image, (16, 16), method, color=(124, 116, 104))` and of
+    // `image.resize((16, 16), method)`.
+    let expected = [
+        ((23, 9), "bilinear", 82_684, 73_708),
+        ((23, 9), "bicubic", 82_657, 73_626),
+        ((9, 23), "bilinear", 83_206, 75_142),
+        ((9, 23), "bicubic", 83_229, 75_158),
+        ((40, 40), "bilinear", 94_787, 94_787),
+        ((7, 5), "bilinear", 44_020, 24_018),
+        ((7, 5), "bicubic", 44_023, 23_998),
+        ((200, 3), "bilinear", 88_064, 90_980),
+    ];
+    for ((width, height), filter, padded, squashed) in expected {
+        let whole = |mode| Preprocess {
+            mean: [0.485, 0.456, 0.406],
+            ..preprocess(20, 16, filter).with_mode(mode)
+        };
+        let seen = |mode| {
+            let mut rng = SampleRng::keyed(0, Stream::User, &[]);
+            Pipeline::imagenet_eval(&whole(mode)).apply_to_pixels(&drawn(width, height), &mut rng)
+        };
+        let sum = |image: &RgbImage| {
+            image
+                .as_raw()
+                .iter()
+                .map(|byte| i64::from(*byte))
+                .sum::<i64>()
+        };
+        let (letterboxed, squeezed) = (seen(ResizeMode::Letterbox), seen(ResizeMode::Squash));
+        assert_eq!(
+            (letterboxed.dimensions(), squeezed.dimensions()),
+            ((16, 16), (16, 16))
+        );
+        // Some bytes may differ by one in their rounding.
+        let what = format!("{width} x {height}, {filter}");
+        assert!(
+            (sum(&letterboxed) - padded).abs() <= 12,
+            "{what}: {}",
+            sum(&letterboxed)
+        );
+        assert!(
+            (sum(&squeezed) - squashed).abs() <= 12,
+            "{what}: {}",
+            sum(&squeezed)
+        );
+        let is_filled = width != height;
+        assert_eq!(
+            letterboxed.get_pixel(0, 0).0 == [124, 116, 104],
+            is_filled,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn training_shows_parts_of_what_is_squashed_or_letterboxed() {
+    for mode in [ResizeMode::Crop, ResizeMode::Squash, ResizeMode::Letterbox] {
+        for policy in [
+            AugmentPolicy::None,
+            AugmentPolicy::Light,
+            AugmentPolicy::Imagenet,
+            AugmentPolicy::Trivial,
+            AugmentPolicy::Rand,
+        ] {
+            let seen = preprocess(20, 16, "bilinear").with_mode(mode);
+            let pipeline = Augmentation { policy, flip: 0.0 }.pipeline(&seen);
+            pipeline.validate().unwrap();
+            assert_eq!(pipeline.is_random(), policy != AugmentPolicy::None);
+            let of = |seed| {
+                let mut rng = SampleRng::keyed(seed, Stream::User, &[]);
+                pipeline.apply_to_pixels(&drawn(50, 10), &mut rng)
+            };
+            assert_eq!(of(1).dimensions(), (16, 16), "{mode:?} {policy:?}");
+            let mut rng = SampleRng::keyed(1, Stream::User, &[]);
+            let plain = Pipeline::imagenet_eval(&seen).apply_to_pixels(&drawn(50, 10), &mut rng);
+            assert_eq!(
+                of(1) == plain,
+                policy == AugmentPolicy::None,
+                "{mode:?} {policy:?}"
+            );
+        }
+    }
+    assert!(
+        Augmentation {
+            flip: 1.5,
+            ..Augmentation::default()
+        }
+        .validate()
+        .is_err()
+    );
 }

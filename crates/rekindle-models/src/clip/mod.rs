@@ -39,7 +39,7 @@ use std::path::Path;
 
 use burn::prelude::*;
 use rekindle_nn::{Graph, Network};
-use rekindle_preprocess::{Interpolation, Preprocess};
+use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use rekindle_weights::{Checkpoint, Error as WeightsError, LoadOptions, read};
 
 use crate::{Error, Pretrained};
@@ -59,6 +59,7 @@ pub const PREPROCESS: Preprocess = Preprocess {
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
     std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     interpolation: Interpolation::Bicubic,
+    mode: ResizeMode::Crop,
 };
 
 /// Tells whether a description is that of an image tower, of whatever size.

@@ -74,6 +74,7 @@ fn a_name_of_the_registry_is_verified_by_the_hub() {
             mean: [0.5; 3],
             std: [0.5; 3],
             interpolation: Interpolation::Bicubic,
+            mode: Default::default(),
         };
         assert_eq!(opened.preprocess, by_hand);
         assert_eq!(opened.classes, None);

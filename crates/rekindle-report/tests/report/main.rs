@@ -9,7 +9,7 @@ use rekindle_report::{
     ClassCount, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
 use rekindle_trainer::events::{
-    EndReason, EpochMetrics, PartSummary, RunOutcome, RunSummary, StageSummary,
+    EndReason, EpochMetrics, Forecast, PartSummary, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use rekindle_trainer::{Evaluation, Event, Temperature};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -224,6 +224,70 @@ fn a_run_without_epochs_has_a_row_of_figures() {
             "2.50 s"
         ]
     );
+}
+
+#[test]
+fn what_a_fit_tried_is_a_table_and_its_forecast_is_held_against_what_was_found() {
+    let mut report = report("bees", 2);
+    let tried = |what: &str, gain, kept| {
+        Event::Tried(Trial {
+            what: what.into(),
+            why: "it <may> pay".into(),
+            images: 48,
+            accuracy: Some(0.875),
+            loss: Some(0.3),
+            gain,
+            kept,
+            seconds: 12.5,
+        })
+    };
+    let forecast = |low, high| {
+        Event::Forecast(Forecast {
+            accuracy: 0.88,
+            low,
+            high,
+            images: 48,
+        })
+    };
+    let page_of = |report: &mut Report, low, high| {
+        let events = [
+            tried("probes", None, true),
+            tried("fine-tuning", Some(-0.021), false),
+            forecast(low, high),
+        ];
+        let evaluation = report.runs[0].evaluation.clone();
+        report.runs[0] = RunReport {
+            evaluation,
+            ..RunReport::from_events("fit", &events)
+        };
+        report.to_html()
+    };
+    let html = page_of(&mut report, 0.8, 0.95);
+    let page = parse(&html);
+    let table = page
+        .descendants()
+        .find(|node| {
+            node.attribute("class")
+                .is_some_and(|class| class.contains("trials"))
+        })
+        .unwrap();
+    let rows: Vec<Vec<String>> = table
+        .descendants()
+        .filter(|node| node.has_tag_name("tr"))
+        .map(|row| row.children().map(text_of).collect())
+        .collect();
+    let right = "87.5\u{a0}%\u{a0}of\u{a0}48";
+    assert_eq!(
+        rows[1],
+        ["probes", "it <may> pay", right, "–", "12.5 s", "kept"]
+    );
+    assert_eq!(
+        rows[2],
+        ["fine-tuning", "it <may> pay", right, "−2.1", "12.5 s", ""]
+    );
+    // The made-up run names 90 % right.
+    assert!(html.contains("inside of it"), "{html}");
+    assert!(page_of(&mut report, 0.92, 0.99).contains("outside of it"));
 }
 
 #[test]

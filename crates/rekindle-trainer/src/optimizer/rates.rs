@@ -9,10 +9,12 @@ use rekindle_transfer::{Backbone, Classifier, Plan};
 /// The parameters of each stage, found once, so that rates can be told apart at every step.
 pub(crate) struct RateGroups {
     stages: Vec<ParamGroup>,
+    /// The head's rate over the base rate.
+    head: f64,
 }
 
 impl RateGroups {
-    pub(crate) fn new<B: Backbone>(classifier: &Classifier<B>) -> Self {
+    pub(crate) fn new<B: Backbone>(classifier: &Classifier<B>, head: f64) -> Self {
         let backbone = &classifier.backbone;
         let mut collector = StageIds {
             stage_of: |path: &str| backbone.stage_of(path),
@@ -21,6 +23,7 @@ impl RateGroups {
         };
         backbone.visit(&mut collector);
         Self {
+            head,
             stages: collector
                 .ids
                 .into_iter()
@@ -29,20 +32,26 @@ impl RateGroups {
         }
     }
 
-    /// `rate` for the head, `rate` times the plan's factor for each stage.
+    /// Returns the head's rate over the base rate.
+    pub(crate) fn head_rate(&self) -> f64 {
+        self.head
+    }
+
+    /// Returns `rate` times the head's factor for the head, and times the plan's factor for each stage.
     pub(crate) fn learning_rate(&self, rate: f64, plan: &Plan) -> ModuleLearningRate {
-        if plan.stage_rates.iter().all(|factor| *factor == 1.0) {
-            return rate.into();
+        let head = rate * self.head;
+        if plan.stage_rates.iter().all(|factor| *factor == self.head) {
+            return head.into();
         }
         let constant = LrSchedulerConfig::Constant;
         let config = self.stages.iter().zip(&plan.stage_rates).fold(
-            ModuleLrSchedulerConfig::new(constant(rate)),
+            ModuleLrSchedulerConfig::new(constant(head)),
             |config, (group, factor)| config.with_group(group.clone(), constant(rate * factor)),
         );
         match config.init() {
             Ok(mut scheduler) => scheduler.step(),
             // Constant schedules have no parameter that could be refused.
-            Err(_) => rate.into(),
+            Err(_) => head.into(),
         }
     }
 }

@@ -319,3 +319,43 @@ fn a_strategy_given_later_is_the_one_that_counts() {
         .unwrap();
     assert_eq!(curve(&plain), curve(&twice));
 }
+
+/// The first step of plain SGD is the rate times the gradient, so the head's is longer by the factor and all others stay.
+#[test]
+fn the_heads_rate_is_a_factor_of_its_own() {
+    let batch = &batches()[0];
+    let step = |head_rate| {
+        let recipe = Recipe {
+            optimizer: rekindle_trainer::Optimizer::Sgd {
+                momentum: 0.0,
+                nesterov: false,
+                weight_decay: 0.0,
+            },
+            head_rate,
+            ..recipe()
+        };
+        let plan = Strategy::DiscriminativeRates { decay: 0.5 };
+        let plan = plan
+            .plan(&["stem", "layer1", "layer2", "layer3", "layer4"], 0)
+            .unwrap();
+        let mut learner = Learner::new(classifier(), plan, &recipe, &Device::flex()).unwrap();
+        learner.train_batch(batch, 0.05).unwrap();
+        state_dict::collect(&learner.classifier().valid())
+    };
+    let start = state_dict::collect(&classifier());
+    let (one, four) = (step(1.0), step(4.0));
+    for (name, before) in &start {
+        let (one, four) = (&one[name].values, &four[name].values);
+        if !name.starts_with("head") {
+            assert_eq!(one, four, "{name}");
+            continue;
+        }
+        for ((before, one), four) in before.values.iter().zip(one).zip(four) {
+            let (expected, found) = (4.0 * (one - before), four - before);
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{name}: {found}, expected {expected}"
+            );
+        }
+    }
+}

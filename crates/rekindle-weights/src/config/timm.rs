@@ -1,6 +1,6 @@
 //! `config.json` as timm writes it.
 
-use rekindle_preprocess::{Interpolation, Preprocess};
+use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use serde_json::Value;
 
 use super::Object;
@@ -57,6 +57,11 @@ fn preprocess(pretrained: &Object) -> Option<Preprocess> {
             Some("bilinear") => Interpolation::Bilinear,
             Some("lanczos") => Interpolation::Lanczos,
             _ => Interpolation::Bicubic,
+        },
+        mode: match get("crop_mode").and_then(Value::as_str) {
+            Some("squash") => ResizeMode::Squash,
+            Some("border") => ResizeMode::Letterbox,
+            _ => ResizeMode::Crop,
         },
     })
 }

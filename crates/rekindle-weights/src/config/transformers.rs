@@ -1,6 +1,6 @@
 //! `config.json` and `preprocessor_config.json` as transformers writes them.
 
-use rekindle_preprocess::{Interpolation, Preprocess};
+use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use serde_json::Value;
 
 use super::Object;
@@ -51,7 +51,27 @@ pub(super) fn preprocess(config: &Object) -> Option<Preprocess> {
             Some(3) => Interpolation::Bicubic,
             _ => Interpolation::Bilinear,
         },
+        mode: match is_squashed(config, size) {
+            true => ResizeMode::Squash,
+            false => ResizeMode::Crop,
+        },
     })
+}
+
+/// Returns true where both sides are resized to the same length: where a height and a width are said, a number is said to a
+/// processor that takes it for both, or ConvNeXt shows whole pictures.
+fn is_squashed(config: &Object, size: usize) -> bool {
+    let types = ["image_processor_type", "feature_extractor_type"];
+    let processor = types
+        .iter()
+        .find_map(|key| config.get(*key)?.as_str())
+        .unwrap_or_default();
+    let takes_both = ["ViT", "DeiT", "Beit", "Siglip"];
+    match config.get("size") {
+        Some(Value::Object(sides)) if sides.contains_key("height") => true,
+        Some(Value::Number(_)) if takes_both.iter().any(|name| processor.starts_with(name)) => true,
+        _ => config.contains_key("crop_pct") && size >= UNCUT,
+    }
 }
 
 /// Returns a length: a number, `{"shortest_edge": 256}`, or `{"height": 224, "width": 224}`.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rekindle_preprocess::{Interpolation, Preprocess};
+use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use rekindle_weights::{Error, ModelInfo};
 
 /// What is said beside `model.safetensors`.
@@ -51,6 +51,7 @@ fn timms_description_is_a_preprocessing() {
         mean: [0.5; 3],
         std: [0.5; 3],
         interpolation: Interpolation::Bicubic,
+        mode: Default::default(),
     };
     assert_eq!(info.preprocess, Some(expected));
     assert_eq!(info.architecture.as_deref(), Some("tf_efficientnet_lite0"));
@@ -168,6 +169,29 @@ fn transformers_describe_it_in_two_files() {
         sides(r#"{"size": {"height": 192, "width": 192}}"#),
         [192; 2]
     );
+    let mode = |preprocessor: &str| described(preprocessor).unwrap().mode;
+    // ViTImageProcessor makes every picture a square of these sides; CLIPFeatureExtractor scales the shorter one.
+    let (both, old) = (
+        r#"{"size": {"height": 192, "width": 192}}"#,
+        r#"{"size": 224, "feature_extractor_type": "T"}"#,
+    );
+    for (preprocessor, expected) in [
+        (resnet.to_string(), ResizeMode::Crop),
+        (nested.clone(), ResizeMode::Crop),
+        (cut.to_string(), ResizeMode::Crop),
+        (resnet.replace("224", "384"), ResizeMode::Squash),
+        (both.to_string(), ResizeMode::Squash),
+        (
+            old.replace("\"T\"", "\"ViTFeatureExtractor\""),
+            ResizeMode::Squash,
+        ),
+        (
+            old.replace("\"T\"", "\"CLIPFeatureExtractor\""),
+            ResizeMode::Crop,
+        ),
+    ] {
+        assert_eq!(mode(&preprocessor), expected, "{preprocessor}");
+    }
     let plain = described(r#"{"size": 64, "do_normalize": false, "image_mean": [0.5]}"#).unwrap();
     assert_eq!((plain.mean, plain.std), ([0.0; 3], [1.0; 3]));
     for odd in [

@@ -1,32 +1,40 @@
 //! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
 
-use rekindle::trainer::{Cache, EarlyStopping, Monitor, Recipe, RunRecord};
+use rekindle::imagefolder::{AugmentPolicy, Augmentation, Mix};
+use rekindle::trainer::{Cache, EarlyStopping, Monitor, Optimizer, Recipe, RunRecord, Schedule};
 use rekindle::transfer::Strategy;
 use serde_json::json;
 
-use crate::arguments::{self, Figure, Way};
+use crate::arguments::{self, Augment, Figure, ScheduleName, Way};
 use crate::failure::Failure;
 
 /// Options that set the length and the pace of training. Scripts give them to every strategy alike, so where they have
 /// no effect, that is said and the work done.
 const PACE: [&str; 3] = ["--epochs", "--batch", "--learning-rate"];
 
+/// The recipe of PyTorch's transfer-learning tutorial, as `--recipe` takes it.
+const TUTORIAL: &str = "tutorial";
+
 impl arguments::Recipe {
-    /// The recipe of the file, or the tutorial's with kept features, changed by the options that are given.
-    pub fn recipe(&self) -> Result<Recipe, Failure> {
-        self.change(match &self.recipe {
-            Some(path) => Recipe::open(path)?,
-            None => Recipe {
-                cache: Cache::Memory,
-                ..Recipe::tutorial()
-            },
+    /// Returns the recipe that `--recipe` names, or the default of what is done, with kept features, changed by the options
+    /// that are given.
+    pub fn of_way(&self, way: Option<&Way>) -> Result<Recipe, Failure> {
+        let kept = |recipe| Recipe {
+            cache: Cache::Memory,
+            ..recipe
+        };
+        self.change(match (&self.recipe, way) {
+            (Some(name), _) if name.as_os_str() == TUTORIAL => kept(Recipe::tutorial()),
+            (Some(path), _) => Recipe::open(path)?,
+            (None, Some(Way::Strategy(strategy))) => kept(Recipe::of(strategy)),
+            (None, _) => kept(Recipe::modern()),
         })
     }
 
     /// The recipe of a run that is resumed, changed by the options that are given.
     pub fn resumed(&self, record: &RunRecord) -> Result<Recipe, Failure> {
         if self.recipe.is_some() {
-            return self.recipe();
+            return self.of_way(None);
         }
         // One call records choices of its own beside those that every recipe has.
         let (mut known, recorded) = (json!(Recipe::tutorial()), &record.recipe);
@@ -48,7 +56,12 @@ impl arguments::Recipe {
     pub fn change(&self, mut recipe: Recipe) -> Result<Recipe, Failure> {
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.batch_size = self.batch.unwrap_or(recipe.batch_size);
+        self.set_optimizer(&mut recipe)?;
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
+        recipe.head_rate = self.head_rate.unwrap_or(recipe.head_rate);
+        recipe.clip_norm = self.clip_norm.or(recipe.clip_norm);
+        recipe.accumulate = self.accumulate.unwrap_or(recipe.accumulate);
+        self.set_images(&mut recipe);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
         recipe.moving_average = self.moving_average.or(recipe.moving_average);
@@ -85,17 +98,87 @@ impl arguments::Recipe {
         Ok(recipe)
     }
 
+    /// Sets the optimiser and the rate's course.
+    fn set_optimizer(&self, recipe: &mut Recipe) -> Result<(), Failure> {
+        let is_sgd = matches!(recipe.optimizer, Optimizer::Sgd { .. });
+        match self.optimizer {
+            Some(arguments::Optimizer::Sgd) if !is_sgd => {
+                recipe.optimizer = Recipe::tutorial().optimizer;
+                // A rate of AdamW is no rate of SGD: its steps don't go by the gradient's length.
+                (recipe.learning_rate, recipe.head_rate) = SGD_RATES;
+            }
+            Some(arguments::Optimizer::AdamW) if is_sgd => {
+                let modern = Recipe::modern();
+                recipe.optimizer = modern.optimizer;
+                (recipe.learning_rate, recipe.head_rate) = (modern.learning_rate, modern.head_rate);
+            }
+            _ => {}
+        }
+        if let Some(given) = self.weight_decay {
+            match &mut recipe.optimizer {
+                Optimizer::Sgd { weight_decay, .. } | Optimizer::AdamW { weight_decay } => {
+                    *weight_decay = given;
+                }
+            }
+        }
+        if let Some(name) = self.schedule {
+            recipe.schedule = match name {
+                ScheduleName::Constant => Schedule::Constant,
+                ScheduleName::Step => Schedule::tutorial(),
+                ScheduleName::Cosine => Schedule::cosine(),
+                ScheduleName::OneCycle => Schedule::one_cycle(),
+            };
+        }
+        if let Some(epochs) = self.warm_up {
+            let then = match &recipe.schedule {
+                Schedule::Warmup { then, .. } => (**then).clone(),
+                schedule => schedule.clone(),
+            };
+            if matches!(then, Schedule::OneCycle { .. }) {
+                return Err(Failure::Usage(
+                    "--warm-up goes before a schedule without a rise of its own; add --schedule cosine, step or constant"
+                        .into(),
+                ));
+            }
+            recipe.schedule = match epochs > 0.0 {
+                true => then.with_warmup(epochs),
+                false => then,
+            };
+        }
+        Ok(())
+    }
+
+    /// Sets what happens to training images.
+    fn set_images(&self, recipe: &mut Recipe) {
+        if self.augment.is_some() || self.flip.is_some() {
+            let mut augmentation = recipe.augment.unwrap_or(Augmentation::IMAGENET);
+            augmentation.policy = self
+                .augment
+                .map_or(augmentation.policy, AugmentPolicy::from);
+            augmentation.flip = self.flip.unwrap_or(augmentation.flip);
+            recipe.augment = Some(augmentation);
+        }
+        recipe.mix = match (self.mix_up, self.cut_mix) {
+            (None, None) => recipe.mix,
+            (Some(alpha), None) => Some(Mix::MixUp { alpha }),
+            (None, Some(alpha)) => Some(Mix::CutMix { alpha }),
+            (Some(mixup_alpha), Some(cutmix_alpha)) => Some(Mix::Either {
+                mixup_alpha,
+                cutmix_alpha,
+            }),
+        };
+        // Kept activations can't be mixed.
+        if recipe.mix.is_some() && self.views.is_none() && self.cache.is_none() {
+            recipe.cache = Cache::Off;
+        }
+    }
+
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
     /// people to read. `stages` are the network's.
-    pub fn check_effects(
-        &self,
-        ways: &[Way],
-        recipe: &Recipe,
-        stages: &[&str],
-    ) -> Result<Vec<String>, Failure> {
+    pub fn check_effects(&self, ways: &[Way], stages: &[&str]) -> Result<Vec<String>, Failure> {
         let idle: Vec<(&Way, Vec<&'static str>)> = ways
             .iter()
-            .map(|way| Ok((way, self.without_effect(way, recipe, stages)?)))
+            .map(|way| Ok((way, self.without_effect(way, stages)?)))
             .collect::<Result<_, Failure>>()?;
         let mut notes = Vec::new();
         for option in self.given() {
@@ -122,6 +205,17 @@ impl arguments::Recipe {
             ("--epochs", self.epochs.is_some()),
             ("--batch", self.batch.is_some()),
             ("--learning-rate", self.learning_rate.is_some()),
+            ("--head-rate", self.head_rate.is_some()),
+            ("--optimizer", self.optimizer.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--schedule", self.schedule.is_some()),
+            ("--warm-up", self.warm_up.is_some()),
+            ("--clip-norm", self.clip_norm.is_some()),
+            ("--accumulate", self.accumulate.is_some()),
+            ("--augment", self.augment.is_some()),
+            ("--flip", self.flip.is_some()),
+            ("--mix-up", self.mix_up.is_some()),
+            ("--cut-mix", self.cut_mix.is_some()),
             ("--views", self.views.is_some()),
             ("--cache", self.cache.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
@@ -135,21 +229,22 @@ impl arguments::Recipe {
         given.map(|(name, _)| name).collect()
     }
 
-    fn without_effect(
-        &self,
-        way: &Way,
-        recipe: &Recipe,
-        stages: &[&str],
-    ) -> Result<Vec<&'static str>, Failure> {
+    fn without_effect(&self, way: &Way, stages: &[&str]) -> Result<Vec<&'static str>, Failure> {
         let Way::Strategy(strategy) = way else {
             let acts = ["--cache", "--quantize"];
             let mut given = self.given();
             given.retain(|option| !acts.contains(option));
             return Ok(given);
         };
+        let recipe = self.of_way(Some(way))?;
         let mut idle = Vec::new();
+        // Of features that are kept there is one plain view, unless more are asked for.
+        let frozen = strategy.always_frozen(stages, recipe.epochs)?;
+        if frozen > 0 && recipe.cache != Cache::Off && recipe.views == 1 {
+            idle.extend(["--augment", "--flip"]);
+        }
         // Views of 0 are fresh ones, which trained stages see anyway.
-        if strategy.always_frozen(stages, recipe.epochs)? == 0 {
+        if frozen == 0 {
             if self.views != Some(0) {
                 idle.push("--views");
             }
@@ -174,6 +269,9 @@ impl arguments::Recipe {
     }
 }
 
+/// Base rate of SGD, and the head's over it.
+const SGD_RATES: (f64, f64) = (3e-3, 1.0);
+
 /// Returns true where the first epoch leaves a stage alone.
 fn begins_frozen(strategy: &Strategy, stages: &[&str]) -> Result<bool, Failure> {
     Ok(strategy.plan(stages, 0)?.frozen_stages > 0)
@@ -185,6 +283,18 @@ impl From<Figure> for Monitor {
             Figure::Accuracy => Monitor::Accuracy,
             Figure::Loss => Monitor::Loss,
             Figure::MacroF1 => Monitor::MacroF1,
+        }
+    }
+}
+
+impl From<Augment> for AugmentPolicy {
+    fn from(augment: Augment) -> Self {
+        match augment {
+            Augment::None => AugmentPolicy::None,
+            Augment::Light => AugmentPolicy::Light,
+            Augment::Imagenet => AugmentPolicy::Imagenet,
+            Augment::Trivial => AugmentPolicy::Trivial,
+            Augment::Rand => AugmentPolicy::Rand,
         }
     }
 }

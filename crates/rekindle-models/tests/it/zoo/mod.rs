@@ -76,6 +76,7 @@ fn published_weights_are_known_with_their_preprocessing() {
                 mean: facts.mean,
                 std: facts.std,
                 interpolation: facts.interpolation,
+                mode: Default::default(),
             };
             assert_eq!(known.preprocess, expected, "{name} {weights}");
             let licence = match facts.license.as_deref() {

@@ -1,0 +1,80 @@
+//! What was tried on held-out training images, what each attempt gained, and what was expected of the result.
+
+use rekindle_trainer::events::Trial;
+use rekindle_trainer::text;
+
+use crate::contents::RunReport;
+use crate::html::{Html, class};
+use crate::parts::{meter, scrolling, unbroken};
+
+pub(crate) fn draw(html: &mut Html, run: &RunReport) {
+    if !run.trials.is_empty() {
+        html.leaf("h3", &[], "What was tried");
+        scrolling(html, |html| table(html, &run.trials));
+        html.leaf(
+            "p",
+            &[class("note")],
+            "Accuracy and gain are those on training images that the attempt did not learn from; the validation images \
+             were not looked at.",
+        );
+    }
+    let (Some(forecast), Some(evaluation)) = (run.forecast, &run.evaluation) else {
+        return;
+    };
+    let found = evaluation.accuracy;
+    let held = match (forecast.low..=forecast.high).contains(&found) {
+        true => "inside of it",
+        false => "outside of it",
+    };
+    html.leaf("h3", &[], "What was expected");
+    html.leaf(
+        "p",
+        &[],
+        &format!(
+            "Forecast before the validation images were looked at: {}, with 95 % probability between {} and {}. \
+             Measured: {}, {held}.",
+            text::percent(forecast.accuracy),
+            text::percent(forecast.low),
+            text::percent(forecast.high),
+            text::percent(found)
+        ),
+    );
+}
+
+fn table(html: &mut Html, trials: &[Trial]) {
+    html.node("table", &[class("wide trials")], |html| {
+        html.node("thead", &[], |html| {
+            html.node("tr", &[], |html| {
+                html.leaf("th", &[], "tried");
+                html.leaf("th", &[], "because");
+                html.leaf("th", &[class("bar-column")], "held-out images right");
+                html.leaf("th", &[class("number")], "gain");
+                html.leaf("th", &[class("number")], "time");
+                html.leaf("th", &[], "");
+            });
+        });
+        html.node("tbody", &[], |html| {
+            trials.iter().for_each(|trial| row(html, trial));
+        });
+    });
+}
+
+fn row(html: &mut Html, trial: &Trial) {
+    let row = if trial.kept { "winner" } else { "" };
+    html.node("tr", &[class(row)], |html| {
+        html.leaf("td", &[class("name")], &trial.what);
+        html.leaf("td", &[], &trial.why);
+        html.node("td", &[class("bar-column")], |html| match trial.accuracy {
+            Some(accuracy) => {
+                let shown = format!("{} of {}", text::percent(accuracy), trial.images);
+                meter(html, "accent", accuracy, &unbroken(&shown));
+            }
+            None => html.text("not measured"),
+        });
+        let gain = trial.gain.map(|gain| format!("{:+.1}", 100.0 * gain));
+        let gain = gain.map_or_else(|| "–".into(), |gain| gain.replace('-', "−"));
+        html.leaf("td", &[class("number")], &gain);
+        html.leaf("td", &[class("number")], &text::duration(trial.seconds));
+        html.leaf("td", &[], if trial.kept { "kept" } else { "" });
+    });
+}
