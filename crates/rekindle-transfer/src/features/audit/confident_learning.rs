@@ -208,6 +208,10 @@ fn round_keeping_sum(values: &[f64]) -> Vec<usize> {
         let step = missing.signum();
         let mut order: Vec<usize> = (0..values.len()).collect();
         let change = |at: &usize| step * (values[*at] - rounded[*at]);
+        // Of equal changes the last is raised first, and the first lowered first.
+        if step > 0.0 {
+            order.reverse();
+        }
         order.sort_by(|a, b| change(b).total_cmp(&change(a)));
         for at in order.into_iter().take(missing.abs() as usize) {
             rounded[at] += step;
@@ -253,7 +257,8 @@ mod tests {
     #[test]
     fn sums_stay_when_they_are_rounded() {
         assert_eq!(round_keeping_sum(&[0.4, 0.4, 2.2]), [1, 0, 2]);
-        assert_eq!(round_keeping_sum(&[1.5, 1.5, 0.0]), [2, 1, 0]);
+        assert_eq!(round_keeping_sum(&[1.5, 1.5, 0.0]), [1, 2, 0]);
+        assert_eq!(round_keeping_sum(&[0.5, 0.5]), [0, 1]);
         assert_eq!(round_keeping_sum(&[]), [0; 0]);
     }
 
