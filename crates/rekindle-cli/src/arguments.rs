@@ -52,6 +52,8 @@ pub enum Command {
     Models(Models),
     /// Decodes every image of a folder and lists bad files, duplicates and leaks
     Verify(Verify),
+    /// Looks for wrong labels, copies, leaks, outliers and bad pictures, and writes a page that shows them
+    Audit(Audit),
     /// Recommends weights and a strategy for a folder of images, with what to expect
     Advise(Advise),
     /// Makes the best classifier for a folder of images that the given minutes can buy
@@ -70,6 +72,8 @@ pub enum Command {
     Report(Report),
     /// Writes features or logits of every image in a folder to a table
     Features(Features),
+    /// Names the pictures of a folder that look most like others
+    Similar(Similar),
     /// Prints a completion script for a shell
     Completions(Completions),
 }
@@ -125,6 +129,30 @@ pub struct Models {
 pub struct Verify {
     /// Folder with a training and a validation part under any usual names, or with one folder per class
     pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Folder with a training and a validation part under any usual names, with one folder per class, or with images; all are
+    /// looked at, and nothing in it is changed
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub weights: Weights,
+    /// The page to write
+    #[arg(long, short, value_name = "FILE", default_value = "audit.html")]
+    pub out: PathBuf,
+    /// List of everything that is found, as comma-separated values [default: the page's name with .csv]
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// Folder that keeps features for later calls
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Threads that decode images for the network
+    #[arg(long, default_value_t = 2, value_parser = count::<0, 256>, allow_negative_numbers = true)]
+    pub workers: usize,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
 }
 
 /// Networks to choose from.
@@ -505,6 +533,29 @@ pub struct Features {
     /// Computes in eight bits: faster, and a little off
     #[arg(long)]
     pub quantize: bool,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+}
+
+#[derive(Debug, Args)]
+pub struct Similar {
+    /// Folder to search, with one folder per class, with parts of these (all are taken), or with images
+    pub index: PathBuf,
+    /// Images to find others for, or folders of such
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub weights: Weights,
+    /// Number of pictures to name for each image
+    #[arg(long, default_value_t = 5, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
+    pub top: usize,
+    /// Folder that keeps features for later calls
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Threads that decode images
+    #[arg(long, default_value_t = 2, value_parser = count::<0, 256>, allow_negative_numbers = true)]
+    pub workers: usize,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,

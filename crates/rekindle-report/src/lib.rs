@@ -16,6 +16,7 @@
 //! # Ok::<(), rekindle_trainer::TrainerError>(())
 //! ```
 
+mod audit;
 mod axis;
 mod build;
 mod chart;
@@ -40,6 +41,7 @@ mod svg;
 mod time;
 mod trials;
 
+pub use audit::AuditPage;
 pub use build::{augmented_grid, prediction_grid, run_directories};
 pub use contents::{
     ClassCount, DataReport, Fact, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report,

@@ -32,7 +32,7 @@ fn draw(report: &Report) -> String {
     let mut html = Html::new();
     html.raw("<!DOCTYPE html>\n");
     html.node("html", &[at("lang", "en")], |html| {
-        head(html, report);
+        head(html, &format!("{} · rekindle report", report.title));
         html.node("body", &[], |html| {
             html.node("main", &[], |html| {
                 header(html, report);
@@ -52,7 +52,8 @@ fn draw(report: &Report) -> String {
     page
 }
 
-fn head(html: &mut Html, report: &Report) {
+/// The head of a page that loads nothing.
+pub(crate) fn head(html: &mut Html, title: &str) {
     html.node("head", &[], |html| {
         html.raw("<meta charset=\"utf-8\"/>");
         html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>");
@@ -62,7 +63,7 @@ fn head(html: &mut Html, report: &Report) {
             at("content", CONTENT_POLICY),
         ];
         html.void("meta", &policy);
-        html.leaf("title", &[], &format!("{} · rekindle report", report.title));
+        html.leaf("title", &[], title);
         html.raw("<style>");
         html.raw(include_str!("style.css"));
         html.raw("</style>");
@@ -99,7 +100,7 @@ fn facts(html: &mut Html, report: &Report) {
 }
 
 /// `2026-01-31T09:30:00Z` as `2026-01-31 09:30 UTC`.
-fn readable_time(created: &str) -> String {
+pub(crate) fn readable_time(created: &str) -> String {
     match (created.get(..10), created.get(11..16)) {
         (Some(day), Some(time)) => format!("{day} {time} UTC"),
         _ => created.into(),

@@ -24,6 +24,7 @@ mod activations;
 mod adapt;
 mod advise;
 mod announce;
+mod audit;
 mod calibration;
 mod checkpoint;
 #[cfg(feature = "tui")]
@@ -61,6 +62,7 @@ pub mod run_directory;
 mod schedule;
 mod shared_features;
 mod shortage;
+mod similar;
 mod sources;
 mod test_views;
 pub mod text;
@@ -88,6 +90,7 @@ pub use run_directory::{
 pub use schedule::{Anneal, Schedule};
 
 pub use advise::{Advise, Looked, SeenBackbone, advise};
+pub use audit::{Audit, Audited, AuditedPart, Finding, FindingKind, Twin};
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
 pub use feature_table::{FeatureLayer, FeatureTable};
 pub use fine_tune::{FineTuned, Fit, fine_tune};
@@ -101,6 +104,7 @@ pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};
 pub use shared_features::SharedFeatures;
 pub use shortage::Shortage;
+pub use similar::{FoundSimilar, Similar, SimilarAnswer};
 pub use test_views::TestViews;
 pub use trainer::{Fitted, Source, Trainer};
 pub use zero_shot::ZeroShot;

@@ -1,14 +1,20 @@
 //! Pooled features of labelled images by a frozen network.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use burn::tensor::Device;
+use rekindle_imagefolder::{ImageDataset, ImageFolder, OnBadFile};
+use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{Features, LinearHead};
+use rekindle_transfer::{Backbone, FrozenPrefix};
 
-use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
+use crate::data::eval_pipeline;
 use crate::events::Event;
 use crate::recipe::Cache;
+use crate::{Interrupt, TrainerError};
 
 /// Features of the images that could be read.
 pub(crate) struct Pooled {
@@ -18,7 +24,7 @@ pub(crate) struct Pooled {
     pub indices: Vec<usize>,
 }
 
-/// Sends the images' one plain view through `part`, telling `emit` how far it is.
+/// Sends the images' one plain view through `part`, telling `emit` how far it is; keeps those with a label.
 pub(crate) fn pooled(
     part: &FrozenPart<Network>,
     views: &Views<'_>,
@@ -26,6 +32,27 @@ pub(crate) fn pooled(
     name: &str,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Pooled, TrainerError> {
+    let has_label = |index: usize| views.dataset.labels()[index].is_some();
+    let (features, indices) = pooled_of(part, views, cache, name, &has_label, emit)?;
+    let labels = indices
+        .iter()
+        .filter_map(|index| views.dataset.labels()[*index]);
+    Ok(Pooled {
+        features,
+        labels: labels.collect(),
+        indices,
+    })
+}
+
+/// As [`pooled`], of the images for which `keep` says so, with their positions in the data set.
+fn pooled_of(
+    part: &FrozenPart<Network>,
+    views: &Views<'_>,
+    cache: &Cache,
+    name: &str,
+    keep: &dyn Fn(usize) -> bool,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<(Features, Vec<usize>), TrainerError> {
     let dataset = views.dataset;
     let begun = Instant::now();
     emit(&Event::PhaseStarted {
@@ -45,13 +72,10 @@ pub(crate) fn pooled(
         let (path, reason) = (file.path.clone(), file.reason.clone());
         emit(&Event::SkippedFile { path, reason });
     }
-    let (mut values, mut labels, mut indices) = (Vec::new(), Vec::new(), Vec::new());
-    for index in activations.usable() {
-        if let Some(label) = dataset.labels()[index] {
-            values.extend_from_slice(&activations.row(index, 0)?);
-            labels.push(label);
-            indices.push(index);
-        }
+    let (mut values, mut indices) = (Vec::new(), Vec::new());
+    for index in activations.usable().filter(|index| keep(*index)) {
+        values.extend_from_slice(&activations.row(index, 0)?);
+        indices.push(index);
     }
     if indices.is_empty() {
         return Err(TrainerError::UnusableData {
@@ -60,11 +84,46 @@ pub(crate) fn pooled(
             advice: "run a scan of the folder: it lists every bad file and its reason",
         });
     }
-    Ok(Pooled {
-        features: Features::new(values, activations.shape().iter().product())?,
-        labels,
-        indices,
-    })
+    let features = Features::new(values, activations.shape().iter().product())?;
+    Ok((features, indices))
+}
+
+/// How images go through a network whose features are compared.
+pub(crate) struct Looking<'a> {
+    pub device: &'a Device,
+    pub cache: &'a Cache,
+    pub workers: usize,
+    pub interrupt: &'a Interrupt,
+}
+
+impl Looking<'_> {
+    /// Pooled features of the images of `folder` for which `keep` says so, with their positions.
+    pub fn features(
+        &self,
+        pretrained: &Pretrained,
+        folder: &ImageFolder,
+        name: &str,
+        keep: &dyn Fn(usize) -> bool,
+        emit: &mut dyn FnMut(&Event),
+    ) -> Result<(Features, Vec<usize>), TrainerError> {
+        let (model, _) = split(pretrained.model.clone());
+        let part = FrozenPart {
+            prefix: FrozenPrefix::new(&model, model.stage_names().len())?,
+            device: self.device.clone(),
+        };
+        let plain = eval_pipeline(&pretrained.preprocess);
+        let views = Views {
+            dataset: &Arc::new(ImageDataset::new(folder, plain.clone())?),
+            plain,
+            count: 1,
+            seed: 0,
+            workers: self.workers,
+            on_bad_file: OnBadFile::Skip,
+            interrupt: self.interrupt,
+            shared: None,
+        };
+        pooled_of(&part, &views, self.cache, name, keep, emit)
+    }
 }
 
 /// Splits a network into its features and its classifier, as a head for these.

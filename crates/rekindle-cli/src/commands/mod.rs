@@ -2,6 +2,7 @@
 
 mod advise;
 mod asked;
+mod audit;
 mod card;
 mod completions;
 mod evaluate;
@@ -12,6 +13,7 @@ mod lr_find;
 mod models;
 mod predict;
 mod report;
+mod similar;
 mod train;
 mod verify;
 mod zero_shot;
@@ -22,6 +24,7 @@ use crate::failure::{Failure, Outcome};
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let output = arguments.output;
     match &arguments.command {
+        Command::Audit(command) => audit::run(command, output),
         Command::Advise(command) => advise::run(command, output),
         Command::Verify(command) => verify::run(command, output),
         Command::Train(command) => train::run(command, output),
@@ -33,6 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Export(command) => export::run(command, output),
         Command::Report(command) => report::run(command, output),
         Command::Features(command) => features::run(command, output),
+        Command::Similar(command) => similar::run(command, output),
         Command::Completions(command) => Ok(completions::run(command)),
     }
 }

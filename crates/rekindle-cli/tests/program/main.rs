@@ -1,6 +1,7 @@
 //! The program from outside: what it prints, what it leaves, and what it ends with.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod browser;
 mod commands;
 mod fit;
@@ -16,6 +17,7 @@ mod runs;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]
 mod server;
+mod similar;
 mod weights;
 mod workshop;
 mod zero_shot;

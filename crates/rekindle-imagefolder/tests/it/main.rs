@@ -8,6 +8,7 @@ mod jpeg;
 mod large;
 mod layout;
 mod loader;
+mod looks;
 mod made;
 mod names;
 mod pictures;

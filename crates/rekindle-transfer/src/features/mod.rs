@@ -1,6 +1,7 @@
 //! Methods on features that are computed once and cached.
 
 mod alignment;
+mod audit;
 mod cache;
 mod category_relationship;
 mod clustering;
@@ -19,6 +20,10 @@ mod zero_shot;
 
 pub use alignment::{
     AlignedSubspaces, Coral, CoralMap, Kernel, SubspaceAlignment, Tca, TransferComponents,
+};
+pub use audit::{
+    ConfidentLearning, FoundLabelErrors, HeldOutAnswers, HeldOutRidge, LabelErrors, LabelIssue,
+    Neighbor, NeighborIndex, PruneBy, nearest_neighbors, outlier_scores,
 };
 pub use cache::{CacheKey, FeatureCache, Row, RowPlace};
 pub use category_relationship::{CategoryRelationship, mix_heads};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod adaptation;
+mod audit;
 mod conformance;
 mod degenerate;
 mod limits;
