@@ -44,6 +44,7 @@ pub mod grid;
 mod jpeg;
 mod layout;
 mod leftovers;
+mod listing;
 mod loader;
 mod mix;
 mod orientation;
@@ -55,6 +56,8 @@ pub mod rng;
 mod sampler;
 mod scan;
 mod split;
+mod table;
+mod task;
 mod transform;
 mod verify;
 
@@ -67,11 +70,14 @@ pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
 pub use layout::{Layout, LayoutKind};
+pub use listing::Listing;
 pub use loader::{Epoch, Loader};
 pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
 pub use rekindle_preprocess::{Interpolation, Preprocess};
 pub use sampler::{Sampler, class_weights};
+pub use table::{ImageTable, TableOptions, TablePart};
+pub use task::Task;
 pub use transform::{
     AugmentOp, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
 };
