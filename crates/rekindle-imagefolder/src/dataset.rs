@@ -55,6 +55,7 @@ pub struct ImageDataset {
     /// `[n, classes]` where the task is not to name one class.
     targets: Option<Vec<f32>>,
     weights: Option<Vec<f32>>,
+    groups: Option<Vec<usize>>,
     pipeline: Pipeline,
     decode: DecodeOptions,
     cache: Option<Arc<DecodedCache>>,
@@ -175,6 +176,7 @@ impl ImageDataset {
             task: Task::SingleLabel,
             targets: None,
             weights: None,
+            groups: None,
             pipeline,
             decode: DecodeOptions::default(),
             cache: None,
@@ -257,6 +259,28 @@ impl ImageDataset {
         Ok(self)
     }
 
+    /// Says which images belong together, such as those of one patient: where some are held out to choose by, a group is
+    /// held out as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] where the numbers of images and groups differ.
+    pub fn with_groups(mut self, groups: Vec<usize>) -> Result<Self, Error> {
+        if groups.len() != self.labels.len() {
+            return Err(Error::InvalidOption {
+                option: "groups",
+                reason: format!("{} groups for {} images", groups.len(), self.labels.len()),
+            });
+        }
+        self.groups = Some(groups);
+        Ok(self)
+    }
+
+    /// The group of each image, where they were given.
+    pub fn groups(&self) -> Option<&[usize]> {
+        self.groups.as_deref()
+    }
+
     /// What is to be learned of the images.
     pub fn task(&self) -> Task {
         self.task
@@ -301,6 +325,7 @@ impl ImageDataset {
             task: self.task,
             targets: self.targets.clone(),
             weights: self.weights.clone(),
+            groups: self.groups.clone(),
             pipeline,
             decode: self.decode,
             cache: self.cache.clone(),
@@ -328,6 +353,8 @@ impl ImageDataset {
                 rows.flatten().copied().collect()
             }),
             weights: weights.map(|weights| indices.iter().map(|index| weights[*index]).collect()),
+            groups: (self.groups.as_ref())
+                .map(|groups| indices.iter().map(|index| groups[*index]).collect()),
             pipeline: self.pipeline.clone(),
             decode: self.decode,
             cache: self.cache.clone(),

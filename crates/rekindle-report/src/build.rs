@@ -7,8 +7,11 @@ use burn::prelude::*;
 use image::{ImageFormat, RgbImage};
 use rekindle_files::names;
 use rekindle_imagefolder::grid::{self, Tile};
+use rekindle_imagefolder::{Listing, TableOptions};
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
 use crate::examine::examine;
@@ -76,16 +79,30 @@ impl Report {
         let recorded = record.data["folder"]
             .as_str()
             .map(|folder| PathBuf::from(names::unescape(folder)));
-        let folder = data
-            .or(recorded.as_deref())
-            .ok_or_else(|| TrainerError::UnusableData {
-                what: "data of the run".into(),
-                found: "no folder in its record".into(),
-                advice: "say where the images are",
-            })?;
+        let table = listed(&record.data);
+        let listing = match (data, table, recorded) {
+            (Some(data), Some((_, options)), _) if data.is_file() => {
+                Listing::open_table(data, &options)?
+            }
+            // The folder of the images, from which the table's names go on.
+            (Some(data), Some((file, options)), _) => {
+                let root = Some(data.to_path_buf());
+                Listing::open_table(file, &TableOptions { root, ..options })?
+            }
+            (Some(data), None, _) => Listing::open(data)?,
+            (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
+            (None, None, Some(folder)) => Listing::open(folder)?,
+            (None, None, None) => {
+                return Err(TrainerError::UnusableData {
+                    what: "data of the run".into(),
+                    found: "no folder in its record".into(),
+                    advice: "say where the images are",
+                });
+            }
+        };
         let model = Model::open(directory.path(), device)?;
-        let data = TransferData::open(folder, &model.preprocess, record.seed)?;
-        let source = names::escape(folder);
+        let data = TransferData::from_listing(&listing, &model.preprocess, record.seed)?;
+        let source = names::escape(listing.given());
         if self.data.classes.is_empty() {
             self.describe_data(&data, record.seed)?;
         } else if self.data.source != source {
@@ -107,10 +124,7 @@ impl Report {
             .into_iter()
             .zip(data.val.class_counts());
         self.data = DataReport {
-            source: data.description["folder"]
-                .as_str()
-                .unwrap_or_default()
-                .into(),
+            source: source(&data.description),
             classes: data
                 .classes
                 .iter()
@@ -171,6 +185,21 @@ impl Report {
             };
         }
     }
+}
+
+/// The folder or the table that the images come from.
+fn source(description: &Value) -> String {
+    let folder = description["folder"].as_str();
+    let place = folder.or_else(|| description["table"]["file"].as_str());
+    place.unwrap_or_default().into()
+}
+
+/// The table that a run was about, and how it was read.
+fn listed(description: &Value) -> Option<(PathBuf, TableOptions)> {
+    let table = description.get("table")?;
+    let file = PathBuf::from(names::unescape(table["file"].as_str()?));
+    let options = TableOptions::deserialize(&table["options"]).ok()?;
+    Some((file, options))
 }
 
 fn facts(record: &RunRecord) -> Vec<Fact> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::prelude::*;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{
-    Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
+    Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, Loader, OnBadFile, Sample,
+    ScanOptions, Skipped, TableOptions,
 };
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_nn::{GraphError, Network};
@@ -91,7 +92,7 @@ pub struct Evaluated {
     /// Files that the scan of the folder left out.
     pub ignored: Vec<Ignored>,
     /// Where the images were found; its text says so in one line.
-    pub layout: Layout,
+    pub layout: Listing,
     /// Measured on the images alone that training had held out of this very folder.
     pub is_held_out: bool,
 }
@@ -340,7 +341,7 @@ impl Model {
         Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
     }
 
-    /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
+    /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
     /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
     /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
     /// many as then.
@@ -354,14 +355,52 @@ impl Model {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        let folder = folder.as_ref();
+        if folder.as_ref().is_file() {
+            return self.evaluate_table(folder, &TableOptions::default(), progress);
+        }
         let layout = Layout::find(folder)?;
-        let held_out = self.held_out(folder, &layout)?;
-        let is_held_out = held_out.is_some();
-        let folder = match held_out {
-            Some(part) => part,
-            None => self.labelled(layout.evaluation_folder()?)?,
+        let listing = Listing::Folder(layout.clone());
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part, listing, true, progress),
+            None => {
+                let part = self.labelled(layout.evaluation_folder()?)?;
+                self.evaluate_part(part, listing, false, progress)
+            }
+        }
+    }
+
+    /// As [`evaluate`](Self::evaluate), on the pictures of a table: its validation part, or all. Labels that the model
+    /// doesn't know are an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ImageTable::open_with`], and [`TrainerError::UnusableData`] without one image that can be read.
+    pub fn evaluate_table(
+        &self,
+        table: impl AsRef<Path>,
+        options: &TableOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        let options = TableOptions {
+            classes: Some(self.class_names()),
+            ..options.clone()
         };
+        let table = ImageTable::open_with(table, &options)?;
+        let part = table.open_evaluation().images;
+        let listing = Listing::Table(Box::new(table));
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part, listing, true, progress),
+            None => self.evaluate_part(part, listing, false, progress),
+        }
+    }
+
+    fn evaluate_part(
+        &self,
+        folder: ImageFolder,
+        layout: Listing,
+        is_held_out: bool,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
         let (network, interrupt) = (&self.classifier, &self.interrupt);
@@ -402,21 +441,18 @@ impl Model {
 
     /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
     /// would flatter it.
-    fn held_out(
-        &self,
-        folder: &Path,
-        layout: &Layout,
-    ) -> Result<Option<ImageFolder>, TrainerError> {
+    fn held_out(&self, listing: &Listing) -> Result<Option<ImageFolder>, TrainerError> {
         let provenance = self.provenance.as_deref().unwrap_or_default();
         let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
         let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
-        let Some(recorded) = recorded.filter(|_| layout.holds_out()) else {
+        let Some(recorded) = recorded.filter(|_| listing.holds_out()) else {
             return Ok(None);
         };
-        if recorded != held_out(folder, recorded.seed) {
+        if recorded != held_out(listing.given(), recorded.seed) {
             return Ok(None);
         }
-        let (_, part) = layout.open_split(VALIDATION_SHARE, recorded.seed)?;
+        let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
+        let part = part.images;
         let is_same = provenance["data"]["val_images"] == part.len()
             && self.classes.as_deref() == Some(part.classes());
         Ok(is_same.then_some(part))

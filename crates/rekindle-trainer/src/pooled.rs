@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rekindle_imagefolder::ImageDataset;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{Features, LinearHead};
 
@@ -16,6 +17,21 @@ pub(crate) struct Pooled {
     pub labels: Vec<usize>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
+}
+
+impl Pooled {
+    /// The weights of these images, where `dataset`, whose they are, has some.
+    pub fn weights(&self, dataset: &ImageDataset) -> Option<Vec<f64>> {
+        let weights = dataset.weights()?;
+        let of = |index: &usize| f64::from(weights[*index]);
+        Some(self.indices.iter().map(of).collect())
+    }
+
+    /// The groups of these images, likewise.
+    pub fn groups(&self, dataset: &ImageDataset) -> Option<Vec<usize>> {
+        let groups = dataset.groups()?;
+        Some(self.indices.iter().map(|index| groups[*index]).collect())
+    }
 }
 
 /// Sends the images' one plain view through `part`, telling `emit` how far it is.

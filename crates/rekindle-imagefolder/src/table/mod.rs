@@ -91,7 +91,7 @@ impl From<ImageFolder> for TablePart {
 }
 
 impl TablePart {
-    /// Returns the pictures with their targets and weights as a data set behind `pipeline`.
+    /// Returns the pictures with their targets, weights and groups as a data set behind `pipeline`.
     ///
     /// # Errors
     ///
@@ -101,8 +101,11 @@ impl TablePart {
         if let Some(targets) = &self.targets {
             dataset = dataset.with_targets(self.task, targets.clone())?;
         }
-        match &self.weights {
-            Some(weights) => dataset.with_weights(weights.clone()),
+        if let Some(weights) = &self.weights {
+            dataset = dataset.with_weights(weights.clone())?;
+        }
+        match &self.groups {
+            Some(groups) => dataset.with_groups(groups.clone()),
             None => Ok(dataset),
         }
     }

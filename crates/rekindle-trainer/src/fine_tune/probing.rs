@@ -124,6 +124,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let search = ProbeSearch {
             seed: self.choices.seed,
             repeats: if seen.labels.len() < FEW { 3 } else { 1 },
+            weights: seen.weights(&data.train),
+            groups: seen.groups(&data.train),
             ..self.choices.probe.clone()
         };
         let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
