@@ -14,6 +14,7 @@ use crate::arguments::{Fit, Output};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
@@ -22,18 +23,20 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
         .budget(Duration::from_secs_f64(60.0 * command.minutes))
         .seed(command.seed)
         .workers(command.workers);
-    let folder = train::free_folder(command.out.as_deref(), &command.data);
-    checks::images(&command.data)?;
-    checks::outside("--out", &folder, &command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    let folder = train::free_folder(command.out.as_deref(), &images);
+    images.check()?;
+    images.outside("--out", &folder)?;
     checks::folder(&folder)?;
     RunDirectory::check_new(&folder)?;
     let mut fit = fit;
     if let Some(kept) = &command.cache {
-        checks::outside("--cache", kept, &command.data)?;
+        images.outside("--cache", kept)?;
         checks::folder(kept)?;
         fit = fit.cache(kept);
     }
     let interrupt = Interrupt::on_ctrl_c()?;
+    let listing = images.listing()?;
     let options = command.weights.part.options();
     let paths = command.weights.paths(&output)?;
     let networks: Vec<Pretrained> = paths
@@ -45,12 +48,12 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
             "give a network with --weights or --arch".into(),
         ));
     };
-    let data = TransferData::open(&command.data, &first.preprocess, command.seed)?;
+    let data = TransferData::from_listing(&listing, &first.preprocess, command.seed)?;
     output.data(&data);
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| escape(train::name_of(&command.data)));
+        .unwrap_or_else(|| escape(images.name()));
     let tuned = fit
         .title(&title)
         .observer(output.observer())

@@ -1,6 +1,5 @@
 mod options;
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -21,10 +20,12 @@ use crate::arguments::{self, Output, Train, Way};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
-    let folder = command.folder();
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    let folder = free_folder(command.out.as_deref(), &images);
     let runs = command.runs(&folder)?;
     // All runs of one call share the images, and so their seed.
     let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
@@ -32,12 +33,13 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         None => command.recipe.recipe()?,
     };
     let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
-    command.check_places(&folder, &runs)?;
+    command.check_places(&folder, &images, &runs)?;
     if let Cache::Disk(kept) = &recipe.cache {
-        checks::outside("--cache", kept, &command.data)?;
+        images.outside("--cache", kept)?;
         checks::folder(kept)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
+    let listing = images.listing()?;
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
         command.recipe.check_effects(&ways, &recipe, &stages)
@@ -53,12 +55,12 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     for note in notes {
         say(&format!("note: {note}"));
     }
-    let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
+    let data = TransferData::from_listing(&listing, &pretrained.preprocess, recipe.seed)?;
     output.data(&data);
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| escape(name_of(&command.data)));
+        .unwrap_or_else(|| escape(images.name()));
     let mut report = Report::new(&title);
     report.describe_data(&data, recipe.seed)?;
     Session {
@@ -399,7 +401,12 @@ impl Train {
     }
 
     /// Checks everything about the results' places that can be known before weights and images are read.
-    fn check_places(&self, folder: &Path, runs: &[Planned]) -> Result<(), Failure> {
+    fn check_places(
+        &self,
+        folder: &Path,
+        images: &Images,
+        runs: &[Planned],
+    ) -> Result<(), Failure> {
         let names: Vec<String> = runs.iter().map(|run| run.way.to_string()).collect();
         if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             return Err(Failure::Usage(format!(
@@ -407,8 +414,8 @@ impl Train {
                 names[twice]
             )));
         }
-        checks::images(&self.data)?;
-        checks::outside("--out", folder, &self.data)?;
+        images.check()?;
+        images.outside("--out", folder)?;
         checks::folder(folder)?;
         if folder.is_dir() {
             checks::file(&folder.join("report.html"))?;
@@ -431,19 +438,14 @@ impl Train {
             _ => Ok(()),
         }
     }
-
-    /// The folder named, or the first default that isn't taken.
-    fn folder(&self) -> PathBuf {
-        free_folder(self.out.as_deref(), &self.data)
-    }
 }
 
 /// The folder named, or the first default that isn't taken.
-pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
+pub(super) fn free_folder(out: Option<&Path>, images: &Images) -> PathBuf {
     if let Some(folder) = out {
         return folder.to_path_buf();
     }
-    let first = Path::new("runs").join(name_of(data));
+    let first = Path::new("runs").join(images.name());
     let numbered = (2..).map(|number| with_number(&first, number));
     std::iter::once(first.clone())
         .chain(numbered)
@@ -520,12 +522,4 @@ fn with_number(folder: &Path, number: usize) -> PathBuf {
     let mut name = folder.as_os_str().to_os_string();
     name.push(format!("-{number}"));
     name.into()
-}
-
-pub(super) fn name_of(folder: &Path) -> OsString {
-    let absolute = folder
-        .canonicalize()
-        .unwrap_or_else(|_| folder.to_path_buf());
-    let name = absolute.file_name();
-    name.map_or_else(|| "data".into(), OsStr::to_os_string)
 }
