@@ -16,6 +16,7 @@ mod runs;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]
 mod server;
+mod tables;
 mod weights;
 mod workshop;
 mod zero_shot;
