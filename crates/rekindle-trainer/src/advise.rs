@@ -242,6 +242,7 @@ impl<'a> Advise<'a> {
             features,
             labels,
             indices,
+            ..
         } = pooled(&part, &views, &self.cache, &phase, &mut |event| {
             for observer in observers.iter_mut() {
                 observer.on_event(event);

@@ -14,7 +14,10 @@ use crate::recipe::Cache;
 /// Features of the images that could be read.
 pub(crate) struct Pooled {
     pub features: Features,
+    /// Of no meaning where images have several labels.
     pub labels: Vec<usize>,
+    /// Targets `[n, labels]` where images have several labels; else empty.
+    pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
 }
@@ -62,8 +65,11 @@ pub(crate) fn pooled(
         emit(&Event::SkippedFile { path, reason });
     }
     let (mut values, mut labels, mut indices) = (Vec::new(), Vec::new(), Vec::new());
+    let mut targets = Vec::new();
     for index in activations.usable() {
-        if let Some(label) = dataset.labels()[index] {
+        let own = dataset.targets_of(index);
+        targets.extend_from_slice(own.unwrap_or_default());
+        if let Some(label) = own.map(|_| 0).or(dataset.labels()[index]) {
             values.extend_from_slice(&activations.row(index, 0)?);
             labels.push(label);
             indices.push(index);
@@ -79,6 +85,7 @@ pub(crate) fn pooled(
     Ok(Pooled {
         features: Features::new(values, activations.shape().iter().product())?,
         labels,
+        targets,
         indices,
     })
 }

@@ -161,6 +161,24 @@ impl TransferData {
         val: ImageDataset,
         preprocess: &Preprocess,
     ) -> Result<Self, TrainerError> {
+        if train.task() == Task::Regression {
+            return Err(TrainerError::UnusableData {
+                what: "training images".into(),
+                found: "numbers to learn".into(),
+                advice: "give classes or labels: numbers are read from tables, but can't be trained on yet",
+            });
+        }
+        if train.task() != val.task() {
+            return Err(TrainerError::UnusableData {
+                what: "validation images".into(),
+                found: format!(
+                    "the task is {}, but {} in training",
+                    val.task(),
+                    train.task()
+                ),
+                advice: "give both the same kind of labels",
+            });
+        }
         let classes = train.classes().to_vec();
         let least = match train.task() {
             Task::SingleLabel => 2,
@@ -213,16 +231,9 @@ impl TransferData {
         self.train.task()
     }
 
-    /// Refuses a task other than naming one class.
-    pub(crate) fn require_single_label(&self, what: &str) -> Result<(), TrainerError> {
-        match self.task() {
-            Task::SingleLabel => Ok(()),
-            task => Err(TrainerError::UnusableData {
-                what: format!("{what} on these labels"),
-                found: format!("the task is {task}"),
-                advice: "give one label a picture",
-            }),
-        }
+    /// The task as files of weights say it: not at all for one class a picture.
+    pub(crate) fn task_in_file(&self) -> Option<String> {
+        (self.task() != Task::SingleLabel).then(|| self.task().to_string())
     }
 
     /// The same images as a network of another preprocessing sees them, in training and in validation as

@@ -151,6 +151,7 @@ impl<'a, 'b> Run<'a, 'b> {
             .filter(|row| !is_held_out(row))
             .collect();
         let held_out = Pooled {
+            targets: Vec::new(),
             labels: held_out.iter().map(|row| seen.labels[*row]).collect(),
             indices: held_out.iter().map(|row| seen.indices[*row]).collect(),
             features: seen.features.select(held_out),

@@ -189,7 +189,7 @@ impl Problem {
         }
     }
 
-    fn row(&self, index: usize) -> &[f64] {
+    pub fn row(&self, index: usize) -> &[f64] {
         &self.coordinates[index * self.rank..(index + 1) * self.rank]
     }
 

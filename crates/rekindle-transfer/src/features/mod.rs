@@ -11,6 +11,7 @@ mod instance;
 mod lbfgs;
 pub(crate) mod linalg;
 mod logistic_regression;
+mod one_vs_rest;
 mod prior_probe;
 mod probe_search;
 pub(crate) mod table;
@@ -35,6 +36,7 @@ pub use instance::{
     median_squared_distance,
 };
 pub use logistic_regression::LogisticRegression;
+pub use one_vs_rest::{FoundOneVsRest, OneVsRest, TriedPenalty};
 pub use prior_probe::{FittedProbe, PriorProbe};
 pub use probe_search::{FoundProbe, ProbeKind, ProbeSearch, ScoredProbe};
 pub use table::{Features, LinearHead, accuracy, argmax_rows};

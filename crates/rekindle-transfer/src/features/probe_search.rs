@@ -498,7 +498,7 @@ fn near(penalties: &[f64], penalty: f64) -> &[f64] {
 }
 
 /// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
-fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
+pub(super) fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; features.dim()];
     for row in features.rows() {
         for ((sum, value), mean) in squares.iter_mut().zip(row).zip(means) {

@@ -1,5 +1,9 @@
 //! A trained classifier read from its file: all that is needed to ask it about pictures.
 
+mod labels;
+
+pub use labels::EvaluatedLabels;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +11,7 @@ use burn::prelude::*;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{
     Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, Loader, OnBadFile, Sample,
-    ScanOptions, Skipped, TableOptions,
+    ScanOptions, Skipped, TableOptions, TablePart, Task,
 };
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_nn::{GraphError, Network};
@@ -18,7 +22,7 @@ use serde_json::Value;
 
 use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::feed::Feed;
-use crate::inspect::{inspect, scaled, softmax};
+use crate::inspect::{Inspection, inspect, logistic, scaled, softmax};
 use crate::metrics::Temperature;
 use crate::test_views::{CHUNK, inspect_in_views};
 use crate::{Evaluation, Interrupt, Predictions, RunDirectory, TestViews, TrainerError};
@@ -57,6 +61,10 @@ pub struct Model {
     pub temperature: Option<f64>,
     /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
     pub test_views: Option<String>,
+    /// What the outputs mean: one class a picture, or yes and no for each label.
+    pub task: Task,
+    /// The threshold of each label, where the file knows it; see [`threshold`](Self::threshold).
+    pub thresholds: Option<Vec<f64>>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -74,7 +82,7 @@ pub struct Model {
 pub struct Answer {
     /// The picture's file.
     pub path: PathBuf,
-    /// One probability a class; or why the file can't be read.
+    /// One probability a class, of several labels each by itself; or why the file can't be read.
     pub probabilities: Result<Vec<f32>, String>,
 }
 
@@ -129,6 +137,14 @@ impl Model {
     /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn from_pretrained(pretrained: Pretrained) -> Result<Self, TrainerError> {
         let device = pretrained.model.device();
+        let task = match pretrained.task.as_deref().unwrap_or_default() {
+            "" => Task::SingleLabel,
+            name => name.parse().map_err(|_| TrainerError::UnusableWeights {
+                what: show(&pretrained.path),
+                found: format!("these weights are for a task called {name:?}"),
+                advice: "use a version of rekindle that knows it",
+            })?,
+        };
         let classifier = Classifier::from_network(pretrained.model).ok_or_else(|| {
             TrainerError::UnusableWeights {
                 what: show(&pretrained.path),
@@ -148,6 +164,8 @@ impl Model {
             provenance: pretrained.provenance,
             temperature: pretrained.temperature,
             test_views: pretrained.test_views,
+            task,
+            thresholds: pretrained.thresholds,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
@@ -247,6 +265,8 @@ impl Model {
             provenance: self.provenance.clone(),
             temperature: self.temperature,
             test_views: self.test_views.clone(),
+            task: (self.task != Task::SingleLabel).then(|| self.task.to_string()),
+            thresholds: self.thresholds.clone(),
         }
     }
 
@@ -289,7 +309,7 @@ impl Model {
                 for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
                     answer(Answer {
                         path: paths[*index].clone(),
-                        probabilities: Ok(softmax(&scaled(row, self.divisor)).0),
+                        probabilities: Ok(self.probabilities(&scaled(row, self.divisor))),
                     });
                 }
             }
@@ -319,7 +339,7 @@ impl Model {
             for (index, row) in found.indices.iter().zip(rows) {
                 answer(Answer {
                     path: chunk[*index].clone(),
-                    probabilities: Ok(softmax(row).0),
+                    probabilities: Ok(self.probabilities(row)),
                 });
             }
             for skipped in found.skipped {
@@ -330,6 +350,15 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// What logits say, by the task.
+    fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        match self.task {
+            Task::SingleLabel => softmax(logits).0,
+            Task::MultiLabel => logits.iter().map(|logit| logistic(*logit)).collect(),
+            Task::Regression => logits.to_vec(),
+        }
     }
 
     fn unlabelled(&self, paths: &[PathBuf]) -> Result<ImageDataset, TrainerError> {
@@ -358,10 +387,11 @@ impl Model {
         if folder.as_ref().is_file() {
             return self.evaluate_table(folder, &TableOptions::default(), progress);
         }
+        self.require_task(Task::SingleLabel, "evaluate")?;
         let layout = Layout::find(folder)?;
         let listing = Listing::Folder(layout.clone());
         match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part, listing, true, progress),
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
             None => {
                 let part = self.labelled(layout.evaluation_folder()?)?;
                 self.evaluate_part(part, listing, false, progress)
@@ -381,15 +411,12 @@ impl Model {
         options: &TableOptions,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        let options = TableOptions {
-            classes: Some(self.class_names()),
-            ..options.clone()
-        };
-        let table = ImageTable::open_with(table, &options)?;
+        self.require_task(Task::SingleLabel, "evaluate")?;
+        let table = ImageTable::open_with(table, &self.table_options(options))?;
         let part = table.open_evaluation().images;
         let listing = Listing::Table(Box::new(table));
         match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part, listing, true, progress),
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
             None => self.evaluate_part(part, listing, false, progress),
         }
     }
@@ -403,17 +430,7 @@ impl Model {
     ) -> Result<Evaluated, TrainerError> {
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let (network, interrupt) = (&self.classifier, &self.interrupt);
-        let inspection = match self.views {
-            TestViews::Plain => inspect(network, &dataset, |_| false, interrupt, progress),
-            views => {
-                let pipelines = views.pipelines(&self.preprocess);
-                inspect_in_views(network, &dataset, &pipelines, interrupt, progress)
-            }
-        };
-        let mut inspection =
-            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
-        inspection.scale(self.divisor);
+        let inspection = self.inspected(&dataset, progress)?;
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
@@ -439,9 +456,29 @@ impl Model {
         })
     }
 
+    /// Every image's logits, in the model's views and at its temperature.
+    fn inspected(
+        &self,
+        dataset: &Arc<ImageDataset>,
+        progress: impl FnMut(usize),
+    ) -> Result<Inspection, TrainerError> {
+        let (network, interrupt) = (&self.classifier, &self.interrupt);
+        let inspection = match self.views {
+            TestViews::Plain => inspect(network, dataset, |_| false, interrupt, progress),
+            views => {
+                let pipelines = views.pipelines(&self.preprocess);
+                inspect_in_views(network, dataset, &pipelines, interrupt, progress)
+            }
+        };
+        let mut inspection =
+            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
+        inspection.scale(self.divisor);
+        Ok(inspection)
+    }
+
     /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
     /// would flatter it.
-    fn held_out(&self, listing: &Listing) -> Result<Option<ImageFolder>, TrainerError> {
+    fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
         let provenance = self.provenance.as_deref().unwrap_or_default();
         let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
         let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
@@ -452,9 +489,8 @@ impl Model {
             return Ok(None);
         }
         let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
-        let part = part.images;
-        let is_same = provenance["data"]["val_images"] == part.len()
-            && self.classes.as_deref() == Some(part.classes());
+        let is_same = provenance["data"]["val_images"] == part.images.len()
+            && self.classes.as_deref() == Some(part.images.classes());
         Ok(is_same.then_some(part))
     }
 
