@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle::device::DeviceName;
+use rekindle::trainer::Loss;
 use rekindle::transfer::tuning::STRATEGY_NAMES;
 use rekindle::transfer::{Strategy, TransferError};
 
@@ -285,6 +286,10 @@ fn strategy(text: &str, others: &[&str]) -> Result<Strategy, String> {
     ))
 }
 
+fn loss(text: &str) -> Result<Loss, String> {
+    text.parse::<Loss>().map_err(|error| error.to_string())
+}
+
 /// Reads a strategy that trains with a learning rate.
 fn trained_strategy(text: &str) -> Result<Strategy, String> {
     match text {
@@ -318,6 +323,10 @@ pub struct Recipe {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// What is minimised: cross-entropy for one class a picture; binary-cross-entropy or
+    /// asymmetric[=NEGATIVE,POSITIVE,MARGIN] for several labels [default: the first of its task]
+    #[arg(long, value_name = "LOSS", value_parser = loss)]
+    pub loss: Option<Loss>,
     /// Share of the target that is spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub label_smoothing: Option<f64>,
@@ -356,6 +365,8 @@ pub enum Figure {
     Loss,
     /// Mean F1 of the classes, rare ones as much as frequent ones
     MacroF1,
+    /// Mean of the labels' average precision, for pictures with several [their default]
+    MeanAveragePrecision,
 }
 
 /// What `--test-views` takes.
@@ -438,9 +449,9 @@ pub struct Predict {
     pub images: Vec<PathBuf>,
     #[command(flatten)]
     pub words: Words,
-    /// Number of classes to name for each image
-    #[arg(long, default_value_t = 1, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
-    pub top: usize,
+    /// Number of classes to name for each image [default: 1; of several labels, those that its thresholds give it]
+    #[arg(long, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
+    pub top: Option<usize>,
     #[command(flatten)]
     pub asked: Asked,
     /// cpu, wgpu, cuda, cuda:N or ndarray

@@ -7,14 +7,14 @@ use burn::prelude::*;
 use image::{ImageFormat, RgbImage};
 use rekindle_files::names;
 use rekindle_imagefolder::grid::{self, Tile};
-use rekindle_imagefolder::{Listing, TableOptions};
+use rekindle_imagefolder::{Listing, TableOptions, Task};
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
-use crate::examine::examine;
+use crate::examine::{examine, examine_labels};
 use rekindle_trainer::run_directory::RunRecord;
 use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData};
 
@@ -108,7 +108,7 @@ impl Report {
         } else if self.data.source != source {
             run.description = format!("Trained on {source}.");
         }
-        run.look(&model.classifier, &data)
+        run.look_at(&model.classifier, &data, model.thresholds.as_deref())
     }
 
     /// Tells of the data: its classes and how many images each has, what was left out, and a grid of augmented
@@ -233,6 +233,28 @@ impl RunReport {
         classifier: &Classifier<Network>,
         data: &TransferData,
     ) -> Result<(), TrainerError> {
+        self.look_at(classifier, data, None)
+    }
+
+    /// The same with the threshold of each label, where pictures have several.
+    ///
+    /// # Errors
+    ///
+    /// As [`examine`] and [`examine_labels`].
+    pub fn look_at(
+        &mut self,
+        classifier: &Classifier<Network>,
+        data: &TransferData,
+        thresholds: Option<&[f64]>,
+    ) -> Result<(), TrainerError> {
+        if data.task() == Task::MultiLabel {
+            let (evaluation, skipped) = examine_labels(classifier, &data.val, thresholds)?;
+            self.labels = Some(evaluation);
+            for file in skipped {
+                self.skip(&file.path, &file.reason);
+            }
+            return Ok(());
+        }
         self.examined(examine(classifier, &data.val, |_| ())?);
         Ok(())
     }
@@ -254,7 +276,10 @@ pub fn augmented_grid(data: &TransferData, seed: u64) -> Result<Option<RgbImage>
         let label = data.train.labels()[index];
         tiles.push(Tile {
             image,
-            caption: label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
+            caption: match data.train.targets_of(index) {
+                Some(targets) => marked(&data.classes, targets),
+                None => label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
+            },
             marked_wrong: false,
         });
     }
@@ -320,6 +345,21 @@ pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> 
         found.extend(inside);
     }
     Ok(found)
+}
+
+/// The first labels that a picture has, and how many more.
+fn marked(names: &[String], targets: &[f32]) -> String {
+    const SHOWN: usize = 2;
+    let marked = names
+        .iter()
+        .zip(targets)
+        .filter(|(_, target)| **target > 0.5);
+    let marked: Vec<String> = marked.map(|(name, _)| on_one_line(name)).collect();
+    let more = match marked.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    marked[..marked.len().min(SHOWN)].join(", ") + &more
 }
 
 /// A folder's name may hold line breaks, which would be lines of a caption.

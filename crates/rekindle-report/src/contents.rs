@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use rekindle_trainer::events::{EpochMetrics, RunOutcome, RunSummary, StageSummary};
-use rekindle_trainer::metrics::{Evaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
 use rekindle_trainer::run_directory::RunRecord;
 
 /// What the report tells. Plain data: it can be kept as JSON and drawn again.
@@ -107,6 +107,9 @@ pub struct RunReport {
     pub outcome: Option<RunOutcome>,
     /// What the best weights are worth on the validation images.
     pub evaluation: Option<Evaluation>,
+    /// The same where pictures have several labels.
+    #[serde(default)]
+    pub labels: Option<MultiLabelEvaluation>,
     /// What temperature scaling would do to its confidence.
     #[serde(default)]
     pub temperature: Option<Temperature>,

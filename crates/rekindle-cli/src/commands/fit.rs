@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, Forecast};
@@ -86,7 +87,7 @@ fn reported(
     report.describe_data(&data, seed)?;
     report.describe_record(directory.record());
     let mut run = RunReport::from_events(FIT, &directory.events()?);
-    run.look(&tuned.classifier, &data)?;
+    run.look_at(&tuned.classifier, &data, tuned.thresholds.as_deref())?;
     let mut sentences: Vec<String> = tuned.forecast.map(expected).into_iter().collect();
     sentences.extend(tuned.trials.iter().map(|trial| {
         let accuracy = trial
@@ -117,8 +118,11 @@ fn expected(forecast: Forecast) -> String {
 
 fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
     let weights = tuned.outcome.best_weights.as_deref();
+    let several = tuned.predictions.task == Task::MultiLabel;
+    let of_labels = several.then(|| tuned.predictions.multi_label(tuned.thresholds.as_deref()));
+    let of_labels = of_labels.and_then(Result::ok);
     if output.json {
-        let told = json!({
+        let mut told = json!({
             "accuracy": tuned.accuracy(),
             "loss": tuned.predictions.loss,
             "forecast": tuned.forecast,
@@ -128,6 +132,9 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
             "weights": weights.map(escape),
             "report": escape(report),
         });
+        if several {
+            train::labels::add(&mut told, of_labels.as_ref());
+        }
         print(&told.to_string());
         return;
     }
@@ -138,8 +145,12 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
             percent(forecast.high)
         )
     });
+    if let Some(found) = &of_labels {
+        print(&train::labels::figures(found));
+    }
+    let what = if several { "right answers" } else { "accuracy" };
     print(&format!(
-        "accuracy {}{forecast} in {:.1} s",
+        "{what} {}{forecast} in {:.1} s",
         percent(tuned.accuracy()),
         tuned.seconds
     ));

@@ -1,9 +1,11 @@
+pub(super) mod labels;
 mod options;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
 use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
@@ -40,6 +42,10 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     }
     let interrupt = Interrupt::on_ctrl_c()?;
     let listing = images.listing()?;
+    let recipe = match runs.iter().any(|run| run.record.is_some()) {
+        true => recipe,
+        false => command.recipe.for_task(recipe, listing.task()),
+    };
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
         command.recipe.check_effects(&ways, &recipe, &stages)
@@ -114,6 +120,7 @@ struct Left {
     outcome: RunOutcome,
     seconds_train: Option<f64>,
     penalty: Option<f64>,
+    thresholds: Option<Vec<f64>>,
 }
 
 impl Session<'_> {
@@ -165,7 +172,8 @@ impl Session<'_> {
         let mut reported = RunReport::from_events(name, &directory.events()?);
         let outcome = &left.outcome;
         if outcome.best_epoch.is_some() {
-            reported.look(&left.classifier, &self.data)?;
+            let thresholds = left.thresholds.as_deref();
+            reported.look_at(&left.classifier, &self.data, thresholds)?;
         }
         if run.way == Way::OneCall {
             reported.description = "The head is the best of several logistic regressions on frozen features, by \
@@ -209,6 +217,10 @@ impl Session<'_> {
         if let Some(accuracy) = left.accuracy_in_views {
             result["test_views"] = json!(self.recipe.test_views);
             result["accuracy_in_views"] = json!(accuracy);
+        }
+        if self.data.task() == Task::MultiLabel {
+            let found = left.predictions.multi_label(left.thresholds.as_deref());
+            labels::add(&mut result, found.ok().as_ref());
         }
         if let Some(penalty) = left.penalty {
             result["penalty"] = json!(penalty);
@@ -259,6 +271,7 @@ impl Session<'_> {
             outcome: fitted.outcome.clone(),
             seconds_train: Some(fitted.seconds_train),
             penalty: None,
+            thresholds: None,
         })
     }
 
@@ -295,6 +308,7 @@ impl Session<'_> {
             outcome: tuned.outcome.clone(),
             seconds_train: None,
             penalty: Some(tuned.probe.chosen().penalty),
+            thresholds: tuned.thresholds.clone(),
         })
     }
 
@@ -333,6 +347,11 @@ impl Session<'_> {
                     views.as_str().unwrap_or_default(),
                     percent(accuracy)
                 ));
+            }
+        }
+        for result in &self.results {
+            if let Some(line) = labels::said(result) {
+                print(&line);
             }
         }
         for result in &self.results {

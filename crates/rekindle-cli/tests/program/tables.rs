@@ -155,3 +155,66 @@ fn an_option_of_tables_without_a_table_is_refused() {
     let both = rekindle(["verify", text(&table), "--table", text(&table)]).ends_with(2);
     assert!(both.stderr.contains("two tables"), "{}", both.stderr);
 }
+
+#[test]
+fn several_labels_are_trained_measured_and_answered() {
+    // Every picture has its class, and every second one is said to be old.
+    let (folder, table) = table(
+        |at, part, class, file| {
+            let old = if at % 2 == 0 { "|old" } else { "" };
+            format!("\"{file}\",{class}{old},{part}")
+        },
+        HEAD,
+    );
+    let out = folder.path().join("runs");
+    let options = [
+        "--label-separator",
+        "|",
+        "--strategy",
+        "one-call,features",
+        "--epochs",
+        "3",
+    ];
+    let told = train(&table, &out, &options).ends_with(0).json();
+    let data = text(&workshop().data).to_string();
+    for run in told["runs"].as_array().unwrap() {
+        let model = run["directory"].as_str().unwrap();
+        let found = rekindle([
+            "evaluate",
+            model,
+            &data,
+            "--table",
+            text(&table),
+            "--label-separator",
+            "|",
+            "--json",
+        ]);
+        let found = found.ends_with(3).json();
+        assert_eq!(found["task"], "multi-label");
+        let (said, measured) = (
+            &run["mean_average_precision"],
+            &found["evaluation"]["mean_average_precision"],
+        );
+        let difference = said.as_f64().unwrap() - measured.as_f64().unwrap();
+        assert!(difference.abs() < 1e-6, "{run}");
+        let picture = &pictures()[0].2;
+        let answered = rekindle(["predict", model, text(picture), "--json"])
+            .ends_with(0)
+            .json();
+        assert!(answered["labels"].is_array(), "{answered}");
+        let page = std::fs::read_to_string(Path::new(model).join("report.html")).unwrap();
+        assert!(page.contains("Label by label"));
+        let onnx = folder.path().join("model.onnx");
+        rekindle(["export", model, "--out", text(&onnx)]).ends_with(0);
+        let answered = rekindle(["predict", text(&onnx), text(picture), "--json"])
+            .ends_with(0)
+            .json();
+        assert!(answered["labels"].is_array(), "{answered}");
+    }
+    let refused = train(&table, &folder.path().join("b"), &["--loss", "asymmetric"]).ends_with(2);
+    assert!(
+        refused.stderr.contains("each picture has one class"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -1,5 +1,6 @@
 //! What the options of `train` come to: a recipe, for one strategy after the other, and nothing given in vain.
 
+use rekindle::imagefolder::Task;
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Recipe, RunRecord};
 use rekindle::transfer::Strategy;
 use serde_json::json;
@@ -50,6 +51,7 @@ impl arguments::Recipe {
         recipe.batch_size = self.batch.unwrap_or(recipe.batch_size);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.loss = self.loss.or(recipe.loss);
         recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
         recipe.moving_average = self.moving_average.or(recipe.moving_average);
         recipe.workers = self.workers.unwrap_or(recipe.workers);
@@ -83,6 +85,18 @@ impl arguments::Recipe {
         }
         recipe.validate()?;
         Ok(recipe)
+    }
+
+    /// The recipe for data of this task: of several labels, the mean average precision is looked at unless another figure
+    /// is asked for.
+    pub fn for_task(&self, mut recipe: Recipe, task: Task) -> Recipe {
+        if task == Task::MultiLabel && self.monitor.is_none() && self.recipe.is_none() {
+            recipe.monitor = Monitor::MeanAveragePrecision;
+            if let Some(stopping) = &mut recipe.early_stopping {
+                stopping.monitor = recipe.monitor;
+            }
+        }
+        recipe
     }
 
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
@@ -124,6 +138,7 @@ impl arguments::Recipe {
             ("--learning-rate", self.learning_rate.is_some()),
             ("--views", self.views.is_some()),
             ("--cache", self.cache.is_some()),
+            ("--loss", self.loss.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
             ("--moving-average", self.moving_average.is_some()),
             ("--quantize", self.quantize),
@@ -185,6 +200,7 @@ impl From<Figure> for Monitor {
             Figure::Accuracy => Monitor::Accuracy,
             Figure::Loss => Monitor::Loss,
             Figure::MacroF1 => Monitor::MacroF1,
+            Figure::MeanAveragePrecision => Monitor::MeanAveragePrecision,
         }
     }
 }

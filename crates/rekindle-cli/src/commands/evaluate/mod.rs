@@ -1,4 +1,7 @@
+mod labels;
+
 use rekindle::files::names::{escape, printable};
+use rekindle::imagefolder::Task;
 use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
@@ -15,6 +18,9 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
     let model = command.asked.of(model, &interrupt)?;
+    if model.task == Task::MultiLabel {
+        return labels::run(command, &model, &images, output);
+    }
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
     let progress = |count| bar.inc(count as u64);
