@@ -20,10 +20,10 @@ pub struct Table {
     /// Column of the pictures' files [default: file, path, image or filename]
     #[arg(long, value_name = "COLUMN")]
     pub file_column: Option<String>,
-    /// Column of the labels, or of a number to learn [default: label, class or target]
+    /// Column of the labels [default: label, class or target]
     #[arg(long, value_name = "COLUMN")]
     pub label_column: Option<String>,
-    /// Columns of several labels, each of 0 and 1, or of several numbers to learn; with commas between
+    /// Columns of several labels, each of 0 and 1; with commas between
     #[arg(
         long,
         value_name = "COLUMN,..",
@@ -43,14 +43,16 @@ pub struct Table {
     /// Column that says which pictures belong together, so that they are held out together [default: group]
     #[arg(long, value_name = "COLUMN")]
     pub group_column: Option<String>,
-    /// What is to be learned: single-label, multi-label or regression [default: single-label, with --labels or
-    /// --label-separator multi-label]
+    /// What is to be learned: single-label, or multi-label where a picture may have several [default: single-label, with
+    /// --labels or --label-separator multi-label]
     #[arg(long, value_name = "TASK", value_parser = task)]
     pub task: Option<Task>,
 }
 
 fn task(text: &str) -> Result<Task, String> {
-    text.parse::<Task>().map_err(|error| error.to_string())
+    let known = [Task::SingleLabel, Task::MultiLabel];
+    let named = known.into_iter().find(|task| task.name() == text);
+    named.ok_or_else(|| "single-label and multi-label are known".into())
 }
 
 impl Table {

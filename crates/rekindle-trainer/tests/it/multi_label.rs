@@ -89,6 +89,32 @@ fn losses_and_gradients_agree_with_pytorch() {
 }
 
 #[test]
+fn losses_of_numbers_are_those_of_their_formulas() {
+    let targets = Targets {
+        labels: vec![0; 2],
+        soft: Some(vec![1.0, -1.0, 0.5, 0.0]),
+        task: Task::Regression,
+        ..Targets::default()
+    };
+    // Errors 0.5 and 3, then 0 and 2; the sum over the numbers, the mean over the pictures.
+    let outputs = Tensor::<2>::from_data([[1.5f32, 2.0], [0.5, -2.0]], &Device::flex());
+    for (loss, expected) in [
+        ("l1", (3.5 + 2.0) / 2.0),
+        ("l2", (9.25 + 4.0) / 2.0),
+        ("huber", (0.125 + 2.5 + 1.5) / 2.0),
+        ("huber=2", (0.125 + 4.0 + 2.0) / 2.0),
+    ] {
+        let parsed: Loss = loss.parse().unwrap();
+        let value = parsed.value(outputs.clone(), &targets, 0.0);
+        close(value.into_scalar::<f32>().into(), expected, 1e-6);
+        assert_eq!(parsed.to_string().parse::<Loss>().unwrap(), parsed);
+    }
+    for wrong in ["huber=0", "asymmetric=0.5,0,0", "asymmetric=1,2", "focal"] {
+        assert!(wrong.parse::<Loss>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn scores_agree_with_scikit_learn() {
     let known = numbers();
     let (logits, targets) = (list(&known["logits"]), list(&known["targets"]));
