@@ -89,13 +89,17 @@ fn reported(
     let mut run = RunReport::from_events(FIT, &directory.events()?);
     run.look_at(&tuned.classifier, &data, tuned.thresholds.as_deref())?;
     let mut sentences: Vec<String> = tuned.forecast.map(expected).into_iter().collect();
+    let what = match data.task() {
+        Task::SingleLabel => "images",
+        Task::MultiLabel | Task::Regression => "answers",
+    };
     sentences.extend(tuned.trials.iter().map(|trial| {
         let accuracy = trial
             .accuracy
             .map_or_else(|| "not measured".into(), percent);
         let kept = if trial.kept { ", kept" } else { "" };
         format!(
-            "Tried {} ({}): {accuracy} of the held-out images right{kept}.",
+            "Tried {} ({}): {accuracy} of the held-out {what} right{kept}.",
             trial.what, trial.why
         )
     }));

@@ -5,7 +5,7 @@ use rekindle_transfer::features::{
 };
 
 use crate::TrainerError;
-use crate::metrics::{MultiLabelEvaluation, best_threshold};
+use crate::metrics::best_threshold;
 use crate::pooled::Pooled;
 
 /// Fits the heads, and chooses the threshold of each label on answers to images that the heads did not see.
@@ -24,7 +24,7 @@ pub(super) fn probe(
     };
     let found = search.fit_while(goes_on, &seen.features, &seen.targets, labels)?;
     let thresholds = thresholds(&found.held_out, &seen.targets, labels);
-    Ok((as_probe(found, seen, labels)?, thresholds))
+    Ok((as_probe(found), thresholds))
 }
 
 /// The threshold of the highest F1 for each label; none where nothing was held out.
@@ -39,44 +39,32 @@ fn thresholds(held_out: &[f32], targets: &[f32], labels: usize) -> Option<Vec<f6
     Some((0..labels).map(threshold).collect())
 }
 
-/// What was found as a record of probes has it: accuracy is the share of right answers.
-fn as_probe(
-    found: FoundOneVsRest,
-    seen: &Pooled,
-    labels: usize,
-) -> Result<FoundProbe, TrainerError> {
-    let accuracy = match found.held_out.is_empty() {
-        true => f64::NAN,
-        false => {
-            let (held_out, targets) = (&found.held_out, &seen.targets);
-            MultiLabelEvaluation::from_probabilities(held_out, targets, labels, None)?.accuracy
-        }
-    };
-    let scored = found
-        .tried
-        .iter()
-        .enumerate()
-        .map(|(at, tried)| ScoredProbe {
-            kind: match tried.standardized {
-                true => ProbeKind::Standardized,
-                false => ProbeKind::Scaled,
-            },
+/// What was found as a record of probes has it, with the best penalty of each kind: accuracy is the share of right answers.
+fn as_probe(found: FoundOneVsRest) -> FoundProbe {
+    let chosen = found.tried[found.choice];
+    let mut candidates = Vec::new();
+    for (standardized, kind) in [(false, ProbeKind::Scaled), (true, ProbeKind::Standardized)] {
+        let of_kind = found
+            .tried
+            .iter()
+            .filter(|tried| tried.standardized == standardized);
+        let best = of_kind.min_by(|a, b| a.log_loss.total_cmp(&b.log_loss));
+        candidates.extend(best.map(|best| ScoredProbe {
+            kind,
             mirrored: false,
-            penalty: tried.penalty,
+            penalty: best.penalty,
             temperature: 1.0,
-            log_loss: tried.log_loss,
-            accuracy: if at == found.choice {
-                accuracy
-            } else {
-                f64::NAN
-            },
-        });
-    Ok(FoundProbe {
-        candidates: scored.collect(),
+            log_loss: best.log_loss,
+            accuracy: best.accuracy,
+        }));
+    }
+    FoundProbe {
+        // Plain features come first where there are two.
+        choice: usize::from(chosen.standardized).min(candidates.len().saturating_sub(1)),
+        candidates,
         head: found.head,
-        choice: found.choice,
         partner: None,
         losses: Vec::new(),
         right: Vec::new(),
-    })
+    }
 }

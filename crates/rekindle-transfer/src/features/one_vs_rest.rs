@@ -68,6 +68,8 @@ pub struct TriedPenalty {
     pub penalty: f64,
     /// Mean log loss of an answer; NaN where nothing could be held out.
     pub log_loss: f64,
+    /// Share of right answers, from a probability of 0.5 on being yes; NaN as above.
+    pub accuracy: f64,
 }
 
 impl Default for OneVsRest {
@@ -127,6 +129,7 @@ impl OneVsRest {
                 standardized: false,
                 penalty,
                 log_loss: f64::NAN,
+                accuracy: f64::NAN,
             };
             return Ok(FoundOneVsRest {
                 head: scaled.head(&task, &[penalty]),
@@ -324,11 +327,15 @@ impl Prepared {
                 }
             }
             let log_loss = mean(&losses);
+            let pairs = probabilities.iter().zip(task.targets);
+            let right = pairs.filter(|(p, target)| (**p >= 0.5) == (**target > 0.5));
+            let accuracy = right.count() as f64 / probabilities.len() as f64;
             found.push(HeldOut {
                 tried: TriedPenalty {
                     standardized: self.standard.is_some(),
                     penalty: *penalty,
                     log_loss,
+                    accuracy,
                 },
                 probabilities,
                 losses,
