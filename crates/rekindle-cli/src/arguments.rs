@@ -12,6 +12,7 @@ mod recipe;
 
 pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
 
+use crate::tables::Table;
 use crate::values::{count, minutes, rate, seed, words};
 
 const EXIT_STATUS: &str = "\
@@ -127,8 +128,11 @@ pub struct Models {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Folder with a training and a validation part under any usual names, or with one folder per class
-    pub data: PathBuf,
+    /// Folder with a training and a validation part under any usual names, or with one folder per class; or a table
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
 }
 
 #[derive(Debug, Args)]
@@ -170,8 +174,11 @@ pub struct Candidates {
 
 #[derive(Debug, Args)]
 pub struct Advise {
-    /// Folder with one folder per class, or one with a training part, of which that is looked at
-    pub data: PathBuf,
+    /// Folder with one folder per class, or one with a training part, of which that is looked at; or a table
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     #[command(flatten)]
     pub weights: Candidates,
     /// Folder that keeps features for later calls
@@ -188,8 +195,11 @@ pub struct Advise {
 #[derive(Debug, Args)]
 pub struct Fit {
     /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
-    /// class, or with one folder per class
-    pub data: PathBuf,
+    /// class, or with one folder per class; or a table of pictures and labels
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     /// Time from the start to the saved file: probes on frozen features take seconds, the rest goes into training where
     /// held-out images show that it pays
     #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = minutes, allow_negative_numbers = true)]
@@ -221,8 +231,11 @@ pub struct Fit {
 #[derive(Debug, Args)]
 pub struct Train {
     /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
-    /// class, or with one folder per class
-    pub data: PathBuf,
+    /// class, or with one folder per class; or a table of pictures and labels
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     #[command(flatten)]
     pub weights: Weights,
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
@@ -396,9 +409,9 @@ pub struct Predict {
     pub images: Vec<PathBuf>,
     #[command(flatten)]
     pub words: Words,
-    /// Number of classes to name for each image
-    #[arg(long, default_value_t = 1, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
-    pub top: usize,
+    /// Number of classes to name for each image [default: 1; of several labels, those that its thresholds give it]
+    #[arg(long, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
+    pub top: Option<usize>,
     #[command(flatten)]
     pub asked: Asked,
     /// cpu, wgpu, cuda, cuda:N or ndarray
@@ -412,8 +425,11 @@ pub struct Evaluate {
     pub model: PathBuf,
     #[command(flatten)]
     pub part: Part,
-    /// Folder with one folder per class, or one with a validation part, of which that is taken
-    pub data: PathBuf,
+    /// Folder with one folder per class, or one with a validation part, of which that is taken; or a table
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     #[command(flatten)]
     pub asked: Asked,
     /// cpu, wgpu, cuda, cuda:N or ndarray
@@ -423,8 +439,11 @@ pub struct Evaluate {
 
 #[derive(Debug, Args)]
 pub struct LrFind {
-    /// Folder with a training and a validation part, or with one folder per class
-    pub data: PathBuf,
+    /// Folder with a training and a validation part, or with one folder per class; or a table
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     #[command(flatten)]
     pub weights: Weights,
     /// One of the strategies of `train`, except one-call
@@ -520,8 +539,11 @@ pub struct Report {
 
 #[derive(Debug, Args)]
 pub struct Features {
-    /// Folder with one folder per class, with parts of these (all are taken), or with images
-    pub data: PathBuf,
+    /// Folder with one folder per class, with parts of these (all are taken), or with images; or a table
+    #[arg(required_unless_present = "table")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: Table,
     #[command(flatten)]
     pub weights: Weights,
     /// The safetensors file to write

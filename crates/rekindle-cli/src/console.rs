@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::files::names::printable;
-use rekindle::imagefolder::Layout;
+use rekindle::imagefolder::{Listing, Task};
 use rekindle::trainer::{Event, Observer, Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
@@ -24,9 +24,9 @@ impl Output {
         }
     }
 
-    /// Says where the images of a folder were found, with what `more` there is to say; not under --quiet, unless it is
+    /// Says where images were found, with what `more` there is to say; not under --quiet, unless it is
     /// otherwise than documented.
-    pub fn layout(&self, layout: &Layout, more: &str) {
+    pub fn layout(&self, layout: &Listing, more: &str) {
         if !self.quiet || !layout.is_plain() {
             say(&format!("{layout}{more}"));
         }
@@ -36,6 +36,9 @@ impl Output {
     pub fn data(&self, data: &TransferData) {
         if let Some(layout) = &data.layout {
             let more = match layout.holds_out() {
+                true if layout.task() != Task::SingleLabel => {
+                    "; a fifth of the pictures is held out for validation"
+                }
                 true => "; a fifth of each class is held out for validation",
                 false => "",
             };

@@ -6,6 +6,7 @@ mod checks;
 mod commands;
 mod console;
 mod failure;
+mod tables;
 mod values;
 mod view;
 mod weights;

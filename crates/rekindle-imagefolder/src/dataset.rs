@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::folder::ImageFolder;
 use crate::rng::SampleRng;
 use crate::sampler::class_weights;
+use crate::task::Task;
 use crate::transform::{FloatImage, Pipeline, Start};
 
 /// Makes the image of an index; see [`ImageDataset::from_fn`].
@@ -50,7 +51,11 @@ pub struct ImageDataset {
     places: Option<Arc<[usize]>>,
     labels: Vec<Option<usize>>,
     classes: Vec<String>,
+    task: Task,
+    /// `[n, classes]` where the task is not to name one class.
+    targets: Option<Vec<f32>>,
     weights: Option<Vec<f32>>,
+    groups: Option<Vec<usize>>,
     pipeline: Pipeline,
     decode: DecodeOptions,
     cache: Option<Arc<DecodedCache>>,
@@ -169,7 +174,10 @@ impl ImageDataset {
             places: None,
             labels,
             classes,
+            task: Task::SingleLabel,
+            targets: None,
             weights: None,
+            groups: None,
             pipeline,
             decode: DecodeOptions::default(),
             cache: None,
@@ -220,6 +228,78 @@ impl ImageDataset {
         Ok(self)
     }
 
+    /// Gives each image targets `[n, classes]`, row-major, which batches carry along: 0 or 1 for each label, or numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] where their number is not that of images and classes, a target is not finite, or the task
+    /// is to name one class, which labels do.
+    pub fn with_targets(mut self, task: Task, targets: Vec<f32>) -> Result<Self, Error> {
+        let wrong = |reason| {
+            Err(Error::InvalidOption {
+                option: "targets",
+                reason,
+            })
+        };
+        if task == Task::SingleLabel {
+            return wrong(format!("they are not for {task}; give labels"));
+        }
+        let expected = self.labels.len() * self.classes.len();
+        if targets.len() != expected {
+            return wrong(format!(
+                "{} numbers for {} images and {} names",
+                targets.len(),
+                self.labels.len(),
+                self.classes.len()
+            ));
+        }
+        if let Some(target) = targets.iter().find(|target| !target.is_finite()) {
+            return wrong(format!("{target} is not a finite number"));
+        }
+        (self.task, self.targets) = (task, Some(targets));
+        Ok(self)
+    }
+
+    /// Says which images belong together, such as those of one patient: where some are held out to choose by, a group is
+    /// held out as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] where the numbers of images and groups differ.
+    pub fn with_groups(mut self, groups: Vec<usize>) -> Result<Self, Error> {
+        if groups.len() != self.labels.len() {
+            return Err(Error::InvalidOption {
+                option: "groups",
+                reason: format!("{} groups for {} images", groups.len(), self.labels.len()),
+            });
+        }
+        self.groups = Some(groups);
+        Ok(self)
+    }
+
+    /// The group of each image, where they were given.
+    pub fn groups(&self) -> Option<&[usize]> {
+        self.groups.as_deref()
+    }
+
+    /// What is to be learned of the images.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// The targets `[n, classes]`, row-major, where the task is not to name one class.
+    pub fn targets(&self) -> Option<&[f32]> {
+        self.targets.as_deref()
+    }
+
+    /// The targets of one image; none as for [`targets`](Self::targets).
+    pub fn targets_of(&self, index: usize) -> Option<&[f32]> {
+        let width = self.classes.len();
+        self.targets
+            .as_ref()?
+            .get(index * width..(index + 1) * width)
+    }
+
     /// The seed of [`Dataset::get`]'s augmentation; a [`Loader`](crate::Loader) has its own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -243,7 +323,10 @@ impl ImageDataset {
             places: self.places.clone(),
             labels: self.labels.clone(),
             classes: self.classes.clone(),
+            task: self.task,
+            targets: self.targets.clone(),
             weights: self.weights.clone(),
+            groups: self.groups.clone(),
             pipeline,
             decode: self.decode,
             cache: self.cache.clone(),
@@ -265,7 +348,14 @@ impl ImageDataset {
             places: Some(indices.iter().map(|index| self.place(*index)).collect()),
             labels: indices.iter().map(|index| self.labels[*index]).collect(),
             classes: self.classes.clone(),
+            task: self.task,
+            targets: self.targets.as_ref().map(|_| {
+                let rows = indices.iter().filter_map(|index| self.targets_of(*index));
+                rows.flatten().copied().collect()
+            }),
             weights: weights.map(|weights| indices.iter().map(|index| weights[*index]).collect()),
+            groups: (self.groups.as_ref())
+                .map(|groups| indices.iter().map(|index| groups[*index]).collect()),
             pipeline: self.pipeline.clone(),
             decode: self.decode,
             cache: self.cache.clone(),
@@ -304,9 +394,20 @@ impl ImageDataset {
         self.weights.as_deref()
     }
 
-    /// Images per class.
+    /// Images per class, or with each label; of numbers to learn, how many images have one.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
+        if self.task == Task::Regression {
+            counts.fill(self.len());
+        } else if let Some(targets) = &self.targets {
+            for row in targets.chunks_exact(counts.len().max(1)) {
+                let marked = counts
+                    .iter_mut()
+                    .zip(row)
+                    .filter(|(_, target)| **target > 0.5);
+                marked.for_each(|(count, _)| *count += 1);
+            }
+        }
         for label in self.labels.iter().flatten() {
             counts[*label] += 1;
         }

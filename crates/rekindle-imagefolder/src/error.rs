@@ -119,6 +119,46 @@ pub enum Error {
         /// Their names.
         names: [String; 2],
     },
+    /// A table of pictures has no column of that name, or none for what it needs.
+    #[error(
+        "{}: {wanted}; the columns are {}; name one of them with {option}",
+        show(path),
+        list(found)
+    )]
+    TableColumn {
+        /// The table.
+        path: PathBuf,
+        /// What is missing.
+        wanted: String,
+        /// The columns that there are.
+        found: Vec<String>,
+        /// The option that names the column.
+        option: &'static str,
+    },
+    /// A line of a table can't be read.
+    #[error("{}, line {line}: {}", show(path), printable(reason))]
+    TableLine {
+        /// The table.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong there, and what was expected.
+        reason: String,
+    },
+    /// Lines of a table say what can't be.
+    #[error("{}: {what}: {}; {advice}", show(path), lines_of(lines, *total))]
+    TableContent {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong with them.
+        what: String,
+        /// The first of the lines, counted from 1, and what stands there.
+        lines: Vec<(u64, String)>,
+        /// How many there are.
+        total: usize,
+        /// What to do.
+        advice: String,
+    },
     /// A folder or file could not be read.
     #[error("{}: cannot read: {source}", show(path))]
     Read {
@@ -276,9 +316,10 @@ impl Error {
     /// Returns the place where the error has its cause.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidTransform { .. } | Self::VariableSize | Self::InvalidOption { .. } => {
-                ErrorKind::InvalidOption
-            }
+            Self::InvalidTransform { .. }
+            | Self::VariableSize
+            | Self::InvalidOption { .. }
+            | Self::TableColumn { .. } => ErrorKind::InvalidOption,
             Self::FolderNotFound { .. }
             | Self::NoClasses { .. }
             | Self::EmptyClass { .. }
@@ -288,6 +329,8 @@ impl Error {
             | Self::AmbiguousSplit { .. }
             | Self::Domains { .. }
             | Self::SameSpelling { .. }
+            | Self::TableLine { .. }
+            | Self::TableContent { .. }
             | Self::NotFetched { .. }
             | Self::Read { .. }
             | Self::EmptyFile { .. }
@@ -340,6 +383,21 @@ pub(crate) fn list(names: &[String]) -> String {
         .collect();
     if names.len() > SHOWN {
         shown.push(format!("and {} more", names.len() - SHOWN));
+    }
+    shown.join(", ")
+}
+
+/// Lines of a table in a sentence.
+fn lines_of(lines: &[(u64, String)], total: usize) -> String {
+    let mut shown: Vec<String> = lines
+        .iter()
+        .map(|(line, found)| match found.is_empty() {
+            true => format!("line {line}"),
+            false => format!("line {line} ({})", printable(found)),
+        })
+        .collect();
+    if total > lines.len() {
+        shown.push(format!("and {} more", total - lines.len()));
     }
     shown.join(", ")
 }

@@ -304,6 +304,16 @@ impl ImageFolder {
         })
     }
 
+    /// A list of files whose labels are known to be among the classes.
+    pub(crate) fn listed(root: PathBuf, classes: Vec<String>, samples: Vec<Sample>) -> Self {
+        Self {
+            root,
+            classes,
+            samples,
+            ignored: Vec::new(),
+        }
+    }
+
     /// The folder that was scanned.
     pub fn root(&self) -> &Path {
         &self.root

@@ -44,6 +44,7 @@ pub mod grid;
 mod jpeg;
 mod layout;
 mod leftovers;
+mod listing;
 mod loader;
 mod looks;
 mod mix;
@@ -56,6 +57,8 @@ pub mod rng;
 mod sampler;
 mod scan;
 mod split;
+mod table;
+mod task;
 mod transform;
 mod verify;
 
@@ -68,12 +71,15 @@ pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
 pub use layout::{Layout, LayoutKind};
+pub use listing::Listing;
 pub use loader::{Epoch, Loader};
 pub use looks::{Looks, looks};
 pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
 pub use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 pub use sampler::{Sampler, class_weights};
+pub use table::{ImageTable, TableOptions, TablePart};
+pub use task::Task;
 pub use transform::{
     AugmentOp, AugmentPolicy, Augmentation, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD,
     Pipeline, Transform,

@@ -9,7 +9,7 @@ use crate::rng::{SampleRng, Stream};
 
 /// A way to mix the images of a batch. Each image's partner is the one before it (torchvision's
 /// choice: the order is random already), and one ratio holds for the whole batch. Targets become
-/// the same mixture of one-hot vectors.
+/// the same mixture of one-hot vectors, or of those that the images have.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mix {
@@ -80,7 +80,10 @@ impl Mix {
                 }
             }
         };
-        batch.soft_targets = Some(mixed_targets(&batch.labels, classes, ratio as f32)?);
+        batch.soft_targets = Some(match batch.soft_targets.take() {
+            Some(targets) => mixed_rows(&targets, batch.len(), ratio as f32),
+            None => mixed_targets(&batch.labels, classes, ratio as f32)?,
+        });
         Ok(())
     }
 }
@@ -163,4 +166,17 @@ fn mixed_targets(labels: &[i64], classes: usize, own: f32) -> Result<Vec<f32>, E
         }
     }
     Ok(targets)
+}
+
+/// Targets that images have already, mixed as the images are.
+fn mixed_rows(targets: &[f32], images: usize, own: f32) -> Vec<f32> {
+    let width = targets.len() / images.max(1);
+    let value = |at: usize| {
+        let partner = match at < width {
+            true => at + (images - 1) * width,
+            false => at - width,
+        };
+        own * targets[at] + (1.0 - own) * targets[partner]
+    };
+    (0..targets.len()).map(value).collect()
 }

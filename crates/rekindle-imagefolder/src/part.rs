@@ -8,6 +8,17 @@ pub(crate) enum Role {
     Test,
 }
 
+impl Role {
+    /// The part's plainest name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Training => "train",
+            Self::Validation => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// Words for the training part, in lower case.
 pub const TRAINING_NAMES: [&str; 3] = ["train", "training", "trn"];
 

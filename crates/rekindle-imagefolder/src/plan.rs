@@ -117,8 +117,11 @@ impl Plan {
             width,
             labels: indices.iter().map(label).collect(),
             weights: weights.map(|weights| indices.iter().map(|index| weights[*index]).collect()),
+            soft_targets: self.dataset.targets().map(|_| {
+                let rows = indices.iter().filter_map(|at| self.dataset.targets_of(*at));
+                rows.flatten().copied().collect()
+            }),
             indices,
-            soft_targets: None,
             contents,
             number,
             skipped,

@@ -16,6 +16,16 @@ impl ImageFolder {
     ///
     /// [`Error::InvalidOption`] for a fraction outside (0, 1), or where a half would be empty.
     pub fn split(&self, val_fraction: f64, seed: u64) -> Result<(ImageFolder, ImageFolder), Error> {
+        let (train, val) = self.split_indices(val_fraction, seed)?;
+        Ok((self.subset(&train).ignoring(self), self.subset(&val)))
+    }
+
+    /// The positions of both halves, in rising order.
+    pub(crate) fn split_indices(
+        &self,
+        val_fraction: f64,
+        seed: u64,
+    ) -> Result<(Vec<usize>, Vec<usize>), Error> {
         if !(val_fraction > 0.0 && val_fraction < 1.0) {
             return Err(Error::InvalidOption {
                 option: "val_fraction",
@@ -47,6 +57,6 @@ impl ImageFolder {
         }
         train.sort_unstable();
         val.sort_unstable();
-        Ok((self.subset(&train).ignoring(self), self.subset(&val)))
+        Ok((train, val))
     }
 }

@@ -33,6 +33,10 @@ pub struct Pretrained {
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name, where the file knows them.
     pub test_views: Option<String>,
+    /// What the outputs mean, by name, where that is not one class a picture; see [`ModelInfo::task`].
+    pub task: Option<String>,
+    /// The threshold of each label, where the file has some.
+    pub thresholds: Option<Vec<f64>>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
@@ -165,6 +169,8 @@ impl Pretrained {
             }),
             temperature: self.temperature,
             test_views: self.test_views.clone(),
+            task: self.task.clone(),
+            thresholds: self.thresholds.clone(),
         }
     }
 
@@ -222,6 +228,8 @@ impl Pretrained {
             provenance: info.provenance,
             temperature: info.temperature,
             test_views: info.test_views,
+            task: info.task,
+            thresholds: info.thresholds,
             repository: Repository::of_cached(&checkpoint.path),
             path: checkpoint.path.clone(),
             sha256,

@@ -8,12 +8,14 @@ use image::{ImageFormat, RgbImage};
 use rekindle_files::names;
 use rekindle_imagefolder::Augmentation;
 use rekindle_imagefolder::grid::{self, Tile};
+use rekindle_imagefolder::{Listing, TableOptions, Task};
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
-use crate::examine::examine;
+use crate::examine::{examine, examine_labels};
 use rekindle_trainer::run_directory::RunRecord;
 use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData};
 
@@ -78,27 +80,41 @@ impl Report {
         let recorded = record.data["folder"]
             .as_str()
             .map(|folder| PathBuf::from(names::unescape(folder)));
-        let folder = data
-            .or(recorded.as_deref())
-            .ok_or_else(|| TrainerError::UnusableData {
-                what: "data of the run".into(),
-                found: "no folder in its record".into(),
-                advice: "say where the images are",
-            })?;
+        let table = listed(&record.data);
+        let listing = match (data, table, recorded) {
+            (Some(data), Some((_, options)), _) if data.is_file() => {
+                Listing::open_table(data, &options)?
+            }
+            // The folder of the images, from which the table's names go on.
+            (Some(data), Some((file, options)), _) => {
+                let root = Some(data.to_path_buf());
+                Listing::open_table(file, &TableOptions { root, ..options })?
+            }
+            (Some(data), None, _) => Listing::open(data)?,
+            (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
+            (None, None, Some(folder)) => Listing::open(folder)?,
+            (None, None, None) => {
+                return Err(TrainerError::UnusableData {
+                    what: "data of the run".into(),
+                    found: "no folder in its record".into(),
+                    advice: "say where the images are",
+                });
+            }
+        };
         let model = Model::open(directory.path(), device)?;
-        let data = TransferData::open(folder, &model.preprocess, record.seed)?;
+        let data = TransferData::from_listing(&listing, &model.preprocess, record.seed)?;
         let augmentation = Augmentation::deserialize(&record.recipe["augment"]);
         let data = match augmentation {
             Ok(augmentation) => data.augmented(&augmentation)?,
             Err(_) => data,
         };
-        let source = names::escape(folder);
+        let source = names::escape(listing.given());
         if self.data.classes.is_empty() {
             self.describe_data(&data, record.seed)?;
         } else if self.data.source != source {
             run.description = format!("Trained on {source}.");
         }
-        run.look(&model.classifier, &data)
+        run.look_at(&model.classifier, &data, model.thresholds.as_deref())
     }
 
     /// Tells of the data: its classes and how many images each has, what was left out, and a grid of augmented
@@ -114,10 +130,7 @@ impl Report {
             .into_iter()
             .zip(data.val.class_counts());
         self.data = DataReport {
-            source: data.description["folder"]
-                .as_str()
-                .unwrap_or_default()
-                .into(),
+            source: source(&data.description),
             classes: data
                 .classes
                 .iter()
@@ -180,6 +193,21 @@ impl Report {
     }
 }
 
+/// The folder or the table that the images come from.
+fn source(description: &Value) -> String {
+    let folder = description["folder"].as_str();
+    let place = folder.or_else(|| description["table"]["file"].as_str());
+    place.unwrap_or_default().into()
+}
+
+/// The table that a run was about, and how it was read.
+fn listed(description: &Value) -> Option<(PathBuf, TableOptions)> {
+    let table = description.get("table")?;
+    let file = PathBuf::from(names::unescape(table["file"].as_str()?));
+    let options = TableOptions::deserialize(&table["options"]).ok()?;
+    Some((file, options))
+}
+
 fn facts(record: &RunRecord) -> Vec<Fact> {
     let fact = |name: &str, value: &dyn std::fmt::Display| Fact {
         name: name.into(),
@@ -211,6 +239,28 @@ impl RunReport {
         classifier: &Classifier<Network>,
         data: &TransferData,
     ) -> Result<(), TrainerError> {
+        self.look_at(classifier, data, None)
+    }
+
+    /// The same with the threshold of each label, where pictures have several.
+    ///
+    /// # Errors
+    ///
+    /// As [`examine`] and [`examine_labels`].
+    pub fn look_at(
+        &mut self,
+        classifier: &Classifier<Network>,
+        data: &TransferData,
+        thresholds: Option<&[f64]>,
+    ) -> Result<(), TrainerError> {
+        if data.task() == Task::MultiLabel {
+            let (evaluation, skipped) = examine_labels(classifier, &data.val, thresholds)?;
+            self.labels = Some(evaluation);
+            for file in skipped {
+                self.skip(&file.path, &file.reason);
+            }
+            return Ok(());
+        }
         self.examined(examine(classifier, &data.val, |_| ())?);
         Ok(())
     }
@@ -232,7 +282,10 @@ pub fn augmented_grid(data: &TransferData, seed: u64) -> Result<Option<RgbImage>
         let label = data.train.labels()[index];
         tiles.push(Tile {
             image,
-            caption: label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
+            caption: match data.train.targets_of(index) {
+                Some(targets) => marked(&data.classes, targets),
+                None => label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
+            },
             marked_wrong: false,
         });
     }
@@ -298,6 +351,21 @@ pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> 
         found.extend(inside);
     }
     Ok(found)
+}
+
+/// The first labels that a picture has, and how many more.
+fn marked(names: &[String], targets: &[f32]) -> String {
+    const SHOWN: usize = 2;
+    let marked = names
+        .iter()
+        .zip(targets)
+        .filter(|(_, target)| **target > 0.5);
+    let marked: Vec<String> = marked.map(|(name, _)| on_one_line(name)).collect();
+    let more = match marked.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    marked[..marked.len().min(SHOWN)].join(", ") + &more
 }
 
 /// A folder's name may hold line breaks, which would be lines of a caption.

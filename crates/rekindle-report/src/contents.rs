@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use rekindle_trainer::events::{
     EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
-use rekindle_trainer::metrics::{Evaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
 use rekindle_trainer::run_directory::RunRecord;
 
 /// Contents of a report. Plain data: it can be kept as JSON and drawn again.
@@ -115,6 +115,9 @@ pub struct RunReport {
     pub outcome: Option<RunOutcome>,
     /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,
+    /// The same where pictures have several labels.
+    #[serde(default)]
+    pub labels: Option<MultiLabelEvaluation>,
     /// What temperature scaling would do to its confidence.
     #[serde(default)]
     pub temperature: Option<Temperature>,

@@ -15,7 +15,7 @@ use rekindle_transfer::{Backbone, Classifier};
 use crate::contents::{FeatureMap, MapPoint, Mistake, RunReport};
 use rekindle_trainer::GradCam;
 use rekindle_trainer::inspect::{Inspection, inspect};
-use rekindle_trainer::metrics::{Evaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
 use rekindle_trainer::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
@@ -78,6 +78,23 @@ pub fn examine<B: Backbone>(
         skipped: inspection.skipped,
         predictions,
     })
+}
+
+/// Runs `classifier` over images with several labels, as they are seen in validation; a label is taken from its threshold
+/// on.
+///
+/// # Errors
+///
+/// Images that don't fit the network, and [`TrainerError::InvalidPredictions`] where none can be read.
+pub fn examine_labels<B: Backbone>(
+    classifier: &Classifier<B>,
+    dataset: &Arc<ImageDataset>,
+    thresholds: Option<&[f64]>,
+) -> Result<(MultiLabelEvaluation, Vec<Skipped>), TrainerError> {
+    let interrupt = Interrupt::new();
+    let inspection = inspect(classifier, dataset, |_| false, &interrupt, |_| ())?;
+    let evaluation = inspection.predictions(dataset).multi_label(thresholds)?;
+    Ok((evaluation, inspection.skipped))
 }
 
 impl RunReport {

@@ -30,6 +30,7 @@ mod gallery;
 mod headline;
 mod html;
 mod images;
+mod labels;
 mod page;
 mod parts;
 mod rates;
@@ -47,7 +48,7 @@ pub use contents::{
     ClassCount, DataReport, Fact, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report,
     RunReport, SkippedFile,
 };
-pub use examine::{Examination, examine};
+pub use examine::{Examination, examine, examine_labels};
 
 /// Compiles the README's code.
 #[cfg(doctest)]

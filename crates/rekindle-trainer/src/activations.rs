@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{
-    ContentHash, ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped,
+    ContentHash, ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Skipped, Task,
 };
 use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 use rekindle_transfer::{Backbone, FrozenPrefix};
@@ -120,7 +120,7 @@ impl<B: Backbone> FrozenPart<B> {
             interrupt.check()?;
             let mut batch = batch?;
             let contents = batch.contents.take();
-            let batch = image_batch(batch, &self.device)?;
+            let batch = image_batch(batch, Task::SingleLabel, &self.device)?;
             let count = batch.indices.len();
             progress(count + batch.skipped.len());
             skipped.extend(batch.skipped);

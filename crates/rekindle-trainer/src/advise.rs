@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Pipeline};
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Listing, Loader, OnBadFile, Pipeline, Task};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
@@ -125,12 +125,24 @@ impl<'a> Advise<'a> {
     ///
     /// As [`advise`].
     pub fn run(
-        mut self,
+        self,
         data: impl AsRef<Path>,
         weights: &[impl AsRef<Path>],
     ) -> Result<Advice, TrainerError> {
-        let data = data.as_ref();
-        let looked = self.look(data, weights)?;
+        self.run_on(&Listing::open(data)?, weights)
+    }
+
+    /// The same with images that are listed already, such as by a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`advise`].
+    pub fn run_on(
+        mut self,
+        data: &Listing,
+        weights: &[impl AsRef<Path>],
+    ) -> Result<Advice, TrainerError> {
+        let looked = self.look_on(data, weights)?;
         let begun = Instant::now();
         let candidates: Vec<Candidate<'_>> = looked
             .backbones
@@ -166,7 +178,15 @@ impl<'a> Advise<'a> {
         data: impl AsRef<Path>,
         weights: &[impl AsRef<Path>],
     ) -> Result<Looked, TrainerError> {
-        let folder = training_images(data.as_ref())?;
+        self.look_on(&Listing::open(data)?, weights)
+    }
+
+    fn look_on(
+        &mut self,
+        data: &Listing,
+        weights: &[impl AsRef<Path>],
+    ) -> Result<Looked, TrainerError> {
+        let folder = training_images(data)?;
         let weights: Vec<&Path> = weights.iter().map(AsRef::as_ref).collect();
         let mut backbones = Vec::new();
         let mut images = None;
@@ -222,6 +242,7 @@ impl<'a> Advise<'a> {
             features,
             labels,
             indices,
+            ..
         } = pooled(&part, &views, &self.cache, &phase, &mut |event| {
             for observer in observers.iter_mut() {
                 observer.on_event(event);
@@ -276,9 +297,9 @@ impl SeenBackbone {
 }
 
 /// Numbers of training and validation images: where the folder has no parts, a fifth will be held out.
-fn part_sizes(data: &Path, scored: usize) -> (usize, usize) {
-    match Layout::find(data).and_then(|layout| layout.open_split(VALIDATION_SHARE, 0)) {
-        Ok((train, val)) => (train.len(), val.len()),
+fn part_sizes(data: &Listing, scored: usize) -> (usize, usize) {
+    match data.open_split(VALIDATION_SHARE, 0) {
+        Ok((train, val)) => (train.images.len(), val.images.len()),
         // A folder that can only be scored, such as one without a validation image of some class.
         Err(_) => (scored, 0),
     }
@@ -307,8 +328,16 @@ fn peak_memory() -> Option<u64> {
 }
 
 /// The images to learn from.
-fn training_images(data: &Path) -> Result<ImageFolder, TrainerError> {
-    let folder = Layout::find(data)?.open_training()?;
+fn training_images(data: &Listing) -> Result<ImageFolder, TrainerError> {
+    let task = data.task();
+    if task != Task::SingleLabel {
+        return Err(TrainerError::UnusableData {
+            what: show(data.given()),
+            found: format!("the task is {task}"),
+            advice: "advice is given for one label a picture; train on the others as they are",
+        });
+    }
+    let folder = data.open_training()?.images;
     match folder.classes().len() {
         0 | 1 => Err(TrainerError::UnusableData {
             what: show(folder.root()),

@@ -39,7 +39,7 @@ pub(crate) struct LoopState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Partial {
     pub loss: f64,
-    pub correct: usize,
+    pub correct: f64,
     pub images: usize,
     pub seconds: f64,
 }

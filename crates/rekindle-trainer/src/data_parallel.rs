@@ -88,6 +88,7 @@ fn split(batch: &Batch, count: usize) -> Vec<Batch> {
                     .weights
                     .as_ref()
                     .map(|weights| weights[range.clone()].to_vec()),
+                ..batch.targets.clone()
             },
             indices: batch.indices[range].to_vec(),
             ..batch.clone()

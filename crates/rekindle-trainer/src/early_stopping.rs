@@ -13,13 +13,15 @@ pub enum Monitor {
     Loss,
     /// Mean of every class's F1; higher is better. Rare classes count as much as frequent ones.
     MacroF1,
+    /// Mean of every label's average precision; higher is better. For pictures with several labels.
+    MeanAveragePrecision,
 }
 
 impl Monitor {
     /// Returns true if `value` beats `best` by more than `min_delta`. A value that isn't a number never does.
     pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
         match self {
-            Self::Accuracy | Self::MacroF1 => value > best + min_delta,
+            Self::Accuracy | Self::MacroF1 | Self::MeanAveragePrecision => value > best + min_delta,
             Self::Loss => value < best - min_delta,
         }
     }
@@ -30,6 +32,7 @@ impl Monitor {
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
             Self::MacroF1 => "macro F1",
+            Self::MeanAveragePrecision => "mean average precision",
         }
     }
 }

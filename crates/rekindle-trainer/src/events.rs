@@ -3,6 +3,7 @@
 //! The loop emits [`Event`]s; progress bar, log file and report are [`Observer`]s of them. Epochs
 //! and batches count from 1, as people count; sizes are numbers of images.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rekindle_files::names;
@@ -96,9 +97,17 @@ pub enum Event {
         /// Mean loss.
         #[serde(deserialize_with = "nan_from_null")]
         loss: f64,
-        /// Share of right answers, 0 to 1.
+        /// Share of right answers, 0 to 1; of several labels, each label of each picture is one.
         #[serde(deserialize_with = "nan_from_null")]
         accuracy: f64,
+    },
+    /// What the answers are worth where they are not one class a picture: `mean_average_precision`, `micro_f1` and
+    /// `macro_f1` of several labels.
+    Measured {
+        /// The epoch it belongs to.
+        epoch: usize,
+        /// The figures by name.
+        figures: BTreeMap<String, f64>,
     },
     /// This epoch is the best so far.
     BestImproved {

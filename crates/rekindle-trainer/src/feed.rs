@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rekindle_imagefolder::{Epoch, HostBatch, ImageDataset, Loader, Skipped};
+use rekindle_imagefolder::{Epoch, HostBatch, ImageDataset, Loader, Skipped, Task};
 
 use rekindle_transfer::Entry;
 use rekindle_transfer::features::{FeatureCache, RowPlace};
@@ -77,6 +77,7 @@ impl Feed {
         match self {
             Feed::Images(loader) => Box::new(ImageBatches {
                 epoch: loader.epoch_from(epoch as u64, first),
+                task: loader.dataset().task(),
                 next: first,
                 device,
             }),
@@ -88,6 +89,7 @@ impl Feed {
 /// A loader's batches, and one without images where the last files were all skipped.
 struct ImageBatches {
     epoch: Epoch,
+    task: Task,
     next: usize,
     device: Device,
 }
@@ -99,7 +101,7 @@ impl Iterator for ImageBatches {
         if let Some(batch) = self.epoch.next() {
             return Some(batch.map_err(TrainerError::from).and_then(|batch| {
                 self.next = batch.number + 1;
-                image_batch(batch, &self.device)
+                image_batch(batch, self.task, &self.device)
             }));
         }
         let skipped = self.epoch.take_skipped();
@@ -107,11 +109,7 @@ impl Iterator for ImageBatches {
             Ok(Batch {
                 x: Tensor::zeros([1, 3, 1, 1], &self.device),
                 start: Entry::IMAGES,
-                targets: Targets {
-                    labels: Vec::new(),
-                    soft: None,
-                    weights: None,
-                },
+                targets: Targets::default(),
                 indices: Vec::new(),
                 number: self.next,
                 skipped,
@@ -120,7 +118,11 @@ impl Iterator for ImageBatches {
     }
 }
 
-pub(crate) fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, TrainerError> {
+pub(crate) fn image_batch(
+    batch: HostBatch,
+    task: Task,
+    device: &Device,
+) -> Result<Batch, TrainerError> {
     let shape = [batch.len(), 3, batch.height, batch.width];
     let labels = batch
         .labels
@@ -134,6 +136,8 @@ pub(crate) fn image_batch(batch: HostBatch, device: &Device) -> Result<Batch, Tr
             labels,
             soft: batch.soft_targets,
             weights: batch.weights,
+            task,
+            positive_weights: None,
         },
         indices: batch.indices,
         number: batch.number,
@@ -282,7 +286,12 @@ impl ActivationFeed {
                     .iter()
                     .map(|index| dataset.labels()[*index].unwrap_or(0))
                     .collect(),
-                soft: None,
+                soft: dataset.targets().map(|_| {
+                    let rows = indices.iter().filter_map(|at| dataset.targets_of(*at));
+                    rows.flatten().copied().collect()
+                }),
+                task: dataset.task(),
+                positive_weights: None,
                 weights: dataset
                     .weights()
                     .map(|weights| indices.iter().map(|index| weights[*index]).collect()),

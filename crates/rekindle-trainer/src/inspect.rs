@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped};
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped, Task};
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 
 use crate::feed::Feed;
@@ -101,6 +101,21 @@ impl Inspection {
             ..Predictions::default()
         };
         let rows = self.logits.chunks_exact(self.classes.max(1));
+        if dataset.task() == Task::MultiLabel {
+            predictions.task = Task::MultiLabel;
+            for (row, index) in rows.zip(&self.indices) {
+                let targets = dataset.targets_of(*index).unwrap_or_default();
+                predictions.loss += binary_loss(row, targets);
+                predictions
+                    .probabilities
+                    .extend(row.iter().map(|logit| logistic(*logit)));
+                predictions.targets.extend_from_slice(targets);
+                predictions.labels.push(0);
+                predictions.indices.push(*index);
+            }
+            predictions.loss /= predictions.labels.len().max(1) as f64;
+            return predictions;
+        }
         for (row, index) in rows.zip(&self.indices) {
             let Some(label) = dataset.labels()[*index] else {
                 continue;
@@ -120,6 +135,20 @@ impl Inspection {
 pub(crate) fn scaled(logits: &[f32], temperature: f64) -> Vec<f32> {
     let divided = |logit: &f32| (f64::from(*logit) / temperature) as f32;
     logits.iter().map(divided).collect()
+}
+
+/// The probability that a logit of yes or no speaks of.
+pub(crate) fn logistic(logit: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
+}
+
+/// Cross entropy of yes and no, summed over the labels.
+pub(crate) fn binary_loss(logits: &[f32], targets: &[f32]) -> f64 {
+    let of = |(logit, target): (&f32, &f32)| {
+        let (logit, target) = (f64::from(*logit), f64::from(*target));
+        logit.max(0.0) - logit * target + (-logit.abs()).exp().ln_1p()
+    };
+    logits.iter().zip(targets).map(of).sum()
 }
 
 /// Probabilities of a row of logits, and the logarithm of the sum of their exponentials.

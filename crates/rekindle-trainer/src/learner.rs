@@ -11,7 +11,7 @@ use crate::held::Held;
 use crate::optimizer::{RateGroups, clip_norm};
 use crate::predictor::Predictor;
 use crate::recipe::require;
-use crate::replica::{Replica, outcome};
+use crate::replica::{Objective, Replica, outcome};
 use crate::shortage::contained;
 use crate::{Recipe, TrainerError, data_parallel};
 
@@ -43,8 +43,9 @@ pub struct Learner<B: Backbone> {
 pub struct StepOutcome {
     /// Mean loss of the batch.
     pub loss: f64,
-    /// Images whose class had the largest logit.
-    pub correct: usize,
+    /// Images whose class had the largest logit; of several labels the share of right answers, summed over the images; 0
+    /// where numbers are learned.
+    pub correct: f64,
     /// Images in the batch.
     pub images: usize,
 }
@@ -82,7 +83,7 @@ impl<B: Backbone> Learner<B> {
             accumulated: 0,
             clip_norm: recipe.clip_norm,
             accumulate: recipe.accumulate,
-            replica: Replica::new(classifier, plan.clone(), recipe.label_smoothing),
+            replica: Replica::new(classifier, plan.clone(), Objective::of(recipe)),
         };
         learner.hold_to_source(&plan)?;
         Ok(learner)
@@ -298,7 +299,7 @@ impl<B: Backbone> Learner<B> {
         contained_step(&device, batch, || {
             let (of_source, penalty) = self.replica.view(batch)?;
             let (of_target, _) = self.replica.view(target)?;
-            let mut loss = self.replica.cross_entropy(&of_source, batch)
+            let mut loss = self.replica.loss(&of_source, batch)
                 + alignment.loss(of_source.clone(), of_target, progress)?;
             if let Some(penalty) = penalty {
                 loss = loss + penalty;

@@ -78,8 +78,8 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConfusionMatrix, Evaluation, ReliabilityBin, Temperature,
-    top_k_accuracy,
+    Calibration, ClassScores, ConfusionMatrix, Evaluation, LabelScores, MultiLabelEvaluation,
+    ReliabilityBin, Temperature, top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;
@@ -97,8 +97,9 @@ pub use fine_tune::{FineTuned, Fit, fine_tune};
 pub use grad_cam::GradCam;
 pub use identity::{DataChanges, DataIdentity, DataList, ImageRecord, Part};
 pub use learner::{Learner, StepOutcome};
+pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
-pub use model::{Answer, Evaluated, Model, image_files, weights_file};
+pub use model::{Answer, Evaluated, EvaluatedLabels, Model, image_files, weights_file};
 pub use optimizer::{Optimizer, clip_norm};
 pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};

@@ -72,6 +72,13 @@ impl Narration {
                     format!("came true: {}, {held} forecast", text::percent(*accuracy))
                 }));
             }
+            Event::Measured { figures, .. } => {
+                let figures: Vec<String> = figures
+                    .iter()
+                    .map(|(name, value)| format!("{} {value:.3}", name.replace('_', " ")))
+                    .collect();
+                lines.push(figures.join(", "));
+            }
             Event::Warning { message } => {
                 lines.push(format!("warning: {}", printable(message)));
             }

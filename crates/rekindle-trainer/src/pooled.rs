@@ -19,9 +19,27 @@ use crate::{Interrupt, TrainerError};
 /// Features of the images that could be read.
 pub(crate) struct Pooled {
     pub features: Features,
+    /// Of no meaning where images have several labels.
     pub labels: Vec<usize>,
+    /// Targets `[n, labels]` where images have several labels; else empty.
+    pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
+}
+
+impl Pooled {
+    /// The weights of these images, where `dataset`, whose they are, has some.
+    pub fn weights(&self, dataset: &ImageDataset) -> Option<Vec<f64>> {
+        let weights = dataset.weights()?;
+        let of = |index: &usize| f64::from(weights[*index]);
+        Some(self.indices.iter().map(of).collect())
+    }
+
+    /// The groups of these images, likewise.
+    pub fn groups(&self, dataset: &ImageDataset) -> Option<Vec<usize>> {
+        let groups = dataset.groups()?;
+        Some(self.indices.iter().map(|index| groups[*index]).collect())
+    }
 }
 
 /// Sends the images' one plain view through `part`, telling `emit` how far it is; keeps those with a label.
@@ -32,14 +50,18 @@ pub(crate) fn pooled(
     name: &str,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Pooled, TrainerError> {
-    let has_label = |index: usize| views.dataset.labels()[index].is_some();
-    let (features, indices) = pooled_of(part, views, cache, name, &has_label, emit)?;
-    let labels = indices
-        .iter()
-        .filter_map(|index| views.dataset.labels()[*index]);
+    let dataset = views.dataset;
+    let is_labelled =
+        |index: usize| dataset.targets_of(index).is_some() || dataset.labels()[index].is_some();
+    let (features, indices) = pooled_of(part, views, cache, name, &is_labelled, emit)?;
+    let own = |index: &usize| dataset.targets_of(*index).unwrap_or_default();
     Ok(Pooled {
         features,
-        labels: labels.collect(),
+        labels: indices
+            .iter()
+            .map(|index| dataset.labels()[*index].unwrap_or(0))
+            .collect(),
+        targets: indices.iter().flat_map(own).copied().collect(),
         indices,
     })
 }

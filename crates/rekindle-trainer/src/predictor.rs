@@ -1,13 +1,16 @@
 //! Computes a classifier's predictions for images.
 
+use std::collections::BTreeMap;
+
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
+use burn::tensor::activation::{sigmoid, softmax};
+use rekindle_imagefolder::Task;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::{Backbone, Classifier};
 
 use crate::feed::{Batch, Batches};
-use crate::loss::cross_entropy;
-use crate::metrics::{ConfusionMatrix, Temperature};
+use crate::loss::Loss;
+use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, Temperature};
 use crate::shortage::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
 
@@ -21,13 +24,17 @@ pub struct Predictor<B: Backbone> {
 pub struct Predictions {
     /// Number of classes.
     pub classes: usize,
-    /// Probabilities `[n, classes]`, row-major.
+    /// Probabilities `[n, classes]`, row-major; of several labels, each by itself.
     pub probabilities: Vec<f32>,
-    /// The true class of each.
+    /// The true class of each; of no meaning where images have several labels.
     pub labels: Vec<usize>,
+    /// What was to be learned.
+    pub task: Task,
+    /// Whether each image has each label, 1 or 0, `[n, classes]`; empty where images have one class.
+    pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
-    /// Mean cross entropy.
+    /// Mean cross entropy; of several labels, summed over these.
     pub loss: f64,
 }
 
@@ -99,12 +106,24 @@ impl<B: Backbone> Predictor<B> {
             }
             let (loss, probabilities) = contained(false, &batch.x, || {
                 let logits = self.logits(&batch)?;
-                let loss = cross_entropy(logits.clone(), &batch.targets, 0.0);
-                Ok((scalar(loss)?, host(softmax(logits, 1))?))
+                let task = batch.targets.task;
+                let loss = Loss::of_task(task).value(logits.clone(), &batch.targets, 0.0);
+                let answers = match task {
+                    Task::SingleLabel => softmax(logits, 1),
+                    Task::MultiLabel => sigmoid(logits),
+                    Task::Regression => logits,
+                };
+                Ok((scalar(loss)?, host(answers)?))
             })?;
             total += loss * count as f64;
             found.probabilities.extend(probabilities);
             found.labels.extend(batch.targets.labels);
+            found.task = batch.targets.task;
+            if found.task != Task::SingleLabel {
+                found
+                    .targets
+                    .extend(batch.targets.soft.into_iter().flatten());
+            }
             found.indices.extend(batch.indices);
             progress(count);
         }
@@ -122,8 +141,14 @@ impl Predictions {
             .collect()
     }
 
-    /// Share of images whose most probable class is the true one; NaN without images.
+    /// Share of images whose most probable class is the true one; of several labels, share of right answers, each label
+    /// of each image being one. NaN without images.
     pub fn accuracy(&self) -> f64 {
+        if self.task == Task::MultiLabel {
+            return self
+                .multi_label(None)
+                .map_or(f64::NAN, |found| found.accuracy);
+        }
         let top = self.top();
         let correct = top
             .iter()
@@ -134,6 +159,11 @@ impl Predictions {
 
     /// Returns the mean of every class's F1; NaN without images.
     pub fn macro_f1(&self) -> f64 {
+        if self.task == Task::MultiLabel {
+            return self
+                .multi_label(None)
+                .map_or(f64::NAN, |found| found.macro_f1);
+        }
         let top: Vec<usize> = self.top().into_iter().map(|(class, _)| class).collect();
         match ConfusionMatrix::from_labels(&self.labels, &top, self.classes) {
             Ok(confusion) if !self.labels.is_empty() => confusion.macro_f1(),
@@ -147,6 +177,12 @@ impl Predictions {
     ///
     /// [`TrainerError::InvalidPredictions`] without images, or for probabilities that are none.
     pub fn temperature(&self) -> Result<f64, TrainerError> {
+        if self.task != Task::SingleLabel {
+            return Err(TrainerError::InvalidPredictions {
+                found: format!("answers of the task {}", self.task),
+                expected: "one class an image: other answers have no temperature".into(),
+            });
+        }
         let fitted = Temperature::fit(&self.probabilities, &self.labels, self.classes)?;
         Ok(fitted.to_keep())
     }
@@ -157,7 +193,47 @@ impl Predictions {
             Monitor::Accuracy => self.accuracy(),
             Monitor::Loss => self.loss,
             Monitor::MacroF1 => self.macro_f1(),
+            Monitor::MeanAveragePrecision => self.mean_average_precision(),
         }
+    }
+
+    /// What the answers are worth where images have several labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`MultiLabelEvaluation::from_probabilities`]; for one class an image, there are no targets.
+    pub fn multi_label(
+        &self,
+        thresholds: Option<&[f64]>,
+    ) -> Result<MultiLabelEvaluation, TrainerError> {
+        let (probabilities, targets) = (&self.probabilities, &self.targets);
+        MultiLabelEvaluation::from_probabilities(probabilities, targets, self.classes, thresholds)
+    }
+
+    /// Mean of every label's average precision; NaN for one class an image.
+    pub fn mean_average_precision(&self) -> f64 {
+        let found = self.multi_label(None);
+        found.map_or(f64::NAN, |found| found.mean_average_precision)
+    }
+
+    /// The figures of [`Event::Measured`](crate::Event::Measured); none for one class an image.
+    pub(crate) fn figures(&self, thresholds: Option<&[f64]>) -> Option<BTreeMap<String, f64>> {
+        if self.task != Task::MultiLabel {
+            return None;
+        }
+        let found = self.multi_label(thresholds).ok()?;
+        let figures = [
+            ("mean_average_precision", found.mean_average_precision),
+            ("micro_f1", found.micro_f1),
+            ("macro_f1", found.macro_f1),
+        ];
+        // JSON has no NaN.
+        let known = figures.into_iter().filter(|(_, value)| value.is_finite());
+        Some(
+            known
+                .map(|(name, value)| (name.to_string(), value))
+                .collect(),
+        )
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use rekindle_imagefolder::{Augmentation, Mix, OnBadFile};
+use rekindle_imagefolder::{Augmentation, Mix, OnBadFile, Task};
 use rekindle_transfer::Strategy;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::Optimizer;
-use crate::{EarlyStopping, Monitor, Schedule, TestViews, TrainerError};
+use crate::{EarlyStopping, Loss, Monitor, Schedule, TestViews, TrainerError};
 
 /// Options of a training run: plain data, printed into `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,10 @@ pub struct Recipe {
     pub head_rate: f64,
     /// The rate's course over the run.
     pub schedule: Schedule,
-    /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
+    /// What is minimised; by default the loss of the data's task ([`Loss::of_task`](crate::Loss::of_task)).
+    pub loss: Option<Loss>,
+    /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016); of several labels, over yes and
+    /// no of each.
     pub label_smoothing: f64,
     /// Largest Euclidean norm of all gradients together; larger ones are scaled down to it.
     pub clip_norm: Option<f64>,
@@ -43,7 +46,8 @@ pub struct Recipe {
     pub augment: Option<Augmentation>,
     /// Mixing the images of a batch.
     pub mix: Option<Mix>,
-    /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones.
+    /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones; of several labels,
+    /// weighs yes against no by how many pictures have the label.
     pub balance_classes: bool,
     /// A place to keep activations of stages that stay frozen.
     pub cache: Cache,
@@ -99,6 +103,7 @@ impl Recipe {
             learning_rate: 1e-3,
             head_rate: 1.0,
             schedule: Schedule::tutorial(),
+            loss: None,
             label_smoothing: 0.0,
             clip_norm: None,
             accumulate: 1,
@@ -257,8 +262,28 @@ impl Recipe {
                 "unset: kept activations can't be mixed",
             )?;
         }
+        if let Some(loss) = self.loss {
+            loss.validate()?;
+        }
         self.optimizer.validate()?;
         self.schedule.validate()
+    }
+}
+
+impl Recipe {
+    /// Checks that loss and monitored figure are those of a task.
+    pub(crate) fn check_task(&self, task: Task) -> Result<(), TrainerError> {
+        if let Some(loss) = self.loss {
+            loss.check_task(task)?;
+        }
+        let stopping = self.early_stopping.map(|stopping| stopping.monitor);
+        let watched = [Some(self.monitor), stopping];
+        require(
+            task == Task::MultiLabel || !watched.contains(&Some(Monitor::MeanAveragePrecision)),
+            "monitor",
+            "the mean average precision, where pictures have one label each",
+            "accuracy, loss or macro F1",
+        )
     }
 }
 

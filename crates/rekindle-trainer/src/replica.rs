@@ -4,20 +4,21 @@ use std::sync::OnceLock;
 
 use burn::optim::GradientsParams;
 use burn::prelude::*;
+use rekindle_imagefolder::Task;
 use rekindle_transfer::backbone::check_channels;
 use rekindle_transfer::objective::DomainView;
 use rekindle_transfer::tuning::feature_map_penalty;
 use rekindle_transfer::{Backbone, Classifier, Entry, FrozenPrefix, Plan, tuning};
 use rekindle_weights::state_dict;
 
-use crate::TrainerError;
 use crate::calibration::prefix;
 use crate::feed::Batch;
 use crate::held::Held;
 use crate::learner::StepOutcome;
-use crate::loss::{Targets, cross_entropy};
+use crate::loss::{Loss, Targets};
 use crate::predictor::largest;
 use crate::shortage::{host, scalar};
+use crate::{Recipe, TrainerError};
 
 /// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
 /// begins behind them.
@@ -30,18 +31,35 @@ pub(crate) struct Replica<B: Backbone> {
     calibration: Option<Vec<Tensor<4>>>,
     /// The backbone as it came, where the plan measures against it.
     source: Option<B>,
-    label_smoothing: f64,
+    objective: Objective,
+}
+
+/// What is minimised.
+#[derive(Clone, Copy)]
+pub(crate) struct Objective {
+    /// None for the loss of the batches' task.
+    pub loss: Option<Loss>,
+    pub label_smoothing: f64,
+}
+
+impl Objective {
+    pub fn of(recipe: &Recipe) -> Self {
+        Self {
+            loss: recipe.loss,
+            label_smoothing: recipe.label_smoothing,
+        }
+    }
 }
 
 impl<B: Backbone> Replica<B> {
-    pub fn new(classifier: Classifier<B>, plan: Plan, label_smoothing: f64) -> Self {
+    pub fn new(classifier: Classifier<B>, plan: Plan, objective: Objective) -> Self {
         Self {
             source: None,
             prefix: OnceLock::new(),
             calibration: None,
             classifier: Held::new(tuning::apply(classifier, &plan)),
             plan,
-            label_smoothing,
+            objective,
         }
     }
 
@@ -54,7 +72,7 @@ impl<B: Backbone> Replica<B> {
             ..Self::new(
                 self.classifier.valid().to_device(device).train(),
                 self.plan.clone(),
-                self.label_smoothing,
+                self.objective,
             )
         }
     }
@@ -121,7 +139,7 @@ impl<B: Backbone> Replica<B> {
         share: f64,
     ) -> Result<(StepOutcome, GradientsParams), TrainerError> {
         let (view, penalty) = self.view(batch)?;
-        let mut loss = self.cross_entropy(&view, batch);
+        let mut loss = self.loss(&view, batch);
         if let Some(penalty) = penalty {
             loss = loss + penalty;
         }
@@ -154,8 +172,13 @@ impl<B: Backbone> Replica<B> {
         Ok((DomainView { features, logits }, penalty))
     }
 
-    pub fn cross_entropy(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
-        cross_entropy(view.logits.clone(), &batch.targets, self.label_smoothing)
+    pub fn loss(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
+        let Objective {
+            loss,
+            label_smoothing,
+        } = self.objective;
+        let loss = loss.unwrap_or_else(|| Loss::of_task(batch.targets.task));
+        loss.value(view.logits.clone(), &batch.targets, label_smoothing)
     }
 
     /// Sends a batch through what is frozen, without gradients; where it goes on, and with what.
@@ -203,11 +226,20 @@ pub(crate) fn outcome(
     })
 }
 
-fn count_correct(logits: &[f32], targets: &Targets) -> usize {
+fn count_correct(logits: &[f32], targets: &Targets) -> f64 {
     let classes = logits.len() / targets.labels.len().max(1);
+    match (&targets.soft, targets.task) {
+        (Some(soft), Task::MultiLabel) => {
+            let pairs = logits.iter().zip(soft);
+            let right = pairs.filter(|(logit, target)| (**logit >= 0.0) == (**target > 0.5));
+            return right.count() as f64 / classes.max(1) as f64;
+        }
+        (_, Task::Regression) => return 0.0,
+        _ => {}
+    }
     logits
         .chunks_exact(classes.max(1))
         .zip(&targets.labels)
         .filter(|(row, label)| largest(row).0 == **label)
-        .count()
+        .count() as f64
 }

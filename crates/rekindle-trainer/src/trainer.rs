@@ -245,6 +245,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// less, and where what was saved is.
     pub fn fit(mut self) -> Result<Fitted<B>, TrainerError> {
         self.recipe.validate()?;
+        self.recipe.check_task(self.data.task())?;
         // No folder is left behind by a strategy that can't be followed.
         self.strategy
             .plan(&self.classifier.backbone.stage_names(), 0)?;
@@ -313,6 +314,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         let recorded = self.recipe.clone();
         change(&mut self.recipe);
         self.recipe.validate()?;
+        self.recipe.check_task(self.data.task())?;
         refuse_other_recipe(path, &json!(recorded), &json!(self.recipe))?;
         self.refresh()?;
         self.directory = Some(path.to_path_buf());
@@ -408,6 +410,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
                 .to_string(),
             ),
             test_views: self.recipe.test_views.in_file(),
+            task: self.data.task_in_file(),
             ..ModelInfo::default()
         }
     }

@@ -37,11 +37,15 @@ pub struct ModelInfo {
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
     pub test_views: Option<String>,
+    /// What the outputs mean, by name: `multi-label` where each is yes or no, none for one class a picture.
+    pub task: Option<String>,
+    /// The probability of each label from which on a picture is said to have it, in the order of the logits.
+    pub thresholds: Option<Vec<f64>>,
 }
 
 impl ModelInfo {
     /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`, `temperature`, `test_views`; and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` (JSON list); and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -65,6 +69,13 @@ impl ModelInfo {
                 self.temperature.map(|value| value.to_string()),
             ),
             ("test_views", self.test_views.clone()),
+            ("task", self.task.clone()),
+            (
+                "thresholds",
+                self.thresholds
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
         ];
         entries
             .into_iter()
@@ -77,7 +88,7 @@ impl Checkpoint {
     /// Reads what the file says about itself; entries that are absent are `None`.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if `classes`, `preprocess` or `temperature` is there and not valid.
+    /// [`Error::InvalidMetadata`] if `classes`, `preprocess`, `temperature` or `thresholds` is there and not valid.
     pub fn info(&self) -> Result<ModelInfo, Error> {
         Ok(ModelInfo {
             architecture: self.metadata.get("architecture").cloned(),
@@ -86,6 +97,8 @@ impl Checkpoint {
             provenance: self.metadata.get("provenance").cloned(),
             temperature: self.temperature()?,
             test_views: self.metadata.get("test_views").cloned(),
+            task: self.metadata.get("task").cloned(),
+            thresholds: self.json_entry("thresholds")?,
         })
     }
 

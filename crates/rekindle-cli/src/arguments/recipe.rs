@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use rekindle::trainer::Loss;
 
 use super::Views;
 use crate::values::{at_least_zero, count, probability, rate, seed, share};
@@ -91,6 +92,10 @@ pub struct Recipe {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// What is minimised: cross-entropy for one class per picture; binary-cross-entropy or
+    /// asymmetric[=NEGATIVE,POSITIVE,MARGIN] for several labels [default: the first of its task]
+    #[arg(long, value_name = "LOSS", value_parser = loss)]
+    pub loss: Option<Loss>,
     /// Share of the target that is spread over all classes [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub label_smoothing: Option<f64>,
@@ -167,4 +172,10 @@ pub enum Figure {
     Loss,
     /// Mean F1 of the classes, rare ones as much as frequent ones
     MacroF1,
+    /// Mean of the labels' average precision, for pictures with several [their default]
+    MeanAveragePrecision,
+}
+
+fn loss(text: &str) -> Result<Loss, String> {
+    text.parse::<Loss>().map_err(|error| error.to_string())
 }

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use rekindle::device::DeviceName;
 use rekindle::files::names::escape;
-use rekindle::imagefolder::Layout;
 use rekindle::trainer::Interrupt;
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
 use rekindle::weights::Repository;
@@ -13,16 +12,19 @@ use crate::arguments::{Advise, Output};
 use crate::checks;
 use crate::console::print;
 use crate::failure::{Failure, Outcome};
+use crate::tables::{Images, Table};
 
 pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
-    checks::images(&command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    images.check()?;
     if let Some(kept) = &command.cache {
-        checks::outside("--cache", kept, &command.data)?;
+        images.outside("--cache", kept)?;
         checks::folder(kept)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
-    output.layout(&Layout::find(&command.data)?, "");
+    let listing = images.listing()?;
+    output.layout(&listing, "");
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)
@@ -32,7 +34,7 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
     if let Some(folder) = &command.cache {
         advise = advise.cache(folder);
     }
-    let advice = advise.run(&command.data, &weights)?;
+    let advice = advise.run_on(&listing, &weights)?;
     let next = train_command(command, &advice, &weights);
     if output.json {
         let mut told = json!(advice);
@@ -68,7 +70,9 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
             };
             weights.iter().find(is_it)
         });
-    let mut words = vec!["rekindle".to_string(), "train".into(), path(&command.data)];
+    let mut words = vec!["rekindle".to_string(), "train".into()];
+    words.extend(command.data.iter().map(|data| path(data)));
+    words.extend(table_options(&command.table));
     if let Some(chosen) = chosen {
         let name = match Repository::of_cached(chosen) {
             Some(repository) => word(&repository.to_string()),
@@ -97,6 +101,18 @@ fn train_command(command: &Advise, advice: &Advice, weights: &[PathBuf]) -> Stri
         words.extend(["--seed".to_string(), command.seed.to_string()]);
     }
     words.join(" ")
+}
+
+/// The options of a table, as they were given.
+fn table_options(table: &Table) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(file) = &table.table {
+        words.extend(["--table".to_string(), path(file)]);
+    }
+    for (option, value) in table.given() {
+        words.extend([option.to_string(), word(&value)]);
+    }
+    words
 }
 
 /// A word, quoted where a shell would read more into it.

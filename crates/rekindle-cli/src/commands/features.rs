@@ -1,5 +1,4 @@
 use rekindle::files::names::{escape, show};
-use rekindle::imagefolder::Layout;
 use rekindle::trainer::{FeatureLayer, FeatureTable, Interrupt};
 use serde_json::json;
 
@@ -7,16 +6,18 @@ use crate::arguments::{Features, Layer, Output};
 use crate::checks;
 use crate::console::{counted, say_left_out};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
-    checks::images(&command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    images.check()?;
     checks::file(&command.out)?;
     if let Some(weights) = &command.weights.weights {
         checks::different("the file of weights", &command.out, weights)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
     let pretrained = command.weights.open(&output, &command.device.open()?)?;
-    let layout = Layout::find(&command.data)?;
+    let layout = images.listing()?;
     output.layout(&layout, "");
     let folder = layout.open_all()?;
     let bar = output.bar(folder.len(), "images");

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::EndReason;
@@ -14,6 +15,7 @@ use crate::arguments::{Fit, Output};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
@@ -22,18 +24,20 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
         .budget(Duration::from_secs_f64(60.0 * command.minutes))
         .seed(command.seed)
         .workers(command.workers);
-    let folder = train::free_folder(command.out.as_deref(), &command.data);
-    checks::images(&command.data)?;
-    checks::outside("--out", &folder, &command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    let folder = train::free_folder(command.out.as_deref(), &images);
+    images.check()?;
+    images.outside("--out", &folder)?;
     checks::folder(&folder)?;
     RunDirectory::check_new(&folder)?;
     let mut fit = fit;
     if let Some(kept) = &command.cache {
-        checks::outside("--cache", kept, &command.data)?;
+        images.outside("--cache", kept)?;
         checks::folder(kept)?;
         fit = fit.cache(kept);
     }
     let interrupt = Interrupt::on_ctrl_c()?;
+    let listing = images.listing()?;
     let options = command.weights.part.options();
     let paths = command.weights.paths(&output)?;
     let networks: Vec<Pretrained> = paths
@@ -49,12 +53,12 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
             "give a network with --weights or --arch".into(),
         ));
     };
-    let data = TransferData::open(&command.data, &first.preprocess, command.seed)?;
+    let data = TransferData::from_listing(&listing, &first.preprocess, command.seed)?;
     output.data(&data);
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| escape(train::name_of(&command.data)));
+        .unwrap_or_else(|| escape(images.name()));
     let tuned = fit
         .title(&title)
         .observer(output.observer())
@@ -87,7 +91,7 @@ fn reported(
     report.describe_data(&data, seed)?;
     report.describe_record(directory.record());
     let mut run = RunReport::from_events(FIT, &directory.events()?);
-    run.look(&tuned.classifier, &data)?;
+    run.look_at(&tuned.classifier, &data, tuned.thresholds.as_deref())?;
     report.runs.push(run);
     let path = directory.report_path();
     report.write(&path)?;
@@ -96,8 +100,11 @@ fn reported(
 
 fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
     let weights = tuned.outcome.best_weights.as_deref();
+    let several = tuned.predictions.task == Task::MultiLabel;
+    let of_labels = several.then(|| tuned.predictions.multi_label(tuned.thresholds.as_deref()));
+    let of_labels = of_labels.and_then(Result::ok);
     if output.json {
-        let told = json!({
+        let mut told = json!({
             "accuracy": tuned.accuracy(),
             "loss": tuned.predictions.loss,
             "forecast": tuned.forecast,
@@ -107,6 +114,9 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
             "weights": weights.map(escape),
             "report": escape(report),
         });
+        if several {
+            train::labels::add(&mut told, of_labels.as_ref());
+        }
         print(&told.to_string());
         return;
     }
@@ -117,8 +127,12 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
             percent(forecast.high)
         )
     });
+    if let Some(found) = &of_labels {
+        print(&train::labels::figures(found));
+    }
+    let what = if several { "right answers" } else { "accuracy" };
     print(&format!(
-        "accuracy {}{forecast} in {:.1} s",
+        "{what} {}{forecast} in {:.1} s",
         percent(tuned.accuracy()),
         tuned.seconds
     ));

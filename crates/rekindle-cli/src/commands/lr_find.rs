@@ -3,8 +3,8 @@ use rekindle::transfer::Backbone;
 use serde_json::json;
 
 use crate::arguments::{LrFind, Output};
-use crate::checks;
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     if command.from >= command.to {
@@ -13,12 +13,14 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
             command.from, command.to
         )));
     }
-    checks::images(&command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    images.check()?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     let pretrained = command.weights.open(&output, &device)?;
     command.strategy.plan(&pretrained.model.stage_names(), 0)?;
-    let data = TransferData::open(&command.data, &pretrained.preprocess, command.seed)?;
+    let data =
+        TransferData::from_listing(&images.listing()?, &pretrained.preprocess, command.seed)?;
     output.data(&data);
     let finder = LrFinder {
         start: command.from,

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use rekindle::files::names::{escape, printable};
+use rekindle::imagefolder::Task;
 use rekindle::trainer::{Answer, Interrupt, Model, image_files};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     let mut answers = Answers {
-        top: command.top,
+        top: command.top.unwrap_or(1),
         output: &output,
         outcome: Outcome::Done,
     };
@@ -31,6 +32,16 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     let model = command.asked.of(model, &interrupt)?;
     let images = image_files(&command.images)?;
     let name = |class: usize| model.class_name(class);
+    if model.task == Task::MultiLabel {
+        model.predict(&images, |answer| {
+            let top = match command.top {
+                Some(top) => answer.top(top),
+                None => model.labels(&answer),
+            };
+            answers.say_labels(&answer, &top, name);
+        })?;
+        return Ok(answers.outcome);
+    }
     model.predict(&images, |answer| answers.say(&answer, name))?;
     Ok(answers.outcome)
 }
@@ -43,14 +54,53 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
+    /// Says that a file can't be read, where that is so.
+    fn is_left_out(&mut self, answer: &Answer) -> bool {
+        let Err(reason) = &answer.probabilities else {
+            return false;
+        };
+        self.outcome = Outcome::BadData;
+        say_left_out([reason]);
+        if self.output.json {
+            let path = escape(&answer.path);
+            print(&json!({"path": path, "error": reason}).to_string());
+        }
+        true
+    }
+
+    /// Says the labels of a picture, which may have none.
+    fn say_labels(
+        &mut self,
+        answer: &Answer,
+        labels: &[(usize, f32)],
+        name: impl Fn(usize) -> String,
+    ) {
+        if self.is_left_out(answer) {
+            return;
+        }
+        let path = escape(&answer.path);
+        if self.output.json {
+            let named: Vec<Value> = labels
+                .iter()
+                .map(|(label, p)| json!({"label": name(*label), "probability": p}))
+                .collect();
+            print(&json!({"path": path, "labels": named}).to_string());
+            return;
+        }
+        let named: Vec<String> = labels
+            .iter()
+            .map(|(label, p)| format!("{} {p:.3}", printable(&name(*label))))
+            .collect();
+        let named = match named.is_empty() {
+            true => "no label".to_string(),
+            false => named.join(", "),
+        };
+        print(&format!("{}: {named}", printable(&path)));
+    }
+
     fn say(&mut self, answer: &Answer, name: impl Fn(usize) -> String) {
         let path = escape(&answer.path);
-        if let Err(reason) = &answer.probabilities {
-            self.outcome = Outcome::BadData;
-            say_left_out([reason]);
-            if self.output.json {
-                print(&json!({"path": path, "error": reason}).to_string());
-            }
+        if self.is_left_out(answer) {
             return;
         }
         let top = answer.top(self.top);

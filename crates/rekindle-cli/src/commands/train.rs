@@ -1,10 +1,11 @@
+pub(super) mod labels;
 mod options;
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
 use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
@@ -21,10 +22,12 @@ use crate::arguments::{self, Output, Train, Way};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
-    let folder = command.folder();
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    let folder = free_folder(command.out.as_deref(), &images);
     let runs = command.runs(&folder)?;
     // All runs of one call share the images, and so their seed.
     let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
@@ -32,12 +35,17 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         None => command.recipe.of_way(runs.first().map(|run| &run.way))?,
     };
     let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
-    command.check_places(&folder, &runs)?;
+    command.check_places(&folder, &images, &runs)?;
     if let Cache::Disk(kept) = &recipe.cache {
-        checks::outside("--cache", kept, &command.data)?;
+        images.outside("--cache", kept)?;
         checks::folder(kept)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
+    let listing = images.listing()?;
+    let recipe = match runs.iter().any(|run| run.record.is_some()) {
+        true => recipe,
+        false => command.recipe.for_task(recipe, listing.task()),
+    };
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
         command.recipe.check_effects(&ways, &stages)
@@ -61,12 +69,12 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     for note in notes {
         say(&format!("note: {note}"));
     }
-    let data = TransferData::open(&command.data, &pretrained.preprocess, recipe.seed)?;
+    let data = TransferData::from_listing(&listing, &pretrained.preprocess, recipe.seed)?;
     output.data(&data);
     let title = command
         .title
         .clone()
-        .unwrap_or_else(|| escape(name_of(&command.data)));
+        .unwrap_or_else(|| escape(images.name()));
     let mut report = Report::new(&title);
     match &recipe.augment {
         Some(augmentation) => report.describe_data(&data.augmented(augmentation)?, recipe.seed)?,
@@ -123,6 +131,7 @@ struct Left {
     outcome: RunOutcome,
     seconds_train: Option<f64>,
     penalty: Option<f64>,
+    thresholds: Option<Vec<f64>>,
 }
 
 impl Session<'_> {
@@ -175,7 +184,8 @@ impl Session<'_> {
         let mut reported = RunReport::from_events(name, &directory.events()?);
         let outcome = &left.outcome;
         if outcome.best_epoch.is_some() {
-            reported.look(&left.classifier, &self.data)?;
+            let thresholds = left.thresholds.as_deref();
+            reported.look_at(&left.classifier, &self.data, thresholds)?;
         }
         if run.way == Way::OneCall {
             reported.description = "The head is the best of several logistic regressions on frozen features, by \
@@ -219,6 +229,10 @@ impl Session<'_> {
         if let Some(accuracy) = left.accuracy_in_views {
             result["test_views"] = json!(self.recipe.test_views);
             result["accuracy_in_views"] = json!(accuracy);
+        }
+        if self.data.task() == Task::MultiLabel {
+            let found = left.predictions.multi_label(left.thresholds.as_deref());
+            labels::add(&mut result, found.ok().as_ref());
         }
         if let Some(penalty) = left.penalty {
             result["penalty"] = json!(penalty);
@@ -271,6 +285,7 @@ impl Session<'_> {
             outcome: fitted.outcome.clone(),
             seconds_train: Some(fitted.seconds_train),
             penalty: None,
+            thresholds: None,
         })
     }
 
@@ -307,6 +322,7 @@ impl Session<'_> {
             outcome: tuned.outcome.clone(),
             seconds_train: None,
             penalty: Some(tuned.probe.chosen().penalty),
+            thresholds: tuned.thresholds.clone(),
         })
     }
 
@@ -345,6 +361,11 @@ impl Session<'_> {
                     views.as_str().unwrap_or_default(),
                     percent(accuracy)
                 ));
+            }
+        }
+        for result in &self.results {
+            if let Some(line) = labels::said(result) {
+                print(&line);
             }
         }
         for result in &self.results {
@@ -413,7 +434,12 @@ impl Train {
     }
 
     /// Checks everything about the results' places that can be known before weights and images are read.
-    fn check_places(&self, folder: &Path, runs: &[Planned]) -> Result<(), Failure> {
+    fn check_places(
+        &self,
+        folder: &Path,
+        images: &Images,
+        runs: &[Planned],
+    ) -> Result<(), Failure> {
         let names: Vec<String> = runs.iter().map(|run| run.way.to_string()).collect();
         if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             return Err(Failure::Usage(format!(
@@ -421,8 +447,8 @@ impl Train {
                 names[twice]
             )));
         }
-        checks::images(&self.data)?;
-        checks::outside("--out", folder, &self.data)?;
+        images.check()?;
+        images.outside("--out", folder)?;
         checks::folder(folder)?;
         if folder.is_dir() {
             checks::file(&folder.join("report.html"))?;
@@ -445,19 +471,14 @@ impl Train {
             _ => Ok(()),
         }
     }
-
-    /// The folder named, or the first default that isn't taken.
-    fn folder(&self) -> PathBuf {
-        free_folder(self.out.as_deref(), &self.data)
-    }
 }
 
 /// The folder named, or the first default that isn't taken.
-pub(super) fn free_folder(out: Option<&Path>, data: &Path) -> PathBuf {
+pub(super) fn free_folder(out: Option<&Path>, images: &Images) -> PathBuf {
     if let Some(folder) = out {
         return folder.to_path_buf();
     }
-    let first = Path::new("runs").join(name_of(data));
+    let first = Path::new("runs").join(images.name());
     let numbered = (2..).map(|number| with_number(&first, number));
     std::iter::once(first.clone())
         .chain(numbered)
@@ -534,12 +555,4 @@ fn with_number(folder: &Path, number: usize) -> PathBuf {
     let mut name = folder.as_os_str().to_os_string();
     name.push(format!("-{number}"));
     name.into()
-}
-
-pub(super) fn name_of(folder: &Path) -> OsString {
-    let absolute = folder
-        .canonicalize()
-        .unwrap_or_else(|_| folder.to_path_buf());
-    let name = absolute.file_name();
-    name.map_or_else(|| "data".into(), OsStr::to_os_string)
 }

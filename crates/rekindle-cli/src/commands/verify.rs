@@ -1,17 +1,22 @@
 use rekindle::files::names::{printable, show};
-use rekindle::imagefolder::{DecodeOptions, Duplicate, ImageFolder, Layout, Report, verify};
+use rekindle::imagefolder::{DecodeOptions, Duplicate, ImageFolder, Report, verify};
 use rekindle::trainer::Interrupt;
 use serde_json::json;
 
 use crate::arguments::{Output, Verify};
 use crate::console::{counted, print, say};
 use crate::failure::{Failure, INTERRUPTED, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
-    let layout = Layout::find(&command.data)?;
+    let layout = Images::of(command.data.as_deref(), &command.table)?.listing()?;
     output.layout(&layout, "");
-    let folders = layout.open_parts()?;
+    let parts = layout.open_parts()?;
+    let folders: Vec<(String, ImageFolder)> = parts
+        .into_iter()
+        .map(|(name, part)| (name, part.images))
+        .collect();
     let named: Vec<(&str, &ImageFolder)> = folders.iter().map(|(n, f)| (n.as_str(), f)).collect();
     let images = folders.iter().map(|(_, folder)| folder.len()).sum();
     let bar = output.bar(images, "decoding");

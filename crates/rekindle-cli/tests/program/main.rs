@@ -18,6 +18,7 @@ mod runs;
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]
 mod server;
 mod similar;
+mod tables;
 mod weights;
 mod workshop;
 mod zero_shot;

@@ -13,6 +13,7 @@ mod made;
 mod names;
 mod pictures;
 mod reference;
+mod table;
 mod transforms;
 mod verify;
 mod webp;

@@ -208,6 +208,8 @@ fn info() -> ModelInfo {
         provenance: Some(r#"{"source":"x.pth"}"#.into()),
         temperature: Some(1.25),
         test_views: Some("flip".into()),
+        task: Some("multi-label".into()),
+        thresholds: Some(vec![0.25, 0.5]),
     }
 }
 

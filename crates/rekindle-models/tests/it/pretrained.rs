@@ -227,6 +227,8 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         provenance: Some(r#"{"source":"x.pth"}"#.into()),
         temperature: Some(1.25),
         test_views: Some("flip".into()),
+        task: Some("multi-label".into()),
+        thresholds: Some(vec![0.25, 0.5]),
     };
     let path = |name: &str| folder.path().join(name);
     save(&model, path("a"), &info).unwrap();
@@ -245,6 +247,8 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         assert_eq!(Some(read.preprocess), info.preprocess);
         assert_eq!(read.temperature, info.temperature);
         assert_eq!(read.test_views, info.test_views);
+        assert_eq!(read.task, info.task);
+        assert_eq!(read.thresholds, info.thresholds);
         assert_eq!(read.model.num_classes(), 3);
     }
 }

@@ -2,6 +2,7 @@
 
 mod contest;
 mod forecast;
+mod multi_label;
 mod probing;
 mod record;
 mod result;

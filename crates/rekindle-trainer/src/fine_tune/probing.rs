@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Task, Transform};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{FoundProbe, LinearHead, ProbeKind, ProbeSearch, ScoredProbe};
 use rekindle_transfer::{Backbone, Classifier};
 
+use super::multi_label;
 use super::run::Run;
 use crate::Predictions;
 use crate::TrainerError;
@@ -17,7 +18,7 @@ use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::{Event, Trial};
-use crate::inspect::softmax;
+use crate::inspect::{binary_loss, logistic, softmax};
 use crate::pooled::{Pooled, pooled, split};
 
 /// Share of the budget that mirrored views may take: they serve a choice that is small.
@@ -42,6 +43,8 @@ pub(super) struct Probed<'b> {
     pub source: Option<LinearHead>,
     pub search: ProbeSearch,
     pub found: FoundProbe,
+    /// The threshold of each label, where images have several.
+    pub thresholds: Option<Vec<f64>>,
     /// The network with that head.
     pub classifier: Classifier<Network>,
     /// Frozen part that images are measured by: in `f32`, whatever they were learnt from.
@@ -109,7 +112,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let seconds_per_image = (self.clock().seconds() - before) / data.train.len().max(1) as f64;
         let mirrored = match self.choices.budget {
             Some(budget)
-                if self.clock().seconds() - before < FOR_MIRRORED * budget.as_secs_f64() =>
+                if data.task() == Task::SingleLabel
+                    && self.clock().seconds() - before < FOR_MIRRORED * budget.as_secs_f64() =>
             {
                 let mut transforms = plain.0.clone();
                 transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
@@ -124,6 +128,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let search = ProbeSearch {
             seed: self.choices.seed,
             repeats: if seen.labels.len() < FEW { 3 } else { 1 },
+            weights: seen.weights(&data.train),
+            groups: seen.groups(&data.train),
             ..self.choices.probe.clone()
         };
         let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
@@ -132,14 +138,15 @@ impl<'a, 'b> Run<'a, 'b> {
         let goes_on = || {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
-        let found = search.fit_while(
-            &goes_on,
-            &seen.features,
-            &seen.labels,
-            classes,
-            source.as_ref(),
-            rows,
-        )?;
+        let (found, thresholds) = match data.task() {
+            Task::MultiLabel => multi_label::probe(&search, &seen, classes, &goes_on)?,
+            Task::SingleLabel | Task::Regression => {
+                let (features, labels) = (&seen.features, &seen.labels);
+                let source = source.as_ref();
+                let found = search.fit_while(&goes_on, features, labels, classes, source, rows)?;
+                (found, None)
+            }
+        };
         let head = found.head.clone();
         Ok(Probed {
             classifier: with_fresh_head(pretrained, classes, self.choices.seed)
@@ -152,6 +159,7 @@ impl<'a, 'b> Run<'a, 'b> {
             source,
             search,
             found,
+            thresholds,
             seconds_per_image,
         })
     }
@@ -238,12 +246,22 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
     let classes = logits.len() / seen.labels.len();
     let mut found = Predictions {
         classes,
+        targets: seen.targets.clone(),
+        task: match seen.targets.is_empty() {
+            true => Task::SingleLabel,
+            false => Task::MultiLabel,
+        },
         labels: seen.labels.clone(),
         indices: seen.indices.clone(),
         ..Predictions::default()
     };
-    for (row, label) in logits.chunks_exact(classes).zip(&seen.labels) {
+    for (at, (row, label)) in logits.chunks_exact(classes).zip(&seen.labels).enumerate() {
         let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
+        if found.task == Task::MultiLabel {
+            found.loss += binary_loss(&row, &seen.targets[at * classes..(at + 1) * classes]);
+            found.probabilities.extend(row.into_iter().map(logistic));
+            continue;
+        }
         let (probabilities, log_sum) = softmax(&row);
         found.loss += log_sum - f64::from(row[*label]);
         found.probabilities.extend(probabilities);

@@ -23,6 +23,9 @@ pub struct FineTuned {
     pub preprocess: Preprocess,
     /// The best head on frozen features and how it was found.
     pub probe: FoundProbe,
+    /// The probability of each label from which on a picture is said to have it, chosen on training images that the heads
+    /// did not see; none for one class a picture.
+    pub thresholds: Option<Vec<f64>>,
     /// The accuracy that was expected before the validation images were looked at; none where nothing could be held out.
     pub forecast: Option<Forecast>,
     /// All that was tried, in order.

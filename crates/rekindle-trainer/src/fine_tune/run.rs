@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rekindle_imagefolder::Task;
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
@@ -96,9 +97,17 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Trains where that pays, then looks at the validation images.
     fn go_on(&mut self, probed: &Probed<'b>) -> Result<FineTuned, TrainerError> {
-        let tuned = match self.choices.budget {
-            Some(_) => self.tune(probed)?,
-            None => None,
+        let tuned = match (self.choices.budget, probed.data.task()) {
+            (Some(_), Task::SingleLabel) => self.tune(probed)?,
+            (Some(_), _) => {
+                let message =
+                    "the network is not trained: that is done for one class a picture alone";
+                self.tell(&Event::Note {
+                    message: message.into(),
+                })?;
+                None
+            }
+            (None, _) => None,
         };
         std::mem::replace(&mut self.told, Ok(()))?;
         let (gain, spread) = tuned
@@ -254,6 +263,7 @@ impl<'a, 'b> Run<'a, 'b> {
             classes: probed.data.classes,
             preprocess: probed.data.preprocess,
             probe: probed.found,
+            thresholds: probed.thresholds,
             forecast: None,
             trials: std::mem::take(&mut self.trials),
             predictions: Predictions::default(),
@@ -281,7 +291,11 @@ impl<'a, 'b> Run<'a, 'b> {
             Some(tuned) => tuned.classifier,
             None => probed.classifier.clone(),
         };
-        let info = self.info(probed, Some(found.temperature()?), decided.clone());
+        let temperature = match found.task {
+            Task::SingleLabel => Some(found.temperature()?),
+            Task::MultiLabel | Task::Regression => None,
+        };
+        let info = self.info(probed, temperature, decided.clone());
         let mut best_weights = None;
         if let Some(writer) = &mut self.writer {
             let path = writer.directory().best_weights_path();
@@ -299,10 +313,17 @@ impl<'a, 'b> Run<'a, 'b> {
             loss: found.loss,
             accuracy,
         })?;
+        if let Some(figures) = found.figures(probed.thresholds.as_deref()) {
+            self.tell(&Event::Measured { epoch, figures })?;
+        }
+        let monitor = match found.task {
+            Task::MultiLabel => Monitor::MeanAveragePrecision,
+            Task::SingleLabel | Task::Regression => Monitor::Accuracy,
+        };
         self.tell(&Event::BestImproved {
             epoch,
-            monitor: Monitor::Accuracy,
-            value: accuracy,
+            monitor,
+            value: found.figure(monitor),
             previous: None,
         })?;
         self.tell(&Event::EpochEnded { metrics })?;
@@ -328,6 +349,7 @@ impl<'a, 'b> Run<'a, 'b> {
             classes: probed.data.classes.clone(),
             preprocess: probed.data.preprocess.clone(),
             probe: probed.found.clone(),
+            thresholds: probed.thresholds.clone(),
             forecast,
             trials: std::mem::take(&mut self.trials),
             predictions: found,
@@ -360,6 +382,8 @@ impl<'a, 'b> Run<'a, 'b> {
             ),
             temperature,
             test_views: self.choices.test_views.in_file(),
+            task: data.task_in_file(),
+            thresholds: probed.thresholds.clone(),
         }
     }
 

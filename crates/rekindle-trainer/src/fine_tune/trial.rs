@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
+use rekindle_transfer::features::ProbeSearch;
 use serde_json::Value;
 
 use super::probing::{Probed, predictions};
@@ -116,7 +117,12 @@ impl<'a, 'b> Run<'a, 'b> {
             .mirrored
             .as_ref()
             .map(|mirrored| mirrored.features.select(rows));
-        let head = probed.search.fit_as(
+        let weights = probed.search.weights.as_ref();
+        let search = ProbeSearch {
+            weights: weights.map(|weights| rows.iter().map(|row| weights[*row]).collect()),
+            ..probed.search.clone()
+        };
+        let head = search.fit_as(
             &probed.found,
             &probed.seen.features.select(rows),
             &labels,
@@ -145,6 +151,7 @@ impl<'a, 'b> Run<'a, 'b> {
             .filter(|row| !is_held_out(row))
             .collect();
         let held_out = Pooled {
+            targets: Vec::new(),
             labels: held_out.iter().map(|row| seen.labels[*row]).collect(),
             indices: held_out.iter().map(|row| seen.indices[*row]).collect(),
             features: seen.features.select(held_out),

@@ -2,7 +2,7 @@
 
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
-use rekindle_transfer::features::stratified_folds;
+use rekindle_transfer::features::{grouped_folds, stratified_folds};
 use serde_json::{Value, json};
 
 use super::contest::Span;
@@ -66,10 +66,15 @@ impl<'a, 'b> Run<'a, 'b> {
         let begun = self.clock().seconds();
         let labels = &probed.seen.labels;
         let images = labels.len() as f64;
-        let parts = stratified_folds(labels, probed.data.classes.len(), FOLDS, self.choices.seed);
+        let (classes, seed) = (probed.data.classes.len(), self.choices.seed);
+        let parts = match &probed.search.groups {
+            Some(groups) => grouped_folds(labels, groups, classes, FOLDS, seed),
+            None => stratified_folds(labels, classes, FOLDS, seed),
+        };
         if parts.is_empty() {
-            return self
-                .leave_untrained("a class has a single image, so that none can be held out");
+            return self.leave_untrained(
+                "a class has a single image or group, so that none can be held out",
+            );
         }
         let passes = |seconds: f64, per_image: f64| seconds / (per_image * images).max(1e-9);
         // Smaller pictures may take no longer to learn from than whole ones to look at.

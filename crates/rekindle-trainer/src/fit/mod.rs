@@ -5,11 +5,13 @@ mod keep;
 pub(crate) use keep::{not_begun, write_weights};
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
+use rekindle_imagefolder::{ImageDataset, Task};
 use rekindle_transfer::{Backbone, Plan};
 use rekindle_weights::ModelInfo;
 
@@ -71,7 +73,7 @@ struct Run<'a, B: Backbone> {
     best_weights: Option<Weights>,
     best_predictions: Predictions,
     is_best_written: bool,
-    class_weights: Option<Vec<f32>>,
+    class_weights: Option<Arc<[f32]>>,
     clock: Clock,
 }
 
@@ -94,7 +96,7 @@ struct Parts<B: Backbone> {
     train: Feed,
     val: Feed,
     seconds_train: f64,
-    class_weights: Option<Vec<f32>>,
+    class_weights: Option<Arc<[f32]>>,
 }
 
 impl<B: Backbone> Parts<B> {
@@ -112,7 +114,7 @@ impl<B: Backbone> Parts<B> {
         let class_weights = trainer
             .recipe
             .balance_classes
-            .then(|| trainer.data.train.class_weights());
+            .then(|| counting_weights(&trainer.data.train).into());
         let classifier = trainer.classifier.clone();
         let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
             .with_devices(&trainer.more_devices)?;
@@ -327,6 +329,10 @@ impl<'a, B: Backbone> Run<'a, B> {
     fn balance(&self, batch: &mut Batch) {
         if let Some(by_class) = &self.class_weights {
             let targets = &mut batch.targets;
+            if targets.task == Task::MultiLabel {
+                targets.positive_weights = Some(Arc::clone(by_class));
+                return;
+            }
             let own = targets.weights.take();
             let weight = |(position, label): (usize, &usize)| {
                 by_class[*label] * own.as_ref().map_or(1.0, |own| own[position])
@@ -421,6 +427,9 @@ impl<'a, B: Backbone> Run<'a, B> {
             loss,
             accuracy,
         })?;
+        if let Some(figures) = predictions.figures(None) {
+            self.emit(Event::Measured { epoch, figures })?;
+        }
         let is_best = self.observe(epoch, predictions)?;
         self.end_epoch(epoch, Some((loss, accuracy)), seconds, is_best)?;
         Ok(false)
@@ -465,7 +474,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             epoch,
             epochs: self.trainer.recipe.epochs,
             train_loss: partial.loss / images,
-            train_accuracy: partial.correct as f64 / images,
+            train_accuracy: partial.correct / images,
             valid_loss: measured.map(|(loss, _)| loss),
             valid_accuracy: measured.map(|(_, accuracy)| accuracy),
             learning_rate: self.rate(last_batch),
@@ -529,6 +538,16 @@ fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
     };
     let last = trainer.recipe.epochs.saturating_sub(1);
     Ok(!holds(0)? && holds(last)?)
+}
+
+/// How much each class counts so that all count the same; of several labels, how much yes counts against no.
+fn counting_weights(train: &ImageDataset) -> Vec<f32> {
+    if train.task() != Task::MultiLabel {
+        return train.class_weights();
+    }
+    let images = train.len();
+    let weight = |with: usize| (images - with) as f32 / with.max(1) as f32;
+    train.class_counts().into_iter().map(weight).collect()
 }
 
 fn watch(rule: &EarlyStopping) -> BestEpoch {

@@ -64,7 +64,12 @@ impl DataChanges {
 
     /// Compares the image at one place before and now.
     fn compare(&mut self, old: &ImageRecord, new: &ImageRecord, was: &Contents<'_>) {
-        if old.class != new.class {
+        if old.class == new.class && old.weight != new.weight {
+            let (old, now) = (&old.weight, &new.weight);
+            let text = |weight: &Option<String>| weight.clone().unwrap_or_else(|| "1".into());
+            let weight = format!("{} weighed {}, weighs {}", name(new), text(old), text(now));
+            self.labels.push(weight);
+        } else if old.class != new.class {
             let label = format!("{} was {}, is {}", name(new), class(old), class(new));
             self.labels.push(label);
         } else if old.sha256 != new.sha256 {
@@ -225,6 +230,7 @@ mod tests {
             part,
             path: path.into(),
             class: path.split('/').next().map(String::from),
+            weight: None,
             sha256: Some(ContentHash::of(content.as_bytes())),
         }
     }

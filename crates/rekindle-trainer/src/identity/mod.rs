@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rekindle_files::names;
-use rekindle_imagefolder::{ContentHash, ImageDataset};
+use rekindle_imagefolder::{ContentHash, ImageDataset, Task};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -31,8 +31,11 @@ pub struct ImageRecord {
     /// The file from the folder on that was scanned, [escaped](rekindle_files::names), with `/` between folders; `#` and a position for a picture that
     /// never was a file.
     pub path: String,
-    /// Its class's name; none for a picture without a label.
+    /// Its class's name, or its labels with `; ` between them, or its numbers; none for a picture without a label.
     pub class: Option<String>,
+    /// How much it counts, where the data set says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// SHA-256 of the file; none where it could not be read.
     pub sha256: Option<ContentHash>,
 }
@@ -85,6 +88,9 @@ impl DataList {
             for image in self.images.iter().filter(|image| image.part == part) {
                 text(&mut hasher, Some(&image.path));
                 text(&mut hasher, image.class.as_deref());
+                if image.weight.is_some() {
+                    text(&mut hasher, image.weight.as_deref());
+                }
                 match &image.sha256 {
                     Some(content) => hasher.update(content.bytes()),
                     None => text(&mut hasher, None),
@@ -125,10 +131,30 @@ fn part(dataset: &ImageDataset, part: Part) -> Vec<ImageRecord> {
             Some(path) => portable(path),
             None => format!("#{index}"),
         },
-        class: dataset.labels()[index].map(|label| dataset.classes()[label].clone()),
+        class: label(dataset, index),
+        weight: dataset.weights().map(|weights| weights[index].to_string()),
         sha256: content.ok(),
     };
     contents.map(record).collect()
+}
+
+/// What a picture is to be recognised as, as text.
+fn label(dataset: &ImageDataset, index: usize) -> Option<String> {
+    let names = dataset.classes();
+    let Some(targets) = dataset.targets_of(index) else {
+        return dataset.labels()[index].map(|label| names[label].clone());
+    };
+    let said: Vec<String> = match dataset.task() {
+        Task::Regression => targets.iter().map(f32::to_string).collect(),
+        _ => {
+            let marked = names
+                .iter()
+                .zip(targets)
+                .filter(|(_, target)| **target > 0.5);
+            marked.map(|(name, _)| name.clone()).collect()
+        }
+    };
+    Some(said.join("; "))
 }
 
 /// A relative path as text, with `/` between its parts on every system.

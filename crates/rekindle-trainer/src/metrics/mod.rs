@@ -2,10 +2,14 @@
 
 mod calibration;
 mod confusion;
+mod multi_label;
 mod temperature;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use confusion::{ClassScores, ConfusionMatrix};
+pub use multi_label::{
+    LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
+};
 pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};

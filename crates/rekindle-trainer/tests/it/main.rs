@@ -11,6 +11,7 @@ mod fit;
 mod grad_cam;
 mod identity;
 mod metrics;
+mod multi_label;
 mod objectives;
 mod plans;
 mod preprocess;

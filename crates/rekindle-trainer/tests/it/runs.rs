@@ -140,7 +140,7 @@ fn macro_f1_is_that_of_the_evaluation() {
         ],
         labels: vec![0, 0, 1, 1, 2],
         indices: (0..5).collect(),
-        loss: 0.0,
+        ..rekindle_trainer::Predictions::default()
     };
     // scikit-learn 1.9.1: f1_score([0, 0, 1, 1, 2], [0, 0, 1, 0, 2], average="macro")
     assert!((found.macro_f1() - 0.822_222_222_222_222).abs() < 1e-12);

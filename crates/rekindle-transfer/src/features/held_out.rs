@@ -1,5 +1,7 @@
 //! Cross-validation of linear heads: what heads of each penalty say of images that they did not see.
 
+use std::collections::BTreeMap;
+
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
@@ -47,17 +49,82 @@ pub fn stratified_folds(
     parts
 }
 
-/// The parts of several cross-validations, one after the other.
-pub(super) fn repeated_folds(
+/// Splits as [`stratified_folds`] with each group of images whole in one part. The parts are as even in each class as the
+/// groups allow; fewer parts where a class would have no image outside of one, and none where that can't be helped.
+///
+/// ```
+/// use rekindle_transfer::features::grouped_folds;
+///
+/// let parts = grouped_folds(&[0, 0, 1, 1, 0, 1], &[0, 0, 1, 1, 2, 3], 2, 2, 0);
+/// assert_eq!(parts.len(), 2);
+/// assert!(parts.iter().all(|part| part.contains(&0) == part.contains(&1)));
+/// ```
+pub fn grouped_folds(
     labels: &[usize],
+    groups: &[usize],
     classes: usize,
     folds: usize,
-    repeats: usize,
+    seed: u64,
+) -> Vec<Vec<usize>> {
+    let mut by_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, group) in groups.iter().enumerate() {
+        by_group.entry(*group).or_default().push(row);
+    }
+    let mut by_group: Vec<Vec<usize>> = by_group.into_values().collect();
+    let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
+    by_group.shuffle(&mut generator);
+    by_group.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
+    let count = |rows: &[usize]| {
+        let mut counts = vec![0.0f64; classes];
+        for row in rows {
+            counts[labels[*row]] += 1.0;
+        }
+        counts
+    };
+    let totals = count(&(0..labels.len()).collect::<Vec<_>>());
+    for folds in (2..=folds.min(by_group.len())).rev() {
+        let mut parts = vec![(vec![0.0f64; classes], Vec::new()); folds];
+        for rows in &by_group {
+            let counts = count(rows);
+            // How much a part is above its share already in the classes of the group; then its size.
+            let crowding = |(held, rows): &(Vec<f64>, Vec<usize>)| {
+                let of = |class: usize| held[class] * counts[class] / totals[class].max(1.0);
+                ((0..classes).map(of).sum::<f64>(), rows.len())
+            };
+            let emptiest = (0..folds).min_by(|a, b| {
+                let (a, b) = (crowding(&parts[*a]), crowding(&parts[*b]));
+                a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+            });
+            let (held, members) = &mut parts[emptiest.unwrap_or(0)];
+            held.iter_mut().zip(&counts).for_each(|(a, b)| *a += b);
+            members.extend_from_slice(rows);
+        }
+        let leaves_some = |(held, _): &(Vec<f64>, Vec<usize>)| {
+            held.iter().zip(&totals).all(|(held, total)| held < total)
+        };
+        if parts.iter().all(leaves_some) {
+            let mut parts: Vec<Vec<usize>> = parts.into_iter().map(|(_, rows)| rows).collect();
+            parts.iter_mut().for_each(|part| part.sort_unstable());
+            return parts;
+        }
+    }
+    Vec::new()
+}
+
+/// The parts of several cross-validations, one after the other; with groups, each is whole in one part.
+pub(super) fn repeated_folds(
+    labels: &[usize],
+    groups: Option<&[usize]>,
+    classes: usize,
+    (folds, repeats): (usize, usize),
     seed: u64,
 ) -> Vec<Vec<usize>> {
     let of = |repeat: u64| {
         let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ repeat;
-        stratified_folds(labels, classes, folds, seed)
+        match groups {
+            Some(groups) => grouped_folds(labels, groups, classes, folds, seed),
+            None => stratified_folds(labels, classes, folds, seed),
+        }
     };
     (0..repeats as u64).flat_map(of).collect()
 }
@@ -72,6 +139,8 @@ pub(super) struct Contest<'a> {
     pub lengths: Option<Vec<f64>>,
     /// Labels of the images.
     pub labels: &'a [usize],
+    /// How much each image counts in fits; all the same without.
+    pub weights: Option<&'a [f64]>,
     pub classes: usize,
     /// Rows of each image: row `i + k * images` shows image `i`. Heads are fitted to all, and measured on the first.
     pub views: usize,
@@ -129,10 +198,11 @@ impl Contest<'_> {
     ) -> Vec<f64> {
         let labels = self.row_labels();
         let rows = self.rows_of(images);
+        let weights = self.weights.map(|weights| weights.repeat(self.views));
         let images = Images {
             rows: &rows,
             labels: &labels,
-            weights: None,
+            weights: weights.as_deref(),
         };
         let regression = LogisticRegression::new(l2);
         self.problem

@@ -120,6 +120,8 @@ impl Images<'_> {
     fn shares(&self) -> Vec<f64> {
         let of = |row: &usize| self.weights.map_or(1.0, |weights| weights[*row]);
         let total: f64 = self.rows.iter().map(of).sum();
+        // Rows without any weight teach nothing.
+        let total = if total > 0.0 { total } else { 1.0 };
         self.rows.iter().map(|row| of(row) / total).collect()
     }
 }
@@ -187,7 +189,7 @@ impl Problem {
         }
     }
 
-    fn row(&self, index: usize) -> &[f64] {
+    pub fn row(&self, index: usize) -> &[f64] {
         &self.coordinates[index * self.rank..(index + 1) * self.rank]
     }
 

@@ -12,6 +12,7 @@ mod instance;
 mod lbfgs;
 pub(crate) mod linalg;
 mod logistic_regression;
+mod one_vs_rest;
 mod prior_probe;
 mod probe_search;
 pub(crate) mod table;
@@ -33,13 +34,14 @@ pub use clustering::{
 pub use few_shot::{
     Distance, Episode, EpisodeSampler, Matching, MeanAccuracy, Prototypes, SimpleShot,
 };
-pub use held_out::stratified_folds;
+pub use held_out::{grouped_folds, stratified_folds};
 pub use heterogeneous::{AlignedManifolds, CanonicalMaps, Cca, ManifoldAlignment};
 pub use instance::{
     BoostedHeads, DensityRatio, Kliep, KliepWeights, Kmm, TrAdaBoost, effective_sample_size,
     median_squared_distance,
 };
 pub use logistic_regression::LogisticRegression;
+pub use one_vs_rest::{FoundOneVsRest, OneVsRest, TriedPenalty};
 pub use prior_probe::{FittedProbe, PriorProbe};
 pub use probe_search::{FoundProbe, ProbeKind, ProbeSearch, ScoredProbe};
 pub use table::{Features, LinearHead, accuracy, argmax_rows};

@@ -83,10 +83,11 @@ impl PriorProbe {
             relationship: self.relationship,
             lengths: None,
             labels,
+            weights: None,
             classes,
             views: 1,
         };
-        let parts = repeated_folds(labels, classes, self.folds, self.repeats, self.seed);
+        let parts = repeated_folds(labels, None, classes, (self.folds, self.repeats), self.seed);
         let held_out = contest.held_out(&self.penalties, &parts, None, Scoring::AsTheyAre);
         // Without a comparison the source's word is the safest: the strongest penalty.
         let chosen = match held_out.is_empty() {

@@ -6,7 +6,7 @@ use super::category_relationship::CategoryRelationship;
 use super::held_out::{Contest, HeldOut, Scoring, excess, mean, repeated_folds};
 use super::logistic_regression::{Precision, Problem};
 use super::prior_probe::{fitted, source_logits};
-use super::table::{Features, LinearHead, check_labels, dot};
+use super::table::{Features, LinearHead, check_labels, check_weights, dot};
 use crate::TransferError;
 
 /// Several linear probes against each other, by cross-validation on the training images.
@@ -43,6 +43,10 @@ pub struct ProbeSearch {
     pub relationship: CategoryRelationship,
     /// Seed of the parts.
     pub seed: u64,
+    /// How much each image counts in fits, at least 0; all the same by default. Each held-out image counts once.
+    pub weights: Option<Vec<f64>>,
+    /// The group of each image, which is held out as a whole ([`grouped_folds`](super::grouped_folds)).
+    pub groups: Option<Vec<usize>>,
 }
 
 /// Features that a linear head is fitted to.
@@ -108,6 +112,8 @@ impl Default for ProbeSearch {
             repeats: 1,
             relationship: CategoryRelationship::default(),
             seed: 0,
+            weights: None,
+            groups: None,
         }
     }
 }
@@ -157,7 +163,7 @@ impl ProbeSearch {
         source: Option<&LinearHead>,
         mirrored: Option<&Features>,
     ) -> Result<FoundProbe, TransferError> {
-        check_labels("probe search", labels, features.len(), classes)?;
+        self.check(features, labels, classes)?;
         let degenerate = |reason: &str| TransferError::Degenerate {
             method: "probe search",
             reason: reason.into(),
@@ -172,7 +178,9 @@ impl ProbeSearch {
                 "no kind of probe to choose from; give at least one",
             ));
         };
-        let parts = repeated_folds(labels, classes, self.folds, self.repeats, self.seed);
+        let groups = self.groups.as_deref();
+        let times = (self.folds, self.repeats);
+        let parts = repeated_folds(labels, groups, classes, times, self.seed);
         let of = |kind, mirrored: Option<&Features>| {
             Prepared::new(self, kind, features, mirrored, labels, classes, source)
         };
@@ -253,7 +261,8 @@ impl ProbeSearch {
         })
     }
 
-    /// The head of what was found before, fitted to these images: for some of those that it was found on.
+    /// The head of what was found before, fitted to these images: for some of those that it was found on. Weights, where
+    /// there are any, are of these images.
     ///
     /// # Errors
     ///
@@ -278,6 +287,28 @@ impl ProbeSearch {
         match found.partner.and_then(|at| found.candidates.get(at)) {
             Some(partner) => Ok(averaged(chosen, &head(partner)?)),
             None => Ok(chosen),
+        }
+    }
+}
+
+impl ProbeSearch {
+    fn check(
+        &self,
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+    ) -> Result<(), TransferError> {
+        let method = "probe search";
+        check_labels(method, labels, features.len(), classes)?;
+        if let Some(weights) = &self.weights {
+            check_weights(method, weights, labels, classes)?;
+        }
+        match &self.groups {
+            Some(groups) if groups.len() != labels.len() => Err(TransferError::Degenerate {
+                method,
+                reason: format!("{} groups for {} images", groups.len(), labels.len()),
+            }),
+            _ => Ok(()),
         }
     }
 }
@@ -309,7 +340,7 @@ struct Prepared<'a> {
 
 impl<'a> Prepared<'a> {
     fn new(
-        search: &ProbeSearch,
+        search: &'a ProbeSearch,
         kind: ProbeKind,
         plain: &Features,
         mirrored: Option<&Features>,
@@ -322,6 +353,7 @@ impl<'a> Prepared<'a> {
             None => plain.clone(),
         };
         let (dim, length) = (features.dim(), plain.mean_norm());
+        let weights = search.weights.as_deref();
         let (mut scale, mut shift) = (vec![1.0; dim], vec![0.0; dim]);
         let (mut lengths, mut source_logits_of) = (None, None);
         let (features, problem) = match kind {
@@ -361,6 +393,7 @@ impl<'a> Prepared<'a> {
                 relationship: search.relationship,
                 lengths,
                 labels,
+                weights,
                 classes,
                 views: 1 + usize::from(mirrored.is_some()),
             },
@@ -466,7 +499,7 @@ fn near(penalties: &[f64], penalty: f64) -> &[f64] {
 }
 
 /// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
-fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
+pub(super) fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; features.dim()];
     for row in features.rows() {
         for ((sum, value), mean) in squares.iter_mut().zip(row).zip(means) {

@@ -1,6 +1,6 @@
 //! Turns the options of `train` into a recipe, for one strategy after the other, and refuses options without effect.
 
-use rekindle::imagefolder::{AugmentPolicy, Augmentation, Mix};
+use rekindle::imagefolder::{AugmentPolicy, Augmentation, Mix, Task};
 use rekindle::trainer::{Cache, EarlyStopping, Monitor, Optimizer, Recipe, RunRecord, Schedule};
 use rekindle::transfer::Strategy;
 use serde_json::json;
@@ -63,6 +63,7 @@ impl arguments::Recipe {
         recipe.accumulate = self.accumulate.unwrap_or(recipe.accumulate);
         self.set_images(&mut recipe);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.loss = self.loss.or(recipe.loss);
         recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
         recipe.moving_average = self.moving_average.or(recipe.moving_average);
         recipe.workers = self.workers.unwrap_or(recipe.workers);
@@ -173,6 +174,18 @@ impl arguments::Recipe {
         }
     }
 
+    /// The recipe for data of this task: of several labels, the mean average precision is looked at unless another figure
+    /// is asked for.
+    pub fn for_task(&self, mut recipe: Recipe, task: Task) -> Recipe {
+        if task == Task::MultiLabel && self.monitor.is_none() && self.recipe.is_none() {
+            recipe.monitor = Monitor::MeanAveragePrecision;
+            if let Some(stopping) = &mut recipe.early_stopping {
+                stopping.monitor = recipe.monitor;
+            }
+        }
+        recipe
+    }
+
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
     /// people to read. `stages` are the network's.
     pub fn check_effects(&self, ways: &[Way], stages: &[&str]) -> Result<Vec<String>, Failure> {
@@ -218,6 +231,7 @@ impl arguments::Recipe {
             ("--cut-mix", self.cut_mix.is_some()),
             ("--views", self.views.is_some()),
             ("--cache", self.cache.is_some()),
+            ("--loss", self.loss.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
             ("--moving-average", self.moving_average.is_some()),
             ("--quantize", self.quantize),
@@ -283,6 +297,7 @@ impl From<Figure> for Monitor {
             Figure::Accuracy => Monitor::Accuracy,
             Figure::Loss => Monitor::Loss,
             Figure::MacroF1 => Monitor::MacroF1,
+            Figure::MeanAveragePrecision => Monitor::MeanAveragePrecision,
         }
     }
 }

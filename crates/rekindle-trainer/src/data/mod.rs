@@ -1,17 +1,20 @@
 //! Training and validation images of one task.
 
+mod checks;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-use rekindle_files::names::{escape, printable, show};
+use rekindle_files::names::escape;
 use rekindle_imagefolder::{
-    Augmentation, DecodeOptions, Ignored, ImageDataset, ImageFolder, Layout, Pipeline, decode_file,
-    same_files,
+    Augmentation, Ignored, ImageDataset, ImageFolder, Listing, Pipeline, TablePart, Task,
 };
 use rekindle_models::Preprocess;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub(crate) use checks::refuse_unreadable;
+use checks::{nothing_to_read, unreadable, warnings};
 
 use crate::{TrainerError, text};
 
@@ -40,14 +43,15 @@ pub struct TransferData {
     /// Files and folders that the scan left out, and why.
     pub left_out: Vec<Ignored>,
     /// Where [`open`](Self::open) found the images; its text says so in one line.
-    pub layout: Option<Layout>,
+    pub layout: Option<Listing>,
     /// What [`open`](Self::open) noticed that makes results doubtful, one sentence each: images in training and
     /// validation alike, images under two classes, classes that validation lacks.
     pub warnings: Vec<String>,
 }
 
 impl TransferData {
-    /// Opens a folder of images, wherever [`Layout::find`] finds its training and validation part. Without a
+    /// Opens a folder of images, wherever [`Layout::find`](rekindle_imagefolder::Layout::find) finds its training and
+    /// validation part, or a [table](rekindle_imagefolder::ImageTable) of them. Without a
     /// validation part a fifth is held out, stratified by class and by `seed`.
     ///
     /// Training images go through a random resized crop and a horizontal flip, validation images through
@@ -62,17 +66,37 @@ impl TransferData {
         preprocess: &Preprocess,
         seed: u64,
     ) -> Result<Self, TrainerError> {
-        let folder = folder.as_ref();
-        let layout = Layout::find(folder)?;
-        let (train, val) = layout.open_split(VALIDATION_SHARE, seed)?;
-        let mut data = Self::from_folders(&train, &val, preprocess)?;
+        Self::from_listing(&Listing::open(folder)?, preprocess, seed)
+    }
+
+    /// Opens images that are listed already, such as by a table that is read with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_listing(
+        listing: &Listing,
+        preprocess: &Preprocess,
+        seed: u64,
+    ) -> Result<Self, TrainerError> {
+        let (train, val) = listing.open_split(VALIDATION_SHARE, seed)?;
+        let mut data = Self::from_parts(&train, &val, preprocess)?;
         data.warnings = warnings(&train, &val);
-        data.description["folder"] = json!(escape(folder));
-        data.description["layout"] = json!(layout.to_string());
-        if layout.holds_out() {
-            data.description["held_out"] = json!(held_out(folder, seed));
+        let place = listing.given();
+        match listing.table() {
+            None => data.description["folder"] = json!(escape(place)),
+            Some(table) => {
+                data.description["table"] = json!({
+                    "file": escape(place),
+                    "options": table.options(),
+                });
+            }
         }
-        data.layout = Some(layout);
+        data.description["layout"] = json!(listing.to_string());
+        if listing.holds_out() {
+            data.description["held_out"] = json!(held_out(place, seed));
+        }
+        data.layout = Some(listing.clone());
         Ok(data)
     }
 
@@ -87,18 +111,38 @@ impl TransferData {
         val: &ImageFolder,
         preprocess: &Preprocess,
     ) -> Result<Self, TrainerError> {
-        let dataset = |folder: &ImageFolder, pipeline| {
-            ImageDataset::new(folder, pipeline).map(|set| set.cache_bytes(DECODED_CACHE))
+        Self::from_parts(&train.clone().into(), &val.clone().into(), preprocess)
+    }
+
+    /// Two parts of a listing, with their targets; the weights count in training alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_folders`](Self::from_folders).
+    pub fn from_parts(
+        train: &TablePart,
+        val: &TablePart,
+        preprocess: &Preprocess,
+    ) -> Result<Self, TrainerError> {
+        let dataset = |part: &TablePart, pipeline| {
+            part.dataset(pipeline)
+                .map(|set| set.cache_bytes(DECODED_CACHE))
+        };
+        let unweighted = TablePart {
+            weights: None,
+            ..val.clone()
         };
         let data = Self::from_datasets(
             dataset(train, train_pipeline(preprocess))?,
-            dataset(val, eval_pipeline(preprocess))?,
+            dataset(&unweighted, eval_pipeline(preprocess))?,
             preprocess,
         )?;
+        let (train, val) = (&train.images, &val.images);
         refuse_unreadable(train)?;
         let dark = unreadable(val);
         let counts = val.class_counts();
-        if counts.iter().filter(|count| **count > 0).count() == dark.len() {
+        let measured = counts.iter().filter(|count| **count > 0).count();
+        if measured == dark.len() && data.val.task() == Task::SingleLabel {
             return Err(nothing_to_read("validation images", dark.first()));
         }
         Ok(Self {
@@ -117,8 +161,30 @@ impl TransferData {
         val: ImageDataset,
         preprocess: &Preprocess,
     ) -> Result<Self, TrainerError> {
+        if train.task() == Task::Regression {
+            return Err(TrainerError::UnusableData {
+                what: "training images".into(),
+                found: "numbers to learn".into(),
+                advice: "give classes or labels: numbers are read from tables, but can't be trained on yet",
+            });
+        }
+        if train.task() != val.task() {
+            return Err(TrainerError::UnusableData {
+                what: "validation images".into(),
+                found: format!(
+                    "the task is {}, but {} in training",
+                    val.task(),
+                    train.task()
+                ),
+                advice: "give both the same kind of labels",
+            });
+        }
         let classes = train.classes().to_vec();
-        if classes.len() < 2 {
+        let least = match train.task() {
+            Task::SingleLabel => 2,
+            Task::MultiLabel | Task::Regression => 1,
+        };
+        if classes.len() < least {
             return Err(TrainerError::UnusableData {
                 what: "training images".into(),
                 found: text::counted(classes.len(), "class", "classes"),
@@ -136,13 +202,16 @@ impl TransferData {
                 advice: "use the same class folders in both",
             });
         }
-        let description = json!({
+        let mut description = json!({
             "train_images": train.len(),
             "val_images": val.len(),
             "classes": classes,
             "train_counts": train.class_counts(),
             "val_counts": val.class_counts(),
         });
+        if train.task() != Task::SingleLabel {
+            description["task"] = json!(train.task());
+        }
         Ok(Self {
             train: Arc::new(train),
             val: Arc::new(val),
@@ -157,6 +226,16 @@ impl TransferData {
 }
 
 impl TransferData {
+    /// What is to be learned of the images.
+    pub fn task(&self) -> Task {
+        self.train.task()
+    }
+
+    /// The task as files of weights say it: not at all for one class a picture.
+    pub(crate) fn task_in_file(&self) -> Option<String> {
+        (self.task() != Task::SingleLabel).then(|| self.task().to_string())
+    }
+
     /// The same images as a network of another preprocessing sees them, in training and in validation as
     /// [`open`](Self::open) has it.
     ///
@@ -190,109 +269,6 @@ impl TransferData {
             ..self.clone()
         })
     }
-}
-
-/// A class of which not one image can be read.
-struct Unreadable {
-    class: String,
-    images: usize,
-    /// Why its first image can't be.
-    reason: String,
-}
-
-/// Refuses training images of which one class has none that can be read: nothing could be learned of it.
-pub(crate) fn refuse_unreadable(train: &ImageFolder) -> Result<(), TrainerError> {
-    match unreadable(train).first() {
-        None => Ok(()),
-        first => Err(nothing_to_read("training images", first)),
-    }
-}
-
-/// The classes without one readable image, in label order. One image of each is decoded, more only where that fails.
-fn unreadable(folder: &ImageFolder) -> Vec<Unreadable> {
-    let mut files: Vec<Vec<&Path>> = vec![Vec::new(); folder.classes().len()];
-    for sample in folder.samples() {
-        if let Some(label) = sample.label {
-            files[label].push(&sample.path);
-        }
-    }
-    let dark = |(files, class): (&Vec<&Path>, &String)| {
-        let mut first = None;
-        for path in files {
-            match decode_file(path, &DecodeOptions::default()) {
-                Ok(_) => return None,
-                Err(error) => first.get_or_insert(error.to_string()),
-            };
-        }
-        first.map(|reason| Unreadable {
-            class: class.clone(),
-            images: files.len(),
-            reason,
-        })
-    };
-    let classes = files.par_iter().zip(folder.classes());
-    classes.filter_map(dark).collect()
-}
-
-fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
-    TrainerError::UnusableData {
-        what: what.to_string(),
-        found: match class {
-            None => "there are none".to_string(),
-            Some(found) => format!(
-                "none of the {} of class {} can be read (the first is {})",
-                text::counted(found.images, "image", "images"),
-                printable(&found.class),
-                found.reason
-            ),
-        },
-        advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
-    }
-}
-
-/// What is cheap to find out and makes results doubtful.
-fn warnings(train: &ImageFolder, val: &ImageFolder) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let same = same_files(&[("training", train), ("validation", val)]);
-    let example = |files: &[rekindle_imagefolder::DuplicateFile]| {
-        let other = files
-            .iter()
-            .find(|file| (&file.split, &file.class) != (&files[0].split, &files[0].class));
-        let other = other.unwrap_or(&files[0]);
-        format!("{} and {}", show(&files[0].path), show(&other.path))
-    };
-    let across: Vec<_> = same.iter().filter(|found| found.across_splits).collect();
-    if let Some(first) = across.first() {
-        warnings.push(format!(
-            "{} in training and in validation, which makes results too good (such as {})",
-            text::counted(across.len(), "image", "images"),
-            example(&first.files)
-        ));
-    }
-    let conflicting: Vec<_> = same
-        .iter()
-        .filter(|found| found.conflicting_labels)
-        .collect();
-    if let Some(first) = conflicting.first() {
-        warnings.push(format!(
-            "{} in more than one class (such as {})",
-            text::counted(conflicting.len(), "image", "images"),
-            example(&first.files)
-        ));
-    }
-    let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
-    let classes = val.classes().iter().zip(val.class_counts());
-    let lacking: Vec<String> = classes
-        .filter(|(class, count)| *count == 0 || dark.contains(class))
-        .map(|(class, _)| printable(class))
-        .collect();
-    if !lacking.is_empty() {
-        warnings.push(format!(
-            "validation has no image that can be read of {}, so nothing is measured there",
-            text::listed(&lacking, 12)
-        ));
-    }
-    warnings
 }
 
 /// The part of a folder that was held out, by the folder's own place in the file system and the seed.

@@ -1,12 +1,17 @@
 //! A trained classifier read from its file: all that is needed to ask it about pictures.
 
+mod labels;
+
+pub use labels::EvaluatedLabels;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{
-    Ignored, ImageDataset, ImageFolder, Layout, Loader, OnBadFile, Sample, ScanOptions, Skipped,
+    Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, Loader, OnBadFile, Sample,
+    ScanOptions, Skipped, TableOptions, TablePart, Task,
 };
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_nn::{GraphError, Network};
@@ -17,7 +22,7 @@ use serde_json::Value;
 
 use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::feed::Feed;
-use crate::inspect::{inspect, scaled, softmax};
+use crate::inspect::{Inspection, inspect, logistic, scaled, softmax};
 use crate::metrics::Temperature;
 use crate::test_views::{CHUNK, inspect_in_views};
 use crate::{Evaluation, Interrupt, Predictions, RunDirectory, TestViews, TrainerError};
@@ -56,6 +61,10 @@ pub struct Model {
     pub temperature: Option<f64>,
     /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
     pub test_views: Option<String>,
+    /// What the outputs mean: one class a picture, or yes and no for each label.
+    pub task: Task,
+    /// The threshold of each label, where the file knows it; see [`threshold`](Self::threshold).
+    pub thresholds: Option<Vec<f64>>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -73,7 +82,7 @@ pub struct Model {
 pub struct Answer {
     /// The picture's file.
     pub path: PathBuf,
-    /// One probability a class; or why the file can't be read.
+    /// One probability a class, of several labels each by itself; or why the file can't be read.
     pub probabilities: Result<Vec<f32>, String>,
 }
 
@@ -91,7 +100,7 @@ pub struct Evaluated {
     /// Files that the scan of the folder left out.
     pub ignored: Vec<Ignored>,
     /// Where the images were found; its text says so in one line.
-    pub layout: Layout,
+    pub layout: Listing,
     /// Measured on the images alone that training had held out of this very folder.
     pub is_held_out: bool,
 }
@@ -128,6 +137,14 @@ impl Model {
     /// [`TrainerError::UnusableWeights`] for weights without a classifier.
     pub fn from_pretrained(pretrained: Pretrained) -> Result<Self, TrainerError> {
         let device = pretrained.model.device();
+        let task = match pretrained.task.as_deref().unwrap_or_default() {
+            "" => Task::SingleLabel,
+            name => name.parse().map_err(|_| TrainerError::UnusableWeights {
+                what: show(&pretrained.path),
+                found: format!("these weights are for a task called {name:?}"),
+                advice: "use a version of rekindle that knows it",
+            })?,
+        };
         let classifier = Classifier::from_network(pretrained.model).ok_or_else(|| {
             TrainerError::UnusableWeights {
                 what: show(&pretrained.path),
@@ -147,6 +164,8 @@ impl Model {
             provenance: pretrained.provenance,
             temperature: pretrained.temperature,
             test_views: pretrained.test_views,
+            task,
+            thresholds: pretrained.thresholds,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
@@ -246,6 +265,8 @@ impl Model {
             provenance: self.provenance.clone(),
             temperature: self.temperature,
             test_views: self.test_views.clone(),
+            task: (self.task != Task::SingleLabel).then(|| self.task.to_string()),
+            thresholds: self.thresholds.clone(),
         }
     }
 
@@ -288,7 +309,7 @@ impl Model {
                 for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
                     answer(Answer {
                         path: paths[*index].clone(),
-                        probabilities: Ok(softmax(&scaled(row, self.divisor)).0),
+                        probabilities: Ok(self.probabilities(&scaled(row, self.divisor))),
                     });
                 }
             }
@@ -318,7 +339,7 @@ impl Model {
             for (index, row) in found.indices.iter().zip(rows) {
                 answer(Answer {
                     path: chunk[*index].clone(),
-                    probabilities: Ok(softmax(row).0),
+                    probabilities: Ok(self.probabilities(row)),
                 });
             }
             for skipped in found.skipped {
@@ -331,6 +352,15 @@ impl Model {
         Ok(())
     }
 
+    /// What logits say, by the task.
+    fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        match self.task {
+            Task::SingleLabel => softmax(logits).0,
+            Task::MultiLabel => logits.iter().map(|logit| logistic(*logit)).collect(),
+            Task::Regression => logits.to_vec(),
+        }
+    }
+
     fn unlabelled(&self, paths: &[PathBuf]) -> Result<ImageDataset, TrainerError> {
         let samples = paths.iter().map(|path| Sample {
             path: path.clone(),
@@ -340,7 +370,7 @@ impl Model {
         Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
     }
 
-    /// Measures the model on a folder with one folder a class, or on the validation part of a data set, as
+    /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
     /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
     /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
     /// many as then.
@@ -354,27 +384,53 @@ impl Model {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        let folder = folder.as_ref();
+        if folder.as_ref().is_file() {
+            return self.evaluate_table(folder, &TableOptions::default(), progress);
+        }
+        self.require_task(Task::SingleLabel, "evaluate")?;
         let layout = Layout::find(folder)?;
-        let held_out = self.held_out(folder, &layout)?;
-        let is_held_out = held_out.is_some();
-        let folder = match held_out {
-            Some(part) => part,
-            None => self.labelled(layout.evaluation_folder()?)?,
-        };
+        let listing = Listing::Folder(layout.clone());
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
+            None => {
+                let part = self.labelled(layout.evaluation_folder()?)?;
+                self.evaluate_part(part, listing, false, progress)
+            }
+        }
+    }
+
+    /// As [`evaluate`](Self::evaluate), on the pictures of a table: its validation part, or all. Labels that the model
+    /// doesn't know are an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ImageTable::open_with`], and [`TrainerError::UnusableData`] without one image that can be read.
+    pub fn evaluate_table(
+        &self,
+        table: impl AsRef<Path>,
+        options: &TableOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        self.require_task(Task::SingleLabel, "evaluate")?;
+        let table = ImageTable::open_with(table, &self.table_options(options))?;
+        let part = table.open_evaluation().images;
+        let listing = Listing::Table(Box::new(table));
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
+            None => self.evaluate_part(part, listing, false, progress),
+        }
+    }
+
+    fn evaluate_part(
+        &self,
+        folder: ImageFolder,
+        layout: Listing,
+        is_held_out: bool,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let (network, interrupt) = (&self.classifier, &self.interrupt);
-        let inspection = match self.views {
-            TestViews::Plain => inspect(network, &dataset, |_| false, interrupt, progress),
-            views => {
-                let pipelines = views.pipelines(&self.preprocess);
-                inspect_in_views(network, &dataset, &pipelines, interrupt, progress)
-            }
-        };
-        let mut inspection =
-            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
-        inspection.scale(self.divisor);
+        let inspection = self.inspected(&dataset, progress)?;
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
@@ -400,25 +456,41 @@ impl Model {
         })
     }
 
+    /// Every image's logits, in the model's views and at its temperature.
+    fn inspected(
+        &self,
+        dataset: &Arc<ImageDataset>,
+        progress: impl FnMut(usize),
+    ) -> Result<Inspection, TrainerError> {
+        let (network, interrupt) = (&self.classifier, &self.interrupt);
+        let inspection = match self.views {
+            TestViews::Plain => inspect(network, dataset, |_| false, interrupt, progress),
+            views => {
+                let pipelines = views.pipelines(&self.preprocess);
+                inspect_in_views(network, dataset, &pipelines, interrupt, progress)
+            }
+        };
+        let mut inspection =
+            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
+        inspection.scale(self.divisor);
+        Ok(inspection)
+    }
+
     /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
     /// would flatter it.
-    fn held_out(
-        &self,
-        folder: &Path,
-        layout: &Layout,
-    ) -> Result<Option<ImageFolder>, TrainerError> {
+    fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
         let provenance = self.provenance.as_deref().unwrap_or_default();
         let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
         let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
-        let Some(recorded) = recorded.filter(|_| layout.holds_out()) else {
+        let Some(recorded) = recorded.filter(|_| listing.holds_out()) else {
             return Ok(None);
         };
-        if recorded != held_out(folder, recorded.seed) {
+        if recorded != held_out(listing.given(), recorded.seed) {
             return Ok(None);
         }
-        let (_, part) = layout.open_split(VALIDATION_SHARE, recorded.seed)?;
-        let is_same = provenance["data"]["val_images"] == part.len()
-            && self.classes.as_deref() == Some(part.classes());
+        let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
+        let is_same = provenance["data"]["val_images"] == part.images.len()
+            && self.classes.as_deref() == Some(part.images.classes());
         Ok(is_same.then_some(part))
     }
 

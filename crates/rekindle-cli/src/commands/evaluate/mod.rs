@@ -1,22 +1,33 @@
+mod labels;
+
 use rekindle::files::names::{escape, printable};
+use rekindle::imagefolder::Task;
 use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::checks;
 use crate::console::{counted, percent, say_left_out};
 use crate::failure::{Failure, Outcome};
+use crate::tables::Images;
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
-    checks::images(&command.data)?;
+    let images = Images::of(command.data.as_deref(), &command.table)?;
+    images.check()?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let options = command.part.options();
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
     let model = command.asked.of(model, &interrupt)?;
+    if model.task == Task::MultiLabel {
+        return labels::run(command, &model, &images, output);
+    }
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
-    let found = model.evaluate(&command.data, |count| bar.inc(count as u64))?;
+    let progress = |count| bar.inc(count as u64);
+    let found = match &images.table {
+        Some(options) => model.evaluate_table(&images.place, options, progress)?,
+        None => model.evaluate(&images.place, progress)?,
+    };
     bar.finish_and_clear();
     say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
     let more = match found.is_held_out {
@@ -26,7 +37,7 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     output.layout(&found.layout, more);
     let names = model.class_names();
     let json = json!({
-        "model": escape(&command.model), "data": escape(&command.data), "classes": names,
+        "model": escape(&command.model), "data": escape(&images.place), "classes": names,
         "held_out": found.is_held_out, "views": model.views(), "calibrated": command.asked.calibrated,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,

@@ -1,0 +1,150 @@
+//! What makes a data set unusable, or its results doubtful.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rayon::prelude::*;
+use rekindle_files::names::{printable, show};
+use rekindle_imagefolder::{DecodeOptions, ImageFolder, TablePart, Task, decode_file, same_files};
+
+use crate::{TrainerError, text};
+
+/// A class of which not one image can be read.
+pub(super) struct Unreadable {
+    class: String,
+    images: usize,
+    /// Why its first image can't be.
+    reason: String,
+}
+
+/// Refuses training images of which one class has none that can be read: nothing could be learned of it.
+pub(crate) fn refuse_unreadable(train: &ImageFolder) -> Result<(), TrainerError> {
+    match unreadable(train).first() {
+        None => Ok(()),
+        first => Err(nothing_to_read("training images", first)),
+    }
+}
+
+/// The classes without one readable image, in label order. One image of each is decoded, more only where that fails.
+pub(super) fn unreadable(folder: &ImageFolder) -> Vec<Unreadable> {
+    let mut files: Vec<Vec<&Path>> = vec![Vec::new(); folder.classes().len()];
+    for sample in folder.samples() {
+        if let Some(label) = sample.label {
+            files[label].push(&sample.path);
+        }
+    }
+    let dark = |(files, class): (&Vec<&Path>, &String)| {
+        let mut first = None;
+        for path in files {
+            match decode_file(path, &DecodeOptions::default()) {
+                Ok(_) => return None,
+                Err(error) => first.get_or_insert(error.to_string()),
+            };
+        }
+        first.map(|reason| Unreadable {
+            class: class.clone(),
+            images: files.len(),
+            reason,
+        })
+    };
+    let classes = files.par_iter().zip(folder.classes());
+    classes.filter_map(dark).collect()
+}
+
+pub(super) fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> TrainerError {
+    TrainerError::UnusableData {
+        what: what.to_string(),
+        found: match class {
+            None => "there are none".to_string(),
+            Some(found) => format!(
+                "none of the {} of class {} can be read (the first is {})",
+                text::counted(found.images, "image", "images"),
+                printable(&found.class),
+                found.reason
+            ),
+        },
+        advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
+    }
+}
+
+/// What is cheap to find out and makes results doubtful.
+pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
+    let mut warnings: Vec<String> = shared_groups(train, val).into_iter().collect();
+    let counts = (train.task == Task::MultiLabel).then(|| marked(val));
+    let is_multi_label = counts.is_some();
+    let (train, val) = (&train.images, &val.images);
+    let same = same_files(&[("training", train), ("validation", val)]);
+    let example = |files: &[rekindle_imagefolder::DuplicateFile]| {
+        let other = files
+            .iter()
+            .find(|file| (&file.split, &file.class) != (&files[0].split, &files[0].class));
+        let other = other.unwrap_or(&files[0]);
+        format!("{} and {}", show(&files[0].path), show(&other.path))
+    };
+    let across: Vec<_> = same.iter().filter(|found| found.across_splits).collect();
+    if let Some(first) = across.first() {
+        warnings.push(format!(
+            "{} in training and in validation, which makes results too good (such as {})",
+            text::counted(across.len(), "image", "images"),
+            example(&first.files)
+        ));
+    }
+    let conflicting: Vec<_> = same
+        .iter()
+        .filter(|found| found.conflicting_labels)
+        .collect();
+    if let Some(first) = conflicting.first() {
+        warnings.push(format!(
+            "{} in more than one class (such as {})",
+            text::counted(conflicting.len(), "image", "images"),
+            example(&first.files)
+        ));
+    }
+    let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
+    let counts = counts.unwrap_or_else(|| val.class_counts());
+    let classes = val.classes().iter().zip(counts);
+    let lacking: Vec<String> = classes
+        .filter(|(class, count)| *count == 0 || dark.contains(class))
+        .map(|(class, _)| printable(class))
+        .collect();
+    // Numbers are of no class.
+    let has_classes = val.samples().iter().any(|sample| sample.label.is_some());
+    if !lacking.is_empty() && (has_classes || is_multi_label) {
+        warnings.push(format!(
+            "validation has no image that can be read of {}, so nothing is measured there",
+            text::listed(&lacking, 12)
+        ));
+    }
+    warnings
+}
+
+/// Says that pictures which belong together are in both parts.
+fn shared_groups(train: &TablePart, val: &TablePart) -> Option<String> {
+    let of =
+        |part: &TablePart| -> BTreeSet<usize> { part.groups.iter().flatten().copied().collect() };
+    let shared = of(train).intersection(&of(val)).count();
+    (shared > 0).then(|| {
+        format!(
+            "{} in training and in validation, which makes results too good",
+            text::counted(shared, "group has pictures", "groups have pictures")
+        )
+    })
+}
+
+/// Images with each label.
+fn marked(part: &TablePart) -> Vec<usize> {
+    let width = part.images.classes().len();
+    let mut counts = vec![0; width];
+    for row in part
+        .targets
+        .iter()
+        .flat_map(|all| all.chunks_exact(width.max(1)))
+    {
+        let marked = counts
+            .iter_mut()
+            .zip(row)
+            .filter(|(_, target)| **target > 0.5);
+        marked.for_each(|(count, _)| *count += 1);
+    }
+    counts
+}

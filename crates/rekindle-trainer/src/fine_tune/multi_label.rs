@@ -1,0 +1,70 @@
+//! The first stage where pictures have several labels: a logistic regression of each label against the rest.
+
+use rekindle_transfer::features::{
+    FoundOneVsRest, FoundProbe, OneVsRest, ProbeKind, ProbeSearch, ScoredProbe,
+};
+
+use crate::TrainerError;
+use crate::metrics::best_threshold;
+use crate::pooled::Pooled;
+
+/// Fits the heads, and chooses the threshold of each label on answers to images that the heads did not see.
+pub(super) fn probe(
+    search: &ProbeSearch,
+    seen: &Pooled,
+    labels: usize,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<(FoundProbe, Option<Vec<f64>>), TrainerError> {
+    let search = OneVsRest {
+        folds: search.folds,
+        seed: search.seed,
+        weights: search.weights.clone(),
+        groups: search.groups.clone(),
+        ..OneVsRest::default()
+    };
+    let found = search.fit_while(goes_on, &seen.features, &seen.targets, labels)?;
+    let thresholds = thresholds(&found.held_out, &seen.targets, labels);
+    Ok((as_probe(found), thresholds))
+}
+
+/// The threshold of the highest F1 for each label; none where nothing was held out.
+fn thresholds(held_out: &[f32], targets: &[f32], labels: usize) -> Option<Vec<f64>> {
+    if held_out.is_empty() {
+        return None;
+    }
+    let of = |values: &[f32], label: usize| -> Vec<f32> {
+        values.iter().skip(label).step_by(labels).copied().collect()
+    };
+    let threshold = |label| best_threshold(&of(held_out, label), &of(targets, label));
+    Some((0..labels).map(threshold).collect())
+}
+
+/// What was found as a record of probes has it, with the best penalty of each kind: accuracy is the share of right answers.
+fn as_probe(found: FoundOneVsRest) -> FoundProbe {
+    let chosen = found.tried[found.choice];
+    let mut candidates = Vec::new();
+    for (standardized, kind) in [(false, ProbeKind::Scaled), (true, ProbeKind::Standardized)] {
+        let of_kind = found
+            .tried
+            .iter()
+            .filter(|tried| tried.standardized == standardized);
+        let best = of_kind.min_by(|a, b| a.log_loss.total_cmp(&b.log_loss));
+        candidates.extend(best.map(|best| ScoredProbe {
+            kind,
+            mirrored: false,
+            penalty: best.penalty,
+            temperature: 1.0,
+            log_loss: best.log_loss,
+            accuracy: best.accuracy,
+        }));
+    }
+    FoundProbe {
+        // Plain features come first where there are two.
+        choice: usize::from(chosen.standardized).min(candidates.len().saturating_sub(1)),
+        candidates,
+        head: found.head,
+        partner: None,
+        losses: Vec::new(),
+        right: Vec::new(),
+    }
+}

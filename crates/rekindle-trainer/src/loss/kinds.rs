@@ -1,0 +1,184 @@
+//! The losses by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rekindle_imagefolder::Task;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainerError;
+use crate::recipe::require;
+
+/// What training minimises.
+///
+/// ```
+/// use rekindle_trainer::Loss;
+///
+/// let loss: Loss = "asymmetric=4,1,0.05".parse()?;
+/// assert_eq!(loss, Loss::ASYMMETRIC);
+/// # Ok::<(), rekindle_trainer::TrainerError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Loss {
+    /// Cross entropy of one class among all.
+    CrossEntropy,
+    /// Cross entropy of yes and no for each label; with
+    /// [`balance_classes`](crate::Recipe::balance_classes), yes counts as much as no of each label in all.
+    BinaryCrossEntropy,
+    /// The same with less weight on what is easy, above all on labels that a picture lacks (Ridnik et al. 2021,
+    /// <https://arxiv.org/abs/2009.14119>).
+    Asymmetric {
+        /// Exponent on the probability of a label that the picture lacks; 0, or at least 1.
+        gamma_negative: f64,
+        /// Exponent on one minus the probability of a label that it has; 0, or at least 1.
+        gamma_positive: f64,
+        /// What probabilities of labels that it lacks are lowered by, in [0, 1).
+        margin: f64,
+    },
+    /// Absolute error.
+    L1,
+    /// Squared error.
+    L2,
+    /// Half the squared error up to `delta` and straight from there on (Huber 1964); of standardised numbers.
+    Huber {
+        /// Where the one goes over into the other; above 0.
+        delta: f64,
+    },
+}
+
+impl Loss {
+    /// The asymmetric loss with the numbers of its paper.
+    pub const ASYMMETRIC: Self = Self::Asymmetric {
+        gamma_negative: 4.0,
+        gamma_positive: 1.0,
+        margin: 0.05,
+    };
+
+    /// Returns the loss that a task is trained by where nothing else is asked for.
+    pub fn of_task(task: Task) -> Self {
+        match task {
+            Task::SingleLabel => Self::CrossEntropy,
+            Task::MultiLabel => Self::BinaryCrossEntropy,
+            Task::Regression => Self::L2,
+        }
+    }
+
+    /// The task that it is for.
+    pub fn task(self) -> Task {
+        match self {
+            Self::CrossEntropy => Task::SingleLabel,
+            Self::BinaryCrossEntropy | Self::Asymmetric { .. } => Task::MultiLabel,
+            Self::L1 | Self::L2 | Self::Huber { .. } => Task::Regression,
+        }
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`].
+    pub fn validate(self) -> Result<(), TrainerError> {
+        match self {
+            Self::Asymmetric {
+                gamma_negative,
+                gamma_positive,
+                margin,
+            } => {
+                for gamma in [gamma_negative, gamma_positive] {
+                    require(
+                        gamma == 0.0 || (gamma.is_finite() && gamma >= 1.0),
+                        "loss",
+                        format!("an asymmetric one with an exponent of {gamma}"),
+                        "exponents of 0, or of at least 1",
+                    )?;
+                }
+                require(
+                    (0.0..1.0).contains(&margin),
+                    "loss",
+                    format!("an asymmetric one with a margin of {margin}"),
+                    "a margin of at least 0 and below 1",
+                )
+            }
+            Self::Huber { delta } => require(
+                delta.is_finite() && delta > 0.0,
+                "loss",
+                format!("Huber's with a delta of {delta}"),
+                "a finite delta above 0",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that it is for `task`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`].
+    pub fn check_task(self, task: Task) -> Result<(), TrainerError> {
+        let expected = match task {
+            Task::SingleLabel => "cross-entropy, as each picture has one class",
+            Task::MultiLabel => {
+                "binary-cross-entropy or asymmetric, as a picture may have several labels"
+            }
+            Task::Regression => "l1, l2 or huber, as numbers are learned",
+        };
+        require(self.task() == task, "loss", self, expected)
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CrossEntropy => f.write_str("cross-entropy"),
+            Self::BinaryCrossEntropy => f.write_str("binary-cross-entropy"),
+            Self::Asymmetric {
+                gamma_negative,
+                gamma_positive,
+                margin,
+            } => write!(f, "asymmetric={gamma_negative},{gamma_positive},{margin}"),
+            Self::L1 => f.write_str("l1"),
+            Self::L2 => f.write_str("l2"),
+            Self::Huber { delta } => write!(f, "huber={delta}"),
+        }
+    }
+}
+
+impl FromStr for Loss {
+    type Err = TrainerError;
+
+    /// Reads what [`Display`](fmt::Display) writes; `asymmetric` and `huber` alone take the usual numbers.
+    fn from_str(text: &str) -> Result<Self, TrainerError> {
+        let (name, numbers) = match text.split_once('=') {
+            Some((name, numbers)) => (name, Some(numbers)),
+            None => (text, None),
+        };
+        let numbers: Option<Vec<f64>> = numbers
+            .map(|numbers| numbers.split(',').map(|n| n.trim().parse().ok()).collect())
+            .unwrap_or(Some(Vec::new()));
+        let loss = match (name, numbers.as_deref()) {
+            ("cross-entropy", Some([])) => Some(Self::CrossEntropy),
+            ("binary-cross-entropy", Some([])) => Some(Self::BinaryCrossEntropy),
+            ("asymmetric", Some([])) => Some(Self::ASYMMETRIC),
+            ("asymmetric", Some([gamma_negative, gamma_positive, margin])) => {
+                Some(Self::Asymmetric {
+                    gamma_negative: *gamma_negative,
+                    gamma_positive: *gamma_positive,
+                    margin: *margin,
+                })
+            }
+            ("l1", Some([])) => Some(Self::L1),
+            ("l2", Some([])) => Some(Self::L2),
+            ("huber", Some([])) => Some(Self::Huber { delta: 1.0 }),
+            ("huber", Some([delta])) => Some(Self::Huber { delta: *delta }),
+            _ => None,
+        };
+        let loss = loss.ok_or_else(|| TrainerError::InvalidRecipe {
+            field: "loss",
+            found: text.to_string(),
+            expected: "cross-entropy, binary-cross-entropy, asymmetric[=NEGATIVE,POSITIVE,MARGIN], l1, l2 or huber[=DELTA]",
+        })?;
+        loss.validate()?;
+        Ok(loss)
+    }
+}

@@ -1,0 +1,184 @@
+//! What training minimises, for one class, several labels or numbers a picture.
+
+mod kinds;
+
+pub use kinds::Loss;
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use burn::tensor::activation::{log_sigmoid, log_softmax};
+use rekindle_imagefolder::Task;
+
+/// What a batch of images is to be recognised as.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Targets {
+    /// The class of each image; of no meaning where images have several labels or numbers.
+    pub labels: Vec<usize>,
+    /// Targets `[n, classes]`, row-major, in place of the labels: probabilities where images were mixed, 0 or 1 for each
+    /// of several labels, or numbers.
+    pub soft: Option<Vec<f32>>,
+    /// How much each image counts; all the same where there are none.
+    pub weights: Option<Vec<f32>>,
+    /// What is to be learned.
+    pub task: Task,
+    /// How much a picture with a label counts against one without, for each label; the same where there are none.
+    pub positive_weights: Option<Arc<[f32]>>,
+}
+
+impl Targets {
+    /// Targets `[n, classes]` with `smoothing` of each row spread over all classes; of several labels, over yes and no.
+    fn rows(&self, classes: usize, smoothing: f64) -> Vec<f32> {
+        let mut rows = self.soft.clone().unwrap_or_else(|| {
+            let mut rows = vec![0.0; self.labels.len() * classes];
+            for (row, label) in self.labels.iter().enumerate() {
+                rows[row * classes + label] = 1.0;
+            }
+            rows
+        });
+        let answers = match self.task {
+            Task::SingleLabel => classes,
+            Task::MultiLabel => 2,
+            Task::Regression => return rows,
+        };
+        if smoothing > 0.0 {
+            let floor = (smoothing / answers as f64) as f32;
+            let scale = (1.0 - smoothing) as f32;
+            for value in &mut rows {
+                *value = *value * scale + floor;
+            }
+        }
+        rows
+    }
+
+    /// Weights that sum to 1, so that the weighted sum of losses is PyTorch's weighted mean.
+    fn shares(&self) -> Vec<f32> {
+        let count = self.labels.len();
+        let weights = self.weights.clone().unwrap_or_else(|| vec![1.0; count]);
+        let total: f32 = weights.iter().sum();
+        let total = if total > 0.0 { total } else { 1.0 };
+        weights.into_iter().map(|weight| weight / total).collect()
+    }
+}
+
+/// Mean cross entropy of logits `[n, classes]` against `targets`, as a scalar `[1]`; natural logarithm.
+pub fn cross_entropy(logits: Tensor<2>, targets: &Targets, smoothing: f64) -> Tensor<1> {
+    Loss::CrossEntropy.value(logits, targets, smoothing)
+}
+
+impl Loss {
+    /// Returns the loss of outputs `[n, classes]` against `targets`, as a scalar `[1]`: the sum over an image's labels or
+    /// numbers, and the weighted mean over the images.
+    pub fn value(self, outputs: Tensor<2>, targets: &Targets, smoothing: f64) -> Tensor<1> {
+        let [count, classes] = outputs.dims();
+        let device = outputs.device();
+        let rows = targets.rows(classes, smoothing);
+        let rows = Tensor::<2>::from_data(TensorData::new(rows, [count, classes]), &device);
+        let shares = Tensor::<2>::from_data(TensorData::new(targets.shares(), [count, 1]), &device);
+        let losses = match self {
+            Self::CrossEntropy => return (log_softmax(outputs, 1) * rows * shares).sum().neg(),
+            Self::BinaryCrossEntropy => {
+                let yes = rows.clone() * log_sigmoid(outputs.clone());
+                let no = (rows.neg() + 1.0) * log_sigmoid(outputs.neg());
+                let yes = match &targets.positive_weights {
+                    Some(weights) => {
+                        let weights = TensorData::new(weights.to_vec(), [1, classes]);
+                        yes * Tensor::<2>::from_data(weights, &device)
+                    }
+                    None => yes,
+                };
+                (yes + no).neg()
+            }
+            Self::Asymmetric {
+                gamma_negative,
+                gamma_positive,
+                margin,
+            } => asymmetric(outputs, rows, [gamma_negative, gamma_positive, margin]),
+            Self::L1 => (outputs - rows).abs(),
+            Self::L2 => (outputs - rows).square(),
+            Self::Huber { delta } => {
+                // Half the square up to delta, from there on straight.
+                let error = (outputs - rows).abs();
+                let near = error.clone().clamp_max(delta);
+                near.clone().square() * 0.5 + (error - near) * delta
+            }
+        };
+        (losses * shares).sum()
+    }
+}
+
+/// The asymmetric loss of every answer: probabilities of labels that a picture lacks are lowered by a margin, and easy
+/// answers count less, those for labels that it lacks still less (Ridnik et al. 2021, <https://arxiv.org/abs/2009.14119>).
+fn asymmetric(
+    outputs: Tensor<2>,
+    rows: Tensor<2>,
+    [negative, positive, margin]: [f64; 3],
+) -> Tensor<2> {
+    /// What a probability is at least before its logarithm is taken.
+    const LEAST: f64 = 1e-8;
+    let yes = burn::tensor::activation::sigmoid(outputs.clone());
+    let lowered = (yes.clone() - margin).clamp_min(0.0);
+    let power = |base: Tensor<2>, exponent: f64, loss: Tensor<2>| match exponent {
+        0.0 => loss,
+        1.0 => base * loss,
+        exponent => base.powf_scalar(exponent) * loss,
+    };
+    let of_yes = power(yes.neg() + 1.0, positive, log_sigmoid(outputs));
+    let log_no = (lowered.clone().neg() + 1.0).clamp_min(LEAST).log();
+    let of_no = power(lowered, negative, log_no);
+    let losses = rows.clone() * of_yes + (rows.neg() + 1.0) * of_no;
+    losses.neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(logits: [[f32; 3]; 2], targets: &Targets, smoothing: f64) -> f32 {
+        let logits = Tensor::<2>::from_data(logits, &Device::flex());
+        cross_entropy(logits, targets, smoothing).into_scalar::<f32>()
+    }
+
+    fn log_softmax_of(row: [f64; 3], class: usize) -> f64 {
+        row[class] - row.iter().map(|x| x.exp()).sum::<f64>().ln()
+    }
+
+    const LOGITS: [[f32; 3]; 2] = [[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]];
+    const ROWS: [[f64; 3]; 2] = [[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]];
+
+    #[test]
+    fn hard_labels_give_the_mean_negative_log_likelihood() {
+        let targets = Targets {
+            labels: vec![2, 1],
+            ..Targets::default()
+        };
+        let expected = -(log_softmax_of(ROWS[0], 2) + log_softmax_of(ROWS[1], 1)) / 2.0;
+        assert!((f64::from(loss(LOGITS, &targets, 0.0)) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn smoothing_mixes_in_the_mean_over_all_classes() {
+        let targets = Targets {
+            labels: vec![2, 1],
+            ..Targets::default()
+        };
+        let row = |logits, class| {
+            let all: f64 = (0..3).map(|c| log_softmax_of(logits, c)).sum::<f64>() / 3.0;
+            -(0.9 * log_softmax_of(logits, class) + 0.1 * all)
+        };
+        let expected = (row(ROWS[0], 2) + row(ROWS[1], 1)) / 2.0;
+        assert!((f64::from(loss(LOGITS, &targets, 0.1)) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn weights_are_normalised() {
+        let targets = Targets {
+            labels: vec![2, 1],
+            weights: Some(vec![3.0, 1.0]),
+            ..Targets::default()
+        };
+        let expected = -(3.0 * log_softmax_of(ROWS[0], 2) + log_softmax_of(ROWS[1], 1)) / 4.0;
+        assert!((f64::from(loss(LOGITS, &targets, 0.0)) - expected).abs() < 1e-6);
+    }
+}
