@@ -8,25 +8,29 @@ use prost::Message;
 use rekindle_imagefolder::Pipeline;
 use rekindle_imagefolder::rng::SampleRng;
 use rekindle_models::burn::tensor::activation::softmax;
+use rekindle_models::clip::ImageTower;
 use rekindle_models::files::save_onnx_with_preprocessing;
 use rekindle_models::resnet::ResNetConfig;
-use rekindle_models::{Error, Interpolation, Model, Options, Preprocess, Pretrained, ResizeMode};
-use rekindle_nn::Network;
+use rekindle_models::{
+    Error, Interpolation, Model, Options, Preprocess, Pretrained, ResizeMode, clip,
+};
 use rekindle_nn::onnx::proto::{DimensionProto, ModelProto, TensorShapeProto, ValueInfoProto};
 use rekindle_nn::onnx::{ExportError, PIXELS, PROBABILITIES};
+use rekindle_nn::{Activation, Network};
 use rekindle_weights::ModelInfo;
 use test_support::{OnnxRuntime, uniform};
 
 use crate::onnx::filled;
 
 /// Sizes `(height, width)`: shrunk, enlarged, hardly changed, extreme, and small ones that are resized down first.
-const SIZES: [(u32, u32); 14] = [
+const SIZES: [(u32, u32); 15] = [
     (375, 500),
     (500, 333),
     (301, 97),
     (64, 64),
     (72, 73),
     (31, 47),
+    (60, 96),
     (9, 7),
     (1, 5),
     (40, 900),
@@ -155,9 +159,24 @@ fn probabilities_and_logits_are_the_networks_own() {
         (Model::named("deit_tiny_patch16_224").unwrap().describe)(&Options::with_classes(5));
     let info = info(Interpolation::Bicubic);
     let pipeline = Pipeline::imagenet_eval(info.preprocess.as_ref().unwrap());
-    for network in [narrow(5), narrow(0), filled(of_tokens.unwrap())] {
+    let clip = ImageTower {
+        patch: 16,
+        width: 64,
+        blocks: 2,
+        embedding: Some(24),
+        activation: Activation::QuickGelu,
+    };
+    let clip = clip.graph(&Options::with_classes(0)).unwrap();
+    let tower = clip.name().to_string();
+    for network in [
+        narrow(5),
+        narrow(0),
+        filled(of_tokens.unwrap()),
+        filled(clip),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("model.onnx");
+        let is_tower = network.graph().name() == tower;
         let classes = network.num_classes();
         save_onnx_with_preprocessing(&network, &file, &info, classes > 0).unwrap();
         let picture = picture(151, 203);
@@ -183,7 +202,8 @@ fn probabilities_and_logits_are_the_networks_own() {
         }
         // The network between is one to go on with.
         let again = Pretrained::open(&file, &Device::flex()).unwrap();
-        assert_eq!(again.model.num_classes(), classes);
+        // What a CLIP's tower ends in would be a classifier by itself.
+        assert!(again.model.num_classes() == classes || is_tower);
         assert_eq!(again.preprocess, *info.preprocess.as_ref().unwrap());
     }
 }

@@ -54,7 +54,7 @@ impl Network {
     ///
     /// The input is `pixels`, bytes `[batch, height, width, 3]` in the order red, green, blue: decoded pictures of any size, turned
     /// upright where their Exif data say so. They are resized, cropped and normalised as `preprocess` says, to the same grey
-    /// levels as elsewhere in rekindle (one in some tens of thousands differs by one level). Outputs are
+    /// levels as elsewhere in rekindle (one in a hundred thousand differs by one level). Outputs are
     /// `probabilities` `[batch, classes]`, the softmax of the logits divided by `temperature`, and `logits`, undivided; or `features`
     /// `[batch, num_features]` where there is no classifier. Networks with tokens are written for images of the crop's size.
     ///

@@ -291,8 +291,12 @@ impl Writer<'_> {
         );
         let power = self.step("Gather", name, "power", &["preprocess:powers", &bits]);
         let scaled = self.step("Mul", name, "weights_scaled", &[weights, &power]);
-        let scaled = self.step("Add", name, "weights_above", &[&scaled, "preprocess:half"]);
-        let whole = self.step("Floor", name, "weights_whole", &[&scaled]);
+        // Halves away from zero, below it too.
+        let sizes = self.step("Abs", name, "weight_sizes", &[&scaled]);
+        let above = self.step("Add", name, "sizes_above", &[&sizes, "preprocess:half"]);
+        let sizes = self.step("Floor", name, "whole_sizes", &[&above]);
+        let signs = self.step("Sign", name, "signs", &[&scaled]);
+        let whole = self.step("Mul", name, "weights_whole", &[&sizes, &signs]);
         self.step("Div", name, "weights_rounded", &[&whole, &power])
     }
 
