@@ -309,11 +309,13 @@ fn cost(advice: &Advice, per_image: f64, fit: f64, train: usize, val: usize) -> 
     // Plain and mirrored, and both at nine sevenths of the size.
     let views = 2.0 + 2.0 * (9.0_f64 / 7.0).powi(2);
     let (train, val) = (train as f64, val as f64);
-    let epochs = Recipe::tutorial().epochs as f64;
+    let strategy_epochs = Recipe::of(&advice.strategy).epochs;
+    let epochs = strategy_epochs as f64;
     // A backward pass costs about two forward passes.
     let strategy_seconds = epochs * (3.0 * train + val) * per_image;
     Cost {
         one_call_seconds: (train + views * val) * per_image + fit,
+        strategy_epochs,
         strategy_seconds: (!advice.keeps_features()).then_some(strategy_seconds),
         memory: peak_memory(),
     }

@@ -13,6 +13,9 @@ pub enum Monitor {
     Loss,
     /// Mean of every class's F1; higher is better. Rare classes count as much as frequent ones.
     MacroF1,
+    /// Mean over the classes of the share of each one's images that are named right (recall); higher is better. Accuracy as if
+    /// all classes were of one size.
+    BalancedAccuracy,
     /// Mean of every label's average precision; higher is better. For pictures with several labels.
     MeanAveragePrecision,
 }
@@ -21,7 +24,10 @@ impl Monitor {
     /// Returns true if `value` beats `best` by more than `min_delta`. A value that isn't a number never does.
     pub fn improves(self, value: f64, best: f64, min_delta: f64) -> bool {
         match self {
-            Self::Accuracy | Self::MacroF1 | Self::MeanAveragePrecision => value > best + min_delta,
+            Self::Accuracy
+            | Self::MacroF1
+            | Self::BalancedAccuracy
+            | Self::MeanAveragePrecision => value > best + min_delta,
             Self::Loss => value < best - min_delta,
         }
     }
@@ -32,6 +38,7 @@ impl Monitor {
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
             Self::MacroF1 => "macro F1",
+            Self::BalancedAccuracy => "balanced accuracy",
             Self::MeanAveragePrecision => "mean average precision",
         }
     }

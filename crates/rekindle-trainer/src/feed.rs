@@ -138,6 +138,7 @@ pub(crate) fn image_batch(
             weights: batch.weights,
             task,
             positive_weights: None,
+            class_shares: None,
         },
         indices: batch.indices,
         number: batch.number,
@@ -292,6 +293,7 @@ impl ActivationFeed {
                 }),
                 task: dataset.task(),
                 positive_weights: None,
+                class_shares: None,
                 weights: dataset
                     .weights()
                     .map(|weights| indices.iter().map(|index| weights[*index]).collect()),

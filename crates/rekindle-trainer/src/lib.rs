@@ -99,7 +99,7 @@ pub use identity::{DataChanges, DataIdentity, DataList, ImageRecord, Part};
 pub use learner::{Learner, StepOutcome};
 pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
-pub use model::{Answer, Evaluated, EvaluatedLabels, Model, image_files, weights_file};
+pub use model::{Answer, Classified, Evaluated, EvaluatedLabels, Model, image_files, weights_file};
 pub use optimizer::{Optimizer, clip_norm};
 pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};

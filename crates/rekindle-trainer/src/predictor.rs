@@ -164,11 +164,24 @@ impl Predictions {
                 .multi_label(None)
                 .map_or(f64::NAN, |found| found.macro_f1);
         }
+        self.confusion()
+            .map_or(f64::NAN, |confusion| confusion.macro_f1())
+    }
+
+    /// Returns the mean recall of the classes that have images, 0 to 1; NaN without images or for several labels.
+    pub fn balanced_accuracy(&self) -> f64 {
+        let found = match self.task {
+            Task::SingleLabel => self.confusion(),
+            _ => None,
+        };
+        found.map_or(f64::NAN, |confusion| confusion.balanced_accuracy())
+    }
+
+    /// None without images.
+    fn confusion(&self) -> Option<ConfusionMatrix> {
         let top: Vec<usize> = self.top().into_iter().map(|(class, _)| class).collect();
-        match ConfusionMatrix::from_labels(&self.labels, &top, self.classes) {
-            Ok(confusion) if !self.labels.is_empty() => confusion.macro_f1(),
-            _ => f64::NAN,
-        }
+        let confusion = ConfusionMatrix::from_labels(&self.labels, &top, self.classes);
+        confusion.ok().filter(|_| !self.labels.is_empty())
     }
 
     /// Returns the [temperature to keep](Temperature::to_keep) for new images, fitted on these.
@@ -193,6 +206,7 @@ impl Predictions {
             Monitor::Accuracy => self.accuracy(),
             Monitor::Loss => self.loss,
             Monitor::MacroF1 => self.macro_f1(),
+            Monitor::BalancedAccuracy => self.balanced_accuracy(),
             Monitor::MeanAveragePrecision => self.mean_average_precision(),
         }
     }

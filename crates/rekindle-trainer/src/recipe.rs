@@ -49,6 +49,9 @@ pub struct Recipe {
     /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones; of several labels,
     /// weighs yes against no by how many pictures have the label.
     pub balance_classes: bool,
+    /// Shows every class equally often ([`Sampler::Balanced`](rekindle_imagefolder::Sampler::Balanced)), with as many images per
+    /// epoch as there are: those of small classes come several times, those of large ones wait for a later epoch.
+    pub balanced_sampler: bool,
     /// A place to keep activations of stages that stay frozen.
     pub cache: Cache,
     /// Views per image that are kept: the plain picture, and `views - 1` random augmentations of it.
@@ -113,6 +116,7 @@ impl Recipe {
             augment: None,
             mix: None,
             balance_classes: false,
+            balanced_sampler: false,
             cache: Cache::Off,
             views: 1,
             quantize_frozen: false,
@@ -276,13 +280,25 @@ impl Recipe {
         if let Some(loss) = self.loss {
             loss.check_task(task)?;
         }
+        require(
+            task == Task::SingleLabel || !self.balanced_sampler,
+            "balanced_sampler",
+            "set, where pictures don't have one class each",
+            "unset; balance_classes weighs several labels",
+        )?;
         let stopping = self.early_stopping.map(|stopping| stopping.monitor);
         let watched = [Some(self.monitor), stopping];
         require(
             task == Task::MultiLabel || !watched.contains(&Some(Monitor::MeanAveragePrecision)),
             "monitor",
             "the mean average precision, where pictures have one label each",
-            "accuracy, loss or macro F1",
+            "accuracy, balanced accuracy, loss or macro F1",
+        )?;
+        require(
+            task == Task::SingleLabel || !watched.contains(&Some(Monitor::BalancedAccuracy)),
+            "monitor",
+            "the balanced accuracy, where pictures have several labels",
+            "mean average precision, accuracy, loss or macro F1",
         )
     }
 }

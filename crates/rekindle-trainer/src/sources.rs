@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_imagefolder::Loader;
+use rekindle_imagefolder::{Loader, Sampler};
 use rekindle_transfer::Backbone;
 
 use crate::TrainerError;
@@ -23,11 +23,15 @@ const VALIDATION_BATCH: usize = 32;
 
 /// Loads training images as the recipe asks, not mixed.
 pub(crate) fn train_loader(data: &TransferData, recipe: &Recipe) -> Loader {
-    Loader::new(Arc::clone(&data.train))
+    let loader = Loader::new(Arc::clone(&data.train))
         .batch_size(recipe.batch_size)
         .workers(recipe.workers)
         .shuffle(recipe.seed)
-        .on_bad_file(recipe.on_bad_file)
+        .on_bad_file(recipe.on_bad_file);
+    match recipe.balanced_sampler {
+        true => loader.sampler(Sampler::Balanced { samples: None }),
+        false => loader,
+    }
 }
 
 /// Batches for training and validation, from activations where a prefix stays frozen and the recipe keeps

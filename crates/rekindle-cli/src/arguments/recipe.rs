@@ -92,7 +92,8 @@ pub struct Recipe {
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// What is minimised: cross-entropy for one class per picture; binary-cross-entropy or
+    /// What is minimised: cross-entropy, focal[=GAMMA] (less weight on easy images) or logit-adjusted[=TAU] (for classes of
+    /// uneven size) for one class per picture; binary-cross-entropy or
     /// asymmetric[=NEGATIVE,POSITIVE,MARGIN] for several labels [default: the first of its task]
     #[arg(long, value_name = "LOSS", value_parser = loss)]
     pub loss: Option<Loss>,
@@ -120,6 +121,9 @@ pub struct Recipe {
     /// Weighs each class by the inverse of its share
     #[arg(long)]
     pub balance_classes: bool,
+    /// Shows every class equally often: images of small classes several times per epoch, those of large ones seldom
+    #[arg(long)]
+    pub balanced_sampler: bool,
     /// Threads that decode images [default: 2]
     #[arg(long, value_parser = count::<0, 256>, allow_negative_numbers = true)]
     pub workers: Option<usize>,
@@ -172,6 +176,8 @@ pub enum Figure {
     Loss,
     /// Mean F1 of the classes, rare ones as much as frequent ones
     MacroF1,
+    /// Mean over the classes of the share of each that is named right
+    BalancedAccuracy,
     /// Mean of the labels' average precision, for pictures with several [their default]
     MeanAveragePrecision,
 }

@@ -148,7 +148,8 @@ fn costs(cost: &Cost) -> String {
     )];
     if let Some(seconds) = cost.strategy_seconds {
         parts.push(format!(
-            "25 epochs of the other about {}",
+            "{} epochs of the other about {}",
+            cost.strategy_epochs,
             duration(seconds)
         ));
     }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use rekindle::files::names::{escape, printable, show};
-use rekindle::imagefolder::Layout;
+use rekindle::imagefolder::{Layout, Listing};
 use rekindle::report::AuditPage;
 use rekindle::trainer::{Audited, Finding, FindingKind, Interrupt, atomic_write};
 use serde_json::{Map, json};
@@ -28,7 +28,7 @@ pub fn run(command: &Audit, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
     let layout = Layout::find(&command.data)?;
-    output.layout(&layout, "");
+    output.layout(&Listing::Folder(layout.clone()), "");
     let pretrained = command.weights.open(&output, &device)?;
     let mut audit = rekindle::trainer::Audit::new(&device)
         .workers(command.workers)

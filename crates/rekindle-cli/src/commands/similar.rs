@@ -1,5 +1,5 @@
 use rekindle::files::names::{escape, printable};
-use rekindle::imagefolder::Layout;
+use rekindle::imagefolder::{Layout, Listing};
 use rekindle::trainer::{FoundSimilar, Interrupt, SimilarAnswer, image_files};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub fn run(command: &Similar, output: Output) -> Result<Outcome, Failure> {
     let images = image_files(&command.images)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
-    output.layout(&Layout::find(&command.index)?, "");
+    output.layout(&Listing::Folder(Layout::find(&command.index)?), "");
     let pretrained = command.weights.open(&output, &device)?;
     let mut similar = rekindle::trainer::Similar::new(&device)
         .count(command.top)

@@ -27,7 +27,7 @@ use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::shortage::contained_run;
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
-use crate::{BestEpoch, EarlyStopping, Observer, TrainerError};
+use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -74,6 +74,7 @@ struct Run<'a, B: Backbone> {
     best_predictions: Predictions,
     is_best_written: bool,
     class_weights: Option<Arc<[f32]>>,
+    class_shares: Option<Arc<[f32]>>,
     clock: Clock,
 }
 
@@ -97,6 +98,7 @@ struct Parts<B: Backbone> {
     val: Feed,
     seconds_train: f64,
     class_weights: Option<Arc<[f32]>>,
+    class_shares: Option<Arc<[f32]>>,
 }
 
 impl<B: Backbone> Parts<B> {
@@ -115,6 +117,8 @@ impl<B: Backbone> Parts<B> {
             .recipe
             .balance_classes
             .then(|| counting_weights(&trainer.data.train).into());
+        let adjusts = matches!(trainer.recipe.loss, Some(Loss::LogitAdjusted { .. }));
+        let class_shares = adjusts.then(|| class_shares(&trainer.data.train.class_counts()));
         let classifier = trainer.classifier.clone();
         let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
             .with_devices(&trainer.more_devices)?;
@@ -131,6 +135,7 @@ impl<B: Backbone> Parts<B> {
             val,
             seconds_train,
             class_weights,
+            class_shares,
         })
     }
 }
@@ -152,6 +157,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             val,
             seconds_train,
             class_weights,
+            class_shares,
         } = match Parts::make(&mut trainer, &mut writer, from) {
             Ok(parts) => parts,
             Err(error) => {
@@ -181,6 +187,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             best_predictions: Predictions::default(),
             is_best_written: true,
             class_weights,
+            class_shares,
             clock,
         })
     }
@@ -327,6 +334,7 @@ impl<'a, B: Backbone> Run<'a, B> {
 
     /// Weighs each image by its class, where the recipe asks for it.
     fn balance(&self, batch: &mut Batch) {
+        batch.targets.class_shares = self.class_shares.clone();
         if let Some(by_class) = &self.class_weights {
             let targets = &mut batch.targets;
             if targets.task == Task::MultiLabel {
@@ -548,6 +556,15 @@ fn counting_weights(train: &ImageDataset) -> Vec<f32> {
     let images = train.len();
     let weight = |with: usize| (images - with) as f32 / with.max(1) as f32;
     train.class_counts().into_iter().map(weight).collect()
+}
+
+/// Returns the share of each class, with one image more of each so that none is 0.
+fn class_shares(counts: &[usize]) -> Arc<[f32]> {
+    let all: usize = counts.iter().map(|count| count + 1).sum();
+    counts
+        .iter()
+        .map(|count| (count + 1) as f32 / all as f32)
+        .collect()
 }
 
 fn watch(rule: &EarlyStopping) -> BestEpoch {

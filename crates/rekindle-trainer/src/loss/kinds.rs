@@ -23,6 +23,20 @@ use crate::recipe::require;
 pub enum Loss {
     /// Cross entropy of one class among all.
     CrossEntropy,
+    /// Cross entropy with less weight on what is right already: `(1 - p)^gamma` of the probability `p` of the class (Lin et
+    /// al. 2017, <https://arxiv.org/abs/1708.02002>).
+    Focal {
+        /// The exponent; 0, or at least 1. The paper takes 2.
+        gamma: f64,
+    },
+    /// Cross entropy of logits that are raised by `tau` times the logarithm of their class's share of the training images, so that
+    /// a rare class has to win by more and does so later without that help (Menon et al. 2021,
+    /// <https://arxiv.org/abs/2007.07314>). In a [`Learner`](crate::Learner) of your own, without
+    /// [`class_shares`](super::Targets::class_shares) in its batches, it is the plain cross entropy.
+    LogitAdjusted {
+        /// The factor, at least 0. The paper takes 1, which is right for the mean of the classes' accuracies.
+        tau: f64,
+    },
     /// Cross entropy of yes and no for each label; with
     /// [`balance_classes`](crate::Recipe::balance_classes), yes counts as much as no of each label in all.
     BinaryCrossEntropy,
@@ -67,7 +81,9 @@ impl Loss {
     /// The task that it is for.
     pub fn task(self) -> Task {
         match self {
-            Self::CrossEntropy => Task::SingleLabel,
+            Self::CrossEntropy | Self::Focal { .. } | Self::LogitAdjusted { .. } => {
+                Task::SingleLabel
+            }
             Self::BinaryCrossEntropy | Self::Asymmetric { .. } => Task::MultiLabel,
             Self::L1 | Self::L2 | Self::Huber { .. } => Task::Regression,
         }
@@ -100,6 +116,18 @@ impl Loss {
                     "a margin of at least 0 and below 1",
                 )
             }
+            Self::Focal { gamma } => require(
+                gamma == 0.0 || (gamma.is_finite() && gamma >= 1.0),
+                "loss",
+                format!("a focal one with an exponent of {gamma}"),
+                "an exponent of 0, or of at least 1",
+            ),
+            Self::LogitAdjusted { tau } => require(
+                tau.is_finite() && tau >= 0.0,
+                "loss",
+                format!("a logit-adjusted one with a factor of {tau}"),
+                "a finite factor of at least 0",
+            ),
             Self::Huber { delta } => require(
                 delta.is_finite() && delta > 0.0,
                 "loss",
@@ -117,7 +145,9 @@ impl Loss {
     /// [`TrainerError::InvalidRecipe`].
     pub fn check_task(self, task: Task) -> Result<(), TrainerError> {
         let expected = match task {
-            Task::SingleLabel => "cross-entropy, as each picture has one class",
+            Task::SingleLabel => {
+                "cross-entropy, focal or logit-adjusted, as each picture has one class"
+            }
             Task::MultiLabel => {
                 "binary-cross-entropy or asymmetric, as a picture may have several labels"
             }
@@ -131,6 +161,8 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CrossEntropy => f.write_str("cross-entropy"),
+            Self::Focal { gamma } => write!(f, "focal={gamma}"),
+            Self::LogitAdjusted { tau } => write!(f, "logit-adjusted={tau}"),
             Self::BinaryCrossEntropy => f.write_str("binary-cross-entropy"),
             Self::Asymmetric {
                 gamma_negative,
@@ -158,6 +190,10 @@ impl FromStr for Loss {
             .unwrap_or(Some(Vec::new()));
         let loss = match (name, numbers.as_deref()) {
             ("cross-entropy", Some([])) => Some(Self::CrossEntropy),
+            ("focal", Some([])) => Some(Self::Focal { gamma: 2.0 }),
+            ("focal", Some([gamma])) => Some(Self::Focal { gamma: *gamma }),
+            ("logit-adjusted", Some([])) => Some(Self::LogitAdjusted { tau: 1.0 }),
+            ("logit-adjusted", Some([tau])) => Some(Self::LogitAdjusted { tau: *tau }),
             ("binary-cross-entropy", Some([])) => Some(Self::BinaryCrossEntropy),
             ("asymmetric", Some([])) => Some(Self::ASYMMETRIC),
             ("asymmetric", Some([gamma_negative, gamma_positive, margin])) => {
@@ -176,7 +212,7 @@ impl FromStr for Loss {
         let loss = loss.ok_or_else(|| TrainerError::InvalidRecipe {
             field: "loss",
             found: text.to_string(),
-            expected: "cross-entropy, binary-cross-entropy, asymmetric[=NEGATIVE,POSITIVE,MARGIN], l1, l2 or huber[=DELTA]",
+            expected: "cross-entropy, focal[=GAMMA], logit-adjusted[=TAU], binary-cross-entropy, asymmetric[=NEGATIVE,POSITIVE,MARGIN], l1, l2 or huber[=DELTA]",
         })?;
         loss.validate()?;
         Ok(loss)

@@ -25,6 +25,8 @@ pub struct Targets {
     pub task: Task,
     /// How much a picture with a label counts against one without, for each label; the same where there are none.
     pub positive_weights: Option<Arc<[f32]>>,
+    /// Share of each class among the training images, which [`Loss::LogitAdjusted`] asks for; all above 0.
+    pub class_shares: Option<Arc<[f32]>>,
 }
 
 impl Targets {
@@ -67,6 +69,9 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &Targets, smoothing: f64) -> Te
     Loss::CrossEntropy.value(logits, targets, smoothing)
 }
 
+/// What is left to 1 of a probability at least, before a power of it is taken.
+const LEAST_LEFT: f64 = 1e-7;
+
 impl Loss {
     /// Returns the loss of outputs `[n, classes]` against `targets`, as a scalar `[1]`: the sum over an image's labels or
     /// numbers, and the weighted mean over the images.
@@ -78,6 +83,28 @@ impl Loss {
         let shares = Tensor::<2>::from_data(TensorData::new(targets.shares(), [count, 1]), &device);
         let losses = match self {
             Self::CrossEntropy => return (log_softmax(outputs, 1) * rows * shares).sum().neg(),
+            Self::LogitAdjusted { tau } => {
+                let adjusted = match &targets.class_shares {
+                    Some(shares) => {
+                        let raised = shares.iter().map(|share| tau as f32 * share.ln());
+                        let raised = TensorData::new(raised.collect(), [1, classes]);
+                        outputs + Tensor::<2>::from_data(raised, &device)
+                    }
+                    None => outputs,
+                };
+                return (log_softmax(adjusted, 1) * rows * shares).sum().neg();
+            }
+            Self::Focal { gamma } => {
+                let logs = log_softmax(outputs, 1);
+                let left = logs.clone().exp().neg() + 1.0;
+                let eased = match gamma {
+                    0.0 => logs,
+                    1.0 => left * logs,
+                    // A power's gradient is no number at 0.
+                    gamma => left.clamp_min(LEAST_LEFT).powf_scalar(gamma) * logs,
+                };
+                return (eased * rows * shares).sum().neg();
+            }
             Self::BinaryCrossEntropy => {
                 let yes = rows.clone() * log_sigmoid(outputs.clone());
                 let no = (rows.neg() + 1.0) * log_sigmoid(outputs.neg());
@@ -180,5 +207,78 @@ mod tests {
         };
         let expected = -(3.0 * log_softmax_of(ROWS[0], 2) + log_softmax_of(ROWS[1], 1)) / 4.0;
         assert!((f64::from(loss(LOGITS, &targets, 0.0)) - expected).abs() < 1e-6);
+    }
+
+    /// Against PyTorch in f64: `-(1 - p)^2 log p`, and `cross_entropy(logits + tau * log(shares), labels)`.
+    #[test]
+    fn losses_for_uneven_classes_are_those_of_their_papers() {
+        let of = |loss: Loss, targets: &Targets, smoothing| {
+            let logits = Tensor::<2>::from_data(LOGITS, &Device::flex());
+            f64::from(loss.value(logits, targets, smoothing).into_scalar::<f32>())
+        };
+        let plain = Targets {
+            labels: vec![2, 1],
+            ..Targets::default()
+        };
+        let uneven = Targets {
+            class_shares: Some([0.7, 0.2, 0.1].into()),
+            ..plain.clone()
+        };
+        let (focal, adjusted) = (
+            |gamma| Loss::Focal { gamma },
+            |tau| Loss::LogitAdjusted { tau },
+        );
+        for (found, expected) in [
+            (of(focal(0.0), &plain, 0.0), 0.535_240_403),
+            (of(focal(1.0), &plain, 0.0), 0.320_461_062),
+            (of(focal(2.0), &plain, 0.0), 0.201_913_392),
+            (of(adjusted(0.0), &uneven, 0.0), 0.535_240_403),
+            (of(adjusted(0.5), &uneven, 0.0), 0.900_805_107),
+            (of(adjusted(1.0), &uneven, 0.0), 1.355_207_555),
+            (of(adjusted(1.0), &uneven, 0.1), 1.451_896_336),
+            (of(adjusted(1.0), &plain, 0.0), 0.535_240_403),
+        ] {
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{found}, expected {expected}"
+            );
+        }
+        // Sure and right: no gradient that is no number.
+        let logits = Tensor::<2>::from_data(
+            [[60.0, 0.0, 0.0], [0.0, 90.0, 0.0]],
+            &Device::flex().autodiff(),
+        );
+        let logits = logits.require_grad();
+        let sure = Targets {
+            labels: vec![0, 1],
+            ..Targets::default()
+        };
+        let grads = focal(1.5).value(logits.clone(), &sure, 0.0).backward();
+        let grad = logits.grad(&grads).unwrap().into_data();
+        assert!(grad.iter::<f32>().all(f32::is_finite));
+    }
+
+    #[test]
+    fn a_loss_is_read_as_it_is_written() {
+        for text in [
+            "focal=2",
+            "focal=1.5",
+            "logit-adjusted=1",
+            "asymmetric=4,1,0.05",
+            "l2",
+        ] {
+            let loss: Loss = text.parse().unwrap();
+            assert_eq!(loss.to_string(), text);
+        }
+        assert_eq!("focal".parse::<Loss>().unwrap(), Loss::Focal { gamma: 2.0 });
+        for wrong in [
+            "focal=0.5",
+            "focal=1,2",
+            "logit-adjusted=-1",
+            "logit-adjusted=nan",
+            "fokal",
+        ] {
+            assert!(wrong.parse::<Loss>().is_err(), "{wrong}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! A trained classifier read from its file: all that is needed to ask it about pictures.
 
 mod labels;
+mod memory;
 
 pub use labels::EvaluatedLabels;
+pub use memory::Classified;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

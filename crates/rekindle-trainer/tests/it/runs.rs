@@ -145,6 +145,89 @@ fn macro_f1_is_that_of_the_evaluation() {
     // scikit-learn 1.9.1: f1_score([0, 0, 1, 1, 2], [0, 0, 1, 0, 2], average="macro")
     assert!((found.macro_f1() - 0.822_222_222_222_222).abs() < 1e-12);
     assert_eq!(found.figure(Monitor::MacroF1), found.macro_f1());
+    // balanced_accuracy_score of the same.
+    let balanced = found.figure(Monitor::BalancedAccuracy);
+    assert!((balanced - 0.833_333_333_333_333).abs() < 1e-12);
+}
+
+/// What a server is asked: bytes and pixels in memory, from several threads, with the answers of `predict` on the files.
+#[test]
+fn images_in_memory_are_answered_as_their_files_are() {
+    let files = Files::new();
+    let tuned = Fit::new(&Device::flex())
+        .without_training()
+        .run_directory(files.path("run"))
+        .fit(&files.pretrained(), &files.data())
+        .unwrap();
+    drop(tuned);
+    let images = files.images();
+    for views in [TestViews::Plain, TestViews::Flip] {
+        let model = Model::open(files.path("run"), &Device::flex())
+            .unwrap()
+            .in_views(views);
+        let mut expected = Vec::new();
+        model
+            .predict(&images, |answer| {
+                expected.push(answer.probabilities.unwrap())
+            })
+            .unwrap();
+        let of = |path: &PathBuf| model.classify_bytes(&std::fs::read(path).unwrap()).unwrap();
+        let alone: Vec<_> = std::thread::scope(|threads| {
+            let asked: Vec<_> = images
+                .iter()
+                .map(|path| threads.spawn(|| of(path)))
+                .collect();
+            asked
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        let pixels = images.iter().map(|path| {
+            let options = rekindle_imagefolder::DecodeOptions::default();
+            rekindle_imagefolder::decode_file(path, &options).unwrap()
+        });
+        let together = model.classify_all(pixels.collect()).unwrap();
+        assert_eq!((alone.len(), together.len()), (images.len(), images.len()));
+        for ((one, other), expected) in alone.iter().zip(&together).zip(&expected) {
+            for answer in [one, other] {
+                for (a, b) in answer.probabilities.iter().zip(expected) {
+                    assert!((a - b).abs() < 1e-5, "{answer:?}, {expected:?}");
+                }
+            }
+        }
+        let best = &alone[0];
+        let named = model.class_names();
+        let first = best.top(1)[0];
+        assert!(named.contains(&first.0.to_string()) && first.1 == best.probability());
+        let json = serde_json::json!(best);
+        assert_eq!(json[0]["class"], best.class());
+        assert_eq!(json.as_array().unwrap().len(), named.len());
+    }
+    let model = Model::open(files.path("run"), &Device::flex()).unwrap();
+    assert!(model.classify_bytes(b"no picture").is_err());
+    assert!(model.classify_all(Vec::new()).unwrap().is_empty());
+}
+
+#[test]
+fn a_balanced_sampler_is_part_of_the_recipe() {
+    let seen = |balanced_sampler| {
+        let recipe = Recipe {
+            balanced_sampler,
+            loss: Some(rekindle_trainer::Loss::LogitAdjusted { tau: 1.0 }),
+            ..recipe()
+        };
+        let fitted = Trainer::new(classifier(), data())
+            .recipe(recipe)
+            .fit()
+            .unwrap();
+        fitted
+            .history
+            .iter()
+            .map(|epoch| epoch.train_loss.to_bits())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(true), seen(true));
+    assert_ne!(seen(true), seen(false));
 }
 
 #[test]

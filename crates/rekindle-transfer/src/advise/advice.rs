@@ -45,7 +45,10 @@ pub struct Cost {
     /// Seconds of the recipe one-call: every training image once and every validation image in four views through the
     /// network, and the fit of the head.
     pub one_call_seconds: f64,
-    /// Seconds of the strategy with 25 epochs, where that is not to keep the features: three passes for a training image
+    /// Epochs that the strategy takes by default.
+    #[serde(default)]
+    pub strategy_epochs: usize,
+    /// Seconds of the strategy with so many epochs, where that is not to keep the features: three passes for a training image
     /// in each, one for a validation image.
     pub strategy_seconds: Option<f64>,
     /// Largest memory of this process so far in bytes, which is what one-call takes; training layers of the network takes

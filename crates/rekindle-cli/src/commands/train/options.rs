@@ -69,6 +69,7 @@ impl arguments::Recipe {
         recipe.workers = self.workers.unwrap_or(recipe.workers);
         recipe.quantize_frozen |= self.quantize;
         recipe.balance_classes |= self.balance_classes;
+        recipe.balanced_sampler |= self.balanced_sampler;
         recipe.monitor = self.monitor.map_or(recipe.monitor, Monitor::from);
         recipe.test_views = self.test_views.map_or(recipe.test_views, Into::into);
         match self.views {
@@ -238,6 +239,7 @@ impl arguments::Recipe {
             ("--monitor", self.monitor.is_some()),
             ("--patience", self.patience.is_some()),
             ("--balance-classes", self.balance_classes),
+            ("--balanced-sampler", self.balanced_sampler),
         ];
         let given = all.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(name, _)| name).collect()
@@ -297,6 +299,7 @@ impl From<Figure> for Monitor {
             Figure::Accuracy => Monitor::Accuracy,
             Figure::Loss => Monitor::Loss,
             Figure::MacroF1 => Monitor::MacroF1,
+            Figure::BalancedAccuracy => Monitor::BalancedAccuracy,
             Figure::MeanAveragePrecision => Monitor::MeanAveragePrecision,
         }
     }

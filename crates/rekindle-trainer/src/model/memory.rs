@@ -1,0 +1,150 @@
+//! Answers about images that are in memory, as a server has them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::RgbImage;
+use rekindle_imagefolder::{DecodeOptions, ImageDataset, Loader, decode_bytes};
+use serde::Serialize;
+
+use super::Model;
+use crate::TestViews;
+use crate::TrainerError;
+use crate::data::eval_pipeline;
+use crate::feed::Feed;
+use crate::inspect::scaled;
+use crate::test_views::inspect_in_views;
+
+/// What a model says of one image in memory.
+///
+/// As JSON it is a list, the most probable class first: `[{"class": "ants", "probability": 0.93}, ...]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classified {
+    /// One probability per class, in the order of the model's classes; of several labels, each by itself.
+    pub probabilities: Vec<f32>,
+    /// Names of the classes, shared by all answers of a call.
+    pub classes: Arc<[String]>,
+}
+
+impl Classified {
+    /// Returns the most probable class.
+    pub fn class(&self) -> &str {
+        self.top(1).first().map_or("", |(class, _)| *class)
+    }
+
+    /// Returns the probability of the most probable class, 0 to 1.
+    pub fn probability(&self) -> f32 {
+        self.top(1)
+            .first()
+            .map_or(0.0, |(_, probability)| *probability)
+    }
+
+    /// Returns the `count` most probable classes with their probabilities.
+    pub fn top(&self, count: usize) -> Vec<(&str, f32)> {
+        let named = self.classes.iter().map(String::as_str);
+        let mut all: Vec<(&str, f32)> = named.zip(self.probabilities.iter().copied()).collect();
+        // Stable: of equal ones the first.
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.truncate(count);
+        all
+    }
+}
+
+impl Serialize for Classified {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Share<'a> {
+            class: &'a str,
+            probability: f32,
+        }
+        let all = self.top(usize::MAX).into_iter();
+        serializer.collect_seq(all.map(|(class, probability)| Share { class, probability }))
+    }
+}
+
+impl Model {
+    /// Answers about an image in memory, in the model's [views](Self::in_views).
+    ///
+    /// A model can be asked from several threads at once.
+    ///
+    /// ```no_run
+    /// use rekindle_trainer::burn::tensor::Device;
+    /// use rekindle_trainer::Model;
+    ///
+    /// let model = Model::open("ants-bees.safetensors", &Device::flex())?;
+    /// let answer = model.classify_bytes(&std::fs::read("photo.jpg")?)?;
+    /// println!("{} {:.2}", answer.class(), answer.probability());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A model that doesn't take RGB images; [`TrainerError::OutOfDeviceMemory`], and [`TrainerError::Interrupted`].
+    pub fn classify(&self, image: RgbImage) -> Result<Classified, TrainerError> {
+        let mut answers = self.classify_all(vec![image])?;
+        answers.pop().ok_or_else(|| TrainerError::UnusableData {
+            what: "image".into(),
+            found: "it has no pixels".into(),
+            advice: "give one of at least one pixel",
+        })
+    }
+
+    /// Answers about the bytes of an image file (JPEG, PNG, WebP, ...), turned upright as its EXIF data say.
+    ///
+    /// # Errors
+    ///
+    /// Why the bytes can't be decoded, and as [`classify`](Self::classify).
+    pub fn classify_bytes(&self, bytes: &[u8]) -> Result<Classified, TrainerError> {
+        let image = decode_bytes(Path::new("the image"), bytes, &DecodeOptions::default())?;
+        self.classify(image)
+    }
+
+    /// Answers about several images, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`classify`](Self::classify).
+    pub fn classify_all(&self, images: Vec<RgbImage>) -> Result<Vec<Classified>, TrainerError> {
+        let classes: Arc<[String]> = self.class_names().into();
+        let labels = vec![None; images.len()];
+        let plain = eval_pipeline(&self.preprocess);
+        let dataset = ImageDataset::from_images(images, labels, Vec::new(), plain)?;
+        let named = |error: TrainerError| error.with_architecture(&self.architecture);
+        let rows = match self.views {
+            TestViews::Plain => self.plain_rows(dataset),
+            views => {
+                let pipelines = views.pipelines(&self.preprocess);
+                let (network, interrupt) = (&self.classifier, &self.interrupt);
+                let dataset = Arc::new(dataset);
+                let found = inspect_in_views(network, &dataset, &pipelines, interrupt, |_| ());
+                found.map(|found| found.logits)
+            }
+        };
+        let rows = rows.map_err(named)?;
+        // The temperature in a file was fitted on plain views.
+        let divisor = match self.views {
+            TestViews::Plain => self.divisor,
+            _ => 1.0,
+        };
+        let answers = rows
+            .chunks_exact(classes.len().max(1))
+            .map(|row| Classified {
+                probabilities: self.probabilities(&scaled(row, divisor)),
+                classes: Arc::clone(&classes),
+            });
+        Ok(answers.collect())
+    }
+
+    /// Logits of every image, one after the other.
+    fn plain_rows(&self, dataset: ImageDataset) -> Result<Vec<f32>, TrainerError> {
+        // No threads of its own: a server has several questions at once.
+        let loader = Loader::new(dataset).batch_size(super::BATCH).workers(0);
+        let predictor = crate::Predictor::new(&self.classifier);
+        let mut rows = Vec::new();
+        for batch in Feed::Images(loader).epoch(0, &self.device) {
+            self.interrupt.check()?;
+            rows.extend(predictor.logit_values(&batch?)?);
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,60 @@
+//! A trained classifier behind HTTP: a picture's bytes in, classes with probabilities out.
+//!
+//! ```sh
+//! cargo run --release --manifest-path examples/server/Cargo.toml -- runs/features 127.0.0.1:8080
+//! curl --data-binary @photo.jpg http://127.0.0.1:8080/classify
+//! ```
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use rekindle::Device;
+use rekindle::trainer::Model;
+use serde_json::{Value, json};
+
+/// Bytes of a picture at most.
+const LARGEST: usize = 32 << 20;
+
+type Answer = (StatusCode, Json<Value>);
+
+async fn classify(State(model): State<Arc<Model>>, picture: Bytes) -> Answer {
+    // Decoding and the network take processor time: not on the threads that answer.
+    let answer = tokio::task::spawn_blocking(move || model.classify_bytes(&picture)).await;
+    match answer {
+        Ok(Ok(answer)) => (StatusCode::OK, Json(json!(answer))),
+        Ok(Err(error)) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Json(json!({"error": error.to_string()})),
+        ),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Json(json!({"error": "the question was not answered"})),
+        ),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let model = arguments.next().ok_or("usage: server MODEL [ADDRESS]")?;
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
+    let model = Arc::new(Model::open(&model, &Device::flex())?);
+    let routes = Router::new()
+        .route("/classify", post(classify))
+        .route("/health", get(|| async { "ready" }))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .with_state(model);
+    let listener = tokio::net::TcpListener::bind(&address).await?;
+    eprintln!("listening on http://{}", listener.local_addr()?);
+    let stop = async {
+        // Without a handler for Ctrl-C the process ends as any other.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
+    Ok(())
+}
