@@ -149,7 +149,7 @@ impl Finder<'_> {
                 .iter()
                 .position(|c| c.to_lowercase() == *wanted)
         };
-        Ok(kind.names.iter().find_map(|name| place(&name)))
+        Ok(kind.names.iter().find_map(place))
     }
 
     fn named(&self, name: &str, option: &'static str) -> Result<usize, Error> {
