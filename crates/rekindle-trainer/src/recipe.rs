@@ -156,14 +156,13 @@ impl Recipe {
     /// ```
     pub fn of(strategy: &Strategy) -> Self {
         let modern = Self::modern();
-        let head = modern.learning_rate * modern.head_rate;
         match strategy {
             Strategy::FeatureExtraction => Self {
                 epochs: 30,
                 ..modern
             },
             Strategy::BitFit { .. } | Strategy::BatchNormOnly { .. } => Self {
-                learning_rate: head,
+                learning_rate: 3e-3,
                 head_rate: 1.0,
                 ..modern
             },

@@ -60,7 +60,7 @@ fn a_table_of_a_folder_trains_and_measures_as_the_folder() {
     let (folder, table) = table(plain, HEAD);
     let out = folder.path().join("runs");
     let pace = ["--epochs", "3", "--batch", "5", "--learning-rate", "0.01"];
-    let mut options = vec!["--strategy", "one-call,features"];
+    let mut options = vec!["--strategy", "one-call,features", "--recipe", "tutorial"];
     options.extend(pace);
     let told = train(&table, &out, &options).ends_with(0).json();
     let of_folder = workshop().trained["runs"].as_array().unwrap();

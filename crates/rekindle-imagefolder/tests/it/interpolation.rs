@@ -102,7 +102,7 @@ fn whole_pictures_are_squashed_or_letterboxed_as_pillow_does() {
         ((40, 40), "bilinear", 94_787, 94_787),
         ((7, 5), "bilinear", 44_020, 24_018),
         ((7, 5), "bicubic", 44_023, 23_998),
-        ((200, 3), "bilinear", 88_064, 90_980),
+        ((200, 30), "bilinear", 89_068, 95_999),
     ];
     for ((width, height), filter, padded, squashed) in expected {
         let whole = |mode| Preprocess {

@@ -109,7 +109,12 @@ fn losses_of_numbers_are_those_of_their_formulas() {
         close(value.into_scalar::<f32>().into(), expected, 1e-6);
         assert_eq!(parsed.to_string().parse::<Loss>().unwrap(), parsed);
     }
-    for wrong in ["huber=0", "asymmetric=0.5,0,0", "asymmetric=1,2", "focal"] {
+    for wrong in [
+        "huber=0",
+        "asymmetric=0.5,0,0",
+        "asymmetric=1,2",
+        "focal=0.5",
+    ] {
         assert!(wrong.parse::<Loss>().is_err(), "{wrong}");
     }
 }
