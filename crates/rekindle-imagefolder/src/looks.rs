@@ -165,7 +165,7 @@ mod tests {
 
     fn checks(side: u32, cell: u32) -> RgbImage {
         RgbImage::from_fn(side, side, |x, y| {
-            let value = if (x / cell + y / cell) % 2 == 0 {
+            let value = if (x / cell + y / cell).is_multiple_of(2) {
                 200
             } else {
                 40

@@ -11,9 +11,7 @@ use rekindle_models::burn::tensor::activation::softmax;
 use rekindle_models::clip::ImageTower;
 use rekindle_models::files::save_onnx_with_preprocessing;
 use rekindle_models::resnet::ResNetConfig;
-use rekindle_models::{
-    Error, Interpolation, Model, Options, Preprocess, Pretrained, ResizeMode, clip,
-};
+use rekindle_models::{Error, Interpolation, Model, Options, Preprocess, Pretrained, ResizeMode};
 use rekindle_nn::onnx::proto::{DimensionProto, ModelProto, TensorShapeProto, ValueInfoProto};
 use rekindle_nn::onnx::{ExportError, PIXELS, PROBABILITIES};
 use rekindle_nn::{Activation, Network};

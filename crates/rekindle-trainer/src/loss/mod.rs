@@ -160,6 +160,7 @@ fn asymmetric(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn loss(logits: [[f32; 3]; 2], targets: &Targets, smoothing: f64) -> f32 {
