@@ -13,7 +13,7 @@ mod recipe;
 pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
 
 use crate::tables::Table;
-use crate::values::{count, minutes, rate, seed, words};
+use crate::values::{count, coverage, minutes, rate, seed, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -362,7 +362,7 @@ pub struct Words {
         long,
         value_name = "TEXT",
         num_args = 1..,
-        conflicts_with_all = ["views", "calibrated", "weights_key", "weights_prefix"]
+        conflicts_with_all = ["views", "calibrated", "coverage", "weights_key", "weights_prefix"]
     )]
     pub zero_shot: Vec<String>,
     /// Sentence around the words of --zero-shot, with {} in their place; of several, a class is the mean
@@ -396,6 +396,16 @@ pub struct Asked {
     /// the share of right answers; the most probable class stays
     #[arg(long)]
     pub calibrated: bool,
+    /// Names a set of classes per image that holds the right one with this probability, such as 0.9: one class where the
+    /// model is sure, several where it isn't (conformal prediction, by the images that training validated on)
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = coverage,
+        allow_negative_numbers = true,
+        conflicts_with = "calibrated"
+    )]
+    pub coverage: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -410,7 +420,12 @@ pub struct Predict {
     #[command(flatten)]
     pub words: Words,
     /// Number of classes to name for each image [default: 1; of several labels, those that its thresholds give it]
-    #[arg(long, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_parser = count::<1, 1_000_000>,
+        allow_negative_numbers = true,
+        conflicts_with = "coverage"
+    )]
     pub top: Option<usize>,
     #[command(flatten)]
     pub asked: Asked,

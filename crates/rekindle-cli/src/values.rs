@@ -46,6 +46,13 @@ pub fn probability(text: &str) -> Result<f64, String> {
     })
 }
 
+/// Reads a coverage.
+pub fn coverage(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0 and below 1", |share| {
+        share > 0.0 && share < 1.0
+    })
+}
+
 /// Reads a text that says something.
 pub fn words(text: &str) -> Result<String, String> {
     match text.trim() {

@@ -37,6 +37,8 @@ pub struct Pretrained {
     pub task: Option<String>,
     /// The threshold of each label, where the file has some.
     pub thresholds: Option<Vec<f64>>,
+    /// Scores of validation images that sets of classes are made by, where the file knows them.
+    pub conformal_scores: Option<Vec<u16>>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
@@ -171,6 +173,7 @@ impl Pretrained {
             test_views: self.test_views.clone(),
             task: self.task.clone(),
             thresholds: self.thresholds.clone(),
+            conformal_scores: self.conformal_scores.clone(),
         }
     }
 
@@ -230,6 +233,7 @@ impl Pretrained {
             test_views: info.test_views,
             task: info.task,
             thresholds: info.thresholds,
+            conformal_scores: info.conformal_scores,
             repository: Repository::of_cached(&checkpoint.path),
             path: checkpoint.path.clone(),
             sha256,

@@ -78,8 +78,8 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConfusionMatrix, Evaluation, LabelScores, MultiLabelEvaluation,
-    ReliabilityBin, Temperature, top_k_accuracy,
+    Calibration, ClassScores, ConformalScores, ConfusionMatrix, Coverage, Evaluation, LabelScores,
+    MultiLabelEvaluation, ReliabilityBin, Temperature, top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;

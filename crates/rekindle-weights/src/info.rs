@@ -41,11 +41,14 @@ pub struct ModelInfo {
     pub task: Option<String>,
     /// The probability of each label from which on a picture is said to have it, in the order of the logits.
     pub thresholds: Option<Vec<f64>>,
+    /// One minus the probability of the right class of each validation image in ten thousandths, in ascending order: what
+    /// sets of classes with a promised coverage are made by.
+    pub conformal_scores: Option<Vec<u16>>,
 }
 
 impl ModelInfo {
     /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` (JSON list); and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` and `conformal_scores` (JSON lists); and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -76,6 +79,12 @@ impl ModelInfo {
                     .as_ref()
                     .map(|value| json(serde_json::to_string(value))),
             ),
+            (
+                "conformal_scores",
+                self.conformal_scores
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
         ];
         entries
             .into_iter()
@@ -88,7 +97,7 @@ impl Checkpoint {
     /// Reads what the file says about itself; entries that are absent are `None`.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if `classes`, `preprocess`, `temperature` or `thresholds` is there and not valid.
+    /// [`Error::InvalidMetadata`] if `classes`, `preprocess`, `temperature`, `thresholds` or `conformal_scores` is there and not valid.
     pub fn info(&self) -> Result<ModelInfo, Error> {
         Ok(ModelInfo {
             architecture: self.metadata.get("architecture").cloned(),
@@ -99,6 +108,7 @@ impl Checkpoint {
             test_views: self.metadata.get("test_views").cloned(),
             task: self.metadata.get("task").cloned(),
             thresholds: self.json_entry("thresholds")?,
+            conformal_scores: self.json_entry("conformal_scores")?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Opens a model with the options of a command that asks it.
 
+use rekindle::imagefolder::Task;
 use rekindle::trainer::{Interrupt, Model, TestViews};
 
 use crate::arguments::{Asked, Views, ViewsOrFile};
@@ -19,6 +20,22 @@ impl Asked {
                 "--calibrated doesn't go with --views {views}: the temperature in the file was fitted on plain views; \
                  leave one of them out"
             )));
+        }
+        if let Some(coverage) = self.coverage {
+            if views != TestViews::Plain {
+                return Err(Failure::Usage(format!(
+                    "--coverage doesn't go with --views {views}: the scores in the file are those of plain views; leave one \
+                     of them out"
+                )));
+            }
+            if model.task != Task::SingleLabel {
+                return Err(Failure::Usage(format!(
+                    "--coverage is for one class per picture, and the model is for {}; leave it out",
+                    model.task
+                )));
+            }
+            // Nothing is computed for a promise that can't be kept.
+            model.conformal()?.least_probability(coverage)?;
         }
         let model = model.in_views(views).interrupt(interrupt.clone());
         Ok(match self.calibrated {

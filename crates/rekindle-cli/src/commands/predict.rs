@@ -42,8 +42,24 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
         })?;
         return Ok(answers.outcome);
     }
-    model.predict(&images, |answer| answers.say(&answer, name))?;
+    let Some(coverage) = command.asked.coverage else {
+        model.predict(&images, |answer| answers.say(&answer, name))?;
+        return Ok(answers.outcome);
+    };
+    let least = model.conformal()?.least_probability(coverage)?;
+    model.predict(&images, |answer| {
+        let set = set(&answer, least);
+        answers.say_set(&answer, &set, name);
+    })?;
     Ok(answers.outcome)
+}
+
+/// Returns the classes that reach the least probability, and the most probable one where none does.
+fn set(answer: &Answer, least: f64) -> Vec<(usize, f32)> {
+    let mut all = answer.top(usize::MAX);
+    let size = all.partition_point(|(_, p)| f64::from(*p) >= least);
+    all.truncate(size.max(1));
+    all
 }
 
 /// Answers on their way out.
@@ -96,6 +112,27 @@ impl Answers<'_> {
             false => named.join(", "),
         };
         print(&format!("{}: {named}", printable(&path)));
+    }
+
+    /// Says a set of classes, the most probable first.
+    fn say_set(&mut self, answer: &Answer, set: &[(usize, f32)], name: impl Fn(usize) -> String) {
+        if self.is_left_out(answer) {
+            return;
+        }
+        let path = escape(&answer.path);
+        if self.output.json {
+            let named: Vec<Value> = set
+                .iter()
+                .map(|(class, p)| json!({"class": name(*class), "probability": p}))
+                .collect();
+            print(&json!({"path": path, "set": named}).to_string());
+            return;
+        }
+        let named: Vec<String> = set
+            .iter()
+            .map(|(class, p)| format!("{} {p:.3}", printable(&name(*class))))
+            .collect();
+        print(&format!("{}: {}", printable(&path), named.join(" or ")));
     }
 
     fn say(&mut self, answer: &Answer, name: impl Fn(usize) -> String) {

@@ -515,3 +515,60 @@ fn options_of_training_reach_the_record_and_what_has_no_effect_is_refused() {
         assert!(!other.exists());
     }
 }
+
+#[test]
+fn sets_of_classes_cover_what_is_asked_for() {
+    let run = workshop().runs.join("features");
+    let (model, images) = (text(&run), workshop().data.join("val"));
+    let ants = images.join("ants");
+    // Forty validation images promise up to 40 / 41; two pictures are none.
+    let found = rekindle([
+        "evaluate",
+        model,
+        text(&workshop().data),
+        "--coverage",
+        "0.9",
+        "--json",
+    ]);
+    let coverage = found.ends_with(3).json()["coverage"].clone();
+    assert!(coverage["covered"].as_f64().unwrap() >= 0.9, "{coverage}");
+    let least = coverage["least_probability"].as_f64().unwrap();
+    let told = rekindle(["predict", model, text(&ants), "--coverage", "0.9", "--json"]);
+    let told = told.ends_with(3);
+    let plain = rekindle(["predict", model, text(&ants), "--top", "2", "--json"]).ends_with(3);
+    for (set, plain) in told.stdout.lines().zip(plain.stdout.lines()) {
+        let [set, plain]: [Value; 2] = [set, plain].map(|line| serde_json::from_str(line).unwrap());
+        let Some(all) = plain["predictions"].as_array() else {
+            continue;
+        };
+        let reaches = |answer: &&Value| answer["probability"].as_f64().unwrap() >= least;
+        let mut expected: Vec<Value> = all.iter().filter(reaches).cloned().collect();
+        if expected.is_empty() {
+            expected.push(all[0].clone());
+        }
+        assert_eq!(set["set"].as_array().unwrap(), &expected, "{plain}");
+    }
+    for (options, named) in [
+        (&["--coverage", "0.99"][..], "at most 0.976"),
+        (&["--coverage", "1"], "above 0 and below 1"),
+        (&["--coverage", "0.9", "--views", "flip"], "--views flip"),
+        (&["--coverage", "0.9", "--calibrated"], "--calibrated"),
+        (&["--coverage", "0.9", "--top", "2"], "--top"),
+    ] {
+        let mut arguments = vec!["predict", model, text(&ants)];
+        arguments.extend(options);
+        let called = rekindle(arguments);
+        assert!(
+            called.code != 0 && called.stderr.contains(named),
+            "{options:?}: {}",
+            called.stderr
+        );
+    }
+    let source = text(&workshop().weights);
+    let called = rekindle(["predict", source, text(&ants), "--coverage", "0.9"]);
+    assert!(
+        called.code != 0 && called.stderr.contains("no scores for sets"),
+        "{}",
+        called.stderr
+    );
+}

@@ -210,6 +210,7 @@ fn info() -> ModelInfo {
         test_views: Some("flip".into()),
         task: Some("multi-label".into()),
         thresholds: Some(vec![0.25, 0.5]),
+        conformal_scores: Some(vec![3, 9_000]),
     }
 }
 

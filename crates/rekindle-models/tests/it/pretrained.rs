@@ -229,6 +229,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         test_views: Some("flip".into()),
         task: Some("multi-label".into()),
         thresholds: Some(vec![0.25, 0.5]),
+        conformal_scores: Some(vec![3, 9_000]),
     };
     let path = |name: &str| folder.path().join(name);
     save(&model, path("a"), &info).unwrap();
@@ -249,6 +250,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         assert_eq!(read.test_views, info.test_views);
         assert_eq!(read.task, info.task);
         assert_eq!(read.thresholds, info.thresholds);
+        assert_eq!(read.conformal_scores, info.conformal_scores);
         assert_eq!(read.model.num_classes(), 3);
     }
 }

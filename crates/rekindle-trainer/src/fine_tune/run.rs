@@ -20,6 +20,7 @@ use crate::events::{
     EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use crate::fit::{not_begun, write_weights};
+use crate::metrics::ConformalScores;
 use crate::pace::Clock;
 use crate::run_directory::RunWriter;
 use crate::trainer::Source;
@@ -295,7 +296,11 @@ impl<'a, 'b> Run<'a, 'b> {
             Task::SingleLabel => Some(found.temperature()?),
             Task::MultiLabel | Task::Regression => None,
         };
-        let info = self.info(probed, temperature, decided.clone());
+        let scores = ConformalScores::of_predictions(&found);
+        let info = ModelInfo {
+            conformal_scores: scores.map(|scores| scores.kept().to_vec()),
+            ..self.info(probed, temperature, decided.clone())
+        };
         let mut best_weights = None;
         if let Some(writer) = &mut self.writer {
             let path = writer.directory().best_weights_path();
@@ -384,6 +389,7 @@ impl<'a, 'b> Run<'a, 'b> {
             test_views: self.choices.test_views.in_file(),
             task: data.task_in_file(),
             thresholds: probed.thresholds.clone(),
+            conformal_scores: None,
         }
     }
 

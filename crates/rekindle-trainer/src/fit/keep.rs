@@ -13,6 +13,7 @@ use super::{Run, watch};
 use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
+use crate::metrics::ConformalScores;
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::{Fitted, Trainer};
 use crate::{Predictor, TrainerError};
@@ -166,6 +167,8 @@ impl<B: Backbone> Run<'_, B> {
             let path = writer.directory().best_weights_path();
             // Probabilities that are no numbers have none.
             self.info.temperature = self.best_predictions.temperature().ok();
+            let scores = ConformalScores::of_predictions(&self.best_predictions);
+            self.info.conformal_scores = scores.map(|scores| scores.kept().to_vec());
             write_weights(&path, self.learner.classifier(), weights, &self.info)?;
             writer.keep_temperature(self.info.temperature)?;
             self.is_best_written = true;

@@ -1,11 +1,13 @@
 //! Computes metrics of predictions: accuracy, per-class scores, calibration.
 
 mod calibration;
+mod conformal;
 mod confusion;
 mod multi_label;
 mod temperature;
 
 pub use calibration::{Calibration, ReliabilityBin};
+pub use conformal::{ConformalScores, Coverage};
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,

@@ -1,5 +1,6 @@
 //! A trained classifier read from its file: all that is needed to ask it about pictures.
 
+mod coverage;
 mod labels;
 mod memory;
 
@@ -67,6 +68,8 @@ pub struct Model {
     pub task: Task,
     /// The threshold of each label, where the file knows it; see [`threshold`](Self::threshold).
     pub thresholds: Option<Vec<f64>>,
+    /// Scores of validation images, where the file knows them; see [`conformal`](Self::conformal).
+    pub conformal_scores: Option<Vec<u16>>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -168,6 +171,7 @@ impl Model {
             test_views: pretrained.test_views,
             task,
             thresholds: pretrained.thresholds,
+            conformal_scores: pretrained.conformal_scores,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
@@ -269,6 +273,7 @@ impl Model {
             test_views: self.test_views.clone(),
             task: (self.task != Task::SingleLabel).then(|| self.task.to_string()),
             thresholds: self.thresholds.clone(),
+            conformal_scores: self.conformal_scores.clone(),
         }
     }
 

@@ -36,13 +36,32 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     };
     output.layout(&found.layout, more);
     let names = model.class_names();
-    let json = json!({
+    let coverage = command.asked.coverage.map(|asked| {
+        let scores = model.conformal()?;
+        scores.measure(&found.predictions, asked)
+    });
+    let coverage = coverage.transpose()?;
+    let mut json = json!({
         "model": escape(&command.model), "data": escape(&images.place), "classes": names,
         "held_out": found.is_held_out, "views": model.views(), "calibrated": command.asked.calibrated,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });
-    output.result(&json, || table(&found, &names));
+    if let Some(coverage) = &coverage {
+        json["coverage"] = json!(coverage);
+    }
+    output.result(&json, || {
+        let mut text = table(&found, &names);
+        if let Some(coverage) = &coverage {
+            text.push_str(&format!(
+                "\n\nsets of classes: {} hold the right one ({} asked), {:.2} classes per set",
+                percent(coverage.covered),
+                percent(coverage.asked),
+                coverage.mean_size
+            ));
+        }
+        text
+    });
     Ok(if found.skipped.is_empty() {
         Outcome::Done
     } else {
