@@ -159,6 +159,12 @@ fn decode_known(
     options: &DecodeOptions,
     need: &mut dyn FnMut(u32, u32) -> Need,
 ) -> Result<(RgbImage, Place), Error> {
+    if let Some(format) = formats::foreign::of_content(bytes) {
+        return Err(Error::Undecoded {
+            path: path.to_path_buf(),
+            format,
+        });
+    }
     let format = match bytes {
         // TIFF with offsets of 64 bits.
         [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => ImageFormat::Tiff,

@@ -218,6 +218,18 @@ pub enum Error {
         /// The first bytes, at most eight.
         start: Vec<u8>,
     },
+    /// A picture in a format that is not decoded here.
+    #[error(
+        "{}: {format} pictures are not decoded; convert it to JPEG or PNG, with ImageMagick for instance (magick {} photo.jpg)",
+        show(path),
+        show(path)
+    )]
+    Undecoded {
+        /// The file.
+        path: PathBuf,
+        /// The format's name.
+        format: &'static str,
+    },
     /// The decoder refused the content.
     #[error("{}: cannot decode: {reason}", show(path))]
     Undecodable {
@@ -338,6 +350,7 @@ impl Error {
             | Self::NotAnImage { .. }
             | Self::Undecodable { .. }
             | Self::Unsupported { .. }
+            | Self::Undecoded { .. }
             | Self::TooLarge { .. }
             | Self::DecoderPanicked { .. } => ErrorKind::BadImages,
             Self::Write { .. } | Self::WorkerPanicked { .. } | Self::WorkerNotStarted { .. } => {
@@ -361,6 +374,7 @@ impl Error {
             | Error::NotAnImage { path, .. }
             | Error::Undecodable { path, .. }
             | Error::Unsupported { path, .. }
+            | Error::Undecoded { path, .. }
             | Error::TooLarge { path, .. }
             | Error::DecoderPanicked { path, .. } => Some(path),
             _ => None,

@@ -70,6 +70,7 @@ pub use dataset::{ImageDataset, ImageItem, Rendering};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
+pub use formats::foreign::undecoded_format;
 pub use layout::{Layout, LayoutKind};
 pub use listing::Listing;
 pub use loader::{Epoch, Loader};

@@ -9,6 +9,7 @@ use rekindle_files::names::{composed, escape};
 
 use crate::error::Error;
 use crate::folder::{Ignored, ScanOptions};
+use crate::formats::foreign::undecoded_format;
 use crate::leftovers::{is_hidden, is_leftover};
 use crate::peek::has_extension;
 
@@ -74,6 +75,10 @@ impl<'a> Scan<'a> {
                 self.walk(&path, above, by_folder)?;
             } else if has_extension(&path, &self.options.extensions) {
                 files.push(path);
+            } else if let Some(format) = undecoded_format(&path) {
+                let reason =
+                    format!("{format} pictures are not decoded; convert it to JPEG or PNG");
+                self.ignore(path, &reason);
             } else {
                 self.ignore(path, "not an image extension");
             }

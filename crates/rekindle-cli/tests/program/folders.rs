@@ -306,3 +306,42 @@ fn names_of_any_bytes_go_through_every_command() {
     let (flag, out) = (OsStr::new("--weights"), OsStr::new("--out"));
     os(&[features, data, flag, weights, out, table.as_os_str(), json]).ends_with(3);
 }
+
+#[test]
+fn pictures_of_a_phone_that_are_not_decoded_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    TargetTask.write_folder(folder.path(), 4, 4, 0).unwrap();
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
+    let phone = folder.path().join("train/ants/IMG_0042.HEIC");
+    std::fs::write(&phone, heic).unwrap();
+    // Under a name that says something else.
+    let renamed = folder.path().join("train/ants/renamed.jpg");
+    std::fs::write(&renamed, heic).unwrap();
+    let found = rekindle(["verify", text(folder.path()), "--json"])
+        .ends_with(3)
+        .json();
+    let reasons = [&found["ignored"][0]["reason"], &found["bad"][0]["reason"]];
+    for reason in reasons {
+        let reason = reason.as_str().unwrap_or_default();
+        assert!(
+            reason.contains("HEIC") && reason.contains("convert"),
+            "{found}"
+        );
+    }
+    let called = rekindle([
+        "train",
+        text(folder.path()),
+        "--weights",
+        text(&workshop().weights),
+        "--strategy",
+        "one-call",
+        "--out",
+        text(&folder.path().with_extension("runs")),
+    ]);
+    let said = called.stderr;
+    assert!(
+        said.contains("1 picture is left out, since HEIC is not decoded"),
+        "{said}"
+    );
+    assert!(said.contains("IMG_0042.HEIC"), "{said}");
+}

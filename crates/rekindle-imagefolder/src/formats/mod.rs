@@ -1,5 +1,6 @@
 //! Formats whose pixels Pillow takes otherwise than the crate `image` does.
 
+pub(crate) mod foreign;
 pub(crate) mod gif;
 pub(crate) mod png;
 pub(crate) mod tiff;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use rekindle_files::names::{printable, show};
-use rekindle_imagefolder::{DecodeOptions, ImageFolder, TablePart, Task, decode_file, same_files};
+use rekindle_imagefolder::{
+    DecodeOptions, ImageFolder, TablePart, Task, decode_file, same_files, undecoded_format,
+};
 
 use crate::{TrainerError, text};
 
@@ -70,6 +72,7 @@ pub(super) fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> Trainer
 /// What is cheap to find out and makes results doubtful.
 pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
     let mut warnings: Vec<String> = shared_groups(train, val).into_iter().collect();
+    warnings.extend(undecoded([&train.images, &val.images]));
     let counts = (train.task == Task::MultiLabel).then(|| marked(val));
     let is_multi_label = counts.is_some();
     let (train, val) = (&train.images, &val.images);
@@ -147,4 +150,25 @@ fn marked(part: &TablePart) -> Vec<usize> {
         marked.for_each(|(count, _)| *count += 1);
     }
     counts
+}
+
+/// Tells of pictures that a phone or a camera left in a format that is not decoded: they are missing in what is learned.
+fn undecoded(parts: [&ImageFolder; 2]) -> Option<String> {
+    let left_out = parts.into_iter().flat_map(ImageFolder::ignored);
+    // Parts of one folder list the same files.
+    let named: BTreeSet<(&Path, &str)> = left_out
+        .filter_map(|file| Some((&*file.path, undecoded_format(&file.path)?)))
+        .collect();
+    let (first, format) = named.first()?;
+    let formats: BTreeSet<&str> = named.iter().map(|(_, format)| *format).collect();
+    let formats: Vec<&str> = formats.into_iter().collect();
+    Some(format!(
+        "{} left out, since {} is not decoded (such as {}); convert it to JPEG or PNG",
+        text::counted(named.len(), "picture is", "pictures are"),
+        match formats.len() {
+            1 => (*format).to_string(),
+            _ => text::listed(&formats, 5),
+        },
+        show(first)
+    ))
 }
