@@ -261,6 +261,10 @@ pub struct Train {
     /// Resumes also where labels, classes or the list of pictures are not those that a run began with
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
+    /// Writes figures of every epoch and batch for TensorBoard into the folder tensorboard beside the runs (tensorboard --logdir
+    /// OUT/tensorboard)
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Title of the runs [default: the data's name]
     #[arg(long, value_parser = words)]
     pub title: Option<String>,

@@ -91,6 +91,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         folder,
         title,
         accept_changed_data: command.accept_changed_data,
+        tensorboard: command.tensorboard,
         report,
         results: Vec::new(),
         shared: SharedFeatures::default(),
@@ -118,6 +119,7 @@ struct Session<'a> {
     folder: PathBuf,
     title: String,
     accept_changed_data: bool,
+    tensorboard: bool,
     report: Report,
     results: Vec<Value>,
     shared: SharedFeatures,
@@ -270,6 +272,10 @@ impl Session<'_> {
             .observer(self.output.observer())
             .interrupt(self.interrupt.clone())
             .accept_changed_data(self.accept_changed_data);
+        let trainer = match self.tensorboard {
+            true => trainer.observer(TensorBoard::create(self.board(&run.directory))?),
+            false => trainer,
+        };
         let trainer = match self.shares(&run.way) {
             true => trainer.share_features(&self.shared),
             false => trainer,
@@ -287,6 +293,12 @@ impl Session<'_> {
             penalty: None,
             thresholds: None,
         })
+    }
+
+    /// Returns the folder of a run's figures for TensorBoard. A run's own folder is empty when it begins.
+    fn board(&self, run: &Path) -> PathBuf {
+        let name = run.file_name().unwrap_or_default();
+        self.folder.join("tensorboard").join(name)
     }
 
     fn one_call(&self, run: &Planned, title: String) -> Result<Left, Failure> {
