@@ -12,8 +12,8 @@ use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::run_directory::{FIT, ONE_CALL};
 use rekindle::trainer::{
-    Cache, Fit, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures, Trainer,
-    TrainerError, TransferData,
+    Cache, Fit, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures,
+    TensorBoard, Trainer, TrainerError, TransferData,
 };
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
@@ -35,6 +35,11 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         None => command.recipe.of_way(runs.first().map(|run| &run.way))?,
     };
     let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
+    if command.tensorboard && ways.iter().all(|way| *way == Way::OneCall) {
+        return Err(Failure::Usage(
+            "--tensorboard has no effect on one-call, which has no epochs; leave it out".into(),
+        ));
+    }
     command.check_places(&folder, &images, &runs)?;
     if let Cache::Disk(kept) = &recipe.cache {
         images.outside("--cache", kept)?;

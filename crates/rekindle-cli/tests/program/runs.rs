@@ -572,3 +572,34 @@ fn sets_of_classes_cover_what_is_asked_for() {
         called.stderr
     );
 }
+
+#[test]
+fn figures_for_tensorboard_lie_beside_the_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = [
+        "--strategy",
+        "features,one-call",
+        "--epochs",
+        "2",
+        "--tensorboard",
+    ];
+    train(folder.path(), &options).ends_with(0);
+    let board = folder.path().join("tensorboard/features");
+    let files: Vec<_> = std::fs::read_dir(&board)
+        .unwrap()
+        .map(|file| file.unwrap())
+        .collect();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].file_name().to_str().unwrap().contains("tfevents"));
+    let bytes = std::fs::read(files[0].path()).unwrap();
+    // Two epochs and their batches, each record with its tag.
+    let count = |tag: &[u8]| bytes.windows(tag.len()).filter(|part| *part == tag).count();
+    assert_eq!(
+        (count(b"loss/validation"), count(b"accuracy/train")),
+        (2, 2)
+    );
+    assert!(count(b"batch/loss") >= 2);
+    let other = folder.path().join("other");
+    let called = train(&other, &["--strategy", "one-call", "--tensorboard"]).ends_with(2);
+    assert!(called.stderr.contains("--tensorboard"), "{}", called.stderr);
+}
