@@ -268,7 +268,10 @@ impl Session<'_> {
         let stages = self.pretrained.model.graph().stage_names();
         let recipe = match &run.record {
             Some(record) => self.options.resumed(record)?,
-            None => self.options.of_way(Some(&run.way))?,
+            None => {
+                let recipe = self.options.of_way(Some(&run.way))?;
+                self.options.for_task(recipe, self.data.task())
+            }
         };
         let recipe = arguments::Recipe::of_strategy(recipe, strategy, &stages)?;
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)

@@ -191,6 +191,12 @@ fn several_labels_are_trained_measured_and_answered() {
         ]);
         let found = found.ends_with(3).json();
         assert_eq!(found["task"], "multi-label");
+        if run["strategy"] == "features" {
+            let record = std::fs::read(Path::new(model).join("run.json")).unwrap();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let watched = rekindle::trainer::Monitor::MeanAveragePrecision;
+            assert_eq!(record["recipe"]["monitor"], serde_json::json!(watched));
+        }
         let (said, measured) = (
             &run["mean_average_precision"],
             &found["evaluation"]["mean_average_precision"],
