@@ -313,10 +313,10 @@ fn pictures_of_a_phone_that_are_not_decoded_are_named() {
     TargetTask.write_folder(folder.path(), 4, 4, 0).unwrap();
     let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
     let phone = folder.path().join("train/ants/IMG_0042.HEIC");
-    std::fs::write(&phone, heic).unwrap();
+    fs::write(&phone, heic).unwrap();
     // Under a name that says something else.
     let renamed = folder.path().join("train/ants/renamed.jpg");
-    std::fs::write(&renamed, heic).unwrap();
+    fs::write(&renamed, heic).unwrap();
     let found = rekindle(["verify", text(folder.path()), "--json"])
         .ends_with(3)
         .json();

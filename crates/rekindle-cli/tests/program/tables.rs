@@ -193,7 +193,7 @@ fn several_labels_are_trained_measured_and_answered() {
         assert_eq!(found["task"], "multi-label");
         if run["strategy"] == "features" {
             let record = std::fs::read(Path::new(model).join("run.json")).unwrap();
-            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let record: Value = serde_json::from_slice(&record).unwrap();
             let watched = rekindle::trainer::Monitor::MeanAveragePrecision;
             assert_eq!(record["recipe"]["monitor"], serde_json::json!(watched));
         }
