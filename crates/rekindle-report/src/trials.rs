@@ -54,13 +54,17 @@ fn table(html: &mut Html, trials: &[Trial]) {
             });
         });
         html.node("tbody", &[], |html| {
-            trials.iter().for_each(|trial| row(html, trial));
+            let last = trials.iter().rposition(|trial| trial.kept);
+            for (at, trial) in trials.iter().enumerate() {
+                row(html, trial, last == Some(at));
+            }
         });
     });
 }
 
-fn row(html: &mut Html, trial: &Trial) {
-    let row = if trial.kept { "winner" } else { "" };
+/// One attempt; `is_result` where none after it was better.
+fn row(html: &mut Html, trial: &Trial, is_result: bool) {
+    let row = if is_result { "winner" } else { "" };
     html.node("tr", &[class(row)], |html| {
         html.leaf("td", &[class("name")], &trial.what);
         html.leaf("td", &[], &trial.why);
@@ -74,7 +78,17 @@ fn row(html: &mut Html, trial: &Trial) {
         let gain = trial.gain.map(|gain| format!("{:+.1}", 100.0 * gain));
         let gain = gain.map_or_else(|| "–".into(), |gain| gain.replace('-', "−"));
         html.leaf("td", &[class("number")], &gain);
-        html.leaf("td", &[class("number")], &text::duration(trial.seconds));
-        html.leaf("td", &[], if trial.kept { "kept" } else { "" });
+        // Probes are compared together, and the time is that of all.
+        let time = match trial.seconds >= 0.005 {
+            true => text::duration(trial.seconds),
+            false => "–".to_string(),
+        };
+        html.leaf("td", &[class("number")], &time);
+        let fate = match (is_result, trial.kept) {
+            (true, _) => "kept",
+            (false, true) => "replaced",
+            (false, false) => "",
+        };
+        html.leaf("td", &[], fate);
     });
 }

@@ -252,6 +252,7 @@ fn what_a_fit_tried_is_a_table_and_its_forecast_is_held_against_what_was_found()
     let page_of = |report: &mut Report, low, high| {
         let events = [
             tried("probes", None, true),
+            tried("other probes", Some(0.01), true),
             tried("fine-tuning", Some(-0.021), false),
             forecast(low, high),
         ];
@@ -277,14 +278,10 @@ fn what_a_fit_tried_is_a_table_and_its_forecast_is_held_against_what_was_found()
         .map(|row| row.children().map(text_of).collect())
         .collect();
     let right = "87.5\u{a0}%\u{a0}of\u{a0}48";
-    assert_eq!(
-        rows[1],
-        ["probes", "it <may> pay", right, "–", "12.5 s", "kept"]
-    );
-    assert_eq!(
-        rows[2],
-        ["fine-tuning", "it <may> pay", right, "−2.1", "12.5 s", ""]
-    );
+    let row = |what, gain, fate| [what, "it <may> pay", right, gain, "12.5 s", fate];
+    assert_eq!(rows[1], row("probes", "–", "replaced"));
+    assert_eq!(rows[2], row("other probes", "+1.0", "kept"));
+    assert_eq!(rows[3], row("fine-tuning", "−2.1", ""));
     // The made-up run names 90 % right.
     assert!(html.contains("inside of it"), "{html}");
     assert!(page_of(&mut report, 0.92, 0.99).contains("outside of it"));
