@@ -401,7 +401,8 @@ pub struct Asked {
     #[arg(long)]
     pub calibrated: bool,
     /// Names a set of classes per image that holds the right one with this probability, such as 0.9: one class where the
-    /// model is sure, several where it isn't (conformal prediction, by the images that training validated on)
+    /// model is sure, several where it isn't, none where it fits no class as well as so many others do (conformal prediction,
+    /// by the images that training validated on)
     #[arg(
         long,
         value_name = "SHARE",

@@ -54,11 +54,11 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     Ok(answers.outcome)
 }
 
-/// Returns the classes that reach the least probability, and the most probable one where none does.
+/// Returns the classes that reach the least probability.
 fn set(answer: &Answer, least: f64) -> Vec<(usize, f32)> {
     let mut all = answer.top(usize::MAX);
     let size = all.partition_point(|(_, p)| f64::from(*p) >= least);
-    all.truncate(size.max(1));
+    all.truncate(size);
     all
 }
 
@@ -132,7 +132,11 @@ impl Answers<'_> {
             .iter()
             .map(|(class, p)| format!("{} {p:.3}", printable(&name(*class))))
             .collect();
-        print(&format!("{}: {}", printable(&path), named.join(" or ")));
+        let named = match named.is_empty() {
+            true => "no class is probable enough".to_string(),
+            false => named.join(" or "),
+        };
+        print(&format!("{}: {named}", printable(&path)));
     }
 
     fn say(&mut self, answer: &Answer, name: impl Fn(usize) -> String) {

@@ -109,7 +109,8 @@ impl ConformalScores {
     }
 
     /// Returns the classes of the set of an image, the most probable first: all that reach the
-    /// [least probability](Self::least_probability), and the most probable one where none does.
+    /// [least probability](Self::least_probability). It is empty where none does, as happens where the classifier is right more
+    /// often than is asked for: the image looks less like its class than that share of the others.
     ///
     /// # Errors
     ///
@@ -160,7 +161,7 @@ fn set(probabilities: &[f32], least: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
     let reaches = |class: &&usize| f64::from(probabilities[**class]) >= least;
-    let size = order.iter().take_while(reaches).count().max(1);
+    let size = order.iter().take_while(reaches).count();
     order.truncate(size);
     order
 }
@@ -203,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_never_empty() {
+    fn a_set_is_empty_where_no_class_is_probable_enough() {
         let scores = ConformalScores::of([0.9; 20]);
-        assert_eq!(scores.set(&[0.3, 0.4, 0.3], 0.9).unwrap(), [1]);
+        assert!(scores.set(&[0.3, 0.4, 0.3], 0.9).unwrap().is_empty());
         assert_eq!(scores.set(&[0.05, 0.95], 0.9).unwrap(), [1]);
     }
 
@@ -253,7 +254,7 @@ mod tests {
                 (covered - coverage - 0.002).abs() < 0.01,
                 "{covered} of {coverage}"
             );
-            assert!(size > 1.0 && size < 4.5, "{size}");
+            assert!(size > 0.8 && size < 4.5, "{size}");
         }
     }
 }
