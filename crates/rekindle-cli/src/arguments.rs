@@ -148,6 +148,13 @@ pub struct Audit {
     /// List of everything that is found, as comma-separated values [default: the page's name with .csv]
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
+    #[command(flatten)]
+    pub looking: Looking,
+}
+
+/// How images go through a network whose features are compared.
+#[derive(Debug, Args)]
+pub struct Looking {
     /// Folder that keeps features for later calls
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
@@ -592,15 +599,8 @@ pub struct Similar {
     /// Number of pictures to name for each image
     #[arg(long, default_value_t = 5, value_parser = count::<1, 1_000_000>, allow_negative_numbers = true)]
     pub top: usize,
-    /// Folder that keeps features for later calls
-    #[arg(long, value_name = "FOLDER")]
-    pub cache: Option<PathBuf>,
-    /// Threads that decode images
-    #[arg(long, default_value_t = 2, value_parser = count::<0, 256>, allow_negative_numbers = true)]
-    pub workers: usize,
-    /// cpu, wgpu, cuda, cuda:N or ndarray
-    #[arg(long, default_value_t = DeviceName::Cpu)]
-    pub device: DeviceName,
+    #[command(flatten)]
+    pub looking: Looking,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

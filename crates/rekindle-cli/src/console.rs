@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::files::names::printable;
-use rekindle::imagefolder::{Listing, Task};
+use rekindle::imagefolder::{Listing, Skipped, Task};
 use rekindle::trainer::{Event, Observer, Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
@@ -30,6 +30,16 @@ impl Output {
         if !self.quiet || !layout.is_plain() {
             say(&format!("{layout}{more}"));
         }
+    }
+
+    /// Says where the images that a model was measured on were found, and which of them can't be read.
+    pub fn measured(&self, layout: &Listing, skipped: &[Skipped], is_held_out: bool) {
+        say_left_out(skipped.iter().map(|skipped| &skipped.reason));
+        let more = match is_held_out {
+            true => "; the images that training held out are taken",
+            false => "",
+        };
+        self.layout(layout, more);
     }
 
     /// Says where the images to train on were found, and what makes results doubtful.

@@ -174,7 +174,7 @@ impl Images {
 }
 
 /// The name of a folder, wherever it is seen from.
-fn name_of(folder: &Path) -> OsString {
+pub fn name_of(folder: &Path) -> OsString {
     let absolute = folder
         .canonicalize()
         .unwrap_or_else(|_| folder.to_path_buf());

@@ -1,7 +1,6 @@
 //! Advice on weights and strategy for a folder of images, before anything is trained.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
@@ -10,14 +9,13 @@ use rekindle_imagefolder::{ImageDataset, ImageFolder, Listing, Loader, OnBadFile
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
-use rekindle_transfer::{Backbone, FrozenPrefix};
 use rekindle_weights::{LoadOptions, Repository};
 
-use crate::activations::{FrozenPart, Views};
-use crate::data::{VALIDATION_SHARE, eval_pipeline, refuse_unreadable};
-use crate::pooled::{Pooled, pooled, split};
+use crate::data::{VALIDATION_SHARE, refuse_unreadable};
+use crate::looking::{Looking, looking_options};
+use crate::pooled::split;
 use crate::recipe::{Cache, Recipe};
-use crate::{Interrupt, Observer, TrainerError, text};
+use crate::{Event, Interrupt, TrainerError, text};
 
 /// Cells along each side of a picture whose colours make the baseline, and pixels along a cell.
 const CELLS: usize = 8;
@@ -52,40 +50,26 @@ pub fn advise(
 /// so that its validation images stay fresh. The baseline is the mean and the standard deviation of each colour in
 /// 8 x 8 cells.
 pub struct Advise<'a> {
-    device: Device,
     advisor: Advisor,
-    cache: Cache,
-    workers: usize,
-    observers: Vec<Box<dyn Observer + 'a>>,
     load_options: LoadOptions,
-    interrupt: Interrupt,
+    looking: Looking<'a>,
 }
 
-impl<'a> Advise<'a> {
+looking_options!(Advise);
+
+impl Advise<'_> {
     /// Begins with the defaults: features live in memory, seed 0.
     pub fn new(device: &Device) -> Self {
         Self {
-            device: device.clone().without_autodiff(),
             advisor: Advisor::default(),
-            cache: Cache::Memory,
-            workers: 2,
-            observers: Vec::new(),
             load_options: LoadOptions::default(),
-            interrupt: Interrupt::new(),
+            looking: Looking::new(device),
         }
     }
 
     /// Thresholds and the probe.
     pub fn advisor(self, advisor: Advisor) -> Self {
         Self { advisor, ..self }
-    }
-
-    /// Keeps features in a folder for later runs.
-    pub fn cache(self, folder: impl AsRef<Path>) -> Self {
-        Self {
-            cache: Cache::Disk(folder.as_ref().to_path_buf()),
-            ..self
-        }
     }
 
     /// Chooses a network in each file of weights, where files hold several.
@@ -100,23 +84,6 @@ impl<'a> Advise<'a> {
     pub fn seed(mut self, seed: u64) -> Self {
         self.advisor.probe.seed = seed;
         self
-    }
-
-    /// Threads that decode images.
-    pub fn workers(self, workers: usize) -> Self {
-        Self { workers, ..self }
-    }
-
-    /// Lets `observer` hear how far the work is.
-    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
-        self.observers.push(Box::new(observer));
-        self
-    }
-
-    /// Ends the work after a batch with [`TrainerError::Interrupted`] when `interrupt` is requested; a cache keeps the
-    /// features so far.
-    pub fn interrupt(self, interrupt: Interrupt) -> Self {
-        Self { interrupt, ..self }
     }
 
     /// Reads images and weights, and gives advice; backbones go by the names of their files.
@@ -202,9 +169,10 @@ impl<'a> Advise<'a> {
                 advice: "give at least one file of weights",
             });
         };
+        let looking = &self.looking;
         Ok(Looked {
             backbones,
-            colours: colours(&folder, &indices, self.workers, &self.interrupt)?,
+            colours: colours(&folder, &indices, looking.workers, &looking.interrupt)?,
             labels,
             classes: folder.classes().to_vec(),
         })
@@ -217,45 +185,34 @@ impl<'a> Advise<'a> {
         path: &Path,
         name: String,
     ) -> Result<(SeenBackbone, Vec<usize>, Vec<usize>), TrainerError> {
-        let pretrained = Pretrained::open_with(path, &self.load_options, &self.device)?;
-        let (model, source) = split(pretrained.model.clone());
-        let model = &model;
-        let part = FrozenPart {
-            prefix: FrozenPrefix::new(model, model.stage_names().len())?,
-            device: self.device.clone(),
-        };
-        let plain = eval_pipeline(&pretrained.preprocess);
-        let views = Views {
-            dataset: &Arc::new(ImageDataset::new(folder, plain.clone())?),
-            plain,
-            count: 1,
-            seed: 0,
-            workers: self.workers,
-            on_bad_file: OnBadFile::Skip,
-            interrupt: &self.interrupt,
-            shared: None,
-        };
-        let observers = &mut self.observers;
+        let pretrained = Pretrained::open_with(path, &self.load_options, &self.looking.device)?;
+        let label_of = |index: usize| folder.samples()[index].label;
         let phase = format!("features of {name}");
-        let begun = Instant::now();
-        let Pooled {
-            features,
-            labels,
-            indices,
-            ..
-        } = pooled(&part, &views, &self.cache, &phase, &mut |event| {
-            for observer in observers.iter_mut() {
-                observer.on_event(event);
+        let mut seconds = 0.0;
+        let mut hear = |event: &Event| {
+            if let Event::PhaseEnded { seconds: all, .. } = event {
+                seconds = *all;
             }
-        })?;
+            true
+        };
+        let (features, indices) = self.looking.features(
+            &pretrained,
+            folder,
+            &phase,
+            &|index| label_of(index).is_some(),
+            &mut hear,
+        )?;
+        let labels: Vec<usize> = indices
+            .iter()
+            .filter_map(|index| label_of(*index))
+            .collect();
         // What a folder of kept features answers says nothing of the network's speed.
-        let is_timed = self.cache == Cache::Memory;
+        let is_timed = self.looking.cache == Cache::Memory;
         let backbone = SeenBackbone {
             name,
-            seconds_per_image: is_timed
-                .then(|| begun.elapsed().as_secs_f64() / labels.len() as f64),
+            seconds_per_image: is_timed.then(|| seconds / labels.len() as f64),
             features,
-            source,
+            source: split(pretrained.model).1,
         };
         Ok((backbone, labels, indices))
     }

@@ -44,6 +44,7 @@ mod identity;
 pub mod inspect;
 mod interrupt;
 mod learner;
+mod looking;
 pub mod loss;
 mod lr_finder;
 pub mod metrics;

@@ -1,20 +1,15 @@
 //! Pooled features of labelled images by a frozen network.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::Device;
-use rekindle_imagefolder::{ImageDataset, ImageFolder, OnBadFile};
-use rekindle_models::Pretrained;
+use rekindle_imagefolder::ImageDataset;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{Features, LinearHead};
-use rekindle_transfer::{Backbone, FrozenPrefix};
 
+use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
-use crate::data::eval_pipeline;
 use crate::events::Event;
 use crate::recipe::Cache;
-use crate::{Interrupt, TrainerError};
 
 /// Features of the images that could be read.
 pub(crate) struct Pooled {
@@ -67,7 +62,7 @@ pub(crate) fn pooled(
 }
 
 /// As [`pooled`], of the images for which `keep` says so, with their positions in the data set.
-fn pooled_of(
+pub(crate) fn pooled_of(
     part: &FrozenPart<Network>,
     views: &Views<'_>,
     cache: &Cache,
@@ -108,44 +103,6 @@ fn pooled_of(
     }
     let features = Features::new(values, activations.shape().iter().product())?;
     Ok((features, indices))
-}
-
-/// How images go through a network whose features are compared.
-pub(crate) struct Looking<'a> {
-    pub device: &'a Device,
-    pub cache: &'a Cache,
-    pub workers: usize,
-    pub interrupt: &'a Interrupt,
-}
-
-impl Looking<'_> {
-    /// Pooled features of the images of `folder` for which `keep` says so, with their positions.
-    pub fn features(
-        &self,
-        pretrained: &Pretrained,
-        folder: &ImageFolder,
-        name: &str,
-        keep: &dyn Fn(usize) -> bool,
-        emit: &mut dyn FnMut(&Event),
-    ) -> Result<(Features, Vec<usize>), TrainerError> {
-        let (model, _) = split(pretrained.model.clone());
-        let part = FrozenPart {
-            prefix: FrozenPrefix::new(&model, model.stage_names().len())?,
-            device: self.device.clone(),
-        };
-        let plain = eval_pipeline(&pretrained.preprocess);
-        let views = Views {
-            dataset: &Arc::new(ImageDataset::new(folder, plain.clone())?),
-            plain,
-            count: 1,
-            seed: 0,
-            workers: self.workers,
-            on_bad_file: OnBadFile::Skip,
-            interrupt: self.interrupt,
-            shared: None,
-        };
-        pooled_of(&part, &views, self.cache, name, keep, emit)
-    }
 }
 
 /// Splits a network into its features and its classifier, as a head for these.

@@ -260,3 +260,10 @@ pub(crate) fn largest(row: &[f32]) -> (usize, f32) {
             if next.1 > best.1 { next } else { best }
         })
 }
+
+/// Returns classes with their probabilities, the most probable first; of equal ones the first.
+pub(crate) fn ranked(probabilities: &[f32]) -> Vec<(usize, f32)> {
+    let mut all: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all
+}

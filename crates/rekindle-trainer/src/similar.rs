@@ -8,9 +8,8 @@ use rekindle_imagefolder::{Ignored, ImageFolder, Layout, Sample};
 use rekindle_models::Pretrained;
 use rekindle_transfer::features::{Features, Neighbor, NeighborIndex};
 
-use crate::pooled::Looking;
-use crate::recipe::Cache;
-use crate::{Event, Interrupt, Observer, TrainerError};
+use crate::looking::{Looking, looking_options};
+use crate::{Event, TrainerError};
 
 /// Finds the pictures of a folder that look most like others, by the cosine of their features. Every picture of the folder
 /// is compared.
@@ -29,13 +28,11 @@ use crate::{Event, Interrupt, Observer, TrainerError};
 /// # Ok::<(), rekindle_trainer::TrainerError>(())
 /// ```
 pub struct Similar<'a> {
-    device: Device,
     count: usize,
-    cache: Cache,
-    workers: usize,
-    observers: Vec<Box<dyn Observer + 'a>>,
-    interrupt: Interrupt,
+    looking: Looking<'a>,
 }
+
+looking_options!(Similar);
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,47 +59,18 @@ pub struct SimilarAnswer {
     pub neighbors: Vec<Neighbor>,
 }
 
-impl<'a> Similar<'a> {
+impl Similar<'_> {
     /// The defaults: five neighbours, features live in memory.
     pub fn new(device: &Device) -> Self {
         Self {
-            device: device.clone().without_autodiff(),
             count: 5,
-            cache: Cache::Memory,
-            workers: 2,
-            observers: Vec::new(),
-            interrupt: Interrupt::new(),
+            looking: Looking::new(device),
         }
     }
 
     /// Neighbours of each picture, at most.
     pub fn count(self, count: usize) -> Self {
         Self { count, ..self }
-    }
-
-    /// Keeps features in a folder for later runs.
-    pub fn cache(self, folder: impl AsRef<Path>) -> Self {
-        Self {
-            cache: Cache::Disk(folder.as_ref().to_path_buf()),
-            ..self
-        }
-    }
-
-    /// Threads that decode images.
-    pub fn workers(self, workers: usize) -> Self {
-        Self { workers, ..self }
-    }
-
-    /// Lets `observer` hear how far the work is.
-    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
-        self.observers.push(Box::new(observer));
-        self
-    }
-
-    /// Ends the work after a batch with [`TrainerError::Interrupted`] when `interrupt` is requested; a cache keeps the
-    /// features so far.
-    pub fn interrupt(self, interrupt: Interrupt) -> Self {
-        Self { interrupt, ..self }
     }
 
     /// Compares the pictures `queries` with those of `folder` in all its parts.
@@ -156,29 +124,21 @@ impl<'a> Similar<'a> {
         folder: &ImageFolder,
         skipped: &mut Vec<Ignored>,
     ) -> Result<(Features, Vec<usize>), TrainerError> {
-        let looking = Looking {
-            device: &self.device,
-            cache: &self.cache,
-            workers: self.workers,
-            interrupt: &self.interrupt,
-        };
         let name = match folder.root().as_os_str().is_empty() {
             true => "pictures asked about".to_string(),
             false => show(folder.root()),
         };
-        let observers = &mut self.observers;
-        let everything = |_: usize| true;
-        looking.features(pretrained, folder, &name, &everything, &mut |event| {
-            if let Event::SkippedFile { path, reason } = event {
-                skipped.push(Ignored {
-                    path: path.clone(),
-                    reason: reason.clone(),
-                });
-                return;
-            }
-            observers
-                .iter_mut()
-                .for_each(|observer| observer.on_event(event));
-        })
+        let mut hear = |event: &Event| {
+            let Event::SkippedFile { path, reason } = event else {
+                return true;
+            };
+            skipped.push(Ignored {
+                path: path.clone(),
+                reason: reason.clone(),
+            });
+            false
+        };
+        self.looking
+            .features(pretrained, folder, &name, &|_| true, &mut hear)
     }
 }

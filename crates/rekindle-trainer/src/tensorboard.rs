@@ -17,10 +17,16 @@ use crate::events::{EpochMetrics, Event, Observer};
 /// points are there.
 ///
 /// ```no_run
-/// use rekindle_trainer::TensorBoard;
-/// # fn trainer() -> rekindle_trainer::Trainer<'static, rekindle_nn::Network> { unimplemented!() }
+/// use rekindle_models::Pretrained;
+/// use rekindle_trainer::burn::tensor::Device;
+/// use rekindle_trainer::{TensorBoard, Trainer, TransferData};
+/// use rekindle_transfer::Strategy;
 ///
-/// let fitted = trainer().observer(TensorBoard::create("runs/finetune")?).fit()?;
+/// let pretrained = Pretrained::open("resnet18-f37072fd.pth", &Device::flex())?;
+/// let data = TransferData::open("photos", &pretrained.preprocess, 0)?;
+/// let fitted = Trainer::adapt(&pretrained, data, Strategy::fine_tuning(), 0)
+///     .observer(TensorBoard::create("runs/tensorboard/finetune")?)
+///     .fit()?;
 /// # Ok::<(), rekindle_trainer::TrainerError>(())
 /// ```
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use crate::arguments::{Audit, Output};
 use crate::checks;
 use crate::console::counted;
 use crate::failure::{Failure, Outcome};
+use crate::tables::name_of;
 
 /// Findings of one kind that are printed; the list has all.
 const SHOWN: usize = 10;
@@ -21,26 +22,25 @@ pub fn run(command: &Audit, output: Output) -> Result<Outcome, Failure> {
         checks::outside(option, path, &command.data)?;
         checks::file(path)?;
     }
-    if let Some(kept) = &command.cache {
+    if let Some(kept) = &command.looking.cache {
         checks::outside("--cache", kept, &command.data)?;
         checks::folder(kept)?;
     }
     let interrupt = Interrupt::on_ctrl_c()?;
-    let device = command.device.open()?;
-    let layout = Layout::find(&command.data)?;
-    output.layout(&Listing::Folder(layout.clone()), "");
+    let device = command.looking.device.open()?;
+    output.layout(&Listing::Folder(Layout::find(&command.data)?), "");
     let pretrained = command.weights.open(&output, &device)?;
     let mut audit = rekindle::trainer::Audit::new(&device)
-        .workers(command.workers)
+        .workers(command.looking.workers)
         .interrupt(interrupt)
         .observer(output.observer());
-    if let Some(folder) = &command.cache {
+    if let Some(folder) = &command.looking.cache {
         audit = audit.cache(folder);
     }
     let audited = audit.run(&command.data, &pretrained)?;
     let csv = audited.to_csv();
     atomic_write(&list, |file| Ok(file.write_all(csv.as_bytes())?))?;
-    let page = AuditPage::new(title(command), audited);
+    let page = AuditPage::new(escape(name_of(&command.data)), audited);
     page.write(&command.out)?;
 
     let audited = page.audited();
@@ -78,15 +78,6 @@ fn list(command: &Audit) -> Result<PathBuf, Failure> {
         ))),
         false => Ok(list),
     }
-}
-
-/// The folder's own name.
-fn title(command: &Audit) -> String {
-    let folder = command
-        .data
-        .canonicalize()
-        .unwrap_or_else(|_| command.data.clone());
-    folder.file_name().map_or_else(|| escape(&folder), escape)
 }
 
 fn counts(audited: &Audited) -> Vec<(FindingKind, usize)> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
-use rekindle::trainer::{Answer, Interrupt, Model, image_files};
+use rekindle::trainer::{Answer, ConformalScores, Interrupt, Model, image_files};
 use serde_json::{Value, json};
 
 use super::zero_shot;
@@ -13,8 +13,8 @@ use crate::failure::{Failure, Outcome};
 pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.device.open()?;
+    let top = command.top.unwrap_or(1);
     let mut answers = Answers {
-        top: command.top.unwrap_or(1),
         output: &output,
         outcome: Outcome::Done,
     };
@@ -23,7 +23,9 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
         let images = std::iter::once(&command.model).chain(&command.images);
         let images = image_files(&images.cloned().collect::<Vec<PathBuf>>())?;
         let name = |class: usize| model.classes[class].clone();
-        model.predict(&images, |answer| answers.say(&answer, name))?;
+        model.predict(&images, |answer| {
+            answers.say(&answer, &answer.top(top), &CLASSES, name);
+        })?;
         return Ok(answers.outcome);
     }
     let options = command.part.options();
@@ -34,37 +36,62 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     let name = |class: usize| model.class_name(class);
     if model.task == Task::MultiLabel {
         model.predict(&images, |answer| {
-            let top = match command.top {
+            let labels = match command.top {
                 Some(top) => answer.top(top),
                 None => model.labels(&answer),
             };
-            answers.say_labels(&answer, &top, name);
+            answers.say(&answer, &labels, &LABELS, name);
         })?;
         return Ok(answers.outcome);
     }
-    let Some(coverage) = command.asked.coverage else {
-        model.predict(&images, |answer| answers.say(&answer, name))?;
-        return Ok(answers.outcome);
-    };
-    let least = model.conformal()?.least_probability(coverage)?;
-    model.predict(&images, |answer| {
-        let set = set(&answer, least);
-        answers.say_set(&answer, &set, name);
+    let coverage = command.asked.coverage;
+    let least = coverage.map(|coverage| model.conformal()?.least_probability(coverage));
+    let least = least.transpose()?;
+    model.predict(&images, |answer| match (least, &answer.probabilities) {
+        (Some(least), Ok(probabilities)) => {
+            let set = ConformalScores::reaching(probabilities, least);
+            answers.say(&answer, &set, &SET, name);
+        }
+        _ => answers.say(&answer, &answer.top(top), &CLASSES, name),
     })?;
     Ok(answers.outcome)
 }
 
-/// Returns the classes that reach the least probability.
-fn set(answer: &Answer, least: f64) -> Vec<(usize, f32)> {
-    let mut all = answer.top(usize::MAX);
-    let size = all.partition_point(|(_, p)| f64::from(*p) >= least);
-    all.truncate(size);
-    all
+/// The words around what a picture is taken for.
+struct Words {
+    /// Key of all in JSON.
+    all: &'static str,
+    /// Key of the name of one in JSON.
+    one: &'static str,
+    /// What stands between them.
+    between: &'static str,
+    /// What is said where there are none.
+    none: &'static str,
 }
+
+const CLASSES: Words = Words {
+    all: "predictions",
+    one: "class",
+    between: ", ",
+    none: "",
+};
+
+const LABELS: Words = Words {
+    all: "labels",
+    one: "label",
+    between: ", ",
+    none: "no label",
+};
+
+const SET: Words = Words {
+    all: "set",
+    one: "class",
+    between: " or ",
+    none: "no class is probable enough",
+};
 
 /// Answers on their way out.
 struct Answers<'a> {
-    top: usize,
     output: &'a Output,
     outcome: Outcome,
 }
@@ -84,11 +111,12 @@ impl Answers<'_> {
         true
     }
 
-    /// Says the labels of a picture, which may have none.
-    fn say_labels(
+    /// Says what a picture is taken for, or why it can't be read.
+    fn say(
         &mut self,
         answer: &Answer,
-        labels: &[(usize, f32)],
+        taken_for: &[(usize, f32)],
+        words: &Words,
         name: impl Fn(usize) -> String,
     ) {
         if self.is_left_out(answer) {
@@ -96,67 +124,21 @@ impl Answers<'_> {
         }
         let path = escape(&answer.path);
         if self.output.json {
-            let named: Vec<Value> = labels
+            let named: Vec<Value> = taken_for
                 .iter()
-                .map(|(label, p)| json!({"label": name(*label), "probability": p}))
+                .map(|(class, p)| json!({words.one: name(*class), "probability": p}))
                 .collect();
-            print(&json!({"path": path, "labels": named}).to_string());
+            print(&json!({"path": path, words.all: named}).to_string());
             return;
         }
-        let named: Vec<String> = labels
-            .iter()
-            .map(|(label, p)| format!("{} {p:.3}", printable(&name(*label))))
-            .collect();
-        let named = match named.is_empty() {
-            true => "no label".to_string(),
-            false => named.join(", "),
-        };
-        print(&format!("{}: {named}", printable(&path)));
-    }
-
-    /// Says a set of classes, the most probable first.
-    fn say_set(&mut self, answer: &Answer, set: &[(usize, f32)], name: impl Fn(usize) -> String) {
-        if self.is_left_out(answer) {
-            return;
-        }
-        let path = escape(&answer.path);
-        if self.output.json {
-            let named: Vec<Value> = set
-                .iter()
-                .map(|(class, p)| json!({"class": name(*class), "probability": p}))
-                .collect();
-            print(&json!({"path": path, "set": named}).to_string());
-            return;
-        }
-        let named: Vec<String> = set
+        let named: Vec<String> = taken_for
             .iter()
             .map(|(class, p)| format!("{} {p:.3}", printable(&name(*class))))
             .collect();
         let named = match named.is_empty() {
-            true => "no class is probable enough".to_string(),
-            false => named.join(" or "),
+            true => words.none.to_string(),
+            false => named.join(words.between),
         };
         print(&format!("{}: {named}", printable(&path)));
-    }
-
-    fn say(&mut self, answer: &Answer, name: impl Fn(usize) -> String) {
-        let path = escape(&answer.path);
-        if self.is_left_out(answer) {
-            return;
-        }
-        let top = answer.top(self.top);
-        if self.output.json {
-            let named: Vec<Value> = top
-                .iter()
-                .map(|(class, p)| json!({"class": name(*class), "probability": p}))
-                .collect();
-            print(&json!({"path": path, "predictions": named}).to_string());
-        } else {
-            let named: Vec<String> = top
-                .iter()
-                .map(|(class, p)| format!("{} {p:.3}", printable(&name(*class))))
-                .collect();
-            print(&format!("{}: {}", printable(&path), named.join(", ")));
-        }
     }
 }

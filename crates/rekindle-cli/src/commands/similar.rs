@@ -10,21 +10,21 @@ use crate::failure::{Failure, Outcome};
 
 pub fn run(command: &Similar, output: Output) -> Result<Outcome, Failure> {
     checks::images(&command.index)?;
-    if let Some(kept) = &command.cache {
+    if let Some(kept) = &command.looking.cache {
         checks::outside("--cache", kept, &command.index)?;
         checks::folder(kept)?;
     }
     let images = image_files(&command.images)?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let device = command.device.open()?;
+    let device = command.looking.device.open()?;
     output.layout(&Listing::Folder(Layout::find(&command.index)?), "");
     let pretrained = command.weights.open(&output, &device)?;
     let mut similar = rekindle::trainer::Similar::new(&device)
         .count(command.top)
-        .workers(command.workers)
+        .workers(command.looking.workers)
         .interrupt(interrupt)
         .observer(output.observer());
-    if let Some(folder) = &command.cache {
+    if let Some(folder) = &command.looking.cache {
         similar = similar.cache(folder);
     }
     let found = similar.run(&pretrained, &command.index, &images)?;

@@ -47,10 +47,6 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     }
     let interrupt = Interrupt::on_ctrl_c()?;
     let listing = images.listing()?;
-    let recipe = match runs.iter().any(|run| run.record.is_some()) {
-        true => recipe,
-        false => command.recipe.for_task(recipe, listing.task()),
-    };
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
         command.recipe.check_effects(&ways, &stages)
@@ -248,17 +244,13 @@ impl Session<'_> {
         Ok(outcome.reason)
     }
 
-    /// Returns true if a run needs the features of the whole frozen network, which all such runs of a call share.
-    fn shares(&self, way: &Way) -> bool {
-        match way {
-            Way::OneCall => true,
-            Way::Strategy(strategy) => {
-                let stages = self.pretrained.model.graph().stage_names();
-                self.options.of_way(Some(way)).is_ok_and(|recipe| {
-                    strategy
-                        .always_frozen(&stages, recipe.epochs)
-                        .is_ok_and(|frozen| frozen == stages.len())
-                })
+    /// Returns the recipe of a run: the one it began with or its strategy's, changed by the options that are given.
+    fn recipe_of(&self, run: &Planned) -> Result<Recipe, Failure> {
+        match &run.record {
+            Some(record) => self.options.resumed(record),
+            None => {
+                let recipe = self.options.of_way(Some(&run.way))?;
+                Ok(self.options.for_task(recipe, self.data.task()))
             }
         }
     }
@@ -266,14 +258,10 @@ impl Session<'_> {
     fn train(&self, run: &Planned, strategy: &Strategy, title: String) -> Result<Left, Failure> {
         let seed = self.recipe.seed;
         let stages = self.pretrained.model.graph().stage_names();
-        let recipe = match &run.record {
-            Some(record) => self.options.resumed(record)?,
-            None => {
-                let recipe = self.options.of_way(Some(&run.way))?;
-                self.options.for_task(recipe, self.data.task())
-            }
-        };
+        let recipe = self.recipe_of(run)?;
         let recipe = arguments::Recipe::of_strategy(recipe, strategy, &stages)?;
+        // Runs that need the features of the whole frozen network share them.
+        let shares = strategy.always_frozen(&stages, recipe.epochs)? == stages.len();
         let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
             .title(title)
             .recipe(recipe.clone())
@@ -284,7 +272,7 @@ impl Session<'_> {
             true => trainer.observer(TensorBoard::create(self.board(&run.directory))?),
             false => trainer,
         };
-        let trainer = match self.shares(&run.way) {
+        let trainer = match shares {
             true => trainer.share_features(&self.shared),
             false => trainer,
         };
@@ -310,10 +298,7 @@ impl Session<'_> {
     }
 
     fn one_call(&self, run: &Planned, title: String) -> Result<Left, Failure> {
-        let recipe = match &run.record {
-            Some(record) => self.options.resumed(record)?,
-            None => self.options.of_way(Some(&run.way))?,
-        };
+        let recipe = self.recipe_of(run)?;
         let mut one_call = Fit::new(&self.device)
             .without_training()
             .title(title)

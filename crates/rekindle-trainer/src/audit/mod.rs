@@ -17,9 +17,8 @@ use rekindle_transfer::features::{
 };
 
 use crate::events::Event;
-use crate::pooled::Looking;
-use crate::recipe::Cache;
-use crate::{Interrupt, Observer, TrainerError, text};
+use crate::looking::{Looking, looking_options};
+use crate::{TrainerError, text};
 
 pub use finding::{Audited, AuditedPart, Finding, FindingKind, Twin};
 
@@ -52,55 +51,24 @@ const MEASURED: &str = "size, light and sharpness";
 /// # Ok::<(), rekindle_trainer::TrainerError>(())
 /// ```
 pub struct Audit<'a> {
-    device: Device,
     labels: LabelErrors,
-    cache: Cache,
-    workers: usize,
-    observers: Vec<Box<dyn Observer + 'a>>,
-    interrupt: Interrupt,
+    looking: Looking<'a>,
 }
 
-impl<'a> Audit<'a> {
+looking_options!(Audit);
+
+impl Audit<'_> {
     /// The defaults: features live in memory.
     pub fn new(device: &Device) -> Self {
         Self {
-            device: device.clone().without_autodiff(),
             labels: LabelErrors::default(),
-            cache: Cache::Memory,
-            workers: 2,
-            observers: Vec::new(),
-            interrupt: Interrupt::new(),
+            looking: Looking::new(device),
         }
     }
 
     /// Judges labels in another way.
     pub fn labels(self, labels: LabelErrors) -> Self {
         Self { labels, ..self }
-    }
-
-    /// Keeps features in a folder for later runs.
-    pub fn cache(self, folder: impl AsRef<Path>) -> Self {
-        Self {
-            cache: Cache::Disk(folder.as_ref().to_path_buf()),
-            ..self
-        }
-    }
-
-    /// Threads that decode images for the network.
-    pub fn workers(self, workers: usize) -> Self {
-        Self { workers, ..self }
-    }
-
-    /// Lets `observer` hear how far the work is.
-    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
-        self.observers.push(Box::new(observer));
-        self
-    }
-
-    /// Ends the work with [`TrainerError::Interrupted`] when `interrupt` is requested; a cache keeps the features so
-    /// far.
-    pub fn interrupt(self, interrupt: Interrupt) -> Self {
-        Self { interrupt, ..self }
     }
 
     /// Looks at all parts of `data`, wherever [`Layout::find`] finds them, with the features of a network.
@@ -157,10 +125,10 @@ impl<'a> Audit<'a> {
             .filter_map(|index| looks[*index].as_ref())
             .collect();
         let nearest = nearest_neighbors(&features, &features, NEIGHBORS + 1)?;
-        self.interrupt.check()?;
+        self.looking.interrupt.check()?;
         outliers(&nearest, &indices, &pictures, &mut audited);
         let pairs = copies::copies(&features, &nearest, &of_features)?;
-        self.interrupt.check()?;
+        self.looking.interrupt.check()?;
         // Of several copies of a picture, the one it is most like.
         let mut told = HashSet::new();
         for pair in &pairs {
@@ -172,7 +140,7 @@ impl<'a> Audit<'a> {
         }
         let families = copies::families(&pairs, indices.len());
         self.judge(&features, &indices, &families, &pictures, &mut audited)?;
-        self.interrupt.check()?;
+        self.looking.interrupt.check()?;
         audited.findings.sort_by(|a, b| {
             (a.kind.cmp(&b.kind))
                 .then(b.score.total_cmp(&a.score))
@@ -188,14 +156,14 @@ impl<'a> Audit<'a> {
         audited: &mut Audited,
     ) -> Result<Vec<Option<Looks>>, TrainerError> {
         let begun = Instant::now();
-        self.emit(&Event::PhaseStarted {
+        self.looking.emit(&Event::PhaseStarted {
             name: MEASURED.into(),
             items: Some(pictures.all.len()),
         });
         let mut measured = Vec::with_capacity(pictures.all.len());
         let all: Vec<usize> = (0..pictures.all.len()).collect();
         for chunk in all.chunks(CHUNK) {
-            self.interrupt.check()?;
+            self.looking.interrupt.check()?;
             let found = looks(&pictures.all.subset(chunk), &DecodeOptions::default());
             for (index, found) in chunk.iter().zip(found) {
                 measured.push(match found {
@@ -211,9 +179,9 @@ impl<'a> Audit<'a> {
                 });
             }
             let done = measured.len();
-            self.emit(&Event::PhaseAdvanced { done });
+            self.looking.emit(&Event::PhaseAdvanced { done });
         }
-        self.emit(&Event::PhaseEnded {
+        self.looking.emit(&Event::PhaseEnded {
             name: MEASURED.into(),
             seconds: begun.elapsed().as_secs_f64(),
         });
@@ -237,29 +205,13 @@ impl<'a> Audit<'a> {
         looks: &[Option<Looks>],
         pretrained: &Pretrained,
     ) -> Result<(Features, Vec<usize>), TrainerError> {
-        let looking = Looking {
-            device: &self.device,
-            cache: &self.cache,
-            workers: self.workers,
-            interrupt: &self.interrupt,
-        };
-        let observers = &mut self.observers;
         let name = format!("features by {}", pretrained.architecture);
         let is_measured = |index: usize| looks[index].is_some();
-        looking.features(
-            pretrained,
-            &pictures.all,
-            &name,
-            &is_measured,
-            &mut |event| {
-                // Bad files have been told.
-                if !matches!(event, Event::SkippedFile { .. }) {
-                    observers
-                        .iter_mut()
-                        .for_each(|observer| observer.on_event(event));
-                }
-            },
-        )
+        // Bad files have been told.
+        let mut is_new = |event: &Event| !matches!(event, Event::SkippedFile { .. });
+        let all = &pictures.all;
+        self.looking
+            .features(pretrained, all, &name, &is_measured, &mut is_new)
     }
 
     /// Finds wrong labels.
@@ -318,12 +270,6 @@ impl<'a> Audit<'a> {
             ));
         }
         Ok(())
-    }
-
-    fn emit(&mut self, event: &Event) {
-        self.observers
-            .iter_mut()
-            .for_each(|observer| observer.on_event(event));
     }
 }
 

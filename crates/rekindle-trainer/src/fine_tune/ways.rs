@@ -1,6 +1,6 @@
 //! Ways to train a network, to be tried against each other.
 
-use rekindle_imagefolder::{OnBadFile, Pipeline, Transform};
+use rekindle_imagefolder::{AugmentPolicy, Augmentation, OnBadFile, Pipeline};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::Strategy;
 
@@ -24,9 +24,6 @@ pub(super) struct Way {
 
 /// The backbone's rate over the head's.
 const BACKBONE: f64 = 0.1;
-
-/// The smallest part of a picture that is shown, as a share of its area.
-const SMALLEST_PART: f64 = 0.35;
 
 /// Steps that a trial can make from which on the fast rate is tried first: in few, a network only loses what the probe knows.
 const MANY_STEPS: f64 = 100.0;
@@ -107,17 +104,14 @@ impl Way {
 
     /// Returns the augmentation: random parts of a picture, mirrored where that means the same.
     pub fn augmentation(&self, preprocess: &Preprocess, mirror: bool) -> Pipeline {
-        let mut transforms = Pipeline::imagenet_train(preprocess).0;
-        transforms.retain(|transform| {
-            mirror || !matches!(transform, Transform::RandomHorizontalFlip { .. })
-        });
-        for transform in &mut transforms {
-            if let Transform::RandomResizedCrop { scale, size, .. } = transform {
-                *scale = (SMALLEST_PART, 1.0);
-                *size = u32::try_from(self.size).unwrap_or(*size);
-            }
-        }
-        Pipeline(transforms)
+        let augmentation = Augmentation {
+            policy: AugmentPolicy::Light,
+            flip: if mirror { 0.5 } else { 0.0 },
+        };
+        augmentation.pipeline(&Preprocess {
+            crop: self.size,
+            ..preprocess.clone()
+        })
     }
 
     /// Returns the recipe.

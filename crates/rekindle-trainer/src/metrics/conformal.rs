@@ -3,6 +3,7 @@
 use rekindle_imagefolder::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::predictor::ranked;
 use crate::{Predictions, TrainerError};
 
 /// Scores that are kept at most; of more images an even selection is taken.
@@ -116,8 +117,15 @@ impl ConformalScores {
     ///
     /// As [`least_probability`](Self::least_probability).
     pub fn set(&self, probabilities: &[f32], coverage: f64) -> Result<Vec<usize>, TrainerError> {
-        let least = self.least_probability(coverage)?;
-        Ok(set(probabilities, least))
+        let reaching = Self::reaching(probabilities, self.least_probability(coverage)?);
+        Ok(reaching.into_iter().map(|(class, _)| class).collect())
+    }
+
+    /// Returns the classes of at least this probability with theirs, the most probable first.
+    pub fn reaching(probabilities: &[f32], least: f64) -> Vec<(usize, f32)> {
+        let mut all = ranked(probabilities);
+        all.retain(|(_, probability)| f64::from(*probability) >= least);
+        all
     }
 
     /// Returns the share of labelled images whose set holds their class, and the mean size of the sets.
@@ -130,8 +138,8 @@ impl ConformalScores {
         let rows = found.probabilities.chunks_exact(found.classes.max(1));
         let (mut covered, mut members) = (0, 0);
         for (row, label) in rows.zip(&found.labels) {
-            let set = set(row, least);
-            covered += usize::from(set.contains(label));
+            let set = Self::reaching(row, least);
+            covered += usize::from(set.iter().any(|(class, _)| class == label));
             members += set.len();
         }
         let images = found.labels.len().max(1) as f64;
@@ -155,15 +163,6 @@ pub struct Coverage {
     pub mean_size: f64,
     /// The probability from which on a class is in the set.
     pub least_probability: f64,
-}
-
-fn set(probabilities: &[f32], least: f64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..probabilities.len()).collect();
-    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
-    let reaches = |class: &&usize| f64::from(probabilities[**class]) >= least;
-    let size = order.iter().take_while(reaches).count();
-    order.truncate(size);
-    order
 }
 
 #[cfg(test)]

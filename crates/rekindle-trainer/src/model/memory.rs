@@ -13,6 +13,7 @@ use crate::TrainerError;
 use crate::data::eval_pipeline;
 use crate::feed::Feed;
 use crate::inspect::scaled;
+use crate::predictor::ranked;
 use crate::test_views::inspect_in_views;
 
 /// What a model says of one image in memory.
@@ -41,12 +42,9 @@ impl Classified {
 
     /// Returns the `count` most probable classes with their probabilities.
     pub fn top(&self, count: usize) -> Vec<(&str, f32)> {
-        let named = self.classes.iter().map(String::as_str);
-        let mut all: Vec<(&str, f32)> = named.zip(self.probabilities.iter().copied()).collect();
-        // Stable: of equal ones the first.
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
-        all.truncate(count);
-        all
+        let best = ranked(&self.probabilities).into_iter().take(count);
+        best.map(|(class, probability)| (self.classes[class].as_str(), probability))
+            .collect()
     }
 }
 

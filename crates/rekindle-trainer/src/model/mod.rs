@@ -27,6 +27,7 @@ use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::feed::Feed;
 use crate::inspect::{Inspection, inspect, logistic, scaled, softmax};
 use crate::metrics::Temperature;
+use crate::predictor::ranked;
 use crate::test_views::{CHUNK, inspect_in_views};
 use crate::{Evaluation, Interrupt, Predictions, RunDirectory, TestViews, TrainerError};
 
@@ -532,8 +533,7 @@ impl Answer {
         let Ok(probabilities) = &self.probabilities else {
             return Vec::new();
         };
-        let mut order: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
-        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut order = ranked(probabilities);
         order.truncate(count);
         order
     }

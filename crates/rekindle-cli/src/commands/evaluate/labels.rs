@@ -5,7 +5,7 @@ use rekindle::trainer::{EvaluatedLabels, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent, say_left_out};
+use crate::console::{counted, percent};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -25,12 +25,7 @@ pub fn run(
     bar.unset_length();
     let found = model.evaluate_labels(&images.place, options, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
-    say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
-    let more = match found.is_held_out {
-        true => "; the images that training held out are taken",
-        false => "",
-    };
-    output.layout(&found.layout, more);
+    output.measured(&found.layout, &found.skipped, found.is_held_out);
     let names = model.class_names();
     let json = json!({
         "model": escape(&command.model), "data": escape(&images.place), "task": model.task, "labels": names,

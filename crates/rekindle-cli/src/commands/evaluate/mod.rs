@@ -6,7 +6,7 @@ use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent, say_left_out};
+use crate::console::{counted, percent};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -29,12 +29,7 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
         None => model.evaluate(&images.place, progress)?,
     };
     bar.finish_and_clear();
-    say_left_out(found.skipped.iter().map(|skipped| &skipped.reason));
-    let more = match found.is_held_out {
-        true => "; the images that training held out are taken",
-        false => "",
-    };
-    output.layout(&found.layout, more);
+    output.measured(&found.layout, &found.skipped, found.is_held_out);
     let names = model.class_names();
     let coverage = command.asked.coverage.map(|asked| {
         let scores = model.conformal()?;
