@@ -206,6 +206,35 @@ fn probabilities_and_logits_are_the_networks_own() {
     }
 }
 
+/// Of several labels each probability is the logistic function of its own logit.
+#[test]
+fn labels_are_answered_each_by_itself() {
+    let Some(runtime) = OnnxRuntime::find() else {
+        return;
+    };
+    let pictures = [picture(80, 79), picture(40, 90)];
+    let given: Vec<_> = pictures
+        .iter()
+        .map(|p| (p.height(), p.width(), p.as_raw().as_slice()))
+        .collect();
+    let info = ModelInfo {
+        task: Some("multi-label".into()),
+        ..info(Interpolation::Bilinear)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("labels.onnx");
+    save_onnx_with_preprocessing(&narrow(3), &file, &info, false).unwrap();
+    let found = runtime.run_on_pixels(&file, &given);
+    // Probabilities of a picture, then its logits.
+    for row in found.chunks_exact(6) {
+        for (probability, logit) in row[..3].iter().zip(&row[3..]) {
+            let expected = 1.0 / (1.0 + (-logit).exp());
+            assert!((probability - expected).abs() < 1e-6, "{row:?}");
+        }
+    }
+    assert_eq!(found.len(), 12);
+}
+
 #[test]
 fn a_file_says_what_it_takes_and_gives() {
     let folder = tempfile::tempdir().unwrap();

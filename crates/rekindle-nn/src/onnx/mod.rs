@@ -37,6 +37,9 @@ const IR_VERSION: i64 = 8;
 /// Name of the graph's input.
 pub const INPUT: &str = "images";
 
+/// The task in a file's metadata whose outputs are labels, each by itself.
+const MULTI_LABEL: &str = "multi-label";
+
 impl Network {
     /// Writes the network as it predicts, as the bytes of an ONNX file of operator set [`OPSET`]: input `images`
     /// `[batch, channels, height, width]`, output `logits` `[batch, classes]`, or `features` `[batch, num_features]`
@@ -75,6 +78,8 @@ impl Network {
     /// # }
     /// ```
     ///
+    /// With `task` = `multi-label` in the metadata each label's probability is its own.
+    ///
     /// # Errors
     ///
     /// [`ExportError`]: for images of other channels than three, a crop that isn't inside of the resized picture or too small for the
@@ -85,7 +90,8 @@ impl Network {
         temperature: Option<f64>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, ExportError> {
-        let around = Around::new(self.graph(), preprocess, temperature)?;
+        let each_label = metadata.get("task").is_some_and(|task| task == MULTI_LABEL);
+        let around = Around::new(self.graph(), preprocess, temperature)?.of_each_label(each_label);
         if self.graph().tokens().is_none() {
             return Ok(model(build(self, Some(&around)), metadata).encode_to_vec());
         }

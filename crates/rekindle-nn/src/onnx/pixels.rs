@@ -80,6 +80,8 @@ pub enum ExportError {
 pub struct Around<'a> {
     preprocess: &'a Preprocess,
     temperature: Option<f64>,
+    /// Each output is a label by itself, and not one class of all.
+    each_label: bool,
 }
 
 impl<'a> Around<'a> {
@@ -116,7 +118,13 @@ impl<'a> Around<'a> {
         Ok(Self {
             preprocess,
             temperature,
+            each_label: false,
         })
+    }
+
+    /// Answers each label by itself, as models of the task `multi-label` do.
+    pub fn of_each_label(self, each_label: bool) -> Self {
+        Self { each_label, ..self }
     }
 
     /// Returns the graph's input.
@@ -339,8 +347,17 @@ impl<'a> Around<'a> {
             }
             None => logits.to_string(),
         };
-        let axis = vec![int("axis", 1)];
-        writer.add("Softmax", "answer:shares", &[&scaled], PROBABILITIES, axis);
+        let (operator, attributes) = match self.each_label {
+            true => ("Sigmoid", Vec::new()),
+            false => ("Softmax", vec![int("axis", 1)]),
+        };
+        writer.add(
+            operator,
+            "answer:shares",
+            &[&scaled],
+            PROBABILITIES,
+            attributes,
+        );
     }
 }
 

@@ -223,9 +223,7 @@ impl TransferData {
             warnings: Vec::new(),
         })
     }
-}
 
-impl TransferData {
     /// What is to be learned of the images.
     pub fn task(&self) -> Task {
         self.train.task()
@@ -253,9 +251,7 @@ impl TransferData {
             ..self.clone()
         })
     }
-}
 
-impl TransferData {
     /// Returns the same images with other random changes to those that are learnt from.
     ///
     /// # Errors
