@@ -19,7 +19,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rekindle::device::DeviceName;
-use rekindle::trainer::{Advise, Looked};
+use rekindle::trainer::{Advise, Scored};
 use rekindle::transfer::advise::{Advice, Advisor, Candidate};
 use rekindle::transfer::features::{Features, accuracy};
 use serde_json::json;
@@ -60,18 +60,18 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(folder) = &arguments.cache {
         advise = advise.cache(folder);
     }
-    let looked = match &arguments.data {
-        Some(data) => advise.look(data, &arguments.weights)?,
+    let scored = match &arguments.data {
+        Some(data) => advise.score(data, &arguments.weights)?,
         None => {
             eprintln!("no --data: looking at drawn ants and bees");
             let drawings = drawn::ants_and_bees(20, 0)?;
-            advise.look(drawings.data(), &[drawings.weights()])?
+            advise.score(drawings.data(), &[drawings.weights()])?
         }
     };
-    let all: Vec<usize> = (0..looked.labels.len()).collect();
-    let advice = Choice::among(&looked, &all, arguments.seed)?.advice;
+    let all: Vec<usize> = (0..scored.labels.len()).collect();
+    let advice = Choice::among(&scored, &all, arguments.seed)?.advice;
     let checks = (0..arguments.check)
-        .map(|seed| Check::on_halves(&looked, seed))
+        .map(|seed| Check::on_halves(&scored, seed))
         .collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
         let checks: Vec<_> = checks.iter().map(Check::as_json).collect();
@@ -94,20 +94,20 @@ struct Choice {
 }
 
 impl Choice {
-    fn among(looked: &Looked, rows: &[usize], seed: u64) -> Result<Self, Failure> {
-        let rest: Vec<usize> = (0..looked.labels.len())
+    fn among(scored: &Scored, rows: &[usize], seed: u64) -> Result<Self, Failure> {
+        let rest: Vec<usize> = (0..scored.labels.len())
             .filter(|row| !rows.contains(row))
             .collect();
-        let of = |rows: &[usize]| rows.iter().map(|row| looked.labels[*row]).collect();
+        let of = |rows: &[usize]| rows.iter().map(|row| scored.labels[*row]).collect();
         let (labels, held_out): (Vec<usize>, Vec<usize>) = (of(rows), of(&rest));
         let mut advisor = Advisor::default();
         advisor.probe.seed = seed;
-        let seen: Vec<Features> = looked
+        let seen: Vec<Features> = scored
             .backbones
             .iter()
             .map(|backbone| backbone.features.select(rows))
             .collect();
-        let candidates: Vec<Candidate<'_>> = looked
+        let candidates: Vec<Candidate<'_>> = scored
             .backbones
             .iter()
             .zip(&seen)
@@ -116,11 +116,11 @@ impl Choice {
                 ..backbone.candidate()
             })
             .collect();
-        let classes = looked.classes.len();
-        let colours = looked.colours.select(rows);
+        let classes = scored.classes.len();
+        let colours = scored.colours.select(rows);
         let advice = advisor.advise(&candidates, Some(&colours), &labels, classes)?;
         let mut accuracies = Vec::new();
-        for (candidate, backbone) in candidates.iter().zip(&looked.backbones) {
+        for (candidate, backbone) in candidates.iter().zip(&scored.backbones) {
             if !rest.is_empty() {
                 let probe = &advisor.probe;
                 let fitted = probe.fit(candidate.features, &labels, classes, candidate.source)?;
@@ -139,11 +139,11 @@ struct Check {
 }
 
 impl Check {
-    fn on_halves(looked: &Looked, seed: u64) -> Result<Self, Failure> {
+    fn on_halves(scored: &Scored, seed: u64) -> Result<Self, Failure> {
         let mut rows = Vec::new();
-        for class in 0..looked.classes.len() {
-            let mut of_class: Vec<usize> = (0..looked.labels.len())
-                .filter(|row| looked.labels[*row] == class)
+        for class in 0..scored.classes.len() {
+            let mut of_class: Vec<usize> = (0..scored.labels.len())
+                .filter(|row| scored.labels[*row] == class)
                 .collect();
             of_class.shuffle(&mut StdRng::seed_from_u64(seed));
             of_class.truncate(of_class.len().div_ceil(2));
@@ -151,8 +151,8 @@ impl Check {
         }
         rows.sort_unstable();
         Ok(Self {
-            choice: Choice::among(looked, &rows, seed)?,
-            names: looked
+            choice: Choice::among(scored, &rows, seed)?,
+            names: scored
                 .backbones
                 .iter()
                 .map(|backbone| backbone.name.clone())

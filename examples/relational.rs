@@ -107,20 +107,20 @@ struct Seen {
 
 impl Seen {
     fn all(data: &Path, weights: &[PathBuf], arguments: &Arguments) -> Result<Vec<Self>, Failure> {
-        let mut look = Advise::new(&Device::flex());
+        let mut advise = Advise::new(&Device::flex());
         if let Some(folder) = &arguments.cache {
-            look = look.cache(folder);
+            advise = advise.cache(folder);
         }
-        let looked = look.look(data, weights)?;
-        let of = |backbone: rekindle::trainer::SeenBackbone| Self {
+        let scored = advise.score(data, weights)?;
+        let of = |backbone: rekindle::trainer::ScoredBackbone| Self {
             images: Images {
                 features: backbone.features,
-                labels: looked.labels.clone(),
-                classes: looked.classes.clone(),
+                labels: scored.labels.clone(),
+                classes: scored.classes.clone(),
             },
             source: backbone.source,
         };
-        Ok(looked.backbones.into_iter().map(of).collect())
+        Ok(scored.backbones.into_iter().map(of).collect())
     }
 }
 

@@ -55,7 +55,7 @@ struct Arguments {
     seeds: u64,
     /// Ways to try, by name; all of them where none is given
     #[arg(long, value_delimiter = ',')]
-    ways: Vec<String>,
+    methods: Vec<String>,
     /// Nets in the soup, fine-tuned with seeds of their own; 0 for none
     #[arg(long, default_value_t = 0)]
     soup: u64,
@@ -69,35 +69,35 @@ fn main() -> ExitCode {
 }
 
 /// A way of tuning: a strategy's plan, or low-rank adapters.
-enum Way {
+enum Method {
     Strategy(Strategy),
     LowRank(LowRank),
 }
 
-impl Way {
+impl Method {
     fn all() -> Vec<Self> {
         let backbone_rate = 1.0;
         vec![
-            Way::Strategy(Strategy::FeatureExtraction),
-            Way::Strategy(Strategy::fine_tuning()),
-            Way::Strategy(Strategy::L2Sp {
+            Method::Strategy(Strategy::FeatureExtraction),
+            Method::Strategy(Strategy::fine_tuning()),
+            Method::Strategy(Strategy::L2Sp {
                 strength: 10.0,
                 backbone_rate,
             }),
-            Way::Strategy(Strategy::Delta {
+            Method::Strategy(Strategy::Delta {
                 strength: 0.01,
                 backbone_rate,
             }),
-            Way::Strategy(Strategy::BitFit { backbone_rate }),
-            Way::Strategy(Strategy::BatchNormOnly { backbone_rate }),
-            Way::LowRank(LowRank::new(4)),
+            Method::Strategy(Strategy::BitFit { backbone_rate }),
+            Method::Strategy(Strategy::BatchNormOnly { backbone_rate }),
+            Method::LowRank(LowRank::new(4)),
         ]
     }
 
     fn name(&self) -> &'static str {
         match self {
-            Way::Strategy(strategy) => strategy.name(),
-            Way::LowRank(_) => "lora",
+            Method::Strategy(strategy) => strategy.name(),
+            Method::LowRank(_) => "lora",
         }
     }
 
@@ -108,8 +108,8 @@ impl Way {
         device: &Device,
     ) -> Result<Learner<Network>, Failure> {
         let plan = match self {
-            Way::Strategy(strategy) => strategy.plan(&classifier.backbone.stage_names(), 0)?,
-            Way::LowRank(low_rank) => {
+            Method::Strategy(strategy) => strategy.plan(&classifier.backbone.stage_names(), 0)?,
+            Method::LowRank(low_rank) => {
                 classifier.backbone = low_rank.attach(classifier.backbone)?;
                 Plan::adapters(classifier.backbone.stage_names().len())
             }
@@ -122,15 +122,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = Device::flex();
     let data = Data::open(arguments, &device)?;
     let mut rows = Vec::new();
-    for way in Way::all() {
-        if !(arguments.ways.is_empty() || arguments.ways.iter().any(|name| name == way.name())) {
+    for method in Method::all() {
+        if !(arguments.methods.is_empty()
+            || arguments.methods.iter().any(|name| name == method.name()))
+        {
             continue;
         }
         let begun = Instant::now();
         let mut accuracies = Vec::new();
         let mut parameters = 0;
         for seed in 0..arguments.seeds {
-            let learner = data.tune(&way, arguments.epochs, [seed, seed], &device)?;
+            let learner = data.tune(&method, arguments.epochs, [seed, seed], &device)?;
             parameters = trained_parameters(learner.classifier());
             accuracies.push(data.test(learner.classifier(), &device)?.accuracy());
         }
@@ -139,11 +141,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         if !arguments.json {
             println!(
                 "{:18} {mean:.3}  {parameters:>9} parameters learn  {seconds:.0} s  {accuracies:.3?}",
-                way.name()
+                method.name()
             );
         }
         rows.push(json!({
-            "way": way.name(), "mean": mean, "accuracies": accuracies,
+            "way": method.name(), "mean": mean, "accuracies": accuracies,
             "parameters": parameters, "seconds": seconds,
         }));
     }
@@ -208,7 +210,7 @@ impl Data {
     /// Seeds are those of the head and of the order; nets that are to be averaged start from one head.
     fn tune(
         &self,
-        way: &Way,
+        method: &Method,
         epochs: usize,
         [head, order]: [u64; 2],
         device: &Device,
@@ -223,7 +225,7 @@ impl Data {
             },
             ..Recipe::tutorial()
         };
-        let mut learner = way.learner(classifier, &recipe, device)?;
+        let mut learner = method.learner(classifier, &recipe, device)?;
         let feed = Self::feed(&self.train, order, true);
         for epoch in 0..epochs {
             let progress = epoch as f64 / epochs as f64;
@@ -251,8 +253,8 @@ impl Data {
         let mut nets = Vec::new();
         let (mut accuracies, mut members) = (Vec::new(), Vec::new());
         for seed in 0..arguments.soup {
-            let way = Way::Strategy(Strategy::fine_tuning());
-            let learner = self.tune(&way, arguments.epochs, [0, seed], device)?;
+            let method = Method::Strategy(Strategy::fine_tuning());
+            let learner = self.tune(&method, arguments.epochs, [0, seed], device)?;
             let net = learner.classifier().valid();
             let found = self.test(&net, device)?;
             accuracies.push(found.accuracy());

@@ -51,7 +51,7 @@ struct Arguments {
     labels: usize,
     /// One way instead of all: scratch, sim-siam, barlow-twins or rotation
     #[arg(long)]
-    only: Option<Way>,
+    only: Option<Method>,
     /// Steps without labels, of 256 digits
     #[arg(long, default_value_t = 1500)]
     steps: usize,
@@ -71,14 +71,14 @@ struct Arguments {
 
 /// Origin of the weights before labels are used.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Way {
+enum Method {
     Scratch,
     SimSiam,
     BarlowTwins,
     Rotation,
 }
 
-impl Way {
+impl Method {
     fn pretext(self) -> Option<Pretext> {
         match self {
             Self::Scratch => None,
@@ -105,21 +105,21 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mnist = Digits::read(&arguments.mnist, "t10k")?;
     let half = mnist.labels.len() / 2;
     let (train, test) = (mnist.part(0, half), mnist.part(half, mnist.labels.len()));
-    let ways = match arguments.only {
-        Some(way) => &[way][..],
-        None => Way::value_variants(),
+    let methods = match arguments.only {
+        Some(method) => &[method][..],
+        None => Method::value_variants(),
     };
     let mut rows = Vec::new();
-    for way in ways {
+    for method in methods {
         let begun = Instant::now();
         let found = (0..arguments.seeds)
-            .map(|seed| one(arguments, *way, &train, &test, seed))
+            .map(|seed| one(arguments, *method, &train, &test, seed))
             .collect::<Result<Vec<_>, _>>()?;
         let seconds = begun.elapsed().as_secs_f64();
         let probe: Vec<f64> = found.iter().map(|found| found.probe).collect();
         let tuned: Vec<f64> = found.iter().map(|found| found.tuned).collect();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-        let name = format!("{way:?}");
+        let name = format!("{method:?}");
         if !arguments.json {
             println!(
                 "{name:12} probe {:.4} {probe:.4?}  tuned {:.4} {tuned:.4?}  {seconds:.0} s",
@@ -150,7 +150,7 @@ struct Found {
 /// Learns without labels, then with a few.
 fn one(
     arguments: &Arguments,
-    way: Way,
+    method: Method,
     train: &Digits,
     test: &Digits,
     seed: u64,
@@ -163,7 +163,7 @@ fn one(
         ..ConvNetConfig::default()
     };
     let net = config.network(seed, &device)?;
-    let net = match way.pretext() {
+    let net = match method.pretext() {
         Some(pretext) => pretext.learn(net, train, arguments, &mut draws)?,
         None => net,
     };
@@ -180,7 +180,7 @@ fn one(
     let probe = accuracy(&head.predict(&embed(&net, test, &all)?)?, &test.labels);
     let fresh = Classifier::new(net, 10, seed, &device);
     let net = match way {
-        Way::Scratch => fresh,
+        Method::Scratch => fresh,
         _ => fresh.with_head(head.weight, head.bias)?,
     };
     let tuned = fine_tuned(net, arguments, train, &labelled, &mut draws)?;

@@ -250,7 +250,7 @@ pub struct Train {
     /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: features, or with
     /// --resume those of the runs in --out]
     #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
-    pub strategy: Vec<Way>,
+    pub strategy: Vec<Method>,
     #[command(flatten)]
     pub recipe: Recipe,
     #[command(flatten)]
@@ -279,30 +279,30 @@ pub struct Train {
 
 /// A value of `--strategy`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Way {
+pub enum Method {
     /// The best of several cross-validated heads on frozen features, as `fit` begins: seconds.
     OneCall,
     /// Training by a strategy.
     Strategy(Strategy),
 }
 
-impl std::fmt::Display for Way {
+impl std::fmt::Display for Method {
     /// Writes the name of the run, from which it can be read back.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Way::OneCall => f.write_str("one-call"),
-            Way::Strategy(strategy) => strategy.fmt(f),
+            Method::OneCall => f.write_str("one-call"),
+            Method::Strategy(strategy) => strategy.fmt(f),
         }
     }
 }
 
-impl std::str::FromStr for Way {
+impl std::str::FromStr for Method {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "one-call" => Ok(Way::OneCall),
-            _ => strategy(text, &["one-call"]).map(Way::Strategy),
+            "one-call" => Ok(Method::OneCall),
+            _ => strategy(text, &["one-call"]).map(Method::Strategy),
         }
     }
 }

@@ -15,11 +15,11 @@ pub(crate) struct DecodedCache {
     limit: usize,
     /// Somebody asked for the content of these images, so that their files are hashed as they are decoded.
     hashes: AtomicBool,
-    held: Mutex<Held>,
+    entries: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Entries {
     bytes: usize,
     /// An image was turned down for want of room.
     full: bool,
@@ -38,16 +38,16 @@ impl DecodedCache {
         Self {
             limit,
             hashes: AtomicBool::new(false),
-            held: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<Decoded> {
-        self.held().images.get(&index).cloned()
+        self.entries().images.get(&index).cloned()
     }
 
     /// Returns true if files are to be hashed as they are decoded.
@@ -59,7 +59,7 @@ impl DecodedCache {
     /// since the file may have changed meanwhile.
     pub(crate) fn content(&self, index: usize) -> Option<ContentHash> {
         self.hashes.store(true, Ordering::Relaxed);
-        let mut held = self.held();
+        let mut held = self.entries();
         let found = held.images.get(&index)?.content;
         if found.is_none()
             && let Some(decoded) = held.images.remove(&index)
@@ -70,7 +70,7 @@ impl DecodedCache {
     }
 
     pub(crate) fn offer(&self, index: usize, decoded: &Decoded) {
-        let mut held = self.held();
+        let mut held = self.entries();
         let bytes = held.bytes + decoded.image.as_raw().len();
         if held.images.contains_key(&index) {
             return;
@@ -85,7 +85,7 @@ impl DecodedCache {
 
     /// Returns true if the image is not cached and the cache is full.
     pub(crate) fn is_closed_to(&self, index: usize) -> bool {
-        let held = self.held();
+        let held = self.entries();
         held.full && !held.images.contains_key(&index)
     }
 
@@ -95,6 +95,6 @@ impl DecodedCache {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.held().bytes
+        self.entries().bytes
     }
 }

@@ -12,8 +12,8 @@ use rekindle_transfer::{Backbone, FrozenPrefix};
 use serde_json::json;
 
 use crate::feed::{Activations, KeptView, image_batch};
+use crate::out_of_memory::{contained, host};
 use crate::recipe::Cache;
-use crate::shortage::{contained, host};
 use crate::{Interrupt, SharedFeatures, TrainerError};
 
 /// Images that go through the frozen part together.

@@ -46,7 +46,7 @@ pub fn advise(
 
 /// Advice on a folder of images with its few choices.
 ///
-/// Every image goes through every network once. Of a folder with a training part, the images there alone are looked at,
+/// Every image goes through every network once. Of a folder with a training part, the images there alone are used,
 /// so that its validation images stay fresh. The baseline is the mean and the standard deviation of each colour in
 /// 8 x 8 cells.
 pub struct Advise<'a> {
@@ -109,27 +109,27 @@ impl Advise<'_> {
         data: &Listing,
         weights: &[impl AsRef<Path>],
     ) -> Result<Advice, TrainerError> {
-        let looked = self.look_on(data, weights)?;
+        let scored = self.score_listing(data, weights)?;
         let begun = Instant::now();
-        let candidates: Vec<Candidate<'_>> = looked
+        let candidates: Vec<Candidate<'_>> = scored
             .backbones
             .iter()
-            .map(SeenBackbone::candidate)
+            .map(ScoredBackbone::candidate)
             .collect();
         let mut advice = self.advisor.advise(
             &candidates,
-            Some(&looked.colours),
-            &looked.labels,
-            looked.classes.len(),
+            Some(&scored.colours),
+            &scored.labels,
+            scored.classes.len(),
         )?;
         // A probe for each backbone and one for the colours were fitted.
         let fit_seconds = begun.elapsed().as_secs_f64() / (candidates.len() + 1) as f64;
-        let best = looked
+        let best = scored
             .backbones
             .iter()
             .find(|seen| seen.name == advice.backbone);
         if let Some(seconds_per_image) = best.and_then(|seen| seen.seconds_per_image) {
-            let (train, val) = part_sizes(data, looked.labels.len());
+            let (train, val) = part_sizes(data, scored.labels.len());
             advice.cost = Some(cost(&advice, seconds_per_image, fit_seconds, train, val));
         }
         Ok(advice)
@@ -140,19 +140,19 @@ impl Advise<'_> {
     /// # Errors
     ///
     /// As [`advise`].
-    pub fn look(
+    pub fn score(
         &mut self,
         data: impl AsRef<Path>,
         weights: &[impl AsRef<Path>],
-    ) -> Result<Looked, TrainerError> {
-        self.look_on(&Listing::open(data)?, weights)
+    ) -> Result<Scored, TrainerError> {
+        self.score_listing(&Listing::open(data)?, weights)
     }
 
-    fn look_on(
+    fn score_listing(
         &mut self,
         data: &Listing,
         weights: &[impl AsRef<Path>],
-    ) -> Result<Looked, TrainerError> {
+    ) -> Result<Scored, TrainerError> {
         let folder = training_images(data)?;
         let weights: Vec<&Path> = weights.iter().map(AsRef::as_ref).collect();
         let mut backbones = Vec::new();
@@ -170,7 +170,7 @@ impl Advise<'_> {
             });
         };
         let looking = &self.looking;
-        Ok(Looked {
+        Ok(Scored {
             backbones,
             colours: colours(&folder, &indices, looking.workers, &looking.interrupt)?,
             labels,
@@ -184,7 +184,7 @@ impl Advise<'_> {
         folder: &ImageFolder,
         path: &Path,
         name: String,
-    ) -> Result<(SeenBackbone, Vec<usize>, Vec<usize>), TrainerError> {
+    ) -> Result<(ScoredBackbone, Vec<usize>, Vec<usize>), TrainerError> {
         let pretrained = Pretrained::open_with(path, &self.load_options, &self.looking.device)?;
         let label_of = |index: usize| folder.samples()[index].label;
         let phase = format!("features of {name}");
@@ -208,7 +208,7 @@ impl Advise<'_> {
             .collect();
         // What a folder of kept features answers says nothing of the network's speed.
         let is_timed = self.looking.cache == Cache::Memory;
-        let backbone = SeenBackbone {
+        let backbone = ScoredBackbone {
             name,
             seconds_per_image: is_timed.then(|| seconds / labels.len() as f64),
             features,
@@ -219,9 +219,9 @@ impl Advise<'_> {
 }
 
 /// Features of labelled images by several networks; rows of all features are the same images.
-pub struct Looked {
+pub struct Scored {
     /// One per file of weights, in that order.
-    pub backbones: Vec<SeenBackbone>,
+    pub backbones: Vec<ScoredBackbone>,
     /// Colours of the images `[n, 384]`, which no network made.
     pub colours: Features,
     /// Labels `[n]`.
@@ -231,7 +231,7 @@ pub struct Looked {
 }
 
 /// A backbone and what it makes of the images.
-pub struct SeenBackbone {
+pub struct ScoredBackbone {
     /// The name of its file.
     pub name: String,
     /// Pooled features `[n, dim]`.
@@ -242,7 +242,7 @@ pub struct SeenBackbone {
     pub seconds_per_image: Option<f64>,
 }
 
-impl SeenBackbone {
+impl ScoredBackbone {
     /// Returns the candidate as an advisor takes it.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {

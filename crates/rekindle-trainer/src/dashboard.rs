@@ -12,7 +12,7 @@ use burn_train::renderer::{MetricState, MetricsRenderer};
 
 use crate::events::{EpochMetrics, Event, Observer};
 use crate::interrupt::Interrupt;
-use crate::narration::Narration;
+use crate::log::Log;
 use crate::text;
 
 /// Shows curves of loss, accuracy and learning rate on the whole terminal while training goes on.
@@ -24,7 +24,7 @@ use crate::text;
 pub struct Dashboard {
     interrupt: Interrupt,
     interrupter: Interrupter,
-    narration: Narration,
+    log: Log,
     screen: Option<Screen<TuiMetricsRendererWrapper>>,
     /// Messages of the time when the screen hid standard error.
     untold: Vec<String>,
@@ -37,7 +37,7 @@ impl Dashboard {
         stdout().is_terminal().then(|| Self {
             interrupt,
             interrupter: Interrupter::new(),
-            narration: Narration::default(),
+            log: Log::default(),
             screen: None,
             untold: Vec::new(),
         })
@@ -59,7 +59,7 @@ impl Observer for Dashboard {
             let renderer = TuiMetricsRendererWrapper::new(self.interrupter.clone(), done);
             self.screen = Some(Screen::new(renderer));
         }
-        self.untold.extend(self.narration.lines(event));
+        self.untold.extend(self.log.lines(event));
         match &mut self.screen {
             Some(screen) => screen.show(event),
             None => self.close(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rekindle_files::names::show;
 use rekindle_imagefolder::ErrorKind;
 
-use crate::{DataChanges, Shortage};
+use crate::{DataChanges, OutOfMemory};
 
 /// An error of this crate; every message says what was found, what was expected, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -245,10 +245,10 @@ pub enum TrainerError {
 
     /// A device has too little memory for a step of training or a prediction. The weights in its memory are not to be
     /// relied on any more; what was saved is.
-    #[error("{shortage}{kept}")]
+    #[error("{cause}{kept}")]
     OutOfDeviceMemory {
         /// The work and the device; its text says what needs less.
-        shortage: Box<Shortage>,
+        cause: Box<OutOfMemory>,
         /// The place of the best weights and of the last checkpoint; empty without a run directory.
         kept: String,
     },

@@ -7,7 +7,7 @@ use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Skipped, Task};
 use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 
 use crate::feed::Feed;
-use crate::shortage::{contained, host};
+use crate::out_of_memory::{contained, host};
 use crate::{Interrupt, Predictions, TrainerError};
 
 /// Images that go through the network together.

@@ -7,12 +7,12 @@ use rekindle_transfer::tuning::{L2Sp, MovingAverage};
 use rekindle_transfer::{Backbone, Classifier, Plan, TransferError};
 
 use crate::feed::Batch;
-use crate::held::Held;
 use crate::optimizer::{RateGroups, clip_norm};
+use crate::out_of_memory::contained;
 use crate::predictor::Predictor;
 use crate::recipe::require;
 use crate::replica::{Objective, Replica, outcome};
-use crate::shortage::contained;
+use crate::slot::Slot;
 use crate::{Recipe, TrainerError, data_parallel};
 
 /// Trains a classifier batch by batch.
@@ -31,8 +31,8 @@ pub struct Learner<B: Backbone> {
     accumulated: usize,
     clip_norm: Option<f64>,
     accumulate: usize,
-    /// The pull back to the weights as they came, where the plan has one.
-    pull: Option<L2Sp>,
+    /// The penalty on the distance from the weights as they came, where the plan has one.
+    l2_sp: Option<L2Sp>,
     /// True if the backbone's weights may differ from those that it came with.
     has_moved: bool,
     average: Option<MovingAverage<Classifier<B>>>,
@@ -72,7 +72,7 @@ impl<B: Backbone> Learner<B> {
             .map(|decay| MovingAverage::new(&classifier, decay))
             .transpose()?;
         let mut learner = Self {
-            pull: None,
+            l2_sp: None,
             has_moved: false,
             average,
             device,
@@ -152,14 +152,14 @@ impl<B: Backbone> Learner<B> {
     ///
     /// As [`follow`](Self::follow), where the weights have moved already.
     pub fn keep_source(&mut self) -> Result<(), TrainerError> {
-        self.keep_pull(0.0)?;
+        self.keep_l2_sp(0.0)?;
         self.keep_reference()
     }
 
     /// Keeps what `plan` measures against.
     fn hold_to_source(&mut self, plan: &Plan) -> Result<(), TrainerError> {
-        if plan.pull_to_source > 0.0 || self.pull.is_some() {
-            self.keep_pull(plan.pull_to_source)?;
+        if plan.l2_sp > 0.0 || self.l2_sp.is_some() {
+            self.keep_l2_sp(plan.l2_sp)?;
         }
         if plan.feature_penalty > 0.0 {
             self.keep_reference()?;
@@ -167,11 +167,11 @@ impl<B: Backbone> Learner<B> {
         Ok(())
     }
 
-    fn keep_pull(&mut self, strength: f64) -> Result<(), TrainerError> {
-        self.pull = Some(match self.pull.take() {
-            Some(pull) => pull.with_strength(strength)?,
+    fn keep_l2_sp(&mut self, strength: f64) -> Result<(), TrainerError> {
+        self.l2_sp = Some(match self.l2_sp.take() {
+            Some(l2_sp) => l2_sp.with_strength(strength)?,
             None => {
-                self.refuse_moved("pull_to_source")?;
+                self.refuse_moved("l2_sp")?;
                 L2Sp::new(&self.classifier().backbone, strength)?
             }
         });
@@ -377,12 +377,12 @@ impl<B: Backbone> Learner<B> {
             classifier.change(|classifier| optimizer.step(rates, classifier, grads));
         } else {
             // A step that runs out of the device's memory leaves the classifier as it was.
-            *classifier = Held::new(optimizer.step(rates, classifier.clone(), grads));
+            *classifier = Slot::new(optimizer.step(rates, classifier.clone(), grads));
         }
-        if let Some(pull) = self.pull.as_ref().filter(|_| plan.pull_to_source > 0.0) {
+        if let Some(l2_sp) = self.l2_sp.as_ref().filter(|_| plan.l2_sp > 0.0) {
             let names = classifier.backbone.clone();
             let rate_of = |path: &str| learning_rate * plan.stage_rates[names.stage_of(path)];
-            classifier.backbone = pull.pull(names.clone(), rate_of);
+            classifier.backbone = l2_sp.apply(names.clone(), rate_of);
         }
         if let Some(average) = &mut self.average {
             average.update(&**classifier);

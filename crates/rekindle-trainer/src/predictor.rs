@@ -11,7 +11,7 @@ use rekindle_transfer::{Backbone, Classifier};
 use crate::feed::{Batch, Batches};
 use crate::loss::Loss;
 use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, Temperature};
-use crate::shortage::{contained, host, scalar};
+use crate::out_of_memory::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
 
 /// A classifier prepared for predicting: no gradients, batch normalisation by running statistics.

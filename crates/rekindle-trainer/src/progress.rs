@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::events::{Event, Observer};
-use crate::narration::Narration;
+use crate::log::Log;
 use crate::text;
 
 /// Amount of progress on standard error. Standard output stays free for results.
@@ -35,7 +35,7 @@ pub enum ProgressMode {
 /// assert_eq!(lines, b"warning: class bees has 3 images\n");
 /// ```
 pub struct Progress<'a> {
-    narration: Narration,
+    log: Log,
     output: Output<'a>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Progress<'a> {
 
     fn with(output: Output<'a>) -> Self {
         Self {
-            narration: Narration::default(),
+            log: Log::default(),
             output,
         }
     }
@@ -81,14 +81,14 @@ impl Observer for Progress<'_> {
         match &mut self.output {
             Output::Silent => {}
             Output::Lines(writer) => {
-                for line in self.narration.lines(event) {
+                for line in self.log.lines(event) {
                     // Training goes on where nobody listens any more.
                     let _ = writeln!(writer, "{line}");
                 }
             }
             Output::Bar(bar) => {
                 bar.before_lines(event);
-                for line in self.narration.lines(event) {
+                for line in self.log.lines(event) {
                     bar.print(&line);
                 }
                 bar.after_lines(event);

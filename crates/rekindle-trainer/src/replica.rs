@@ -13,17 +13,17 @@ use rekindle_weights::state_dict;
 
 use crate::calibration::prefix;
 use crate::feed::Batch;
-use crate::held::Held;
 use crate::learner::StepOutcome;
 use crate::loss::{Loss, Targets};
+use crate::out_of_memory::{host, scalar};
 use crate::predictor::largest;
-use crate::shortage::{host, scalar};
+use crate::slot::Slot;
 use crate::{Recipe, TrainerError};
 
 /// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
 /// begins behind them.
 pub(crate) struct Replica<B: Backbone> {
-    pub classifier: Held<Classifier<B>>,
+    pub classifier: Slot<Classifier<B>>,
     pub plan: Plan,
     /// Made when it is first needed, and anew when other stages are frozen.
     prefix: OnceLock<FrozenPrefix<B>>,
@@ -57,7 +57,7 @@ impl<B: Backbone> Replica<B> {
             source: None,
             prefix: OnceLock::new(),
             calibration: None,
-            classifier: Held::new(tuning::apply(classifier, &plan)),
+            classifier: Slot::new(tuning::apply(classifier, &plan)),
             plan,
             objective,
         }
@@ -102,7 +102,7 @@ impl<B: Backbone> Replica<B> {
     }
 
     pub fn set_classifier(&mut self, classifier: Classifier<B>) {
-        self.classifier = Held::new(tuning::apply(classifier, &self.plan));
+        self.classifier = Slot::new(tuning::apply(classifier, &self.plan));
         self.prefix = OnceLock::new();
     }
 

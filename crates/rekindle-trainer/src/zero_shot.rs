@@ -13,7 +13,7 @@ use rekindle_transfer::features::{Features, LinearHead, TextClasses};
 
 use crate::data::eval_pipeline;
 use crate::feed::Feed;
-use crate::shortage::{contained, host};
+use crate::out_of_memory::{contained, host};
 use crate::{Answer, Interrupt, TrainerError};
 
 /// Images that go through the network together.

@@ -49,12 +49,12 @@ fn a_batch_that_fits_no_memory_is_an_error_and_the_next_step_is_as_ever() {
         let error = learner.train_batch(&huge_batch(&device), 0.01).unwrap_err();
         println!("{error}");
         let text = error.to_string();
-        let TrainerError::OutOfDeviceMemory { shortage, .. } = error else {
+        let TrainerError::OutOfDeviceMemory { cause, .. } = error else {
             panic!("{name}: {text}");
         };
-        assert!(shortage.training);
-        assert_eq!(shortage.input, [1 << 10, 3, 1 << 14, 1 << 14]);
-        assert!(shortage.bytes.unwrap() > 1 << 30, "{shortage:?}");
+        assert!(cause.training);
+        assert_eq!(cause.input, [1 << 10, 3, 1 << 14, 1 << 14]);
+        assert!(cause.bytes.unwrap() > 1 << 30, "{cause:?}");
         for advice in [
             "batch (such as 512)",
             "`features`",
@@ -68,7 +68,7 @@ fn a_batch_that_fits_no_memory_is_an_error_and_the_next_step_is_as_ever() {
             .logit_values(&huge_batch(&device))
             .unwrap_err();
         assert!(
-            matches!(&error, TrainerError::OutOfDeviceMemory { shortage, .. } if !shortage.training),
+            matches!(&error, TrainerError::OutOfDeviceMemory { cause, .. } if !cause.training),
             "{name}: {error}"
         );
 

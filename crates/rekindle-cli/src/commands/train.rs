@@ -18,7 +18,7 @@ use rekindle::trainer::{
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
-use crate::arguments::{self, Output, Train, Way};
+use crate::arguments::{self, Method, Output, Train};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
@@ -32,10 +32,12 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     // All runs of one call share the images, and so their seed.
     let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
         Some(record) => command.recipe.resumed(record)?,
-        None => command.recipe.of_way(runs.first().map(|run| &run.way))?,
+        None => command
+            .recipe
+            .of_method(runs.first().map(|run| &run.method))?,
     };
-    let ways: Vec<Way> = runs.iter().map(|run| run.way.clone()).collect();
-    if command.tensorboard && ways.iter().all(|way| *way == Way::OneCall) {
+    let methods: Vec<Method> = runs.iter().map(|run| run.method.clone()).collect();
+    if command.tensorboard && methods.iter().all(|method| *method == Method::OneCall) {
         return Err(Failure::Usage(
             "--tensorboard has no effect on one-call, which has no epochs; leave it out".into(),
         ));
@@ -49,7 +51,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let listing = images.listing()?;
     let check = |graph: &Graph| {
         let stages = graph.stage_names();
-        command.recipe.check_effects(&ways, &stages)
+        command.recipe.check_effects(&methods, &stages)
     };
     // Nothing is downloaded for a command that can't be followed.
     let notes = command.weights.described()?.as_ref().map(check);
@@ -102,7 +104,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
 
 /// A run of this call.
 struct Planned {
-    way: Way,
+    method: Method,
     directory: PathBuf,
     /// Record of the run that is resumed, if it is to go on.
     record: Option<RunRecord>,
@@ -175,11 +177,11 @@ impl Session<'_> {
     }
 
     fn one(&mut self, run: &Planned) -> Result<EndReason, Failure> {
-        let name = &run.way.to_string();
+        let name = &run.method.to_string();
         let title = format!("{}, {name}", self.title);
-        let left = match &run.way {
-            Way::OneCall => self.one_call(run, title)?,
-            Way::Strategy(strategy) => self.train(run, strategy, title)?,
+        let left = match &run.method {
+            Method::OneCall => self.one_call(run, title)?,
+            Method::Strategy(strategy) => self.train(run, strategy, title)?,
         };
         // The lock is given back by now, so that the directory can be read as any other.
         let directory = RunDirectory::open(&run.directory)?;
@@ -190,7 +192,7 @@ impl Session<'_> {
             let thresholds = left.thresholds.as_deref();
             reported.look_at(&left.classifier, &self.data, thresholds)?;
         }
-        if run.way == Way::OneCall {
+        if run.method == Method::OneCall {
             reported.description = "The head is the best of several logistic regressions on frozen features, by \
                                     cross-validation on the training images; nothing else was trained."
                 .into();
@@ -249,7 +251,7 @@ impl Session<'_> {
         match &run.record {
             Some(record) => self.options.resumed(record),
             None => {
-                let recipe = self.options.of_way(Some(&run.way))?;
+                let recipe = self.options.of_method(Some(&run.method))?;
                 Ok(self.options.for_task(recipe, self.data.task()))
             }
         }
@@ -389,37 +391,37 @@ impl Train {
             true => recorded(folder)?,
             false => Vec::new(),
         };
-        let mut ways = self.strategy.clone();
-        if ways.is_empty() && self.resume {
-            ways = found
+        let mut methods = self.strategy.clone();
+        if methods.is_empty() && self.resume {
+            methods = found
                 .iter()
-                .map(way_of)
+                .map(method_of)
                 .collect::<Result<Vec<_>, Failure>>()?;
-        } else if ways.is_empty() {
-            ways.push(Way::Strategy(Strategy::FeatureExtraction));
+        } else if methods.is_empty() {
+            methods.push(Method::Strategy(Strategy::FeatureExtraction));
         }
-        let runs: Vec<Planned> = ways
+        let runs: Vec<Planned> = methods
             .into_iter()
-            .map(|way| {
-                let directory = directory(folder, &way);
+            .map(|method| {
+                let directory = directory(folder, &method);
                 let record = found.iter().find(|run| run.path() == directory);
                 if let Some(run) = record {
-                    refuse_other_strategy(&way, run)?;
-                    self.refuse_other_title(&way, run)?;
+                    refuse_other_strategy(&method, run)?;
+                    self.refuse_other_title(&method, run)?;
                 }
                 let record = record.map(|run| run.record().clone());
                 if record.is_none() {
                     RunDirectory::check_new(&directory)?;
                 }
                 Ok(Planned {
-                    way,
+                    method,
                     directory,
                     record,
                 })
             })
             .collect::<Result<_, Failure>>()?;
         if self.resume && runs.iter().all(|run| run.record.is_none()) {
-            let names = runs.iter().map(|run| run.way.to_string());
+            let names = runs.iter().map(|run| run.method.to_string());
             let names = names.collect::<Vec<_>>().join(" or ");
             let held: Vec<String> = found.iter().map(|run| show_name(run.path())).collect();
             return Err(Failure::Usage(format!(
@@ -445,7 +447,7 @@ impl Train {
         images: &Images,
         runs: &[Planned],
     ) -> Result<(), Failure> {
-        let names: Vec<String> = runs.iter().map(|run| run.way.to_string()).collect();
+        let names: Vec<String> = runs.iter().map(|run| run.method.to_string()).collect();
         if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             return Err(Failure::Usage(format!(
                 "--strategy names {} twice; each run needs a name of its own",
@@ -461,10 +463,10 @@ impl Train {
         Ok(())
     }
 
-    fn refuse_other_title(&self, way: &Way, run: &RunDirectory) -> Result<(), Failure> {
+    fn refuse_other_title(&self, method: &Method, run: &RunDirectory) -> Result<(), Failure> {
         let recorded = &run.record().title;
         match &self.title {
-            Some(title) if *recorded != format!("{title}, {way}") => {
+            Some(title) if *recorded != format!("{title}, {method}") => {
                 Err(TrainerError::OtherRecipe {
                     path: run.path().to_path_buf(),
                     field: "title".into(),
@@ -508,37 +510,37 @@ fn recorded(folder: &Path) -> Result<Vec<RunDirectory>, Failure> {
     Ok(runs.into_iter().filter(is_trained).collect())
 }
 
-fn way_of(run: &RunDirectory) -> Result<Way, Failure> {
+fn method_of(run: &RunDirectory) -> Result<Method, Failure> {
     let record = run.record();
     if record.strategy_name() == ONE_CALL {
-        return Ok(Way::OneCall);
+        return Ok(Method::OneCall);
     }
     let strategy = serde_json::from_value(record.strategy.clone());
     let strategy = strategy.map_err(|error| TrainerError::DamagedFile {
         path: run.path().join("run.json"),
         reason: error.to_string(),
     })?;
-    Ok(Way::Strategy(strategy))
+    Ok(Method::Strategy(strategy))
 }
 
-fn refuse_other_strategy(way: &Way, run: &RunDirectory) -> Result<(), Failure> {
-    let recorded = way_of(run)?;
-    if recorded == *way {
+fn refuse_other_strategy(method: &Method, run: &RunDirectory) -> Result<(), Failure> {
+    let recorded = method_of(run)?;
+    if recorded == *method {
         return Ok(());
     }
     Err(TrainerError::OtherRecipe {
         path: run.path().to_path_buf(),
         field: "strategy".into(),
         recorded: recorded.to_string(),
-        found: way.to_string(),
+        found: method.to_string(),
     }
     .into())
 }
 
 /// Returns the run's folder, which is called as the strategy. Version 0.1 left the strategy's value out of the name.
-fn directory(folder: &Path, way: &Way) -> PathBuf {
-    let directory = folder.join(way.to_string());
-    let Way::Strategy(strategy) = way else {
+fn directory(folder: &Path, method: &Method) -> PathBuf {
+    let directory = folder.join(method.to_string());
+    let Method::Strategy(strategy) = method else {
         return directory;
     };
     let before = folder.join(strategy.name());

@@ -17,7 +17,7 @@ use super::weights::Weights;
 
 /// Gradients of a unit that somebody waits for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct NeedsGrad {
     pub input: bool,
     /// Needed gradients, in the order of the program's tensors.
     pub tensors: Vec<bool>,
@@ -37,14 +37,14 @@ pub(super) enum Numbers {
 }
 
 impl Training {
-    /// Computes the gradients that are wanted for `dy`, the gradient by the output. What was saved is given up step by
+    /// Computes the gradients that are needed for `dy`, the gradient by the output. What was saved is given up step by
     /// step.
     pub fn backward(
         &self,
         weights: &Weights,
         saved: Saved,
         dy: Activation,
-        wanted: &Wanted,
+        needs_grad: &NeedsGrad,
     ) -> Result<Found, KernelError> {
         let [batch, ..] = dy.shape();
         let mut pass = Pass {
@@ -52,10 +52,10 @@ impl Training {
             program: &self.program,
             weights,
             saved,
-            wanted,
-            needed: needed(&self.program, wanted),
+            needs_grad,
+            needed: needed(&self.program, needs_grad),
             gradients: Gradients::new(&self.program, batch),
-            tensors: wanted.tensors.iter().map(|_| None).collect(),
+            tensors: needs_grad.tensors.iter().map(|_| None).collect(),
         };
         on_pool_thread(|| {
             pass.gradients.add(self.program.output, Arc::new(dy))?;
@@ -66,7 +66,7 @@ impl Training {
                 pass.saved.values[index + 1] = None;
             }
             Ok(Found {
-                input: match wanted.input {
+                input: match needs_grad.input {
                     true => pass.gradients.take(0)?,
                     false => None,
                 },
@@ -76,11 +76,11 @@ impl Training {
     }
 }
 
-/// Tells for each value whether its gradient is on the way to one that is wanted.
-fn needed(program: &Program, wanted: &Wanted) -> Vec<bool> {
-    let mut needed = vec![wanted.input];
+/// Tells for each value whether its gradient is on the way to one that is needed.
+fn needed(program: &Program, needs_grad: &NeedsGrad) -> Vec<bool> {
+    let mut needed = vec![needs_grad.input];
     for step in &program.steps {
-        let is_trained = step.parameters().into_iter().any(|t| wanted.tensors[t]);
+        let is_trained = step.parameters().into_iter().any(|t| needs_grad.tensors[t]);
         needed.push(is_trained || step.inputs().any(|value| needed[value]));
     }
     needed
@@ -91,7 +91,7 @@ struct Pass<'a> {
     program: &'a Program,
     weights: &'a Weights,
     saved: Saved,
-    wanted: &'a Wanted,
+    needs_grad: &'a NeedsGrad,
     needed: Vec<bool>,
     gradients: Gradients,
     tensors: Vec<Option<Numbers>>,
@@ -139,7 +139,7 @@ impl Pass<'_> {
         let (Some(dy), SavedStep::Layer(saved)) = (dy, self.saved_by(index)) else {
             return Ok(());
         };
-        let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.wanted.tensors[t]);
+        let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.needs_grad.tensors[t]);
         let conv = layer.conv.as_ref();
         let needs = NeedsGrad {
             input: self.needed[step.input],

@@ -115,12 +115,12 @@ impl Network {
     /// Lists the units that the kernels may run on `x`, with their indices; none where Burn's operations have to do all.
     pub(crate) fn units_for(&self, x: &Tensor<4>) -> &[Unit] {
         let device = x.device();
-        let is_at_home = self.execution.is_enabled
+        let is_supported = self.execution.is_enabled
             && device.clone().without_autodiff() == Device::flex()
             && self.device() == device
             && x.dtype() == DType::F32
             && x.dims().iter().all(|extent| *extent > 0);
-        match is_at_home {
+        match is_supported {
             true => self.execution.units(&self.graph),
             false => &[],
         }

@@ -1,11 +1,11 @@
 //! Ways to train against each other and the probe, on held-out parts of the training images.
 
+use super::methods::Method;
 use super::probing::Probed;
 use super::run::Run;
 use super::training::Steps;
 use super::trial::{Contender, SHARES};
 use super::tuning::{LAST_RATE, LEAST_EPOCHS, most_steps};
-use super::ways::Way;
 use crate::TrainerError;
 use crate::events::{self, Event};
 
@@ -50,28 +50,28 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         probed: &Probed<'b>,
         parts: &[Vec<usize>],
-        ways: &[Way],
+        methods: &[Method],
         span: Span,
         per_image: f64,
     ) -> Result<Option<Contender>, TrainerError> {
         let images = probed.seen.labels.len();
-        let mut untried = ways.iter();
+        let mut untried = methods.iter();
         let mut contenders: Vec<Contender> = Vec::new();
         for number in 0..span.trials {
             let until = span.end_of(number);
             let at = match next_trial(&contenders, number, span.trials, parts.len()) {
                 Next::Again(at) => at,
                 Next::Another => {
-                    let Some(way) = untried.next() else { break };
+                    let Some(method) = untried.next() else { break };
                     contenders.push(Contender {
-                        way: *way,
-                        per_image: per_image * way.cost(ways[0]),
+                        method: *method,
+                        per_image: per_image * method.cost(methods[0]),
                         trials: Vec::new(),
                     });
                     contenders.len() - 1
                 }
             };
-            let (way, fold) = (contenders[at].way, contenders[at].trials.len());
+            let (method, fold) = (contenders[at].method, contenders[at].trials.len());
             let per_image = contenders[at].per_image;
             let now = self.clock().seconds();
             if number > 0 && until - now < LEAST_EPOCHS * per_image * images as f64 {
@@ -84,8 +84,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 per_image,
                 most: most_steps(images),
             };
-            let name = named(probed, way, fold);
-            let Some(trial) = self.trial(probed, &parts[fold], (way, steps), None, &name)? else {
+            let name = named(probed, method, fold);
+            let Some(trial) = self.trial(probed, &parts[fold], (method, steps), None, &name)?
+            else {
                 let message = format!("{name} is not kept: its loss became no number");
                 self.tell(&Event::Note { message })?;
                 contenders.retain(|one| !one.trials.is_empty());
@@ -95,7 +96,7 @@ impl<'a, 'b> Run<'a, 'b> {
             contenders[at].trials.push(trial);
             let (lead, scored) = (contenders[at].lead(), contenders[at].scored(fold));
             let why = match fold {
-                0 => way.why,
+                0 => method.why,
                 _ => "other images say whether it was luck",
             };
             self.tell(&Event::Tried(events::Trial {
@@ -131,10 +132,10 @@ impl<'a, 'b> Run<'a, 'b> {
             per_image: contender.per_image,
             most: most_steps(probed.seen.labels.len()),
         };
-        let way = contender.way.at(LAST_RATE);
-        let name = format!("{}, longer", named(probed, contender.way, 0));
+        let method = contender.method.at(LAST_RATE);
+        let name = format!("{}, longer", named(probed, contender.method, 0));
         let from = Some(&before.weights);
-        let Some(trial) = self.trial(probed, held_out, (way, steps), from, &name)? else {
+        let Some(trial) = self.trial(probed, held_out, (method, steps), from, &name)? else {
             return Ok(());
         };
         let before = contender.lead();
@@ -187,12 +188,15 @@ fn leader(contenders: &[Contender]) -> Option<usize> {
     measured.max_by(|a, b| lead(a).total_cmp(&lead(b)))
 }
 
-fn named(probed: &Probed<'_>, way: Way, fold: usize) -> String {
+fn named(probed: &Probed<'_>, method: Method, fold: usize) -> String {
     let architecture = &probed.pretrained.architecture;
-    let size = match way.size == probed.data.preprocess.crop {
+    let size = match method.size == probed.data.preprocess.crop {
         true => String::new(),
-        false => format!(" on pictures of {}", way.size),
+        false => format!(" on pictures of {}", method.size),
     };
     let again = if fold > 0 { ", again" } else { "" };
-    format!("fine-tuning of {architecture} at {}{size}{again}", way.rate)
+    format!(
+        "fine-tuning of {architecture} at {}{size}{again}",
+        method.rate
+    )
 }

@@ -2,6 +2,7 @@
 
 mod contest;
 mod forecast;
+mod methods;
 mod multi_label;
 mod probing;
 mod record;
@@ -11,7 +12,6 @@ mod scores;
 mod training;
 mod trial;
 mod tuning;
-mod ways;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

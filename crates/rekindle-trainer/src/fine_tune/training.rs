@@ -7,9 +7,9 @@ use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use serde_json::{Value, json};
 
+use super::methods::{BATCH, Method};
 use super::probing::Probed;
 use super::run::Run;
-use super::ways::{BATCH, Way};
 use crate::adapt::with_fresh_head;
 use crate::checkpoint::Weights;
 use crate::events::{EndReason, Event, Observer};
@@ -35,17 +35,17 @@ impl<'a, 'b> Run<'a, 'b> {
         probed: &Probed<'b>,
         start: Classifier<Network>,
         rows: &[usize],
-        (way, steps): (Way, Steps),
+        (method, steps): (Method, Steps),
         relay: fn() -> Relay,
     ) -> Result<Option<(Weights, Pace)>, TrainerError> {
         let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
-        let pipeline = way.augmentation(&probed.data.preprocess, probed.may_mirror());
+        let pipeline = method.augmentation(&probed.data.preprocess, probed.may_mirror());
         let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
         let data = TransferData {
             train: Arc::new(train),
             ..probed.data.clone()
         };
-        let recipe = way.recipe(&self.choices);
+        let recipe = method.recipe(&self.choices);
         let per_step = steps.per_image * BATCH as f64;
         let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
         let relayed = RelayTo {
@@ -54,7 +54,7 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let interrupt = relayed.run.choices.interrupt.clone();
         let fitted = Trainer::new(start, data)
-            .strategy(Way::strategy())
+            .strategy(Method::strategy())
             .recipe(recipe)
             .interrupt(interrupt)
             .observer(relayed)

@@ -7,11 +7,11 @@ use rekindle_transfer::Classifier;
 use rekindle_transfer::features::ProbeSearch;
 use serde_json::Value;
 
+use super::methods::Method;
 use super::probing::{Probed, predictions};
 use super::run::Run;
 use super::scores::{Lead, Scored};
 use super::training::{Relay, Steps, plans};
-use super::ways::Way;
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
 use crate::data::eval_pipeline;
@@ -36,7 +36,7 @@ pub(super) struct Trial {
 
 /// One way to train, in all trials of it so far.
 pub(super) struct Contender {
-    pub way: Way,
+    pub method: Method,
     /// Seconds that an image takes; with what is measured as trials go on.
     pub per_image: f64,
     pub trials: Vec<Trial>,
@@ -141,7 +141,7 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         probed: &Probed<'b>,
         held_out: &[usize],
-        (way, steps): (Way, Steps),
+        (method, steps): (Method, Steps),
         from: Option<&Weights>,
         name: &str,
     ) -> Result<Option<Trial>, TrainerError> {
@@ -167,7 +167,7 @@ impl<'a, 'b> Run<'a, 'b> {
             items: None,
         })?;
         let begun = self.clock().seconds();
-        let trained = self.train(probed, start, &rest, (way, steps), Relay::counting)?;
+        let trained = self.train(probed, start, &rest, (method, steps), Relay::counting)?;
         self.tell(&Event::PhaseEnded {
             name: name.to_string(),
             seconds: self.clock().seconds() - begun,
@@ -240,7 +240,7 @@ mod tests {
             plans: Value::Null,
         };
         Contender {
-            way: Way {
+            method: Method {
                 size: 224,
                 rate: 1e-3,
                 why: "",

@@ -6,11 +6,11 @@ use rekindle_transfer::features::{grouped_folds, stratified_folds};
 use serde_json::{Value, json};
 
 use super::contest::Span;
+use super::methods::{BATCH, Method};
 use super::probing::Probed;
 use super::run::Run;
 use super::training::{Relay, Steps, plans};
 use super::trial::{Contender, mixed};
-use super::ways::{BATCH, Way};
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
 use crate::events::Event;
@@ -82,7 +82,7 @@ impl<'a, 'b> Run<'a, 'b> {
         if at_best < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(at_best));
         }
-        let whole = Way::of_whole_pictures(probed.pretrained);
+        let whole = Method::of_whole_pictures(probed.pretrained);
         let Some(per_image) = self.seconds_per_image(probed, whole, end)? else {
             return self.leave_untrained("its loss is no number");
         };
@@ -90,13 +90,13 @@ impl<'a, 'b> Run<'a, 'b> {
         let epochs = passes(end - begun, per_image);
         let span = Span::new(begun, end, epochs);
         let of_trial = epochs * span.share();
-        let ways = Way::all(probed.pretrained, of_trial, labels.len());
-        let per_image = per_image * ways[0].cost(whole);
+        let methods = Method::all(probed.pretrained, of_trial, labels.len());
+        let per_image = per_image * methods[0].cost(whole);
         let epochs = passes(end - begun, per_image);
         if epochs < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(epochs));
         }
-        let Some(mut best) = self.contest(probed, &parts, &ways, span, per_image)? else {
+        let Some(mut best) = self.contest(probed, &parts, &methods, span, per_image)? else {
             return Ok(None);
         };
         let left = passes(end - self.clock().seconds(), best.per_image);
@@ -127,8 +127,8 @@ impl<'a, 'b> Run<'a, 'b> {
             decided: json!({
                 "held_out": held_out,
                 "mirrored": probed.may_mirror(),
-                "learning_rate": best.way.rate,
-                "size": best.way.size,
+                "learning_rate": best.method.rate,
+                "size": best.method.size,
                 "share_of_the_way": best.share(),
                 "trial_steps": trial_plans,
                 "steps": last_plans,
@@ -146,7 +146,7 @@ impl<'a, 'b> Run<'a, 'b> {
     fn seconds_per_image(
         &mut self,
         probed: &Probed<'b>,
-        way: Way,
+        method: Method,
         end: f64,
     ) -> Result<Option<f64>, TrainerError> {
         let head = probed.found.head.clone();
@@ -157,7 +157,7 @@ impl<'a, 'b> Run<'a, 'b> {
             per_image: LEARN_OVER_LOOK * probed.seconds_per_image,
             most: MEASURED_STEPS,
         };
-        let measured = self.train(probed, start, &all, (way, steps), Relay::counting)?;
+        let measured = self.train(probed, start, &all, (method, steps), Relay::counting)?;
         Ok(measured.map(|(_, pace)| pace.seconds_per_step() / BATCH as f64))
     }
 
@@ -185,9 +185,9 @@ impl<'a, 'b> Run<'a, 'b> {
             per_image: best.per_image,
             most: most_steps(all.len()),
         };
-        let way = best.way.at(LAST_RATE);
+        let method = best.method.at(LAST_RATE);
         Ok(
-            match self.train(probed, start, &all, (way, steps), Relay::telling)? {
+            match self.train(probed, start, &all, (method, steps), Relay::telling)? {
                 Some((weights, pace)) => (weights, plans(&pace)),
                 None => (mean, Value::Null),
             },

@@ -147,8 +147,8 @@ impl<B: Backbone> Run<'_, B> {
             EndReason::Failed
         });
         match error {
-            TrainerError::OutOfDeviceMemory { shortage, .. } => TrainerError::OutOfDeviceMemory {
-                shortage,
+            TrainerError::OutOfDeviceMemory { cause, .. } => TrainerError::OutOfDeviceMemory {
+                cause,
                 kept: self.kept(),
             },
             error => error,

@@ -22,9 +22,9 @@ use crate::data::eval_pipeline;
 use crate::events::{EndReason, EpochMetrics, Event};
 use crate::feed::{Batch, Feed};
 use crate::learner::Learner;
+use crate::out_of_memory::contained_run;
 use crate::predictor::Predictions;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
-use crate::shortage::contained_run;
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
@@ -542,7 +542,7 @@ fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
     let stages = trainer.classifier.backbone.stage_names();
     let holds = |epoch| {
         let plan = trainer.strategy.plan(&stages, epoch)?;
-        Ok::<_, TrainerError>(plan.pull_to_source > 0.0 || plan.feature_penalty > 0.0)
+        Ok::<_, TrainerError>(plan.l2_sp > 0.0 || plan.feature_penalty > 0.0)
     };
     let last = trainer.recipe.epochs.saturating_sub(1);
     Ok(!holds(0)? && holds(last)?)

@@ -3,7 +3,7 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
 #[cfg(feature = "flex")]
-use rekindle_transfer::tuning::{is_at_home, update_in_place};
+use rekindle_transfer::tuning::{supports_in_place, update_in_place};
 
 /// Shares of the last moments that are kept.
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -56,7 +56,7 @@ impl Optimizer for AdamW {
         moments.time += 1;
         let factors = self.factors(rate, moments.time);
         #[cfg(feature = "flex")]
-        if is_at_home(&weight) && is_at_home(&gradient) {
+        if supports_in_place(&weight) && supports_in_place(&gradient) {
             let (weight, moments) = in_place(factors, weight, gradient, moments);
             return (weight, Some(moments));
         }

@@ -3,7 +3,7 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
 #[cfg(feature = "flex")]
-use rekindle_transfer::tuning::{is_at_home, update_in_place};
+use rekindle_transfer::tuning::{supports_in_place, update_in_place};
 
 /// PyTorch's SGD without dampening: `v = momentum * v + g` with `g` the gradient plus `weight_decay` times the weight,
 /// and a step of the rate against `v`, or against `g + momentum * v` with Nesterov's look ahead.
@@ -30,7 +30,7 @@ impl Optimizer for Sgd {
     ) -> (Tensor<D>, Option<Velocity<D>>) {
         let velocity = state.and_then(|state| state.0);
         #[cfg(feature = "flex")]
-        if is_at_home(&weight) && is_at_home(&gradient) {
+        if supports_in_place(&weight) && supports_in_place(&gradient) {
             let (weight, velocity) = self.in_place(rate as f32, weight, gradient, velocity);
             return (weight, Some(Velocity(velocity)));
         }

@@ -25,8 +25,8 @@ fn batches() -> Vec<Batch> {
 fn learner(plan: Plan) -> Learner<rekindle_nn::Network> {
     let low_rank = LowRank::new(2);
     let Classifier { backbone, head } = classifier();
-    let classifier = match plan.trained {
-        rekindle_transfer::tuning::Trained::Adapters => Classifier {
+    let classifier = match plan.filter {
+        rekindle_transfer::tuning::ParameterFilter::Adapters => Classifier {
             backbone: low_rank.attach(backbone).unwrap(),
             head,
         },
@@ -142,7 +142,7 @@ fn plans_and_recipes_that_do_not_fit_are_refused() {
         Plan::frozen(5, 6),
         Plan::frozen(4, 0),
         Plan {
-            pull_to_source: f64::NAN,
+            l2_sp: f64::NAN,
             ..Plan::frozen(5, 0)
         },
         Plan {

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 
 #[cfg(feature = "flex")]
-use super::in_place::{is_at_home, is_same, update_in_place};
+use super::in_place::{is_same, supports_in_place, update_in_place};
 
 /// The numbers of a tensor in a row, without their gradient.
 pub(super) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
@@ -24,7 +24,7 @@ pub(super) fn step_towards(tensor: Tensor<1>, target: Tensor<1>, share: f64) -> 
         if is_same(&tensor, &target) {
             return tensor;
         }
-        if is_at_home(&tensor) && is_at_home(&target) {
+        if supports_in_place(&tensor) && supports_in_place(&target) {
             let share = share as f32;
             let [tensor] = update_in_place([tensor], target, |[value], target| {
                 *value += (target - *value) * share;

@@ -46,13 +46,13 @@ impl<F: Fn(&str) -> usize> ModuleMapper for Freezer<'_, F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let is_included = self.plan.trained.includes(&self.path.join("."), D);
+        let is_included = self.plan.filter.includes(&self.path.join("."), D);
         let is_trained = is_included && self.is_thawed();
         param.set_require_grad(is_trained)
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let is_trained = self.plan.trained.updates_statistics() && self.is_thawed();
+        let is_trained = self.plan.filter.updates_statistics() && self.is_thawed();
         flag.with_value(is_trained)
     }
 }
@@ -150,7 +150,7 @@ impl<F: Fn(&str) -> usize> ModuleVisitor for Counter<'_, F> {
         }
         let path = self.path.join(".");
         let (stage, count) = ((self.stage_of)(&path), param.lazy_shape().num_elements());
-        let is_trained = stage >= self.plan.frozen_stages && self.plan.trained.includes(&path, D);
+        let is_trained = stage >= self.plan.frozen_stages && self.plan.filter.includes(&path, D);
         self.counts[stage][0] += count;
         self.counts[stage][1] += if is_trained { count } else { 0 };
     }

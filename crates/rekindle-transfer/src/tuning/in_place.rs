@@ -14,13 +14,13 @@ const CHUNK: usize = 1 << 14;
 
 /// Tells whether [`update_in_place`] can read and change the tensor: `f32` on the flex device, without autodiff.
 #[doc(hidden)]
-pub fn is_at_home<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub fn supports_in_place<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device() == Device::flex() && tensor.dtype() == DType::F32
 }
 
 /// Tells whether two tensors are one piece of memory, so that their numbers are the same.
 pub(super) fn is_same<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> bool {
-    if !is_at_home(a) || !is_at_home(b) {
+    if !supports_in_place(a) || !supports_in_place(b) {
         return false;
     }
     let [a, b] = [a, b].map(|tensor| tensor.clone().try_into_primitive::<Flex>());
@@ -31,7 +31,7 @@ pub(super) fn is_same<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> bool {
 }
 
 /// Applies `step` to the numbers at each place of `tensors` and to the number that `read` has there, all of one shape and
-/// [at home](is_at_home): in the tensors' memory where nobody else holds it.
+/// [supported in place](supports_in_place): in the tensors' memory where nobody else holds it.
 #[doc(hidden)]
 pub fn update_in_place<const D: usize, const N: usize>(
     tensors: [Tensor<D>; N],

@@ -25,7 +25,7 @@ pub struct L2Sp {
 }
 
 impl L2Sp {
-    /// Creates a pull towards the parameters of `source` as they are now; running statistics are left out.
+    /// Creates the penalty on the distance from the parameters of `source` as they are now; running statistics are left out.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl L2Sp {
         })
     }
 
-    /// Returns the pull towards the same weights by another strength.
+    /// Returns the penalty on the distance from the same weights with another strength.
     ///
     /// # Errors
     ///
@@ -63,13 +63,13 @@ impl L2Sp {
         self.strength / 2.0 * distance.sum
     }
 
-    /// Returns `module` after the pull that goes with a step at the learning rate `rate_of(path)` of each parameter's
-    /// path.
-    pub fn pull<M: Module>(&self, module: M, rate_of: impl Fn(&str) -> f64) -> M {
+    /// Returns `module` after the proximal step that goes with a step of the optimiser, at the learning rate
+    /// `rate_of(path)` of each parameter.
+    pub fn apply<M: Module>(&self, module: M, rate_of: impl Fn(&str) -> f64) -> M {
         if self.strength == 0.0 {
             return module;
         }
-        module.map(&mut Pull {
+        module.map(&mut ProximalStep {
             l2_sp: self,
             rate_of,
             path: Vec::new(),
@@ -129,13 +129,13 @@ impl ModuleVisitor for Distance<'_> {
     }
 }
 
-struct Pull<'a, F> {
+struct ProximalStep<'a, F> {
     l2_sp: &'a L2Sp,
     rate_of: F,
     path: Vec<String>,
 }
 
-impl<F: Fn(&str) -> f64> ModuleMapper for Pull<'_, F> {
+impl<F: Fn(&str) -> f64> ModuleMapper for ProximalStep<'_, F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_string());
     }

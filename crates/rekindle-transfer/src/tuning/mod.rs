@@ -17,10 +17,10 @@ pub use delta::{channel_weights, feature_map_penalty};
 pub use ensemble::{ensemble_probabilities, stacked_features, stacking};
 pub use freeze::{StageParameters, apply, stage_parameters, trained_parameters};
 #[cfg(feature = "flex")]
-pub use in_place::{is_at_home, update_in_place};
+pub use in_place::{supports_in_place, update_in_place};
 pub use l2_sp::L2Sp;
 pub use low_rank::LowRank;
 pub use moving_average::MovingAverage;
 pub use named::STRATEGY_NAMES;
 pub use soup::{Soup, average_weights, greedy_soup};
-pub use strategy::{Plan, Strategy, Trained};
+pub use strategy::{ParameterFilter, Plan, Strategy};

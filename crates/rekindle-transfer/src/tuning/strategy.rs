@@ -134,7 +134,7 @@ impl Strategy {
                     .collect(),
                 ..Plan::frozen(count, 0)
             },
-            // Nothing moves under an infinite pull, so nothing needs a backward pass.
+            // Nothing moves under an infinite penalty, so nothing needs a backward pass.
             Strategy::L2Sp { strength, .. } | Strategy::Delta { strength, .. }
                 if strength.is_infinite() =>
             {
@@ -144,7 +144,7 @@ impl Strategy {
                 strength,
                 backbone_rate,
             } => Plan {
-                pull_to_source: *strength,
+                l2_sp: *strength,
                 ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::Delta {
@@ -155,15 +155,15 @@ impl Strategy {
                 ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::BitFit { backbone_rate } => Plan {
-                trained: Trained::Biases,
+                filter: ParameterFilter::Biases,
                 ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::BatchNormOnly { backbone_rate } => Plan {
-                trained: Trained::Normalisation,
+                filter: ParameterFilter::Normalisation,
                 ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::FixedStatistics { backbone_rate } => Plan {
-                trained: Trained::AllButStatistics,
+                filter: ParameterFilter::AllButStatistics,
                 ..Plan::uniform(count, *backbone_rate)
             },
             Strategy::LinearProbeThenFineTuning {
@@ -245,7 +245,7 @@ fn position(stages: &[&str], wanted: &str) -> Result<usize, TransferError> {
 
 /// The parameters of the thawed stages that learn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trained {
+pub enum ParameterFilter {
     /// All of them.
     #[default]
     All,
@@ -259,21 +259,21 @@ pub enum Trained {
     Adapters,
 }
 
-impl Trained {
+impl ParameterFilter {
     /// Returns true where the parameter at `path`, of so many dimensions, learns.
     pub fn includes(self, path: &str, dimensions: usize) -> bool {
         let is_adapter = path.ends_with(".lora.a") || path.ends_with(".lora.b");
         match self {
-            Trained::All | Trained::AllButStatistics => true,
-            Trained::Biases => path.rsplit('.').next() == Some("bias"),
-            Trained::Normalisation => dimensions == 1,
-            Trained::Adapters => is_adapter,
+            ParameterFilter::All | ParameterFilter::AllButStatistics => true,
+            ParameterFilter::Biases => path.rsplit('.').next() == Some("bias"),
+            ParameterFilter::Normalisation => dimensions == 1,
+            ParameterFilter::Adapters => is_adapter,
         }
     }
 
     /// Returns true where batch normalisation normalises by the batch and updates its running statistics.
     pub fn updates_statistics(self) -> bool {
-        matches!(self, Trained::All | Trained::Normalisation)
+        matches!(self, ParameterFilter::All | ParameterFilter::Normalisation)
     }
 }
 
@@ -286,9 +286,9 @@ pub struct Plan {
     /// Multiplier of the learning rate for each stage; meaningless for a frozen one.
     pub stage_rates: Vec<f64>,
     /// Parameters that learn in the others.
-    pub trained: Trained,
-    /// Strength of the pull back to the source's weights ([`L2Sp`](super::L2Sp)).
-    pub pull_to_source: f64,
+    pub filter: ParameterFilter,
+    /// Strength of the penalty on the distance from the source's weights ([`L2Sp`](super::L2Sp)).
+    pub l2_sp: f64,
     /// Strength of the penalty on the last stage's feature maps
     /// ([`feature_map_penalty`](super::feature_map_penalty)).
     pub feature_penalty: f64,
@@ -300,8 +300,8 @@ impl Plan {
         Plan {
             frozen_stages,
             stage_rates: vec![1.0; count],
-            trained: Trained::All,
-            pull_to_source: 0.0,
+            filter: ParameterFilter::All,
+            l2_sp: 0.0,
             feature_penalty: 0.0,
         }
     }
@@ -309,7 +309,7 @@ impl Plan {
     /// Lets low-rank adapters and the head alone learn, in a backbone that [`LowRank`](super::LowRank) was attached to.
     pub fn adapters(count: usize) -> Self {
         Plan {
-            trained: Trained::Adapters,
+            filter: ParameterFilter::Adapters,
             ..Plan::frozen(count, 0)
         }
     }
@@ -337,7 +337,7 @@ impl Plan {
             return invalid("stage_rates", found, format!("{count}, one per stage"));
         }
         let strengths = [
-            ("pull_to_source", self.pull_to_source),
+            ("l2_sp", self.l2_sp),
             ("feature_penalty", self.feature_penalty),
         ];
         let rates = self.stage_rates.iter().map(|rate| ("stage_rates", *rate));

@@ -60,7 +60,7 @@ fn l2_sp_is_exact_at_both_ends_and_its_fixed_point_is_the_penalised_optimum() {
     let moved = assign(moved, |_| Some(vec![1.3, 0.7]));
     let pull = |strength, rate| {
         let l2_sp = L2Sp::new(&source, strength).unwrap();
-        weights(&l2_sp.pull(moved.clone(), |_| rate))
+        weights(&l2_sp.apply(moved.clone(), |_| rate))
     };
     assert_eq!(pull(0.0, 0.1), [1.3, 0.7]);
     assert_eq!(pull(f64::INFINITY, 0.1), [1.0, -2.0]);
@@ -80,7 +80,7 @@ fn l2_sp_is_exact_at_both_ends_and_its_fixed_point_is_the_penalised_optimum() {
     let mut w = moved;
     for _ in 0..200 {
         let stepped: Vec<f32> = weights(&w).iter().map(|w| w - 0.1 * (w - 3.0)).collect();
-        w = l2_sp.pull(assign(w, |_| Some(stepped.clone())), |_| 0.1);
+        w = l2_sp.apply(assign(w, |_| Some(stepped.clone())), |_| 0.1);
     }
     for (found, w0) in weights(&w).iter().zip([1.0, -2.0]) {
         assert!((found - (3.0 + 2.0 * w0) / 3.0).abs() < 1e-5, "{found}");
@@ -247,7 +247,7 @@ fn gradients_reach_biases_alone_where_biases_alone_learn() {
     // The same gradient as where everything takes one.
     let all = applied(&Strategy::fine_tuning());
     let plan = Plan {
-        trained: Trained::Biases,
+        filter: ParameterFilter::Biases,
         ..Plan::frozen(5, 0)
     };
     let reference = apply(all, &plan);

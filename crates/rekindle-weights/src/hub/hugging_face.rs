@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::download::Download;
 use super::listing::{self, Listing};
 use super::token::Token;
-use super::{Hub, Progress, Wanted, lock, with_suffix};
+use super::{Hub, Progress, Request, lock, with_suffix};
 use crate::error::RepositoryError;
 use crate::{Error, Repository, config, write_atomically};
 
@@ -208,14 +208,14 @@ impl<'a> Client<'a> {
         let (endpoint, commit) = (&self.hub.endpoint, &listing.commit);
         let path = encoded(&file.path, "/");
         let folder = self.folder.join(commit);
-        let wanted = Wanted {
+        let request = Request {
             url: &format!("{endpoint}/{owner}/{name}/resolve/{commit}/{path}"),
             path: &file.path.split('/').fold(folder, |at, part| at.join(part)),
             sha256: file.sha256.as_deref(),
             size: file.size,
             token: self.token.as_ref(),
         };
-        let fetched = self.hub.obtain(&wanted, progress);
+        let fetched = self.hub.obtain(&request, progress);
         fetched.map_err(|error| match &error {
             // The server that the file is on says nothing about the repository.
             Error::HttpStatus { code, .. } if code.is_empty() => error,

@@ -60,7 +60,7 @@ pub struct Hub {
 const HUGGING_FACE: &str = "https://huggingface.co";
 
 /// A file that is to be in the cache.
-struct Wanted<'a> {
+struct Request<'a> {
     url: &'a str,
     path: &'a Path,
     sha256: Option<&'a str>,
@@ -230,7 +230,7 @@ impl Hub {
     ) -> Result<PathBuf, Error> {
         check_request(url, file_name)?;
         self.obtain(
-            &Wanted {
+            &Request {
                 url,
                 path: &self.folder.join("downloads").join(file_name),
                 sha256: sha256_prefix,
@@ -244,17 +244,17 @@ impl Hub {
     /// Returns a file of the cache, downloaded if it is not there.
     fn obtain(
         &self,
-        wanted: &Wanted,
+        request: &Request,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, Error> {
-        let Wanted {
+        let Request {
             url,
             path,
             size,
             token,
             ..
-        } = *wanted;
-        let checksum = wanted.sha256.map(Checksum::new).transpose()?;
+        } = *request;
+        let checksum = request.sha256.map(Checksum::new).transpose()?;
         if let Some(found) = self.cached(path, checksum.as_ref(), size)? {
             return Ok(found);
         }

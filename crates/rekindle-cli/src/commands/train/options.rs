@@ -5,7 +5,7 @@ use rekindle::trainer::{Cache, EarlyStopping, Monitor, Optimizer, Recipe, RunRec
 use rekindle::transfer::Strategy;
 use serde_json::json;
 
-use crate::arguments::{self, Augment, Figure, ScheduleName, Way};
+use crate::arguments::{self, Augment, Figure, Method, ScheduleName};
 use crate::failure::Failure;
 
 /// Options that set the length and the pace of training. Scripts give them to every strategy alike, so where they have
@@ -18,15 +18,15 @@ const TUTORIAL: &str = "tutorial";
 impl arguments::Recipe {
     /// Returns the recipe that `--recipe` names, or the default of what is done, with kept features, changed by the options
     /// that are given.
-    pub fn of_way(&self, way: Option<&Way>) -> Result<Recipe, Failure> {
+    pub fn of_method(&self, method: Option<&Method>) -> Result<Recipe, Failure> {
         let kept = |recipe| Recipe {
             cache: Cache::Memory,
             ..recipe
         };
-        self.change(match (&self.recipe, way) {
+        self.change(match (&self.recipe, method) {
             (Some(name), _) if name.as_os_str() == TUTORIAL => kept(Recipe::tutorial()),
             (Some(path), _) => Recipe::open(path)?,
-            (None, Some(Way::Strategy(strategy))) => kept(Recipe::of(strategy)),
+            (None, Some(Method::Strategy(strategy))) => kept(Recipe::of(strategy)),
             (None, _) => kept(Recipe::modern()),
         })
     }
@@ -34,7 +34,7 @@ impl arguments::Recipe {
     /// Returns the recipe of a run that is resumed, changed by the options that are given.
     pub fn resumed(&self, record: &RunRecord) -> Result<Recipe, Failure> {
         if self.recipe.is_some() {
-            return self.of_way(None);
+            return self.of_method(None);
         }
         // One call records choices of its own beside those that every recipe has.
         let (mut known, recorded) = (json!(Recipe::tutorial()), &record.recipe);
@@ -189,20 +189,24 @@ impl arguments::Recipe {
 
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
     /// people to read. `stages` are the network's.
-    pub fn check_effects(&self, ways: &[Way], stages: &[&str]) -> Result<Vec<String>, Failure> {
-        let idle: Vec<(&Way, Vec<&'static str>)> = ways
+    pub fn check_effects(
+        &self,
+        methods: &[Method],
+        stages: &[&str],
+    ) -> Result<Vec<String>, Failure> {
+        let idle: Vec<(&Method, Vec<&'static str>)> = methods
             .iter()
-            .map(|way| Ok((way, self.without_effect(way, stages)?)))
+            .map(|method| Ok((method, self.without_effect(method, stages)?)))
             .collect::<Result<_, Failure>>()?;
         let mut notes = Vec::new();
         for option in self.given() {
             let names: Vec<String> = idle
                 .iter()
                 .filter(|(_, options)| options.contains(&option))
-                .map(|(way, _)| way.to_string())
+                .map(|(method, _)| method.to_string())
                 .collect();
             let text = format!("{option} has no effect on {}", names.join(" and "));
-            if names.len() == ways.len() && !PACE.contains(&option) {
+            if names.len() == methods.len() && !PACE.contains(&option) {
                 return Err(Failure::Usage(format!("{text}; leave it out")));
             }
             if !names.is_empty() {
@@ -245,14 +249,18 @@ impl arguments::Recipe {
         given.map(|(name, _)| name).collect()
     }
 
-    fn without_effect(&self, way: &Way, stages: &[&str]) -> Result<Vec<&'static str>, Failure> {
-        let Way::Strategy(strategy) = way else {
+    fn without_effect(
+        &self,
+        method: &Method,
+        stages: &[&str],
+    ) -> Result<Vec<&'static str>, Failure> {
+        let Method::Strategy(strategy) = method else {
             let acts = ["--cache", "--quantize"];
             let mut given = self.given();
             given.retain(|option| !acts.contains(option));
             return Ok(given);
         };
-        let recipe = self.of_way(Some(way))?;
+        let recipe = self.of_method(Some(method))?;
         let mut idle = Vec::new();
         // Of features that are kept there is one plain view, unless more are asked for.
         let frozen = strategy.always_frozen(stages, recipe.epochs)?;

@@ -55,9 +55,9 @@ pub(super) fn check(
 /// Returns why stages in bytes don't take these images, if they don't.
 pub(super) fn check_images(images: &Tensor<4>) -> Result<(), String> {
     let device = images.device();
-    let is_at_home =
+    let is_supported =
         device == Device::flex() && !device.is_autodiff() && images.dtype() == DType::F32;
-    if is_at_home && images.dims().iter().all(|extent| *extent > 0) {
+    if is_supported && images.dims().iter().all(|extent| *extent > 0) {
         return Ok(());
     }
     Err(format!(

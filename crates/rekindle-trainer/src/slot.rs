@@ -4,11 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 /// A value behind a reference that [`change`](Self::change) may consume, so that nothing else holds its tensors and they
 /// can be written to where they lie.
-pub(crate) struct Held<T>(Option<T>);
+pub(crate) struct Slot<T>(Option<T>);
 
 const LOST: &str = "a step that panicked has taken the value with it";
 
-impl<T> Held<T> {
+impl<T> Slot<T> {
     pub fn new(value: T) -> Self {
         Self(Some(value))
     }
@@ -19,7 +19,7 @@ impl<T> Held<T> {
     }
 }
 
-impl<T> Deref for Held<T> {
+impl<T> Deref for Slot<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -27,7 +27,7 @@ impl<T> Deref for Held<T> {
     }
 }
 
-impl<T> DerefMut for Held<T> {
+impl<T> DerefMut for Slot<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect(LOST)
     }

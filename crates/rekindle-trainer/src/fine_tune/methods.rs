@@ -13,7 +13,7 @@ pub(super) const BATCH: usize = 16;
 
 /// Settings that distinguish one training from another.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Way {
+pub(super) struct Method {
     /// Side of the pictures that are learnt from.
     pub size: usize,
     /// The head's learning rate at its highest.
@@ -38,7 +38,7 @@ const SMALL: (f64, usize) = (0.72, 32);
 /// Pictures that can be made smaller at all.
 const LEAST_SIZE: usize = 128;
 
-impl Way {
+impl Method {
     /// Returns every way to train `pretrained`, the first one to be tried first, where a trial has the time for so
     /// many passes over `images` whole pictures.
     pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
@@ -70,7 +70,7 @@ impl Way {
         }
     }
 
-    /// Returns the gentle way, with pictures as they are in use.
+    /// Returns the gentle method, with pictures as they are in use.
     pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
         Self {
             size: pretrained.preprocess.crop,
@@ -79,7 +79,7 @@ impl Way {
         }
     }
 
-    /// Returns the time per image relative to that of another way.
+    /// Returns the time per image relative to that of another method.
     pub fn cost(self, than: Self) -> f64 {
         let side = self.size as f64 / than.size.max(1) as f64;
         side * side
@@ -151,8 +151,8 @@ mod tests {
     use super::*;
 
     fn first(small: Option<usize>, passes: f64, images: usize) -> (usize, f64) {
-        let way = Way::in_order(224, small, passes, images)[0];
-        (way.size, way.rate)
+        let method = Method::in_order(224, small, passes, images)[0];
+        (method.size, method.rate)
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_image_costs_what_its_area_is() {
-        let [whole, small] = [200, 100].map(|size| Way {
+        let [whole, small] = [200, 100].map(|size| Method {
             size,
             rate: 1e-3,
             why: "",

@@ -11,7 +11,7 @@ use crate::{TrainerError, text};
 /// Work for which a device had too little memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shortage {
+pub struct OutOfMemory {
     /// The device.
     pub device: String,
     /// True where a backward pass was asked for too.
@@ -24,7 +24,7 @@ pub struct Shortage {
     pub bytes: Option<u64>,
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [images, channels, height, width] = self.input;
         let device = match self.device.as_str() {
@@ -68,16 +68,14 @@ pub(crate) fn contained<T>(
     work: impl FnOnce() -> Result<T, TrainerError>,
 ) -> Result<T, TrainerError> {
     let (device, input) = (input.device(), input.dims());
-    let complete = |shortage: Shortage| Shortage {
+    let complete = |cause: OutOfMemory| OutOfMemory {
         device: text::device(&device),
         training,
         input,
-        ..shortage
+        ..cause
     };
     match catch(work, complete) {
-        Err(TrainerError::OutOfDeviceMemory { shortage, .. }) => {
-            Err(out_of_memory(complete(*shortage)))
-        }
+        Err(TrainerError::OutOfDeviceMemory { cause, .. }) => Err(to_error(complete(*cause))),
         result => result,
     }
 }
@@ -85,11 +83,11 @@ pub(crate) fn contained<T>(
 /// Only panics become errors whose text says that memory ran out.
 fn catch<T>(
     work: impl FnOnce() -> Result<T, TrainerError>,
-    complete: impl Fn(Shortage) -> Shortage,
+    complete: impl Fn(OutOfMemory) -> OutOfMemory,
 ) -> Result<T, TrainerError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         match text_of(&*panic).and_then(recognise) {
-            Some(shortage) => Err(out_of_memory(complete(shortage))),
+            Some(cause) => Err(to_error(complete(cause))),
             None => resume_unwind(panic),
         }
     })
@@ -99,9 +97,9 @@ fn catch<T>(
 pub(crate) fn contained_run<T>(
     work: impl FnOnce() -> Result<T, TrainerError>,
 ) -> Result<T, TrainerError> {
-    catch(work, |shortage| Shortage {
+    catch(work, |cause| OutOfMemory {
         training: true,
-        ..shortage
+        ..cause
     })
 }
 
@@ -125,10 +123,10 @@ pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64, TrainerError> {
 impl TrainerError {
     /// Names the network that a device had too little memory for.
     pub(crate) fn with_architecture(mut self, name: &str) -> Self {
-        if let Self::OutOfDeviceMemory { shortage, .. } = &mut self
+        if let Self::OutOfDeviceMemory { cause, .. } = &mut self
             && !name.is_empty()
         {
-            shortage.architecture = Some(name.to_string());
+            cause.architecture = Some(name.to_string());
         }
         self
     }
@@ -137,14 +135,14 @@ impl TrainerError {
 fn device_error(error: impl fmt::Display) -> TrainerError {
     let reason = error.to_string();
     match recognise(&reason) {
-        Some(shortage) => out_of_memory(shortage),
+        Some(cause) => to_error(cause),
         None => TrainerError::Device { reason },
     }
 }
 
-fn out_of_memory(shortage: Shortage) -> TrainerError {
+fn to_error(cause: OutOfMemory) -> TrainerError {
     TrainerError::OutOfDeviceMemory {
-        shortage: Box::new(shortage),
+        cause: Box::new(cause),
         kept: String::new(),
     }
 }
@@ -159,7 +157,7 @@ fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
 /// CubeCL words a failed allocation the same on CUDA, HIP, Vulkan and Metal and hands it to whoever reads what depends on
 /// it. wgpu panics instead, on the thread of the device, where that panic is caught and printed: what arrives here is that
 /// the memory was never given, which nothing else leads to (sizes over the adapter's limits don't come as far as wgpu).
-const SAYINGS: [(&str, Bytes); 8] = [
+const OOM_PATTERNS: [(&str, Bytes); 8] = [
     // cubecl-runtime, IoError::OutOfMemory, IoError::BufferTooBig and LaunchError::OutOfMemory.
     ("out of device memory allocating ", Bytes::Follow),
     ("can't allocate buffer of size: ", Bytes::Follow),
@@ -184,14 +182,14 @@ enum Bytes {
     Unknown,
 }
 
-fn recognise(message: &str) -> Option<Shortage> {
-    SAYINGS.iter().find_map(|(saying, bytes)| {
+fn recognise(message: &str) -> Option<OutOfMemory> {
+    OOM_PATTERNS.iter().find_map(|(saying, bytes)| {
         let (_, rest) = message.split_once(saying)?;
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let found = rest[..digits].parse().ok();
-        (*bytes == Bytes::Unknown || found.is_some()).then(|| Shortage {
+        (*bytes == Bytes::Unknown || found.is_some()).then(|| OutOfMemory {
             bytes: found.filter(|_| *bytes == Bytes::Follow),
-            ..Shortage::default()
+            ..OutOfMemory::default()
         })
     })
 }
@@ -202,7 +200,7 @@ mod tests {
     use super::*;
 
     fn bytes_in(message: &str) -> Option<Option<u64>> {
-        recognise(message).map(|shortage| shortage.bytes)
+        recognise(message).map(|cause| cause.bytes)
     }
 
     /// Messages as printed by the versions in Cargo.lock: the first three by runs on Vulkan, the others put

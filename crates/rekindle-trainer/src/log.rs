@@ -11,7 +11,7 @@ use rekindle_files::names::{printable, show};
 
 /// A run as lines of text.
 #[derive(Debug, Default)]
-pub(crate) struct Narration {
+pub(crate) struct Log {
     epochs: usize,
     /// Skipped files since the last other event, and all of this run: one that is met again in
     /// every epoch is told once.
@@ -26,7 +26,7 @@ pub(crate) struct Narration {
 /// Skipped files told one by one; the others are only counted.
 const SKIPPED_SHOWN: usize = 5;
 
-impl Narration {
+impl Log {
     /// Returns the lines that tell `event`; none for most.
     pub(crate) fn lines(&mut self, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
