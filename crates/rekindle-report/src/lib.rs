@@ -26,6 +26,7 @@ mod contents;
 mod curves;
 mod data;
 mod examine;
+mod folds;
 mod gallery;
 mod headline;
 mod html;
@@ -49,6 +50,7 @@ pub use contents::{
     RunReport, SkippedFile,
 };
 pub use examine::{Examination, examine, examine_labels};
+pub use folds::{FoldReport, Spread};
 
 /// Compiles the README's code.
 #[cfg(doctest)]
