@@ -1,0 +1,223 @@
+//! Decodes images, hashes what they are decoded from, and takes them through the pipeline.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::{ImageDataset, Source};
+use crate::cache::Decoded;
+use crate::content::ContentHash;
+use crate::decode::{Need, Place, decode_bytes, decode_part_of_bytes, read};
+use crate::error::Error;
+use crate::rng::SampleRng;
+use crate::transform::{FloatImage, Start};
+
+impl ImageDataset {
+    /// Hashes what an image is decoded from: its file, or its size and pixels where there is no file. Of an image that
+    /// is held in memory, the file as it was when it was decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], and those of drawing.
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn content(&self, index: usize) -> Result<ContentHash, Error> {
+        let place = self.place(index);
+        if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.content(place)) {
+            return Ok(hash);
+        }
+        match &self.source {
+            Source::Files { paths, .. } => Ok(ContentHash::of(&read(&paths[place])?)),
+            Source::Memory(images) => Ok(ContentHash::of_pixels(&images[place])),
+            Source::Drawn(_) => Ok(ContentHash::of_pixels(&self.decode(index)?.image)),
+        }
+    }
+
+    /// The [`content`](Self::content) of every image, in order, on all processors.
+    pub fn contents(&self) -> Vec<Result<ContentHash, Error>> {
+        let indices = 0..self.len();
+        indices
+            .into_par_iter()
+            .map(|index| self.content(index))
+            .collect()
+    }
+
+    /// The decoded image, before any transform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode_file`](crate::decode_file).
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, Error> {
+        Ok(self.decode(index)?.image)
+    }
+
+    /// The decoded image, and what it was decoded from where the cache wants to know.
+    fn decode(&self, index: usize) -> Result<Decoded, Error> {
+        let index = self.place(index);
+        if let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(index)) {
+            return Ok(held);
+        }
+        let (image, content) = match &self.source {
+            Source::Memory(images) => {
+                return Ok(Decoded {
+                    image: Arc::clone(&images[index]),
+                    content: None,
+                });
+            }
+            Source::Files { paths, .. } => {
+                let path = &paths[index];
+                let bytes = read(path)?;
+                let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
+                let content = is_hashed.then(|| ContentHash::of(&bytes));
+                (decode_bytes(path, &bytes, &self.decode)?, content)
+            }
+            Source::Drawn(draw) => {
+                let image = draw(index)?;
+                let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
+                let content = is_hashed.then(|| ContentHash::of_pixels(&image));
+                (image, content)
+            }
+        };
+        let decoded = Decoded {
+            image: Arc::new(image),
+            content,
+        };
+        if let Some(cache) = &self.cache {
+            cache.offer(index, &decoded);
+        }
+        Ok(decoded)
+    }
+
+    /// The image through the pipeline. The result is a function of the arguments alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`decoded`](Self::decoded).
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn render(
+        &self,
+        index: usize,
+        seed: u64,
+        epoch: u64,
+        view: u64,
+    ) -> Result<FloatImage, Error> {
+        let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
+        let apply = |start, pixels: &_, place, rng: &mut _| {
+            self.pipeline.apply_from(start, pixels, place, rng)
+        };
+        Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
+    }
+
+    /// As [`render`](Self::render), without normalisation: what to show to people.
+    ///
+    /// # Errors
+    ///
+    /// As [`decoded`](Self::decoded).
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    pub fn render_pixels(
+        &self,
+        index: usize,
+        seed: u64,
+        epoch: u64,
+        view: u64,
+    ) -> Result<RgbImage, Error> {
+        let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
+        let apply = |start, pixels: &_, place, rng: &mut _| {
+            self.pipeline
+                .apply_to_pixels_from(start, pixels, place, rng)
+        };
+        Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
+    }
+
+    /// As [`render`](Self::render), straight into a batch's buffer; where `hash` is set, with the hash of what was decoded.
+    pub(crate) fn render_into(
+        &self,
+        index: usize,
+        rng: &mut SampleRng,
+        hash: bool,
+        out: &mut [f32],
+    ) -> Result<Option<ContentHash>, Error> {
+        let apply = |start, pixels: &_, place, rng: &mut _| {
+            self.pipeline
+                .apply_into_from(start, pixels, place, rng, out)
+        };
+        let (applied, content) = self.with_pixels(index, rng, hash, apply)?;
+        applied.map(|()| content)
+    }
+
+    /// Draws how the pipeline begins, and gives at least the pixels that this needs.
+    fn with_pixels<T>(
+        &self,
+        index: usize,
+        rng: &mut SampleRng,
+        hash: bool,
+        go_on: impl FnOnce(Start, &RgbImage, Place, &mut SampleRng) -> T,
+    ) -> Result<(T, Option<ContentHash>), Error> {
+        let Some(path) = self.path_to_decode_in_part(index) else {
+            let (image, content) = match hash {
+                true => self.hashed(index)?,
+                false => (self.decode(index)?.image, None),
+            };
+            let start = self.pipeline.start(image.width(), image.height(), rng);
+            return Ok((go_on(start, &image, Place::WHOLE, rng), content));
+        };
+        let bytes = read(path)?;
+        let content = hash.then(|| ContentHash::of(&bytes));
+        // What is in the cache must not decide about what an image looks like.
+        let may_reduce = self.may_reduce();
+        let mut begun = None;
+        let (pixels, place) =
+            decode_part_of_bytes(path, &bytes, &self.decode, &mut |width, height| {
+                let start = begun.get_or_insert_with(|| self.pipeline.start(width, height, rng));
+                Need {
+                    scale: if may_reduce { start.need.scale } else { 1 },
+                    ..start.need
+                }
+            })?;
+        let start =
+            begun.unwrap_or_else(|| self.pipeline.start(pixels.width(), pixels.height(), rng));
+        Ok((go_on(start, &pixels, place, rng), content))
+    }
+
+    /// The decoded image and the hash of what it was decoded from.
+    fn hashed(&self, index: usize) -> Result<(Arc<RgbImage>, Option<ContentHash>), Error> {
+        // Has the cache hash what it is going to hold, and let go of what it holds unhashed.
+        let place = self.place(index);
+        let held = self.cache.as_ref().and_then(|cache| cache.content(place));
+        let decoded = self.decode(index)?;
+        let content = held.or(decoded.content);
+        let content = content.unwrap_or_else(|| ContentHash::of_pixels(&decoded.image));
+        Ok((decoded.image, Some(content)))
+    }
+
+    /// Returns true if a JPEG may be decoded at a fraction of its size.
+    pub(super) fn may_reduce(&self) -> bool {
+        self.decode.reduced_scale && self.cache.is_none()
+    }
+
+    /// The file of an image that is not in memory and is not going to be.
+    fn path_to_decode_in_part(&self, index: usize) -> Option<&Path> {
+        let index = self.place(index);
+        match (&self.source, &self.cache) {
+            (Source::Files { paths, .. }, None) => Some(&paths[index]),
+            (Source::Files { paths, .. }, Some(cache)) if cache.is_closed_to(index) => {
+                Some(&paths[index])
+            }
+            _ => None,
+        }
+    }
+}
