@@ -245,6 +245,10 @@ pub struct Train {
     pub table: Table,
     #[command(flatten)]
     pub weights: Weights,
+    /// Goes on from a trained model: a run's folder or a file. Its head's rows are kept for the classes that DATA has too,
+    /// and what became of these is measured
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["weights", "arch", "weights_key", "weights_prefix", "features_from"])]
+    pub from: Option<PathBuf>,
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
     /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
     /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: features, or with

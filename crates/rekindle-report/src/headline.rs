@@ -52,7 +52,13 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
     ));
     html.text(&match best.validated_images().unwrap_or(of_data) {
         0 => "the validation images".into(),
-        images => text::counted(images, "validation image", "validation images"),
+        images => match best.folds.len() {
+            0 => text::counted(images, "validation image", "validation images"),
+            folds => format!(
+                "{} in {folds} folds",
+                text::counted(images, "image", "images")
+            ),
+        },
     });
     let seconds = best.seconds();
     if seconds > 0.0 {

@@ -1,5 +1,6 @@
 //! Everything that decides a training run but the data, the weights and the strategy.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rekindle_imagefolder::{Augmentation, Mix, OnBadFile, Task};
@@ -49,6 +50,8 @@ pub struct Recipe {
     /// Weighs each class by the inverse of its share, so that rare ones count as much as frequent ones; of several labels,
     /// weighs yes against no by how many pictures have the label.
     pub balance_classes: bool,
+    /// Weights of classes by name, in place of those; a class that isn't named weighs 1. Of several labels, that of yes.
+    pub class_weights: BTreeMap<String, f64>,
     /// Shows every class equally often ([`Sampler::Balanced`](rekindle_imagefolder::Sampler::Balanced)), with as many images per
     /// epoch as there are: those of small classes come several times, those of large ones wait for a later epoch.
     pub balanced_sampler: bool,
@@ -116,6 +119,7 @@ impl Recipe {
             augment: None,
             mix: None,
             balance_classes: false,
+            class_weights: BTreeMap::new(),
             balanced_sampler: false,
             cache: Cache::Off,
             views: 1,
@@ -251,6 +255,20 @@ impl Recipe {
                 "early_stopping.min_delta",
                 stopping.min_delta,
                 "a finite number, at least 0",
+            )?;
+        }
+        require(
+            self.class_weights.is_empty() || !self.balance_classes,
+            "class_weights",
+            "set together with balance_classes",
+            "one of the two",
+        )?;
+        for (class, weight) in &self.class_weights {
+            require(
+                weight.is_finite() && *weight >= 0.0,
+                "class_weights",
+                format!("{weight} for {class}"),
+                "finite numbers of at least 0",
             )?;
         }
         if let Some(augment) = &self.augment {

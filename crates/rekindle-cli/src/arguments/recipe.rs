@@ -121,6 +121,9 @@ pub struct Recipe {
     /// Weighs each class by the inverse of its share
     #[arg(long)]
     pub balance_classes: bool,
+    /// Weighs the named classes by hand, such as defect=5,scratch=2; others weigh 1
+    #[arg(long, value_name = "CLASS=WEIGHT,..", value_delimiter = ',', value_parser = class_weight, conflicts_with = "balance_classes")]
+    pub class_weights: Vec<(String, f64)>,
     /// Shows every class equally often: images of small classes several times per epoch, those of large ones seldom
     #[arg(long)]
     pub balanced_sampler: bool,
@@ -184,4 +187,13 @@ pub enum Figure {
 
 fn loss(text: &str) -> Result<Loss, String> {
     text.parse::<Loss>().map_err(|error| error.to_string())
+}
+
+/// Reads a class and its weight.
+fn class_weight(text: &str) -> Result<(String, f64), String> {
+    let read = text.rsplit_once('=').and_then(|(class, weight)| {
+        let weight: f64 = weight.trim().parse().ok()?;
+        (weight.is_finite() && weight >= 0.0).then(|| (class.to_string(), weight))
+    });
+    read.ok_or_else(|| "expected a class and a number of at least 0, such as defect=5".into())
 }

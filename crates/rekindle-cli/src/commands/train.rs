@@ -1,4 +1,5 @@
 mod folds;
+mod known;
 pub(super) mod labels;
 mod options;
 
@@ -13,13 +14,13 @@ use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::run_directory::{FIT, ONE_CALL};
 use rekindle::trainer::{
-    Cache, Fit, Interrupt, Predictions, Recipe, RunDirectory, RunRecord, SharedFeatures,
-    TensorBoard, Trainer, TrainerError, TransferData,
+    Cache, Fit, Interrupt, KnownClasses, Predictions, Recipe, RunDirectory, RunRecord,
+    SharedFeatures, TensorBoard, Trainer, TrainerError, TransferData, weights_file,
 };
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
-use crate::arguments::{self, Method, Output, Train};
+use crate::arguments::{self, Method, Output, Train, Weights};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
@@ -44,6 +45,7 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         ));
     }
     command.check_places(&folder, &images, &methods)?;
+    let weights = command.start(&methods)?;
     if let Cache::Disk(kept) = &recipe.cache {
         images.outside("--cache", kept)?;
         checks::folder(kept)?;
@@ -55,9 +57,9 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         command.recipe.check_effects(&methods, &stages)
     };
     // Nothing is downloaded for a command that can't be followed.
-    let notes = command.weights.described()?.as_ref().map(check);
+    let notes = weights.described()?.as_ref().map(check);
     let notes = notes.transpose()?;
-    let pretrained = command.weights.open(&output, &device)?;
+    let pretrained = weights.open(&output, &device)?;
     let seen = match began {
         Some(run) => command
             .view
@@ -130,7 +132,15 @@ impl<'a> Opened<'a> {
             }
             None => report.describe_data(&data, recipe.seed)?,
         }
+        let known = match self.command.from {
+            Some(_) => Some(KnownClasses::of(&self.pretrained, &data)?),
+            None => None,
+        };
+        if let Some(known) = &known {
+            known::announce(known);
+        }
         Ok(Session {
+            known,
             output: self.output,
             device: self.device.clone(),
             options: &self.command.recipe,
@@ -163,6 +173,8 @@ struct Session<'a> {
     output: Output,
     device: Device,
     options: &'a arguments::Recipe,
+    /// The classes of the model that training goes on from, where there is one.
+    known: Option<KnownClasses>,
     recipe: Recipe,
     interrupt: Interrupt,
     pretrained: Pretrained,
@@ -275,6 +287,11 @@ impl Session<'_> {
         if let Some(penalty) = left.penalty {
             result["penalty"] = json!(penalty);
         }
+        if let Some(known) = &self.known {
+            let (model, interrupt) = (&self.pretrained, &self.interrupt);
+            let found = known.forgetting(model, &self.data, &left.predictions, interrupt)?;
+            known::add(&mut result, known, found.as_ref());
+        }
         let reason = outcome.reason;
         self.results.push(result);
         self.predictions.push(left.predictions);
@@ -299,7 +316,12 @@ impl Session<'_> {
         let recipe = arguments::Recipe::of_strategy(recipe, strategy, &stages)?;
         // Runs that need the features of the whole frozen network share them.
         let shares = strategy.always_frozen(&stages, recipe.epochs)? == stages.len();
-        let trainer = Trainer::adapt(&self.pretrained, self.data.clone(), strategy.clone(), seed)
+        let (model, data) = (&self.pretrained, self.data.clone());
+        let trainer = match self.known {
+            Some(_) => Trainer::extend(model, data, strategy.clone(), seed)?,
+            None => Trainer::adapt(model, data, strategy.clone(), seed),
+        };
+        let trainer = trainer
             .title(title)
             .recipe(recipe.clone())
             .observer(self.output.observer())
@@ -411,6 +433,11 @@ impl Session<'_> {
             }
         }
         for result in &self.results {
+            if let Some(line) = known::said(result) {
+                print(&line);
+            }
+        }
+        for result in &self.results {
             if let Some(weights) = result["weights"].as_str() {
                 print(&format!("weights: {}", printable(weights)));
             }
@@ -420,6 +447,27 @@ impl Session<'_> {
 }
 
 impl Train {
+    /// Returns the weights to begin with: those given, or those of the model to go on from.
+    fn start(&self, methods: &[Method]) -> Result<Weights, Failure> {
+        let mut weights = self.weights.clone();
+        let Some(model) = &self.from else {
+            return Ok(weights);
+        };
+        let fresh = |method: &&Method| {
+            matches!(
+                method,
+                Method::OneCall | Method::Strategy(Strategy::FromScratch)
+            )
+        };
+        if let Some(method) = methods.iter().find(fresh) {
+            return Err(Failure::Usage(format!(
+                "--from has no effect on {method}, which begins with a fresh head; take another --strategy, or --weights"
+            )));
+        }
+        weights.weights = Some(weights_file(model)?);
+        Ok(weights)
+    }
+
     /// Returns the folder of the runs: `folder`, or with `--folds` one inside of it for each fold.
     fn places(&self, folder: &Path) -> Vec<PathBuf> {
         match self.folds {

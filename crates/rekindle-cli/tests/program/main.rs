@@ -7,6 +7,7 @@ mod commands;
 mod fit;
 mod folders;
 mod folds;
+mod from;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]

@@ -1,6 +1,7 @@
 //! The loop over epochs.
 
 mod keep;
+mod weighing;
 
 pub(crate) use keep::{not_begun, write_weights};
 
@@ -10,8 +11,8 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
+use rekindle_imagefolder::Task;
 use rekindle_imagefolder::rng::{SampleRng, Stream};
-use rekindle_imagefolder::{ImageDataset, Task};
 use rekindle_transfer::{Backbone, Plan};
 use rekindle_weights::ModelInfo;
 
@@ -28,6 +29,7 @@ use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
+use weighing::{class_shares, class_weights};
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -113,10 +115,7 @@ impl<B: Backbone> Parts<B> {
         announce(trainer, &plan, writer, from)?;
         let calibration = calibrate(trainer)?;
         let (train, val, seconds_train) = feeds(trainer, writer, calibration.as_deref())?;
-        let class_weights = trainer
-            .recipe
-            .balance_classes
-            .then(|| counting_weights(&trainer.data.train).into());
+        let class_weights = class_weights(&trainer.recipe, &trainer.data.train)?;
         let adjusts = matches!(trainer.recipe.loss, Some(Loss::LogitAdjusted { .. }));
         let class_shares = adjusts.then(|| class_shares(&trainer.data.train.class_counts()));
         let classifier = trainer.classifier.clone();
@@ -546,25 +545,6 @@ fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
     };
     let last = trainer.recipe.epochs.saturating_sub(1);
     Ok(!holds(0)? && holds(last)?)
-}
-
-/// How much each class counts so that all count the same; of several labels, how much yes counts against no.
-fn counting_weights(train: &ImageDataset) -> Vec<f32> {
-    if train.task() != Task::MultiLabel {
-        return train.class_weights();
-    }
-    let images = train.len();
-    let weight = |with: usize| (images - with) as f32 / with.max(1) as f32;
-    train.class_counts().into_iter().map(weight).collect()
-}
-
-/// Returns the share of each class, with one image more of each so that none is 0.
-fn class_shares(counts: &[usize]) -> Arc<[f32]> {
-    let all: usize = counts.iter().map(|count| count + 1).sum();
-    counts
-        .iter()
-        .map(|count| (count + 1) as f32 / all as f32)
-        .collect()
 }
 
 fn watch(rule: &EarlyStopping) -> BestEpoch {

@@ -69,6 +69,9 @@ impl arguments::Recipe {
         recipe.workers = self.workers.unwrap_or(recipe.workers);
         recipe.quantize_frozen |= self.quantize;
         recipe.balance_classes |= self.balance_classes;
+        if !self.class_weights.is_empty() {
+            recipe.class_weights = self.class_weights.iter().cloned().collect();
+        }
         recipe.balanced_sampler |= self.balanced_sampler;
         recipe.monitor = self.monitor.map_or(recipe.monitor, Monitor::from);
         recipe.test_views = self.test_views.map_or(recipe.test_views, Into::into);
@@ -243,6 +246,7 @@ impl arguments::Recipe {
             ("--monitor", self.monitor.is_some()),
             ("--patience", self.patience.is_some()),
             ("--balance-classes", self.balance_classes),
+            ("--class-weights", !self.class_weights.is_empty()),
             ("--balanced-sampler", self.balanced_sampler),
         ];
         let given = all.into_iter().filter(|(_, is_given)| *is_given);
