@@ -17,7 +17,8 @@
 //! crate re-exports them as modules: [`models`] (networks and their published weights), [`nn`] (networks as data),
 //! [`weights`] (files and downloads), [`imagefolder`] (data), [`transfer`]
 //! (what is frozen, how fast the rest learns), [`trainer`] (the loop), [`report`] (runs for people) and [`files`] (names of files as text). Its own are
-//! [`device`], which opens a device by name, and [`drawings`], data that it draws itself. Burn comes with it as [`burn`];
+//! [`device`], which opens a device by name, [`drawings`], data that it draws itself, and [`prelude`], the names that most
+//! programs need. Burn comes with it as [`burn`];
 //! only its derive macros (`Module`, `Config`) want a dependency of your own on the same version.
 //!
 //! # Features
@@ -30,6 +31,7 @@
 
 pub mod device;
 pub mod drawings;
+pub mod prelude;
 
 pub use burn;
 pub use burn::tensor::Device;
