@@ -341,17 +341,40 @@ impl<B: Backbone> Learner<B> {
         if !outcome.loss.is_finite() {
             return Ok(outcome);
         }
+        self.apply(grads, learning_rate);
+        Ok(outcome)
+    }
+
+    /// Applies gradients of any loss of [`classifier`](Self::classifier) at `learning_rate`, as
+    /// [`train_batch`](Self::train_batch) applies those of its own: clipped, accumulated, at the plan's rates, into the
+    /// moving average.
+    ///
+    /// Divide a loss of your own by the recipe's `accumulate` first. Gradients of frozen stages must not be among them:
+    /// [`logits`](Self::logits) has none.
+    ///
+    /// ```
+    /// # use rekindle_trainer::{Learner, TrainerError, feed::Batch};
+    /// # use rekindle_transfer::Backbone;
+    /// use rekindle_trainer::burn::optim::GradientsParams;
+    ///
+    /// /// Trains by the mean square of the logits.
+    /// fn step<B: Backbone>(learner: &mut Learner<B>, batch: &Batch) -> Result<(), TrainerError> {
+    ///     let loss = learner.logits(batch)?.square().mean();
+    ///     let gradients = GradientsParams::from_grads(loss.backward(), learner.classifier());
+    ///     learner.apply(gradients, 1e-3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn apply(&mut self, gradients: GradientsParams, learning_rate: f64) {
         if self.accumulate == 1 {
-            self.step(grads, learning_rate);
-            return Ok(outcome);
+            return self.step(gradients, learning_rate);
         }
         self.accumulator
-            .accumulate(&*self.replica.classifier, grads);
+            .accumulate(&*self.replica.classifier, gradients);
         self.accumulated += 1;
         if self.accumulated == self.accumulate {
             self.flush(learning_rate);
         }
-        Ok(outcome)
     }
 
     /// Steps with whatever gradients are accumulated: at the end of an epoch.

@@ -2,7 +2,9 @@
 
 use crate::common::{OddNet, classifier, curve, data, recipe};
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
 use rekindle_imagefolder::Loader;
 use rekindle_trainer::feed::{Batch, Feed};
 use rekindle_trainer::{Cache, Learner, Recipe, Trainer, TrainerError};
@@ -91,6 +93,52 @@ fn a_learner_follows_every_part_of_a_plan() {
     for (at, (name, _)) in plans.iter().enumerate() {
         for other in at + 1..plans.len() {
             assert_ne!(expected[at], expected[other], "{name}, {}", plans[other].0);
+        }
+    }
+}
+
+/// The same steps by cross entropy written out, with clipping, accumulation and a moving average.
+#[test]
+fn gradients_of_an_own_loss_are_applied_as_those_of_the_recipe() {
+    let batches = batches();
+    let recipe = Recipe {
+        clip_norm: Some(0.5),
+        accumulate: 2,
+        moving_average: Some(0.9),
+        label_smoothing: 0.0,
+        ..recipe()
+    };
+    let new = || Learner::new(classifier(), Plan::frozen(5, 2), &recipe, &Device::flex()).unwrap();
+    let (mut given, mut own) = (new(), new());
+    for batch in &batches[..2] {
+        given.train_batch(batch, 0.05).unwrap();
+        let logits = own.logits(batch).unwrap();
+        let labels: Vec<i64> = batch
+            .targets
+            .labels
+            .iter()
+            .map(|label| *label as i64)
+            .collect();
+        let labels = TensorData::new(labels, [batch.targets.labels.len(), 1]);
+        let labels = Tensor::<2, Int>::from_data(labels, &logits.device());
+        let chosen = log_softmax(logits, 1).gather(1, labels);
+        let loss = chosen.mean().neg() / 2.0;
+        let gradients = GradientsParams::from_grads(loss.backward(), own.classifier());
+        own.apply(gradients, 0.05);
+    }
+    assert!(given.is_between_steps() && own.is_between_steps());
+    for of in [
+        |learner: &Learner<_>| learner.classifier().valid(),
+        Learner::averaged,
+    ] {
+        let (given, own) = (
+            state_dict::collect(&of(&given)),
+            state_dict::collect(&of(&own)),
+        );
+        for (name, tensor) in given {
+            let pairs = tensor.values.iter().zip(&own[&name].values);
+            let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-6, "{name}: {worst}");
         }
     }
 }
