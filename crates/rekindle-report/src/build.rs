@@ -380,7 +380,9 @@ pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> 
 
 /// The number of a picture.
 fn numbered(targets: &[f32]) -> String {
-    let shown = targets.iter().map(|number| text::figure(f64::from(*number)));
+    let shown = targets
+        .iter()
+        .map(|number| text::figure(f64::from(*number)));
     shown.collect::<Vec<_>>().join(", ")
 }
 

@@ -47,7 +47,10 @@ fn of_numbers(html: &mut Html, report: &Report) {
         Some(images) => text::counted(images, "validation image", "validation images"),
     });
     if let Some(r2) = best.best_epoch().and_then(|epoch| epoch.figures.get("r2")) {
-        html.text(&format!(", and explains {} of their variance", text::percent(*r2)));
+        html.text(&format!(
+            ", and explains {} of their variance",
+            text::percent(*r2)
+        ));
     }
     let seconds = best.seconds();
     if seconds > 0.0 {

@@ -46,8 +46,12 @@ impl Report {
                 });
             }
             if let Some(found) = &run.numbers {
-                draw(format!("{name}-answers"), &[], &|html| numbers::scatter(html, found));
-                draw(format!("{name}-residuals"), &[], &|html| numbers::residuals(html, found));
+                draw(format!("{name}-answers"), &[], &|html| {
+                    numbers::scatter(html, found)
+                });
+                draw(format!("{name}-residuals"), &[], &|html| {
+                    numbers::residuals(html, found)
+                });
             }
             if let Some(map) = &run.map {
                 let legend = scatter::legend(map, &classes);
@@ -86,7 +90,10 @@ impl Report {
             }
             let misses = run.numbers.iter().flat_map(|numbers| &numbers.worst);
             for (number, miss) in (1..).zip(misses) {
-                files.push((format!("{name}-error-{number:02}.jpg"), miss.picture.clone()));
+                files.push((
+                    format!("{name}-error-{number:02}.jpg"),
+                    miss.picture.clone(),
+                ));
             }
             for (number, mistake) in (1..).zip(&run.mistakes) {
                 let name = format!("{name}-mistake-{number:02}");

@@ -90,7 +90,13 @@ pub(crate) fn scatter(html: &mut Html, numbers: &NumbersReport) {
             });
         }
         let middle = LEFT + SIDE / 2.0;
-        label(html, "axis-name middle", middle, HEIGHT - 6.0, "true number");
+        label(
+            html,
+            "axis-name middle",
+            middle,
+            HEIGHT - 6.0,
+            "true number",
+        );
         let place = (14.0, TOP + SIDE / 2.0);
         turned(html, "axis-name middle", place, -90, "answer");
     });
@@ -145,7 +151,13 @@ pub(crate) fn residuals(html: &mut Html, numbers: &NumbersReport) {
         label(html, "tick end", LEFT - 8.0, foot, "0");
         let middle = LEFT + SIDE / 2.0;
         let below = HISTOGRAM_HEIGHT - 6.0;
-        label(html, "axis-name middle", middle, below, "answer less true number");
+        label(
+            html,
+            "axis-name middle",
+            middle,
+            below,
+            "answer less true number",
+        );
         let place = (14.0, TOP + HISTOGRAM / 2.0);
         turned(html, "axis-name middle", place, -90, "images");
     });

@@ -274,7 +274,8 @@ fn epoch_ended(metrics: &EpochMetrics) -> String {
     };
     let of_numbers = || {
         let figure = |name: &str| metrics.figures.get(name).copied();
-        let mae = figure("mae").map_or_else(String::new, |mae| format!(" MAE {}", text::figure(mae)));
+        let mae =
+            figure("mae").map_or_else(String::new, |mae| format!(" MAE {}", text::figure(mae)));
         mae + &figure("r2").map_or_else(String::new, |r2| format!(" R2 {r2:.3}"))
     };
     let valid = match (metrics.valid_loss, metrics.valid_accuracy) {

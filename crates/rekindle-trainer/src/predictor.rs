@@ -10,9 +10,7 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::feed::{Batch, Batches};
 use crate::loss::Loss;
-use crate::metrics::{
-    ConfusionMatrix, MultiLabelEvaluation, RegressionEvaluation, Temperature,
-};
+use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, RegressionEvaluation, Temperature};
 use crate::out_of_memory::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
 

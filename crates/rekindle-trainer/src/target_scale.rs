@@ -73,7 +73,11 @@ impl TargetScale {
     pub(crate) fn of_targets(&self, targets: &Targets) -> Targets {
         let soft = targets.soft.as_ref();
         Targets {
-            soft: soft.map(|all| all.iter().map(|number| self.standardized(*number)).collect()),
+            soft: soft.map(|all| {
+                all.iter()
+                    .map(|number| self.standardized(*number))
+                    .collect()
+            }),
             ..targets.clone()
         }
     }
@@ -101,7 +105,11 @@ impl TargetScale {
         let head = LinearHead::of(&classifier.head);
         let scaled = |weight: &f32| (f64::from(*weight) / deviation) as f32;
         let weight = head.weight.iter().map(scaled).collect();
-        let bias = head.bias.iter().map(|bias| self.standardized(*bias)).collect();
+        let bias = head
+            .bias
+            .iter()
+            .map(|bias| self.standardized(*bias))
+            .collect();
         Ok(classifier.with_head(weight, bias)?)
     }
 

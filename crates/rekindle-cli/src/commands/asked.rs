@@ -34,7 +34,10 @@ impl Asked {
                     model.conformal()?.least_probability(coverage).map(drop)?;
                 }
                 Task::Regression => {
-                    model.conformal_residuals()?.half_width(coverage).map(drop)?;
+                    model
+                        .conformal_residuals()?
+                        .half_width(coverage)
+                        .map(drop)?;
                 }
                 Task::MultiLabel => {
                     return Err(Failure::Usage(

@@ -48,7 +48,8 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
     if model.task == Task::Regression {
         if command.top.is_some() {
             return Err(Failure::Usage(
-                "--top names classes, and the model gives each image one number; leave it out".into(),
+                "--top names classes, and the model gives each image one number; leave it out"
+                    .into(),
             ));
         }
         let half_width = command
@@ -57,7 +58,9 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
             .map(|coverage| model.conformal_residuals()?.half_width(coverage));
         let half_width = half_width.transpose()?;
         let name = model.class_name(0);
-        model.predict(&images, |answer| answers.say_number(&answer, &name, half_width))?;
+        model.predict(&images, |answer| {
+            answers.say_number(&answer, &name, half_width)
+        })?;
         return Ok(answers.outcome);
     }
     let coverage = command.asked.coverage;
@@ -147,7 +150,11 @@ impl Answers<'_> {
         let interval = ends.map_or_else(String::new, |[low, high]| {
             format!(" ({} to {})", figure(low), figure(high))
         });
-        print(&format!("{}: {}{interval}", printable(&path), figure(number)));
+        print(&format!(
+            "{}: {}{interval}",
+            printable(&path),
+            figure(number)
+        ));
     }
 
     /// Says what a picture is taken for, or why it can't be read.

@@ -17,9 +17,14 @@ fn ages() -> (TempDir, PathBuf) {
             let noise = ((x as usize * 31 + y as usize * 17 + at * 101) % 40) as u8;
             image::Rgb([if x < bright { 170 + noise } else { 30 + noise }; 3])
         });
-        picture.save(folder.path().join(format!("{at}.png"))).unwrap();
+        picture
+            .save(folder.path().join(format!("{at}.png")))
+            .unwrap();
         let part = if at % 3 == 2 { "val" } else { "train" };
-        lines.push_str(&format!("{at}.png,{},{part}\n", 20.0 + 1.5 * f64::from(bright)));
+        lines.push_str(&format!(
+            "{at}.png,{},{part}\n",
+            20.0 + 1.5 * f64::from(bright)
+        ));
     }
     let table = folder.path().join("ages.csv");
     std::fs::write(&table, lines).unwrap();
@@ -52,9 +57,21 @@ fn numbers_are_trained_measured_answered_resumed_and_exported() {
     let picture = folder.path().join("2.png");
     for run in runs {
         let model = run["directory"].as_str().unwrap();
-        let command = ["evaluate", model, "--table", text(&table), "--coverage", "0.8"];
-        let found = rekindle([&command[..], &["--json"]].concat()).ends_with(0).json();
-        assert_eq!((&found["task"], &found["name"]), (&"regression".into(), &"age".into()));
+        let command = [
+            "evaluate",
+            model,
+            "--table",
+            text(&table),
+            "--coverage",
+            "0.8",
+        ];
+        let found = rekindle([&command[..], &["--json"]].concat())
+            .ends_with(0)
+            .json();
+        assert_eq!(
+            (&found["task"], &found["name"]),
+            (&"regression".into(), &"age".into())
+        );
         for figure in ["mae", "rmse", "r2"] {
             let difference = number(&found["evaluation"][figure]) - number(&run[figure]);
             assert!(difference.abs() < 1e-3, "{run} {found}");
@@ -63,16 +80,28 @@ fn numbers_are_trained_measured_answered_resumed_and_exported() {
         assert!(run["best_accuracy"].is_null(), "{run}");
         let said = rekindle(command).ends_with(0).stdout;
         assert!(said.contains("age of 16 images: MAE"), "{said}");
-        assert!(said.contains("hold the true number (80.0 % asked)"), "{said}");
+        assert!(
+            said.contains("hold the true number (80.0 % asked)"),
+            "{said}"
+        );
         let asked = ["predict", model, text(&picture), "--coverage", "0.8"];
-        let answer = rekindle([&asked[..], &["--json"]].concat()).ends_with(0).json();
+        let answer = rekindle([&asked[..], &["--json"]].concat())
+            .ends_with(0)
+            .json();
         let half = (number(&answer["high"]) - number(&answer["low"])) / 2.0;
         assert!((half - number(&found["coverage"]["half_width"])).abs() < 1e-3);
         assert_eq!(answer["name"], "age");
         let said = rekindle(asked).ends_with(0).stdout;
-        assert!(said.contains(" to ") && said.trim().ends_with(')'), "{said}");
+        assert!(
+            said.contains(" to ") && said.trim().ends_with(')'),
+            "{said}"
+        );
         let page = std::fs::read_to_string(Path::new(model).join("report.html")).unwrap();
-        for expected in ["Answers and true numbers", "Residuals", "The largest errors"] {
+        for expected in [
+            "Answers and true numbers",
+            "Residuals",
+            "The largest errors",
+        ] {
             assert!(page.contains(expected), "{expected}");
         }
         for wrong in ["Confusion", "confusion", "Reliability", "recognises", "NaN"] {
@@ -91,7 +120,14 @@ fn numbers_are_trained_measured_answered_resumed_and_exported() {
         }
         exported(model, folder.path(), &picture, number(&answer["number"]));
     }
-    let resumed = ["--resume", "--strategy", "features", "--epochs", "4", "--json"];
+    let resumed = [
+        "--resume",
+        "--strategy",
+        "features",
+        "--epochs",
+        "4",
+        "--json",
+    ];
     let told = train(&table, &out, &resumed).ends_with(0).json();
     assert_eq!(told["runs"][0]["epochs"], 4);
     // Another number is another data set.
@@ -99,7 +135,11 @@ fn numbers_are_trained_measured_answered_resumed_and_exported() {
     std::fs::write(&table, before.replacen(",20,", ",21,", 1)).unwrap();
     let resumed = ["--resume", "--strategy", "features", "--epochs", "5"];
     let refused = train(&table, &out, &resumed).ends_with(3);
-    assert!(refused.stderr.contains("1 label changed"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("1 label changed"),
+        "{}",
+        refused.stderr
+    );
     std::fs::write(&table, before).unwrap();
     let page = folder.path().join("page.html");
     let report = rekindle(["report", text(&out), "--out", text(&page), "--json"]).ends_with(0);
@@ -126,7 +166,10 @@ fn exported(model: &str, folder: &Path, picture: &Path, expected: f64) {
             .ends_with(0)
             .json();
         let difference = number(&answer["number"]) - expected;
-        assert!(difference.abs() < 1e-2, "{name}: {answer}, expected {expected}");
+        assert!(
+            difference.abs() < 1e-2,
+            "{name}: {answer}, expected {expected}"
+        );
     }
     let refused = rekindle([
         "export",
@@ -144,8 +187,14 @@ fn exported(model: &str, folder: &Path, picture: &Path, expected: f64) {
     let out = card.join("ages.safetensors");
     rekindle(["export", model, "--out", text(&out), "--model-card"]).ends_with(0);
     let card = std::fs::read_to_string(card.join("README.md")).unwrap();
-    assert!(card.contains("regression model") && card.contains("Mean absolute error"), "{card}");
-    assert!(!card.contains("pipeline_tag") && !card.contains("Cross-entropy"), "{card}");
+    assert!(
+        card.contains("regression model") && card.contains("Mean absolute error"),
+        "{card}"
+    );
+    assert!(
+        !card.contains("pipeline_tag") && !card.contains("Cross-entropy"),
+        "{card}"
+    );
 }
 
 #[test]
@@ -153,12 +202,33 @@ fn fit_keeps_what_is_best_for_numbers() {
     let (folder, table) = ages();
     let out = folder.path().join("fit");
     let weights = text(&workshop().weights);
-    let command = ["fit", "--table", text(&table), "--target", "age", "--weights", weights];
-    let command = [&command[..], &["--minutes", "0.1", "--out", text(&out), "--json"]].concat();
+    let command = [
+        "fit",
+        "--table",
+        text(&table),
+        "--target",
+        "age",
+        "--weights",
+        weights,
+    ];
+    let command = [
+        &command[..],
+        &["--minutes", "0.1", "--out", text(&out), "--json"],
+    ]
+    .concat();
     let told = rekindle(command).ends_with(0).json();
-    assert!(number(&told["mae"]) > 0.0 && told["accuracy"].is_null(), "{told}");
+    assert!(
+        number(&told["mae"]) > 0.0 && told["accuracy"].is_null(),
+        "{told}"
+    );
     let trial = &told["trials"][0];
-    assert!(trial["what"].as_str().unwrap().starts_with("ridge regression"), "{trial}");
+    assert!(
+        trial["what"]
+            .as_str()
+            .unwrap()
+            .starts_with("ridge regression"),
+        "{trial}"
+    );
     assert!(number(&trial["mae"]) > 0.0, "{trial}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("MAE on held-out images"));
@@ -172,13 +242,25 @@ fn what_is_for_classes_alone_is_refused() {
         (&["--label-smoothing", "0.1"][..], "label_smoothing is 0.1"),
         (&["--mix-up", "0.2"], "mixed picture"),
         (&["--cut-mix", "1"], "mixed picture"),
-        (&["--loss", "focal"], "l1, l2 or huber, as numbers are learned"),
+        (
+            &["--loss", "focal"],
+            "l1, l2 or huber, as numbers are learned",
+        ),
         (&["--loss", "binary-cross-entropy"], "l1, l2 or huber"),
         (&["--balance-classes"], "column of weights"),
         (&["--balanced-sampler"], "no classes to balance"),
-        (&["--monitor", "accuracy"], "the accuracy, where numbers are learned"),
-        (&["--monitor", "macro-f1"], "the macro F1, where numbers are learned"),
-        (&["--target", "age", "--task", "multi-label"], "names a number to learn"),
+        (
+            &["--monitor", "accuracy"],
+            "the accuracy, where numbers are learned",
+        ),
+        (
+            &["--monitor", "macro-f1"],
+            "the macro F1, where numbers are learned",
+        ),
+        (
+            &["--target", "age", "--task", "multi-label"],
+            "names a number to learn",
+        ),
     ] {
         let all = [&["--strategy", "finetune", "--epochs", "1"], options].concat();
         let refused = train(&table, &out, &all).ends_with(2).stderr;
@@ -190,7 +272,11 @@ fn what_is_for_classes_alone_is_refused() {
     let advise = [&["advise", "--weights", weights], &table_given[..]].concat();
     let refused = rekindle(advise).ends_with(3).stderr;
     assert!(refused.contains("the task is regression"), "{refused}");
-    let lr_find = [&["lr-find", "--weights", weights, "--steps", "4"], &table_given[..]].concat();
+    let lr_find = [
+        &["lr-find", "--weights", weights, "--steps", "4"],
+        &table_given[..],
+    ]
+    .concat();
     rekindle(lr_find).ends_with(0);
     let verified = [&["verify", "--json"], &table_given[..]].concat();
     rekindle(verified).ends_with(0);
@@ -199,11 +285,27 @@ fn what_is_for_classes_alone_is_refused() {
     let model = told["runs"][0]["directory"].as_str().unwrap();
     let picture = folder.path().join("0.png");
     for (command, code, expected) in [
-        (&["predict", model, text(&picture), "--top", "2"][..], 2, "one number"),
-        (&["predict", model, text(&picture), "--calibrated"], 3, "no confidence to calibrate"),
-        (&["predict", model, text(&picture), "--coverage", "0.99"], 1, "at most 0.941"),
+        (
+            &["predict", model, text(&picture), "--top", "2"][..],
+            2,
+            "one number",
+        ),
+        (
+            &["predict", model, text(&picture), "--calibrated"],
+            3,
+            "no confidence to calibrate",
+        ),
+        (
+            &["predict", model, text(&picture), "--coverage", "0.99"],
+            1,
+            "at most 0.941",
+        ),
         (&["evaluate", model, text(&workshop().data)], 2, "--table"),
-        (&["audit", text(&table)], 2, "numbers of tables are not judged"),
+        (
+            &["audit", text(&table)],
+            2,
+            "numbers of tables are not judged",
+        ),
     ] {
         let refused = rekindle(command).ends_with(code).stderr;
         assert!(refused.contains(expected), "{refused}");
@@ -211,7 +313,14 @@ fn what_is_for_classes_alone_is_refused() {
     // Classes have no mean absolute error.
     let data = text(&workshop().data).to_string();
     let command = ["train", &data, "--weights", weights, "--out", text(&out)];
-    let command = [&command[..], &["--strategy", "features", "--monitor", "mae"]].concat();
+    let command = [
+        &command[..],
+        &["--strategy", "features", "--monitor", "mae"],
+    ]
+    .concat();
     let refused = rekindle(command).ends_with(2).stderr;
-    assert!(refused.contains("the MAE, where pictures have one label each"), "{refused}");
+    assert!(
+        refused.contains("the MAE, where pictures have one label each"),
+        "{refused}"
+    );
 }

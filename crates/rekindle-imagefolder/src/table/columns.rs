@@ -108,7 +108,11 @@ impl Columns {
             true => match number(records, options, task, &taken) {
                 Some(at) => (Labels::One(at), Task::Regression),
                 None => {
-                    let kind = if task == Task::Regression { &target } else { &label };
+                    let kind = if task == Task::Regression {
+                        &target
+                    } else {
+                        &label
+                    };
                     let at = finder.required(options.label.as_deref(), kind)?;
                     (Labels::One(at), task)
                 }

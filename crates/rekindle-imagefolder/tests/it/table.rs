@@ -298,7 +298,9 @@ fn a_number_to_learn_is_found_where_nothing_else_could_be_meant() {
     };
     let error = opened("a.csv", "file,a,b\nimg/0.png,1,2\n", &named).unwrap_err();
     assert!(
-        error.to_string().ends_with("name one of them with --target"),
+        error
+            .to_string()
+            .ends_with("name one of them with --target"),
         "{error}"
     );
     // Labels that are measured numbers are pointed out.

@@ -251,7 +251,10 @@ fn numbers_are_answered_as_they_are() {
     let names = outputs.iter().map(|output| output.name.as_deref());
     assert_eq!(names.collect::<Vec<_>>(), [Some(NUMBERS), Some("logits")]);
     let again = Pretrained::open(&file, &Device::flex()).unwrap();
-    assert_eq!((again.model.num_classes(), again.task), (1, info.task.clone()));
+    assert_eq!(
+        (again.model.num_classes(), again.task),
+        (1, info.task.clone())
+    );
     let wrong = narrow(1).to_onnx_with_preprocessing(
         info.preprocess.as_ref().unwrap(),
         Some(2.0),

@@ -42,7 +42,12 @@ fn run(name: &str, errors: [f64; 3], best: usize) -> RunReport {
                 train_loss: 0.5,
                 train_accuracy: f64::NAN,
                 valid_loss: Some(mae / 10.0),
-                figures: [("mae".into(), mae), ("rmse".into(), 1.5 * mae), ("r2".into(), 0.75)].into(),
+                figures: [
+                    ("mae".into(), mae),
+                    ("rmse".into(), 1.5 * mae),
+                    ("r2".into(), 0.75),
+                ]
+                .into(),
                 ..EpochMetrics::default()
             },
         });
@@ -106,7 +111,11 @@ fn runs_are_compared_by_their_errors_and_no_class_is_spoken_of() {
         .descendants()
         .find(|node| node.attribute("class") == Some("winner") && node.has_tag_name("tr"))
         .unwrap();
-    assert!(text_of(winner).starts_with("finetune2.253.380.750"), "{}", text_of(winner));
+    assert!(
+        text_of(winner).starts_with("finetune2.253.380.750"),
+        "{}",
+        text_of(winner)
+    );
     for expected in [
         "Mean absolute error",
         "Answers and true numbers",
@@ -118,7 +127,15 @@ fn runs_are_compared_by_their_errors_and_no_class_is_spoken_of() {
     ] {
         assert!(html.contains(expected), "{expected}");
     }
-    for wrong in ["ccuracy", "onfusion", "eliability", "recognises", "classes", "NaN", "<script"] {
+    for wrong in [
+        "ccuracy",
+        "onfusion",
+        "eliability",
+        "recognises",
+        "classes",
+        "NaN",
+        "<script",
+    ] {
         assert!(!html.contains(wrong), "{wrong}");
     }
 }

@@ -54,7 +54,11 @@ pub(super) fn trial(probed: &Probed<'_>, found: &FoundRidge, kept: bool) -> Tria
         .target_scale
         .map_or(1.0, |scale| f64::from(scale.deviation));
     Trial {
-        what: format!("{} of {}", described(scored), probed.pretrained.architecture),
+        what: format!(
+            "{} of {}",
+            described(scored),
+            probed.pretrained.architecture
+        ),
         why: reason(scored).into(),
         images: answers.len(),
         loss: measured.map(|found| (found.rmse / deviation).powi(2)),

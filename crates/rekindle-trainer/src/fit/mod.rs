@@ -500,7 +500,9 @@ impl<'a, B: Backbone> Run<'a, B> {
             },
             valid_loss: measured.as_ref().map(|measured| measured.loss),
             valid_accuracy: measured.as_ref().and_then(|measured| measured.accuracy),
-            figures: measured.map(|measured| measured.figures).unwrap_or_default(),
+            figures: measured
+                .map(|measured| measured.figures)
+                .unwrap_or_default(),
             learning_rate: self.rate(last_batch),
             train_seconds: partial.seconds,
             valid_seconds,

@@ -47,7 +47,9 @@ impl RegressionEvaluation {
             .collect();
         let squares: f64 = errors.iter().map(|error| error * error).sum();
         let mean = truths.iter().map(|truth| f64::from(*truth)).sum::<f64>() / samples;
-        let deviations = truths.iter().map(|truth| (f64::from(*truth) - mean).powi(2));
+        let deviations = truths
+            .iter()
+            .map(|truth| (f64::from(*truth) - mean).powi(2));
         let variance: f64 = deviations.sum();
         let mut absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
         absolute.sort_by(f64::total_cmp);
@@ -78,7 +80,11 @@ pub(super) fn check(answers: &[f32], truths: &[f32]) -> Result<(), TrainerError>
             "one each, and one at least".into(),
         );
     }
-    match answers.iter().chain(truths).find(|number| !number.is_finite()) {
+    match answers
+        .iter()
+        .chain(truths)
+        .find(|number| !number.is_finite())
+    {
         Some(number) => invalid(
             format!("a number of {number}"),
             "finite ones (NaN means that training diverged)".into(),

@@ -183,7 +183,12 @@ fn numbers_are_told_by_their_errors() {
         train_loss: 0.9,
         train_accuracy: f64::NAN,
         valid_loss: Some(0.5),
-        figures: [("mae".into(), 3.456), ("rmse".into(), 4.5), ("r2".into(), 0.61)].into(),
+        figures: [
+            ("mae".into(), 3.456),
+            ("rmse".into(), 4.5),
+            ("r2".into(), 0.61),
+        ]
+        .into(),
         ..EpochMetrics::default()
     };
     let told = told(&[
@@ -210,7 +215,10 @@ fn numbers_are_told_by_their_errors() {
             ..outcome()
         }),
     ]);
-    assert!(told.contains("train loss  0.900 | valid loss  0.500 MAE 3.46 R2 0.610"), "{told}");
+    assert!(
+        told.contains("train loss  0.900 | valid loss  0.500 MAE 3.46 R2 0.610"),
+        "{told}"
+    );
     assert!(told.contains("  best MAE       3.46 at epoch 1"), "{told}");
     assert!(!told.contains("acc") && !told.contains("NaN"), "{told}");
 }

@@ -11,8 +11,8 @@ use rekindle_trainer::feed::Batch;
 use rekindle_trainer::loss::Targets;
 use rekindle_trainer::metrics::ConformalResiduals;
 use rekindle_trainer::{
-    Cache, EarlyStopping, Event, Fit, Interrupt, Learner, Loss, Model, Monitor, Predictions, Recipe,
-    RegressionEvaluation, RunDirectory, TargetScale, TestViews, Trainer, TrainerError,
+    Cache, EarlyStopping, Event, Fit, Interrupt, Learner, Loss, Model, Monitor, Predictions,
+    Recipe, RegressionEvaluation, RunDirectory, TargetScale, TestViews, Trainer, TrainerError,
     TransferData,
 };
 use rekindle_transfer::features::{Features, RidgeRegression};
@@ -125,7 +125,10 @@ fn heads_and_their_penalty_agree_with_scikit_learn() {
     let scale: f64 = features.rows().map(squares).sum();
     let alphas = list(&known["alphas"]);
     let search = RidgeRegression {
-        penalties: alphas.iter().map(|alpha| f64::from(*alpha) / scale).collect(),
+        penalties: alphas
+            .iter()
+            .map(|alpha| f64::from(*alpha) / scale)
+            .collect(),
         ..RidgeRegression::default()
     };
     let found = search.fit(&features, &numbers).unwrap();
@@ -143,7 +146,10 @@ fn heads_and_their_penalty_agree_with_scikit_learn() {
     };
     check(&found.head, "coefficients", "intercept");
     // Weights move the mean that features are taken from, and with it what a penalty is a share of.
-    let weights: Vec<f64> = list(&known["weights"]).iter().map(|w| f64::from(*w)).collect();
+    let weights: Vec<f64> = list(&known["weights"])
+        .iter()
+        .map(|w| f64::from(*w))
+        .collect();
     let weighed = |penalty: f64| {
         let search = RidgeRegression {
             penalties: vec![penalty],
@@ -195,7 +201,9 @@ fn a_learner_standardises_numbers_itself() {
     let standardized = numbers.map(|number| scale.standardized(number)).to_vec();
     for _ in 0..3 {
         let a = own.train_batch(&batch(numbers.to_vec()), 0.05).unwrap();
-        let b = plain.train_batch(&batch(standardized.clone()), 0.05).unwrap();
+        let b = plain
+            .train_batch(&batch(standardized.clone()), 0.05)
+            .unwrap();
         assert_eq!(a, b);
     }
 }
@@ -313,7 +321,10 @@ fn a_ridge_on_frozen_features_becomes_a_file_that_answers_with_numbers() {
     // What the directory keeps says the same.
     let run = RunDirectory::open(folder.path().join("run")).unwrap();
     let scale = &run.record().data["target_scale"];
-    assert_eq!(scale["mean"], serde_json::json!(data.target_scale.unwrap().mean));
+    assert_eq!(
+        scale["mean"],
+        serde_json::json!(data.target_scale.unwrap().mean)
+    );
     check_file(
         &run.best_weights_path(),
         &table,
@@ -333,7 +344,12 @@ fn a_network_learns_numbers_and_goes_on_to_the_same_bits() {
     let pretrained = files.pretrained();
     for (name, strategy, loss, cache) in [
         ("features", Strategy::FeatureExtraction, None, Cache::Memory),
-        ("finetune", Strategy::fine_tuning(), Some(Loss::L1), Cache::Off),
+        (
+            "finetune",
+            Strategy::fine_tuning(),
+            Some(Loss::L1),
+            Cache::Off,
+        ),
     ] {
         let recipe = Recipe {
             loss,
@@ -354,7 +370,10 @@ fn a_network_learns_numbers_and_goes_on_to_the_same_bits() {
         // The best epoch is the one of the lowest mean absolute error.
         let errors: Vec<f64> = whole.history.iter().map(|m| m.figures["mae"]).collect();
         let best = whole.outcome.best_epoch.unwrap() - 1;
-        assert!(errors.iter().all(|error| errors[best] <= *error), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| errors[best] <= *error),
+            "{errors:?}"
+        );
         let found = whole.predictions.regression().unwrap();
         assert_eq!(found.mae, errors[best]);
         // The loss that is told is that of standardised numbers.
@@ -418,7 +437,11 @@ fn a_budget_trains_the_network_where_held_out_errors_fall() {
         .partition(|trial| trial.what.starts_with("ridge regression"));
     assert_eq!(ridge.len(), 1);
     assert!(!trained.is_empty(), "{:?}", tuned.trials);
-    assert!(trained.iter().all(|trial| trial.mae.is_some() && trial.accuracy.is_none()));
+    assert!(
+        trained
+            .iter()
+            .all(|trial| trial.mae.is_some() && trial.accuracy.is_none())
+    );
     assert!(tuned.forecast.is_none());
     let found = tuned.predictions.regression().unwrap();
     assert!(found.r2.unwrap() > 0.9, "{found:?}");
@@ -437,7 +460,10 @@ fn what_makes_no_sense_for_numbers_is_refused_with_a_reason() {
     let refused = |recipe: Recipe| {
         let trainer = Trainer::adapt(&pretrained, data.clone(), Strategy::FeatureExtraction, 0);
         let error = trainer.recipe(recipe).fit().map(drop).unwrap_err();
-        assert!(matches!(error, TrainerError::InvalidRecipe { .. }), "{error}");
+        assert!(
+            matches!(error, TrainerError::InvalidRecipe { .. }),
+            "{error}"
+        );
         error.to_string()
     };
     let of = |change: &dyn Fn(&mut Recipe)| {
@@ -448,9 +474,15 @@ fn what_makes_no_sense_for_numbers_is_refused_with_a_reason() {
     type Change<'a> = &'a dyn Fn(&mut Recipe);
     let changes: [(Change<'_>, &str); 8] = [
         (&|r| r.loss = Some(Loss::CrossEntropy), "l1, l2 or huber"),
-        (&|r| r.loss = Some(Loss::Focal { gamma: 2.0 }), "l1, l2 or huber"),
+        (
+            &|r| r.loss = Some(Loss::Focal { gamma: 2.0 }),
+            "l1, l2 or huber",
+        ),
         (&|r| r.label_smoothing = 0.1, "no other classes"),
-        (&|r| r.mix = Some(Mix::MixUp { alpha: 0.2 }), "mixed picture"),
+        (
+            &|r| r.mix = Some(Mix::MixUp { alpha: 0.2 }),
+            "mixed picture",
+        ),
         (&|r| r.balance_classes = true, "column of weights"),
         (&|r| r.balanced_sampler = true, "no classes to balance"),
         (
@@ -470,8 +502,16 @@ fn what_makes_no_sense_for_numbers_is_refused_with_a_reason() {
     let mut recipe = Recipe::tutorial();
     recipe.monitor = Monitor::Mae;
     let trainer = Trainer::adapt(&pretrained, files.data(), Strategy::FeatureExtraction, 0);
-    let error = trainer.recipe(recipe).fit().map(drop).unwrap_err().to_string();
-    assert!(error.contains("the MAE, where pictures have one label each"), "{error}");
+    let error = trainer
+        .recipe(recipe)
+        .fit()
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("the MAE, where pictures have one label each"),
+        "{error}"
+    );
     // The strategy's own recipe is one for numbers.
     let fitted = Trainer::adapt(&pretrained, data.clone(), Strategy::FeatureExtraction, 0)
         .fit()
@@ -494,7 +534,9 @@ fn what_makes_no_sense_for_numbers_is_refused_with_a_reason() {
     };
     let error = opened(&path, &[]);
     assert!(error.contains("the number of every image is 7"), "{error}");
-    let two = (0..6).map(|at| format!("{at}.png,{at},{at}\n")).collect::<String>();
+    let two = (0..6)
+        .map(|at| format!("{at}.png,{at},{at}\n"))
+        .collect::<String>();
     let path = folder.path().join("two.csv");
     std::fs::write(&path, format!("file,a,b\n{two}")).unwrap();
     let error = opened(&path, &["a", "b"]);

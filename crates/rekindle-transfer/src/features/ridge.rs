@@ -95,11 +95,7 @@ impl RidgeRegression {
     ///
     /// [`TransferError::WrongLength`] where lengths disagree, [`TransferError::Degenerate`] for fewer than two images,
     /// numbers that are not finite, weights or penalties out of range, and features that are all the same.
-    pub fn fit(
-        &self,
-        features: &Features,
-        numbers: &[f32],
-    ) -> Result<FoundRidge, TransferError> {
+    pub fn fit(&self, features: &Features, numbers: &[f32]) -> Result<FoundRidge, TransferError> {
         self.check(features, numbers)?;
         let weights = match &self.weights {
             Some(weights) => weights.clone(),
@@ -149,7 +145,10 @@ impl RidgeRegression {
     ) -> Result<Option<Vec<Vec<f64>>>, TransferError> {
         let Some(groups) = &self.groups else {
             return Ok(Some(
-                alphas.iter().map(|alpha| problem.left_out(*alpha)).collect(),
+                alphas
+                    .iter()
+                    .map(|alpha| problem.left_out(*alpha))
+                    .collect(),
             ));
         };
         let one_class = vec![0; groups.len()];
@@ -172,7 +171,10 @@ impl RidgeRegression {
             return degenerate(METHOD, found);
         }
         if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
-            return degenerate(METHOD, format!("{number} is to be learned; give finite numbers"));
+            return degenerate(
+                METHOD,
+                format!("{number} is to be learned; give finite numbers"),
+            );
         }
         let is_possible = |penalty: &f64| penalty.is_finite() && *penalty > 0.0;
         if self.penalties.is_empty() || !self.penalties.iter().all(is_possible) {
@@ -232,11 +234,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(
-        features: &Features,
-        numbers: &[f32],
-        weights: Vec<f64>,
-    ) -> Result<Self, TransferError> {
+    fn new(features: &Features, numbers: &[f32], weights: Vec<f64>) -> Result<Self, TransferError> {
         let (images, dim) = (features.len(), features.dim());
         let total: f64 = weights.iter().sum();
         let mut mean = vec![0.0; dim];
@@ -419,7 +417,9 @@ mod tests {
             false => f64::from(features.row(row)[j]),
         };
         let design = Mat::from_fn(rest.len(), dim + 1, |i, j| of(rest[i], j));
-        let weighed = Mat::from_fn(rest.len(), dim + 1, |i, j| weights[rest[i]] * of(rest[i], j));
+        let weighed = Mat::from_fn(rest.len(), dim + 1, |i, j| {
+            weights[rest[i]] * of(rest[i], j)
+        });
         let mut gram = weighed.transpose() * &design;
         (0..dim).for_each(|j| gram[(j, j)] += alpha);
         let targets = Mat::from_fn(rest.len(), 1, |i, _| f64::from(numbers[rest[i]]));
@@ -502,7 +502,16 @@ mod tests {
         assert!(refused(plain(), &broken).contains("NaN"));
         assert!(refused(plain(), &numbers[..9]).contains('9'));
         let penalties = vec![0.1, 0.0];
-        assert!(refused(RidgeRegression { penalties, ..plain() }, &numbers).contains("above 0"));
+        assert!(
+            refused(
+                RidgeRegression {
+                    penalties,
+                    ..plain()
+                },
+                &numbers
+            )
+            .contains("above 0")
+        );
         let mut single = vec![0.0; 10];
         single[4] = 1.0;
         let weights = Some(single);
