@@ -125,7 +125,7 @@ pub fn examine_numbers<B: Backbone>(
     let miss = |at: usize| {
         let index = predictions.indices[at];
         let [truth, answer] = pair(at);
-        Ok(Miss {
+        Ok::<_, TrainerError>(Miss {
             file: dataset
                 .path(index)
                 .map_or_else(String::new, rekindle_files::names::escape),
@@ -138,10 +138,7 @@ pub fn examine_numbers<B: Backbone>(
         name: dataset.classes().first().cloned().unwrap_or_default(),
         evaluation,
         points: (0..evaluation.samples).step_by(every).map(pair).collect(),
-        worst: order
-            .into_iter()
-            .map(miss)
-            .collect::<Result<_, TrainerError>>()?,
+        worst: order.into_iter().map(miss).collect::<Result<_, _>>()?,
     };
     Ok((numbers, inspection.skipped))
 }

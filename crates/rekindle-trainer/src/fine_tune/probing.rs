@@ -349,7 +349,7 @@ pub(super) fn reason(scored: &ScoredProbe) -> &'static str {
         (false, ProbeKind::Scaled) => "lengths may mean something",
         (false, ProbeKind::Standardized) => "small features may mean much",
         (false, ProbeKind::Prior) => "the source may know the classes",
-        (false, ProbeKind::Ridge) => "in closed form, each image left out",
+        (false, ProbeKind::Ridge) => "in closed form, by its errors on images left out",
     }
 }
 
