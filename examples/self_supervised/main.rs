@@ -179,7 +179,7 @@ fn one(
     let head = LogisticRegression::with_inverse_penalty(1.0, &few).fit(&few, &labels, 10)?;
     let probe = accuracy(&head.predict(&embed(&net, test, &all)?)?, &test.labels);
     let fresh = Classifier::new(net, 10, seed, &device);
-    let net = match way {
+    let net = match method {
         Method::Scratch => fresh,
         _ => fresh.with_head(head.weight, head.bias)?,
     };

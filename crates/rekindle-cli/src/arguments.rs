@@ -251,6 +251,13 @@ pub struct Train {
     /// --resume those of the runs in --out]
     #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
     pub strategy: Vec<Method>,
+    /// Cross-validates: splits the images to learn from into K folds, trains each strategy K times without one of them, and
+    /// reports mean and spread. Classes are spread evenly; images of one group and near copies stay in one fold
+    #[arg(long, value_name = "K", value_parser = count::<2, 100>, allow_negative_numbers = true)]
+    pub folds: Option<usize>,
+    /// Lets near copies of an image fall into other folds
+    #[arg(long, requires = "folds")]
+    pub split_copies: bool,
     #[command(flatten)]
     pub recipe: Recipe,
     #[command(flatten)]

@@ -39,6 +39,7 @@ mod dataset;
 mod decode;
 mod error;
 mod folder;
+mod folds;
 mod formats;
 pub mod grid;
 mod jpeg;

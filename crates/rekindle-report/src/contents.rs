@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::folds::FoldReport;
 use rekindle_trainer::events::{
     EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
@@ -127,6 +128,9 @@ pub struct RunReport {
     /// What was expected before the validation images were looked at.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// The runs on the folds, where it was cross-validated.
+    #[serde(default)]
+    pub folds: Vec<FoldReport>,
     /// How it ended; none while it goes on.
     pub outcome: Option<RunOutcome>,
     /// Evaluation of the best weights on the validation images.

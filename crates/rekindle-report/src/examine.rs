@@ -19,7 +19,7 @@ use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
 use rekindle_trainer::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
-const MISTAKES: usize = 12;
+pub(crate) const MISTAKES: usize = 12;
 
 /// Images on the map of features; of more, as many evenly.
 const ON_MAP: usize = 1000;

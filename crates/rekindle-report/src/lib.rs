@@ -26,6 +26,7 @@ mod contents;
 mod curves;
 mod data;
 mod examine;
+mod folds;
 mod gallery;
 mod headline;
 mod html;
@@ -50,6 +51,7 @@ pub use contents::{
     PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
 pub use examine::{Examination, examine, examine_labels, examine_numbers};
+pub use folds::{FoldReport, Spread};
 
 /// Compiles the README's code.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use crate::contents::{Report, RunReport};
 use crate::html::{Html, class};
 use crate::parts::{capitalised, class_names, meter, pictures, scrolling, swatch, unbroken};
-use crate::{confusion, gallery, labels, numbers, rates, reliability, scatter, trials};
+use crate::{confusion, folds, gallery, labels, numbers, rates, reliability, scatter, trials};
 use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
@@ -38,6 +38,7 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
             html.leaf("p", &[], &run.description);
         }
         trials::draw(html, run);
+        folds::draw(html, run);
         if !run.stages.is_empty() {
             stage_table(html, &run.stages);
             rates::draw(html, run);

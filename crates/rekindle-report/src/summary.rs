@@ -117,6 +117,9 @@ impl RunReport {
 
     /// Seconds from start to end, or what is known of them.
     pub fn seconds(&self) -> f64 {
+        if !self.folds.is_empty() {
+            return self.folds.iter().map(|fold| fold.run.seconds()).sum();
+        }
         let known: f64 = self.times().iter().map(|phase| phase.seconds).sum();
         self.outcome
             .as_ref()

@@ -27,10 +27,12 @@ mod announce;
 mod audit;
 mod calibration;
 mod checkpoint;
+mod cross_validation;
 #[cfg(feature = "tui")]
 mod dashboard;
 mod data;
 mod data_parallel;
+mod disjoint_sets;
 mod early_stopping;
 mod error;
 pub mod events;
@@ -95,6 +97,7 @@ pub use schedule::{Anneal, Schedule};
 
 pub use advise::{Advise, Scored, ScoredBackbone, advise};
 pub use audit::{Audit, Audited, AuditedPart, Finding, FindingKind, Twin};
+pub use cross_validation::CrossValidation;
 pub use data::{TransferData, VALIDATION_SHARE, eval_pipeline, train_pipeline};
 pub use feature_table::{FeatureLayer, FeatureTable};
 pub use fine_tune::{FineTuned, Fit, fine_tune};

@@ -1,3 +1,4 @@
+mod folds;
 pub(super) mod labels;
 pub(super) mod numbers;
 mod options;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::files::names::{escape, printable, show};
-use rekindle::imagefolder::Task;
+use rekindle::imagefolder::{Listing, Task};
 use rekindle::models::Pretrained;
 use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
@@ -30,21 +31,21 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     let images = Images::of(command.data.as_deref(), &command.table)?;
     let folder = free_folder(command.out.as_deref(), &images);
-    let runs = command.runs(&folder)?;
+    let places = command.places(&folder);
+    let plans = command.plans(&places, &folder)?;
+    let methods: Vec<Method> = plans[0].iter().map(|run| run.method.clone()).collect();
     // All runs of one call share the images, and so their seed.
-    let recipe = match runs.iter().find_map(|run| run.record.as_ref()) {
+    let began = plans.iter().flatten().find(|run| run.record.is_some());
+    let recipe = match began.and_then(|run| run.record.as_ref()) {
         Some(record) => command.recipe.resumed(record)?,
-        None => command
-            .recipe
-            .of_method(runs.first().map(|run| &run.method))?,
+        None => command.recipe.of_method(methods.first())?,
     };
-    let methods: Vec<Method> = runs.iter().map(|run| run.method.clone()).collect();
     if command.tensorboard && methods.iter().all(|method| *method == Method::OneCall) {
         return Err(Failure::Usage(
             "--tensorboard has no effect on one-call, which has no epochs; leave it out".into(),
         ));
     }
-    command.check_places(&folder, &images, &runs)?;
+    command.check_places(&folder, &images, &methods)?;
     if let Cache::Disk(kept) = &recipe.cache {
         images.outside("--cache", kept)?;
         checks::folder(kept)?;
@@ -59,7 +60,6 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     let notes = command.weights.described()?.as_ref().map(check);
     let notes = notes.transpose()?;
     let pretrained = command.weights.open(&output, &device)?;
-    let began = runs.iter().find(|run| run.record.is_some());
     let seen = match began {
         Some(run) => command
             .view
@@ -74,34 +74,82 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     for note in notes {
         say(&format!("note: {note}"));
     }
-    let data = TransferData::from_listing(&listing, &pretrained.preprocess, recipe.seed)?;
-    output.data(&data);
-    let title = command
-        .title
-        .clone()
-        .unwrap_or_else(|| escape(images.name()));
-    let mut report = Report::new(&title);
-    match &recipe.augment {
-        Some(augmentation) => report.describe_data(&data.augmented(augmentation)?, recipe.seed)?,
-        None => report.describe_data(&data, recipe.seed)?,
-    }
-    Session {
+    let title = command.title.clone();
+    let title = title.unwrap_or_else(|| escape(images.name()));
+    let opened = Opened {
+        command,
         output,
         device,
-        options: &command.recipe,
         recipe,
         interrupt,
         pretrained,
-        data,
-        folder,
-        title,
-        accept_changed_data: command.accept_changed_data,
-        tensorboard: command.tensorboard,
-        report,
-        results: Vec::new(),
-        shared: SharedFeatures::default(),
+    };
+    let ended = match command.folds {
+        Some(count) => folds::run(&opened, &listing, count, (&folder, &title), &plans),
+        None => {
+            let mut session = opened.session(&listing, &folder, title)?;
+            let ended = session.all(&plans[0]);
+            if !session.results.is_empty() || ended.is_ok() {
+                session.finish()?;
+            }
+            ended
+        }
+    };
+    if matches!(ended, Ok(Outcome::Interrupted)) {
+        let folder = show(&folder);
+        say(&format!(
+            "interrupted; the same command with --out {folder} --resume goes on"
+        ));
     }
-    .all(&runs)
+    ended
+}
+
+/// What is read once for all runs of a call.
+struct Opened<'a> {
+    command: &'a Train,
+    output: Output,
+    device: Device,
+    recipe: Recipe,
+    interrupt: Interrupt,
+    pretrained: Pretrained,
+}
+
+impl<'a> Opened<'a> {
+    /// Prepares runs on the images of `listing` in `folder`.
+    fn session(
+        &self,
+        listing: &Listing,
+        folder: &Path,
+        title: String,
+    ) -> Result<Session<'a>, Failure> {
+        let recipe = self.recipe.clone();
+        let data = TransferData::from_listing(listing, &self.pretrained.preprocess, recipe.seed)?;
+        self.output.data(&data);
+        let mut report = Report::new(&title);
+        match &recipe.augment {
+            Some(augmentation) => {
+                report.describe_data(&data.augmented(augmentation)?, recipe.seed)?;
+            }
+            None => report.describe_data(&data, recipe.seed)?,
+        }
+        Ok(Session {
+            output: self.output,
+            device: self.device.clone(),
+            options: &self.command.recipe,
+            recipe,
+            interrupt: self.interrupt.clone(),
+            pretrained: self.pretrained.clone(),
+            data,
+            folder: folder.to_path_buf(),
+            title,
+            accept_changed_data: self.command.accept_changed_data,
+            tensorboard: self.command.tensorboard,
+            report,
+            results: Vec::new(),
+            predictions: Vec::new(),
+            shared: SharedFeatures::default(),
+        })
+    }
 }
 
 /// A run of this call.
@@ -127,6 +175,8 @@ struct Session<'a> {
     tensorboard: bool,
     report: Report,
     results: Vec<Value>,
+    /// Answers to the validation images, one entry for each result.
+    predictions: Vec<Predictions>,
     shared: SharedFeatures,
 }
 
@@ -142,40 +192,23 @@ struct Left {
 }
 
 impl Session<'_> {
-    /// Trains one run after the other. What was done before one is interrupted or fails is in the report and on
-    /// standard output.
-    fn all(mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
-        let mut ended = Ok(Outcome::Done);
+    /// Trains one run after the other. What was done before one is interrupted or fails is in the report and the results.
+    fn all(&mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
         for run in runs {
             if self.interrupt.requested() {
-                ended = Ok(Outcome::Interrupted);
-                break;
+                return Ok(Outcome::Interrupted);
             }
-            ended = match self.one(run) {
-                Ok(EndReason::Interrupted) => Ok(Outcome::Interrupted),
-                Ok(_) => Ok(Outcome::Done),
-                Err(failure) => Err(failure),
-            };
-            if !matches!(ended, Ok(Outcome::Done)) {
-                break;
+            match self.one(run) {
+                Ok(EndReason::Interrupted) => return Ok(Outcome::Interrupted),
+                Ok(_) => {}
+                Err(failure) if Outcome::from(&failure) == Outcome::Interrupted => {
+                    say(&failure.to_string());
+                    return Ok(Outcome::Interrupted);
+                }
+                Err(failure) => return Err(failure),
             }
         }
-        if let Err(failure) = &ended
-            && Outcome::from(failure) == Outcome::Interrupted
-        {
-            say(&failure.to_string());
-            ended = Ok(Outcome::Interrupted);
-        }
-        if matches!(ended, Ok(Outcome::Interrupted)) {
-            let folder = show(&self.folder);
-            say(&format!(
-                "interrupted; the same command with --out {folder} --resume goes on"
-            ));
-        }
-        if !self.results.is_empty() || ended.is_ok() {
-            self.finish()?;
-        }
-        ended
+        Ok(Outcome::Done)
     }
 
     fn one(&mut self, run: &Planned) -> Result<EndReason, Failure> {
@@ -265,8 +298,10 @@ impl Session<'_> {
         if let Some(penalty) = left.penalty {
             result["penalty"] = json!(penalty);
         }
+        let reason = outcome.reason;
         self.results.push(result);
-        Ok(outcome.reason)
+        self.predictions.push(left.predictions);
+        Ok(reason)
     }
 
     /// Returns the recipe of a run: the one it began with or its strategy's, changed by the options that are given.
@@ -420,45 +455,47 @@ impl Session<'_> {
 }
 
 impl Train {
-    /// Returns the runs of this call: new ones in folders that are free, or with `--resume` those that are in `folder`.
-    fn runs(&self, folder: &Path) -> Result<Vec<Planned>, Failure> {
-        let found = match self.resume {
-            true => recorded(folder)?,
-            false => Vec::new(),
+    /// Returns the folder of the runs: `folder`, or with `--folds` one inside of it for each fold.
+    fn places(&self, folder: &Path) -> Vec<PathBuf> {
+        match self.folds {
+            Some(count) => (1..=count)
+                .map(|fold| folder.join(format!("fold-{fold}")))
+                .collect(),
+            None => vec![folder.to_path_buf()],
+        }
+    }
+
+    /// Returns the runs of this call for each place: new ones in folders that are free, or with `--resume` those that are
+    /// there.
+    fn plans(&self, places: &[PathBuf], folder: &Path) -> Result<Vec<Vec<Planned>>, Failure> {
+        let found: Vec<Vec<RunDirectory>> = match self.resume {
+            true => places
+                .iter()
+                .map(|place| recorded(place))
+                .collect::<Result<_, _>>()?,
+            false => places.iter().map(|_| Vec::new()).collect(),
         };
         let mut methods = self.strategy.clone();
         if methods.is_empty() && self.resume {
-            methods = found
-                .iter()
-                .map(method_of)
-                .collect::<Result<Vec<_>, Failure>>()?;
+            for run in found.iter().flatten() {
+                let method = method_of(run)?;
+                if !methods.contains(&method) {
+                    methods.push(method);
+                }
+            }
         } else if methods.is_empty() {
             methods.push(Method::Strategy(Strategy::FeatureExtraction));
         }
-        let runs: Vec<Planned> = methods
-            .into_iter()
-            .map(|method| {
-                let directory = directory(folder, &method);
-                let record = found.iter().find(|run| run.path() == directory);
-                if let Some(run) = record {
-                    refuse_other_strategy(&method, run)?;
-                    self.refuse_other_title(&method, run)?;
-                }
-                let record = record.map(|run| run.record().clone());
-                if record.is_none() {
-                    RunDirectory::check_new(&directory)?;
-                }
-                Ok(Planned {
-                    method,
-                    directory,
-                    record,
-                })
-            })
-            .collect::<Result<_, Failure>>()?;
-        if self.resume && runs.iter().all(|run| run.record.is_none()) {
-            let names = runs.iter().map(|run| run.method.to_string());
-            let names = names.collect::<Vec<_>>().join(" or ");
-            let held: Vec<String> = found.iter().map(|run| show_name(run.path())).collect();
+        let plans = places
+            .iter()
+            .zip(&found)
+            .map(|(place, found)| self.plan(place, found, &methods))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        if self.resume && plans.iter().flatten().all(|run| run.record.is_none()) {
+            let names: Vec<String> = self.strategy.iter().map(ToString::to_string).collect();
+            let names = names.join(" or ");
+            let held = found.iter().flatten();
+            let held: Vec<String> = held.map(|run| show_name(run.path())).collect();
             return Err(Failure::Usage(format!(
                 "--resume: {} holds no run{}{}; leave --resume out to begin one",
                 show(folder),
@@ -472,7 +509,35 @@ impl Train {
                 }
             )));
         }
-        Ok(runs)
+        Ok(plans)
+    }
+
+    fn plan(
+        &self,
+        place: &Path,
+        found: &[RunDirectory],
+        methods: &[Method],
+    ) -> Result<Vec<Planned>, Failure> {
+        methods
+            .iter()
+            .map(|method| {
+                let directory = directory(place, method);
+                let record = found.iter().find(|run| run.path() == directory);
+                if let Some(run) = record {
+                    refuse_other_strategy(method, run)?;
+                    self.refuse_other_title(method, run)?;
+                }
+                let record = record.map(|run| run.record().clone());
+                if record.is_none() {
+                    RunDirectory::check_new(&directory)?;
+                }
+                Ok(Planned {
+                    method: method.clone(),
+                    directory,
+                    record,
+                })
+            })
+            .collect()
     }
 
     /// Checks everything about the results' places that can be known before weights and images are read.
@@ -480,9 +545,9 @@ impl Train {
         &self,
         folder: &Path,
         images: &Images,
-        runs: &[Planned],
+        methods: &[Method],
     ) -> Result<(), Failure> {
-        let names: Vec<String> = runs.iter().map(|run| run.method.to_string()).collect();
+        let names: Vec<String> = methods.iter().map(ToString::to_string).collect();
         if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
             return Err(Failure::Usage(format!(
                 "--strategy names {} twice; each run needs a name of its own",
@@ -500,8 +565,14 @@ impl Train {
 
     fn refuse_other_title(&self, method: &Method, run: &RunDirectory) -> Result<(), Failure> {
         let recorded = &run.record().title;
+        let fold = run.path().parent().and_then(Path::file_name);
+        let fold = fold.filter(|_| self.folds.is_some());
+        let within = |title: &String| match fold {
+            Some(fold) => folds::title_of(title, fold),
+            None => title.clone(),
+        };
         match &self.title {
-            Some(title) if *recorded != format!("{title}, {method}") => {
+            Some(title) if *recorded != format!("{}, {method}", within(title)) => {
                 Err(TrainerError::OtherRecipe {
                     path: run.path().to_path_buf(),
                     field: "title".into(),

@@ -6,6 +6,7 @@ mod browser;
 mod commands;
 mod fit;
 mod folders;
+mod folds;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]

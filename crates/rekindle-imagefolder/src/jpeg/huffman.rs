@@ -22,8 +22,7 @@ pub(super) const PLACES: [u8; 128] = {
     let mut places = [64; 128];
     let mut at = 0;
     while at < 64 {
-        let place = ZIGZAG[at];
-        places[at] = place % 8 * 8 + place / 8;
+        places[at] = ZIGZAG[at];
         at += 1;
     }
     places

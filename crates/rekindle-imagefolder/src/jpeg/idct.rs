@@ -3,24 +3,28 @@
 use super::huffman::Block;
 use super::vector::Vector;
 
-/// Factors that a component's coefficients are multiplied by, in the order of a [`Block`].
-pub(super) type Factors = [f32; 64];
+/// What a component's coefficients are multiplied by, in the order of a [`Block`].
+#[derive(Clone)]
+pub(super) struct Factors {
+    /// Quantisation steps.
+    steps: [i32; 64],
+    /// The same for blocks of reduced size.
+    reduced: [f32; 64],
+}
 
-/// Factors of quantisation `steps` (in the order of the block's rows) for blocks of `size` samples.
-pub(super) fn factors(steps: &[f32; 64], size: usize) -> Factors {
-    // The transform of full size wants each coefficient scaled.
-    let scale = |k: usize| match (size, k) {
-        (8, 1..) => 2.0_f64.sqrt() * (k as f64 * std::f64::consts::PI / 16.0).cos(),
-        _ => 1.0,
-    };
-    std::array::from_fn(|place| {
-        let (column, row) = (place / 8, place % 8);
-        (f64::from(steps[8 * row + column]) * scale(row) * scale(column) / 8.0) as f32
-    })
+impl Factors {
+    /// Prepares quantisation `steps`, row by row.
+    pub(super) fn new(steps: &[f32; 64]) -> Self {
+        Self {
+            steps: steps.map(|step| step as i32),
+            reduced: steps.map(|step| step / 8.0),
+        }
+    }
 }
 
 /// Turns the coefficients of a block into `size` x `size` samples at the start of `out`, whose rows
-/// are `stride` apart. A reduced size keeps the lowest frequencies (as libjpeg's scaled decoding).
+/// are `stride` apart: at full size with the bits of libjpeg's `jpeg_idct_islow`. A reduced size keeps the lowest
+/// frequencies (as libjpeg's scaled decoding).
 /// `last` is the position of the last coefficient in the file's order.
 #[inline(always)]
 pub(super) fn inverse<V: Vector>(
@@ -34,15 +38,16 @@ pub(super) fn inverse<V: Vector>(
 ) {
     match (size, last) {
         (_, 0) | (1, _) => {
-            let level = sample(f32::from(block[0]) * factors[0] + 128.0);
+            let level = ((i32::from(block[0]) * factors.steps[0] + 4) >> 3) + 128;
+            let level = level.clamp(0, 255) as u8;
             for row in out.chunks_mut(stride).take(size) {
                 row[..size].fill(level);
             }
         }
-        (2, _) => reduced::<2>(block, factors, out, stride),
-        (4, _) => reduced::<4>(block, factors, out, stride),
+        (2, _) => reduced::<2>(block, &factors.reduced, out, stride),
+        (4, _) => reduced::<4>(block, &factors.reduced, out, stride),
         _ => {
-            let rows = full::<V>(token, block, factors);
+            let rows = full::<V>(token, block, &factors.steps);
             for (row, target) in rows.iter().zip(out.chunks_mut(stride)) {
                 target[..8].copy_from_slice(row);
             }
@@ -50,62 +55,74 @@ pub(super) fn inverse<V: Vector>(
     }
 }
 
-/// Arai, Agui and Nakajima (1988), both ways.
+/// Bits of fraction of the constants.
+const BITS: i32 = 13;
+
+/// Bits of fraction between the two passes.
+const BETWEEN: i32 = 2;
+
+/// Loeffler, Ligtenberg and Moschytz (1989), down the columns and then along the rows, rounded where libjpeg rounds.
 #[inline(always)]
-fn full<V: Vector>(token: V::Token, block: &Block, factors: &Factors) -> [[u8; 8]; 8] {
-    let (columns, _) = block.as_chunks::<8>();
-    let (factors, _) = factors.as_chunks::<8>();
-    let middle = V::from_array(token, [128.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-    let columns = [
-        V::product(token, &columns[0], &factors[0]).plus(middle),
-        V::product(token, &columns[1], &factors[1]),
-        V::product(token, &columns[2], &factors[2]),
-        V::product(token, &columns[3], &factors[3]),
-        V::product(token, &columns[4], &factors[4]),
-        V::product(token, &columns[5], &factors[5]),
-        V::product(token, &columns[6], &factors[6]),
-        V::product(token, &columns[7], &factors[7]),
+fn full<V: Vector>(token: V::Token, block: &Block, steps: &[i32; 64]) -> [[u8; 8]; 8] {
+    let (rows, _) = block.as_chunks::<8>();
+    let (steps, _) = steps.as_chunks::<8>();
+    let rows = [
+        V::product(token, &rows[0], &steps[0]),
+        V::product(token, &rows[1], &steps[1]),
+        V::product(token, &rows[2], &steps[2]),
+        V::product(token, &rows[3], &steps[3]),
+        V::product(token, &rows[4], &steps[4]),
+        V::product(token, &rows[5], &steps[5]),
+        V::product(token, &rows[6], &steps[6]),
+        V::product(token, &rows[7], &steps[7]),
     ];
-    V::to_bytes(one_way(V::transpose(one_way(columns))))
+    let columns = V::transpose(one_way::<V, { BITS - BETWEEN }>(rows));
+    let columns = one_way::<V, { BITS + BETWEEN + 3 }>(columns);
+    V::to_bytes(V::transpose(columns))
 }
 
+/// Eight transforms side by side, without their last `SHIFT` bits.
 #[inline(always)]
-fn one_way<V: Vector>(x: [V; 8]) -> [V; 8] {
-    const ROOT_2: f32 = std::f32::consts::SQRT_2;
-    let (sum, difference) = (x[0].plus(x[4]), x[0].minus(x[4]));
-    let outer = x[2].plus(x[6]);
-    let inner = x[2].minus(x[6]).times(ROOT_2).minus(outer);
-    let (a0, a3) = (sum.plus(outer), sum.minus(outer));
-    let (a1, a2) = (difference.plus(inner), difference.minus(inner));
+fn one_way<V: Vector, const SHIFT: i32>(x: [V; 8]) -> [V; 8] {
+    let z = x[2].plus(x[6]).times(4433);
+    let even = z.plus(x[2].times(6270));
+    let odd = z.minus(x[6].times(15_137));
+    let sum = x[0].plus(x[4]).shifted_left::<BITS>();
+    let difference = x[0].minus(x[4]).shifted_left::<BITS>();
+    let (a0, a3) = (sum.plus(even), sum.minus(even));
+    let (a1, a2) = (difference.plus(odd), difference.minus(odd));
 
-    let (z13, z10) = (x[5].plus(x[3]), x[5].minus(x[3]));
-    let (z11, z12) = (x[1].plus(x[7]), x[1].minus(x[7]));
-    let b7 = z11.plus(z13);
-    let z5 = z10.plus(z12).times(1.847_759);
-    let b6 = z5.minus(z10.times(2.613_126)).minus(b7);
-    let b5 = z11.minus(z13).times(ROOT_2).minus(b6);
-    let b4 = z5.minus(z12.times(1.082_392_2)).minus(b5);
+    let (z3, z4) = (x[7].plus(x[3]), x[5].plus(x[1]));
+    let z5 = z3.plus(z4).times(9633);
+    let z1 = x[7].plus(x[1]).times(7373);
+    let z2 = x[5].plus(x[3]).times(20_995);
+    let z3 = z5.minus(z3.times(16_069));
+    let z4 = z5.minus(z4.times(3196));
+    let b0 = x[7].times(2446).minus(z1).plus(z3);
+    let b1 = x[5].times(16_819).minus(z2).plus(z4);
+    let b2 = x[3].times(25_172).minus(z2).plus(z3);
+    let b3 = x[1].times(12_299).minus(z1).plus(z4);
     [
-        a0.plus(b7),
-        a1.plus(b6),
-        a2.plus(b5),
-        a3.plus(b4),
-        a3.minus(b4),
-        a2.minus(b5),
-        a1.minus(b6),
-        a0.minus(b7),
+        a0.plus(b3).without_last::<SHIFT>(),
+        a1.plus(b2).without_last::<SHIFT>(),
+        a2.plus(b1).without_last::<SHIFT>(),
+        a3.plus(b0).without_last::<SHIFT>(),
+        a3.minus(b0).without_last::<SHIFT>(),
+        a2.minus(b1).without_last::<SHIFT>(),
+        a1.minus(b2).without_last::<SHIFT>(),
+        a0.minus(b3).without_last::<SHIFT>(),
     ]
 }
 
 /// Computes `N` samples from the first `N` coefficients in each direction.
 #[inline(never)]
-fn reduced<const N: usize>(block: &Block, factors: &Factors, out: &mut [u8], stride: usize) {
+fn reduced<const N: usize>(block: &Block, factors: &[f32; 64], out: &mut [u8], stride: usize) {
     let waves = const { waves::<N>() };
     // Along the rows, one coefficient of each column at a time; then down the columns.
     let mut rows = [[0.0_f32; N]; N];
     for k in 0..N {
         for (r, row) in rows.iter_mut().enumerate() {
-            let value = f32::from(block[8 * k + r]) * factors[8 * k + r];
+            let value = f32::from(block[8 * r + k]) * factors[8 * r + k];
             for n in 0..N {
                 row[n] += waves[k][n] * value;
             }
@@ -182,7 +199,7 @@ mod tests {
         let mut sum = 128.0;
         for v in 0..size {
             for u in 0..size {
-                let coefficient = f64::from(block[8 * u + v]) * f64::from(steps[8 * v + u]);
+                let coefficient = f64::from(block[8 * v + u]) * f64::from(steps[8 * v + u]);
                 sum += coefficient * wave(u, x) * wave(v, y);
             }
         }
@@ -200,14 +217,16 @@ mod tests {
             for size in [1, 2, 4, 8] {
                 let stride = 11;
                 let mut out = vec![7; 8 * stride];
-                let factors = factors(&steps, size);
+                let factors = Factors::new(&steps);
                 inverse::<V>(token, &block, &factors, last, size, &mut out, stride);
                 for y in 0..size {
                     for x in 0..size {
                         let expected = by_formula(&block, &steps, size, x, y);
                         let found = f64::from(out[y * stride + x]);
+                        // Integers round twice.
+                        let tolerance = if size == 8 { 0.6 } else { 0.501 };
                         assert!(
-                            (found - expected).abs() < 0.501,
+                            (found - expected).abs() <= tolerance,
                             "{size} {last} {found} {expected}"
                         );
                     }

@@ -8,7 +8,7 @@ use image::RgbImage;
 use super::color::{grey_row, rgb_row, upsampled_row};
 use super::header::{Component, Header};
 use super::huffman::{Bits, Unstuffed};
-use super::idct::{Factors, factors, inverse};
+use super::idct::{Factors, inverse};
 use super::render::Layer;
 #[cfg(target_arch = "x86_64")]
 use super::vector::Avx2;
@@ -134,7 +134,7 @@ impl Plane {
             pixels_across,
             pixels_down,
             block,
-            factors: factors(&component.steps, block),
+            factors: Factors::new(&component.steps),
         }
     }
 }
@@ -244,7 +244,7 @@ impl Plane {
             pixels_across: layer.pixels_across,
             pixels_down: layer.pixels_down,
             block: 8,
-            factors: factors(&layer.steps, 8),
+            factors: Factors::new(&layer.steps),
         }
     }
 

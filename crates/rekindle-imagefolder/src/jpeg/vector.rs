@@ -1,52 +1,60 @@
-//! Eight floats at once, with AVX2 or without.
+//! Eight integers at once, with AVX2 or without.
 
-use super::idct::sample;
-
-/// Eight floats.
+/// Eight integers of 32 bits.
 pub(super) trait Vector: Copy {
     /// Proof that the processor has the instructions.
     type Token: Copy;
 
-    fn from_array(token: Self::Token, values: [f32; 8]) -> Self;
-    fn product(token: Self::Token, values: &[i16; 8], factors: &[f32; 8]) -> Self;
+    fn product(token: Self::Token, values: &[i16; 8], factors: &[i32; 8]) -> Self;
     fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
-    fn times(self, factor: f32) -> Self;
+    fn times(self, factor: i32) -> Self;
+    fn shifted_left<const BITS: i32>(self) -> Self;
+    /// Rounded to a multiple of 2 to the power `BITS`, halves up, and divided by it.
+    fn without_last<const BITS: i32>(self) -> Self;
     fn transpose(rows: [Self; 8]) -> [Self; 8];
-    /// Rounded to the nearest of 0 to 255, ties to even.
+    /// 128 more, but at least 0 and at most 255.
     fn to_bytes(rows: [Self; 8]) -> [[u8; 8]; 8];
 }
 
 /// Vector for any processor.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 8]);
+pub(super) struct Portable([i32; 8]);
 
 impl Vector for Portable {
     type Token = ();
 
     #[inline(always)]
-    fn from_array((): (), values: [f32; 8]) -> Self {
-        Self(values)
-    }
-
-    #[inline(always)]
-    fn product((): (), values: &[i16; 8], factors: &[f32; 8]) -> Self {
-        Self(std::array::from_fn(|i| f32::from(values[i]) * factors[i]))
+    fn product((): (), values: &[i16; 8], factors: &[i32; 8]) -> Self {
+        Self(std::array::from_fn(|i| {
+            i32::from(values[i]).wrapping_mul(factors[i])
+        }))
     }
 
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+        Self(std::array::from_fn(|i| self.0[i].wrapping_add(other.0[i])))
     }
 
     #[inline(always)]
     fn minus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+        Self(std::array::from_fn(|i| self.0[i].wrapping_sub(other.0[i])))
     }
 
     #[inline(always)]
-    fn times(self, factor: f32) -> Self {
-        Self(self.0.map(|value| value * factor))
+    fn times(self, factor: i32) -> Self {
+        Self(self.0.map(|value| value.wrapping_mul(factor)))
+    }
+
+    #[inline(always)]
+    fn shifted_left<const BITS: i32>(self) -> Self {
+        Self(self.0.map(|value| value << BITS))
+    }
+
+    #[inline(always)]
+    fn without_last<const BITS: i32>(self) -> Self {
+        let half = 1 << (BITS - 1);
+        Self(self.0.map(|value| value.wrapping_add(half) >> BITS))
     }
 
     #[inline(always)]
@@ -56,7 +64,8 @@ impl Vector for Portable {
 
     #[inline(always)]
     fn to_bytes(rows: [Self; 8]) -> [[u8; 8]; 8] {
-        rows.map(|row| row.0.map(sample))
+        let byte = |value: i32| value.clamp(-128, 127).wrapping_add(128) as u8;
+        rows.map(|row| row.0.map(byte))
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) use avx2::Avx2;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use std::arch::x86_64::{__m256, __m256i};
+    use std::arch::x86_64::__m256i;
 
     use pulp::cast;
     use pulp::x86::V3;
@@ -73,37 +82,44 @@ mod avx2 {
     use super::Vector;
 
     #[derive(Clone, Copy)]
-    pub(in crate::jpeg) struct Avx2(V3, __m256);
+    pub(in crate::jpeg) struct Avx2(V3, __m256i);
 
     impl Vector for Avx2 {
         type Token = V3;
 
         #[inline(always)]
-        fn from_array(token: V3, values: [f32; 8]) -> Self {
-            Self(token, cast(values))
-        }
-
-        #[inline(always)]
-        fn product(token: V3, values: &[i16; 8], factors: &[f32; 8]) -> Self {
+        fn product(token: V3, values: &[i16; 8], factors: &[i32; 8]) -> Self {
             let wide = token.avx2._mm256_cvtepi16_epi32(cast(*values));
-            let floats = token.avx._mm256_cvtepi32_ps(wide);
-            Self(token, token.avx._mm256_mul_ps(floats, cast(*factors)))
+            Self(token, token.avx2._mm256_mullo_epi32(wide, cast(*factors)))
         }
 
         #[inline(always)]
         fn plus(self, other: Self) -> Self {
-            Self(self.0, self.0.avx._mm256_add_ps(self.1, other.1))
+            Self(self.0, self.0.avx2._mm256_add_epi32(self.1, other.1))
         }
 
         #[inline(always)]
         fn minus(self, other: Self) -> Self {
-            Self(self.0, self.0.avx._mm256_sub_ps(self.1, other.1))
+            Self(self.0, self.0.avx2._mm256_sub_epi32(self.1, other.1))
         }
 
         #[inline(always)]
-        fn times(self, factor: f32) -> Self {
-            let factor = self.0.avx._mm256_set1_ps(factor);
-            Self(self.0, self.0.avx._mm256_mul_ps(self.1, factor))
+        fn times(self, factor: i32) -> Self {
+            let factor = self.0.avx._mm256_set1_epi32(factor);
+            Self(self.0, self.0.avx2._mm256_mullo_epi32(self.1, factor))
+        }
+
+        #[inline(always)]
+        fn shifted_left<const BITS: i32>(self) -> Self {
+            Self(self.0, self.0.avx2._mm256_slli_epi32::<BITS>(self.1))
+        }
+
+        #[inline(always)]
+        fn without_last<const BITS: i32>(self) -> Self {
+            let Self(token, values) = self;
+            let half = token.avx._mm256_set1_epi32(1 << (BITS - 1));
+            let rounded = token.avx2._mm256_add_epi32(values, half);
+            Self(token, token.avx2._mm256_srai_epi32::<BITS>(rounded))
         }
 
         #[inline(always)]
@@ -134,8 +150,8 @@ mod avx2 {
         fn interleave(self, other: Self) -> [Self; 2] {
             let Self(token, one) = self;
             [
-                Self(token, token.avx._mm256_unpacklo_ps(one, other.1)),
-                Self(token, token.avx._mm256_unpackhi_ps(one, other.1)),
+                Self(token, token.avx2._mm256_unpacklo_epi32(one, other.1)),
+                Self(token, token.avx2._mm256_unpackhi_epi32(one, other.1)),
             ]
         }
 
@@ -143,41 +159,29 @@ mod avx2 {
         fn pair(self, other: Self) -> [Self; 2] {
             let Self(token, one) = self;
             [
-                Self(token, token.avx._mm256_shuffle_ps::<0x44>(one, other.1)),
-                Self(token, token.avx._mm256_shuffle_ps::<0xee>(one, other.1)),
+                Self(token, token.avx2._mm256_unpacklo_epi64(one, other.1)),
+                Self(token, token.avx2._mm256_unpackhi_epi64(one, other.1)),
             ]
         }
 
         #[inline(always)]
         fn halves(self, other: Self) -> [Self; 2] {
-            let Self(token, one) = self;
+            let V3 { avx2, .. } = self.0;
+            let (one, two) = (self.1, other.1);
             [
-                Self(
-                    token,
-                    token.avx._mm256_permute2f128_ps::<0x20>(one, other.1),
-                ),
-                Self(
-                    token,
-                    token.avx._mm256_permute2f128_ps::<0x31>(one, other.1),
-                ),
+                Self(self.0, avx2._mm256_permute2x128_si256::<0x20>(one, two)),
+                Self(self.0, avx2._mm256_permute2x128_si256::<0x31>(one, two)),
             ]
-        }
-
-        /// Beyond the integers' range comes the least integer; packing makes 0 of it.
-        #[inline(always)]
-        fn to_integers(self) -> __m256i {
-            let Self(V3 { avx, .. }, values) = self;
-            let most = avx._mm256_set1_ps(255.0);
-            avx._mm256_cvtps_epi32(avx._mm256_min_ps(values, most))
         }
     }
 
     #[inline(always)]
     fn four_to_bytes(a: Avx2, b: Avx2, c: Avx2, d: Avx2) -> [[u8; 8]; 4] {
-        let V3 { avx2, .. } = a.0;
-        let upper = avx2._mm256_packs_epi32(a.to_integers(), b.to_integers());
-        let lower = avx2._mm256_packs_epi32(c.to_integers(), d.to_integers());
-        let bytes = avx2._mm256_packus_epi16(upper, lower);
+        let V3 { avx, avx2, .. } = a.0;
+        let upper = avx2._mm256_packs_epi32(a.1, b.1);
+        let lower = avx2._mm256_packs_epi32(c.1, d.1);
+        let middle = avx._mm256_set1_epi8(-128);
+        let bytes = avx2._mm256_xor_si256(avx2._mm256_packs_epi16(upper, lower), middle);
         // Packing works on halves of vectors; this puts the rows together again.
         let order: __m256i = cast([0, 4, 1, 5, 2, 6, 3, 7_i32]);
         cast(avx2._mm256_permutevar8x32_epi32(bytes, order))

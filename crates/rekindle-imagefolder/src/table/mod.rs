@@ -7,6 +7,7 @@ mod natural;
 mod options;
 mod read;
 mod rows;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -94,6 +95,25 @@ impl From<ImageFolder> for TablePart {
 }
 
 impl TablePart {
+    /// Returns the pictures at `indices`, in that order, with what belongs to them. Indices must be below the number of
+    /// pictures.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let width = self.images.classes().len().max(1);
+        let targets = self.targets.as_ref().map(|targets| {
+            let row = |at: &usize| &targets[at * width..(at + 1) * width];
+            indices.iter().flat_map(row).copied().collect()
+        });
+        let weights = self.weights.as_ref();
+        let groups = self.groups.as_ref();
+        Self {
+            images: self.images.subset(indices),
+            task: self.task,
+            targets,
+            weights: weights.map(|weights| indices.iter().map(|at| weights[*at]).collect()),
+            groups: groups.map(|groups| indices.iter().map(|at| groups[*at]).collect()),
+        }
+    }
+
     /// Returns the pictures with their targets, weights and groups as a data set behind `pipeline`.
     ///
     /// # Errors

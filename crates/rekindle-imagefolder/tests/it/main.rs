@@ -3,6 +3,7 @@
 
 mod decode;
 mod folder;
+mod folds;
 mod interpolation;
 mod jpeg;
 mod large;

@@ -21,8 +21,6 @@ const DRAWING_WITHIN: (u8, f64) = (2, 0.04);
 /// The same of the nearest pixel: where the centre of a target pixel falls between two of the source, Pillow's running sum
 /// of steps may take the other, which is a column or row of a picture at most.
 const NEAREST_WITHIN: (u8, f64) = (255, 0.5);
-/// The same of our JPEG decoder, alone or behind a resize.
-const DECODER_WITHIN: (u8, f64) = (4, 0.5);
 
 type Pictures = BTreeMap<String, BTreeMap<String, RgbImage>>;
 
@@ -192,19 +190,40 @@ fn photographs_are_decoded_and_resized_as_by_pillow() {
     assert_eq!(checked, 51);
 }
 
+/// Holds every pixel against the checksums that `tests/reference/decoded.py` wrote.
+#[test]
+fn photographs_are_decoded_bit_for_bit_as_by_pillow() {
+    let Some(folder) = shared("data") else {
+        return;
+    };
+    let listed = std::fs::read_to_string(reference_path("decoded.json")).unwrap();
+    let listed: BTreeMap<String, [u32; 3]> = serde_json::from_str(&listed).unwrap();
+    let others: Vec<&String> = listed
+        .iter()
+        .filter(|(file, [width, height, checksum])| {
+            let ours = decode_file(&folder.join(file), &DecodeOptions::default()).unwrap();
+            let found = crc32fast::hash(ours.as_raw());
+            (ours.width(), ours.height(), found) != (*width, *height, *checksum)
+        })
+        .map(|(file, _)| file)
+        .collect();
+    assert!(
+        others.is_empty(),
+        "{} of {}: {others:?}",
+        others.len(),
+        listed.len()
+    );
+}
+
 /// Compares a file as we decode it, as it is and resized; returns how many pictures these were.
 fn compare_decoded(file: &str, path: &Path, pictures: &BTreeMap<String, RgbImage>) -> usize {
     let ours = decode_file(path, &DecodeOptions::default()).unwrap();
     let decoded = pictures.get("decoded").map_or(0, |expected| {
         let d = difference(&ours, expected);
-        println!("{file} decoded: at most {}, mean {:.4}", d.most, d.mean);
-        assert!(
-            d.most <= DECODER_WITHIN.0 && d.mean <= DECODER_WITHIN.1,
-            "{file}"
-        );
+        assert_eq!(d.most, 0, "{file} decoded: mean {:.4}", d.mean);
         1
     });
-    decoded + compare_resized(file, &ours, pictures, DECODER_WITHIN)
+    decoded + compare_resized(file, &ours, pictures, DRAWING_WITHIN)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use rekindle_kernels::Statistics;
 
-use super::backward::{NeedsGrad, Numbers};
+use super::backward::{Numbers, RequestedGradients};
 use super::memory::{from_kernel, from_values, to_activation, to_tensor};
 use super::operand::Operand;
 use super::operations::{CHECKED, UnitOperations};
@@ -103,12 +103,12 @@ impl<const N: usize> Backward<Flex, N> for UnitBackward<N> {
         } = ops.state;
         let dy = grads.consume::<Flex>(&ops.node);
         let dy = to_activation(dy, training.program.out_channels()).expect(CHECKED);
-        let needs_grad = NeedsGrad {
+        let requested = RequestedGradients {
             input: ops.parents[0].is_some(),
             tensors: ops.parents[1..].iter().map(Option::is_some).collect(),
         };
         let found = training
-            .backward(&weights, saved, dy, &needs_grad)
+            .backward(&weights, saved, dy, &requested)
             .expect(CHECKED);
         let dx = found.input.map(|dx| match takes_images {
             true => from_values(dx.to_nchw(), dx.shape()),

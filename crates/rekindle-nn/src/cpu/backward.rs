@@ -17,7 +17,7 @@ use super::weights::Weights;
 
 /// Gradients of a unit that somebody waits for.
 #[derive(Clone, Debug)]
-pub(super) struct NeedsGrad {
+pub(super) struct RequestedGradients {
     pub input: bool,
     /// Needed gradients, in the order of the program's tensors.
     pub tensors: Vec<bool>,
@@ -44,7 +44,7 @@ impl Training {
         weights: &Weights,
         saved: Saved,
         dy: Activation,
-        needs_grad: &NeedsGrad,
+        requested: &RequestedGradients,
     ) -> Result<Found, KernelError> {
         let [batch, ..] = dy.shape();
         let mut pass = Pass {
@@ -52,10 +52,10 @@ impl Training {
             program: &self.program,
             weights,
             saved,
-            needs_grad,
-            needed: needed(&self.program, needs_grad),
+            requested,
+            needed: needed(&self.program, requested),
             gradients: Gradients::new(&self.program, batch),
-            tensors: needs_grad.tensors.iter().map(|_| None).collect(),
+            tensors: requested.tensors.iter().map(|_| None).collect(),
         };
         on_pool_thread(|| {
             pass.gradients.add(self.program.output, Arc::new(dy))?;
@@ -66,7 +66,7 @@ impl Training {
                 pass.saved.values[index + 1] = None;
             }
             Ok(Found {
-                input: match needs_grad.input {
+                input: match requested.input {
                     true => pass.gradients.take(0)?,
                     false => None,
                 },
@@ -77,10 +77,10 @@ impl Training {
 }
 
 /// Tells for each value whether its gradient is on the way to one that is needed.
-fn needed(program: &Program, needs_grad: &NeedsGrad) -> Vec<bool> {
-    let mut needed = vec![needs_grad.input];
+fn needed(program: &Program, requested: &RequestedGradients) -> Vec<bool> {
+    let mut needed = vec![requested.input];
     for step in &program.steps {
-        let is_trained = step.parameters().into_iter().any(|t| needs_grad.tensors[t]);
+        let is_trained = step.parameters().into_iter().any(|t| requested.tensors[t]);
         needed.push(is_trained || step.inputs().any(|value| needed[value]));
     }
     needed
@@ -91,7 +91,7 @@ struct Pass<'a> {
     program: &'a Program,
     weights: &'a Weights,
     saved: Saved,
-    needs_grad: &'a NeedsGrad,
+    requested: &'a RequestedGradients,
     needed: Vec<bool>,
     gradients: Gradients,
     tensors: Vec<Option<Numbers>>,
@@ -139,7 +139,7 @@ impl Pass<'_> {
         let (Some(dy), SavedStep::Layer(saved)) = (dy, self.saved_by(index)) else {
             return Ok(());
         };
-        let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.needs_grad.tensors[t]);
+        let is_wanted = |tensor: Option<usize>| tensor.is_some_and(|t| self.requested.tensors[t]);
         let conv = layer.conv.as_ref();
         let needs = NeedsGrad {
             input: self.needed[step.input],

@@ -6,6 +6,8 @@ use rekindle_imagefolder::Looks;
 use rekindle_transfer::TransferError;
 use rekindle_transfer::features::{Features, Neighbor, nearest_neighbors};
 
+use crate::disjoint_sets::DisjointSets;
+
 /// Neighbours of each picture that are looked at: larger families of copies hang together by chains of these.
 const LOOKED_AT: usize = 8;
 
@@ -76,28 +78,16 @@ pub(super) fn copies(
 
 /// Returns the families that copies form, those of one picture left out.
 pub(super) fn families(copies: &[Copies], pictures: usize) -> Vec<Vec<usize>> {
-    let mut parents: Vec<usize> = (0..pictures).collect();
-    for pair in copies {
-        let (a, b) = (
-            root(&mut parents, pair.first),
-            root(&mut parents, pair.second),
-        );
-        parents[a.max(b)] = a.min(b);
-    }
+    let mut sets = DisjointSets::new(pictures);
+    copies
+        .iter()
+        .for_each(|pair| sets.join(pair.first, pair.second));
     let mut families = vec![Vec::new(); pictures];
-    for picture in 0..pictures {
-        families[root(&mut parents, picture)].push(picture);
+    for (picture, set) in sets.numbered().into_iter().enumerate() {
+        families[set].push(picture);
     }
-    families.retain(|family| family.len() > 1);
+    families.retain(|family: &Vec<usize>| family.len() > 1);
     families
-}
-
-fn root(parents: &mut [usize], mut of: usize) -> usize {
-    while parents[of] != of {
-        parents[of] = parents[parents[of]];
-        of = parents[of];
-    }
-    of
 }
 
 #[cfg(test)]
