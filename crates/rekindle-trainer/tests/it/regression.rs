@@ -237,8 +237,9 @@ fn pace() -> Recipe {
     Recipe {
         epochs: 4,
         batch_size: 8,
-        learning_rate: 0.02,
-        ..Recipe::tutorial()
+        learning_rate: 1e-3,
+        augment: None,
+        ..Recipe::modern()
     }
     .for_task(Task::Regression)
 }

@@ -251,7 +251,15 @@ impl Problem {
             false => weighed.transpose() * &weighed,
         };
         let (values, vectors) = symmetric_eigen(METHOD, gram.as_ref())?;
-        let floor = values.first().copied().unwrap_or(0.0) * images.max(dim) as f64 * f64::EPSILON;
+        // What is left of the same values less their mean is the mean's rounding.
+        let squares: f64 = features
+            .values()
+            .iter()
+            .map(|value| f64::from(*value).powi(2))
+            .sum();
+        let rounding = images.max(dim) as f64 * f64::EPSILON;
+        let largest = values.first().copied().unwrap_or(0.0);
+        let floor = (largest * rounding).max(squares * rounding * rounding);
         let rank = values.iter().filter(|value| **value > floor).count();
         if rank == 0 {
             return degenerate(
