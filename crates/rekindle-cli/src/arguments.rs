@@ -61,7 +61,7 @@ pub enum Command {
     Fit(Fit),
     /// Trains classifiers for a folder of images, one per strategy, and writes a report
     Train(Box<Train>),
-    /// Names the class of images
+    /// Names the class of images, or their labels or number
     Predict(Predict),
     /// Measures a model on labelled images
     Evaluate(Evaluate),
@@ -419,8 +419,8 @@ pub struct Asked {
     #[arg(long)]
     pub calibrated: bool,
     /// Names a set of classes per image that holds the right one with this probability, such as 0.9: one class where the
-    /// model is sure, several where it isn't, none where it fits no class as well as so many others do (conformal prediction,
-    /// by the images that training validated on)
+    /// model is sure, several where it isn't, none where it fits no class as well as so many others do; of a number, an interval
+    /// that holds it (conformal prediction, by the images that training validated on)
     #[arg(
         long,
         value_name = "SHARE",
@@ -519,8 +519,8 @@ pub struct Export {
     /// The format [default: by the ending of --out]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// ONNX that takes decoded pictures of any size as bytes and gives probabilities: resizing, cropping and normalising
-    /// are inside
+    /// ONNX that takes decoded pictures of any size as bytes and gives probabilities, or numbers in their own units: resizing,
+    /// cropping and normalising are inside
     #[arg(long)]
     pub with_preprocessing: bool,
     /// Divides logits by the temperature that training fitted and left in the file, as predict --calibrated does

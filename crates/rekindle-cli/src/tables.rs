@@ -31,6 +31,14 @@ pub struct Table {
         conflicts_with = "label_column"
     )]
     pub labels: Vec<String>,
+    /// Column of a number to learn of each picture, such as an age (--task regression) [default: the only column that is left,
+    /// if no column is called as one of labels and it holds numbers]
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        conflicts_with_all = ["label_column", "labels", "label_separator"]
+    )]
+    pub target: Option<String>,
     /// What stands between several labels of a picture in one cell [default: ;]
     #[arg(long, value_name = "TEXT", conflicts_with = "labels")]
     pub label_separator: Option<String>,
@@ -43,16 +51,15 @@ pub struct Table {
     /// Column that says which pictures belong together, so that they are held out together [default: group]
     #[arg(long, value_name = "COLUMN")]
     pub group_column: Option<String>,
-    /// What is to be learned: single-label, or multi-label where a picture may have several [default: single-label, with
-    /// --labels or --label-separator multi-label]
+    /// What is to be learned: single-label, multi-label where a picture may have several, or regression for a number of each
+    /// [default: single-label, with --labels or --label-separator multi-label, with --target regression]
     #[arg(long, value_name = "TASK", value_parser = task)]
     pub task: Option<Task>,
 }
 
 fn task(text: &str) -> Result<Task, String> {
-    let known = [Task::SingleLabel, Task::MultiLabel];
-    let named = known.into_iter().find(|task| task.name() == text);
-    named.ok_or_else(|| "single-label and multi-label are known".into())
+    let named = Task::ALL.into_iter().find(|task| task.name() == text);
+    named.ok_or_else(|| "single-label, multi-label and regression are known".into())
 }
 
 impl Table {
@@ -63,6 +70,7 @@ impl Table {
             ("--file-column", self.file_column.clone()),
             ("--label-column", self.label_column.clone()),
             ("--labels", labels),
+            ("--target", self.target.clone()),
             ("--label-separator", self.label_separator.clone()),
             ("--split-column", self.split_column.clone()),
             ("--weight-column", self.weight_column.clone()),
@@ -78,13 +86,16 @@ impl Table {
         TableOptions {
             root,
             file: self.file_column.clone(),
-            label: self.label_column.clone(),
+            label: self.target.clone().or_else(|| self.label_column.clone()),
             labels: self.labels.clone(),
             separator: self.label_separator.clone(),
             split: self.split_column.clone(),
             weight: self.weight_column.clone(),
             group: self.group_column.clone(),
-            task: self.task,
+            task: match self.target {
+                Some(_) => Some(Task::Regression),
+                None => self.task,
+            },
             classes: None,
         }
     }
@@ -117,6 +128,13 @@ impl Images {
                 ));
             }
         };
+        if let (Some(column), Some(task @ (Task::SingleLabel | Task::MultiLabel))) =
+            (&table.target, table.task)
+        {
+            return Err(Failure::Usage(format!(
+                "--target {column} names a number to learn, and --task {task} asks for labels; leave one of them out"
+            )));
+        }
         let is_table = table.table.is_some() || place.is_file();
         match table.given().first() {
             Some((option, _)) if !is_table => Err(Failure::Usage(format!(

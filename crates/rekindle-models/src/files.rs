@@ -137,7 +137,7 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
     })
 }
 
-/// Writes the network as ONNX that takes pixels and gives probabilities; see [`Network::to_onnx_with_preprocessing`]. The
+/// Writes the network as ONNX that takes pixels and gives probabilities, or numbers where `task` of `info` is `regression`; see [`Network::to_onnx_with_preprocessing`]. The
 /// preprocessing is that of `info`, or else [`Preprocess::IMAGENET`]; with `is_calibrated`, logits are divided by the
 /// temperature of `info`.
 ///

@@ -39,6 +39,8 @@ pub struct Pretrained {
     pub thresholds: Option<Vec<f64>>,
     /// Scores of validation images that sets of classes are made by, where the file knows them.
     pub conformal_scores: Option<Vec<u16>>,
+    /// Absolute error of the number of each validation image, in ascending order, where the file knows them.
+    pub residuals: Option<Vec<f32>>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
@@ -174,6 +176,7 @@ impl Pretrained {
             task: self.task.clone(),
             thresholds: self.thresholds.clone(),
             conformal_scores: self.conformal_scores.clone(),
+            residuals: self.residuals.clone(),
         }
     }
 
@@ -234,6 +237,7 @@ impl Pretrained {
             task: info.task,
             thresholds: info.thresholds,
             conformal_scores: info.conformal_scores,
+            residuals: info.residuals,
             repository: Repository::of_cached(&checkpoint.path),
             path: checkpoint.path.clone(),
             sha256,

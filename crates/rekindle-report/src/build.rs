@@ -14,10 +14,12 @@ use rekindle_transfer::Classifier;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::contents::{ClassCount, DataReport, Fact, Picture, Report, RunReport, SkippedFile};
-use crate::examine::{examine, examine_labels};
+use crate::contents::{
+    ClassCount, DataReport, Fact, NumberSpread, Picture, Report, RunReport, SkippedFile,
+};
+use crate::examine::{examine, examine_labels, examine_numbers};
 use rekindle_trainer::run_directory::RunRecord;
-use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData};
+use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData, text};
 
 /// Pictures in a grid and how many stand side by side.
 const TILES: usize = 16;
@@ -141,6 +143,8 @@ impl Report {
                     valid,
                 })
                 .collect(),
+            numbers: (data.task() == Task::Regression)
+                .then(|| [&data.train, &data.val].map(|part| spread(part.targets()))),
             skipped: data
                 .left_out
                 .iter()
@@ -246,23 +250,43 @@ impl RunReport {
     ///
     /// # Errors
     ///
-    /// As [`examine`] and [`examine_labels`].
+    /// As [`examine`], [`examine_labels`] and [`examine_numbers`].
     pub fn look_at(
         &mut self,
         classifier: &Classifier<Network>,
         data: &TransferData,
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
-        if data.task() == Task::MultiLabel {
-            let (evaluation, skipped) = examine_labels(classifier, &data.val, thresholds)?;
-            self.labels = Some(evaluation);
-            for file in skipped {
-                self.skip(&file.path, &file.reason);
+        let skipped = match data.task() {
+            Task::SingleLabel => {
+                self.examined(examine(classifier, &data.val, |_| ())?);
+                return Ok(());
             }
-            return Ok(());
+            Task::MultiLabel => {
+                let (evaluation, skipped) = examine_labels(classifier, &data.val, thresholds)?;
+                self.labels = Some(evaluation);
+                skipped
+            }
+            Task::Regression => {
+                let (numbers, skipped) = examine_numbers(classifier, &data.val)?;
+                self.numbers = Some(numbers);
+                skipped
+            }
+        };
+        for file in skipped {
+            self.skip(&file.path, &file.reason);
         }
-        self.examined(examine(classifier, &data.val, |_| ())?);
         Ok(())
+    }
+}
+
+/// Lowest, mean and highest of numbers.
+fn spread(numbers: Option<&[f32]>) -> NumberSpread {
+    let all = || numbers.unwrap_or_default().iter().map(|n| f64::from(*n));
+    NumberSpread {
+        low: all().fold(f64::INFINITY, f64::min),
+        mean: all().sum::<f64>() / all().count().max(1) as f64,
+        high: all().fold(f64::NEG_INFINITY, f64::max),
     }
 }
 
@@ -283,6 +307,7 @@ pub fn augmented_grid(data: &TransferData, seed: u64) -> Result<Option<RgbImage>
         tiles.push(Tile {
             image,
             caption: match data.train.targets_of(index) {
+                Some(targets) if data.task() == Task::Regression => numbered(targets),
                 Some(targets) => marked(&data.classes, targets),
                 None => label.map_or_else(String::new, |label| on_one_line(&data.classes[label])),
             },
@@ -351,6 +376,14 @@ pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> 
         found.extend(inside);
     }
     Ok(found)
+}
+
+/// The number of a picture.
+fn numbered(targets: &[f32]) -> String {
+    let shown = targets
+        .iter()
+        .map(|number| text::figure(f64::from(*number)));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// The first labels that a picture has, and how many more.

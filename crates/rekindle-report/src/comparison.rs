@@ -21,7 +21,9 @@ pub(crate) fn draw(html: &mut Html, report: &Report) {
                 html.node("thead", &[], |html| {
                     html.node("tr", &[], |html| {
                         html.leaf("th", &[], "run");
-                        html.leaf("th", &[class("bar-column")], bar(runs).0);
+                        if !are_numbers(runs) {
+                            html.leaf("th", &[class("bar-column")], bar(runs).0);
+                        }
                         for column in &columns {
                             html.leaf("th", &[class("number")], column.name);
                         }
@@ -59,6 +61,11 @@ fn columns(runs: &[RunReport]) -> Vec<Column> {
     };
     let mut columns = vec![
         column("against scratch", &|run| gain(run, scratch?)),
+        column("mean absolute error", &|run| {
+            run.best_mae().map(text::figure)
+        }),
+        column("RMSE", &|run| figure(run, "rmse").map(text::figure)),
+        column("R2", &|run| figure(run, "r2").map(|r2| format!("{r2:.3}"))),
         column("best epoch", &best_epoch),
         column("last accuracy", &|run| {
             last_accuracy(run).map(text::percent)
@@ -80,6 +87,16 @@ fn columns(runs: &[RunReport]) -> Vec<Column> {
     columns
 }
 
+/// Whether the runs learn numbers, so that there is no accuracy.
+pub(crate) fn are_numbers(runs: &[RunReport]) -> bool {
+    !runs.is_empty() && runs.iter().all(|run| run.best_mae().is_some())
+}
+
+/// A figure of the best epoch.
+fn figure(run: &RunReport, name: &str) -> Option<f64> {
+    run.best_epoch()?.figures.get(name).copied()
+}
+
 /// Returns the accuracy that is drawn as a bar: without validation images that on the training images.
 fn bar(runs: &[RunReport]) -> (&'static str, fn(&RunReport) -> Option<f64>) {
     if runs.iter().any(|run| run.best_accuracy().is_some()) {
@@ -97,16 +114,23 @@ fn row(html: &mut Html, index: usize, runs: &[RunReport], columns: &[Column]) {
     let bar = bar(runs).1;
     let accuracy = bar(run);
     let best = runs.iter().filter_map(bar).reduce(f64::max);
-    let winner = runs.len() > 1 && accuracy.is_some() && accuracy == best;
+    let lowest = runs.iter().filter_map(RunReport::best_mae).reduce(f64::min);
+    let is_best = match are_numbers(runs) {
+        true => run.best_mae() == lowest,
+        false => accuracy.is_some() && accuracy == best,
+    };
+    let winner = runs.len() > 1 && is_best;
     html.node("tr", &[class(if winner { "winner" } else { "" })], |html| {
         html.node("td", &[class("name")], |html| {
             swatch(html, index);
             html.name(&run.name);
         });
-        html.node("td", &[class("bar-column")], |html| match accuracy {
-            Some(accuracy) => meter(html, &series(index), accuracy, &text::percent(accuracy)),
-            None => html.text("–"),
-        });
+        if !are_numbers(runs) {
+            html.node("td", &[class("bar-column")], |html| match accuracy {
+                Some(accuracy) => meter(html, &series(index), accuracy, &text::percent(accuracy)),
+                None => html.text("–"),
+            });
+        }
         for column in columns {
             let cell = column.cells[index].as_deref().unwrap_or("–");
             html.leaf("td", &[class("number")], cell);

@@ -10,7 +10,9 @@ use crate::folds::FoldReport;
 use rekindle_trainer::events::{
     EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
-use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
+use rekindle_trainer::metrics::{
+    Evaluation, MultiLabelEvaluation, RegressionEvaluation, Temperature,
+};
 use rekindle_trainer::run_directory::RunRecord;
 
 /// Contents of a report. Plain data: it can be kept as JSON and drawn again.
@@ -50,14 +52,28 @@ pub struct Fact {
 }
 
 /// The images of the runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DataReport {
     /// The folder.
     pub source: String,
     /// The classes, in the order of the logits.
     pub classes: Vec<ClassCount>,
+    /// The spread of the number that is learned, in the training and in the validation images; none where classes are.
+    #[serde(default)]
+    pub numbers: Option<[NumberSpread; 2]>,
     /// Files that were left out.
     pub skipped: Vec<SkippedFile>,
+}
+
+/// The spread of some numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct NumberSpread {
+    /// The lowest.
+    pub low: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The highest.
+    pub high: f64,
 }
 
 /// Number of images of a class.
@@ -122,6 +138,9 @@ pub struct RunReport {
     /// The same where pictures have several labels.
     #[serde(default)]
     pub labels: Option<MultiLabelEvaluation>,
+    /// The same where a number of each picture is learned.
+    #[serde(default)]
+    pub numbers: Option<NumbersReport>,
     /// What temperature scaling would do to its confidence.
     #[serde(default)]
     pub temperature: Option<Temperature>,
@@ -164,6 +183,33 @@ pub struct Mistake {
     /// The same in grey, coloured where [`GradCam`](rekindle_trainer::GradCam) says that the answer comes from.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub overlay: Vec<u8>,
+}
+
+/// What numbers that a model gives are worth on the validation images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumbersReport {
+    /// Name of the number, such as `age`.
+    pub name: String,
+    /// Mean absolute error, R2 and the like.
+    pub evaluation: RegressionEvaluation,
+    /// The true number of an image and the answer; of many images, as many evenly.
+    pub points: Vec<[f64; 2]>,
+    /// The images with the largest errors, the worst first.
+    pub worst: Vec<Miss>,
+}
+
+/// An image whose number was missed by much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Miss {
+    /// The image's file; empty for one that never was a file.
+    pub file: String,
+    /// Its number.
+    pub truth: f64,
+    /// The number that the model gave.
+    pub answer: f64,
+    /// The image as the network saw it: the bytes of a JPEG file.
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub picture: Vec<u8>,
 }
 
 /// Images as points: their pooled features along the two directions of largest variance (PCA).

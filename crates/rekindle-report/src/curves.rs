@@ -1,6 +1,7 @@
 //! The curves of all runs over the epochs.
 
 use crate::chart::{Chart, Curve, Scale};
+use crate::comparison::are_numbers;
 use crate::contents::RunReport;
 use crate::html::{Html, class};
 use crate::parts::swatch;
@@ -29,13 +30,14 @@ pub(crate) fn draw(html: &mut Html, runs: &[RunReport]) {
 }
 
 /// Returns the curves of all runs, each with a name for a file.
-pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] {
+pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 5] {
     let accuracy = pairs(
         runs,
         |epoch| epoch.valid_accuracy,
         |epoch| epoch.train_accuracy,
     );
     let loss = pairs(runs, |epoch| epoch.valid_loss, |epoch| epoch.train_loss);
+    let mae = lines(runs, false, |epoch| epoch.figures.get("mae").copied());
     let rate = lines(runs, false, |epoch| Some(epoch.learning_rate));
     let speed = lines(runs, false, |epoch| Some(epoch.images_per_second));
     [
@@ -49,9 +51,21 @@ pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 4] 
             },
         ),
         (
+            "mean-absolute-error",
+            Chart {
+                title: "Mean absolute error",
+                scale: scale(&mae),
+                format: text::figure,
+                curves: mae,
+            },
+        ),
+        (
             "loss",
             Chart {
-                title: "Loss (cross-entropy, nats)",
+                title: match are_numbers(runs) {
+                    true => "Loss (of standardised numbers)",
+                    false => "Loss (cross-entropy, nats)",
+                },
                 scale: scale(&loss),
                 format: trimmed,
                 curves: loss,

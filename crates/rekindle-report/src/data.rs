@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rekindle_files::names::escape;
 
-use crate::contents::{ClassCount, Report, SkippedFile};
+use crate::contents::{ClassCount, NumberSpread, Report, SkippedFile};
 use crate::html::{Html, class};
 use crate::parts::{meter, pictures, scrolling};
 use rekindle_trainer::text;
@@ -33,7 +33,9 @@ pub(crate) fn draw(html: &mut Html, report: &Report) {
         if !data.classes.is_empty() {
             overview(html, report);
         }
-        if data.classes.len() > UNFOLDED {
+        if let Some(spread) = &data.numbers {
+            spread_table(html, spread);
+        } else if data.classes.len() > UNFOLDED {
             html.node("details", &[], |html| {
                 html.leaf("summary", &[], "Images of every class");
                 class_table(html, report);
@@ -51,7 +53,7 @@ fn overview(html: &mut Html, report: &Report) {
     let sum = |count: fn(&ClassCount) -> usize| data.classes.iter().map(count).sum();
     html.node("p", &[], |html| {
         html.text(&format!(
-            "{} and {} of {}",
+            "{} and {}",
             text::counted(
                 sum(|class| class.train),
                 "training image",
@@ -61,14 +63,44 @@ fn overview(html: &mut Html, report: &Report) {
                 sum(|class| class.valid),
                 "validation image",
                 "validation images"
-            ),
-            text::counted(data.classes.len(), "class", "classes")
+            )
         ));
+        match data.numbers {
+            Some(_) => {
+                html.text(" with the number ");
+                html.name(data.classes.first().map_or("", |class| &class.name));
+            }
+            None => {
+                let classes = text::counted(data.classes.len(), "class", "classes");
+                html.text(&format!(" of {classes}"));
+            }
+        }
         if !data.source.is_empty() {
             html.text(" from ");
             html.named("code", &[], &data.source);
         }
         html.text(".");
+    });
+}
+
+fn spread_table(html: &mut Html, [train, valid]: &[NumberSpread; 2]) {
+    scrolling(html, |html| {
+        html.node("table", &[class("wide")], |html| {
+            html.raw(
+                "<thead><tr><th>images</th><th class=\"number\">lowest</th><th class=\"number\">mean</th>\
+                 <th class=\"number\">highest</th></tr></thead>",
+            );
+            html.node("tbody", &[], |html| {
+                for (name, spread) in [("training", train), ("validation", valid)] {
+                    html.node("tr", &[], |html| {
+                        html.leaf("td", &[class("name")], name);
+                        for value in [spread.low, spread.mean, spread.high] {
+                            html.leaf("td", &[class("number")], &text::figure(value));
+                        }
+                    });
+                }
+            });
+        });
     });
 }
 

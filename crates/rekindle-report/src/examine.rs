@@ -12,7 +12,7 @@ use rekindle_imagefolder::{ImageDataset, Skipped};
 use rekindle_transfer::features::{Features, Pca};
 use rekindle_transfer::{Backbone, Classifier};
 
-use crate::contents::{FeatureMap, MapPoint, Mistake, RunReport};
+use crate::contents::{FeatureMap, MapPoint, Miss, Mistake, NumbersReport, RunReport};
 use rekindle_trainer::GradCam;
 use rekindle_trainer::inspect::{Inspection, inspect};
 use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
@@ -95,6 +95,52 @@ pub fn examine_labels<B: Backbone>(
     let inspection = inspect(classifier, dataset, |_| false, &interrupt, |_| ())?;
     let evaluation = inspection.predictions(dataset).multi_label(thresholds)?;
     Ok((evaluation, inspection.skipped))
+}
+
+/// Runs `classifier` over images with a number each, as they are seen in validation.
+///
+/// # Errors
+///
+/// Images that don't fit the network, and [`TrainerError::InvalidPredictions`] where none can be read.
+pub fn examine_numbers<B: Backbone>(
+    classifier: &Classifier<B>,
+    dataset: &Arc<ImageDataset>,
+) -> Result<(NumbersReport, Vec<Skipped>), TrainerError> {
+    let interrupt = Interrupt::new();
+    let inspection = inspect(classifier, dataset, |_| false, &interrupt, |_| ())?;
+    let predictions = inspection.predictions(dataset);
+    let evaluation = predictions.regression()?;
+    let pair = |at: usize| {
+        let (truth, answer) = (predictions.targets[at], predictions.probabilities[at]);
+        [f64::from(truth), f64::from(answer)]
+    };
+    let error = |at: usize| {
+        let [truth, answer] = pair(at);
+        (answer - truth).abs()
+    };
+    let every = evaluation.samples.div_ceil(ON_MAP).max(1);
+    let mut order: Vec<usize> = (0..evaluation.samples).collect();
+    order.sort_by(|a, b| error(*b).total_cmp(&error(*a)).then(a.cmp(b)));
+    order.truncate(MISTAKES);
+    let miss = |at: usize| {
+        let index = predictions.indices[at];
+        let [truth, answer] = pair(at);
+        Ok::<_, TrainerError>(Miss {
+            file: dataset
+                .path(index)
+                .map_or_else(String::new, rekindle_files::names::escape),
+            truth,
+            answer,
+            picture: jpeg(&dataset.render_pixels(index, 0, 0, 0)?)?,
+        })
+    };
+    let numbers = NumbersReport {
+        name: dataset.classes().first().cloned().unwrap_or_default(),
+        evaluation,
+        points: (0..evaluation.samples).step_by(every).map(pair).collect(),
+        worst: order.into_iter().map(miss).collect::<Result<_, _>>()?,
+    };
+    Ok((numbers, inspection.skipped))
 }
 
 impl RunReport {

@@ -5,10 +5,13 @@ use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::{Predictions, TrainerError, text};
 use serde::{Deserialize, Serialize};
 
-use crate::contents::RunReport;
+use crate::contents::{Miss, NumbersReport, RunReport};
 use crate::examine::MISTAKES;
 use crate::html::{Html, class};
 use crate::parts::{meter, scrolling};
+
+/// What is compared where numbers are learned.
+const ERROR: &str = "mean absolute error";
 
 /// The run on one fold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +25,12 @@ pub struct FoldReport {
 }
 
 impl FoldReport {
-    /// Returns the name and the value of what is compared: accuracy, or of several labels mean average precision.
+    /// Returns the name and the value of what is compared: accuracy, of several labels mean average precision, of numbers mean
+    /// absolute error.
     pub fn measure(&self) -> (&'static str, Option<f64>) {
+        if let Some(mae) = self.run.best_mae() {
+            return (ERROR, Some(mae));
+        }
         match &self.run.labels {
             Some(labels) => (
                 "mean average precision",
@@ -102,7 +109,8 @@ impl RunReport {
         match joined.task {
             // Thresholds differ from fold to fold; areas under curves don't ask for any.
             Task::MultiLabel => run.labels = Some(joined.multi_label(None)?),
-            _ => {
+            Task::Regression => run.numbers = Some(joined_numbers(&folds, &joined)?),
+            Task::SingleLabel => {
                 let classes = joined.classes;
                 run.evaluation = Some(Evaluation::from_probabilities(
                     probabilities,
@@ -139,6 +147,27 @@ impl RunReport {
     }
 }
 
+/// The answers of all folds, and the images that are off most among them.
+fn joined_numbers(
+    folds: &[FoldReport],
+    joined: &Predictions,
+) -> Result<NumbersReport, TrainerError> {
+    let found = || folds.iter().filter_map(|fold| fold.run.numbers.as_ref());
+    let mut worst: Vec<Miss> = found().flat_map(|found| found.worst.clone()).collect();
+    let error = |miss: &Miss| (miss.answer - miss.truth).abs();
+    worst.sort_by(|a, b| error(b).total_cmp(&error(a)));
+    worst.truncate(MISTAKES);
+    Ok(NumbersReport {
+        name: found()
+            .next()
+            .map(|found| found.name.clone())
+            .unwrap_or_default(),
+        evaluation: joined.regression()?,
+        points: found().flat_map(|found| found.points.clone()).collect(),
+        worst,
+    })
+}
+
 fn pooled<T: Copy>(predictions: &[&Predictions], of: fn(&Predictions) -> &Vec<T>) -> Vec<T> {
     let values = predictions.iter().flat_map(|found| of(found).iter());
     values.copied().collect()
@@ -150,10 +179,10 @@ pub(crate) fn draw(html: &mut Html, run: &RunReport) {
         return;
     };
     let (measure, _) = first.measure();
-    let is_share = measure == "accuracy";
-    let shown = |value: f64| match is_share {
-        true => text::percent(value),
-        false => format!("{value:.3}"),
+    let shown = |value: f64| match measure {
+        "accuracy" => text::percent(value),
+        ERROR => text::figure(value),
+        _ => format!("{value:.3}"),
     };
     html.leaf("h3", &[], "Fold by fold");
     let deviation = spread.deviation.map_or_else(String::new, |deviation| {
@@ -177,7 +206,11 @@ fn table(html: &mut Html, run: &RunReport, measure: &str, shown: &dyn Fn(f64) ->
                 html.leaf("th", &[], "fold");
                 html.leaf("th", &[class("bar-column")], measure);
                 for column in [
-                    "cross entropy",
+                    if measure == ERROR {
+                        "loss"
+                    } else {
+                        "cross entropy"
+                    },
                     "learnt from",
                     "judged",
                     "best epoch",
@@ -200,11 +233,10 @@ fn row(html: &mut Html, fold: &FoldReport, shown: &dyn Fn(f64) -> String) {
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "–".into());
     html.node("tr", &[], |html| {
         html.node("td", &[class("name")], |html| html.name(&fold.name));
-        html.node("td", &[class("bar-column")], |html| {
-            match fold.measure().1 {
-                Some(value) => meter(html, "accent", value, &shown(value)),
-                None => html.text("–"),
-            }
+        html.node("td", &[class("bar-column")], |html| match fold.measure() {
+            (ERROR, Some(value)) => html.text(&shown(value)),
+            (_, Some(value)) => meter(html, "accent", value, &shown(value)),
+            (_, None) => html.text("–"),
         });
         let outcome = fold.run.outcome.as_ref();
         let epoch = outcome.and_then(|outcome| outcome.best_epoch);

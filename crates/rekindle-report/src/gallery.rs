@@ -57,7 +57,7 @@ fn card(html: &mut Html, mistake: &Mistake, classes: &[String]) {
 }
 
 /// The last three parts of a path: split, class and file.
-fn end_of(file: &str) -> String {
+pub(crate) fn end_of(file: &str) -> String {
     let parts: Vec<String> = Path::new(file)
         .components()
         .map(rekindle_files::names::escape)

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::comparison::are_numbers;
 use crate::contents::{Report, RunReport};
 use crate::html::{Html, class};
 use crate::parts::{capitalised, unbroken};
@@ -12,6 +13,9 @@ const SAME: f64 = 0.05;
 
 pub(crate) fn draw(html: &mut Html, report: &Report) {
     html.node("p", &[class("lead")], |html| {
+        if are_numbers(&report.runs) {
+            return of_numbers(html, report);
+        }
         let ranked = ranked(&report.runs);
         match ranked.split_first() {
             None if report.runs.is_empty() => html.text("Nothing has been trained yet."),
@@ -22,6 +26,44 @@ pub(crate) fn draw(html: &mut Html, report: &Report) {
             }
         }
     });
+}
+
+/// Writes the run with the lowest mean absolute error, and how far the next one is off.
+fn of_numbers(html: &mut Html, report: &Report) {
+    let mut ranked: Vec<(&RunReport, f64)> = report
+        .runs
+        .iter()
+        .filter_map(|run| Some((run, run.best_mae()?)))
+        .collect();
+    ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let Some(((best, error), others)) = ranked.split_first() else {
+        return;
+    };
+    html.name(&capitalised(&best.name));
+    let error = unbroken(&text::figure(*error));
+    html.text(&format!(" is off by {error} on average on "));
+    html.text(&match best.validated_images() {
+        None => "the validation images".into(),
+        Some(images) => text::counted(images, "validation image", "validation images"),
+    });
+    if let Some(r2) = best.best_epoch().and_then(|epoch| epoch.figures.get("r2")) {
+        html.text(&format!(
+            ", and explains {} of their variance",
+            text::percent(*r2)
+        ));
+    }
+    let seconds = best.seconds();
+    if seconds > 0.0 {
+        let time = unbroken(&text::duration(seconds));
+        html.text(&format!("; it was trained in {time}"));
+    }
+    html.text(".");
+    if let Some((next, error)) = others.first() {
+        html.text(" The next best, ");
+        html.name(&next.name);
+        let error = unbroken(&text::figure(*error));
+        html.text(&format!(", is off by {error}."));
+    }
 }
 
 /// A run and the accuracy that it is ranked by.

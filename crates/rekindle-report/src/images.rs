@@ -7,7 +7,7 @@ use crate::contents::Report;
 use crate::html::Html;
 use crate::parts::class_names;
 use crate::svg::{Entry, label, line, mark, text_width};
-use crate::{confusion, curves, rates, reliability, scatter};
+use crate::{confusion, curves, numbers, rates, reliability, scatter};
 use rekindle_trainer::TrainerError;
 use rekindle_trainer::run_directory::atomic_write;
 
@@ -45,6 +45,14 @@ impl Report {
                     reliability::draw(html, &evaluation.calibration, None);
                 });
             }
+            if let Some(found) = &run.numbers {
+                draw(format!("{name}-answers"), &[], &|html| {
+                    numbers::scatter(html, found)
+                });
+                draw(format!("{name}-residuals"), &[], &|html| {
+                    numbers::residuals(html, found)
+                });
+            }
             if let Some(map) = &run.map {
                 let legend = scatter::legend(map, &classes);
                 draw(format!("{name}-features"), &legend, &|html| {
@@ -79,6 +87,13 @@ impl Report {
             let name = file_name(index, &run.name);
             for (number, picture) in (1..).zip(&run.pictures) {
                 files.push((format!("{name}-picture-{number}.png"), picture.png.clone()));
+            }
+            let misses = run.numbers.iter().flat_map(|numbers| &numbers.worst);
+            for (number, miss) in (1..).zip(misses) {
+                files.push((
+                    format!("{name}-error-{number:02}.jpg"),
+                    miss.picture.clone(),
+                ));
             }
             for (number, mistake) in (1..).zip(&run.mistakes) {
                 let name = format!("{name}-mistake-{number:02}");

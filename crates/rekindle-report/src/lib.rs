@@ -32,6 +32,7 @@ mod headline;
 mod html;
 mod images;
 mod labels;
+mod numbers;
 mod page;
 mod parts;
 mod rates;
@@ -46,10 +47,10 @@ mod trials;
 pub use audit::AuditPage;
 pub use build::{augmented_grid, prediction_grid, run_directories};
 pub use contents::{
-    ClassCount, DataReport, Fact, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report,
-    RunReport, SkippedFile,
+    ClassCount, DataReport, Fact, FeatureMap, MapPoint, Miss, Mistake, NumberSpread, NumbersReport,
+    PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
-pub use examine::{Examination, examine, examine_labels};
+pub use examine::{Examination, examine, examine_labels, examine_numbers};
 pub use folds::{FoldReport, Spread};
 
 /// Compiles the README's code.

@@ -3,7 +3,7 @@
 use crate::contents::{Report, RunReport};
 use crate::html::{Html, class};
 use crate::parts::{capitalised, class_names, meter, pictures, scrolling, swatch, unbroken};
-use crate::{confusion, folds, gallery, labels, rates, reliability, scatter, trials};
+use crate::{confusion, folds, gallery, labels, numbers, rates, reliability, scatter, trials};
 use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
@@ -21,6 +21,7 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
     if run.stages.is_empty()
         && run.evaluation.is_none()
         && run.labels.is_none()
+        && run.numbers.is_none()
         && run.pictures.is_empty()
         && run.trials.is_empty()
         && run.description.is_empty()
@@ -47,6 +48,9 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
         }
         if let Some(evaluation) = &run.labels {
             labels::draw(html, evaluation, &classes);
+        }
+        if let Some(found) = &run.numbers {
+            numbers::draw(html, found);
         }
         gallery::draw(html, &run.mistakes, &classes);
         if let Some(map) = &run.map {

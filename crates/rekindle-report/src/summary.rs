@@ -41,22 +41,24 @@ impl RunReport {
         run
     }
 
-    /// Returns the epoch with the best validation accuracy, the earliest of equal ones; without validation
-    /// images there is none.
+    /// Returns the epoch with the best validation accuracy, or of numbers the lowest mean absolute error, the earliest of equal
+    /// ones; without validation images there is none.
     pub fn best_epoch(&self) -> Option<&EpochMetrics> {
         let recorded = self.outcome.as_ref().and_then(|outcome| outcome.best_epoch);
         if let Some(epoch) = recorded {
             return self.epochs.iter().find(|metrics| metrics.epoch == epoch);
         }
+        // Accuracies are high where they are good, errors low.
+        let worth = |metrics: &EpochMetrics| {
+            let error = || metrics.figures.get("mae").map(|mae| -mae);
+            metrics.valid_accuracy.or_else(error)
+        };
         self.epochs
             .iter()
-            .filter(|metrics| metrics.valid_accuracy.is_some_and(f64::is_finite))
-            .reduce(|best, next| {
-                if next.valid_accuracy > best.valid_accuracy {
-                    next
-                } else {
-                    best
-                }
+            .filter(|metrics| worth(metrics).is_some_and(f64::is_finite))
+            .reduce(|best, next| match worth(next) > worth(best) {
+                true => next,
+                false => best,
             })
     }
 
@@ -69,7 +71,14 @@ impl RunReport {
             .or_else(|| self.evaluation.as_ref().map(|found| found.accuracy))
     }
 
-    /// Returns the cross-entropy on the validation images in the best epoch, in nats.
+    /// Returns the mean absolute error of the best weights on the validation images, where numbers are learned.
+    pub fn best_mae(&self) -> Option<f64> {
+        let of_epoch = self.best_epoch().and_then(|epoch| epoch.figures.get("mae"));
+        let examined = self.numbers.as_ref().map(|found| found.evaluation.mae);
+        of_epoch.copied().or(examined)
+    }
+
+    /// Returns the loss on the validation images in the best epoch: of classes the cross-entropy, in nats.
     pub fn best_loss(&self) -> Option<f64> {
         let of_epoch = self.best_epoch().and_then(|epoch| epoch.valid_loss);
         let examined = || self.evaluation.as_ref().map(|found| found.cross_entropy);
@@ -78,7 +87,9 @@ impl RunReport {
 
     /// Returns the number of validation images that [`best_accuracy`](Self::best_accuracy) was measured on, where that is known.
     pub fn validated_images(&self) -> Option<usize> {
-        let examined = self.evaluation.as_ref().map(|found| found.samples);
+        let of_classes = self.evaluation.as_ref().map(|found| found.samples);
+        let of_numbers = self.numbers.as_ref().map(|found| found.evaluation.samples);
+        let examined = of_classes.or(of_numbers);
         let announced = self.summary.as_ref().map(|summary| summary.valid_images);
         let images = match self.examined_otherwise() {
             Some(_) => announced,

@@ -14,8 +14,8 @@ pub(crate) fn draw(html: &mut Html, run: &RunReport) {
         html.leaf(
             "p",
             &[class("note")],
-            "Accuracy and gain are those on training images that the attempt did not learn from; the validation images \
-             were not looked at.",
+            "Figures are those on training images that the attempt did not learn from; the validation images were not \
+             looked at.",
         );
     }
     let (Some(forecast), Some(evaluation)) = (run.forecast, &run.evaluation) else {
@@ -47,7 +47,12 @@ fn table(html: &mut Html, trials: &[Trial]) {
             html.node("tr", &[], |html| {
                 html.leaf("th", &[], "tried");
                 html.leaf("th", &[], "because");
-                html.leaf("th", &[class("bar-column")], "held-out images right");
+                let of_numbers = trials.iter().any(|trial| trial.mae.is_some());
+                let measured = match of_numbers {
+                    true => "MAE on held-out images",
+                    false => "held-out images right",
+                };
+                html.leaf("th", &[class("bar-column")], measured);
                 html.leaf("th", &[class("number")], "gain");
                 html.leaf("th", &[class("number")], "time");
                 html.leaf("th", &[], "");
@@ -69,6 +74,7 @@ fn row(html: &mut Html, trial: &Trial, is_result: bool) {
         html.leaf("td", &[class("name")], &trial.what);
         html.leaf("td", &[], &trial.why);
         html.node("td", &[class("bar-column")], |html| match trial.accuracy {
+            None if trial.mae.is_some() => html.text(&text::figure(trial.mae.unwrap_or_default())),
             Some(accuracy) => {
                 let shown = format!("{} of {}", text::percent(accuracy), trial.images);
                 meter(html, "accent", accuracy, &unbroken(&shown));

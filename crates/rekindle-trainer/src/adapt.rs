@@ -58,12 +58,15 @@ impl<B: Backbone> Trainer<'_, B> {
         finder: &LrFinder,
         progress: impl FnMut(usize),
     ) -> Result<LrCurve, TrainerError> {
+        self.suit_task();
         self.recipe.validate()?;
+        self.recipe.check_task(self.data.task())?;
         self.refresh()?;
         let stages = self.classifier.backbone.stage_names();
         let plan = self.strategy.plan(&stages, 0)?;
         let loader = train_loader(&self.data, &self.recipe);
-        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?;
+        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?
+            .with_target_scale(self.data.target_scale);
         let feed = Feed::Images(loader);
         finder.run_with(learner, &feed, &self.device, &self.interrupt, progress)
     }

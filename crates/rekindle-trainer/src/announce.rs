@@ -42,6 +42,7 @@ pub(crate) fn announce<B: Backbone>(
         architecture: trainer.source.architecture.clone(),
         weights: trainer.source.weights.clone(),
         classes: trainer.data.classes.clone(),
+        task: trainer.data.task(),
         train_images: trainer.data.train.len(),
         valid_images: trainer.data.val.len(),
         parameters: parts.iter().map(|part| part.parameters).sum(),

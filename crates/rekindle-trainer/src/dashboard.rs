@@ -169,7 +169,9 @@ impl<R: MetricsRenderer> Screen<R> {
             let entry = NumericEntry::Final(100.0 * share);
             state(ACCURACY, text::percent(share), entry)
         };
-        self.renderer.update_train(accuracy(metrics.train_accuracy));
+        if !metrics.train_accuracy.is_nan() {
+            self.renderer.update_train(accuracy(metrics.train_accuracy));
+        }
         if let Some(share) = metrics.valid_accuracy {
             self.renderer.update_valid(accuracy(share));
         }

@@ -1,5 +1,6 @@
 //! Finds the best epoch, and stops a run when no better one comes.
 
+use rekindle_imagefolder::Task;
 use serde::{Deserialize, Serialize};
 
 /// The figure on the validation set that decides which epoch is better.
@@ -18,6 +19,10 @@ pub enum Monitor {
     BalancedAccuracy,
     /// Mean of every label's average precision; higher is better. For pictures with several labels.
     MeanAveragePrecision,
+    /// Mean absolute error; lower is better. For numbers.
+    Mae,
+    /// Root of the mean squared error; lower is better. For numbers.
+    Rmse,
 }
 
 impl Monitor {
@@ -28,7 +33,7 @@ impl Monitor {
             | Self::MacroF1
             | Self::BalancedAccuracy
             | Self::MeanAveragePrecision => value > best + min_delta,
-            Self::Loss => value < best - min_delta,
+            Self::Loss | Self::Mae | Self::Rmse => value < best - min_delta,
         }
     }
 
@@ -40,6 +45,28 @@ impl Monitor {
             Self::MacroF1 => "macro F1",
             Self::BalancedAccuracy => "balanced accuracy",
             Self::MeanAveragePrecision => "mean average precision",
+            Self::Mae => "MAE",
+            Self::Rmse => "RMSE",
+        }
+    }
+
+    /// Returns the figure that is watched where nothing else is asked for.
+    pub fn of_task(task: Task) -> Self {
+        match task {
+            Task::SingleLabel => Self::Accuracy,
+            Task::MultiLabel => Self::MeanAveragePrecision,
+            Task::Regression => Self::Mae,
+        }
+    }
+
+    /// Returns true if the answers of a task have this figure.
+    pub fn is_of(self, task: Task) -> bool {
+        match self {
+            Self::Loss => true,
+            Self::Accuracy | Self::MacroF1 => task != Task::Regression,
+            Self::BalancedAccuracy => task == Task::SingleLabel,
+            Self::MeanAveragePrecision => task == Task::MultiLabel,
+            Self::Mae | Self::Rmse => task == Task::Regression,
         }
     }
 }

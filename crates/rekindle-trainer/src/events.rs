@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rekindle_files::names;
+use rekindle_imagefolder::Task;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::early_stopping::Monitor;
@@ -97,12 +98,13 @@ pub enum Event {
         /// Mean loss.
         #[serde(deserialize_with = "nan_from_null")]
         loss: f64,
-        /// Share of right answers, 0 to 1; of several labels, each label of each picture is one.
+        /// Share of right answers, 0 to 1; of several labels, each label of each picture is one; NaN where numbers are
+        /// learned.
         #[serde(deserialize_with = "nan_from_null")]
         accuracy: f64,
     },
     /// What the answers are worth where they are not one class a picture: `mean_average_precision`, `micro_f1` and
-    /// `macro_f1` of several labels.
+    /// `macro_f1` of several labels; `mae`, `rmse` and `r2` of numbers, in their own units.
     Measured {
         /// The epoch it belongs to.
         epoch: usize,
@@ -165,6 +167,9 @@ pub struct RunSummary {
     pub weights: String,
     /// The class names, in the order of the logits.
     pub classes: Vec<String>,
+    /// What is learned.
+    #[serde(default)]
+    pub task: Task,
     /// Training images.
     pub train_images: usize,
     /// Validation images.
@@ -227,13 +232,16 @@ pub struct EpochMetrics {
     /// Mean loss over the training images, as they passed by.
     #[serde(deserialize_with = "nan_from_null")]
     pub train_loss: f64,
-    /// Share of right answers on the training images, as they passed by, 0 to 1.
+    /// Share of right answers on the training images, as they passed by, 0 to 1; NaN where numbers are learned.
     #[serde(deserialize_with = "nan_from_null")]
     pub train_accuracy: f64,
     /// Mean loss over the validation images, where there are any.
     pub valid_loss: Option<f64>,
-    /// Share of right answers on the validation images, 0 to 1.
+    /// Share of right answers on the validation images, 0 to 1; none where numbers are learned.
     pub valid_accuracy: Option<f64>,
+    /// The figures of [`Event::Measured`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
     /// Learning rate of the last parameter group, the head's, at the epoch's last step.
     pub learning_rate: f64,
     /// Seconds of the training pass.
@@ -256,10 +264,13 @@ pub struct Trial {
     pub why: String,
     /// Held-out training images that it was measured on.
     pub images: usize,
-    /// Share of these that it names right, 0 to 1; none where nothing could be held out.
+    /// Share of these that it names right, 0 to 1; none where nothing could be held out, and for numbers.
     pub accuracy: Option<f64>,
     /// Mean loss on these; none as above.
     pub loss: Option<f64>,
+    /// Mean absolute error on these, where numbers are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
     /// Accuracy above that of the best before on the same images; none for the first.
     pub gain: Option<f64>,
     /// True if it takes the place of the best before.
@@ -290,7 +301,7 @@ pub struct RunOutcome {
     pub epochs: usize,
     /// The best epoch.
     pub best_epoch: Option<usize>,
-    /// Its accuracy on the validation images, 0 to 1.
+    /// Its accuracy on the validation images, 0 to 1; none where numbers are learned.
     pub best_accuracy: Option<f64>,
     /// The last epoch's.
     pub last_accuracy: Option<f64>,

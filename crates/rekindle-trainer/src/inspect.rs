@@ -94,7 +94,7 @@ impl Inspection {
         self.logits = scaled(&self.logits, temperature);
     }
 
-    /// Returns probabilities against the labels of `dataset`; images without a label are left out.
+    /// Returns probabilities, or numbers, against what is known of the images in `dataset`; images without a label are left out.
     pub fn predictions(&self, dataset: &ImageDataset) -> Predictions {
         let mut predictions = Predictions {
             classes: self.classes,
@@ -109,6 +109,19 @@ impl Inspection {
                 predictions
                     .probabilities
                     .extend(row.iter().map(|logit| logistic(*logit)));
+                predictions.targets.extend_from_slice(targets);
+                predictions.labels.push(0);
+                predictions.indices.push(*index);
+            }
+            predictions.loss /= predictions.labels.len().max(1) as f64;
+            return predictions;
+        }
+        if dataset.task() == Task::Regression {
+            predictions.task = Task::Regression;
+            for (row, index) in rows.zip(&self.indices) {
+                let targets = dataset.targets_of(*index).unwrap_or_default();
+                predictions.loss += squared_error(row, targets);
+                predictions.probabilities.extend_from_slice(row);
                 predictions.targets.extend_from_slice(targets);
                 predictions.labels.push(0);
                 predictions.indices.push(*index);
@@ -149,6 +162,14 @@ pub(crate) fn binary_loss(logits: &[f32], targets: &[f32]) -> f64 {
         logit.max(0.0) - logit * target + (-logit.abs()).exp().ln_1p()
     };
     logits.iter().zip(targets).map(of).sum()
+}
+
+/// Squared error of numbers, summed over these.
+pub(crate) fn squared_error(answers: &[f32], numbers: &[f32]) -> f64 {
+    let pairs = answers.iter().zip(numbers);
+    pairs
+        .map(|(answer, number)| (f64::from(*answer) - f64::from(*number)).powi(2))
+        .sum()
 }
 
 /// Probabilities of a row of logits, and the logarithm of the sum of their exponentials.

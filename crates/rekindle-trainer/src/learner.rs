@@ -13,7 +13,7 @@ use crate::predictor::Predictor;
 use crate::recipe::require;
 use crate::replica::{Objective, Replica, outcome};
 use crate::slot::Slot;
-use crate::{Recipe, TrainerError, data_parallel};
+use crate::{Recipe, TargetScale, TrainerError, data_parallel};
 
 /// Trains a classifier batch by batch.
 ///
@@ -108,6 +108,13 @@ impl<B: Backbone> Learner<B> {
             .map(|device| device.clone().autodiff())
             .collect();
         Ok(self)
+    }
+
+    /// Learns numbers less a mean, over a deviation, and gives them so; by default as they are. [`TransferData::target_scale`](crate::TransferData::target_scale)
+    /// is that of the training images.
+    pub fn with_target_scale(mut self, scale: Option<TargetScale>) -> Self {
+        self.replica.objective.scale = scale;
+        self
     }
 
     /// Runs frozen stages in eight bits from now on; ranges of activations are measured on the images in `calibration`,
@@ -409,6 +416,15 @@ impl<B: Backbone> Learner<B> {
         }
         if let Some(average) = &mut self.average {
             average.update(&**classifier);
+        }
+    }
+
+    /// Returns the [averaged](Self::averaged) classifier as it is to be used: numbers that were learned standardised are given in
+    /// their own units.
+    pub(crate) fn in_units(&self) -> Result<Classifier<B>, TrainerError> {
+        match self.replica.objective.scale {
+            Some(scale) => scale.in_units(self.averaged()),
+            None => Ok(self.averaged()),
         }
     }
 

@@ -68,6 +68,7 @@ mod shared_features;
 mod similar;
 mod slot;
 mod sources;
+mod target_scale;
 mod tensorboard;
 mod test_views;
 pub mod text;
@@ -83,8 +84,9 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConformalScores, ConfusionMatrix, Coverage, Evaluation, LabelScores,
-    MultiLabelEvaluation, ReliabilityBin, Temperature, top_k_accuracy,
+    Calibration, ClassScores, ConformalResiduals, ConformalScores, ConfusionMatrix, Coverage,
+    Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, RegressionEvaluation,
+    ReliabilityBin, Temperature, top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;
@@ -106,13 +108,17 @@ pub use known_classes::{Forgetting, KnownClasses};
 pub use learner::{Learner, StepOutcome};
 pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
-pub use model::{Answer, Classified, Evaluated, EvaluatedLabels, Model, image_files, weights_file};
+pub use model::{
+    Answer, Classified, Evaluated, EvaluatedLabels, EvaluatedNumbers, Model, image_files,
+    weights_file,
+};
 pub use optimizer::{Optimizer, clip_norm};
 pub use out_of_memory::OutOfMemory;
 pub use predictor::{Predictions, Predictor};
 pub use recipe::{Cache, Recipe};
 pub use shared_features::SharedFeatures;
 pub use similar::{FoundSimilar, Similar, SimilarAnswer};
+pub use target_scale::TargetScale;
 pub use tensorboard::TensorBoard;
 pub use test_views::TestViews;
 pub use trainer::{Fitted, Source, Trainer};

@@ -1,6 +1,8 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use rekindle_imagefolder::Task;
+
 use crate::early_stopping::Monitor;
 use crate::events::{
     EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
@@ -17,7 +19,7 @@ pub(crate) struct Log {
     /// every epoch is told once.
     skipped: usize,
     skipped_before: HashSet<PathBuf>,
-    best: Option<(usize, Monitor)>,
+    best: Option<(usize, Monitor, f64)>,
     forecast: Option<Forecast>,
     /// True if the run keeps to a budget of time, and so isn't resumed.
     is_timed: bool,
@@ -51,7 +53,12 @@ impl Log {
                 lines.push(format!("{name}: done in {}", text::duration(*seconds)));
             }
             Event::StageStarted(stage) => lines.push(stage_started(stage)),
-            Event::BestImproved { epoch, monitor, .. } => self.best = Some((*epoch, *monitor)),
+            Event::BestImproved {
+                epoch,
+                monitor,
+                value,
+                ..
+            } => self.best = Some((*epoch, *monitor, *value)),
             Event::EpochEnded { metrics } => lines.push(epoch_ended(metrics)),
             Event::Note { message } => lines.push(printable(message)),
             Event::Tried(trial) => lines.push(tried(trial)),
@@ -72,7 +79,8 @@ impl Log {
                     format!("came true: {}, {held} forecast", text::percent(*accuracy))
                 }));
             }
-            Event::Measured { figures, .. } => {
+            // Those of numbers stand in the epoch's own line.
+            Event::Measured { figures, .. } if !figures.contains_key("mae") => {
                 let figures: Vec<String> = figures
                     .iter()
                     .map(|(name, value)| format!("{} {value:.3}", name.replace('_', " ")))
@@ -105,7 +113,7 @@ impl Log {
         let mut lines = vec![match outcome.reason {
             EndReason::Finished => format!("finished {epochs} in {took}"),
             EndReason::EarlyStopping => {
-                let since = self.best.map_or_else(String::new, |(epoch, monitor)| {
+                let since = self.best.map_or_else(String::new, |(epoch, monitor, _)| {
                     format!(": {} hasn't improved since epoch {epoch}", monitor.name())
                 });
                 format!("stopped early after {epochs} and {took}{since}")
@@ -136,6 +144,13 @@ impl Log {
                 text::percent(best)
             ));
         }
+        if let Some((epoch, monitor @ (Monitor::Mae | Monitor::Rmse), value)) = self.best {
+            lines.push(format!(
+                "  {:<15}{} at epoch {epoch}",
+                format!("best {}", monitor.name()),
+                text::figure(value)
+            ));
+        }
         if let Some(weights) = &outcome.best_weights {
             lines.push(format!("  best weights   {}", show(weights)));
         }
@@ -160,7 +175,10 @@ fn run_started(run: &RunSummary) -> Vec<String> {
         run.architecture,
         printable(&run.weights)
     )];
-    lines.push(format!("  classes        {}", class_list(&run.classes)));
+    lines.push(match run.task {
+        Task::Regression => format!("  number         {}", text::listed(&run.classes, 1)),
+        _ => format!("  classes        {}", class_list(&run.classes)),
+    });
     lines.push(format!(
         "  images         {} for training, {} for validation, {} per batch",
         text::count(run.train_images),
@@ -191,6 +209,18 @@ fn run_started(run: &RunSummary) -> Vec<String> {
 }
 
 fn tried(trial: &Trial) -> String {
+    let fate = if trial.kept { "kept" } else { "not kept" };
+    if let Some(mae) = trial.mae {
+        return format!(
+            "tried {} ({}): MAE {} on {}, loss {} | {} | {fate}",
+            trial.what,
+            trial.why,
+            text::figure(mae),
+            text::counted(trial.images, "held-out image", "held-out images"),
+            trial.loss.map_or_else(|| "-".into(), text::loss),
+            text::duration(trial.seconds),
+        );
+    }
     let Some(accuracy) = trial.accuracy else {
         return format!(
             "tried {} ({}): no image to measure it on",
@@ -201,14 +231,13 @@ fn tried(trial: &Trial) -> String {
         .gain
         .map_or_else(String::new, |gain| format!(", {:+.1} points", 100.0 * gain));
     format!(
-        "tried {} ({}): {} of {} right, loss {}{gain} | {} | {}",
+        "tried {} ({}): {} of {} right, loss {}{gain} | {} | {fate}",
         trial.what,
         trial.why,
         text::percent(accuracy),
         text::counted(trial.images, "held-out image", "held-out images"),
         trial.loss.map_or_else(|| "-".into(), text::loss),
         text::duration(trial.seconds),
-        if trial.kept { "kept" } else { "not kept" },
     )
 }
 
@@ -239,20 +268,29 @@ fn stage_started(stage: &StageSummary) -> String {
 
 fn epoch_ended(metrics: &EpochMetrics) -> String {
     let width = metrics.epochs.to_string().len();
+    let accuracy = |share: f64| match share.is_nan() {
+        true => String::new(),
+        false => format!(" acc {:>7}", text::percent(share)),
+    };
+    let of_numbers = || {
+        let figure = |name: &str| metrics.figures.get(name).copied();
+        let mae =
+            figure("mae").map_or_else(String::new, |mae| format!(" MAE {}", text::figure(mae)));
+        mae + &figure("r2").map_or_else(String::new, |r2| format!(" R2 {r2:.3}"))
+    };
     let valid = match (metrics.valid_loss, metrics.valid_accuracy) {
-        (Some(loss), Some(accuracy)) => format!(
-            " | valid loss {:>6} acc {:>7}",
-            text::loss(loss),
-            text::percent(accuracy)
-        ),
+        (Some(loss), Some(share)) => {
+            format!(" | valid loss {:>6}{}", text::loss(loss), accuracy(share))
+        }
+        (Some(loss), None) => format!(" | valid loss {:>6}{}", text::loss(loss), of_numbers()),
         _ => String::new(),
     };
     format!(
-        "epoch {:>width$}/{} | train loss {:>6} acc {:>7}{valid} | lr {:<6} | {}, {:.1} img/s{}",
+        "epoch {:>width$}/{} | train loss {:>6}{}{valid} | lr {:<6} | {}, {:.1} img/s{}",
         metrics.epoch,
         metrics.epochs,
         text::loss(metrics.train_loss),
-        text::percent(metrics.train_accuracy),
+        accuracy(metrics.train_accuracy),
         text::rate(metrics.learning_rate),
         text::duration(metrics.train_seconds + metrics.valid_seconds),
         metrics.images_per_second,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rekindle_imagefolder::ImageDataset;
+use rekindle_imagefolder::{ImageDataset, Task};
 use rekindle_nn::Network;
 use rekindle_transfer::features::{Features, LinearHead};
 
@@ -14,9 +14,11 @@ use crate::recipe::Cache;
 /// Features of the images that could be read.
 pub(crate) struct Pooled {
     pub features: Features,
-    /// Of no meaning where images have several labels.
+    /// What is to be learned.
+    pub task: Task,
+    /// Of no meaning where images have several labels or numbers.
     pub labels: Vec<usize>,
-    /// Targets `[n, labels]` where images have several labels; else empty.
+    /// Targets `[n, labels]` where images have several labels, or numbers; else empty.
     pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
@@ -52,6 +54,7 @@ pub(crate) fn pooled(
     let own = |index: &usize| dataset.targets_of(*index).unwrap_or_default();
     Ok(Pooled {
         features,
+        task: dataset.task(),
         labels: indices
             .iter()
             .map(|index| dataset.labels()[*index].unwrap_or(0))

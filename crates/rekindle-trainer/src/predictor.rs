@@ -10,7 +10,7 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::feed::{Batch, Batches};
 use crate::loss::Loss;
-use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, Temperature};
+use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, RegressionEvaluation, Temperature};
 use crate::out_of_memory::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
 
@@ -24,17 +24,18 @@ pub struct Predictor<B: Backbone> {
 pub struct Predictions {
     /// Number of classes.
     pub classes: usize,
-    /// Probabilities `[n, classes]`, row-major; of several labels, each by itself.
+    /// Probabilities `[n, classes]`, row-major; of several labels, each by itself; or the numbers that were answered.
     pub probabilities: Vec<f32>,
-    /// The true class of each; of no meaning where images have several labels.
+    /// The true class of each; of no meaning where images have several labels or numbers.
     pub labels: Vec<usize>,
     /// What was to be learned.
     pub task: Task,
-    /// Whether each image has each label, 1 or 0, `[n, classes]`; empty where images have one class.
+    /// Whether each image has each label, 1 or 0, `[n, classes]`, or the true numbers; empty where images have one class.
     pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
-    /// Mean cross entropy; of several labels, summed over these.
+    /// Mean cross entropy; of several labels, summed over these. Of numbers the mean squared error; from a run, the loss that
+    /// it minimises, of standardised numbers.
     pub loss: f64,
 }
 
@@ -142,12 +143,15 @@ impl Predictions {
     }
 
     /// Share of images whose most probable class is the true one; of several labels, share of right answers, each label
-    /// of each image being one. NaN without images.
+    /// of each image being one. NaN without images and for numbers.
     pub fn accuracy(&self) -> f64 {
-        if self.task == Task::MultiLabel {
-            return self
-                .multi_label(None)
-                .map_or(f64::NAN, |found| found.accuracy);
+        match self.task {
+            Task::SingleLabel => {}
+            Task::MultiLabel => {
+                let found = self.multi_label(None);
+                return found.map_or(f64::NAN, |found| found.accuracy);
+            }
+            Task::Regression => return f64::NAN,
         }
         let top = self.top();
         let correct = top
@@ -157,12 +161,15 @@ impl Predictions {
         correct.count() as f64 / self.labels.len() as f64
     }
 
-    /// Returns the mean of every class's F1; NaN without images.
+    /// Returns the mean of every class's F1; NaN without images and for numbers.
     pub fn macro_f1(&self) -> f64 {
-        if self.task == Task::MultiLabel {
-            return self
-                .multi_label(None)
-                .map_or(f64::NAN, |found| found.macro_f1);
+        match self.task {
+            Task::SingleLabel => {}
+            Task::MultiLabel => {
+                let found = self.multi_label(None);
+                return found.map_or(f64::NAN, |found| found.macro_f1);
+            }
+            Task::Regression => return f64::NAN,
         }
         self.confusion()
             .map_or(f64::NAN, |confusion| confusion.macro_f1())
@@ -208,6 +215,25 @@ impl Predictions {
             Monitor::MacroF1 => self.macro_f1(),
             Monitor::BalancedAccuracy => self.balanced_accuracy(),
             Monitor::MeanAveragePrecision => self.mean_average_precision(),
+            Monitor::Mae => self.regression().map_or(f64::NAN, |found| found.mae),
+            Monitor::Rmse => self.regression().map_or(f64::NAN, |found| found.rmse),
+        }
+    }
+
+    /// What the answers are worth where numbers are learned.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegressionEvaluation::from_numbers`], and [`TrainerError::InvalidPredictions`] for another task.
+    pub fn regression(&self) -> Result<RegressionEvaluation, TrainerError> {
+        match self.task {
+            Task::Regression => {
+                RegressionEvaluation::from_numbers(&self.probabilities, &self.targets)
+            }
+            task => Err(TrainerError::InvalidPredictions {
+                found: format!("answers of the task {task}"),
+                expected: "numbers".into(),
+            }),
         }
     }
 
@@ -232,15 +258,25 @@ impl Predictions {
 
     /// The figures of [`Event::Measured`](crate::Event::Measured); none for one class an image.
     pub(crate) fn figures(&self, thresholds: Option<&[f64]>) -> Option<BTreeMap<String, f64>> {
-        if self.task != Task::MultiLabel {
-            return None;
-        }
-        let found = self.multi_label(thresholds).ok()?;
-        let figures = [
-            ("mean_average_precision", found.mean_average_precision),
-            ("micro_f1", found.micro_f1),
-            ("macro_f1", found.macro_f1),
-        ];
+        let figures = match self.task {
+            Task::SingleLabel => return None,
+            Task::MultiLabel => {
+                let found = self.multi_label(thresholds).ok()?;
+                vec![
+                    ("mean_average_precision", found.mean_average_precision),
+                    ("micro_f1", found.micro_f1),
+                    ("macro_f1", found.macro_f1),
+                ]
+            }
+            Task::Regression => {
+                let found = self.regression().ok()?;
+                vec![
+                    ("mae", found.mae),
+                    ("rmse", found.rmse),
+                    ("r2", found.r2.unwrap_or(f64::NAN)),
+                ]
+            }
+        };
         // JSON has no NaN.
         let known = figures.into_iter().filter(|(_, value)| value.is_finite());
         Some(

@@ -30,7 +30,7 @@ pub struct Recipe {
     /// What is minimised; by default the loss of the data's task ([`Loss::of_task`](crate::Loss::of_task)).
     pub loss: Option<Loss>,
     /// Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016); of several labels, over yes and
-    /// no of each.
+    /// no of each; 0 for numbers.
     pub label_smoothing: f64,
     /// Largest Euclidean norm of all gradients together; larger ones are scaled down to it.
     pub clip_norm: Option<f64>,
@@ -180,6 +180,30 @@ impl Recipe {
         }
     }
 
+    /// Returns the recipe with what suits a task where that isn't one class a picture: the figure to watch, and no label
+    /// smoothing of numbers.
+    ///
+    /// ```
+    /// use rekindle_imagefolder::Task;
+    /// use rekindle_trainer::{Monitor, Recipe};
+    ///
+    /// let recipe = Recipe::modern().for_task(Task::Regression);
+    /// assert_eq!((recipe.monitor, recipe.label_smoothing), (Monitor::Mae, 0.0));
+    /// ```
+    pub fn for_task(mut self, task: Task) -> Self {
+        if task == Task::SingleLabel {
+            return self;
+        }
+        self.monitor = Monitor::of_task(task);
+        if let Some(stopping) = &mut self.early_stopping {
+            stopping.monitor = self.monitor;
+        }
+        if task == Task::Regression {
+            self.label_smoothing = 0.0;
+        }
+        self
+    }
+
     /// Whether the rates of the first `epochs` differ from those of `other` because the schedule runs over another
     /// number of epochs.
     pub(crate) fn is_stretched(&self, other: &Recipe, epochs: usize) -> bool {
@@ -292,7 +316,7 @@ impl Recipe {
 }
 
 impl Recipe {
-    /// Checks that loss and monitored figure are those of a task.
+    /// Checks that loss, monitored figure and the rest are those of a task.
     pub(crate) fn check_task(&self, task: Task) -> Result<(), TrainerError> {
         if let Some(loss) = self.loss {
             loss.check_task(task)?;
@@ -301,22 +325,54 @@ impl Recipe {
             task == Task::SingleLabel || !self.balanced_sampler,
             "balanced_sampler",
             "set, where pictures don't have one class each",
-            "unset; balance_classes weighs several labels",
+            match task {
+                Task::Regression => "unset: numbers have no classes to balance",
+                _ => "unset; balance_classes weighs several labels",
+            },
         )?;
         let stopping = self.early_stopping.map(|stopping| stopping.monitor);
-        let watched = [Some(self.monitor), stopping];
+        for monitor in std::iter::once(self.monitor).chain(stopping) {
+            require(
+                monitor.is_of(task),
+                "monitor",
+                format!("the {}, where {}", monitor.name(), learned(task)),
+                match task {
+                    Task::SingleLabel => "accuracy, balanced accuracy, loss or macro F1",
+                    Task::MultiLabel => "mean average precision, accuracy, loss or macro F1",
+                    Task::Regression => "mae, rmse or loss",
+                },
+            )?;
+        }
+        if task != Task::Regression {
+            return Ok(());
+        }
         require(
-            task == Task::MultiLabel || !watched.contains(&Some(Monitor::MeanAveragePrecision)),
-            "monitor",
-            "the mean average precision, where pictures have one label each",
-            "accuracy, balanced accuracy, loss or macro F1",
+            self.label_smoothing == 0.0,
+            "label_smoothing",
+            self.label_smoothing,
+            "0, as a number has no other classes to spread it over",
         )?;
         require(
-            task == Task::SingleLabel || !watched.contains(&Some(Monitor::BalancedAccuracy)),
-            "monitor",
-            "the balanced accuracy, where pictures have several labels",
-            "mean average precision, accuracy, loss or macro F1",
+            self.mix.is_none(),
+            "mix",
+            "set, where a number is learned from each picture",
+            "unset: what a mixed picture measures is not known",
+        )?;
+        require(
+            !self.balance_classes,
+            "balance_classes",
+            "set, where a number is learned from each picture",
+            "unset; a table's column of weights says how much each picture counts",
         )
+    }
+}
+
+/// What is learned of each picture, as part of a sentence.
+fn learned(task: Task) -> &'static str {
+    match task {
+        Task::SingleLabel => "pictures have one label each",
+        Task::MultiLabel => "pictures have several labels",
+        Task::Regression => "numbers are learned",
     }
 }
 

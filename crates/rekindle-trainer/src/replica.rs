@@ -18,7 +18,7 @@ use crate::loss::{Loss, Targets};
 use crate::out_of_memory::{host, scalar};
 use crate::predictor::largest;
 use crate::slot::Slot;
-use crate::{Recipe, TrainerError};
+use crate::{Recipe, TargetScale, TrainerError};
 
 /// Stages that the plan freezes run without gradients, in the backbone's fastest way; the graph of the backward pass
 /// begins behind them.
@@ -31,7 +31,7 @@ pub(crate) struct Replica<B: Backbone> {
     calibration: Option<Vec<Tensor<4>>>,
     /// The backbone as it came, where the plan measures against it.
     source: Option<B>,
-    objective: Objective,
+    pub objective: Objective,
 }
 
 /// What is minimised.
@@ -40,6 +40,8 @@ pub(crate) struct Objective {
     /// None for the loss of the batches' task.
     pub loss: Option<Loss>,
     pub label_smoothing: f64,
+    /// What numbers are standardised by; none where they are learned as they are.
+    pub scale: Option<TargetScale>,
 }
 
 impl Objective {
@@ -47,6 +49,7 @@ impl Objective {
         Self {
             loss: recipe.loss,
             label_smoothing: recipe.label_smoothing,
+            scale: None,
         }
     }
 }
@@ -176,9 +179,14 @@ impl<B: Backbone> Replica<B> {
         let Objective {
             loss,
             label_smoothing,
+            scale,
         } = self.objective;
         let loss = loss.unwrap_or_else(|| Loss::of_task(batch.targets.task));
-        loss.value(view.logits.clone(), &batch.targets, label_smoothing)
+        let logits = view.logits.clone();
+        match scale {
+            Some(scale) => loss.value(logits, &scale.of_targets(&batch.targets), label_smoothing),
+            None => loss.value(logits, &batch.targets, label_smoothing),
+        }
     }
 
     /// Sends a batch through what is frozen, without gradients; where it goes on, and with what.

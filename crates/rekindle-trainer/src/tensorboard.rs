@@ -93,13 +93,20 @@ impl TensorBoard {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) {
+        let figure = |name: &str| metrics.figures.get(name).copied();
         self.scalars(
             metrics.epoch,
             &[
                 ("loss/train", Some(metrics.train_loss)),
                 ("loss/validation", metrics.valid_loss),
-                ("accuracy/train", Some(metrics.train_accuracy)),
+                (
+                    "accuracy/train",
+                    Some(metrics.train_accuracy).filter(|share| !share.is_nan()),
+                ),
                 ("accuracy/validation", metrics.valid_accuracy),
+                ("mae/validation", figure("mae")),
+                ("rmse/validation", figure("rmse")),
+                ("r2/validation", figure("r2")),
                 ("learning_rate", Some(metrics.learning_rate)),
                 ("images_per_second", Some(metrics.images_per_second)),
             ],

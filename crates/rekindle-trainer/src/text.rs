@@ -86,6 +86,23 @@ pub fn device(device: &Device) -> String {
     }
 }
 
+/// Formats a number of any size in three or four digits: `0.0123`, `3.45`, `12,345`.
+pub fn figure(value: f64) -> String {
+    match value.abs() {
+        v if !v.is_finite() => "NaN".into(),
+        v if v >= 9_999.5 && v < 1e15 => {
+            let sign = if value < 0.0 { "-" } else { "" };
+            format!("{sign}{}", count(v.round() as usize))
+        }
+        v if v >= 1e15 || (v > 0.0 && v < 1e-3) => format!("{value:.2e}"),
+        v if v >= 999.5 => format!("{value:.0}"),
+        v if v >= 99.95 => format!("{value:.1}"),
+        v if v >= 1.0 || v == 0.0 => format!("{value:.2}"),
+        v if v >= 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
 /// Formats a share as percent with one decimal: `94.1 %`.
 pub fn percent(share: f64) -> String {
     if share.is_finite() {
@@ -140,6 +157,18 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(11_177_538), "11,177,538");
         assert_eq!(percent(0.9411), "94.1 %");
+        for (value, expected) in [
+            (0.01234, "0.0123"),
+            (0.123_45, "0.123"),
+            (-3.456, "-3.46"),
+            (234.56, "234.6"),
+            (2345.6, "2346"),
+            (-12_345.6, "-12,346"),
+            (4.56e-5, "4.56e-5"),
+            (0.0, "0.00"),
+        ] {
+            assert_eq!(figure(value), expected);
+        }
         assert_eq!(loss(f64::NAN), "NaN");
         assert_eq!(rate(0.001), "0.001");
         assert_eq!(rate(0.1), "0.1");

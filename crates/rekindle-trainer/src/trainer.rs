@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn::prelude::*;
+use rekindle_imagefolder::Task;
 use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 use rekindle_weights::ModelInfo;
@@ -150,7 +151,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         }
     }
 
-    /// Sets optimiser, schedule, epochs and the rest (default: [`Recipe::of`] the strategy).
+    /// Sets optimiser, schedule, epochs and the rest (default: [`Recipe::of`] the strategy, for numbers
+    /// [changed to suit them](Recipe::for_task)).
     pub fn recipe(self, recipe: Recipe) -> Self {
         Self {
             recipe,
@@ -244,6 +246,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     /// [`TrainerError::Diverged`] when the loss stops being a number. [`TrainerError::OutOfDeviceMemory`] says what needs
     /// less, and where what was saved is.
     pub fn fit(mut self) -> Result<Fitted<B>, TrainerError> {
+        self.suit_task();
         self.recipe.validate()?;
         self.recipe.check_task(self.data.task())?;
         // No folder is left behind by a strategy that can't be followed.
@@ -259,6 +262,13 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             }
         };
         fit::run(self, writer, None)
+    }
+
+    /// Makes the strategy's default recipe one for what is to be learned, where it was not chosen.
+    pub(crate) fn suit_task(&mut self) {
+        if !self.is_recipe_given && self.data.task() == Task::Regression {
+            self.recipe = self.recipe.clone().for_task(Task::Regression);
+        }
     }
 
     /// Gives the images the recipe's augmentation, and the classifier fresh weights where the strategy asks for them.
@@ -332,6 +342,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             ),
             "at least as many as were begun",
         )?;
+        // A network goes on with the units that it began with, whatever was added to the data since.
+        self.data.keep_scale(&record.data);
         let compared = Origin {
             data: &self.data,
             source: &self.source,

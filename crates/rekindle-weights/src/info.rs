@@ -37,18 +37,22 @@ pub struct ModelInfo {
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
     pub test_views: Option<String>,
-    /// What the outputs mean, by name: `multi-label` where each is yes or no, none for one class a picture.
+    /// What the outputs mean, by name: `multi-label` where each is yes or no, `regression` where they are numbers, none for one
+    /// class a picture.
     pub task: Option<String>,
     /// The probability of each label from which on a picture is said to have it, in the order of the logits.
     pub thresholds: Option<Vec<f64>>,
     /// One minus the probability of the right class of each validation image in ten thousandths, in ascending order: what
     /// sets of classes with a promised coverage are made by.
     pub conformal_scores: Option<Vec<u16>>,
+    /// Absolute error of the number of each validation image, in ascending order: what intervals with a promised coverage
+    /// are made by.
+    pub residuals: Option<Vec<f32>>,
 }
 
 impl ModelInfo {
     /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` and `conformal_scores` (JSON lists); and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds`, `conformal_scores` and `residuals` (JSON lists); and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -85,6 +89,12 @@ impl ModelInfo {
                     .as_ref()
                     .map(|value| json(serde_json::to_string(value))),
             ),
+            (
+                "residuals",
+                self.residuals
+                    .as_ref()
+                    .map(|value| json(serde_json::to_string(value))),
+            ),
         ];
         entries
             .into_iter()
@@ -97,7 +107,8 @@ impl Checkpoint {
     /// Reads what the file says about itself; entries that are absent are `None`.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if `classes`, `preprocess`, `temperature`, `thresholds` or `conformal_scores` is there and not valid.
+    /// [`Error::InvalidMetadata`] if `classes`, `preprocess`, `temperature`, `thresholds`, `conformal_scores` or `residuals` is there and
+    /// not valid.
     pub fn info(&self) -> Result<ModelInfo, Error> {
         Ok(ModelInfo {
             architecture: self.metadata.get("architecture").cloned(),
@@ -109,6 +120,7 @@ impl Checkpoint {
             task: self.metadata.get("task").cloned(),
             thresholds: self.json_entry("thresholds")?,
             conformal_scores: self.json_entry("conformal_scores")?,
+            residuals: self.json_entry("residuals")?,
         })
     }
 

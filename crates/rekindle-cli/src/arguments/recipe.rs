@@ -94,10 +94,11 @@ pub struct Recipe {
     pub cache: Option<PathBuf>,
     /// What is minimised: cross-entropy, focal[=GAMMA] (less weight on easy images) or logit-adjusted[=TAU] (for classes of
     /// uneven size) for one class per picture; binary-cross-entropy or
-    /// asymmetric[=NEGATIVE,POSITIVE,MARGIN] for several labels [default: the first of its task]
+    /// asymmetric[=NEGATIVE,POSITIVE,MARGIN] for several labels; l2, l1 or huber[=DELTA] of standardised numbers [default: the
+    /// first of its task]
     #[arg(long, value_name = "LOSS", value_parser = loss)]
     pub loss: Option<Loss>,
-    /// Share of the target that is spread over all classes [default: 0.1]
+    /// Share of the target that is spread over all classes [default: 0.1; 0 for numbers]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub label_smoothing: Option<f64>,
     /// Decay of the moving average of the weights that is validated and kept in their place, such as 0.99
@@ -108,7 +109,7 @@ pub struct Recipe {
     #[arg(long)]
     pub quantize: bool,
     /// The figure on the validation images that decides which epoch's weights are kept and, with --patience, when to
-    /// stop; of equal figures the one with the lower loss wins [default: accuracy]
+    /// stop; of equal figures the one with the lower loss wins [default: accuracy; mae for numbers]
     #[arg(long, value_enum, value_name = "FIGURE")]
     pub monitor: Option<Figure>,
     /// Measures the best weights in these views of each picture as well, and names them in their file as its own
@@ -183,6 +184,10 @@ pub enum Figure {
     BalancedAccuracy,
     /// Mean of the labels' average precision, for pictures with several [their default]
     MeanAveragePrecision,
+    /// Mean absolute error, for numbers [their default]
+    Mae,
+    /// Root of the mean squared error, for numbers
+    Rmse,
 }
 
 fn loss(text: &str) -> Result<Loss, String> {

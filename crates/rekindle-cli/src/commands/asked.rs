@@ -28,14 +28,25 @@ impl Asked {
                      of them out"
                 )));
             }
-            if model.task != Task::SingleLabel {
-                return Err(Failure::Usage(format!(
-                    "--coverage is for one class per picture, and the model is for {}; leave it out",
-                    model.task
-                )));
-            }
             // Nothing is computed for a promise that can't be kept.
-            model.conformal()?.least_probability(coverage)?;
+            match model.task {
+                Task::SingleLabel => {
+                    model.conformal()?.least_probability(coverage).map(drop)?;
+                }
+                Task::Regression => {
+                    model
+                        .conformal_residuals()?
+                        .half_width(coverage)
+                        .map(drop)?;
+                }
+                Task::MultiLabel => {
+                    return Err(Failure::Usage(
+                        "--coverage is for one class or one number per picture, and the model is for several labels; \
+                         leave it out"
+                            .into(),
+                    ));
+                }
+            }
         }
         let model = model.in_views(views).interrupt(interrupt.clone());
         Ok(match self.calibrated {

@@ -16,6 +16,13 @@ use crate::tables::name_of;
 const SHOWN: usize = 10;
 
 pub fn run(command: &Audit, output: Output) -> Result<Outcome, Failure> {
+    if command.data.is_file() {
+        return Err(Failure::Usage(format!(
+            "audit judges the classes of a folder of images, and {} is a file; give the folder, since labels and numbers of \
+             tables are not judged",
+            show(&command.data)
+        )));
+    }
     checks::images(&command.data)?;
     let list = list(command)?;
     for (option, path) in [("--out", &command.out), ("--list", &list)] {

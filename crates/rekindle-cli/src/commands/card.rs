@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use rekindle::files::names::{escape, printable, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
 use rekindle::report::RunReport;
 use rekindle::trainer::{RunDirectory, TrainerError};
@@ -49,10 +50,14 @@ impl Facts {
     /// Lists figures on the validation images: the hub's name, a name for people, the value.
     fn figures(&self) -> Vec<(&'static str, &'static str, f64)> {
         let accuracy = self.report.best_accuracy();
-        let loss = self.report.best_loss();
+        let loss = self.report.best_loss().filter(|_| accuracy.is_some());
+        let figure = |name: &str| self.report.best_epoch()?.figures.get(name).copied();
         let all = [
             accuracy.map(|value| ("accuracy", "Accuracy", value)),
             loss.map(|value| ("loss", "Cross-entropy", value)),
+            figure("mae").map(|value| ("mae", "Mean absolute error", value)),
+            figure("rmse").map(|value| ("rmse", "Root of the mean squared error", value)),
+            figure("r2").map(|value| ("r_squared", "R2", value)),
         ];
         all.into_iter()
             .flatten()
@@ -75,10 +80,10 @@ pub fn card(
     let title = facts.map_or_else(|| printable(&name), |facts| printable(&facts.title));
     let mut page = head(command, &name, pretrained, facts);
     let is_classifier = pretrained.model.num_classes() > 0;
-    let what = if is_classifier {
-        "classifier"
-    } else {
-        "encoder"
+    let what = match (gives_numbers(pretrained), is_classifier) {
+        (true, _) => "regression model",
+        (false, true) => "classifier",
+        (false, false) => "encoder",
     };
     let _ = write!(
         page,
@@ -121,17 +126,27 @@ pub fn card(
     page
 }
 
+/// Whether the model gives numbers, and no probabilities.
+fn gives_numbers(pretrained: &Pretrained) -> bool {
+    pretrained.task.as_deref() == Some(Task::Regression.name())
+}
+
 /// The head, as YAML; texts are written as JSON, which is a part of it.
 fn head(command: &Export, name: &str, pretrained: &Pretrained, facts: Option<&Facts>) -> String {
     let is_classifier = pretrained.model.num_classes() > 0;
-    let task = if is_classifier {
-        "image-classification"
-    } else {
-        "image-feature-extraction"
+    let task = match (gives_numbers(pretrained), is_classifier) {
+        (true, _) => "image-regression",
+        (false, true) => "image-classification",
+        (false, false) => "image-feature-extraction",
     };
     let license = command.license.as_deref().unwrap_or("unknown");
+    // The hub has no pipeline for numbers.
+    let pipeline = match gives_numbers(pretrained) {
+        true => String::new(),
+        false => format!("pipeline_tag: {task}\n"),
+    };
     let mut head = format!(
-        "---\nlicense: {}\nlibrary_name: rekindle\npipeline_tag: {task}\ntags:\n- {task}\n- transfer-learning\n- {}\n",
+        "---\nlicense: {}\nlibrary_name: rekindle\n{pipeline}tags:\n- {task}\n- transfer-learning\n- {}\n",
         json!(license),
         json!(pretrained.architecture)
     );
@@ -198,6 +213,14 @@ fn classes(page: &mut String, pretrained: &Pretrained) {
     else {
         return;
     };
+    if gives_numbers(pretrained) {
+        let _ = write!(
+            page,
+            "\n## Output\n\nOne number, in its own units:\n\n    {}\n",
+            printable(&names.join(", "))
+        );
+        return;
+    }
     let _ = write!(
         page,
         "\n## Classes\n\n{}, in the order of the logits",

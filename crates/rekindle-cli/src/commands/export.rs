@@ -3,6 +3,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use rekindle::device::DeviceName;
 use rekindle::files::names::{escape, show};
+use rekindle::imagefolder::Task;
 use rekindle::models::{Pretrained, files};
 use rekindle::trainer::{TrainerError, weights_file};
 use serde_json::json;
@@ -50,6 +51,12 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         }
         .into());
     }
+    let gives_numbers = pretrained.task.as_deref() == Some(Task::Regression.name());
+    if command.calibrated && gives_numbers {
+        return Err(Failure::Usage(
+            "--calibrated is for probabilities, and the model gives numbers; leave it out".into(),
+        ));
+    }
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
     match format {
         Format::Safetensors => files::save(model, out, &info)?,
@@ -80,9 +87,14 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             || "no class names".to_string(),
             |names| counted(names.len(), "class", "classes"),
         );
-        let takes = match command.with_preprocessing {
-            true => ", from pixels to probabilities",
-            false => "",
+        let takes = match (command.with_preprocessing, gives_numbers) {
+            (true, true) => ", from pixels to a number",
+            (true, false) => ", from pixels to probabilities",
+            (false, _) => "",
+        };
+        let classes = match (gives_numbers, &pretrained.classes) {
+            (true, Some(names)) => format!("the number {}", names.join(", ")),
+            _ => classes,
         };
         format!(
             "{}: {} with {classes}{takes}",

@@ -100,9 +100,11 @@ fn reported(
 
 fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
     let weights = tuned.outcome.best_weights.as_deref();
-    let several = tuned.predictions.task == Task::MultiLabel;
+    let task = tuned.predictions.task;
+    let several = task == Task::MultiLabel;
     let of_labels = several.then(|| tuned.predictions.multi_label(tuned.thresholds.as_deref()));
     let of_labels = of_labels.and_then(Result::ok);
+    let of_numbers = tuned.predictions.regression().ok();
     if output.json {
         let mut told = json!({
             "accuracy": tuned.accuracy(),
@@ -117,6 +119,9 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
         if several {
             train::labels::add(&mut told, of_labels.as_ref());
         }
+        if task == Task::Regression {
+            train::numbers::add(&mut told, of_numbers.as_ref());
+        }
         print(&told.to_string());
         return;
     }
@@ -130,12 +135,12 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
     if let Some(found) = &of_labels {
         print(&train::labels::figures(found));
     }
-    let what = if several { "right answers" } else { "accuracy" };
-    print(&format!(
-        "{what} {}{forecast} in {:.1} s",
-        percent(tuned.accuracy()),
-        tuned.seconds
-    ));
+    let measured = match (&of_numbers, several) {
+        (Some(found), _) => train::numbers::figures(found),
+        (None, true) => format!("right answers {}", percent(tuned.accuracy())),
+        (None, false) => format!("accuracy {}", percent(tuned.accuracy())),
+    };
+    print(&format!("{measured}{forecast} in {:.1} s", tuned.seconds));
     if let Some(weights) = weights {
         print(&format!("weights: {}", printable(&escape(weights))));
     }

@@ -31,7 +31,7 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
     let recipe = rekindle::trainer::Recipe {
         batch_size: command.batch,
         seed: command.seed,
-        ..rekindle::trainer::Recipe::of(&command.strategy)
+        ..rekindle::trainer::Recipe::of(&command.strategy).for_task(data.task())
     };
     let bar = output.bar(command.steps, "batches");
     let curve = Trainer::adapt(&pretrained, data, command.strategy.clone(), command.seed)

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
+use rekindle::trainer::text::figure;
 use rekindle::trainer::{Answer, ConformalScores, Interrupt, Model, image_files};
 use serde_json::{Value, json};
 
@@ -41,6 +42,24 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
                 None => model.labels(&answer),
             };
             answers.say(&answer, &labels, &LABELS, name);
+        })?;
+        return Ok(answers.outcome);
+    }
+    if model.task == Task::Regression {
+        if command.top.is_some() {
+            return Err(Failure::Usage(
+                "--top names classes, and the model gives each image one number; leave it out"
+                    .into(),
+            ));
+        }
+        let half_width = command
+            .asked
+            .coverage
+            .map(|coverage| model.conformal_residuals()?.half_width(coverage));
+        let half_width = half_width.transpose()?;
+        let name = model.class_name(0);
+        model.predict(&images, |answer| {
+            answers.say_number(&answer, &name, half_width)
         })?;
         return Ok(answers.outcome);
     }
@@ -109,6 +128,33 @@ impl Answers<'_> {
             print(&json!({"path": path, "error": reason}).to_string());
         }
         true
+    }
+
+    /// Says the number of a picture, with its interval where one is asked for, or why it can't be read.
+    fn say_number(&mut self, answer: &Answer, name: &str, half_width: Option<f64>) {
+        if self.is_left_out(answer) {
+            return;
+        }
+        let number = answer.number().map_or(f64::NAN, f64::from);
+        let ends = half_width.map(|reach| [number - reach, number + reach]);
+        let path = escape(&answer.path);
+        if self.output.json {
+            let mut told = json!({"path": path, "name": name, "number": answer.number()});
+            if let Some([low, high]) = ends {
+                told["low"] = json!(low as f32);
+                told["high"] = json!(high as f32);
+            }
+            print(&told.to_string());
+            return;
+        }
+        let interval = ends.map_or_else(String::new, |[low, high]| {
+            format!(" ({} to {})", figure(low), figure(high))
+        });
+        print(&format!(
+            "{}: {}{interval}",
+            printable(&path),
+            figure(number)
+        ));
     }
 
     /// Says what a picture is taken for, or why it can't be read.

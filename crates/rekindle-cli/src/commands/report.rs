@@ -25,11 +25,15 @@ pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
         .iter()
         .zip(&runs)
         .map(|(run, path)| {
-            json!({
+            let mut told = json!({
                 "name": run.name, "directory": escape(path), "best_accuracy": run.best_accuracy(),
                 "epochs": run.epochs.len(), "seconds": run.seconds(),
                 "ece": run.evaluation.as_ref().map(|found| found.calibration.ece),
-            })
+            });
+            if let Some(mae) = run.best_mae() {
+                told["mae"] = json!(mae);
+            }
+            told
         })
         .collect();
     let images: Vec<String> = images.iter().map(escape).collect();

@@ -1,6 +1,7 @@
 mod folds;
 mod known;
 pub(super) mod labels;
+pub(super) mod numbers;
 mod options;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use rekindle::nn::{Graph, Network};
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::run_directory::{FIT, ONE_CALL};
+use rekindle::trainer::text::figure;
 use rekindle::trainer::{
     Cache, Fit, Interrupt, KnownClasses, Predictions, Recipe, RunDirectory, RunRecord,
     SharedFeatures, TensorBoard, Trainer, TrainerError, TransferData, weights_file,
@@ -194,7 +196,7 @@ struct Session<'a> {
 struct Left {
     classifier: Classifier<Network>,
     predictions: Predictions,
-    accuracy_in_views: Option<f64>,
+    in_views: Option<Predictions>,
     outcome: RunOutcome,
     seconds_train: Option<f64>,
     penalty: Option<f64>,
@@ -238,16 +240,27 @@ impl Session<'_> {
             reported.look_at(&left.classifier, &self.data, thresholds)?;
         }
         if run.method == Method::OneCall {
-            reported.description = "The head is the best of several logistic regressions on frozen features, by \
-                                    cross-validation on the training images; nothing else was trained."
-                .into();
+            reported.description = match self.data.task() {
+                Task::Regression => {
+                    "The head is a ridge regression on frozen features, with the penalty of the lowest error on training \
+                     images left out; nothing else was trained."
+                }
+                _ => {
+                    "The head is the best of several logistic regressions on frozen features, by cross-validation on the \
+                     training images; nothing else was trained."
+                }
+            }
+            .into();
         }
-        if let Some(accuracy) = left.accuracy_in_views {
+        if let Some(found) = &left.in_views {
             let views = self.recipe.test_views;
+            let figure = match found.regression() {
+                Ok(found) => format!("MAE is {}", figure(found.mae)),
+                Err(_) => format!("accuracy is {}", percent(found.accuracy())),
+            };
             reported.description = format!(
-                "{} With each image in the views of --views {views} its accuracy is {}.",
-                reported.description,
-                percent(accuracy)
+                "{} With each image in the views of --views {views} its {figure}.",
+                reported.description
             )
             .trim_start()
             .into();
@@ -276,13 +289,23 @@ impl Session<'_> {
             "directory": escape(&run.directory),
             "weights": outcome.best_epoch.map(|_| escape(&weights)),
         });
-        if let Some(accuracy) = left.accuracy_in_views {
+        if let Some(found) = &left.in_views {
             result["test_views"] = json!(self.recipe.test_views);
-            result["accuracy_in_views"] = json!(accuracy);
+            match found.regression() {
+                Ok(found) => result["mae_in_views"] = json!(found.mae),
+                Err(_) => result["accuracy_in_views"] = json!(found.accuracy()),
+            }
         }
-        if self.data.task() == Task::MultiLabel {
-            let found = left.predictions.multi_label(left.thresholds.as_deref());
-            labels::add(&mut result, found.ok().as_ref());
+        match self.data.task() {
+            Task::SingleLabel => {}
+            Task::MultiLabel => {
+                let found = left.predictions.multi_label(left.thresholds.as_deref());
+                labels::add(&mut result, found.ok().as_ref());
+            }
+            Task::Regression => {
+                let found = left.predictions.regression();
+                numbers::add(&mut result, found.ok().as_ref());
+            }
         }
         if let Some(penalty) = left.penalty {
             result["penalty"] = json!(penalty);
@@ -340,7 +363,7 @@ impl Session<'_> {
             None => trainer.run_directory(&run.directory).fit()?,
         };
         Ok(Left {
-            accuracy_in_views: fitted.accuracy_in_views(),
+            in_views: fitted.in_views.clone(),
             classifier: fitted.classifier.clone(),
             predictions: fitted.predictions.clone(),
             outcome: fitted.outcome.clone(),
@@ -380,7 +403,7 @@ impl Session<'_> {
             }
         };
         Ok(Left {
-            accuracy_in_views: tuned.accuracy_in_views(),
+            in_views: tuned.in_views.clone(),
             classifier: tuned.classifier.clone(),
             predictions: tuned.predictions.clone(),
             outcome: tuned.outcome.clone(),
@@ -402,33 +425,45 @@ impl Session<'_> {
     }
 
     fn print_table(&self, report: &Path) {
+        let are_numbers = self.data.task() == Task::Regression;
+        let columns = match are_numbers {
+            true => ["MAE", "R2"],
+            false => ["best", "last"],
+        };
         print(&format!(
             "{:<22} {:>9} {:>9} {:>10}",
-            "strategy", "best", "last", "time"
+            "strategy", columns[0], columns[1], "time"
         ));
         for result in &self.results {
             let share = |key: &str| result[key].as_f64().map_or_else(|| "-".into(), percent);
+            let shown = |key: &str| result[key].as_f64().map_or_else(|| "-".into(), figure);
+            let figures = match are_numbers {
+                true => [shown("mae"), shown("r2")],
+                false => [share("best_accuracy"), share("last_accuracy")],
+            };
             print(&format!(
                 "{:<22} {:>9} {:>9} {:>8.1} s",
                 result["strategy"].as_str().unwrap_or_default(),
-                share("best_accuracy"),
-                share("last_accuracy"),
+                figures[0],
+                figures[1],
                 result["seconds"].as_f64().unwrap_or(0.0)
             ));
         }
         for result in &self.results {
-            if let Some(accuracy) = result["accuracy_in_views"].as_f64() {
+            let accuracy = result["accuracy_in_views"].as_f64().map(percent);
+            let mae = result["mae_in_views"].as_f64();
+            let mae = mae.map(|mae| format!("MAE {}", figure(mae)));
+            if let Some(found) = accuracy.or(mae) {
                 let (strategy, views) = (&result["strategy"], &result["test_views"]);
                 print(&format!(
-                    "{} in the views of --views {}: {}",
+                    "{} in the views of --views {}: {found}",
                     strategy.as_str().unwrap_or_default(),
                     views.as_str().unwrap_or_default(),
-                    percent(accuracy)
                 ));
             }
         }
         for result in &self.results {
-            if let Some(line) = labels::said(result) {
+            if let Some(line) = labels::said(result).or_else(|| numbers::said(result)) {
                 print(&line);
             }
         }

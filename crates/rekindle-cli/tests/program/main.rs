@@ -14,6 +14,7 @@ mod hub;
 #[path = "../../../rekindle-weights/tests/hub/hugging_face.rs"]
 mod hugging_face;
 mod messages;
+mod numbers;
 mod outcomes;
 mod runs;
 #[cfg(feature = "hub")]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::TableOptions;
-use super::read::Records;
+use super::read::{Cell, Records};
 use crate::error::Error;
 use crate::task::Task;
 
@@ -22,6 +22,9 @@ const LABEL: [&str; 6] = ["label", "class", "target", "labels", "classes", "cate
 const SPLIT: [&str; 4] = ["split", "set", "subset", "partition"];
 const WEIGHT: [&str; 3] = ["weight", "sample_weight", "weights"];
 const GROUP: [&str; 3] = ["group", "groups", "group_id"];
+
+/// Different numbers that a column holds at least, so that a number is what is to be learned: fewer are names of classes.
+const LEAST_NUMBERS: usize = 3;
 
 /// Positions of the columns in use.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +53,14 @@ struct Kind {
 }
 
 impl Columns {
-    pub fn find(path: &Path, records: &Records, options: &TableOptions) -> Result<Self, Error> {
+    /// Finds the columns, and what is to be learned: `task`, or a number where the table has no column of labels and one
+    /// other column, of numbers.
+    pub fn find(
+        path: &Path,
+        records: &Records,
+        options: &TableOptions,
+        task: Task,
+    ) -> Result<(Self, Task), Error> {
         let finder = Finder {
             path,
             columns: &records.columns,
@@ -65,35 +75,57 @@ impl Columns {
             what: "the labels",
             names: &LABEL,
         };
+        let target = Kind {
+            option: "--target",
+            what: "the numbers",
+            names: &LABEL,
+        };
         let optional = |option, names| Kind {
             option,
             what: "",
             names,
         };
-        let labels = match options.labels.is_empty() {
+        let found_file = finder.optional(options.file.as_deref(), &file)?;
+        let split = finder.optional(
+            options.split.as_deref(),
+            &optional("--split-column", &SPLIT),
+        )?;
+        let weight = finder.optional(
+            options.weight.as_deref(),
+            &optional("--weight-column", &WEIGHT),
+        )?;
+        let group = finder.optional(
+            options.group.as_deref(),
+            &optional("--group-column", &GROUP),
+        )?;
+        let taken = [found_file, split, weight, group];
+        let (labels, task) = match options.labels.is_empty() {
             false => {
                 let named = options.labels.iter();
                 let found = named.map(|name| finder.named(name, "--labels"));
-                Labels::Each(found.collect::<Result<_, _>>()?)
+                (Labels::Each(found.collect::<Result<_, _>>()?), task)
             }
-            true => Labels::One(finder.required(options.label.as_deref(), &label)?),
+            true => match number(records, options, task, &taken) {
+                Some(at) => (Labels::One(at), Task::Regression),
+                None => {
+                    let kind = if task == Task::Regression {
+                        &target
+                    } else {
+                        &label
+                    };
+                    let at = finder.required(options.label.as_deref(), kind)?;
+                    (Labels::One(at), task)
+                }
+            },
         };
-        Ok(Self {
+        let columns = Self {
             file: finder.required(options.file.as_deref(), &file)?,
             labels,
-            split: finder.optional(
-                options.split.as_deref(),
-                &optional("--split-column", &SPLIT),
-            )?,
-            weight: finder.optional(
-                options.weight.as_deref(),
-                &optional("--weight-column", &WEIGHT),
-            )?,
-            group: finder.optional(
-                options.group.as_deref(),
-                &optional("--group-column", &GROUP),
-            )?,
-        })
+            split,
+            weight,
+            group,
+        };
+        Ok((columns, task))
     }
 
     /// Says which columns are in use.
@@ -117,6 +149,46 @@ impl Columns {
         }
         said
     }
+}
+
+/// The column of a number to learn where none is named: the one that a model's number is called like, or where no column is
+/// called like one of labels, the only one that isn't `taken`, if it holds numbers.
+fn number(
+    records: &Records,
+    options: &TableOptions,
+    task: Task,
+    taken: &[Option<usize>],
+) -> Option<usize> {
+    let is_possible = task == Task::Regression || options.task.is_none();
+    if !is_possible || task == Task::MultiLabel || options.label.is_some() {
+        return None;
+    }
+    if let (Task::Regression, Some([name])) = (task, options.classes.as_deref())
+        && let Some(at) = records.columns.iter().position(|column| column == name)
+    {
+        return Some(at);
+    }
+    let is_label = |name: &String| LABEL.contains(&name.to_lowercase().as_str());
+    if records.columns.iter().any(is_label) {
+        return None;
+    }
+    let mut others = (0..records.columns.len()).filter(|at| !taken.contains(&Some(*at)));
+    let (Some(only), None) = (others.next(), others.next()) else {
+        return None;
+    };
+    let numbers: Option<Vec<f32>> = records
+        .rows
+        .iter()
+        .map(|record| match &record.cells[only] {
+            Cell::Text(text) => text.parse().ok().filter(|number: &f32| number.is_finite()),
+            Cell::Several(_) => None,
+        })
+        .collect();
+    let mut numbers = numbers?;
+    numbers.sort_by(f32::total_cmp);
+    numbers.dedup();
+    let is_clear = task == Task::Regression || numbers.len() >= LEAST_NUMBERS;
+    is_clear.then_some(only)
 }
 
 struct Finder<'a> {

@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::part::Role;
 use crate::task::Task;
 
+/// Pictures from which on classes that are whole numbers, and hardly come twice, look like something measured.
+const MEASURED: usize = 20;
+
 /// How labels are read.
 pub(super) struct Labelled<'a> {
     pub path: &'a Path,
@@ -37,14 +40,34 @@ impl Labelled<'_> {
         }
     }
 
-    /// Says when one class a picture is asked for and many classes look like lists.
-    pub fn hint(&self, classes: &[String]) -> Option<String> {
+    /// Says when one class a picture is asked for, and many classes look like lists or like numbers that are measured.
+    pub fn hint(
+        &self,
+        classes: &[String],
+        columns: &Columns,
+        records: &Records,
+        pictures: usize,
+    ) -> Option<String> {
+        let Labels::One(column) = columns.labels else {
+            return None;
+        };
+        if self.task != Task::SingleLabel {
+            return None;
+        }
         let lists = classes.iter().filter(|name| name.contains(SEPARATOR));
-        let is_likely = self.task == Task::SingleLabel && 2 * lists.count() > classes.len();
-        is_likely.then(|| {
-            format!(
+        if 2 * lists.count() > classes.len() {
+            return Some(format!(
                 "the classes look like lists with {SEPARATOR} between labels; several labels a picture are asked for \
                  with --task multi-label"
+            ));
+        }
+        let are_numbers = classes.iter().all(|name| name.parse::<f32>().is_ok());
+        let are_measured = classes.iter().any(|name| name.contains('.'))
+            || (pictures >= MEASURED && 3 * classes.len() > pictures);
+        (are_numbers && are_measured && classes.len() > 2).then(|| {
+            format!(
+                "the classes look like numbers; a number a picture is asked for with --target {}",
+                records.columns[column]
             )
         })
     }

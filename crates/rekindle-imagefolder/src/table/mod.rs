@@ -36,6 +36,9 @@ use rows::Row;
 /// so that none is held out from its own group. The classes are those of the training part, in the order in which
 /// people count: `2` before `10`.
 ///
+/// Numbers are learned from a column that [`TableOptions::label`] names with [`Task::Regression`]; a table without a column of
+/// labels whose one other column holds numbers, such as `file,age`, needs no option.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use rekindle_imagefolder::ImageTable;
@@ -151,7 +154,7 @@ impl ImageTable {
         let path = path.as_ref();
         let task = options.checked_task()?;
         let records = read::read(path)?;
-        let columns = Columns::find(path, &records, options)?;
+        let (columns, task) = Columns::find(path, &records, options, task)?;
         let root = match &options.root {
             Some(root) => root.clone(),
             None => folder_of(path),
@@ -168,7 +171,7 @@ impl ImageTable {
             root,
             options: options.clone(),
             task,
-            hint: labelled.hint(&classes),
+            hint: labelled.hint(&classes, &columns, &records, rows.len()),
             classes,
             columns_said: columns.describe(&records.columns, task),
             columns,

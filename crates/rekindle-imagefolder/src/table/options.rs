@@ -40,7 +40,7 @@ pub struct TableOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What is to be learned; several labels where [`labels`](Self::labels) or [`separator`](Self::separator) speak of
-    /// them, one class by default.
+    /// them, a number where the table has no column of labels and one other column, of numbers; else one class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
     /// The classes or labels in the order of a model's logits; others in the table are then an error.

@@ -263,3 +263,50 @@ fn what_is_wrong_is_said_with_its_line() {
         "{error}"
     );
 }
+
+#[test]
+fn a_number_to_learn_is_found_where_nothing_else_could_be_meant() {
+    let ages = "file,age,split\nimg/0.png,31,train\nimg/1.png,4.5,train\nimg/2.png,77,val\n";
+    let (_dir, table) = opened("a.csv", ages, &TableOptions::default()).unwrap();
+    assert_eq!(table.task(), Task::Regression);
+    assert_eq!(table.classes(), ["age"]);
+    assert!(table.to_string().contains("numbers in age"), "{table}");
+    let (train, val) = table.open_split(0.2, 0).unwrap();
+    assert_eq!(train.targets, Some(vec![31.0, 4.5]));
+    assert_eq!(val.targets, Some(vec![77.0]));
+    // Two numbers may be classes, and of two columns one has to be named.
+    for text in [
+        "file,sick\nimg/0.png,0\nimg/1.png,1\nimg/2.png,1\n",
+        "file,age,height\nimg/0.png,1,2\nimg/1.png,3,5\nimg/2.png,7,8\n",
+        "file,name\nimg/0.png,a\nimg/1.png,b\nimg/2.png,c\n",
+    ] {
+        let error = open("a.csv", text).unwrap_err().to_string();
+        assert!(error.contains("no column for the labels"), "{error}");
+    }
+    // What a model learned is found by its name, among others and beside labels.
+    let of_model = TableOptions {
+        task: Some(Task::Regression),
+        classes: Some(vec!["age".into()]),
+        ..TableOptions::default()
+    };
+    let text = "file,label,age,height\nimg/0.png,a,1,2\nimg/1.png,b,3,5\n";
+    let (_dir, table) = opened("a.csv", text, &of_model).unwrap();
+    assert_eq!(table.open_all().targets, Some(vec![1.0, 3.0]));
+    let named = TableOptions {
+        task: Some(Task::Regression),
+        ..TableOptions::default()
+    };
+    let error = opened("a.csv", "file,a,b\nimg/0.png,1,2\n", &named).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("name one of them with --target"),
+        "{error}"
+    );
+    // Labels that are measured numbers are pointed out.
+    let text = "file,label\nimg/0.png,1.5\nimg/1.png,2.25\nimg/2.png,3\n";
+    let (_dir, table) = opened("a.csv", text, &TableOptions::default()).unwrap();
+    assert_eq!(table.task(), Task::SingleLabel);
+    let hint = table.hint().unwrap();
+    assert!(hint.contains("--target label"), "{hint}");
+}

@@ -13,7 +13,7 @@ use rekindle_models::files::save_onnx_with_preprocessing;
 use rekindle_models::resnet::ResNetConfig;
 use rekindle_models::{Error, Interpolation, Model, Options, Preprocess, Pretrained, ResizeMode};
 use rekindle_nn::onnx::proto::{DimensionProto, ModelProto, TensorShapeProto, ValueInfoProto};
-use rekindle_nn::onnx::{ExportError, PIXELS, PROBABILITIES};
+use rekindle_nn::onnx::{ExportError, NUMBERS, PIXELS, PROBABILITIES};
 use rekindle_nn::{Activation, Network};
 use rekindle_weights::ModelInfo;
 use test_support::{OnnxRuntime, uniform};
@@ -233,6 +233,47 @@ fn labels_are_answered_each_by_itself() {
         }
     }
     assert_eq!(found.len(), 12);
+}
+
+/// A number is the network's own output, under a name that says so, and what is read back is the network.
+#[test]
+fn numbers_are_answered_as_they_are() {
+    let info = ModelInfo {
+        task: Some("regression".into()),
+        temperature: None,
+        ..info(Interpolation::Bilinear)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numbers.onnx");
+    save_onnx_with_preprocessing(&narrow(1), &file, &info, false).unwrap();
+    let model = ModelProto::decode(std::fs::read(&file).unwrap().as_slice()).unwrap();
+    let outputs = model.graph.unwrap().output;
+    let names = outputs.iter().map(|output| output.name.as_deref());
+    assert_eq!(names.collect::<Vec<_>>(), [Some(NUMBERS), Some("logits")]);
+    let again = Pretrained::open(&file, &Device::flex()).unwrap();
+    assert_eq!(
+        (again.model.num_classes(), again.task),
+        (1, info.task.clone())
+    );
+    let wrong = narrow(1).to_onnx_with_preprocessing(
+        info.preprocess.as_ref().unwrap(),
+        Some(2.0),
+        &BTreeMap::from([("task".to_string(), "regression".to_string())]),
+    );
+    assert_eq!(wrong.unwrap_err(), ExportError::Temperature { found: 2.0 });
+    let Some(runtime) = OnnxRuntime::find() else {
+        return;
+    };
+    let pictures = [picture(80, 79), picture(40, 90)];
+    let given: Vec<_> = pictures
+        .iter()
+        .map(|p| (p.height(), p.width(), p.as_raw().as_slice()))
+        .collect();
+    let found = runtime.run_on_pixels(&file, &given);
+    assert_eq!(found.len(), 4);
+    for row in found.chunks_exact(2) {
+        assert_eq!(row[0], row[1], "{row:?}");
+    }
 }
 
 #[test]

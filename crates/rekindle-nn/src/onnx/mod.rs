@@ -22,8 +22,8 @@ pub use self::import::{
 };
 use self::nodes::{Output, Writer};
 use self::parts::{fixed, model, named, value, weight};
-use self::pixels::Around;
-pub use self::pixels::{ExportError, PIXELS, PROBABILITIES};
+use self::pixels::{Answers, Around};
+pub use self::pixels::{ExportError, NUMBERS, PIXELS, PROBABILITIES};
 use self::proto::{GraphProto, TensorProto};
 use crate::graph::Value;
 use crate::network::Network;
@@ -39,6 +39,9 @@ pub const INPUT: &str = "images";
 
 /// The task in a file's metadata whose outputs are labels, each by itself.
 const MULTI_LABEL: &str = "multi-label";
+
+/// The task in a file's metadata whose outputs are numbers.
+const REGRESSION: &str = "regression";
 
 impl Network {
     /// Writes the network as it predicts, as the bytes of an ONNX file of operator set [`OPSET`]: input `images`
@@ -78,7 +81,8 @@ impl Network {
     /// # }
     /// ```
     ///
-    /// With `task` = `multi-label` in the metadata each label's probability is its own.
+    /// With `task` = `multi-label` in the metadata each label's probability is its own; with `regression` the output is called
+    /// `numbers` in place of `probabilities`, and holds the logits as they are.
     ///
     /// # Errors
     ///
@@ -90,8 +94,12 @@ impl Network {
         temperature: Option<f64>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, ExportError> {
-        let each_label = metadata.get("task").is_some_and(|task| task == MULTI_LABEL);
-        let around = Around::new(self.graph(), preprocess, temperature)?.of_each_label(each_label);
+        let answers = match metadata.get("task").map(String::as_str) {
+            Some(MULTI_LABEL) => Answers::Labels,
+            Some(REGRESSION) => Answers::Numbers,
+            _ => Answers::Classes,
+        };
+        let around = Around::new(self.graph(), preprocess, temperature)?.answering(answers)?;
         if self.graph().tokens().is_none() {
             return Ok(model(build(self, Some(&around)), metadata).encode_to_vec());
         }
@@ -159,7 +167,7 @@ fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
         && graph.head().classes > 0
     {
         around.after(&mut writer, output);
-        outputs.insert(0, rows_of(PROBABILITIES));
+        outputs.insert(0, rows_of(around.output()));
     }
     let [rows, columns] = match graph.native_size() {
         Some(size) => size.map(fixed),

@@ -22,6 +22,9 @@ pub const PIXELS: &str = "pixels";
 /// Name of the output of classifiers that take pixels, beside `logits`.
 pub const PROBABILITIES: &str = "probabilities";
 
+/// Name of the output of networks that take pixels and give numbers, beside `logits`.
+pub const NUMBERS: &str = "numbers";
+
 /// Name of what the network itself takes there.
 const IMAGES: &str = "preprocess:images";
 
@@ -63,9 +66,9 @@ pub enum ExportError {
         /// Standard deviations of the channels.
         std: [f32; 3],
     },
-    /// A temperature for a network without a classifier, or one that can't be divided by.
+    /// A temperature for a network without a classifier or of numbers, or one that can't be divided by.
     #[error(
-        "a temperature of {found} is nothing to divide the network's output by; it has to be above 0, and there has to be a classifier"
+        "a temperature of {found} is nothing to divide the network's output by; it has to be above 0, and there has to be a classifier, which gives no numbers"
     )]
     Temperature {
         /// The temperature.
@@ -80,8 +83,29 @@ pub enum ExportError {
 pub struct Around<'a> {
     preprocess: &'a Preprocess,
     temperature: Option<f64>,
-    /// Each output is a label by itself, and not one class of all.
-    each_label: bool,
+    answers: Answers,
+}
+
+/// What logits become.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub enum Answers {
+    /// Probabilities of classes, of which one is right.
+    #[default]
+    Classes,
+    /// The probability of each label by itself.
+    Labels,
+    /// Nothing else: they are numbers.
+    Numbers,
+}
+
+impl Answers {
+    /// Returns the output's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classes | Self::Labels => PROBABILITIES,
+            Self::Numbers => NUMBERS,
+        }
+    }
 }
 
 impl<'a> Around<'a> {
@@ -118,13 +142,21 @@ impl<'a> Around<'a> {
         Ok(Self {
             preprocess,
             temperature,
-            each_label: false,
+            answers: Answers::default(),
         })
     }
 
-    /// Answers each label by itself, as models of the task `multi-label` do.
-    pub fn of_each_label(self, each_label: bool) -> Self {
-        Self { each_label, ..self }
+    /// Answers as models of another task do; numbers have no temperature.
+    pub fn answering(self, answers: Answers) -> Result<Self, ExportError> {
+        match (answers, self.temperature) {
+            (Answers::Numbers, Some(found)) => Err(ExportError::Temperature { found }),
+            _ => Ok(Self { answers, ..self }),
+        }
+    }
+
+    /// Returns the name of what [`after`](Self::after) gives.
+    pub fn output(&self) -> &'static str {
+        self.answers.name()
     }
 
     /// Returns the graph's input.
@@ -347,17 +379,12 @@ impl<'a> Around<'a> {
             }
             None => logits.to_string(),
         };
-        let (operator, attributes) = match self.each_label {
-            true => ("Sigmoid", Vec::new()),
-            false => ("Softmax", vec![int("axis", 1)]),
+        let (operator, name, attributes) = match self.answers {
+            Answers::Classes => ("Softmax", "answer:shares", vec![int("axis", 1)]),
+            Answers::Labels => ("Sigmoid", "answer:shares", Vec::new()),
+            Answers::Numbers => ("Identity", "answer:numbers", Vec::new()),
         };
-        writer.add(
-            operator,
-            "answer:shares",
-            &[&scaled],
-            PROBABILITIES,
-            attributes,
-        );
+        writer.add(operator, name, &[&scaled], self.output(), attributes);
     }
 }
 
@@ -405,9 +432,10 @@ pub fn strip(model: &mut ModelProto) {
     };
     graph.node.retain(|node| !is_around(&node.name));
     graph.initializer.retain(|tensor| !is_around(&tensor.name));
+    let answers = [Some(PROBABILITIES), Some(NUMBERS)];
     graph
         .output
-        .retain(|output| output.name.as_deref() != Some(PROBABILITIES));
+        .retain(|output| !answers.contains(&output.name.as_deref()));
     let dimensions = vec![named("batch"), fixed(3), fixed(side), fixed(side)];
     graph.input = vec![value(IMAGES, dimensions)];
 }

@@ -292,6 +292,7 @@ fn run(
                 valid_seconds: if kept { 0.001 } else { 1.1 },
                 images_per_second: if kept { 61_000.0 } else { 32.0 + noise.next() },
                 best: false,
+                ..EpochMetrics::default()
             },
         });
     }

@@ -4,6 +4,7 @@
 mod browser;
 mod layout;
 mod made_up;
+mod numbers;
 
 use rekindle_report::{
     ClassCount, FeatureMap, MapPoint, Mistake, PhaseTime, Picture, Report, RunReport, SkippedFile,
@@ -239,6 +240,7 @@ fn what_a_fit_tried_is_a_table_and_its_forecast_is_held_against_what_was_found()
             gain,
             kept,
             seconds: 12.5,
+            ..Trial::default()
         })
     };
     let forecast = |low, high| {
@@ -673,6 +675,7 @@ fn run(name: &str, best: f64, classes: usize) -> RunReport {
             valid_seconds: 4.0,
             images_per_second: 20.0,
             best: false,
+            ..EpochMetrics::default()
         },
     };
     let part = |parameters, trainable| PartSummary {

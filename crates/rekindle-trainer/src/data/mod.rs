@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(crate) use checks::refuse_unreadable;
 use checks::{nothing_to_read, unreadable, warnings};
 
-use crate::{TrainerError, text};
+use crate::{TargetScale, TrainerError, text};
 
 /// Share of a folder without a validation part that is held out for validation.
 pub const VALIDATION_SHARE: f64 = 0.2;
@@ -47,7 +47,12 @@ pub struct TransferData {
     /// What [`open`](Self::open) noticed that makes results doubtful, one sentence each: images in training and
     /// validation alike, images under two classes, classes that validation lacks.
     pub warnings: Vec<String>,
+    /// Mean and deviation of the training images' numbers, where numbers are learned.
+    pub target_scale: Option<TargetScale>,
 }
+
+/// Where the description has the scale of the numbers.
+const TARGET_SCALE: &str = "target_scale";
 
 impl TransferData {
     /// Opens a folder of images, wherever [`Layout::find`](rekindle_imagefolder::Layout::find) finds its training and
@@ -161,13 +166,6 @@ impl TransferData {
         val: ImageDataset,
         preprocess: &Preprocess,
     ) -> Result<Self, TrainerError> {
-        if train.task() == Task::Regression {
-            return Err(TrainerError::UnusableData {
-                what: "training images".into(),
-                found: "numbers to learn".into(),
-                advice: "give classes or labels: numbers are read from tables, but can't be trained on yet",
-            });
-        }
         if train.task() != val.task() {
             return Err(TrainerError::UnusableData {
                 what: "validation images".into(),
@@ -180,6 +178,18 @@ impl TransferData {
             });
         }
         let classes = train.classes().to_vec();
+        if train.task() == Task::Regression && classes.len() > 1 {
+            return Err(TrainerError::UnusableData {
+                what: "training images".into(),
+                found: format!(
+                    "{} numbers an image ({})",
+                    classes.len(),
+                    text::listed(&classes, SHOWN)
+                ),
+                advice: "give one: a network is trained for one number an image",
+            });
+        }
+        let target_scale = TargetScale::of_dataset(&train)?;
         let least = match train.task() {
             Task::SingleLabel => 2,
             Task::MultiLabel | Task::Regression => 1,
@@ -212,6 +222,9 @@ impl TransferData {
         if train.task() != Task::SingleLabel {
             description["task"] = json!(train.task());
         }
+        if let Some(scale) = target_scale {
+            description[TARGET_SCALE] = json!(scale);
+        }
         Ok(Self {
             train: Arc::new(train),
             val: Arc::new(val),
@@ -221,7 +234,17 @@ impl TransferData {
             left_out: Vec::new(),
             layout: None,
             warnings: Vec::new(),
+            target_scale,
         })
+    }
+
+    /// Takes the scale of the numbers from the record of a run in place of that of the present images, where it has one.
+    pub(crate) fn keep_scale(&mut self, recorded: &Value) {
+        let recorded = TargetScale::deserialize(&recorded[TARGET_SCALE]).ok();
+        if let (Some(scale), Some(_)) = (recorded, self.target_scale) {
+            self.target_scale = Some(scale);
+            self.description[TARGET_SCALE] = json!(scale);
+        }
     }
 
     /// What is to be learned of the images.

@@ -1,6 +1,6 @@
 //! Ways to train a network, to be tried against each other.
 
-use rekindle_imagefolder::{AugmentPolicy, Augmentation, OnBadFile, Pipeline};
+use rekindle_imagefolder::{AugmentPolicy, Augmentation, OnBadFile, Pipeline, Task};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::Strategy;
 
@@ -115,8 +115,8 @@ impl Method {
     }
 
     /// Returns the recipe.
-    pub fn recipe(&self, choices: &Fit<'_>) -> Recipe {
-        Recipe {
+    pub fn recipe(&self, choices: &Fit<'_>, task: Task) -> Recipe {
+        let recipe = Recipe {
             batch_size: BATCH,
             optimizer: Optimizer::AdamW { weight_decay: 0.01 },
             learning_rate: self.rate,
@@ -132,7 +132,8 @@ impl Method {
             on_bad_file: OnBadFile::Skip,
             seed: choices.seed,
             ..Recipe::tutorial()
-        }
+        };
+        recipe.for_task(task)
     }
 }
 

@@ -6,6 +6,7 @@ mod methods;
 mod multi_label;
 mod probing;
 mod record;
+mod regression;
 mod result;
 mod run;
 mod scores;
@@ -67,6 +68,9 @@ pub fn fine_tune(
 ///    rate and other fifths are tried. The trained one goes on with all images to the end of the budget.
 /// 3. The validation images are looked at once, at the end: no choice is made on them. A [forecast](FineTuned::forecast)
 ///    is told before.
+///
+/// Of several labels an image, the best heads on frozen features are all. Of numbers, the head is that of ridge regression
+/// ([`RidgeRegression`](rekindle_transfer::features::RidgeRegression)), and squared errors take the place of log losses.
 ///
 /// The budget counts from [`new`](Self::new) to the saved file, and is kept on a busy machine as well: time is measured as
 /// training goes, and the schedule follows. What the clock decided is in the record. With a

@@ -6,11 +6,13 @@ use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Task, Transform};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
-use rekindle_transfer::features::{FoundProbe, LinearHead, ProbeKind, ProbeSearch, ScoredProbe};
+use rekindle_transfer::features::{
+    FoundProbe, FoundRidge, LinearHead, ProbeKind, ProbeSearch, ScoredProbe,
+};
 use rekindle_transfer::{Backbone, Classifier};
 
-use super::multi_label;
 use super::run::Run;
+use super::{multi_label, regression};
 use crate::Predictions;
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
@@ -18,7 +20,7 @@ use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::{Event, Trial};
-use crate::inspect::{binary_loss, logistic, softmax};
+use crate::inspect::{binary_loss, logistic, softmax, squared_error};
 use crate::pooled::{Pooled, pooled, split};
 
 /// Share of the budget that mirrored views may take: they serve a choice that is small.
@@ -45,6 +47,8 @@ pub(super) struct Probed<'b> {
     pub found: FoundProbe,
     /// The threshold of each label, where images have several.
     pub thresholds: Option<Vec<f64>>,
+    /// How the head was found, where numbers are learned.
+    pub ridge: Option<FoundRidge>,
     /// The network with that head.
     pub classifier: Classifier<Network>,
     /// Frozen part that images are measured by: in `f32`, whatever they were learnt from.
@@ -70,7 +74,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 continue;
             }
             let next = self.probe(pretrained)?;
-            let is_better = match (next.log_loss(), best.log_loss()) {
+            let is_better = match (next.held_out_loss(), best.held_out_loss()) {
                 (Some(next), Some(best)) => next < best,
                 _ => false,
             };
@@ -138,13 +142,23 @@ impl<'a, 'b> Run<'a, 'b> {
         let goes_on = || {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
-        let (found, thresholds) = match data.task() {
-            Task::MultiLabel => multi_label::probe(&search, &seen, classes, &goes_on)?,
-            Task::SingleLabel | Task::Regression => {
+        let (mut thresholds, mut ridge) = (None, None);
+        let found = match data.task() {
+            Task::MultiLabel => {
+                let (found, chosen) = multi_label::probe(&search, &seen, classes, &goes_on)?;
+                thresholds = chosen;
+                found
+            }
+            Task::Regression => {
+                let fitted = regression::fit(&search, &seen.features, &seen.targets)?;
+                let found = regression::as_probe(&fitted);
+                ridge = Some(fitted);
+                found
+            }
+            Task::SingleLabel => {
                 let (features, labels) = (&seen.features, &seen.labels);
                 let source = source.as_ref();
-                let found = search.fit_while(&goes_on, features, labels, classes, source, rows)?;
-                (found, None)
+                search.fit_while(&goes_on, features, labels, classes, source, rows)?
             }
         };
         let head = found.head.clone();
@@ -160,6 +174,7 @@ impl<'a, 'b> Run<'a, 'b> {
             search,
             found,
             thresholds,
+            ridge,
             seconds_per_image,
         })
     }
@@ -212,6 +227,10 @@ impl<'a, 'b> Run<'a, 'b> {
         rival: Option<(&Probed<'b>, bool)>,
     ) -> Result<(), TrainerError> {
         let found = &probed.found;
+        if let Some(ridge) = &probed.ridge {
+            let kept = rival.is_none_or(|(_, is_better)| is_better);
+            return self.tell(&Event::Tried(regression::trial(probed, ridge, kept)));
+        }
         let first = found.candidates[0];
         for (at, scored) in found.candidates.iter().enumerate() {
             let is_choice = at == found.choice || Some(at) == found.partner;
@@ -231,6 +250,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 images: probed.seen.labels.len(),
                 accuracy: known(scored.accuracy),
                 loss: known(scored.log_loss),
+                mae: None,
                 gain: known(scored.accuracy - base).filter(|_| !is_first),
                 kept: is_choice && rival.is_none_or(|(_, is_better)| is_better),
                 seconds: 0.0,
@@ -247,33 +267,49 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
     let mut found = Predictions {
         classes,
         targets: seen.targets.clone(),
-        task: match seen.targets.is_empty() {
-            true => Task::SingleLabel,
-            false => Task::MultiLabel,
-        },
+        task: seen.task,
         labels: seen.labels.clone(),
         indices: seen.indices.clone(),
         ..Predictions::default()
     };
     for (at, (row, label)) in logits.chunks_exact(classes).zip(&seen.labels).enumerate() {
         let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
-        if found.task == Task::MultiLabel {
-            found.loss += binary_loss(&row, &seen.targets[at * classes..(at + 1) * classes]);
-            found.probabilities.extend(row.into_iter().map(logistic));
-            continue;
+        let targets = || &seen.targets[at * classes..(at + 1) * classes];
+        match found.task {
+            Task::MultiLabel => {
+                found.loss += binary_loss(&row, targets());
+                found.probabilities.extend(row.into_iter().map(logistic));
+            }
+            Task::Regression => {
+                found.loss += squared_error(&row, targets());
+                found.probabilities.extend(row);
+            }
+            Task::SingleLabel => {
+                let (probabilities, log_sum) = softmax(&row);
+                found.loss += log_sum - f64::from(row[*label]);
+                found.probabilities.extend(probabilities);
+            }
         }
-        let (probabilities, log_sum) = softmax(&row);
-        found.loss += log_sum - f64::from(row[*label]);
-        found.probabilities.extend(probabilities);
     }
     found.loss /= seen.labels.len() as f64;
     Ok(found)
 }
 
 impl Probed<'_> {
-    /// Computes the mean log loss on held-out training images; none where nothing could be held out.
-    fn log_loss(&self) -> Option<f64> {
-        Some(self.found.chosen().log_loss).filter(|loss| loss.is_finite())
+    /// Computes the mean log loss, or squared error of numbers, on held-out training images; none where nothing could be held
+    /// out.
+    fn held_out_loss(&self) -> Option<f64> {
+        let loss = match &self.ridge {
+            Some(ridge) => ridge.chosen().mean_squared_error,
+            None => self.found.chosen().log_loss,
+        };
+        Some(loss).filter(|loss| loss.is_finite())
+    }
+
+    /// Returns a squared error of numbers as that of standardised ones; a log loss as it is.
+    pub fn standardized(&self, loss: f64) -> f64 {
+        let scale = self.data.target_scale;
+        scale.map_or(loss, |scale| loss / f64::from(scale.deviation).powi(2))
     }
 
     /// Says whether mirrored pictures speak of the same classes, as far as the folds know.
@@ -290,7 +326,7 @@ impl Probed<'_> {
     }
 }
 
-fn described(scored: &ScoredProbe) -> String {
+pub(super) fn described(scored: &ScoredProbe) -> String {
     let rows = if scored.mirrored {
         ", mirrored as well"
     } else {
@@ -301,17 +337,19 @@ fn described(scored: &ScoredProbe) -> String {
         ProbeKind::Scaled => "a probe on features as they are",
         ProbeKind::Standardized => "a probe on standardised features",
         ProbeKind::Prior => "a probe that starts from the source's classes",
+        ProbeKind::Ridge => "ridge regression on features as they are",
     };
     format!("{kind}{rows}")
 }
 
-fn reason(scored: &ScoredProbe) -> &'static str {
+pub(super) fn reason(scored: &ScoredProbe) -> &'static str {
     match (scored.mirrored, scored.kind) {
         (true, _) => "twice the rows where left and right don't matter",
         (false, ProbeKind::Normalized) => "the plain way",
         (false, ProbeKind::Scaled) => "lengths may mean something",
         (false, ProbeKind::Standardized) => "small features may mean much",
         (false, ProbeKind::Prior) => "the source may know the classes",
+        (false, ProbeKind::Ridge) => "in closed form, by its errors on images left out",
     }
 }
 

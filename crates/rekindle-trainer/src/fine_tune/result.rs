@@ -5,7 +5,7 @@ use std::path::Path;
 use rekindle_models::Preprocess;
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
-use rekindle_transfer::features::FoundProbe;
+use rekindle_transfer::features::{FoundProbe, FoundRidge};
 use rekindle_weights::ModelInfo;
 
 use crate::checkpoint::weights_of;
@@ -26,6 +26,9 @@ pub struct FineTuned {
     /// The probability of each label from which on a picture is said to have it, chosen on training images that the heads
     /// did not see; none for one class a picture.
     pub thresholds: Option<Vec<f64>>,
+    /// How the head on frozen features was found where numbers are learned; its alpha is the penalty of
+    /// [`probe`](Self::probe).
+    pub ridge: Option<FoundRidge>,
     /// The accuracy that was expected before the validation images were looked at; none where nothing could be held out.
     pub forecast: Option<Forecast>,
     /// All that was tried, in order.
@@ -46,7 +49,8 @@ pub struct FineTuned {
 
 impl FineTuned {
     /// Returns the accuracy on the validation images, 0 to 1: that of the file which [`save`](Self::save) writes, in
-    /// the one plain view that [`Model`](crate::Model) takes.
+    /// the one plain view that [`Model`](crate::Model) takes. NaN for numbers, whose errors are those of
+    /// [`Predictions::regression`].
     pub fn accuracy(&self) -> f64 {
         self.predictions.accuracy()
     }

@@ -20,7 +20,7 @@ use crate::events::{
     EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use crate::fit::{not_begun, write_weights};
-use crate::metrics::ConformalScores;
+use crate::metrics::{ConformalResiduals, ConformalScores};
 use crate::pace::Clock;
 use crate::run_directory::RunWriter;
 use crate::trainer::Source;
@@ -99,10 +99,10 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Trains where that pays, then looks at the validation images.
     fn go_on(&mut self, probed: &Probed<'b>) -> Result<FineTuned, TrainerError> {
         let tuned = match (self.choices.budget, probed.data.task()) {
-            (Some(_), Task::SingleLabel) => self.tune(probed)?,
-            (Some(_), _) => {
+            (Some(_), Task::SingleLabel | Task::Regression) => self.tune(probed)?,
+            (Some(_), Task::MultiLabel) => {
                 let message =
-                    "the network is not trained: that is done for one class a picture alone";
+                    "the network is not trained: that is not done for several labels a picture";
                 self.tell(&Event::Note {
                     message: message.into(),
                 })?;
@@ -118,7 +118,7 @@ impl<'a, 'b> Run<'a, 'b> {
         if let Some(forecast) = forecast.filter(|_| self.choices.budget.is_some()) {
             self.tell(&Event::Forecast(forecast))?;
         }
-        let learnt = predictions(&probed.found.head, &probed.seen)?;
+        let learnt = with_loss(predictions(&probed.found.head, &probed.seen)?, probed);
         let images = learnt.labels.len();
         if self.last_epoch.is_none() {
             self.choices.interrupt.check()?;
@@ -137,6 +137,7 @@ impl<'a, 'b> Run<'a, 'b> {
             }
             Some(tuned) => self.answers(&tuned.classifier, &probed.data.val)?,
         };
+        let found = with_loss(found, probed);
         if found.labels.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: "validation images".into(),
@@ -156,7 +157,8 @@ impl<'a, 'b> Run<'a, 'b> {
         });
         let metrics = EpochMetrics {
             valid_loss: Some(found.loss),
-            valid_accuracy: Some(found.accuracy()),
+            valid_accuracy: Some(found.accuracy()).filter(|accuracy| !accuracy.is_nan()),
+            figures: (found.figures(probed.thresholds.as_deref())).unwrap_or_default(),
             valid_seconds: begun.elapsed().as_secs_f64(),
             best: true,
             ..epoch
@@ -187,6 +189,7 @@ impl<'a, 'b> Run<'a, 'b> {
             architecture: of_all(|network| network.architecture.clone()),
             weights: of_all(|network| Source::of(network).weights),
             classes: data.classes.clone(),
+            task: data.task(),
             train_images: data.train.len(),
             valid_images: data.val.len(),
             parameters: parts.iter().map(|part| part.parameters).sum(),
@@ -265,6 +268,7 @@ impl<'a, 'b> Run<'a, 'b> {
             preprocess: probed.data.preprocess,
             probe: probed.found,
             thresholds: probed.thresholds,
+            ridge: probed.ridge,
             forecast: None,
             trials: std::mem::take(&mut self.trials),
             predictions: Predictions::default(),
@@ -285,6 +289,7 @@ impl<'a, 'b> Run<'a, 'b> {
         metrics: EpochMetrics,
     ) -> Result<FineTuned, TrainerError> {
         let (epoch, accuracy) = (metrics.epoch, found.accuracy());
+        let measured = metrics.valid_accuracy;
         let decided = tuned
             .as_ref()
             .map_or(Value::Null, |tuned| tuned.decided.clone());
@@ -297,8 +302,10 @@ impl<'a, 'b> Run<'a, 'b> {
             Task::MultiLabel | Task::Regression => None,
         };
         let scores = ConformalScores::of_predictions(&found);
+        let residuals = ConformalResiduals::of_predictions(&found);
         let info = ModelInfo {
             conformal_scores: scores.map(|scores| scores.kept().to_vec()),
+            residuals: residuals.map(|residuals| residuals.kept().to_vec()),
             ..self.info(probed, temperature, decided.clone())
         };
         let mut best_weights = None;
@@ -321,10 +328,7 @@ impl<'a, 'b> Run<'a, 'b> {
         if let Some(figures) = found.figures(probed.thresholds.as_deref()) {
             self.tell(&Event::Measured { epoch, figures })?;
         }
-        let monitor = match found.task {
-            Task::MultiLabel => Monitor::MeanAveragePrecision,
-            Task::SingleLabel | Task::Regression => Monitor::Accuracy,
-        };
+        let monitor = Monitor::of_task(found.task);
         self.tell(&Event::BestImproved {
             epoch,
             monitor,
@@ -342,8 +346,8 @@ impl<'a, 'b> Run<'a, 'b> {
             reason: EndReason::Finished,
             epochs: epoch,
             best_epoch: Some(epoch),
-            best_accuracy: Some(accuracy),
-            last_accuracy: Some(accuracy),
+            best_accuracy: measured,
+            last_accuracy: measured,
             seconds: self.clock().seconds(),
             best_weights,
             directory: self.writer.as_ref().map(|writer| writer.path().into()),
@@ -355,6 +359,7 @@ impl<'a, 'b> Run<'a, 'b> {
             preprocess: probed.data.preprocess.clone(),
             probe: probed.found.clone(),
             thresholds: probed.thresholds.clone(),
+            ridge: probed.ridge.clone(),
             forecast,
             trials: std::mem::take(&mut self.trials),
             predictions: found,
@@ -390,6 +395,7 @@ impl<'a, 'b> Run<'a, 'b> {
             task: data.task_in_file(),
             thresholds: probed.thresholds.clone(),
             conformal_scores: None,
+            residuals: None,
         }
     }
 
@@ -415,4 +421,12 @@ impl<'a, 'b> Run<'a, 'b> {
             None => Ok(()),
         }
     }
+}
+
+/// Makes the loss of numbers that of training: the squared error of standardised ones.
+fn with_loss(mut found: Predictions, probed: &Probed<'_>) -> Predictions {
+    if let Some(scale) = probed.data.target_scale {
+        found.loss = scale.loss(None, &found);
+    }
+    found
 }

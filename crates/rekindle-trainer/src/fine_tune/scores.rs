@@ -1,14 +1,18 @@
 //! Scores answers to held-out images beside other answers to the same images.
 
+use rekindle_imagefolder::Task;
+
 use crate::{Predictions, Temperature, TrainerError};
 
 /// Scores of a classifier on held-out images, one number per image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Scored {
-    /// 1 for a right answer, 0 for a wrong one.
+    /// 1 for a right answer, 0 for a wrong one; of numbers, 0 throughout.
     pub right: Vec<f64>,
-    /// Log loss.
+    /// Log loss; of numbers, the squared error.
     pub losses: Vec<f64>,
+    /// Absolute errors, where numbers are learned.
+    pub errors: Vec<f64>,
 }
 
 /// Difference between two classifiers' scores on the same images.
@@ -23,6 +27,9 @@ pub(super) struct Lead {
 impl Scored {
     /// Scores answers at the temperature that suits all of them, so that the order of the classes alone counts.
     pub fn of(found: &Predictions) -> Result<Self, TrainerError> {
+        if found.task == Task::Regression {
+            return Ok(Self::of_numbers(found));
+        }
         let temperature = Temperature::fit(&found.probabilities, &found.labels, found.classes)?;
         let mut scored = Self::default();
         let rows = found.probabilities.chunks_exact(found.classes);
@@ -39,14 +46,33 @@ impl Scored {
         Ok(scored)
     }
 
+    fn of_numbers(found: &Predictions) -> Self {
+        let pairs = found.probabilities.iter().zip(&found.targets);
+        let errors: Vec<f64> = pairs
+            .map(|(answer, number)| (f64::from(*answer) - f64::from(*number)).abs())
+            .collect();
+        Self {
+            right: vec![0.0; errors.len()],
+            losses: errors.iter().map(|error| error * error).collect(),
+            errors,
+        }
+    }
+
     /// Adds answers to other images.
     pub fn extend(&mut self, other: &Self) {
         self.right.extend(&other.right);
         self.losses.extend(&other.losses);
+        self.errors.extend(&other.errors);
     }
 
-    pub fn accuracy(&self) -> f64 {
-        mean(&self.right)
+    /// Returns the share of right answers; none of numbers.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.errors.is_empty().then(|| mean(&self.right))
+    }
+
+    /// Returns the mean absolute error of numbers; none otherwise.
+    pub fn mae(&self) -> Option<f64> {
+        (!self.errors.is_empty()).then(|| mean(&self.errors))
     }
 
     pub fn loss(&self) -> f64 {
@@ -109,6 +135,7 @@ mod tests {
         Scored {
             right: right.to_vec(),
             losses: losses.to_vec(),
+            errors: Vec::new(),
         }
     }
 
@@ -136,6 +163,23 @@ mod tests {
         assert_eq!(lead.loss, (0.5, 0.0));
         assert_eq!(lead.accuracy, (0.25, 0.25));
         assert!(lead.expected_gain(4) < 0.25 && lead.expected_gain(4) > 0.0);
+    }
+
+    #[test]
+    fn numbers_are_compared_by_their_squared_errors() {
+        let answers = |probabilities: &[f32]| Predictions {
+            classes: 1,
+            probabilities: probabilities.to_vec(),
+            targets: vec![1.0, 2.0, 3.0],
+            labels: vec![0; 3],
+            task: Task::Regression,
+            ..Predictions::default()
+        };
+        let near = Scored::of(&answers(&[1.5, 2.0, 2.5])).unwrap();
+        let far = Scored::of(&answers(&[3.0, 4.5, 5.0])).unwrap();
+        assert_eq!((near.loss(), near.mae()), (0.5 / 3.0, Some(1.0 / 3.0)));
+        assert_eq!(near.accuracy(), None);
+        assert!(near.lead_over(&far).is_ahead() && far.lead_over(&near).is_far_behind());
     }
 
     #[test]

@@ -45,7 +45,11 @@ impl<'a, 'b> Run<'a, 'b> {
             train: Arc::new(train),
             ..probed.data.clone()
         };
-        let recipe = method.recipe(&self.choices);
+        let recipe = method.recipe(&self.choices, data.task());
+        let start = match data.target_scale {
+            Some(scale) => scale.out_of_units(start)?,
+            None => start,
+        };
         let per_step = steps.per_image * BATCH as f64;
         let pace = Pace::new(&self.clock(), steps.end, per_step, steps.most);
         let relayed = RelayTo {

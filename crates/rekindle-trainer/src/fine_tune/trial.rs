@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rekindle_imagefolder::Task;
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use rekindle_transfer::features::ProbeSearch;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::methods::Method;
 use super::probing::{Probed, predictions};
+use super::regression;
 use super::run::Run;
 use super::scores::{Lead, Scored};
 use super::training::{Relay, Steps, plans};
@@ -113,23 +115,32 @@ impl<'a, 'b> Run<'a, 'b> {
         held_out: &Pooled,
     ) -> Result<(Classifier<Network>, Scored), TrainerError> {
         let labels: Vec<usize> = rows.iter().map(|row| probed.seen.labels[*row]).collect();
+        let features = probed.seen.features.select(rows);
         let mirrored = probed
             .mirrored
             .as_ref()
             .map(|mirrored| mirrored.features.select(rows));
         let weights = probed.search.weights.as_ref();
+        let groups = probed.search.groups.as_ref();
         let search = ProbeSearch {
             weights: weights.map(|weights| rows.iter().map(|row| weights[*row]).collect()),
+            groups: groups.map(|groups| rows.iter().map(|row| groups[*row]).collect()),
             ..probed.search.clone()
         };
-        let head = search.fit_as(
-            &probed.found,
-            &probed.seen.features.select(rows),
-            &labels,
-            probed.data.classes.len(),
-            probed.source.as_ref(),
-            mirrored.as_ref(),
-        )?;
+        let head = match probed.data.task() {
+            Task::Regression => {
+                let numbers: Vec<f32> = rows.iter().map(|row| probed.seen.targets[*row]).collect();
+                regression::fit(&search, &features, &numbers)?.head
+            }
+            _ => search.fit_as(
+                &probed.found,
+                &features,
+                &labels,
+                probed.data.classes.len(),
+                probed.source.as_ref(),
+                mirrored.as_ref(),
+            )?,
+        };
         let scored = Scored::of(&predictions(&head, held_out)?)?;
         let network = self.fresh(probed).with_head(head.weight, head.bias)?;
         Ok((network, scored))
@@ -151,7 +162,11 @@ impl<'a, 'b> Run<'a, 'b> {
             .filter(|row| !is_held_out(row))
             .collect();
         let held_out = Pooled {
-            targets: Vec::new(),
+            task: seen.task,
+            targets: match seen.task {
+                Task::Regression => held_out.iter().map(|row| seen.targets[*row]).collect(),
+                _ => Vec::new(),
+            },
             labels: held_out.iter().map(|row| seen.labels[*row]).collect(),
             indices: held_out.iter().map(|row| seen.indices[*row]).collect(),
             features: seen.features.select(held_out),
@@ -229,6 +244,7 @@ mod tests {
         Scored {
             right: vec![1.0; 10],
             losses: vec![loss; 10],
+            errors: Vec::new(),
         }
     }
 

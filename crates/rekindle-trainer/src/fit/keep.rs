@@ -9,11 +9,12 @@ use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::state_dict::HostTensor;
 use rekindle_weights::{ModelInfo, TensorOut, named_tensors, write_safetensors};
 
+use super::measured::Measured;
 use super::{Run, watch};
 use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
-use crate::metrics::ConformalScores;
+use crate::metrics::{ConformalResiduals, ConformalScores};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::{Fitted, Trainer};
 use crate::{Predictor, TrainerError};
@@ -41,7 +42,8 @@ impl<B: Backbone> Run<'_, B> {
             let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
             let predictor = Predictor::new(&classifier);
             let batches = self.val.epoch(0, &self.trainer.device);
-            self.best_predictions = predictor.predict(batches, |_| ())?;
+            let found = predictor.predict(batches, |_| ())?;
+            self.best_predictions = self.with_loss(found);
             self.best_weights = Some(weights);
             if self.trainer.is_val_changed {
                 self.measure_best_again();
@@ -52,7 +54,7 @@ impl<B: Backbone> Run<'_, B> {
 
     /// Puts what the best weights get on the present images in the place of what they got on those before.
     fn measure_best_again(&mut self) {
-        let (loss, accuracy) = (self.best_predictions.loss, self.best_predictions.accuracy());
+        let loss = self.best_predictions.loss;
         let state = &mut self.state;
         for watched in std::iter::once(&mut state.best).chain(&mut state.stopping) {
             let value = self.best_predictions.figure(watched.monitor());
@@ -64,7 +66,7 @@ impl<B: Backbone> Run<'_, B> {
             .epoch()
             .and_then(|epoch| epoch.checked_sub(1));
         if let Some(metrics) = best.and_then(|at| self.state.history.get_mut(at)) {
-            (metrics.valid_loss, metrics.valid_accuracy) = (Some(loss), Some(accuracy));
+            Measured::of(&self.best_predictions).replace_in(metrics);
         }
     }
 
@@ -169,6 +171,8 @@ impl<B: Backbone> Run<'_, B> {
             self.info.temperature = self.best_predictions.temperature().ok();
             let scores = ConformalScores::of_predictions(&self.best_predictions);
             self.info.conformal_scores = scores.map(|scores| scores.kept().to_vec());
+            let residuals = ConformalResiduals::of_predictions(&self.best_predictions);
+            self.info.residuals = residuals.map(|residuals| residuals.kept().to_vec());
             write_weights(&path, self.learner.classifier(), weights, &self.info)?;
             writer.keep_temperature(self.info.temperature)?;
             self.is_best_written = true;
@@ -183,7 +187,7 @@ impl<B: Backbone> Run<'_, B> {
         let outcome = self.end(reason)?;
         let weights = match self.best_weights {
             Some(weights) => weights,
-            None => checkpoint::weights_of(&self.learner.averaged()),
+            None => checkpoint::weights_of(&self.learner.in_units()?),
         };
         let classifier = checkpoint::with_weights(self.learner.classifier().valid(), &weights);
         let Trainer {

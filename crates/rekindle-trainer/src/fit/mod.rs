@@ -2,6 +2,7 @@
 
 mod keep;
 mod weighing;
+mod measured;
 
 pub(crate) use keep::{not_begun, write_weights};
 
@@ -24,12 +25,13 @@ use crate::events::{EndReason, EpochMetrics, Event};
 use crate::feed::{Batch, Feed};
 use crate::learner::Learner;
 use crate::out_of_memory::contained_run;
-use crate::predictor::Predictions;
+use crate::predictor::{Predictions, Predictor};
 use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
 use weighing::{class_shares, class_weights};
+use measured::Measured;
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(
@@ -120,6 +122,7 @@ impl<B: Backbone> Parts<B> {
         let class_shares = adjusts.then(|| class_shares(&trainer.data.train.class_counts()));
         let classifier = trainer.classifier.clone();
         let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
+            .with_target_scale(trainer.data.target_scale)
             .with_devices(&trainer.more_devices)?;
         if needs_source(trainer)? {
             learner.keep_source()?;
@@ -393,7 +396,7 @@ impl<'a, B: Backbone> Run<'a, B> {
             batches: self.val.batches(),
             images,
         })?;
-        let predictor = self.learner.predictor();
+        let predictor = Predictor::new(&self.learner.in_units()?);
         let Trainer {
             observers,
             interrupt,
@@ -420,7 +423,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         });
         let predictions = match found {
             Err(TrainerError::Interrupted { .. }) => return Ok(true),
-            found => found?,
+            found => self.with_loss(found?),
         };
         for file in skipped {
             let (path, reason) = (file.path, file.reason);
@@ -428,18 +431,26 @@ impl<'a, B: Backbone> Run<'a, B> {
         }
         self.refuse_nothing("validation images", predictions.labels.len(), images)?;
         let seconds = begun.elapsed().as_secs_f64();
-        let (loss, accuracy) = (predictions.loss, predictions.accuracy());
+        let measured = Measured::of(&predictions);
         self.emit(Event::Validated {
             epoch,
-            loss,
-            accuracy,
+            loss: measured.loss,
+            accuracy: predictions.accuracy(),
         })?;
         if let Some(figures) = predictions.figures(None) {
             self.emit(Event::Measured { epoch, figures })?;
         }
         let is_best = self.observe(epoch, predictions)?;
-        self.end_epoch(epoch, Some((loss, accuracy)), seconds, is_best)?;
+        self.end_epoch(epoch, Some(measured), seconds, is_best)?;
         Ok(false)
+    }
+
+    /// Makes the loss of numbers the one that is minimised.
+    fn with_loss(&self, mut predictions: Predictions) -> Predictions {
+        if let Some(scale) = self.trainer.data.target_scale {
+            predictions.loss = scale.loss(self.trainer.recipe.loss, &predictions);
+        }
+        predictions
     }
 
     /// Keeps the weights of a new best epoch.
@@ -454,7 +465,7 @@ impl<'a, B: Backbone> Run<'a, B> {
         if !self.state.best.observe(epoch, value, predictions.loss) {
             return Ok(false);
         }
-        self.best_weights = Some(checkpoint::weights_of(&self.learner.averaged()));
+        self.best_weights = Some(checkpoint::weights_of(&self.learner.in_units()?));
         self.best_predictions = predictions;
         self.is_best_written = false;
         self.emit(Event::BestImproved {
@@ -469,7 +480,7 @@ impl<'a, B: Backbone> Run<'a, B> {
     fn end_epoch(
         &mut self,
         epoch: usize,
-        measured: Option<(f64, f64)>,
+        measured: Option<Measured>,
         valid_seconds: f64,
         best: bool,
     ) -> Result<(), TrainerError> {
@@ -477,13 +488,20 @@ impl<'a, B: Backbone> Run<'a, B> {
         self.state.seconds_train += partial.seconds;
         let images = partial.images.max(1) as f64;
         let last_batch = self.train.batches().saturating_sub(1);
+        let is_number = self.trainer.data.task() == Task::Regression;
         let metrics = EpochMetrics {
             epoch,
             epochs: self.trainer.recipe.epochs,
             train_loss: partial.loss / images,
-            train_accuracy: partial.correct / images,
-            valid_loss: measured.map(|(loss, _)| loss),
-            valid_accuracy: measured.map(|(_, accuracy)| accuracy),
+            train_accuracy: match is_number {
+                true => f64::NAN,
+                false => partial.correct / images,
+            },
+            valid_loss: measured.as_ref().map(|measured| measured.loss),
+            valid_accuracy: measured.as_ref().and_then(|measured| measured.accuracy),
+            figures: measured
+                .map(|measured| measured.figures)
+                .unwrap_or_default(),
             learning_rate: self.rate(last_batch),
             train_seconds: partial.seconds,
             valid_seconds,

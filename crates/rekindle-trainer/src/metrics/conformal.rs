@@ -86,27 +86,8 @@ impl ConformalScores {
     /// [`TrainerError::InvalidPredictions`] for a coverage that isn't between 0 and 1, or that is too much for so few images:
     /// `n` of them promise at most `n / (n + 1)`.
     pub fn least_probability(&self, coverage: f64) -> Result<f64, TrainerError> {
-        let images = self.sorted.len();
-        if !(coverage > 0.0 && coverage < 1.0) {
-            return Err(TrainerError::InvalidPredictions {
-                found: format!("a coverage of {coverage}"),
-                expected: "a number above 0 and below 1".into(),
-            });
-        }
-        // The slack keeps a product such as 10 * 0.9 from being rounded over the whole number.
-        let place = ((images + 1) as f64 * coverage - 1e-9).ceil() as usize;
-        match self.sorted.get(place.max(1) - 1) {
-            Some(score) => Ok(1.0 - f64::from(*score) / STEPS),
-            None => Err(TrainerError::InvalidPredictions {
-                found: format!(
-                    "a coverage of {coverage}, with {images} validation images behind it"
-                ),
-                expected: format!(
-                    "at most {:.3}, which so few images can promise; validate on more",
-                    images as f64 / (images + 1) as f64
-                ),
-            }),
-        }
+        let score = self.sorted[place(self.sorted.len(), coverage)?];
+        Ok(1.0 - f64::from(score) / STEPS)
     }
 
     /// Returns the classes of the set of an image, the most probable first: all that reach the
@@ -149,6 +130,29 @@ impl ConformalScores {
             mean_size: members as f64 / images,
             least_probability: least,
         })
+    }
+}
+
+/// Returns the position, among `images` ascending scores, of the one that new scores stay below with this probability at
+/// least.
+pub(super) fn place(images: usize, coverage: f64) -> Result<usize, TrainerError> {
+    if !(coverage > 0.0 && coverage < 1.0) {
+        return Err(TrainerError::InvalidPredictions {
+            found: format!("a coverage of {coverage}"),
+            expected: "a number above 0 and below 1".into(),
+        });
+    }
+    // The slack keeps a product such as 10 * 0.9 from being rounded over the whole number.
+    let place = ((images + 1) as f64 * coverage - 1e-9).ceil() as usize;
+    match place.max(1) <= images {
+        true => Ok(place.max(1) - 1),
+        false => Err(TrainerError::InvalidPredictions {
+            found: format!("a coverage of {coverage}, with {images} validation images behind it"),
+            expected: format!(
+                "at most {:.3}, which so few images can promise; validate on more",
+                images as f64 / (images + 1) as f64
+            ),
+        }),
     }
 }
 

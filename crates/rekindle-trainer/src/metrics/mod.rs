@@ -1,9 +1,11 @@
-//! Computes metrics of predictions: accuracy, per-class scores, calibration.
+//! Computes metrics of predictions: accuracy, per-class scores, calibration, errors of numbers.
 
 mod calibration;
 mod conformal;
 mod confusion;
 mod multi_label;
+mod regression;
+mod residuals;
 mod temperature;
 
 pub use calibration::{Calibration, ReliabilityBin};
@@ -12,6 +14,8 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
 };
+pub use regression::RegressionEvaluation;
+pub use residuals::{ConformalResiduals, IntervalCoverage};
 pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
-use rekindle_imagefolder::{DecodeOptions, ImageDataset, Loader, decode_bytes};
+use rekindle_files::names::show;
+use rekindle_imagefolder::{DecodeOptions, ImageDataset, Loader, Task, decode_bytes};
 use serde::Serialize;
 
 use super::Model;
@@ -77,7 +78,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A model that doesn't take RGB images; [`TrainerError::OutOfDeviceMemory`], and [`TrainerError::Interrupted`].
+    /// A model that doesn't take RGB images, or gives numbers; [`TrainerError::OutOfDeviceMemory`], and
+    /// [`TrainerError::Interrupted`].
     pub fn classify(&self, image: RgbImage) -> Result<Classified, TrainerError> {
         let mut answers = self.classify_all(vec![image])?;
         answers.pop().ok_or_else(|| TrainerError::UnusableData {
@@ -103,11 +105,34 @@ impl Model {
     ///
     /// As [`classify`](Self::classify).
     pub fn classify_all(&self, images: Vec<RgbImage>) -> Result<Vec<Classified>, TrainerError> {
+        if self.task == Task::Regression {
+            return Err(TrainerError::UnusableData {
+                what: format!("model {}", show(&self.path)),
+                found: "it gives numbers, and no classes".into(),
+                advice: "ask for a number (`Model::number_of`)",
+            });
+        }
         let classes: Arc<[String]> = self.class_names().into();
+        // The temperature in a file was fitted on plain views.
+        let divisor = match self.views {
+            TestViews::Plain => self.divisor,
+            _ => 1.0,
+        };
+        let rows = self.rows_of(images)?;
+        let answers = rows
+            .chunks_exact(classes.len().max(1))
+            .map(|row| Classified {
+                probabilities: self.probabilities(&scaled(row, divisor)),
+                classes: Arc::clone(&classes),
+            });
+        Ok(answers.collect())
+    }
+
+    /// Logits of images, row-major, in the model's views.
+    pub(super) fn rows_of(&self, images: Vec<RgbImage>) -> Result<Vec<f32>, TrainerError> {
         let labels = vec![None; images.len()];
         let plain = eval_pipeline(&self.preprocess);
         let dataset = ImageDataset::from_images(images, labels, Vec::new(), plain)?;
-        let named = |error: TrainerError| error.with_architecture(&self.architecture);
         let rows = match self.views {
             TestViews::Plain => self.plain_rows(dataset),
             views => {
@@ -118,19 +143,7 @@ impl Model {
                 found.map(|found| found.logits)
             }
         };
-        let rows = rows.map_err(named)?;
-        // The temperature in a file was fitted on plain views.
-        let divisor = match self.views {
-            TestViews::Plain => self.divisor,
-            _ => 1.0,
-        };
-        let answers = rows
-            .chunks_exact(classes.len().max(1))
-            .map(|row| Classified {
-                probabilities: self.probabilities(&scaled(row, divisor)),
-                classes: Arc::clone(&classes),
-            });
-        Ok(answers.collect())
+        rows.map_err(|error| error.with_architecture(&self.architecture))
     }
 
     /// Logits of every image, one after the other.

@@ -3,9 +3,11 @@
 mod coverage;
 mod labels;
 mod memory;
+mod numbers;
 
 pub use labels::EvaluatedLabels;
 pub use memory::Classified;
+pub use numbers::EvaluatedNumbers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,12 +67,14 @@ pub struct Model {
     pub temperature: Option<f64>,
     /// The name of the views that the file was made for, where it has a choice; see [`file_views`](Self::file_views).
     pub test_views: Option<String>,
-    /// What the outputs mean: one class a picture, or yes and no for each label.
+    /// What the outputs mean: one class a picture, yes and no for each label, or a number.
     pub task: Task,
     /// The threshold of each label, where the file knows it; see [`threshold`](Self::threshold).
     pub thresholds: Option<Vec<f64>>,
     /// Scores of validation images, where the file knows them; see [`conformal`](Self::conformal).
     pub conformal_scores: Option<Vec<u16>>,
+    /// Absolute errors of validation images, where the file knows them; see [`conformal_residuals`](Self::conformal_residuals).
+    pub residuals: Option<Vec<f32>>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -88,7 +92,8 @@ pub struct Model {
 pub struct Answer {
     /// The picture's file.
     pub path: PathBuf,
-    /// One probability a class, of several labels each by itself; or why the file can't be read.
+    /// One probability a class, of several labels each by itself; or the number that the model gives; or why the file can't be
+    /// read.
     pub probabilities: Result<Vec<f32>, String>,
 }
 
@@ -173,6 +178,7 @@ impl Model {
             task,
             thresholds: pretrained.thresholds,
             conformal_scores: pretrained.conformal_scores,
+            residuals: pretrained.residuals,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
@@ -216,8 +222,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the file has no temperature, and for more than one view, since the temperature
-    /// was fitted on answers to one.
+    /// [`TrainerError::UnusableData`] where the file has no temperature, for numbers, and for more than one view, since the
+    /// temperature was fitted on answers to one.
     pub fn calibrated(self) -> Result<Self, TrainerError> {
         let refuse = |found: String, advice| {
             Err(TrainerError::UnusableData {
@@ -226,6 +232,12 @@ impl Model {
                 advice,
             })
         };
+        if self.task == Task::Regression {
+            return refuse(
+                "it gives numbers, which have no confidence to calibrate".into(),
+                "ask for answers as they are; intervals say how sure they are (--coverage)",
+            );
+        }
         if self.views != TestViews::Plain {
             return refuse(
                 format!(
@@ -275,6 +287,7 @@ impl Model {
             task: (self.task != Task::SingleLabel).then(|| self.task.to_string()),
             thresholds: self.thresholds.clone(),
             conformal_scores: self.conformal_scores.clone(),
+            residuals: self.residuals.clone(),
         }
     }
 

@@ -19,6 +19,7 @@ mod progress;
 mod pytorch_steps;
 #[cfg(feature = "kernels")]
 mod quantized;
+mod regression;
 mod run_directory;
 mod runs;
 mod schedule;

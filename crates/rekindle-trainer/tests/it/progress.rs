@@ -91,6 +91,7 @@ fn run() -> Vec<Event> {
         valid_seconds: 4.0,
         images_per_second: 20.33,
         best: true,
+        ..EpochMetrics::default()
     };
     let second = EpochMetrics {
         epoch: 2,
@@ -157,6 +158,7 @@ fn summary() -> RunSummary {
         seed: 0,
         directory: Some("runs/one".into()),
         resumed_after_epoch: None,
+        ..RunSummary::default()
     }
 }
 
@@ -171,4 +173,52 @@ fn outcome() -> RunOutcome {
         best_weights: None,
         directory: Some("runs/one".into()),
     }
+}
+
+#[test]
+fn numbers_are_told_by_their_errors() {
+    let metrics = EpochMetrics {
+        epoch: 1,
+        epochs: 10,
+        train_loss: 0.9,
+        train_accuracy: f64::NAN,
+        valid_loss: Some(0.5),
+        figures: [
+            ("mae".into(), 3.456),
+            ("rmse".into(), 4.5),
+            ("r2".into(), 0.61),
+        ]
+        .into(),
+        ..EpochMetrics::default()
+    };
+    let told = told(&[
+        Event::Validated {
+            epoch: 1,
+            loss: 0.5,
+            accuracy: f64::NAN,
+        },
+        Event::Measured {
+            epoch: 1,
+            figures: metrics.figures.clone(),
+        },
+        Event::BestImproved {
+            epoch: 1,
+            monitor: Monitor::Mae,
+            value: 3.456,
+            previous: None,
+        },
+        Event::EpochEnded { metrics },
+        Event::RunEnded(RunOutcome {
+            reason: EndReason::Finished,
+            best_accuracy: None,
+            last_accuracy: None,
+            ..outcome()
+        }),
+    ]);
+    assert!(
+        told.contains("train loss  0.900 | valid loss  0.500 MAE 3.46 R2 0.610"),
+        "{told}"
+    );
+    assert!(told.contains("  best MAE       3.46 at epoch 1"), "{told}");
+    assert!(!told.contains("acc") && !told.contains("NaN"), "{told}");
 }

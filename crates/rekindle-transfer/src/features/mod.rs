@@ -15,6 +15,7 @@ mod logistic_regression;
 mod one_vs_rest;
 mod prior_probe;
 mod probe_search;
+mod ridge;
 pub(crate) mod table;
 mod transductive;
 mod zero_shot;
@@ -44,6 +45,7 @@ pub use logistic_regression::LogisticRegression;
 pub use one_vs_rest::{FoundOneVsRest, OneVsRest, TriedPenalty};
 pub use prior_probe::{FittedProbe, PriorProbe};
 pub use probe_search::{FoundProbe, ProbeKind, ProbeSearch, ScoredProbe};
+pub use ridge::{FoundRidge, RidgeRegression, TriedAlpha};
 pub use table::{Features, LinearHead, accuracy, argmax_rows};
 pub use transductive::{
     DomainStatistics, LabelPropagation, NeighborGraph, PrototypeRefinement, RefinedPrototypes,

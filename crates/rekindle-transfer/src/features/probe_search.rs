@@ -61,6 +61,8 @@ pub enum ProbeKind {
     Standardized,
     /// Features over their mean length, starting from the rows of the source classifier ([`PriorProbe`](super::PriorProbe)).
     Prior,
+    /// Features as they are, fitted to numbers by [`RidgeRegression`](super::RidgeRegression): no kind for classes.
+    Ridge,
 }
 
 /// Scores of one probe on held-out images.
@@ -171,6 +173,11 @@ impl ProbeSearch {
         let [.., strongest] = self.penalties[..] else {
             return Err(degenerate("no penalty to choose from; give at least one"));
         };
+        if self.kinds.contains(&ProbeKind::Ridge) {
+            return Err(degenerate(
+                "ridge regression is among the kinds, which fits numbers and no classes; leave it out",
+            ));
+        }
         let is_possible = |kind: &ProbeKind| *kind != ProbeKind::Prior || source.is_some();
         let kinds: Vec<ProbeKind> = self.kinds.iter().copied().filter(is_possible).collect();
         let Some(first) = kinds.first().copied() else {
@@ -377,7 +384,7 @@ impl<'a> Prepared<'a> {
                 let problem = Problem::new(&features)?;
                 (features, problem)
             }
-            ProbeKind::Scaled | ProbeKind::Prior => {
+            ProbeKind::Scaled | ProbeKind::Prior | ProbeKind::Ridge => {
                 let problem = Problem::new(&features)?;
                 if kind == ProbeKind::Prior {
                     source_logits_of = source_logits(&features, source)?;

@@ -1,4 +1,5 @@
 mod labels;
+mod numbers;
 
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
@@ -18,8 +19,10 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
     let model = command.asked.of(model, &interrupt)?;
-    if model.task == Task::MultiLabel {
-        return labels::run(command, &model, &images, output);
+    match model.task {
+        Task::SingleLabel => {}
+        Task::MultiLabel => return labels::run(command, &model, &images, output),
+        Task::Regression => return numbers::run(command, &model, &images, output),
     }
     let bar = output.bar(0, "evaluating");
     bar.unset_length();

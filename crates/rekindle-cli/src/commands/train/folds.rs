@@ -6,6 +6,7 @@ use std::path::Path;
 use rekindle::files::names::{escape, show};
 use rekindle::imagefolder::{Listing, Task};
 use rekindle::report::{FoldReport, Report, RunReport};
+use rekindle::trainer::text::figure;
 use rekindle::trainer::{CrossValidation, Predictions};
 use serde_json::{Value, json};
 
@@ -104,7 +105,8 @@ impl Summary {
         let shown = |value: Option<f64>| match (value, task) {
             (None, _) => "-".to_string(),
             (Some(value), Task::SingleLabel) => percent(value),
-            (Some(value), _) => format!("{value:.3}"),
+            (Some(value), Task::MultiLabel) => format!("{value:.3}"),
+            (Some(value), Task::Regression) => figure(value),
         };
         let spread = self.report.spread();
         format!(

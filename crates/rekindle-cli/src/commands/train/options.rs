@@ -178,16 +178,27 @@ impl arguments::Recipe {
         }
     }
 
-    /// The recipe for data of this task: of several labels, the mean average precision is looked at unless another figure
-    /// is asked for.
-    pub fn for_task(&self, mut recipe: Recipe, task: Task) -> Recipe {
-        if task == Task::MultiLabel && self.monitor.is_none() && self.recipe.is_none() {
-            recipe.monitor = Monitor::MeanAveragePrecision;
-            if let Some(stopping) = &mut recipe.early_stopping {
-                stopping.monitor = recipe.monitor;
-            }
+    /// The recipe for data of this task, where nothing else is asked for: of several labels the mean average precision is looked
+    /// at, of numbers the mean absolute error, and these have no label smoothing.
+    pub fn for_task(&self, recipe: Recipe, task: Task) -> Recipe {
+        let is_tutorial = (self.recipe.as_ref()).is_some_and(|name| name.as_os_str() == TUTORIAL);
+        let is_own = self.recipe.is_some() && !(is_tutorial && task == Task::Regression);
+        if is_own {
+            return recipe;
         }
-        recipe
+        let suited = recipe.clone().for_task(task);
+        let mut suited = match self.monitor {
+            None => suited,
+            Some(_) => Recipe {
+                monitor: recipe.monitor,
+                early_stopping: recipe.early_stopping,
+                ..suited
+            },
+        };
+        if self.label_smoothing.is_some() {
+            suited.label_smoothing = recipe.label_smoothing;
+        }
+        suited
     }
 
     /// Refuses options that have no effect on any of the strategies, and lists those without an effect on some, for
@@ -313,6 +324,8 @@ impl From<Figure> for Monitor {
             Figure::MacroF1 => Monitor::MacroF1,
             Figure::BalancedAccuracy => Monitor::BalancedAccuracy,
             Figure::MeanAveragePrecision => Monitor::MeanAveragePrecision,
+            Figure::Mae => Monitor::Mae,
+            Figure::Rmse => Monitor::Rmse,
         }
     }
 }
