@@ -39,6 +39,8 @@ pub struct Pretrained {
     pub thresholds: Option<Vec<f64>>,
     /// Scores of validation images that sets of classes are made by, where the file knows them.
     pub conformal_scores: Option<Vec<u16>>,
+    /// How pictures of unknown classes are told, where the file knows it; see [`ModelInfo::unknown_detector`].
+    pub unknown_detector: Option<String>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
@@ -174,6 +176,7 @@ impl Pretrained {
             task: self.task.clone(),
             thresholds: self.thresholds.clone(),
             conformal_scores: self.conformal_scores.clone(),
+            unknown_detector: self.unknown_detector.clone(),
         }
     }
 
@@ -234,6 +237,7 @@ impl Pretrained {
             task: info.task,
             thresholds: info.thresholds,
             conformal_scores: info.conformal_scores,
+            unknown_detector: info.unknown_detector,
             repository: Repository::of_cached(&checkpoint.path),
             path: checkpoint.path.clone(),
             sha256,

@@ -34,6 +34,7 @@ mod images;
 mod labels;
 mod page;
 mod parts;
+mod ranking;
 mod rates;
 mod reliability;
 mod run;

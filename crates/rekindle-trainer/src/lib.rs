@@ -83,8 +83,9 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConformalScores, ConfusionMatrix, Coverage, Evaluation, LabelScores,
-    MultiLabelEvaluation, ReliabilityBin, Temperature, top_k_accuracy,
+    Calibration, ClassCurves, ClassScores, ConformalScores, ConfusionMatrix, Coverage, Evaluation,
+    LabelScores, MultiLabelEvaluation, RankingCurves, RejectionRates, ReliabilityBin, Temperature,
+    UnknownRates, top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;
@@ -106,7 +107,10 @@ pub use known_classes::{Forgetting, KnownClasses};
 pub use learner::{Learner, StepOutcome};
 pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
-pub use model::{Answer, Classified, Evaluated, EvaluatedLabels, Model, image_files, weights_file};
+pub use model::{
+    Answer, Classified, Evaluated, EvaluatedLabels, FittedUnknown, Model, UnknownCheck,
+    image_files, weights_file,
+};
 pub use optimizer::{Optimizer, clip_norm};
 pub use out_of_memory::OutOfMemory;
 pub use predictor::{Predictions, Predictor};

@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 
+/// Key of [`ModelInfo::unknown_detector`] in the metadata of a file.
+pub const UNKNOWN_DETECTOR: &str = "unknown_detector";
+
 /// The facts without which weights are not usable, kept in the metadata of the file.
 ///
 /// ```
@@ -44,11 +47,13 @@ pub struct ModelInfo {
     /// One minus the probability of the right class of each validation image in ten thousandths, in ascending order: what
     /// sets of classes with a promised coverage are made by.
     pub conformal_scores: Option<Vec<u16>>,
+    /// How pictures of unknown classes are told, as JSON of `rekindle_transfer`'s `UnknownDetector`.
+    pub unknown_detector: Option<String>,
 }
 
 impl ModelInfo {
     /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` and `conformal_scores` (JSON lists); and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds` and `conformal_scores` (JSON lists), `unknown_detector` (JSON object); and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -85,6 +90,7 @@ impl ModelInfo {
                     .as_ref()
                     .map(|value| json(serde_json::to_string(value))),
             ),
+            (UNKNOWN_DETECTOR, self.unknown_detector.clone()),
         ];
         entries
             .into_iter()
@@ -109,6 +115,7 @@ impl Checkpoint {
             task: self.metadata.get("task").cloned(),
             thresholds: self.json_entry("thresholds")?,
             conformal_scores: self.json_entry("conformal_scores")?,
+            unknown_detector: self.metadata.get(UNKNOWN_DETECTOR).cloned(),
         })
     }
 

@@ -15,6 +15,7 @@ mod hub;
 mod hugging_face;
 mod messages;
 mod outcomes;
+mod reject;
 mod runs;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]

@@ -211,6 +211,7 @@ fn info() -> ModelInfo {
         task: Some("multi-label".into()),
         thresholds: Some(vec![0.25, 0.5]),
         conformal_scores: Some(vec![3, 9_000]),
+        unknown_detector: Some(r#"{"score":"energy"}"#.into()),
     }
 }
 

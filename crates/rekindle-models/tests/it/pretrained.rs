@@ -230,6 +230,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         task: Some("multi-label".into()),
         thresholds: Some(vec![0.25, 0.5]),
         conformal_scores: Some(vec![3, 9_000]),
+        unknown_detector: Some(r#"{"score":"energy"}"#.into()),
     };
     let path = |name: &str| folder.path().join(name);
     save(&model, path("a"), &info).unwrap();
@@ -251,6 +252,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         assert_eq!(read.task, info.task);
         assert_eq!(read.thresholds, info.thresholds);
         assert_eq!(read.conformal_scores, info.conformal_scores);
+        assert_eq!(read.unknown_detector, info.unknown_detector);
         assert_eq!(read.model.num_classes(), 3);
     }
 }

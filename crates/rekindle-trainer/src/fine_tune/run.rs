@@ -390,6 +390,7 @@ impl<'a, 'b> Run<'a, 'b> {
             task: data.task_in_file(),
             thresholds: probed.thresholds.clone(),
             conformal_scores: None,
+            unknown_detector: None,
         }
     }
 

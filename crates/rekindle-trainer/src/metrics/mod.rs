@@ -4,6 +4,8 @@ mod calibration;
 mod conformal;
 mod confusion;
 mod multi_label;
+mod ranking;
+mod rejection;
 mod temperature;
 
 pub use calibration::{Calibration, ReliabilityBin};
@@ -12,6 +14,8 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
 };
+pub use ranking::{ClassCurves, RankingCurves};
+pub use rejection::{RejectionRates, UnknownRates};
 pub use temperature::Temperature;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +55,9 @@ pub struct Evaluation {
     pub classes: Vec<ClassScores>,
     /// Calibration of the confidence.
     pub calibration: Calibration,
+    /// Each class against the others over all thresholds; empty in what earlier versions wrote.
+    #[serde(default)]
+    pub ranking: RankingCurves,
 }
 
 impl Evaluation {
@@ -89,6 +96,7 @@ impl Evaluation {
                 classes,
                 Calibration::BINS,
             )?,
+            ranking: RankingCurves::of(probabilities, labels, classes),
             confusion,
             classes: scores,
         })

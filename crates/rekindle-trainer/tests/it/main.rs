@@ -19,7 +19,10 @@ mod progress;
 mod pytorch_steps;
 #[cfg(feature = "kernels")]
 mod quantized;
+mod ranking;
 mod run_directory;
 mod runs;
 mod schedule;
 mod training;
+mod unknown;
+mod unknown_measured;
