@@ -13,7 +13,7 @@ mod recipe;
 pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
 
 use crate::tables::Table;
-use crate::values::{count, coverage, minutes, rate, seed, words};
+use crate::values::{count, coverage, minutes, rate, rejected, seed, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -69,6 +69,8 @@ pub enum Command {
     LrFind(LrFind),
     /// Writes a model in another format
     Export(Export),
+    /// Lets a trained model tell pictures of none of its classes
+    Reject(Reject),
     /// Writes a report of one run, or of several side by side
     Report(Report),
     /// Writes features or logits of every image in a folder to a table
@@ -227,6 +229,10 @@ pub struct Fit {
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
+    /// Learns as well to tell pictures of none of the classes, for predict --reject; takes a pass over the images more than
+    /// --minutes
+    #[arg(long)]
+    pub reject: bool,
     /// Folder for the run [default: runs/ and the data's name, or the first of NAME-2, NAME-3, ... that is free]
     #[arg(long, short)]
     pub out: Option<PathBuf>,
@@ -283,6 +289,9 @@ pub struct Train {
     /// OUT/tensorboard)
     #[arg(long)]
     pub tensorboard: bool,
+    /// Learns as well to tell pictures of none of the classes, for predict --reject; takes one more pass over the images
+    #[arg(long, conflicts_with = "folds")]
+    pub reject: bool,
     /// Title of the runs [default: the data's name]
     #[arg(long, value_parser = words)]
     pub title: Option<String>,
@@ -384,7 +393,7 @@ pub struct Words {
         long,
         value_name = "TEXT",
         num_args = 1..,
-        conflicts_with_all = ["views", "calibrated", "coverage", "weights_key", "weights_prefix"]
+        conflicts_with_all = ["views", "calibrated", "coverage", "reject", "weights_key", "weights_prefix"]
     )]
     pub zero_shot: Vec<String>,
     /// Sentence around the words of --zero-shot, with {} in their place; of several, a class is the mean
@@ -429,6 +438,19 @@ pub struct Asked {
         conflicts_with = "calibrated"
     )]
     pub coverage: Option<f64>,
+    /// Answers "unknown" where an image looks like none of the classes, by what `rekindle reject` left in the file. So many of the
+    /// images of known classes may be rejected, 0.05 for 5 % [default with --reject alone: 0.05]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = rejected,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0.05",
+        allow_negative_numbers = true,
+        conflicts_with = "coverage"
+    )]
+    pub reject: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -470,6 +492,9 @@ pub struct Evaluate {
     pub table: Table,
     #[command(flatten)]
     pub asked: Asked,
+    /// Folder of images of classes that the model doesn't know: measures how well --reject tells them
+    #[arg(long, value_name = "FOLDER", requires = "reject")]
+    pub unknown: Option<PathBuf>,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
@@ -554,6 +579,19 @@ impl Format {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_string())
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Reject {
+    /// The run directory of the model, whose best weights are given what tells unknown classes; the weights stay as they are
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Folder of the images that it was trained on, if they have moved since
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// cpu, wgpu, cuda, cuda:N or ndarray
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
 }
 
 #[derive(Debug, Args)]

@@ -53,6 +53,15 @@ pub fn coverage(text: &str) -> Result<f64, String> {
     })
 }
 
+/// Reads a share of images that may be rejected.
+pub fn rejected(text: &str) -> Result<f64, String> {
+    number(
+        text,
+        "a number above 0 and below 1, such as 0.05",
+        |share| share > 0.0 && share < 1.0,
+    )
+}
+
 /// Reads a text that says something.
 pub fn words(text: &str) -> Result<String, String> {
     match text.trim() {

@@ -41,6 +41,8 @@ pub struct Pretrained {
     pub conformal_scores: Option<Vec<u16>>,
     /// Absolute error of the number of each validation image, in ascending order, where the file knows them.
     pub residuals: Option<Vec<f32>>,
+    /// How pictures of unknown classes are told, where the file knows it; see [`ModelInfo::unknown_detector`].
+    pub unknown_detector: Option<String>,
     /// Where the weights were read from.
     pub path: PathBuf,
     /// The repository of the Hugging Face hub that the file came from, at its commit, where it did.
@@ -177,6 +179,7 @@ impl Pretrained {
             thresholds: self.thresholds.clone(),
             conformal_scores: self.conformal_scores.clone(),
             residuals: self.residuals.clone(),
+            unknown_detector: self.unknown_detector.clone(),
         }
     }
 
@@ -238,6 +241,7 @@ impl Pretrained {
             thresholds: info.thresholds,
             conformal_scores: info.conformal_scores,
             residuals: info.residuals,
+            unknown_detector: info.unknown_detector,
             repository: Repository::of_cached(&checkpoint.path),
             path: checkpoint.path.clone(),
             sha256,

@@ -7,8 +7,8 @@ use burn::prelude::*;
 use image::{ImageFormat, RgbImage};
 use rekindle_files::names;
 use rekindle_imagefolder::Augmentation;
+use rekindle_imagefolder::Task;
 use rekindle_imagefolder::grid::{self, Tile};
-use rekindle_imagefolder::{Listing, TableOptions, Task};
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use serde::Deserialize;
@@ -79,30 +79,7 @@ impl Report {
         device: &Device,
     ) -> Result<(), TrainerError> {
         let record = directory.record();
-        let recorded = record.data["folder"]
-            .as_str()
-            .map(|folder| PathBuf::from(names::unescape(folder)));
-        let table = listed(&record.data);
-        let listing = match (data, table, recorded) {
-            (Some(data), Some((_, options)), _) if data.is_file() => {
-                Listing::open_table(data, &options)?
-            }
-            // The folder of the images, from which the table's names go on.
-            (Some(data), Some((file, options)), _) => {
-                let root = Some(data.to_path_buf());
-                Listing::open_table(file, &TableOptions { root, ..options })?
-            }
-            (Some(data), None, _) => Listing::open(data)?,
-            (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
-            (None, None, Some(folder)) => Listing::open(folder)?,
-            (None, None, None) => {
-                return Err(TrainerError::UnusableData {
-                    what: "data of the run".into(),
-                    found: "no folder in its record".into(),
-                    advice: "say where the images are",
-                });
-            }
-        };
+        let listing = directory.listing(data)?;
         let model = Model::open(directory.path(), device)?;
         let data = TransferData::from_listing(&listing, &model.preprocess, record.seed)?;
         let augmentation = Augmentation::deserialize(&record.recipe["augment"]);
@@ -202,14 +179,6 @@ fn source(description: &Value) -> String {
     let folder = description["folder"].as_str();
     let place = folder.or_else(|| description["table"]["file"].as_str());
     place.unwrap_or_default().into()
-}
-
-/// The table that a run was about, and how it was read.
-fn listed(description: &Value) -> Option<(PathBuf, TableOptions)> {
-    let table = description.get("table")?;
-    let file = PathBuf::from(names::unescape(table["file"].as_str()?));
-    let options = TableOptions::deserialize(&table["options"]).ok()?;
-    Some((file, options))
 }
 
 fn facts(record: &RunRecord) -> Vec<Fact> {

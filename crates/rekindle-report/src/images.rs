@@ -7,7 +7,7 @@ use crate::contents::Report;
 use crate::html::Html;
 use crate::parts::class_names;
 use crate::svg::{Entry, label, line, mark, text_width};
-use crate::{confusion, curves, numbers, rates, reliability, scatter};
+use crate::{confusion, curves, numbers, ranking, rates, reliability, scatter};
 use rekindle_trainer::TrainerError;
 use rekindle_trainer::run_directory::atomic_write;
 
@@ -44,6 +44,12 @@ impl Report {
                 draw(format!("{name}-reliability"), &[], &|html| {
                     reliability::draw(html, &evaluation.calibration, None);
                 });
+                let legend = ranking::legend(&evaluation.ranking, &classes);
+                for kind in ranking::KINDS.iter().filter(|_| !legend.is_empty()) {
+                    draw(format!("{name}-{}", kind.name), &legend, &|html| {
+                        ranking::plane(html, kind, &evaluation.ranking, &classes);
+                    });
+                }
             }
             if let Some(found) = &run.numbers {
                 draw(format!("{name}-answers"), &[], &|html| {

@@ -35,6 +35,7 @@ mod labels;
 mod numbers;
 mod page;
 mod parts;
+mod ranking;
 mod rates;
 mod reliability;
 mod run;

@@ -3,7 +3,9 @@
 use crate::contents::{Report, RunReport};
 use crate::html::{Html, class};
 use crate::parts::{capitalised, class_names, meter, pictures, scrolling, swatch, unbroken};
-use crate::{confusion, folds, gallery, labels, numbers, rates, reliability, scatter, trials};
+use crate::{
+    confusion, folds, gallery, labels, numbers, ranking, rates, reliability, scatter, trials,
+};
 use rekindle_trainer::events::{PartSummary, StageSummary};
 use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::text;
@@ -181,6 +183,7 @@ fn evaluated(
     if classes.len() > 2 {
         mistakes(html, evaluation, classes);
     }
+    ranking::draw(html, &evaluation.ranking, classes);
     class_scores(html, evaluation, classes);
 }
 
@@ -208,7 +211,7 @@ fn class_scores(html: &mut Html, evaluation: &Evaluation, classes: &[String]) {
     );
     class_table(html, evaluation, classes, &worst);
     html.node("details", &[], |html| {
-        let all_of_them = format!("Precision, recall and F1 of all {} classes", classes.len());
+        let all_of_them = format!("Scores of all {} classes", classes.len());
         html.leaf("summary", &[], &all_of_them);
         class_table(html, evaluation, classes, &all);
     });
@@ -226,7 +229,8 @@ fn class_table(html: &mut Html, evaluation: &Evaluation, classes: &[String], cho
                     html.raw(
                         "<th>class</th><th class=\"number\">images</th>\
                          <th class=\"bar-column\">precision</th><th class=\"bar-column\">recall</th>\
-                         <th class=\"bar-column\">F1</th>",
+                         <th class=\"bar-column\">F1</th><th class=\"bar-column\">AUROC</th>\
+                         <th class=\"bar-column\">average precision</th>",
                     );
                 });
             });
@@ -248,6 +252,16 @@ fn class_table(html: &mut Html, evaluation: &Evaluation, classes: &[String], cho
                         for share in [scores.precision, scores.recall, scores.f1] {
                             html.node("td", &[class("bar-column")], |html| {
                                 meter(html, "accent", share, &format!("{share:.3}"));
+                            });
+                        }
+                        let curves = evaluation.ranking.classes.get(*class_index);
+                        for area in [
+                            curves.and_then(|curves| curves.auroc),
+                            curves.and_then(|curves| curves.average_precision),
+                        ] {
+                            html.node("td", &[class("bar-column")], |html| match area {
+                                Some(area) => meter(html, "accent", area, &format!("{area:.3}")),
+                                None => html.text("–"),
                             });
                         }
                     });

@@ -84,9 +84,10 @@ pub use error::TrainerError;
 pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
-    Calibration, ClassScores, ConformalResiduals, ConformalScores, ConfusionMatrix, Coverage,
-    Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, RegressionEvaluation,
-    ReliabilityBin, Temperature, top_k_accuracy,
+    Calibration, ClassCurves, ClassScores, ConformalResiduals, ConformalScores, ConfusionMatrix,
+    Coverage, Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, RankingCurves,
+    RegressionEvaluation, RejectionRates, ReliabilityBin, Temperature, UnknownRates,
+    top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;
@@ -109,8 +110,8 @@ pub use learner::{Learner, StepOutcome};
 pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
 pub use model::{
-    Answer, Classified, Evaluated, EvaluatedLabels, EvaluatedNumbers, Model, image_files,
-    weights_file,
+    Answer, Classified, Evaluated, EvaluatedLabels, EvaluatedNumbers, FittedUnknown, Model,
+    UnknownCheck, image_files, weights_file,
 };
 pub use optimizer::{Optimizer, clip_norm};
 pub use out_of_memory::OutOfMemory;

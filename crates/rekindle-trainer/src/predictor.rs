@@ -69,6 +69,27 @@ impl<B: Backbone> Predictor<B> {
         contained(false, &batch.x, || host(self.logits(batch)?))
     }
 
+    /// Returns the values of [`logits`](Self::logits) and those of the features that the head makes them of,
+    /// `[n, num_features]`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// As [`logit_values`](Self::logit_values).
+    pub fn logit_and_feature_values(
+        &self,
+        batch: &Batch,
+    ) -> Result<(Vec<f32>, Vec<f32>), TrainerError> {
+        contained(false, &batch.x, || {
+            if batch.start.takes_images() {
+                check_channels(&self.classifier.backbone, &batch.x)?;
+            }
+            let x = batch.x.clone();
+            let features = self.classifier.features_from(batch.start, x)?;
+            let logits = self.classifier.head.forward(features.clone());
+            Ok((host(logits)?, host(features)?))
+        })
+    }
+
     /// Probabilities and mean loss over all `batches`; `progress` hears of each batch's size.
     ///
     /// # Errors

@@ -151,6 +151,7 @@ impl ZeroShot {
                     answer(Answer {
                         path: paths[*index].clone(),
                         probabilities: Ok(row.iter().map(|p| *p as f32).collect()),
+                        unknown: None,
                     });
                 }
             }
@@ -158,6 +159,7 @@ impl ZeroShot {
                 answer(Answer {
                     path: skipped.path,
                     probabilities: Err(skipped.reason),
+                    unknown: None,
                 });
             }
         }

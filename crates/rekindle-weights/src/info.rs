@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 
+/// Key of [`ModelInfo::unknown_detector`] in the metadata of a file.
+pub const UNKNOWN_DETECTOR: &str = "unknown_detector";
+
 /// The facts without which weights are not usable, kept in the metadata of the file.
 ///
 /// ```
@@ -48,11 +51,14 @@ pub struct ModelInfo {
     /// Absolute error of the number of each validation image, in ascending order: what intervals with a promised coverage
     /// are made by.
     pub residuals: Option<Vec<f32>>,
+    /// How pictures of unknown classes are told, as JSON of `rekindle_transfer`'s `UnknownDetector`.
+    pub unknown_detector: Option<String>,
 }
 
 impl ModelInfo {
     /// Returns it as entries for a file: `architecture`, `classes` (JSON list), `preprocess` (JSON object),
-    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds`, `conformal_scores` and `residuals` (JSON lists); and `format` = `pt`, which Python readers look for.
+    /// `provenance`, `temperature`, `test_views`, `task`, `thresholds`, `conformal_scores` and `residuals` (JSON lists),
+    /// `unknown_detector` (JSON object); and `format` = `pt`, which Python readers look for.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         let entries = [
@@ -95,6 +101,7 @@ impl ModelInfo {
                     .as_ref()
                     .map(|value| json(serde_json::to_string(value))),
             ),
+            (UNKNOWN_DETECTOR, self.unknown_detector.clone()),
         ];
         entries
             .into_iter()
@@ -121,6 +128,7 @@ impl Checkpoint {
             thresholds: self.json_entry("thresholds")?,
             conformal_scores: self.json_entry("conformal_scores")?,
             residuals: self.json_entry("residuals")?,
+            unknown_detector: self.metadata.get(UNKNOWN_DETECTOR).cloned(),
         })
     }
 

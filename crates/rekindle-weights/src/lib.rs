@@ -33,6 +33,7 @@ mod html;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod info;
+mod metadata;
 mod other_content;
 mod pytorch;
 mod read;
@@ -53,7 +54,8 @@ pub use find::{
     Shapes,
 };
 pub use format::detect;
-pub use info::ModelInfo;
+pub use info::{ModelInfo, UNKNOWN_DETECTOR};
+pub use metadata::set_metadata;
 pub use read::{read, read_safetensors_bytes};
 pub use remote::RemoteFile;
 pub use repository::Repository;

@@ -74,7 +74,7 @@ pub(crate) fn read_from(
 }
 
 /// Limit of the header in bytes, the same as in the reference implementation of safetensors.
-const LONGEST_HEADER: u64 = 100_000_000;
+pub(crate) const LONGEST_HEADER: u64 = 100_000_000;
 
 fn header_length(path: &Path, file: &mut dyn Source, size: u64) -> Result<u64, Error> {
     let mut length = [0; 8];

@@ -48,7 +48,25 @@ impl Asked {
                 }
             }
         }
+        if self.reject.is_some() {
+            if views != TestViews::Plain {
+                return Err(Failure::Usage(format!(
+                    "--reject doesn't go with --views {views}: the scores in the file are those of plain views; leave one of \
+                     them out"
+                )));
+            }
+            if model.task != Task::SingleLabel {
+                return Err(Failure::Usage(format!(
+                    "--reject is for one class per picture, and the model is for {}; leave it out",
+                    model.task
+                )));
+            }
+        }
         let model = model.in_views(views).interrupt(interrupt.clone());
+        let model = match self.reject {
+            Some(share) => model.rejecting(share)?,
+            None => model,
+        };
         Ok(match self.calibrated {
             true => model.calibrated()?,
             false => model,

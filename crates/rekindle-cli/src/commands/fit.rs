@@ -7,10 +7,10 @@ use rekindle::models::Pretrained;
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::run_directory::FIT;
-use rekindle::trainer::{FineTuned, Interrupt, RunDirectory, TransferData};
+use rekindle::trainer::{FineTuned, FittedUnknown, Interrupt, Model, RunDirectory, TransferData};
 use serde_json::json;
 
-use super::train;
+use super::{reject, train};
 use crate::arguments::{Fit, Output};
 use crate::checks;
 use crate::console::{percent, print, say};
@@ -55,6 +55,9 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     };
     let data = TransferData::from_listing(&listing, &first.preprocess, command.seed)?;
     output.data(&data);
+    if command.reject {
+        reject::check(&data)?;
+    }
     let title = command
         .title
         .clone()
@@ -62,7 +65,7 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     let tuned = fit
         .title(&title)
         .observer(output.observer())
-        .interrupt(interrupt)
+        .interrupt(interrupt.clone())
         .run_directory(&folder)
         .fit_best_of(&networks, &data)?;
     if tuned.outcome.reason == EndReason::Interrupted {
@@ -73,7 +76,14 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
         return Ok(Outcome::Interrupted);
     }
     let report = reported(&title, &tuned, &data, command.seed, &folder)?;
-    tell(&tuned, output, &folder, &report);
+    let unknown = match (command.reject, &tuned.outcome.best_weights) {
+        (true, Some(path)) => {
+            let model = Model::open(path, &device)?.interrupt(interrupt);
+            Some(reject::learned(&model, &data, command.seed, output, path)?)
+        }
+        _ => None,
+    };
+    tell(&tuned, unknown.as_ref(), output, &folder, &report);
     Ok(Outcome::Done)
 }
 
@@ -98,7 +108,13 @@ fn reported(
     Ok(path)
 }
 
-fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
+fn tell(
+    tuned: &FineTuned,
+    unknown: Option<&FittedUnknown>,
+    output: Output,
+    folder: &Path,
+    report: &Path,
+) {
     let weights = tuned.outcome.best_weights.as_deref();
     let task = tuned.predictions.task;
     let several = task == Task::MultiLabel;
@@ -122,6 +138,9 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
         if task == Task::Regression {
             train::numbers::add(&mut told, of_numbers.as_ref());
         }
+        if let Some(found) = unknown {
+            told["unknown"] = reject::told(found);
+        }
         print(&told.to_string());
         return;
     }
@@ -141,6 +160,9 @@ fn tell(tuned: &FineTuned, output: Output, folder: &Path, report: &Path) {
         (None, false) => format!("accuracy {}", percent(tuned.accuracy())),
     };
     print(&format!("{measured}{forecast} in {:.1} s", tuned.seconds));
+    if let Some(found) = unknown {
+        print(&reject::said(found));
+    }
     if let Some(weights) = weights {
         print(&format!("weights: {}", printable(&escape(weights))));
     }

@@ -12,6 +12,7 @@ mod fit;
 mod lr_find;
 mod models;
 mod predict;
+mod reject;
 mod report;
 mod similar;
 mod train;
@@ -34,6 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::LrFind(command) => lr_find::run(command, output),
         Command::Models(command) => models::run(command, output),
         Command::Export(command) => export::run(command, output),
+        Command::Reject(command) => reject::run(command, output),
         Command::Report(command) => report::run(command, output),
         Command::Features(command) => features::run(command, output),
         Command::Similar(command) => similar::run(command, output),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
 use rekindle::trainer::text::figure;
-use rekindle::trainer::{Answer, ConformalScores, Interrupt, Model, image_files};
+use rekindle::trainer::{Answer, ConformalScores, Interrupt, Model, UnknownCheck, image_files};
 use serde_json::{Value, json};
 
 use super::zero_shot;
@@ -71,6 +71,9 @@ pub fn run(command: &Predict, output: Output) -> Result<Outcome, Failure> {
             let set = ConformalScores::reaching(probabilities, least);
             answers.say(&answer, &set, &SET, name);
         }
+        _ if answer.unknown.is_some_and(|check| check.is_unknown()) => {
+            answers.say(&answer, &[], &UNKNOWN, name);
+        }
         _ => answers.say(&answer, &answer.top(top), &CLASSES, name),
     })?;
     Ok(answers.outcome)
@@ -93,6 +96,11 @@ const CLASSES: Words = Words {
     one: "class",
     between: ", ",
     none: "",
+};
+
+const UNKNOWN: Words = Words {
+    none: "unknown",
+    ..CLASSES
 };
 
 const LABELS: Words = Words {
@@ -174,7 +182,13 @@ impl Answers<'_> {
                 .iter()
                 .map(|(class, p)| json!({words.one: name(*class), "probability": p}))
                 .collect();
-            print(&json!({"path": path, words.all: named}).to_string());
+            let mut told = json!({"path": path, words.all: named});
+            if let Some(check) = answer.unknown {
+                told["unknown"] = json!(check.is_unknown());
+                told["unknown_score"] = json!(check.score);
+                told["threshold"] = json!(check.threshold);
+            }
+            print(&told.to_string());
             return;
         }
         let named: Vec<String> = taken_for
@@ -185,6 +199,10 @@ impl Answers<'_> {
             true => words.none.to_string(),
             false => named.join(words.between),
         };
-        print(&format!("{}: {named}", printable(&path)));
+        let check = answer.unknown.map_or_else(String::new, |check| {
+            let UnknownCheck { score, threshold } = check;
+            format!("; score {score:.4}, unknown above {threshold:.4}")
+        });
+        print(&format!("{}: {named}{check}", printable(&path)));
     }
 }

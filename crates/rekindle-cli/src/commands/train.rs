@@ -16,12 +16,13 @@ use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::run_directory::{FIT, ONE_CALL};
 use rekindle::trainer::text::figure;
 use rekindle::trainer::{
-    Cache, Fit, Interrupt, KnownClasses, Predictions, Recipe, RunDirectory, RunRecord,
+    Cache, Fit, Interrupt, KnownClasses, Model, Predictions, Recipe, RunDirectory, RunRecord,
     SharedFeatures, TensorBoard, Trainer, TrainerError, TransferData, weights_file,
 };
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
+use super::reject;
 use crate::arguments::{self, Method, Output, Train, Weights};
 use crate::checks;
 use crate::console::{percent, print, say};
@@ -127,6 +128,9 @@ impl<'a> Opened<'a> {
         let recipe = self.recipe.clone();
         let data = TransferData::from_listing(listing, &self.pretrained.preprocess, recipe.seed)?;
         self.output.data(&data);
+        if self.command.reject {
+            reject::check(&data)?;
+        }
         let mut report = Report::new(&title);
         match &recipe.augment {
             Some(augmentation) => {
@@ -154,9 +158,11 @@ impl<'a> Opened<'a> {
             title,
             accept_changed_data: self.command.accept_changed_data,
             tensorboard: self.command.tensorboard,
+            reject: self.command.reject,
             report,
             results: Vec::new(),
             predictions: Vec::new(),
+            unknown: Vec::new(),
             shared: SharedFeatures::default(),
         })
     }
@@ -185,10 +191,14 @@ struct Session<'a> {
     title: String,
     accept_changed_data: bool,
     tensorboard: bool,
+    /// Learns to tell unknown classes as well.
+    reject: bool,
     report: Report,
     results: Vec<Value>,
     /// Answers to the validation images, one entry for each result.
     predictions: Vec<Predictions>,
+    /// A line on each run that can tell unknown classes.
+    unknown: Vec<String>,
     shared: SharedFeatures,
 }
 
@@ -316,6 +326,14 @@ impl Session<'_> {
             known::add(&mut result, known, found.as_ref());
         }
         let reason = outcome.reason;
+        if self.reject && reason != EndReason::Interrupted && outcome.best_epoch.is_some() {
+            let model = Model::open(&weights, &self.device)?.interrupt(self.interrupt.clone());
+            let seed = directory.record().seed;
+            let found = reject::learned(&model, &self.data, seed, self.output, &weights)?;
+            result["unknown"] = reject::told(&found);
+            self.unknown
+                .push(format!("{name}: {}", reject::said(&found)));
+        }
         self.results.push(result);
         self.predictions.push(left.predictions);
         Ok(reason)
@@ -472,6 +490,7 @@ impl Session<'_> {
                 print(&line);
             }
         }
+        self.unknown.iter().for_each(|line| print(line));
         for result in &self.results {
             if let Some(weights) = result["weights"].as_str() {
                 print(&format!("weights: {}", printable(weights)));

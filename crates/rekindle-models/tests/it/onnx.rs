@@ -212,6 +212,7 @@ fn info() -> ModelInfo {
         thresholds: Some(vec![0.25, 0.5]),
         conformal_scores: Some(vec![3, 9_000]),
         residuals: Some(vec![0.25, 1.0e-3]),
+        unknown_detector: Some(r#"{"score":"energy"}"#.into()),
     }
 }
 

@@ -231,6 +231,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         thresholds: Some(vec![0.25, 0.5]),
         conformal_scores: Some(vec![3, 9_000]),
         residuals: Some(vec![0.25, 1.0e-3]),
+        unknown_detector: Some(r#"{"score":"energy"}"#.into()),
     };
     let path = |name: &str| folder.path().join(name);
     save(&model, path("a"), &info).unwrap();
@@ -253,6 +254,7 @@ fn every_format_that_is_read_back_carries_names_preprocessing_and_origin() {
         assert_eq!(read.thresholds, info.thresholds);
         assert_eq!(read.conformal_scores, info.conformal_scores);
         assert_eq!(read.residuals, info.residuals);
+        assert_eq!(read.unknown_detector, info.unknown_detector);
         assert_eq!(read.model.num_classes(), 3);
     }
 }

@@ -396,6 +396,7 @@ impl<'a, 'b> Run<'a, 'b> {
             thresholds: probed.thresholds.clone(),
             conformal_scores: None,
             residuals: None,
+            unknown_detector: None,
         }
     }
 

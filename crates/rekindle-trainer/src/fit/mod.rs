@@ -1,8 +1,8 @@
 //! The loop over epochs.
 
 mod keep;
-mod weighing;
 mod measured;
+mod weighing;
 
 pub(crate) use keep::{not_begun, write_weights};
 
@@ -30,8 +30,8 @@ use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
 use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
-use weighing::{class_shares, class_weights};
 use measured::Measured;
+use weighing::{class_shares, class_weights};
 
 /// Trains, from the beginning or from a checkpoint.
 pub(crate) fn run<B: Backbone>(

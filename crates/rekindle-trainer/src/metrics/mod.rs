@@ -4,7 +4,9 @@ mod calibration;
 mod conformal;
 mod confusion;
 mod multi_label;
+mod ranking;
 mod regression;
+mod rejection;
 mod residuals;
 mod temperature;
 
@@ -14,7 +16,9 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
 };
+pub use ranking::{ClassCurves, RankingCurves};
 pub use regression::RegressionEvaluation;
+pub use rejection::{RejectionRates, UnknownRates};
 pub use residuals::{ConformalResiduals, IntervalCoverage};
 pub use temperature::Temperature;
 
@@ -55,6 +59,9 @@ pub struct Evaluation {
     pub classes: Vec<ClassScores>,
     /// Calibration of the confidence.
     pub calibration: Calibration,
+    /// Each class against the others over all thresholds; empty in what earlier versions wrote.
+    #[serde(default)]
+    pub ranking: RankingCurves,
 }
 
 impl Evaluation {
@@ -93,6 +100,7 @@ impl Evaluation {
                 classes,
                 Calibration::BINS,
             )?,
+            ranking: RankingCurves::of(probabilities, labels, classes),
             confusion,
             classes: scores,
         })

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ranking::{Step, cumulative, steps_below};
 use crate::error::TrainerError;
 
 /// The threshold of a label for which none was chosen.
@@ -87,7 +88,7 @@ impl MultiLabelEvaluation {
             let curve = curve(&said, &truth);
             scores.push(LabelScores {
                 support: counts.truths(),
-                average_precision: (counts.truths() > 0).then(|| area(&curve)),
+                average_precision: (counts.truths() > 0).then(|| steps_below(&curve)),
                 threshold,
                 precision: counts.precision(),
                 recall: counts.recall(),
@@ -124,7 +125,7 @@ pub fn average_precision(scores: &[f32], truths: &[f32]) -> Option<f64> {
     truths
         .iter()
         .any(|truth| *truth > 0.5)
-        .then(|| area(&curve))
+        .then(|| steps_below(&curve))
 }
 
 /// Returns the threshold of the highest F1: halfway between the lowest score that is taken and the next one. The stricter of
@@ -205,27 +206,13 @@ fn share(part: u64, whole: u64) -> f64 {
 
 /// Recall and precision at each score from the highest on; equal scores are one point.
 fn curve(scores: &[f32], truths: &[f32]) -> Vec<[f64; 2]> {
-    let in_all = truths.iter().filter(|truth| **truth > 0.5).count().max(1) as f64;
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-    let (mut right, mut points) = (0.0, Vec::new());
-    for (rank, index) in order.iter().enumerate() {
-        right += if truths[*index] > 0.5 { 1.0 } else { 0.0 };
-        if order.get(rank + 1).map(|next| scores[*next]) != Some(scores[*index]) {
-            points.push([right / in_all, right / (rank + 1) as f64]);
-        }
-    }
-    points
-}
-
-fn area(curve: &[[f64; 2]]) -> f64 {
-    let mut before = 0.0;
-    let mut sum = 0.0;
-    for [recall, precision] in curve {
-        sum += (recall - before) * precision;
-        before = *recall;
-    }
-    sum
+    let truths: Vec<bool> = truths.iter().map(|truth| *truth > 0.5).collect();
+    let in_all = truths.iter().filter(|truth| **truth).count().max(1) as f64;
+    let point = |step: &Step| {
+        let right = step.right as f64;
+        [right / in_all, right / step.taken as f64]
+    };
+    cumulative(scores, &truths).iter().map(point).collect()
 }
 
 /// At most so many points, evenly from all, the last one included.

@@ -8,7 +8,7 @@ use rekindle_files::names::show;
 use rekindle_imagefolder::{DecodeOptions, ImageDataset, Loader, Task, decode_bytes};
 use serde::Serialize;
 
-use super::Model;
+use super::{Model, UnknownCheck};
 use crate::TestViews;
 use crate::TrainerError;
 use crate::data::eval_pipeline;
@@ -19,17 +19,25 @@ use crate::test_views::inspect_in_views;
 
 /// What a model says of one image in memory.
 ///
-/// As JSON it is a list, the most probable class first: `[{"class": "ants", "probability": 0.93}, ...]`.
+/// As JSON it is a list, the most probable class first: `[{"class": "ants", "probability": 0.93}, ...]`. The list of an image
+/// that [is unknown](Self::is_unknown) is empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classified {
     /// One probability per class, in the order of the model's classes; of several labels, each by itself.
     pub probabilities: Vec<f32>,
     /// Names of the classes, shared by all answers of a call.
     pub classes: Arc<[String]>,
+    /// Whether the image looks like none of the classes; none for a model that doesn't [reject](Model::rejecting).
+    pub unknown: Option<UnknownCheck>,
 }
 
 impl Classified {
-    /// Returns the most probable class.
+    /// Returns true if the model [rejects](Model::rejecting) the image as one of no class that it knows.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown.is_some_and(|check| check.is_unknown())
+    }
+
+    /// Returns the most probable class of those that the model knows.
     pub fn class(&self) -> &str {
         self.top(1).first().map_or("", |(class, _)| *class)
     }
@@ -56,7 +64,11 @@ impl Serialize for Classified {
             class: &'a str,
             probability: f32,
         }
-        let all = self.top(usize::MAX).into_iter();
+        let count = match self.is_unknown() {
+            true => 0,
+            false => usize::MAX,
+        };
+        let all = self.top(count).into_iter();
         serializer.collect_seq(all.map(|(class, probability)| Share { class, probability }))
     }
 }
@@ -112,50 +124,57 @@ impl Model {
                 advice: "ask for a number (`Model::number_of`)",
             });
         }
+        self.require_plain_views()?;
         let classes: Arc<[String]> = self.class_names().into();
-        // The temperature in a file was fitted on plain views.
-        let divisor = match self.views {
-            TestViews::Plain => self.divisor,
-            _ => 1.0,
-        };
-        let rows = self.rows_of(images)?;
-        let answers = rows
-            .chunks_exact(classes.len().max(1))
-            .map(|row| Classified {
-                probabilities: self.probabilities(&scaled(row, divisor)),
-                classes: Arc::clone(&classes),
-            });
-        Ok(answers.collect())
+        self.answers(images, |logits, unknown| Classified {
+            probabilities: self.probabilities(logits),
+            classes: Arc::clone(&classes),
+            unknown,
+        })
     }
 
-    /// Logits of images, row-major, in the model's views.
-    pub(super) fn rows_of(&self, images: Vec<RgbImage>) -> Result<Vec<f32>, TrainerError> {
+    /// Answers by the logits of each image, in the model's views.
+    pub(super) fn answers<T>(
+        &self,
+        images: Vec<RgbImage>,
+        answered: impl Fn(&[f32], Option<UnknownCheck>) -> T,
+    ) -> Result<Vec<T>, TrainerError> {
         let labels = vec![None; images.len()];
         let plain = eval_pipeline(&self.preprocess);
         let dataset = ImageDataset::from_images(images, labels, Vec::new(), plain)?;
-        let rows = match self.views {
-            TestViews::Plain => self.plain_rows(dataset),
-            views => {
-                let pipelines = views.pipelines(&self.preprocess);
-                let (network, interrupt) = (&self.classifier, &self.interrupt);
-                let dataset = Arc::new(dataset);
-                let found = inspect_in_views(network, &dataset, &pipelines, interrupt, |_| ());
-                found.map(|found| found.logits)
-            }
-        };
-        rows.map_err(|error| error.with_architecture(&self.architecture))
+        let named = |error: TrainerError| error.with_architecture(&self.architecture);
+        if self.views == TestViews::Plain {
+            return self.plain(dataset, answered).map_err(named);
+        }
+        let pipelines = self.views.pipelines(&self.preprocess);
+        let (network, interrupt) = (&self.classifier, &self.interrupt);
+        let dataset = Arc::new(dataset);
+        let found = inspect_in_views(network, &dataset, &pipelines, interrupt, |_| ());
+        let found = found.map_err(named)?;
+        // The temperature in a file was fitted on plain views.
+        let rows = found.logits.chunks_exact(found.classes.max(1));
+        Ok(rows.map(|row| answered(row, None)).collect())
     }
 
-    /// Logits of every image, one after the other.
-    fn plain_rows(&self, dataset: ImageDataset) -> Result<Vec<f32>, TrainerError> {
+    /// Answers about every image, one after the other, in its plain view.
+    fn plain<T>(
+        &self,
+        dataset: ImageDataset,
+        answered: impl Fn(&[f32], Option<UnknownCheck>) -> T,
+    ) -> Result<Vec<T>, TrainerError> {
         // No threads of its own: a server has several questions at once.
         let loader = Loader::new(dataset).batch_size(super::BATCH).workers(0);
         let predictor = crate::Predictor::new(&self.classifier);
-        let mut rows = Vec::new();
+        let mut answers = Vec::new();
         for batch in Feed::Images(loader).epoch(0, &self.device) {
             self.interrupt.check()?;
-            rows.extend(predictor.logit_values(&batch?)?);
+            let batch = batch?;
+            let rows = self.rows(&predictor, &batch)?;
+            for at in 0..batch.indices.len() {
+                let logits = scaled(rows.logits(at), self.divisor);
+                answers.push(answered(&logits, self.check_unknown(&rows, at)?));
+            }
         }
-        Ok(rows)
+        Ok(answers)
     }
 }

@@ -4,10 +4,14 @@ mod coverage;
 mod labels;
 mod memory;
 mod numbers;
+mod unknown;
 
 pub use labels::EvaluatedLabels;
 pub use memory::Classified;
 pub use numbers::EvaluatedNumbers;
+pub use unknown::{FittedUnknown, UnknownCheck};
+
+use unknown::Rejecting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +79,8 @@ pub struct Model {
     pub conformal_scores: Option<Vec<u16>>,
     /// Absolute errors of validation images, where the file knows them; see [`conformal_residuals`](Self::conformal_residuals).
     pub residuals: Option<Vec<f32>>,
+    /// How pictures of unknown classes are told, where the file knows it; see [`rejecting`](Self::rejecting).
+    pub unknown_detector: Option<String>,
     /// The file of weights.
     pub path: PathBuf,
     /// SHA-256 of the file, 64 hexadecimal digits.
@@ -84,6 +90,7 @@ pub struct Model {
     device: Device,
     views: TestViews,
     divisor: f64,
+    rejecting: Option<Rejecting>,
     interrupt: Interrupt,
 }
 
@@ -95,6 +102,9 @@ pub struct Answer {
     /// One probability a class, of several labels each by itself; or the number that the model gives; or why the file can't be
     /// read.
     pub probabilities: Result<Vec<f32>, String>,
+    /// Whether it looks like none of the classes; none for a model that doesn't [reject](Model::rejecting), and for a file
+    /// that can't be read.
+    pub unknown: Option<UnknownCheck>,
 }
 
 /// Evaluation of a model on labelled images.
@@ -114,6 +124,9 @@ pub struct Evaluated {
     pub layout: Listing,
     /// Measured on the images alone that training had held out of this very folder.
     pub is_held_out: bool,
+    /// How unknown each image looks, in the order of the predictions; none for a model that doesn't
+    /// [reject](Model::rejecting).
+    pub unknown_scores: Option<Vec<f64>>,
 }
 
 impl Model {
@@ -179,12 +192,14 @@ impl Model {
             thresholds: pretrained.thresholds,
             conformal_scores: pretrained.conformal_scores,
             residuals: pretrained.residuals,
+            unknown_detector: pretrained.unknown_detector,
             path: pretrained.path,
             sha256: pretrained.sha256,
             found: pretrained.found,
             device,
             views: TestViews::Plain,
             divisor: 1.0,
+            rejecting: None,
             interrupt: Interrupt::new(),
         })
     }
@@ -288,6 +303,7 @@ impl Model {
             thresholds: self.thresholds.clone(),
             conformal_scores: self.conformal_scores.clone(),
             residuals: self.residuals.clone(),
+            unknown_detector: self.unknown_detector.clone(),
         }
     }
 
@@ -312,6 +328,7 @@ impl Model {
         paths: &[PathBuf],
         mut answer: impl FnMut(Answer),
     ) -> Result<(), TrainerError> {
+        self.require_plain_views()?;
         if self.views != TestViews::Plain {
             return self.predict_in_views(paths, answer);
         }
@@ -325,12 +342,13 @@ impl Model {
             self.interrupt.check()?;
             let batch = batch?;
             if !batch.indices.is_empty() {
-                let rows = predictor.logit_values(&batch).map_err(named)?;
-                let classes = self.classifier.num_classes();
-                for (index, row) in batch.indices.iter().zip(rows.chunks_exact(classes)) {
+                let rows = self.rows(&predictor, &batch).map_err(named)?;
+                for (at, index) in batch.indices.iter().enumerate() {
+                    let logits = scaled(rows.logits(at), self.divisor);
                     answer(Answer {
                         path: paths[*index].clone(),
-                        probabilities: Ok(self.probabilities(&scaled(row, self.divisor))),
+                        probabilities: Ok(self.probabilities(&logits)),
+                        unknown: self.check_unknown(&rows, at)?,
                     });
                 }
             }
@@ -338,6 +356,7 @@ impl Model {
                 answer(Answer {
                     path: skipped.path,
                     probabilities: Err(skipped.reason),
+                    unknown: None,
                 });
             }
         }
@@ -361,12 +380,14 @@ impl Model {
                 answer(Answer {
                     path: chunk[*index].clone(),
                     probabilities: Ok(self.probabilities(row)),
+                    unknown: None,
                 });
             }
             for skipped in found.skipped {
                 answer(Answer {
                     path: skipped.path,
                     probabilities: Err(skipped.reason),
+                    unknown: None,
                 });
             }
         }
@@ -451,7 +472,10 @@ impl Model {
     ) -> Result<Evaluated, TrainerError> {
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(dataset);
-        let inspection = self.inspected(&dataset, progress)?;
+        self.require_plain_views()?;
+        let mut inspection = self.inspected_unscaled(&dataset, progress)?;
+        let unknown_scores = self.unknown_scores(&inspection, &dataset)?;
+        inspection.scale(self.divisor);
         let predictions = inspection.predictions(&dataset);
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
@@ -474,6 +498,7 @@ impl Model {
             ignored: folder.ignored().to_vec(),
             layout,
             is_held_out,
+            unknown_scores,
         })
     }
 
@@ -483,18 +508,28 @@ impl Model {
         dataset: &Arc<ImageDataset>,
         progress: impl FnMut(usize),
     ) -> Result<Inspection, TrainerError> {
+        let mut inspection = self.inspected_unscaled(dataset, progress)?;
+        inspection.scale(self.divisor);
+        Ok(inspection)
+    }
+
+    fn inspected_unscaled(
+        &self,
+        dataset: &Arc<ImageDataset>,
+        progress: impl FnMut(usize),
+    ) -> Result<Inspection, TrainerError> {
         let (network, interrupt) = (&self.classifier, &self.interrupt);
         let inspection = match self.views {
-            TestViews::Plain => inspect(network, dataset, |_| false, interrupt, progress),
+            TestViews::Plain => {
+                let keep = self.needs_features();
+                inspect(network, dataset, |_| keep, interrupt, progress)
+            }
             views => {
                 let pipelines = views.pipelines(&self.preprocess);
                 inspect_in_views(network, dataset, &pipelines, interrupt, progress)
             }
         };
-        let mut inspection =
-            inspection.map_err(|error| error.with_architecture(&self.architecture))?;
-        inspection.scale(self.divisor);
-        Ok(inspection)
+        inspection.map_err(|error| error.with_architecture(&self.architecture))
     }
 
     /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others

@@ -91,7 +91,7 @@ impl Model {
                 advice: "ask for classes (`Model::classify`)",
             });
         }
-        self.rows_of(images)
+        self.answers(images, |logits, _| logits[0])
     }
 
     /// Returns the errors of the images that the model was validated on, for intervals that hold the true number as often as

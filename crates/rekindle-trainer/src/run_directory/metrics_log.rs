@@ -94,6 +94,15 @@ pub(super) fn read(path: &Path) -> Result<Vec<Event>, TrainerError> {
         .collect()
 }
 
+/// Returns the events of a log as [`read`] does, without the lines that are none.
+pub(super) fn read_what_can_be(path: &Path) -> Result<Vec<Event>, TrainerError> {
+    let bytes = fs::read(path).map_err(|error| TrainerError::io("read", path, error))?;
+    let lines = whole_lines(&bytes).split(|&byte| byte == b'\n');
+    Ok(lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect())
+}
+
 /// Everything up to the last line that ends and is JSON. After a power failure the end of a file
 /// may also be a line of zero bytes.
 fn whole_lines(bytes: &[u8]) -> &[u8] {

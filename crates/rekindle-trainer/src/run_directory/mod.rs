@@ -6,6 +6,7 @@
 //! ├── classes.json        what the logits mean: ClassesRecord
 //! ├── data.jsonl          the pictures, one per line: DataList
 //! ├── metrics.jsonl       one event per line, appended
+//! ├── metrics.csv         the figures of each epoch, one per line
 //! ├── checkpoints/        epoch-0007/: the last and the best
 //! ├── best.safetensors    the best weights
 //! ├── report.html         for people
@@ -18,7 +19,9 @@
 mod atomic;
 mod checkpoint;
 mod data_list;
+mod images;
 mod lock;
+mod metrics_csv;
 mod metrics_log;
 mod record;
 
@@ -37,6 +40,7 @@ use crate::events::Event;
 use crate::identity::DataList;
 use crate::text;
 use lock::RunLock;
+use metrics_csv::MetricsCsv;
 use metrics_log::MetricsLog;
 
 const DATA: &str = "data.jsonl";
@@ -71,6 +75,7 @@ pub struct RunDirectory {
 pub struct RunWriter {
     directory: RunDirectory,
     log: MetricsLog,
+    table: MetricsCsv,
     made: Made,
     _lock: RunLock,
 }
@@ -323,6 +328,13 @@ impl RunDirectory {
         self.path.join("metrics.jsonl")
     }
 
+    /// Returns the path of the table of epochs: a line of names, then one line per epoch with losses, accuracies, learning rate,
+    /// seconds, images per second and whether the epoch is the best so far. The columns are the same in every run; what was
+    /// not measured is empty.
+    pub fn metrics_table_path(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
     fn checkpoints_path(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
@@ -333,9 +345,11 @@ impl RunWriter {
         let folder = directory.checkpoints_path();
         fs::create_dir_all(&folder).map_err(|error| TrainerError::io("create", &folder, error))?;
         let log = MetricsLog::open(&directory.metrics_path())?;
+        let table = MetricsCsv::create(&directory.metrics_table_path(), &directory.metrics_path())?;
         Ok(Self {
             directory,
             log,
+            table,
             made,
             _lock: lock,
         })
@@ -353,6 +367,7 @@ impl RunWriter {
             log,
             made,
             _lock: lock,
+            ..
         } = self;
         drop(log);
         if !made.is_new {
@@ -436,7 +451,7 @@ impl RunWriter {
         record::write_json(&self.path().join("classes.json"), &classes)
     }
 
-    /// Appends an event to `metrics.jsonl`. Events that only move a progress bar are left out, and
+    /// Appends an event to `metrics.jsonl`, and the end of an epoch to `metrics.csv`. Events that only move a progress bar are left out, and
     /// the end of an epoch waits until the disk has it.
     ///
     /// # Errors
@@ -448,9 +463,13 @@ impl RunWriter {
             Event::PhaseAdvanced { .. } | Event::ValidationBatchEnded { .. } => Ok(()),
             Event::EpochEnded { .. } | Event::RunEnded(_) => {
                 self.log.append(event)?;
-                self.log.sync()
+                self.log.sync()?;
+                self.table.append(event)
             }
-            _ => self.log.append(event),
+            _ => {
+                self.log.append(event)?;
+                self.table.append(event)
+            }
         }
     }
 
@@ -485,13 +504,17 @@ impl RunWriter {
         Ok(saved)
     }
 
-    /// Drops from `metrics.jsonl` what happened after `position`, because it will happen again.
+    /// Drops from `metrics.jsonl` and `metrics.csv` what happened after `position`, because it will happen again.
     ///
     /// # Errors
     ///
     /// Those of the file system; the file is then as it was.
     pub fn rewind(&mut self, position: Position) -> Result<(), TrainerError> {
-        self.log.rewind(position)
+        self.log.rewind(position)?;
+        let directory = &self.directory;
+        self.table =
+            MetricsCsv::create(&directory.metrics_table_path(), &directory.metrics_path())?;
+        Ok(())
     }
 }
 

@@ -19,8 +19,11 @@ mod progress;
 mod pytorch_steps;
 #[cfg(feature = "kernels")]
 mod quantized;
+mod ranking;
 mod regression;
 mod run_directory;
 mod runs;
 mod schedule;
 mod training;
+mod unknown;
+mod unknown_measured;

@@ -193,6 +193,75 @@ fn rewinding_drops_what_will_happen_again() {
 }
 
 #[test]
+fn the_table_of_epochs_has_one_line_per_epoch_whatever_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let lines = || -> Vec<String> {
+        let text = fs::read_to_string(path.join("metrics.csv")).unwrap();
+        text.lines().map(str::to_string).collect()
+    };
+    let epochs = || -> Vec<String> {
+        let first = |line: &String| line.split(',').next().unwrap().to_string();
+        lines().iter().skip(1).map(first).collect()
+    };
+    let mut run = create(&path);
+    let header = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,train_seconds,\
+                  valid_seconds,images_per_second,best,mean_average_precision,micro_f1,macro_f1";
+    assert_eq!(lines(), [header]);
+    let ended = |epoch| Event::EpochEnded {
+        metrics: EpochMetrics {
+            epoch,
+            epochs: 3,
+            train_loss: 0.5,
+            train_accuracy: 0.75,
+            valid_accuracy: Some(0.25),
+            learning_rate: 1e-3,
+            train_seconds: 2.0,
+            images_per_second: f64::NAN,
+            best: epoch == 1,
+            ..EpochMetrics::default()
+        },
+    };
+    run.log(&batch(1, 1)).unwrap();
+    run.log(&ended(1)).unwrap();
+    let figures = [("micro_f1".to_string(), 0.125)].into();
+    run.log(&Event::Measured { epoch: 2, figures }).unwrap();
+    run.log(&ended(2)).unwrap();
+    assert_eq!(
+        lines()[1..],
+        [
+            "1,0.5,0.75,,0.25,0.001,2,0,NaN,true,,,",
+            "2,0.5,0.75,,0.25,0.001,2,0,NaN,false,,0.125,"
+        ]
+    );
+    // A resumed run goes on behind the last epoch of its checkpoint, and repeats none.
+    drop(run);
+    append(&path.join("metrics.csv"), "3,torn");
+    let mut run = RunDirectory::resume(&path).unwrap();
+    assert_eq!(epochs(), ["1", "2"]);
+    run.rewind(Position::after_epoch(1)).unwrap();
+    assert_eq!(epochs(), ["1"]);
+    run.log(&Event::EpochStarted {
+        epoch: 2,
+        epochs: 3,
+        batches: 1,
+        images: 4,
+    })
+    .unwrap();
+    run.log(&ended(2)).unwrap();
+    run.log(&ended(3)).unwrap();
+    assert_eq!(epochs(), ["1", "2", "3"]);
+    assert!(lines()[2].ends_with("false,,,"), "{}", lines()[2]);
+    assert_eq!(lines()[0], header);
+    // The table of a run that had none is made of its log; what is no event there is passed over.
+    drop(run);
+    fs::remove_file(path.join("metrics.csv")).unwrap();
+    append(&path.join("metrics.jsonl"), "{}\n");
+    drop(RunDirectory::resume(&path).unwrap());
+    assert_eq!(epochs(), ["1", "2", "3"]);
+}
+
+#[test]
 fn a_loss_that_is_no_number_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = create(&folder.path().join("run"));

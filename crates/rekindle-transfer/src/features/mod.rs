@@ -13,6 +13,7 @@ mod lbfgs;
 pub(crate) mod linalg;
 mod logistic_regression;
 mod one_vs_rest;
+mod open_set;
 mod prior_probe;
 mod probe_search;
 mod ridge;
@@ -43,6 +44,10 @@ pub use instance::{
 };
 pub use logistic_regression::LogisticRegression;
 pub use one_vs_rest::{FoundOneVsRest, OneVsRest, TriedPenalty};
+pub use open_set::{
+    FoundUnknownScore, Mahalanobis, NearestKnown, OpenSetSearch, ScoredUnknown, UnknownDetector,
+    UnknownScore, auroc, energy, false_positive_rate, max_probability,
+};
 pub use prior_probe::{FittedProbe, PriorProbe};
 pub use probe_search::{FoundProbe, ProbeKind, ProbeSearch, ScoredProbe};
 pub use ridge::{FoundRidge, RidgeRegression, TriedAlpha};

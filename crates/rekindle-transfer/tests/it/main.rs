@@ -9,5 +9,6 @@ mod degenerate;
 mod limits;
 mod losses;
 mod multi_task;
+mod open_set;
 mod probe_search;
 mod tuning;

@@ -1,5 +1,6 @@
 mod labels;
 mod numbers;
+mod rejection;
 
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
@@ -7,7 +8,7 @@ use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent};
+use crate::console::{counted, percent, say_left_out};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -48,6 +49,11 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     if let Some(coverage) = &coverage {
         json["coverage"] = json!(coverage);
     }
+    let rejection = rejection::measured(command, &model, &found)?;
+    if let Some((rates, unread)) = &rejection {
+        say_left_out(unread);
+        json["rejection"] = json!(rates);
+    }
     output.result(&json, || {
         let mut text = table(&found, &names);
         if let Some(coverage) = &coverage {
@@ -58,9 +64,13 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
                 coverage.mean_size
             ));
         }
+        if let Some((rates, _)) = &rejection {
+            text.push_str(&rejection::said(rates));
+        }
         text
     });
-    Ok(if found.skipped.is_empty() {
+    let is_all_read = rejection.is_none_or(|(_, unread)| unread.is_empty());
+    Ok(if found.skipped.is_empty() && is_all_read {
         Outcome::Done
     } else {
         Outcome::BadData
@@ -85,21 +95,29 @@ fn table(found: &Evaluated, names: &[String]) -> String {
             found.temperature.value,
             percent(found.temperature.calibration.ece)
         ),
+        format!(
+            "each class against the others: AUROC {}, average precision {} (means over the classes)",
+            area(evaluation.ranking.macro_auroc),
+            area(evaluation.ranking.macro_average_precision)
+        ),
         String::new(),
         format!(
-            "{:>9} {:>7} {:>7} {:>7}  class",
-            "precision", "recall", "F1", "images"
+            "{:>9} {:>7} {:>7} {:>7} {:>9} {:>7}  class",
+            "precision", "recall", "F1", "AUROC", "average", "images"
         ),
     ];
-    for (name, scores) in names.iter().zip(&evaluation.classes) {
+    let classes = evaluation.classes.iter().zip(&evaluation.ranking.classes);
+    for (name, (scores, curves)) in names.iter().zip(classes) {
         if scores.support == 0 && scores.precision == 0.0 {
             continue; // Of a thousand classes only those that play a part.
         }
         lines.push(format!(
-            "{:>9.3} {:>7.3} {:>7.3} {:>7}  {}",
+            "{:>9.3} {:>7.3} {:>7.3} {:>7} {:>9} {:>7}  {}",
             scores.precision,
             scores.recall,
             scores.f1,
+            area(curves.auroc),
+            area(curves.average_precision),
             scores.support,
             printable(name)
         ));
@@ -121,4 +139,9 @@ fn table(found: &Evaluated, names: &[String]) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// The area below a curve, where there is one.
+fn area(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.3}"))
 }

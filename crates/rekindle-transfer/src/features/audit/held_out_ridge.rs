@@ -111,7 +111,8 @@ impl HeldOutRidge {
         let mut best: Option<HeldOutAnswers> = None;
         for penalty in &self.penalties {
             let scores = targets.left_out(&basis, *penalty * images as f64, &groups);
-            let (temperature, log_loss) = best_temperature(&scores, labels, classes, &all);
+            let (temperature, log_loss) =
+                best_temperature(&scores, labels, classes, &all, TEMPERATURES);
             if best.as_ref().is_none_or(|best| log_loss < best.log_loss) {
                 best = Some(HeldOutAnswers {
                     scores,
@@ -146,7 +147,7 @@ impl HeldOutAnswers {
         let images = labels.len().min(self.scores.len() / self.classes);
         let kept: Vec<usize> = (0..images).filter(|index| counts(*index)).collect();
         if !kept.is_empty() {
-            let found = best_temperature(&self.scores, labels, self.classes, &kept);
+            let found = best_temperature(&self.scores, labels, self.classes, &kept, TEMPERATURES);
             (self.temperature, self.log_loss) = found;
         }
         self
@@ -313,11 +314,12 @@ impl Targets {
 
 /// The temperature of the lowest mean log loss of some images' scores, and that loss: golden sections of its logarithm, in
 /// which the loss has one valley.
-fn best_temperature(
+pub(in crate::features) fn best_temperature(
     scores: &[f64],
     labels: &[usize],
     classes: usize,
     images: &[usize],
+    (mut low, mut high): (f64, f64),
 ) -> (f64, f64) {
     let loss = |log: f64| {
         let sharpness = (-log).exp();
@@ -338,7 +340,6 @@ fn best_temperature(
         sums.into_iter().sum::<f64>() / images.len() as f64
     };
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
-    let (mut low, mut high) = TEMPERATURES;
     for _ in 0..TEMPERATURE_STEPS {
         let (left, right) = (high - ratio * (high - low), low + ratio * (high - low));
         match loss(left) <= loss(right) {

@@ -1,0 +1,52 @@
+//! Finds the images of a run again.
+
+use std::path::{Path, PathBuf};
+
+use rekindle_files::names;
+use rekindle_imagefolder::{Listing, TableOptions};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{RunDirectory, RunRecord};
+use crate::TrainerError;
+
+impl RunDirectory {
+    /// Lists the images that the run is about, in the folder or the table of its record. `moved` is where they are, should they
+    /// have moved: a folder, a table, or for a table the folder that its names go on from.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listing::open`], and [`TrainerError::UnusableData`] for a record that names neither.
+    pub fn listing(&self, moved: Option<&Path>) -> Result<Listing, TrainerError> {
+        let RunRecord { data, .. } = self.record();
+        let recorded = data["folder"].as_str();
+        let recorded = recorded.map(|folder| PathBuf::from(names::unescape(folder)));
+        Ok(match (moved, table(data), recorded) {
+            (Some(moved), Some((_, options)), _) if moved.is_file() => {
+                Listing::open_table(moved, &options)?
+            }
+            (Some(moved), Some((file, options)), _) => {
+                let root = Some(moved.to_path_buf());
+                Listing::open_table(file, &TableOptions { root, ..options })?
+            }
+            (Some(moved), None, _) => Listing::open(moved)?,
+            (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
+            (None, None, Some(folder)) => Listing::open(folder)?,
+            (None, None, None) => {
+                return Err(TrainerError::UnusableData {
+                    what: "data of the run".into(),
+                    found: "no folder in its record".into(),
+                    advice: "say where the images are",
+                });
+            }
+        })
+    }
+}
+
+/// The table that a run was about, and how it was read.
+fn table(description: &Value) -> Option<(PathBuf, TableOptions)> {
+    let table = description.get("table")?;
+    let file = PathBuf::from(names::unescape(table["file"].as_str()?));
+    let options = TableOptions::deserialize(&table["options"]).ok()?;
+    Some((file, options))
+}
