@@ -324,3 +324,32 @@ fn what_is_for_classes_alone_is_refused() {
         "{refused}"
     );
 }
+
+#[test]
+fn numbers_are_cross_validated() {
+    let (_folder, table) = ages();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let options = ["--folds", "2", "--split-copies", "--strategy", "one-call"];
+    let told = train(&table, &out, &[&options[..], &["--json"]].concat()).ends_with(0);
+    let told = told.json();
+    let found = &told["strategies"][0];
+    assert_eq!(found["measure"], "mean absolute error");
+    let errors: Vec<f64> = told["folds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fold| number(&fold["runs"][0]["mae"]))
+        .collect();
+    assert_eq!(errors.len(), 2);
+    assert!((number(&found["mean"]) - (errors[0] + errors[1]) / 2.0).abs() < 1e-6);
+    // The validation part of the table is left alone: 32 pictures are in the folds.
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("32 images in 2 folds"), "{page}");
+    let fold = std::fs::read_to_string(out.join("fold-1.csv")).unwrap();
+    assert_eq!(fold.lines().next(), Some("file,age,split"));
+    assert_eq!(
+        fold.lines().filter(|line| line.ends_with(",val")).count(),
+        16
+    );
+}
