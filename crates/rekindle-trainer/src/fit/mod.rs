@@ -1,7 +1,9 @@
 //! The loop over epochs.
 
+mod epoch;
 mod keep;
 mod measured;
+mod validation;
 mod weighing;
 
 pub(crate) use keep::{not_begun, write_weights};
@@ -11,25 +13,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::prelude::*;
-use rekindle_files::names::show;
 use rekindle_imagefolder::Task;
-use rekindle_imagefolder::rng::{SampleRng, Stream};
 use rekindle_transfer::{Backbone, Plan};
 use rekindle_weights::ModelInfo;
 
 use crate::announce::{announce, emit, stage_summary};
 use crate::calibration::calibration;
-use crate::checkpoint::{self, LoopState, Partial, Weights};
+use crate::checkpoint::{LoopState, Partial, Weights};
 use crate::data::eval_pipeline;
 use crate::events::{EndReason, EpochMetrics, Event};
-use crate::feed::{Batch, Feed};
+use crate::feed::Feed;
 use crate::learner::Learner;
 use crate::out_of_memory::contained_run;
-use crate::predictor::{Predictions, Predictor};
+use crate::predictor::Predictions;
 use crate::run_directory::{Checkpoint, Position, RunWriter};
 use crate::sources::feeds;
 use crate::trainer::{Fitted, Trainer};
-use crate::{BestEpoch, EarlyStopping, Loss, Observer, TrainerError};
+use crate::{BestEpoch, EarlyStopping, Loss, TrainerError};
 use measured::Measured;
 use weighing::{class_shares, class_weights};
 
@@ -232,251 +232,6 @@ impl<'a, B: Backbone> Run<'a, B> {
             .is_some_and(|(watched, rule)| watched.should_stop(rule))
     }
 
-    /// Makes one pass over the training images; true where it was interrupted.
-    fn train_epoch(&mut self) -> Result<bool, TrainerError> {
-        let epoch = self.position.epochs;
-        let (batches, images) = (self.train.batches(), self.train.images());
-        self.emit(Event::EpochStarted {
-            epoch: epoch + 1,
-            epochs: self.trainer.recipe.epochs,
-            batches,
-            images,
-        })?;
-        let begun = Instant::now();
-        let before = self.state.partial.seconds;
-        let feed = Rc::clone(&self.train);
-        let interrupted = self.train_batches(&feed, begun, before)?;
-        self.refuse_nothing("training images", self.state.partial.images, images)?;
-        self.state.partial.seconds = before + begun.elapsed().as_secs_f64();
-        if !interrupted {
-            let rate = self.rate(batches.saturating_sub(1));
-            self.learner.flush(rate);
-        }
-        Ok(interrupted)
-    }
-
-    fn train_batches(
-        &mut self,
-        feed: &Feed,
-        begun: Instant,
-        before: f64,
-    ) -> Result<bool, TrainerError> {
-        let epoch = self.position.epochs;
-        let device = self.trainer.device.clone();
-        if self.position.batches >= feed.batches() {
-            return Ok(false); // Interrupted in validation.
-        }
-        for batch in feed.epoch_from(epoch, self.position.batches, &device) {
-            let mut batch = batch?;
-            self.balance(&mut batch);
-            for skipped in &batch.skipped {
-                self.emit(Event::SkippedFile {
-                    path: skipped.path.clone(),
-                    reason: skipped.reason.clone(),
-                })?;
-            }
-            if batch.indices.is_empty() {
-                continue;
-            }
-            let rate = self.rate(batch.number);
-            self.position.batches = batch.number + 1;
-            let key = [epoch as u64, batch.number as u64];
-            let mut drawn = SampleRng::keyed(self.trainer.recipe.seed, Stream::Network, &key);
-            self.learner.seed_draws(drawn.bits());
-            let outcome = self.learner.train_batch(&batch, rate)?;
-            if !outcome.loss.is_finite() {
-                return Err(TrainerError::Diverged {
-                    epoch: epoch + 1,
-                    batch: self.position.batches,
-                    loss: outcome.loss,
-                    files: files(feed, &batch.indices),
-                    kept: self.kept(),
-                });
-            }
-            let partial = &mut self.state.partial;
-            partial.loss += outcome.loss * outcome.images as f64;
-            partial.correct += outcome.correct;
-            partial.images += outcome.images;
-            partial.seconds = before + begun.elapsed().as_secs_f64();
-            self.emit(Event::BatchEnded {
-                epoch: epoch + 1,
-                batch: self.position.batches,
-                images: outcome.images,
-                loss: outcome.loss,
-                learning_rate: rate,
-            })?;
-            if self.is_time_over() {
-                return Ok(false);
-            }
-            // After the last batch, validation stops at once.
-            if self.trainer.interrupt.requested()
-                && self.learner.is_between_steps()
-                && self.position.batches < feed.batches()
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Bad files are left out; an epoch of none but these taught nothing.
-    fn refuse_nothing(&self, what: &str, seen: usize, of: usize) -> Result<(), TrainerError> {
-        if seen > 0 {
-            return Ok(());
-        }
-        Err(TrainerError::UnusableData {
-            what: what.to_string(),
-            found: format!(
-                "none of {of} could be read in epoch {}",
-                self.position.epochs + 1
-            ),
-            advice: "see that the folder is still there, then resume the run",
-        })
-    }
-
-    /// Weighs each image by its class, where the recipe asks for it.
-    fn balance(&self, batch: &mut Batch) {
-        batch.targets.class_shares = self.class_shares.clone();
-        if let Some(by_class) = &self.class_weights {
-            let targets = &mut batch.targets;
-            if targets.task == Task::MultiLabel {
-                targets.positive_weights = Some(Arc::clone(by_class));
-                return;
-            }
-            let own = targets.weights.take();
-            let weight = |(position, label): (usize, &usize)| {
-                by_class[*label] * own.as_ref().map_or(1.0, |own| own[position])
-            };
-            targets.weights = Some(targets.labels.iter().enumerate().map(weight).collect());
-        }
-    }
-
-    /// Steps that are done.
-    fn steps(&self) -> usize {
-        self.position.epochs * self.train.batches() + self.position.batches
-    }
-
-    /// Makes the epochs those that the pace plans.
-    fn follow_pace(&mut self) {
-        let batches = self.train.batches().max(1);
-        if let Some(pace) = &self.trainer.pace {
-            self.trainer.recipe.epochs = pace.steps().div_ceil(batches);
-        }
-    }
-
-    /// Returns true if the step just made is the last that the clock allows.
-    fn is_time_over(&mut self) -> bool {
-        let done = self.steps();
-        let Some(pace) = &mut self.trainer.pace else {
-            return false;
-        };
-        pace.advance(done);
-        let is_over = done >= pace.steps();
-        self.follow_pace();
-        is_over
-    }
-
-    /// Validates where the trainer is to; true where it was interrupted.
-    fn measure(&mut self) -> Result<bool, TrainerError> {
-        if self.trainer.validates {
-            return self.validate();
-        }
-        let epoch = self.position.epochs + 1;
-        self.end_epoch(epoch, None, 0.0, false)?;
-        Ok(false)
-    }
-
-    /// Makes one pass over the validation images; true where it was interrupted: it is then repeated on resuming.
-    fn validate(&mut self) -> Result<bool, TrainerError> {
-        let epoch = self.position.epochs + 1;
-        let begun = Instant::now();
-        let images = self.val.images();
-        self.emit(Event::ValidationStarted {
-            epoch,
-            batches: self.val.batches(),
-            images,
-        })?;
-        let predictor = Predictor::new(&self.learner.in_units()?);
-        let Trainer {
-            observers,
-            interrupt,
-            device,
-            ..
-        } = &mut self.trainer;
-        let mut number = 0;
-        let mut skipped = Vec::new();
-        let batches = self.val.epoch(0, device).inspect(|batch| {
-            if let Ok(batch) = batch {
-                skipped.extend_from_slice(&batch.skipped);
-            }
-        });
-        let found = predictor.predict_until(Box::new(batches), interrupt, |count| {
-            number += 1;
-            let event = Event::ValidationBatchEnded {
-                epoch,
-                batch: number,
-                images: count,
-            };
-            for observer in observers.iter_mut() {
-                observer.on_event(&event);
-            }
-        });
-        let predictions = match found {
-            Err(TrainerError::Interrupted { .. }) => return Ok(true),
-            found => self.with_loss(found?),
-        };
-        for file in skipped {
-            let (path, reason) = (file.path, file.reason);
-            self.emit(Event::SkippedFile { path, reason })?;
-        }
-        self.refuse_nothing("validation images", predictions.labels.len(), images)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        let measured = Measured::of(&predictions);
-        self.emit(Event::Validated {
-            epoch,
-            loss: measured.loss,
-            accuracy: predictions.accuracy(),
-        })?;
-        if let Some(figures) = predictions.figures(None) {
-            self.emit(Event::Measured { epoch, figures })?;
-        }
-        let is_best = self.observe(epoch, predictions)?;
-        self.end_epoch(epoch, Some(measured), seconds, is_best)?;
-        Ok(false)
-    }
-
-    /// Makes the loss of numbers the one that is minimised.
-    fn with_loss(&self, mut predictions: Predictions) -> Predictions {
-        if let Some(scale) = self.trainer.data.target_scale {
-            predictions.loss = scale.loss(self.trainer.recipe.loss, &predictions);
-        }
-        predictions
-    }
-
-    /// Keeps the weights of a new best epoch.
-    fn observe(&mut self, epoch: usize, predictions: Predictions) -> Result<bool, TrainerError> {
-        if let Some(watched) = &mut self.state.stopping {
-            let value = predictions.figure(watched.monitor());
-            watched.observe(epoch, value, predictions.loss);
-        }
-        let monitor = self.trainer.recipe.monitor;
-        let value = predictions.figure(monitor);
-        let previous = self.state.best.value();
-        if !self.state.best.observe(epoch, value, predictions.loss) {
-            return Ok(false);
-        }
-        self.best_weights = Some(checkpoint::weights_of(&self.learner.in_units()?));
-        self.best_predictions = predictions;
-        self.is_best_written = false;
-        self.emit(Event::BestImproved {
-            epoch,
-            monitor,
-            value,
-            previous,
-        })?;
-        Ok(true)
-    }
-
     fn end_epoch(
         &mut self,
         epoch: usize,
@@ -567,17 +322,4 @@ fn needs_source<B: Backbone>(trainer: &Trainer<'_, B>) -> Result<bool, TrainerEr
 
 fn watch(rule: &EarlyStopping) -> BestEpoch {
     BestEpoch::new(rule.monitor, rule.min_delta)
-}
-
-/// Returns the files of a batch, for an error message.
-fn files(feed: &Feed, indices: &[usize]) -> String {
-    let dataset = feed.dataset();
-    let names: Vec<String> = indices
-        .iter()
-        .map(|index| match dataset.path(*index) {
-            Some(path) => show(path),
-            None => format!("image {index}"),
-        })
-        .collect();
-    names.join(", ")
 }

@@ -1,41 +1,32 @@
 //! A trained classifier read from its file: all that is needed to ask it about pictures.
 
 mod coverage;
+mod evaluate;
 mod labels;
 mod memory;
 mod numbers;
+mod predict;
 mod unknown;
 
+pub use evaluate::Evaluated;
 pub use labels::EvaluatedLabels;
 pub use memory::Classified;
 pub use numbers::EvaluatedNumbers;
+pub use predict::{Answer, image_files};
 pub use unknown::{FittedUnknown, UnknownCheck};
 
-use unknown::Rejecting;
-
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use burn::prelude::*;
 use rekindle_files::names::show;
-use rekindle_imagefolder::{
-    Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, Loader, OnBadFile, Sample,
-    ScanOptions, Skipped, TableOptions, TablePart, Task,
-};
+use rekindle_imagefolder::Task;
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_nn::{GraphError, Network};
 use rekindle_transfer::Classifier;
 use rekindle_weights::{LoadOptions, ModelInfo, NetworkSource};
-use serde::Deserialize;
-use serde_json::Value;
 
-use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
-use crate::feed::Feed;
-use crate::inspect::{Inspection, inspect, logistic, scaled, softmax};
-use crate::metrics::Temperature;
-use crate::predictor::ranked;
-use crate::test_views::{CHUNK, inspect_in_views};
-use crate::{Evaluation, Interrupt, Predictions, RunDirectory, TestViews, TrainerError};
+use crate::{Interrupt, RunDirectory, TestViews, TrainerError};
+use unknown::Rejecting;
 
 /// Images that go through the network together.
 const BATCH: usize = 16;
@@ -92,41 +83,6 @@ pub struct Model {
     divisor: f64,
     rejecting: Option<Rejecting>,
     interrupt: Interrupt,
-}
-
-/// Answer of a model to one picture.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The picture's file.
-    pub path: PathBuf,
-    /// One probability a class, of several labels each by itself; or the number that the model gives; or why the file can't be
-    /// read.
-    pub probabilities: Result<Vec<f32>, String>,
-    /// Whether it looks like none of the classes; none for a model that doesn't [reject](Model::rejecting), and for a file
-    /// that can't be read.
-    pub unknown: Option<UnknownCheck>,
-}
-
-/// Evaluation of a model on labelled images.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluated {
-    /// The answer to each image.
-    pub predictions: Predictions,
-    /// Accuracy, per-class scores, calibration.
-    pub evaluation: Evaluation,
-    /// Effect that temperature scaling would have.
-    pub temperature: Temperature,
-    /// Files that can't be decoded.
-    pub skipped: Vec<Skipped>,
-    /// Files that the scan of the folder left out.
-    pub ignored: Vec<Ignored>,
-    /// Where the images were found; its text says so in one line.
-    pub layout: Listing,
-    /// Measured on the images alone that training had held out of this very folder.
-    pub is_held_out: bool,
-    /// How unknown each image looks, in the order of the predictions; none for a model that doesn't
-    /// [reject](Model::rejecting).
-    pub unknown_scores: Option<Vec<f64>>,
 }
 
 impl Model {
@@ -315,294 +271,6 @@ impl Model {
     pub fn network(&self) -> Result<Network, GraphError> {
         self.classifier.clone().into_network()
     }
-
-    /// Asks about pictures; `answer` hears of each one in the order of `paths`, but of files that can't be read
-    /// right after their batch.
-    ///
-    /// # Errors
-    ///
-    /// A model that doesn't take RGB pictures; [`TrainerError::OutOfDeviceMemory`], and [`TrainerError::Interrupted`]. A
-    /// file that can't be read is an [`Answer`], not an error.
-    pub fn predict(
-        &self,
-        paths: &[PathBuf],
-        mut answer: impl FnMut(Answer),
-    ) -> Result<(), TrainerError> {
-        self.require_plain_views()?;
-        if self.views != TestViews::Plain {
-            return self.predict_in_views(paths, answer);
-        }
-        let dataset = self.unlabelled(paths)?;
-        let loader = Loader::new(dataset)
-            .batch_size(BATCH)
-            .on_bad_file(OnBadFile::Skip);
-        let predictor = crate::Predictor::new(&self.classifier);
-        let named = |error: TrainerError| error.with_architecture(&self.architecture);
-        for batch in Feed::Images(loader).epoch(0, &self.device) {
-            self.interrupt.check()?;
-            let batch = batch?;
-            if !batch.indices.is_empty() {
-                let rows = self.rows(&predictor, &batch).map_err(named)?;
-                for (at, index) in batch.indices.iter().enumerate() {
-                    let logits = scaled(rows.logits(at), self.divisor);
-                    answer(Answer {
-                        path: paths[*index].clone(),
-                        probabilities: Ok(self.probabilities(&logits)),
-                        unknown: self.check_unknown(&rows, at)?,
-                    });
-                }
-            }
-            for skipped in batch.skipped {
-                answer(Answer {
-                    path: skipped.path,
-                    probabilities: Err(skipped.reason),
-                    unknown: None,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Predicts like [`predict`](Self::predict), in chunks of pictures that are looked at in all views.
-    fn predict_in_views(
-        &self,
-        paths: &[PathBuf],
-        mut answer: impl FnMut(Answer),
-    ) -> Result<(), TrainerError> {
-        let pipelines = self.views.pipelines(&self.preprocess);
-        for chunk in paths.chunks(CHUNK) {
-            let dataset = Arc::new(self.unlabelled(chunk)?);
-            let (network, interrupt) = (&self.classifier, &self.interrupt);
-            let found = inspect_in_views(network, &dataset, &pipelines, interrupt, |_| ())
-                .map_err(|error| error.with_architecture(&self.architecture))?;
-            let rows = found.logits.chunks_exact(found.classes);
-            for (index, row) in found.indices.iter().zip(rows) {
-                answer(Answer {
-                    path: chunk[*index].clone(),
-                    probabilities: Ok(self.probabilities(row)),
-                    unknown: None,
-                });
-            }
-            for skipped in found.skipped {
-                answer(Answer {
-                    path: skipped.path,
-                    probabilities: Err(skipped.reason),
-                    unknown: None,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// What logits say, by the task.
-    fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
-        match self.task {
-            Task::SingleLabel => softmax(logits).0,
-            Task::MultiLabel => logits.iter().map(|logit| logistic(*logit)).collect(),
-            Task::Regression => logits.to_vec(),
-        }
-    }
-
-    fn unlabelled(&self, paths: &[PathBuf]) -> Result<ImageDataset, TrainerError> {
-        let samples = paths.iter().map(|path| Sample {
-            path: path.clone(),
-            label: None,
-        });
-        let folder = ImageFolder::from_samples(Path::new("."), Vec::new(), samples.collect())?;
-        Ok(ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?)
-    }
-
-    /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
-    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
-    /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
-    /// many as then.
-    ///
-    /// # Errors
-    ///
-    /// Those of scanning; class folders that the model doesn't know; [`TrainerError::UnusableData`] without one
-    /// image that can be read.
-    pub fn evaluate(
-        &self,
-        folder: impl AsRef<Path>,
-        progress: impl FnMut(usize),
-    ) -> Result<Evaluated, TrainerError> {
-        if folder.as_ref().is_file() {
-            return self.evaluate_table(folder, &TableOptions::default(), progress);
-        }
-        self.require_task(Task::SingleLabel, "evaluate")?;
-        let layout = Layout::find(folder)?;
-        let listing = Listing::Folder(layout.clone());
-        match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part.images, listing, true, progress),
-            None => {
-                let part = self.labelled(layout.evaluation_folder()?)?;
-                self.evaluate_part(part, listing, false, progress)
-            }
-        }
-    }
-
-    /// As [`evaluate`](Self::evaluate), on the pictures of a table: its validation part, or all. Labels that the model
-    /// doesn't know are an error.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ImageTable::open_with`], and [`TrainerError::UnusableData`] without one image that can be read.
-    pub fn evaluate_table(
-        &self,
-        table: impl AsRef<Path>,
-        options: &TableOptions,
-        progress: impl FnMut(usize),
-    ) -> Result<Evaluated, TrainerError> {
-        self.require_task(Task::SingleLabel, "evaluate")?;
-        let table = ImageTable::open_with(table, &self.table_options(options))?;
-        let part = table.open_evaluation().images;
-        let listing = Listing::Table(Box::new(table));
-        match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part.images, listing, true, progress),
-            None => self.evaluate_part(part, listing, false, progress),
-        }
-    }
-
-    fn evaluate_part(
-        &self,
-        folder: ImageFolder,
-        layout: Listing,
-        is_held_out: bool,
-        progress: impl FnMut(usize),
-    ) -> Result<Evaluated, TrainerError> {
-        let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
-        let dataset = Arc::new(dataset);
-        self.require_plain_views()?;
-        let mut inspection = self.inspected_unscaled(&dataset, progress)?;
-        let unknown_scores = self.unknown_scores(&inspection, &dataset)?;
-        inspection.scale(self.divisor);
-        let predictions = inspection.predictions(&dataset);
-        if predictions.labels.is_empty() {
-            return Err(TrainerError::UnusableData {
-                what: show(folder.root()),
-                found: format!("none of its {} images can be read", folder.len()),
-                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
-            });
-        }
-        let Predictions {
-            probabilities,
-            labels,
-            classes,
-            ..
-        } = &predictions;
-        Ok(Evaluated {
-            evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
-            temperature: Temperature::fit(probabilities, labels, *classes)?,
-            predictions,
-            skipped: inspection.skipped,
-            ignored: folder.ignored().to_vec(),
-            layout,
-            is_held_out,
-            unknown_scores,
-        })
-    }
-
-    /// Every image's logits, in the model's views and at its temperature.
-    fn inspected(
-        &self,
-        dataset: &Arc<ImageDataset>,
-        progress: impl FnMut(usize),
-    ) -> Result<Inspection, TrainerError> {
-        let mut inspection = self.inspected_unscaled(dataset, progress)?;
-        inspection.scale(self.divisor);
-        Ok(inspection)
-    }
-
-    fn inspected_unscaled(
-        &self,
-        dataset: &Arc<ImageDataset>,
-        progress: impl FnMut(usize),
-    ) -> Result<Inspection, TrainerError> {
-        let (network, interrupt) = (&self.classifier, &self.interrupt);
-        let inspection = match self.views {
-            TestViews::Plain => {
-                let keep = self.needs_features();
-                inspect(network, dataset, |_| keep, interrupt, progress)
-            }
-            views => {
-                let pipelines = views.pipelines(&self.preprocess);
-                inspect_in_views(network, dataset, &pipelines, interrupt, progress)
-            }
-        };
-        inspection.map_err(|error| error.with_architecture(&self.architecture))
-    }
-
-    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
-    /// would flatter it.
-    fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
-        let provenance = self.provenance.as_deref().unwrap_or_default();
-        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
-        let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
-        let Some(recorded) = recorded.filter(|_| listing.holds_out()) else {
-            return Ok(None);
-        };
-        if recorded != held_out(listing.given(), recorded.seed) {
-            return Ok(None);
-        }
-        let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
-        let is_same = provenance["data"]["val_images"] == part.images.len()
-            && self.classes.as_deref() == Some(part.images.classes());
-        Ok(is_same.then_some(part))
-    }
-
-    /// Returns the images of a folder with the model's own labels.
-    fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
-        let count = self.classifier.num_classes();
-        if self.classes.is_some() {
-            let options = ScanOptions {
-                classes: self.classes.clone(),
-                ..ScanOptions::default()
-            };
-            return Ok(ImageFolder::open_with(folder, &options)?);
-        }
-        let scanned = ImageFolder::open(folder)?;
-        if scanned.classes().len() == count {
-            return Ok(scanned);
-        }
-        Err(TrainerError::UnusableData {
-            what: show(folder),
-            found: format!(
-                "{} class folders, but the model has {count} classes and its file names none",
-                scanned.classes().len()
-            ),
-            advice: "give a folder with the classes that the model was trained on",
-        })
-    }
-}
-
-impl Answer {
-    /// Returns the `count` most probable classes with their probabilities; none where the file couldn't be read.
-    pub fn top(&self, count: usize) -> Vec<(usize, f32)> {
-        let Ok(probabilities) = &self.probabilities else {
-            return Vec::new();
-        };
-        let mut order = ranked(probabilities);
-        order.truncate(count);
-        order
-    }
-}
-
-/// Returns every image that is named or lies in a named folder, at any depth.
-///
-/// # Errors
-///
-/// Those of scanning a folder; a file is taken as it is.
-pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
-    let mut found = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let folder = ImageFolder::flat(path)?;
-            found.extend(folder.samples().iter().map(|sample| sample.path.clone()));
-        } else {
-            found.push(path.clone());
-        }
-    }
-    Ok(found)
 }
 
 /// Returns the file itself, or the best weights of a run directory.

@@ -1,0 +1,205 @@
+//! What a model is worth on labelled pictures.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rekindle_files::names::show;
+use rekindle_imagefolder::{
+    Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, ScanOptions, Skipped,
+    TableOptions, TablePart, Task,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Model;
+use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
+use crate::inspect::{Inspection, inspect};
+use crate::metrics::Temperature;
+use crate::test_views::inspect_in_views;
+use crate::{Evaluation, Predictions, TestViews, TrainerError};
+
+/// Evaluation of a model on labelled images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// The answer to each image.
+    pub predictions: Predictions,
+    /// Accuracy, per-class scores, calibration.
+    pub evaluation: Evaluation,
+    /// Effect that temperature scaling would have.
+    pub temperature: Temperature,
+    /// Files that can't be decoded.
+    pub skipped: Vec<Skipped>,
+    /// Files that the scan of the folder left out.
+    pub ignored: Vec<Ignored>,
+    /// Where the images were found; its text says so in one line.
+    pub layout: Listing,
+    /// Measured on the images alone that training had held out of this very folder.
+    pub is_held_out: bool,
+    /// How unknown each image looks, in the order of the predictions; none for a model that doesn't
+    /// [reject](Model::rejecting).
+    pub unknown_scores: Option<Vec<f64>>,
+}
+
+impl Model {
+    /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
+    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
+    /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
+    /// many as then.
+    ///
+    /// # Errors
+    ///
+    /// Those of scanning; class folders that the model doesn't know; [`TrainerError::UnusableData`] without one
+    /// image that can be read.
+    pub fn evaluate(
+        &self,
+        folder: impl AsRef<Path>,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        if folder.as_ref().is_file() {
+            return self.evaluate_table(folder, &TableOptions::default(), progress);
+        }
+        self.require_task(Task::SingleLabel, "evaluate")?;
+        let layout = Layout::find(folder)?;
+        let listing = Listing::Folder(layout.clone());
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
+            None => {
+                let part = self.labelled(layout.evaluation_folder()?)?;
+                self.evaluate_part(part, listing, false, progress)
+            }
+        }
+    }
+
+    /// As [`evaluate`](Self::evaluate), on the pictures of a table: its validation part, or all. Labels that the model
+    /// doesn't know are an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ImageTable::open_with`], and [`TrainerError::UnusableData`] without one image that can be read.
+    pub fn evaluate_table(
+        &self,
+        table: impl AsRef<Path>,
+        options: &TableOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        self.require_task(Task::SingleLabel, "evaluate")?;
+        let table = ImageTable::open_with(table, &self.table_options(options))?;
+        let part = table.open_evaluation().images;
+        let listing = Listing::Table(Box::new(table));
+        match self.held_out(&listing)? {
+            Some(part) => self.evaluate_part(part.images, listing, true, progress),
+            None => self.evaluate_part(part, listing, false, progress),
+        }
+    }
+
+    fn evaluate_part(
+        &self,
+        folder: ImageFolder,
+        layout: Listing,
+        is_held_out: bool,
+        progress: impl FnMut(usize),
+    ) -> Result<Evaluated, TrainerError> {
+        let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
+        let dataset = Arc::new(dataset);
+        self.require_plain_views()?;
+        let mut inspection = self.inspected_unscaled(&dataset, progress)?;
+        let unknown_scores = self.unknown_scores(&inspection, &dataset)?;
+        inspection.scale(self.divisor);
+        let predictions = inspection.predictions(&dataset);
+        if predictions.labels.is_empty() {
+            return Err(TrainerError::UnusableData {
+                what: show(folder.root()),
+                found: format!("none of its {} images can be read", folder.len()),
+                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
+            });
+        }
+        let Predictions {
+            probabilities,
+            labels,
+            classes,
+            ..
+        } = &predictions;
+        Ok(Evaluated {
+            evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
+            temperature: Temperature::fit(probabilities, labels, *classes)?,
+            predictions,
+            skipped: inspection.skipped,
+            ignored: folder.ignored().to_vec(),
+            layout,
+            is_held_out,
+            unknown_scores,
+        })
+    }
+
+    /// Every image's logits, in the model's views and at its temperature.
+    pub(super) fn inspected(
+        &self,
+        dataset: &Arc<ImageDataset>,
+        progress: impl FnMut(usize),
+    ) -> Result<Inspection, TrainerError> {
+        let mut inspection = self.inspected_unscaled(dataset, progress)?;
+        inspection.scale(self.divisor);
+        Ok(inspection)
+    }
+
+    pub(super) fn inspected_unscaled(
+        &self,
+        dataset: &Arc<ImageDataset>,
+        progress: impl FnMut(usize),
+    ) -> Result<Inspection, TrainerError> {
+        let (network, interrupt) = (&self.classifier, &self.interrupt);
+        let inspection = match self.views {
+            TestViews::Plain => {
+                let keep = self.needs_features();
+                inspect(network, dataset, |_| keep, interrupt, progress)
+            }
+            views => {
+                let pipelines = views.pipelines(&self.preprocess);
+                inspect_in_views(network, dataset, &pipelines, interrupt, progress)
+            }
+        };
+        inspection.map_err(|error| error.with_architecture(&self.architecture))
+    }
+
+    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
+    /// would flatter it.
+    pub(super) fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
+        let provenance = self.provenance.as_deref().unwrap_or_default();
+        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
+        let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
+        let Some(recorded) = recorded.filter(|_| listing.holds_out()) else {
+            return Ok(None);
+        };
+        if recorded != held_out(listing.given(), recorded.seed) {
+            return Ok(None);
+        }
+        let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
+        let is_same = provenance["data"]["val_images"] == part.images.len()
+            && self.classes.as_deref() == Some(part.images.classes());
+        Ok(is_same.then_some(part))
+    }
+
+    /// Returns the images of a folder with the model's own labels.
+    pub(super) fn labelled(&self, folder: &Path) -> Result<ImageFolder, TrainerError> {
+        let count = self.classifier.num_classes();
+        if self.classes.is_some() {
+            let options = ScanOptions {
+                classes: self.classes.clone(),
+                ..ScanOptions::default()
+            };
+            return Ok(ImageFolder::open_with(folder, &options)?);
+        }
+        let scanned = ImageFolder::open(folder)?;
+        if scanned.classes().len() == count {
+            return Ok(scanned);
+        }
+        Err(TrainerError::UnusableData {
+            what: show(folder),
+            found: format!(
+                "{} class folders, but the model has {count} classes and its file names none",
+                scanned.classes().len()
+            ),
+            advice: "give a folder with the classes that the model was trained on",
+        })
+    }
+}
