@@ -117,7 +117,8 @@ def finetune(digits, weights, *seeds):
                 answers = torch.cat([model(part)[:, 0] for part in images[~is_train].split(32)]).numpy() * deviation + mean
             error = np.abs(answers - angles[~is_train]).mean()
             best = min(best, (error, f"epoch {epoch + 1}, {figures(angles[~is_train], answers)}"))
-        print(f"PyTorch, seed {seed}: best {best[1]}; last {figures(angles[~is_train], answers)}; {time.time() - begun:.0f} s")
+        last = figures(angles[~is_train], answers)
+        print(f"PyTorch, seed {seed}: best {best[1]}; last {last}; {time.time() - begun:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

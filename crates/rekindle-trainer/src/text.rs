@@ -90,7 +90,7 @@ pub fn device(device: &Device) -> String {
 pub fn figure(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "NaN".into(),
-        v if v >= 9_999.5 && v < 1e15 => {
+        v if (9_999.5..1e15).contains(&v) => {
             let sign = if value < 0.0 { "-" } else { "" };
             format!("{sign}{}", count(v.round() as usize))
         }
