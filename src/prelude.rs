@@ -19,7 +19,9 @@
 //! # }
 //! ```
 
-pub use rekindle_imagefolder::{Augmentation, ImageDataset, ImageFolder, ImageTable, Listing, Task};
+pub use rekindle_imagefolder::{
+    Augmentation, ImageDataset, ImageFolder, ImageTable, Listing, Task,
+};
 pub use rekindle_models::{Preprocess, Pretrained};
 pub use rekindle_report::{Report, RunReport};
 pub use rekindle_trainer::{
