@@ -162,7 +162,7 @@ fn key(html: &mut Html, ranking: &RankingCurves, classes: &[String], shown: &[us
             let others = text::counted(known - shown.len(), "other class", "other classes");
             html.node("span", &[], |html| {
                 html.leaf("i", &[class("stroke unmarked")], "");
-                html.text(&format!("{others}, with a higher average precision"));
+                html.text(&format!("{others}, with no lower average precision"));
             });
         }
     });

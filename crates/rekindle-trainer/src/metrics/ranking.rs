@@ -20,8 +20,8 @@ pub struct RankingCurves {
     pub classes: Vec<ClassCurves>,
 }
 
-/// The curves of one class. They begin at the strictest threshold; of many points an even selection is kept, the first and
-/// the last included, and the areas are those of all points.
+/// The curves of one class. They begin at the strictest threshold; of many points some are kept, evenly along the curve, the
+/// first and the last included, and the areas are those of all points.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClassCurves {
     /// Area under the ROC curve: the probability that an image of the class has a higher probability of it than another
@@ -145,14 +145,26 @@ pub(super) fn steps_below(curve: &[[f64; 2]]) -> f64 {
     sum
 }
 
-/// Leaves out points on straight lines, then keeps at most `most`, evenly from all, the first and the last included.
+/// Leaves out points on straight lines, then keeps at most `most`, evenly along the curve, the first and the last included.
 fn thinned(curve: &[[f64; 2]], most: usize) -> Vec<[f64; 2]> {
     let corners = corners(curve);
     if corners.len() <= most {
         return corners;
     }
-    let at = |point: usize| corners[point * (corners.len() - 1) / (most - 1)];
-    (0..most).map(at).collect()
+    let mut along = vec![0.0];
+    for pair in corners.windows(2) {
+        let step = (pair[1][0] - pair[0][0]).abs() + (pair[1][1] - pair[0][1]).abs();
+        along.push(along[along.len() - 1] + step);
+    }
+    let (last, whole) = (corners.len() - 1, along[along.len() - 1]);
+    let at = |place: usize| {
+        let length = whole * place as f64 / (most - 1) as f64;
+        along.partition_point(|reached| *reached < length).min(last)
+    };
+    let mut kept: Vec<usize> = (0..most - 1).map(at).filter(|at| *at < last).collect();
+    kept.push(last);
+    kept.dedup();
+    kept.into_iter().map(|at| corners[at]).collect()
 }
 
 /// The points at which a curve changes its direction, and both ends.
