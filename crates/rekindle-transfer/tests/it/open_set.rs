@@ -152,7 +152,12 @@ fn the_nearest_are_those_of_a_loop() {
         assert!(NearestKnown::fit(&features, &labels, wrong).is_err());
     }
     // Of many images an even share of each class is kept.
-    let hash = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    // SplitMix64, without anything regular that rows could repeat.
+    let hash = |at: usize| {
+        let z = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40
+    };
     let values = (0..5000 * 8).map(|at| hash(at) as f32 / (1u64 << 23) as f32 - 1.0);
     let many = Features::new(values.collect(), 8).unwrap();
     let labels: Vec<usize> = (0..5000).map(|row| usize::from(row % 5 == 0)).collect();
