@@ -42,10 +42,7 @@ fn of_numbers(html: &mut Html, report: &Report) {
     html.name(&capitalised(&best.name));
     let error = unbroken(&text::figure(*error));
     html.text(&format!(" is off by {error} on average on "));
-    html.text(&match best.validated_images() {
-        None => "the validation images".into(),
-        Some(images) => text::counted(images, "validation image", "validation images"),
-    });
+    html.text(&judged(best, best.validated_images().unwrap_or(0)));
     if let Some(r2) = best.best_epoch().and_then(|epoch| epoch.figures.get("r2")) {
         html.text(&format!(
             ", and explains {} of their variance",
@@ -92,16 +89,7 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
         " recognises {} of ",
         unbroken(&text::percent(*accuracy))
     ));
-    html.text(&match best.validated_images().unwrap_or(of_data) {
-        0 => "the validation images".into(),
-        images => match best.folds.len() {
-            0 => text::counted(images, "validation image", "validation images"),
-            folds => format!(
-                "{} in {folds} folds",
-                text::counted(images, "image", "images")
-            ),
-        },
-    });
+    html.text(&judged(best, best.validated_images().unwrap_or(of_data)));
     let seconds = best.seconds();
     if seconds > 0.0 {
         html.text(&format!(
@@ -110,6 +98,18 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
         ));
     }
     html.text(".");
+}
+
+/// Names the images that a run was judged by.
+fn judged(run: &RunReport, images: usize) -> String {
+    match (images, run.folds.len()) {
+        (0, _) => "the validation images".into(),
+        (_, 0) => text::counted(images, "validation image", "validation images"),
+        (_, folds) => {
+            let images = text::counted(images, "image", "images");
+            format!("{images} in {folds} folds")
+        }
+    }
 }
 
 /// Writes the distance to the next best run, and to training from scratch.

@@ -73,6 +73,8 @@ pub(super) fn class_shares(counts: &[usize]) -> Arc<[f32]> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use image::RgbImage;
     use rekindle_imagefolder::Pipeline;
 

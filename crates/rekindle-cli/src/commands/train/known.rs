@@ -34,15 +34,18 @@ pub fn said(result: &Value) -> Option<String> {
     let measured = &result["known_classes"]["measured"];
     let share = |key: &str| measured[key].as_f64();
     let (before, after) = (share("accuracy_before")?, share("accuracy_after")?);
+    let count = |key: &str| result["known_classes"][key].as_array().map_or(0, Vec::len);
+    let kept = count("kept");
     let advice = match after < before {
         true => "; a lower --lr or a strategy that freezes more keeps more of it",
         false => "",
     };
     Some(format!(
-        "{}: of {} validation images of the classes known before it recognised {}, and now {}{advice}",
+        "{}: of {} validation images of classes known before {} were recognised then, and {} are now, among {} classes{advice}",
         result["strategy"].as_str().unwrap_or_default(),
         measured["images"],
         percent(before),
-        percent(after)
+        percent(after),
+        kept + count("new")
     ))
 }
