@@ -197,13 +197,13 @@ impl ImageDataset {
         Ok(self)
     }
 
-    /// The seed of [`Dataset::get`]'s augmentation; a [`Loader`](crate::Loader) has its own.
+    /// The seed of [`get`](burn::data::dataset::Dataset::get)'s augmentation; a [`Loader`](crate::Loader) has its own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The epoch of [`Dataset::get`]'s augmentation.
+    /// The epoch of [`get`](burn::data::dataset::Dataset::get)'s augmentation.
     pub fn set_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);
     }

@@ -17,8 +17,8 @@ use find::shared;
 ///
 /// The names of the parts count in any letter case and with what people put beside them: `train`, `Training`,
 /// `TRAIN`, `train2017`, `Train_images`, `training_set`; `seg_train` beside `seg_test`. Validation takes the first of
-/// [`VALIDATION_NAMES`] that has class folders. A folder that is alone on the way is looked into, as archives unpack
-/// into one. The text of a layout says in one line what was taken and what was left alone.
+/// [`VALIDATION_NAMES`](crate::VALIDATION_NAMES) that has class folders. A folder that is alone on the way is looked
+/// into, as archives unpack into one. The text of a layout says in one line what was taken and what was left alone.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), rekindle_imagefolder::Error> {
