@@ -40,7 +40,45 @@ pub struct Evaluated {
     pub unknown_scores: Option<Vec<f64>>,
 }
 
+/// Answers to the pictures of a table.
+pub(super) struct OnTable {
+    pub predictions: Predictions,
+    pub skipped: Vec<Skipped>,
+    pub layout: Listing,
+    pub is_held_out: bool,
+}
+
 impl Model {
+    /// Answers to the pictures of a table: those that training held out of it, else its validation part, else all.
+    pub(super) fn on_table(
+        &self,
+        table: &Path,
+        options: &TableOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<OnTable, TrainerError> {
+        let table = ImageTable::open_with(table, &self.table_options(options))?;
+        let listing = Listing::Table(Box::new(table.clone()));
+        let held_out = self.held_out(&listing)?;
+        let is_held_out = held_out.is_some();
+        let part = held_out.unwrap_or_else(|| table.open_evaluation());
+        let dataset = Arc::new(part.dataset(eval_pipeline(&self.preprocess))?);
+        let inspection = self.inspected(&dataset, progress)?;
+        let predictions = inspection.predictions(&dataset);
+        if predictions.labels.is_empty() {
+            return Err(TrainerError::UnusableData {
+                what: show(table.path()),
+                found: format!("none of its {} images can be read", part.images.len()),
+                advice: "run `rekindle verify` on the table: it lists every bad file and its reason",
+            });
+        }
+        Ok(OnTable {
+            predictions,
+            skipped: inspection.skipped,
+            layout: listing,
+            is_held_out,
+        })
+    }
+
     /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
     /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
     /// without parts that the model was trained on, the images that training held out are taken, as long as there are as

@@ -1,13 +1,11 @@
 //! Models that give a picture any number of labels.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rekindle_files::names::show;
-use rekindle_imagefolder::{ImageTable, Listing, Skipped, TableOptions, Task};
+use rekindle_imagefolder::{Listing, Skipped, TableOptions, Task};
 
 use super::{Answer, Model};
-use crate::data::eval_pipeline;
 use crate::metrics::{MultiLabelEvaluation, THRESHOLD};
 use crate::{Predictions, TrainerError};
 
@@ -56,27 +54,13 @@ impl Model {
         progress: impl FnMut(usize),
     ) -> Result<EvaluatedLabels, TrainerError> {
         self.require_task(Task::MultiLabel, "evaluate")?;
-        let table = ImageTable::open_with(table, &self.table_options(options))?;
-        let listing = Listing::Table(Box::new(table.clone()));
-        let held_out = self.held_out(&listing)?;
-        let is_held_out = held_out.is_some();
-        let part = held_out.unwrap_or_else(|| table.open_evaluation());
-        let dataset = Arc::new(part.dataset(eval_pipeline(&self.preprocess))?);
-        let inspection = self.inspected(&dataset, progress)?;
-        let predictions = inspection.predictions(&dataset);
-        if predictions.labels.is_empty() {
-            return Err(TrainerError::UnusableData {
-                what: show(table.path()),
-                found: format!("none of its {} images can be read", part.images.len()),
-                advice: "run `rekindle verify` on the table: it lists every bad file and its reason",
-            });
-        }
+        let found = self.on_table(table.as_ref(), options, progress)?;
         Ok(EvaluatedLabels {
-            evaluation: predictions.multi_label(self.thresholds.as_deref())?,
-            predictions,
-            skipped: inspection.skipped,
-            layout: listing,
-            is_held_out,
+            evaluation: found.predictions.multi_label(self.thresholds.as_deref())?,
+            predictions: found.predictions,
+            skipped: found.skipped,
+            layout: found.layout,
+            is_held_out: found.is_held_out,
         })
     }
 
