@@ -13,6 +13,9 @@ const SIDE: f64 = 244.0;
 const WIDTH: f64 = LEFT + SIDE + 14.0;
 const HEIGHT: f64 = TOP + SIDE + 48.0;
 
+/// Curves in grey behind those in colour, at most: of a thousand classes they would be a surface, and megabytes.
+const UNMARKED: usize = 60;
+
 /// A kind of curve.
 pub(crate) struct Kind {
     /// Part of a file's name.
@@ -99,9 +102,16 @@ pub(crate) fn plane(html: &mut Html, kind: &Kind, ranking: &RankingCurves, class
     let y = Axis::share(0.2, TOP + SIDE, TOP);
     html.node("svg", &fixed_canvas(WIDTH, HEIGHT, kind.title), |html| {
         grid(html, kind, &x, &y);
-        let all = || ranking.classes.iter().enumerate();
-        for (_, curves) in all().filter(|(at, _)| !shown.contains(at)) {
-            curve(html, "curve unmarked", kind, curves, None, &x, &y);
+        for at in unmarked(ranking, &shown) {
+            curve(
+                html,
+                "curve unmarked",
+                kind,
+                &ranking.classes[at],
+                None,
+                &x,
+                &y,
+            );
         }
         for (colour, at) in shown.iter().enumerate() {
             let style = format!("curve thin {}", series(colour));
@@ -146,6 +156,15 @@ fn shown(ranking: &RankingCurves) -> Vec<usize> {
     known
 }
 
+/// The classes that are drawn in grey: all that have curves and no colour, or of many as many evenly.
+fn unmarked(ranking: &RankingCurves, shown: &[usize]) -> Vec<usize> {
+    let others: Vec<usize> = (0..ranking.classes.len())
+        .filter(|at| ranking.classes[*at].average_precision.is_some() && !shown.contains(at))
+        .collect();
+    let every = others.len().div_ceil(UNMARKED).max(1);
+    others.into_iter().step_by(every).collect()
+}
+
 fn key(html: &mut Html, ranking: &RankingCurves, classes: &[String], shown: &[usize]) {
     let known = ranking.classes.iter();
     let known = known
@@ -162,7 +181,12 @@ fn key(html: &mut Html, ranking: &RankingCurves, classes: &[String], shown: &[us
             let others = text::counted(known - shown.len(), "other class", "other classes");
             html.node("span", &[], |html| {
                 html.leaf("i", &[class("stroke unmarked")], "");
-                html.text(&format!("{others}, with no lower average precision"));
+                let drawn = unmarked(ranking, shown).len();
+                let drawn = match drawn < known - shown.len() {
+                    true => format!(" ({drawn} of them drawn)"),
+                    false => String::new(),
+                };
+                html.text(&format!("{others}{drawn}, with no lower average precision"));
             });
         }
     });

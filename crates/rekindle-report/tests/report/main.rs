@@ -528,8 +528,8 @@ fn figures_are_files_of_their_own() {
                 assert!(root.descendants().all(|node| !node.has_tag_name("script")));
             }
         }
-        // Four charts of both runs; confusion, reliability and features of each.
-        assert_eq!(svgs, 4 + 2 * 3, "{files:?}");
+        // Four charts of both runs; confusion, reliability, three curves of classes and features of each.
+        assert_eq!(svgs, 4 + 2 * 6, "{files:?}");
         let json = std::fs::read(images.join("report.json")).unwrap();
         let again: Report = serde_json::from_slice(&json).unwrap();
         assert_eq!(again, report);
@@ -598,6 +598,7 @@ fn loads_nothing(node: &Node) {
         "rect",
         "line",
         "path",
+        "polyline",
         "circle",
         "text",
         "img",
