@@ -125,8 +125,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Those of [`ImageTable::open_with`]; [`TrainerError::UnusableData`] for a model of another task, and without one image
-    /// that can be read.
+    /// Those of [`ImageTable::open_with`](rekindle_imagefolder::ImageTable::open_with); [`TrainerError::UnusableData`] for a
+    /// model of another task, and without one image that can be read.
     pub fn evaluate_numbers(
         &self,
         table: impl AsRef<Path>,
