@@ -14,7 +14,7 @@ mod train;
 pub use answers::{Asked, Evaluate, Predict, Views, ViewsOrFile, Words};
 pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
 use train::trained_strategy;
-pub use train::{Fit, Method, Train};
+pub use train::{Fit, MINUTES, Method, Train};
 
 use crate::tables::Table;
 use crate::values::{count, rate, seed, words};
@@ -63,7 +63,7 @@ pub enum Command {
     Advise(Advise),
     /// Makes the best classifier for a folder of images that the given minutes can buy
     Fit(Fit),
-    /// Trains classifiers for a folder of images, one per strategy, and writes a report
+    /// Trains classifiers for a folder of images, one per strategy, and writes a report; without a strategy as fit does
     Train(Box<Train>),
     /// Names the class of images, or their labels or number
     Predict(Predict),
@@ -183,6 +183,19 @@ pub struct Candidates {
     pub arch: Vec<String>,
     #[command(flatten)]
     pub part: Part,
+}
+
+impl From<Weights> for Candidates {
+    fn from(one: Weights) -> Self {
+        Self {
+            arch: match one.weights {
+                Some(_) => Vec::new(),
+                None => vec![one.arch],
+            },
+            weights: one.weights.into_iter().collect(),
+            part: one.part,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

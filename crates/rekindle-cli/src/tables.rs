@@ -51,8 +51,8 @@ pub struct Table {
     /// Column that says which pictures belong together, so that they are held out together [default: group]
     #[arg(long, value_name = "COLUMN")]
     pub group_column: Option<String>,
-    /// What is to be learned: single-label, multi-label where a picture may have several, or regression for a number of each
-    /// [default: single-label, with --labels or --label-separator multi-label, with --target regression]
+    /// What is to be learned: single-label, multi-label where a picture may have several (of a folder: stands in several of its
+    /// sub-folders), or regression for a number of each [default: single-label, with --labels or --label-separator multi-label, with --target regression]
     #[arg(long, value_name = "TASK", value_parser = task)]
     pub task: Option<Task>,
 }
@@ -106,7 +106,7 @@ impl Table {
 pub struct Images {
     /// The folder or the table.
     pub place: PathBuf,
-    /// How the table is read, where it is one.
+    /// How the table is read, where it is one, or a folder whose pictures have several labels.
     pub table: Option<TableOptions>,
 }
 
@@ -135,9 +135,12 @@ impl Images {
                 "--target {column} names a number to learn, and --task {task} asks for labels; leave one of them out"
             )));
         }
-        let is_table = table.table.is_some() || place.is_file();
-        match table.given().first() {
-            Some((option, _)) if !is_table => Err(Failure::Usage(format!(
+        let is_file = table.table.is_some() || place.is_file();
+        let is_table = is_file || table.task == Some(Task::MultiLabel);
+        let mut given = table.given();
+        given.retain(|(option, _)| !is_table || *option != "--task");
+        match given.first() {
+            Some((option, _)) if !is_file => Err(Failure::Usage(format!(
                 "{option} has no effect on a folder; give a table with --table, or leave it out"
             ))),
             _ => Ok(Self {
@@ -147,9 +150,14 @@ impl Images {
         }
     }
 
+    /// How the table is read, where it is a file.
+    fn file_options(&self) -> Option<&TableOptions> {
+        self.table.as_ref().filter(|_| !self.place.is_dir())
+    }
+
     /// Checks that there is such a folder or table, before weights are read or even downloaded for it.
     pub fn check(&self) -> Result<(), Failure> {
-        let Some(options) = &self.table else {
+        let Some(options) = self.file_options() else {
             return checks::images(&self.place);
         };
         if let Some(root) = &options.root {
@@ -168,7 +176,7 @@ impl Images {
     /// Checks that `path` lies outside of the images' folder, where a later run could take it for images. A table names
     /// its files one by one.
     pub fn outside(&self, option: &str, path: &Path) -> Result<(), Failure> {
-        match self.table {
+        match self.file_options() {
             None => checks::outside(option, path, &self.place),
             Some(_) => Ok(()),
         }
@@ -184,7 +192,7 @@ impl Images {
 
     /// The name of the folder, or of the table without its ending.
     pub fn name(&self) -> OsString {
-        match &self.table {
+        match self.file_options() {
             Some(_) => self.place.file_stem().unwrap_or_default().to_os_string(),
             None => name_of(&self.place),
         }

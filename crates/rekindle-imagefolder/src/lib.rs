@@ -72,6 +72,7 @@ pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
 pub use formats::foreign::undecoded_format;
+pub use image::RgbImage;
 pub use layout::{Layout, LayoutKind};
 pub use listing::Listing;
 pub use loader::{Epoch, Loader};
@@ -83,8 +84,8 @@ pub use sampler::{Sampler, class_weights};
 pub use table::{ImageTable, TableOptions, TablePart};
 pub use task::Task;
 pub use transform::{
-    AugmentOp, AugmentPolicy, Augmentation, CropBox, Fill, FloatImage, IMAGENET_MEAN, IMAGENET_STD,
-    Pipeline, Transform,
+    Augment, AugmentOp, AugmentPolicy, Augmentation, CropBox, Custom, Fill, FloatImage,
+    IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
 };
 pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
 

@@ -1,5 +1,8 @@
 //! A pretrained network under a strategy, ready to train.
 
+use std::path::Path;
+
+use burn::tensor::Device;
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
@@ -10,6 +13,40 @@ use crate::sources::train_loader;
 use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
 
 impl Trainer<'_, Network> {
+    /// Opens images and a network, and creates a trainer that fine-tunes the one for the others with seed 0.
+    ///
+    /// `data` is what [`TransferData::open`] takes; `weights` is a file, or a name that [`Pretrained::named`] takes and
+    /// downloads once.
+    ///
+    /// ```no_run
+    /// use rekindle_trainer::Trainer;
+    /// use rekindle_trainer::burn::tensor::Device;
+    ///
+    /// let trainer = Trainer::open("photos", "resnet50", &Device::flex())?;
+    /// let fitted = trainer.run_directory("runs/photos").fit()?;
+    /// println!("accuracy {:.3}", fitted.best_accuracy());
+    /// # Ok::<(), rekindle_trainer::TrainerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TransferData::open`], and of [`Pretrained::open`] or [`Pretrained::named`].
+    pub fn open(
+        data: impl AsRef<Path>,
+        weights: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<Self, TrainerError> {
+        let weights = weights.as_ref();
+        let pretrained = match weights.to_str() {
+            Some(name) if !weights.exists() && !looks_like_a_file(weights) => {
+                Pretrained::named(name, device)?
+            }
+            _ => Pretrained::open(weights, device)?,
+        };
+        let data = TransferData::open(data, &pretrained.preprocess, 0)?;
+        Ok(Self::adapt(&pretrained, data, Strategy::fine_tuning(), 0))
+    }
+
     /// Creates a trainer that adapts `pretrained` to the classes of `data`: its backbone with a fresh head. Under
     /// [`Strategy::FromScratch`], here or in a later call of [`strategy`](Self::strategy), the weights are fresh as
     /// well, and the network is the same. All that is fresh is a function of `seed`; `pretrained` itself is not
@@ -27,6 +64,14 @@ impl Trainer<'_, Network> {
         trainer.fresh_seed = Some(seed);
         trainer
     }
+}
+
+/// Endings of files of weights; names of networks have others, as in `resnet50.IMAGENET1K_V2`.
+const ENDINGS: [&str; 6] = ["pth", "pt", "bin", "safetensors", "onnx", "bpk"];
+
+fn looks_like_a_file(weights: &Path) -> bool {
+    let ending = weights.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 /// Returns the backbone of `pretrained` as a network of its own, with a fresh head.
@@ -65,8 +110,11 @@ impl<B: Backbone> Trainer<'_, B> {
         let stages = self.classifier.backbone.stage_names();
         let plan = self.strategy.plan(&stages, 0)?;
         let loader = train_loader(&self.data, &self.recipe);
-        let learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?
+        let mut learner = Learner::new(self.classifier, plan, &self.recipe, &self.device)?
             .with_target_scale(self.data.target_scale);
+        if let Some(criterion) = self.criterion {
+            learner = learner.with_criterion(criterion);
+        }
         let feed = Feed::Images(loader);
         finder.run_with(learner, &feed, &self.device, &self.interrupt, progress)
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::adapt::with_fresh_head;
 use crate::inspect::inspect;
+use crate::pooled::split;
 use crate::{Interrupt, Predictions, Source, Trainer, TrainerError, TransferData, text};
 
 /// Class names shown in an error.
@@ -106,7 +107,7 @@ impl KnownClasses {
         model: &Pretrained,
         fresh: Classifier<Network>,
     ) -> Result<Classifier<Network>, TrainerError> {
-        let known = known_head(model)?;
+        let (_, known) = known(model)?;
         let mut head = LinearHead::of(&fresh.head);
         let dim = head.dim();
         for (own, class) in &self.pairs {
@@ -146,9 +147,8 @@ impl KnownClasses {
         if judged.is_empty() {
             return Ok(None);
         }
-        let known = known_head(model)?;
+        let (backbone, known) = known(model)?;
         let device = model.model.device();
-        let backbone = model.model.clone().split_classifier().0;
         let before = Classifier::new(backbone, self.of_model, 0, &device)
             .with_head(known.weight, known.bias)?;
         let places: Vec<usize> = judged.iter().map(|(index, _)| *index).collect();
@@ -169,14 +169,15 @@ impl KnownClasses {
     }
 }
 
-fn known_head(model: &Pretrained) -> Result<LinearHead, TrainerError> {
-    let head = model.model.clone().split_classifier().1;
-    head.map(|head| LinearHead::of(&head))
-        .ok_or_else(|| TrainerError::UnusableData {
-            what: "model to go on from".into(),
-            found: "a network without a head".into(),
-            advice: "begin with --weights",
-        })
+/// Splits the model into its features and its head.
+fn known(model: &Pretrained) -> Result<(Network, LinearHead), TrainerError> {
+    let (backbone, head) = split(model.model.clone());
+    let head = head.ok_or_else(|| TrainerError::UnusableData {
+        what: "model to go on from".into(),
+        found: "a network without a head".into(),
+        advice: "begin with --weights",
+    })?;
+    Ok((backbone, head))
 }
 
 impl Trainer<'_, Network> {

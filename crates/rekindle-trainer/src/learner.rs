@@ -1,5 +1,7 @@
 //! One classifier, one optimiser: a step of training, and predictions.
 
+use std::sync::Arc;
+
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use rekindle_transfer::objective::DomainAlignment;
@@ -7,6 +9,7 @@ use rekindle_transfer::tuning::{L2Sp, MovingAverage};
 use rekindle_transfer::{Backbone, Classifier, Plan, TransferError};
 
 use crate::feed::Batch;
+use crate::loss::Criterion;
 use crate::optimizer::{RateGroups, clip_norm};
 use crate::out_of_memory::contained;
 use crate::predictor::Predictor;
@@ -114,6 +117,12 @@ impl<B: Backbone> Learner<B> {
     /// is that of the training images.
     pub fn with_target_scale(mut self, scale: Option<TargetScale>) -> Self {
         self.replica.objective.scale = scale;
+        self
+    }
+
+    /// Minimises a loss of your own in place of the recipe's.
+    pub fn with_criterion(mut self, criterion: Arc<dyn Criterion>) -> Self {
+        self.replica.objective.criterion = Some(criterion);
         self
     }
 

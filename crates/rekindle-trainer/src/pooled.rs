@@ -25,6 +25,19 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
+    /// Returns the images at these rows, in this order.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let width = self.targets.len() / self.labels.len().max(1);
+        let targets = |row: &usize| &self.targets[row * width..(row + 1) * width];
+        Self {
+            features: self.features.select(rows),
+            task: self.task,
+            labels: rows.iter().map(|row| self.labels[*row]).collect(),
+            targets: rows.iter().flat_map(targets).copied().collect(),
+            indices: rows.iter().map(|row| self.indices[*row]).collect(),
+        }
+    }
+
     /// The weights of these images, where `dataset`, whose they are, has some.
     pub fn weights(&self, dataset: &ImageDataset) -> Option<Vec<f64>> {
         let weights = dataset.weights()?;

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use serde::Deserializer;
 use serde_json::{Map, Value};
 
 use crate::{Recipe, TrainerError};
 
 impl Recipe {
-    /// Reads a recipe from a JSON file; fields that are left out are the tutorial's.
+    /// Reads a recipe from a file, TOML where its name ends in `.toml` and JSON otherwise; fields that are left out are the
+    /// tutorial's.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -17,12 +19,16 @@ impl Recipe {
     /// std::fs::write(&path, r#"{"epoch": 10}"#)?;
     /// let message = rekindle_trainer::Recipe::open(&path).unwrap_err().to_string();
     /// assert!(message.contains("did you mean `epochs`?"));
+    ///
+    /// # let path = folder.path().join("recipe.toml");
+    /// std::fs::write(&path, "epochs = 10\n[optimizer]\nname = 'adam_w'\nweight_decay = 0.01\n")?;
+    /// assert_eq!(rekindle_trainer::Recipe::open(&path)?.epochs, 10);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`TrainerError::InvalidRecipeFile`] for a file that can't be read, is no JSON, or holds a key that is unknown, there
+    /// [`TrainerError::InvalidRecipeFile`] for a file that can't be read, is no JSON or TOML, or holds a key that is unknown, there
     /// twice or of another type; those of [`validate`](Self::validate) for a value out of its range.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TrainerError> {
         let path = path.as_ref();
@@ -31,7 +37,12 @@ impl Recipe {
             problem,
         };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let recipe = parse(&text).map_err(wrong)?;
+        let is_toml = (path.extension()).is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+        let recipe = match is_toml {
+            true => parse_toml(&text),
+            false => parse(&text),
+        };
+        let recipe = recipe.map_err(wrong)?;
         recipe.validate().map_err(|error| match error {
             TrainerError::InvalidRecipe { .. } | TrainerError::InvalidSchedule { .. } => {
                 wrong(error.to_string())
@@ -44,7 +55,27 @@ impl Recipe {
 
 fn parse(text: &str) -> Result<Recipe, String> {
     let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let Value::Object(given) = &given else {
+    // From the text, not from the value: a key that is there twice is an error too.
+    read(&given, &mut serde_json::Deserializer::from_str(text))
+}
+
+/// Reads TOML, in which a key that is there twice is an error by itself.
+fn parse_toml(text: &str) -> Result<Recipe, String> {
+    let given: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        // With the line and a mark below it.
+        error.to_string().trim_end().to_string()
+    })?;
+    let given = serde_json::to_value(given).map_err(|error| error.to_string())?;
+    read(&given, given.clone())
+}
+
+/// Reads a recipe, of which `given` are the keys.
+fn read<'de, D>(given: &Value, reader: D) -> Result<Recipe, String>
+where
+    D: Deserializer<'de>,
+    D::Error: std::fmt::Display,
+{
+    let Value::Object(given) = given else {
         return Err("expected an object, such as {\"epochs\": 10}".into());
     };
     if given.contains_key("recipe") && given.contains_key("strategy") {
@@ -57,9 +88,7 @@ fn parse(text: &str) -> Result<Recipe, String> {
     if let Some(key) = given.keys().find(|key| !known.contains_key(*key)) {
         return Err(unknown("", key, known.keys()));
     }
-    // From the text, not from the value: a key that is there twice is an error too.
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let recipe: Recipe = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let recipe: Recipe = serde_path_to_error::deserialize(reader).map_err(|error| {
         let (path, problem) = (error.path().to_string(), error.inner().to_string());
         match path.as_str() {
             "." => problem,
@@ -156,8 +185,8 @@ mod tests {
                 "`optimizer`: unknown field `momentun`, expected one of `momentum`",
             ),
             (
-                r#"{"optimizer": {"name": "adam"}}"#,
-                "`optimizer.name`: unknown variant `adam`",
+                r#"{"optimizer": {"name": "adamm"}}"#,
+                "`optimizer.name`: unknown variant `adamm`",
             ),
             (
                 r#"{"schedule": {"kind": "constant", "gamma": 0.5}}"#,
@@ -174,6 +203,34 @@ mod tests {
             let message = parse(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn toml_says_the_same_and_is_as_strict() {
+        let text = "epochs = 7\nlearning_rate = 1\nclip_norm = 0.5\n\n[optimizer]\nname = \"rmsprop\"\nmomentum = 0.9\n\
+                    weight_decay = 0\n\n[mix]\nname = \"mix_up\"\nalpha = 0.2\n\n[class_weights]\ndefect = 5\n";
+        let json = r#"{"epochs": 7, "learning_rate": 1, "clip_norm": 0.5, "optimizer": {"name": "rmsprop", "momentum": 0.9,
+                       "weight_decay": 0}, "mix": {"name": "mix_up", "alpha": 0.2}, "class_weights": {"defect": 5}}"#;
+        assert_eq!(parse_toml(text).unwrap(), parse(json).unwrap());
+        assert_eq!(parse_toml("").unwrap(), Recipe::tutorial());
+        for (text, expected) in [
+            ("epoch = 3", "unknown key `epoch`; did you mean `epochs`?"),
+            ("epochs = 3\nepochs = 4", "duplicate key"),
+            ("epochs = \"3\"", "`epochs`: invalid type: string"),
+            (
+                "[optimizer]\nname = \"sgdd\"",
+                "`optimizer.name`: unknown variant `sgdd`",
+            ),
+            ("seed = 1\nepochs: 3", "line 2"),
+            ("[recipe]\n[strategy]", "the record of a run"),
+        ] {
+            let message = parse_toml(text).unwrap_err();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.TOML");
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Recipe::open(&path).unwrap().epochs, 7);
     }
 
     /// Written by a machine, they must be read whatever else changes.

@@ -1,6 +1,6 @@
 //! A classifier on one device: its forward pass and its gradients under a plan.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::optim::GradientsParams;
 use burn::prelude::*;
@@ -14,7 +14,7 @@ use rekindle_weights::state_dict;
 use crate::calibration::prefix;
 use crate::feed::Batch;
 use crate::learner::StepOutcome;
-use crate::loss::{Loss, Targets};
+use crate::loss::{Criterion, Loss, Targets};
 use crate::out_of_memory::{host, scalar};
 use crate::predictor::largest;
 use crate::slot::Slot;
@@ -35,8 +35,10 @@ pub(crate) struct Replica<B: Backbone> {
 }
 
 /// What is minimised.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Objective {
+    /// In place of the loss.
+    pub criterion: Option<Arc<dyn Criterion>>,
     /// None for the loss of the batches' task.
     pub loss: Option<Loss>,
     pub label_smoothing: f64,
@@ -47,6 +49,7 @@ pub(crate) struct Objective {
 impl Objective {
     pub fn of(recipe: &Recipe) -> Self {
         Self {
+            criterion: None,
             loss: recipe.loss,
             label_smoothing: recipe.label_smoothing,
             scale: None,
@@ -75,7 +78,7 @@ impl<B: Backbone> Replica<B> {
             ..Self::new(
                 self.classifier.valid().to_device(device).train(),
                 self.plan.clone(),
-                self.objective,
+                self.objective.clone(),
             )
         }
     }
@@ -177,15 +180,19 @@ impl<B: Backbone> Replica<B> {
 
     pub fn loss(&self, view: &DomainView, batch: &Batch) -> Tensor<1> {
         let Objective {
+            criterion,
             loss,
             label_smoothing,
             scale,
-        } = self.objective;
+        } = &self.objective;
         let loss = loss.unwrap_or_else(|| Loss::of_task(batch.targets.task));
+        let criterion = criterion.as_deref().unwrap_or(&loss);
         let logits = view.logits.clone();
         match scale {
-            Some(scale) => loss.value(logits, &scale.of_targets(&batch.targets), label_smoothing),
-            None => loss.value(logits, &batch.targets, label_smoothing),
+            Some(scale) => {
+                criterion.value(logits, &scale.of_targets(&batch.targets), *label_smoothing)
+            }
+            None => criterion.value(logits, &batch.targets, *label_smoothing),
         }
     }
 

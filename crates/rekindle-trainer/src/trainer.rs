@@ -1,6 +1,7 @@
 //! A run of training, put together piece by piece.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::prelude::*;
@@ -8,7 +9,7 @@ use rekindle_imagefolder::Task;
 use rekindle_transfer::backbone::weights_digest;
 use rekindle_transfer::{Backbone, Classifier, Strategy};
 use rekindle_weights::ModelInfo;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::announce::tell;
 use crate::checkpoint::Weights;
@@ -16,6 +17,7 @@ use crate::data::TransferData;
 use crate::events::{EpochMetrics, Event, RunOutcome};
 use crate::fit;
 use crate::identity::DataList;
+use crate::loss::Criterion;
 use crate::origin::Origin;
 use crate::pace::Pace;
 use crate::recipe::require;
@@ -83,6 +85,8 @@ pub struct Trainer<'a, B: Backbone> {
     pub(crate) recipe: Recipe,
     /// Whether the recipe is of the caller's choice, and not the strategy's default.
     is_recipe_given: bool,
+    /// Minimised in place of the recipe's loss.
+    pub(crate) criterion: Option<Arc<dyn Criterion>>,
     pub(crate) device: Device,
     pub(crate) title: String,
     pub(crate) observers: Vec<Box<dyn Observer + 'a>>,
@@ -115,6 +119,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             strategy: Strategy::fine_tuning(),
             recipe: Recipe::modern(),
             is_recipe_given: false,
+            criterion: None,
             title: "transfer".to_string(),
             observers: Vec::new(),
             interrupt: Interrupt::new(),
@@ -157,6 +162,24 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         Self {
             recipe,
             is_recipe_given: true,
+            ..self
+        }
+    }
+
+    /// Minimises a loss of your own, whatever the recipe's. Losses on the validation images are those of the data's task all the
+    /// same, so that runs can be compared. A run that was begun with one is resumed with one of the same name.
+    ///
+    /// ```no_run
+    /// # use rekindle_trainer::{Loss, Trainer, TrainerError, TransferData};
+    /// # fn train<B: rekindle_transfer::Backbone>(trainer: Trainer<'_, B>) -> Result<(), TrainerError> {
+    /// // Any type with the trait Criterion.
+    /// let fitted = trainer.criterion(Loss::Focal { gamma: 3.0 }).fit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn criterion(self, criterion: impl Criterion + 'static) -> Self {
+        Self {
+            criterion: Some(Arc::new(criterion)),
             ..self
         }
     }
@@ -317,7 +340,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     ) -> Result<Fitted<B>, TrainerError> {
         let path = path.as_ref();
         let mut writer = RunDirectory::resume(path)?;
-        let record = writer.directory().record().clone();
+        let mut record = writer.directory().record().clone();
+        let recipe = record.recipe.as_object_mut();
+        let criterion = recipe.and_then(|recipe| recipe.remove(CRITERION));
         self.strategy = record.parsed_strategy(path)?;
         self.recipe = record.parsed_recipe(path)?;
         self.title = record.title.clone();
@@ -325,7 +350,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         change(&mut self.recipe);
         self.recipe.validate()?;
         self.recipe.check_task(self.data.task())?;
-        refuse_other_recipe(path, &json!(recorded), &json!(self.recipe))?;
+        let before = with_criterion(json!(recorded), criterion.unwrap_or_default());
+        let found = with_criterion(json!(self.recipe), self.criterion_name());
+        refuse_other_recipe(path, &before, &found)?;
         self.refresh()?;
         self.directory = Some(path.to_path_buf());
         let checkpoint = writer.directory().latest_checkpoint()?;
@@ -355,7 +382,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         writer.rewind(position)?;
         if self.recipe != recorded {
             let mut record = writer.directory().record().clone();
-            record.recipe = json!(self.recipe);
+            record.recipe = self.recipe_record();
             writer.replace_record(record)?;
         }
         let mut writer = Some(writer);
@@ -381,6 +408,19 @@ impl<'a, B: Backbone> Trainer<'a, B> {
         Ok(self.strategy.always_frozen(&names, self.recipe.epochs)?)
     }
 
+    /// Returns the recipe as a run's record has it, with the name of the loss where that is of the caller's own.
+    fn recipe_record(&self) -> Value {
+        match &self.criterion {
+            Some(_) => with_criterion(json!(self.recipe), self.criterion_name()),
+            None => json!(self.recipe),
+        }
+    }
+
+    fn criterion_name(&self) -> Value {
+        let criterion = self.criterion.as_ref();
+        json!(criterion.map(|criterion| criterion.name()))
+    }
+
     /// Hashes the backbone's live weights.
     fn digest(&self) -> String {
         let backbone = &self.classifier.backbone;
@@ -398,7 +438,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             weights,
             architecture: self.source.architecture.clone(),
             strategy: json!(self.strategy),
-            recipe: json!(self.recipe),
+            recipe: self.recipe_record(),
             seed: self.recipe.seed,
             device: text::device(&self.device),
             ..RunRecord::new(self.title.clone())
@@ -416,7 +456,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
                     "source": self.source.weights,
                     "sha256": self.source.sha256,
                     "strategy": self.strategy,
-                    "recipe": self.recipe,
+                    "recipe": self.recipe_record(),
                     "data": self.data.description,
                 })
                 .to_string(),
@@ -426,6 +466,14 @@ impl<'a, B: Backbone> Trainer<'a, B> {
             ..ModelInfo::default()
         }
     }
+}
+
+/// Key of a loss of the caller's own beside those of a recipe.
+const CRITERION: &str = "criterion";
+
+fn with_criterion(mut recipe: Value, name: Value) -> Value {
+    recipe[CRITERION] = name;
+    recipe
 }
 
 pub(crate) fn classes(data: &TransferData) -> ClassesRecord {

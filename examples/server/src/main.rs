@@ -16,16 +16,29 @@ use axum::{Json, Router};
 use rekindle::Device;
 use rekindle::trainer::Model;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// Bytes of a picture at most.
 const LARGEST: usize = 32 << 20;
 
 type Answer = (StatusCode, Json<Value>);
 
-async fn classify(State(model): State<Arc<Model>>, picture: Bytes) -> Answer {
-    // Decoding and the network take processor time: not on the threads that answer.
-    let answer = tokio::task::spawn_blocking(move || model.classify_bytes(&picture)).await;
-    match answer {
+struct Server {
+    model: Model,
+    /// One for each picture that is looked at.
+    turns: Arc<Semaphore>,
+}
+
+async fn classify(State(server): State<Arc<Server>>, picture: Bytes) -> Answer {
+    // As many pictures at once as there are cores: more would be no faster, and each takes memory.
+    let turn = Arc::clone(&server.turns).acquire_owned().await;
+    // Decoding and the network take processor time: not on the threads that answer. The turn is held there, so that it is
+    // not given back early where a client has gone away.
+    let answer = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        server.model.classify_bytes(&picture)
+    });
+    match answer.await {
         Ok(Ok(answer)) => (StatusCode::OK, Json(json!(answer))),
         Ok(Err(error)) => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -43,12 +56,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let model = arguments.next().ok_or("usage: server MODEL [ADDRESS]")?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    let model = Arc::new(Model::open(&model, &Device::flex())?);
+    let cores = std::thread::available_parallelism()?.get();
+    let server = Arc::new(Server {
+        model: Model::open(&model, &Device::flex())?,
+        turns: Arc::new(Semaphore::new(cores)),
+    });
     let routes = Router::new()
         .route("/classify", post(classify))
         .route("/health", get(|| async { "ready" }))
         .layer(DefaultBodyLimit::max(LARGEST))
-        .with_state(model);
+        .with_state(server);
     let listener = tokio::net::TcpListener::bind(&address).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
     let stop = async {

@@ -15,7 +15,8 @@ pub struct View {
     /// [default: as the weights ask for, mostly crop]
     #[arg(long, value_enum, value_name = "HOW")]
     pub resize: Option<Resize>,
-    /// Side of the network's input in pixels: larger shows more detail and takes longer [default: as the weights ask for]
+    /// Side of the network's input in pixels: larger shows more detail and takes longer [default: as the weights ask for; of fit
+    /// also smaller, where a probe on smaller pictures is about as good]
     #[arg(long, value_name = "PIXELS", value_parser = count::<16, 4096>, allow_negative_numbers = true)]
     pub image_size: Option<usize>,
 }
@@ -35,7 +36,7 @@ pub enum Resize {
 #[derive(Clone, Debug, Args)]
 pub struct Recipe {
     /// What the options that are not given are: `tutorial` as in PyTorch's transfer-learning tutorial (SGD, 25 epochs of 4
-    /// images), or a JSON file such as the `recipe` of a run.json [default: AdamW, one cycle, with what fits the strategy]
+    /// images), or a file: TOML, or JSON such as the `recipe` of a run.json [default: AdamW, one cycle, with what fits the strategy]
     #[arg(long, value_name = "NAME|FILE")]
     pub recipe: Option<PathBuf>,
     /// Passes over the training images [default: 12; 30 for features and scratch]
@@ -53,8 +54,8 @@ pub struct Recipe {
     /// The optimiser [default: adamw]
     #[arg(long, value_enum, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
-    /// Share of each weight that a step at rate 1 takes away (adamw), or that is added to its gradient (sgd) [default:
-    /// 0.01 with adamw, 0 with sgd]
+    /// Share of each weight that a step at rate 1 takes away (adamw, lion), or that is added to its gradient (others)
+    /// [default: 0.01 with adamw, 0.1 with lion, 0 with others]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
     /// Course of the learning rate [default: one-cycle]
@@ -141,6 +142,13 @@ pub enum Optimizer {
     AdamW,
     /// SGD with momentum 0.9
     Sgd,
+    /// Adam: as AdamW, with the decay added to the gradient
+    Adam,
+    /// RMSProp without momentum
+    #[value(name = "rmsprop")]
+    RmsProp,
+    /// Lion: steps of one length, at a tenth of AdamW's rate
+    Lion,
 }
 
 /// What `--schedule` takes.

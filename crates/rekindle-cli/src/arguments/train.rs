@@ -11,6 +11,9 @@ use super::{Candidates, Recipe, View, Weights};
 use crate::tables::Table;
 use crate::values::{count, minutes, seed, words};
 
+/// Minutes of `fit`, where none are given.
+pub const MINUTES: f64 = 2.0;
+
 #[derive(Debug, Args)]
 pub struct Fit {
     /// Folder with a training and a validation part (train and val, Training and Testing, ...) and in each one folder per
@@ -21,7 +24,7 @@ pub struct Fit {
     pub table: Table,
     /// Time from the start to the saved file: probes on frozen features take seconds, the rest goes into training where
     /// held-out images show that it pays
-    #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = minutes, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = MINUTES, value_parser = minutes, allow_negative_numbers = true)]
     pub minutes: f64,
     #[command(flatten)]
     pub weights: Candidates,
@@ -67,10 +70,14 @@ pub struct Train {
     pub from: Option<PathBuf>,
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
     /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
-    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: features, or with
-    /// --resume those of the runs in --out]
+    /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: what `fit`
+    /// finds; with --resume those of the runs in --out; finetune with options of training, --from or --tensorboard; one-call with
+    /// --folds alone]
     #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
     pub strategy: Vec<Method>,
+    /// Time from the start to the saved file, as of `fit` [default: 2]
+    #[arg(long, value_name = "N", value_parser = minutes, conflicts_with_all = ["strategy", "folds", "resume", "from"], allow_negative_numbers = true)]
+    pub minutes: Option<f64>,
     /// Cross-validates: splits the images to learn from into K folds, trains each strategy K times without one of them, and
     /// reports mean and spread. Classes are spread evenly; images of one group and near copies stay in one fold
     #[arg(long, value_name = "K", value_parser = count::<2, 100>, allow_negative_numbers = true)]

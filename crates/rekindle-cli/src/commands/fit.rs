@@ -30,7 +30,10 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     images.outside("--out", &folder)?;
     checks::folder(&folder)?;
     RunDirectory::check_new(&folder)?;
-    let mut fit = fit;
+    let mut fit = match command.view.image_size {
+        Some(_) => fit.keep_size(),
+        None => fit,
+    };
     if let Some(kept) = &command.cache {
         images.outside("--cache", kept)?;
         checks::folder(kept)?;

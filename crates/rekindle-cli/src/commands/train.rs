@@ -16,7 +16,7 @@ use rekindle::nn::Graph;
 use rekindle::report::Report;
 use rekindle::trainer::{Cache, Interrupt, KnownClasses, Recipe, SharedFeatures, TransferData};
 
-use super::reject;
+use super::{fit, reject};
 use crate::arguments::{Method, Output, Train};
 use crate::checks;
 use crate::console::say;
@@ -27,6 +27,9 @@ pub(super) use plan::free_folder;
 use session::Session;
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
+    if let Some(search) = command.search()? {
+        return fit::run(&search, output);
+    }
     let device = command.device.open()?;
     let images = Images::of(command.data.as_deref(), &command.table)?;
     let folder = free_folder(command.out.as_deref(), &images);

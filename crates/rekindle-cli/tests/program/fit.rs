@@ -58,3 +58,49 @@ fn minutes_that_are_none_are_refused_before_any_work() {
         assert!(called.stderr.contains("minutes"), "{}", called.stderr);
     }
 }
+
+#[test]
+fn train_with_nothing_but_pictures_does_what_fit_does() {
+    let shop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let (data, weights) = (text(&shop.data), text(&shop.weights));
+    let train = |out: &str, more: &[&str]| {
+        let out = folder.path().join(out);
+        let mut all = vec!["train", data, "--weights", weights, "--out", text(&out)];
+        all.extend(["--json", "--seed", "3"]);
+        all.extend(more);
+        rekindle(all)
+    };
+    let told = train("run", &["--minutes", "0.1"]).ends_with(0).json();
+    assert!(told["forecast"]["low"].is_number(), "{told}");
+    let record = std::fs::read(folder.path().join("run/run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["seed"], 3);
+    assert_eq!(record["strategy"]["kind"], "fit", "{record}");
+    // What says how to train asks for training.
+    let told = train("tuned", &["--epochs", "1", "--optimizer", "lion"])
+        .ends_with(0)
+        .json();
+    assert_eq!(told["runs"][0]["strategy"], "finetune");
+    let record = std::fs::read(folder.path().join("tuned/finetune/run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let recipe = &record["recipe"];
+    assert_eq!(
+        (
+            &recipe["optimizer"]["name"],
+            &recipe["optimizer"]["weight_decay"]
+        ),
+        (&"lion".into(), &0.1.into())
+    );
+    assert!((recipe["learning_rate"].as_f64().unwrap() - 3e-5).abs() < 1e-12);
+    for options in [
+        &["--minutes", "1", "--epochs", "3"][..],
+        &["--minutes", "1", "--strategy", "features"],
+        &["--minutes", "1", "--folds", "3"],
+        &["--minutes", "0"],
+    ] {
+        let refused = train("refused", options).ends_with(2);
+        assert!(refused.stderr.contains("--minutes"), "{}", refused.stderr);
+    }
+    assert!(!folder.path().join("refused").exists());
+}

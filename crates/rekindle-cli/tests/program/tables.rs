@@ -224,3 +224,110 @@ fn several_labels_are_trained_measured_and_answered() {
         refused.stderr
     );
 }
+
+/// Puts every picture of the workshop into the folder of its class, and every second one into that of another label too.
+fn folders_of_labels() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, (part, class, file)) in pictures().iter().enumerate() {
+        let labels = [*class, "old"];
+        for label in labels.iter().take(1 + usize::from(at % 2 == 0)) {
+            let into = folder.path().join("data").join(part).join(label);
+            std::fs::create_dir_all(&into).unwrap();
+            // Another name, as where people copy pictures by hand.
+            std::fs::copy(file, into.join(format!("{at}-{}.png", label.len()))).unwrap();
+        }
+    }
+    folder
+}
+
+#[test]
+fn a_picture_in_several_folders_has_several_labels_as_in_a_table() {
+    let folder = folders_of_labels();
+    let data = folder.path().join("data");
+    let weights = text(&workshop().weights);
+    let run = |out: &Path, more: &[&str]| {
+        let mut all = vec![
+            "train",
+            text(&data),
+            "--weights",
+            weights,
+            "--out",
+            text(out),
+        ];
+        all.extend(["--strategy", "one-call", "--quiet", "--json"]);
+        all.extend(more);
+        rekindle(all)
+    };
+    let out = folder.path().join("runs");
+    let told = run(&out, &["--task", "multi-label"]).ends_with(0).json();
+    let told = &told["runs"][0];
+    let model = told["directory"].as_str().unwrap();
+    let record = std::fs::read(Path::new(model).join("run.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    let counts = |part: &str| pictures().iter().filter(|(of, ..)| *of == part).count();
+    assert_eq!(record["data"]["train_images"], counts("train"));
+    assert_eq!(record["data"]["val_images"], counts("val"));
+    assert_eq!(
+        record["data"]["classes"],
+        serde_json::json!([HOSTILE, "ants", "old"])
+    );
+    // The model knows its task; the same labels in a table give the same figures.
+    let found = rekindle(["evaluate", model, text(&data), "--json"])
+        .ends_with(3)
+        .json();
+    let precision = |found: &Value| found["mean_average_precision"].as_f64().unwrap();
+    assert!(
+        (precision(told) - precision(&found["evaluation"])).abs() < 1e-6,
+        "{told}"
+    );
+    let labels = |at: usize, class: &str| match at % 2 {
+        0 => format!("{class}|old"),
+        _ => class.to_string(),
+    };
+    let (kept, table) = table(
+        |at, part, class, file| format!("\"{file}\",{},{part}", labels(at, class)),
+        HEAD,
+    );
+    let same = train(
+        &table,
+        &kept.path().join("runs"),
+        &["--label-separator", "|", "--strategy", "one-call"],
+    );
+    let same = same.ends_with(0).json();
+    assert!(
+        (precision(told) - precision(&same["runs"][0])).abs() < 1e-6,
+        "{same}"
+    );
+    // Its page is made again from the record, also where the folder has moved.
+    let page = folder.path().join("page.html");
+    let moved = folder.path().join("moved");
+    std::fs::rename(&data, &moved).unwrap();
+    rekindle([
+        "report",
+        model,
+        "--out",
+        text(&page),
+        "--data",
+        text(&moved),
+    ])
+    .ends_with(0);
+    assert!(
+        std::fs::read_to_string(&page)
+            .unwrap()
+            .contains("Label by label")
+    );
+    std::fs::rename(&moved, &data).unwrap();
+    // Without the task each file has one class, and the program says what it may be.
+    let single = run(&folder.path().join("single"), &[]).ends_with(0);
+    assert!(
+        single.stderr.contains("--task multi-label"),
+        "{}",
+        single.stderr
+    );
+    let idle = run(&folder.path().join("b"), &["--task", "regression"]).ends_with(2);
+    assert!(
+        idle.stderr.contains("--task has no effect on a folder"),
+        "{}",
+        idle.stderr
+    );
+}

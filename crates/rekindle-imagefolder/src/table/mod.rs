@@ -1,6 +1,7 @@
 //! Pictures and labels listed in a table.
 
 mod columns;
+mod folders;
 mod hold_out;
 mod labels;
 mod natural;
@@ -54,6 +55,9 @@ use rows::Row;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A folder takes the place of a table for [`Task::MultiLabel`]: its sub-folders are the labels, as of a
+/// [`Layout`](crate::Layout), and a picture that stands in several, by the same bytes, has all of these.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageTable {
     path: PathBuf,
@@ -140,7 +144,8 @@ impl ImageTable {
     /// # Errors
     ///
     /// [`Error::Read`], [`Error::TableColumn`], [`Error::TableLine`], and [`Error::TableContent`] where files don't
-    /// exist or are listed twice, labels are missing, or parts go by no name that is known.
+    /// exist or are listed twice, labels are missing, or parts go by no name that is known. Those of
+    /// [`Layout::find`](crate::Layout::find) for a folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(path, &TableOptions::default())
     }
@@ -152,6 +157,9 @@ impl ImageTable {
     /// As [`open`](Self::open), and [`Error::InvalidOption`] for options that contradict each other.
     pub fn open_with(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self, Error> {
         let path = path.as_ref();
+        if path.is_dir() {
+            return folders::open(path, options);
+        }
         let task = options.checked_task()?;
         let records = read::read(path)?;
         let (columns, task) = Columns::find(path, &records, options, task)?;
@@ -182,6 +190,11 @@ impl ImageTable {
     /// The table.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns true if it is a folder whose sub-folders are the labels.
+    pub fn is_folder(&self) -> bool {
+        self.path.is_dir()
     }
 
     /// The folder that files are relative to.

@@ -4,6 +4,7 @@ mod augmentation;
 mod auto;
 mod color;
 mod crop;
+mod custom;
 mod erase;
 mod pipeline;
 mod resize;
@@ -12,6 +13,7 @@ mod run;
 pub use augmentation::{AugmentPolicy, Augmentation};
 pub use auto::AugmentOp;
 pub use crop::CropBox;
+pub use custom::{Augment, Custom};
 pub use pipeline::{FloatImage, Pipeline};
 pub(crate) use run::Start;
 
@@ -114,6 +116,9 @@ pub enum Transform {
         /// Strength in 0..=30; torchvision's default is 9.
         magnitude: u32,
     },
+    /// A transform of your own ([`Transform::custom`]), which is written by its name and can't be read back.
+    #[serde(skip_deserializing)]
+    Custom(Custom),
     /// Scales to \[0, 1\], subtracts the mean and divides by the standard deviation.
     Normalize {
         /// Channel means.
@@ -158,6 +163,7 @@ impl Transform {
             Transform::ColorJitter { .. } => "color_jitter",
             Transform::TrivialAugment => "trivial_augment",
             Transform::RandAugment { .. } => "rand_augment",
+            Transform::Custom(_) => "custom",
             Transform::Normalize { .. } => "normalize",
             Transform::RandomErasing { .. } => "random_erasing",
         }
@@ -165,14 +171,15 @@ impl Transform {
 
     /// Returns true if the result differs from call to call.
     pub fn is_random(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Transform::Resize { .. }
-                | Transform::ResizeExact { .. }
-                | Transform::Letterbox { .. }
-                | Transform::CenterCrop { .. }
-                | Transform::Normalize { .. }
-        )
+            | Transform::ResizeExact { .. }
+            | Transform::Letterbox { .. }
+            | Transform::CenterCrop { .. }
+            | Transform::Normalize { .. } => false,
+            Transform::Custom(custom) => custom.is_random(),
+            _ => true,
+        }
     }
 
     /// Returns true if it works on normalised values rather than on 8-bit pixels.

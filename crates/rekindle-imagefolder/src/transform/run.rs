@@ -301,6 +301,10 @@ fn run_one(
                 rng,
             );
         }
+        Transform::Custom(custom) => {
+            let taken = std::mem::take(pixels.to_mut());
+            *pixels = Cow::Owned(custom.apply(taken, rng));
+        }
         Transform::TrivialAugment => AugmentOp::trivial(rng).apply(pixels.to_mut()),
         Transform::RandAugment {
             operations,

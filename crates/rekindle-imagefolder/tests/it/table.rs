@@ -310,3 +310,62 @@ fn a_number_to_learn_is_found_where_nothing_else_could_be_meant() {
     let hint = table.hint().unwrap();
     assert!(hint.contains("--target label"), "{hint}");
 }
+
+#[test]
+fn a_picture_in_several_folders_has_all_their_labels() {
+    let dir = tempdir().unwrap();
+    let places = [
+        ("train", "cat", 0),
+        ("train", "dog", 0),
+        ("train", "dog", 1),
+        ("train", "cat", 2),
+        ("train", "old", 2),
+        ("train", "dog", 2),
+        ("val", "old", 3),
+        ("val", "cat", 3),
+        // The same picture in another part is another row.
+        ("val", "dog", 1),
+    ];
+    for (at, (part, label, seed)) in places.iter().enumerate() {
+        write_png(dir.path().join(format!("{part}/{label}/{at}.png")), *seed);
+    }
+    let options = TableOptions {
+        task: Some(Task::MultiLabel),
+        ..TableOptions::default()
+    };
+    let table = ImageTable::open_with(dir.path(), &options).unwrap();
+    assert!(table.is_folder());
+    assert_eq!(table.classes(), ["cat", "dog", "old"]);
+    let (train, val) = table.open_split(0.2, 0).unwrap();
+    let targets = [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]];
+    assert_eq!(train.targets.unwrap(), targets.concat());
+    assert_eq!(
+        val.targets.unwrap(),
+        [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]].concat()
+    );
+    let said = table.to_string();
+    assert!(
+        said.contains("one folder per label, 3 of 5 pictures in several"),
+        "{said}"
+    );
+    // A model's labels in its own order; one that it doesn't know is refused.
+    let known = |names: &[&str]| TableOptions {
+        classes: Some(names.iter().map(ToString::to_string).collect()),
+        ..options.clone()
+    };
+    let table = ImageTable::open_with(dir.path(), &known(&["old", "dog", "cat"])).unwrap();
+    assert_eq!(
+        table.open_evaluation().targets.unwrap(),
+        [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]].concat()
+    );
+    let error = ImageTable::open_with(dir.path(), &known(&["old", "dog"])).unwrap_err();
+    assert!(matches!(error, Error::UnknownClasses { .. }), "{error}");
+    let column = TableOptions {
+        label: Some("label".into()),
+        ..options
+    };
+    for options in [TableOptions::default(), column] {
+        let error = ImageTable::open_with(dir.path(), &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
+    }
+}

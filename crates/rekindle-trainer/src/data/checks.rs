@@ -98,7 +98,7 @@ pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
         .collect();
     if let Some(first) = conflicting.first() {
         warnings.push(format!(
-            "{} in more than one class (such as {})",
+            "{} in more than one class (such as {}); pictures that have several are learned with --task multi-label",
             text::counted(conflicting.len(), "image", "images"),
             example(&first.files)
         ));

@@ -88,7 +88,7 @@ impl TransferData {
         let mut data = Self::from_parts(&train, &val, preprocess)?;
         data.warnings = warnings(&train, &val);
         let place = listing.given();
-        match listing.table() {
+        match listing.table().filter(|table| !table.is_folder()) {
             None => data.description["folder"] = json!(escape(place)),
             Some(table) => {
                 data.description["table"] = json!({

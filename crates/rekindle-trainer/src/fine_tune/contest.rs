@@ -1,7 +1,8 @@
 //! Ways to train against each other and the probe, on held-out parts of the training images.
 
-use super::methods::Method;
+use super::methods::{Method, Scale};
 use super::probing::Probed;
+use super::reduced::Probes;
 use super::run::Run;
 use super::training::Steps;
 use super::trial::{Contender, SHARES};
@@ -48,12 +49,13 @@ impl<'a, 'b> Run<'a, 'b> {
     /// the images that were held out.
     pub(super) fn contest(
         &mut self,
-        probed: &Probed<'b>,
+        probes: &Probes<'_, 'b>,
         parts: &[Vec<usize>],
         methods: &[Method],
         span: Span,
         per_image: f64,
     ) -> Result<Option<Contender>, TrainerError> {
+        let probed = probes.whole;
         let images = probed.seen.labels.len();
         let mut untried = methods.iter();
         let mut contenders: Vec<Contender> = Vec::new();
@@ -85,7 +87,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 most: most_steps(images),
             };
             let name = named(probed, method, fold);
-            let Some(trial) = self.trial(probed, &parts[fold], (method, steps), None, &name)?
+            let Some(trial) = self.trial(probes, &parts[fold], (method, steps), None, &name)?
             else {
                 let message = format!("{name} is not kept: its loss became no number");
                 self.tell(&Event::Note { message })?;
@@ -118,11 +120,12 @@ impl<'a, 'b> Run<'a, 'b> {
     /// may only be too short a training. It is measured on the same images, so it never learns from them.
     pub(super) fn give_more_time(
         &mut self,
-        probed: &Probed<'b>,
+        probes: &Probes<'_, 'b>,
         held_out: &[usize],
         contender: &mut Contender,
         end: f64,
     ) -> Result<(), TrainerError> {
+        let probed = probes.whole;
         let [before] = &contender.trials[..] else {
             return Ok(());
         };
@@ -136,7 +139,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let method = contender.method.at(LAST_RATE);
         let name = format!("{}, longer", named(probed, contender.method, 0));
         let from = Some(&before.weights);
-        let Some(trial) = self.trial(probed, held_out, (method, steps), from, &name)? else {
+        let Some(trial) = self.trial(probes, held_out, (method, steps), from, &name)? else {
             return Ok(());
         };
         let before = contender.lead();
@@ -192,9 +195,10 @@ fn leader(contenders: &[Contender]) -> Option<usize> {
 
 fn named(probed: &Probed<'_>, method: Method, fold: usize) -> String {
     let architecture = &probed.pretrained.architecture;
-    let size = match method.size == probed.data.preprocess.crop {
-        true => String::new(),
-        false => format!(" on pictures of {}", method.size),
+    let size = match method.scale {
+        Scale::Whole if method.size == probed.data.preprocess.crop => String::new(),
+        Scale::Whole => format!(" on pictures of {}", method.size),
+        Scale::Reduced => format!(" for pictures of {}", method.size),
     };
     let again = if fold > 0 { ", again" } else { "" };
     format!(

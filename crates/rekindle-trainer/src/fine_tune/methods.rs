@@ -11,9 +11,20 @@ use crate::{Anneal, Recipe, Schedule};
 /// Images of a step.
 pub(super) const BATCH: usize = 16;
 
+/// Size of the pictures that a network is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// As the weights ask for.
+    Whole,
+    /// Smaller, in use as well as in training.
+    Reduced,
+}
+
 /// Settings that distinguish one training from another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Method {
+    /// Size of the pictures that the network is for.
+    pub scale: Scale,
     /// Side of the pictures that are learnt from.
     pub size: usize,
     /// The head's learning rate at its highest.
@@ -32,37 +43,53 @@ const MANY_STEPS: f64 = 100.0;
 /// many.
 const FEW_PASSES: f64 = 10.0;
 
-/// The side of small pictures, as a share of the whole ones' and a multiple of this.
-const SMALL: (f64, usize) = (0.72, 32);
+/// The side of small pictures that a network for whole ones learns from, as a share of these.
+const SMALL: f64 = 0.72;
+
+/// Sides of smaller pictures are multiples of this.
+const MULTIPLE: usize = 32;
 
 /// Pictures that can be made smaller at all.
 const LEAST_SIZE: usize = 128;
 
 impl Method {
     /// Returns every way to train `pretrained`, the first one to be tried first, where a trial has the time for so
-    /// many passes over `images` whole pictures.
-    pub fn all(pretrained: &Pretrained, passes: f64, images: usize) -> Vec<Self> {
-        Self::in_order(
-            pretrained.preprocess.crop,
-            small(pretrained),
-            passes,
-            images,
-        )
+    /// many passes over `images` whole pictures. `reduced` is the side of reduced pictures, where these are worth a try.
+    pub fn all(
+        pretrained: &Pretrained,
+        reduced: Option<usize>,
+        passes: f64,
+        images: usize,
+    ) -> Vec<Self> {
+        let (full, small) = (pretrained.preprocess.crop, side(pretrained, SMALL));
+        let mut methods = Self::in_order(full, small, passes, images);
+        if let Some(size) = reduced {
+            let passes = passes * (full as f64 / size as f64).powi(2);
+            let first = Self::in_order(size, None, passes, images)[0];
+            methods.insert(
+                0,
+                Self {
+                    scale: Scale::Reduced,
+                    ..first
+                },
+            );
+        }
+        methods
     }
 
     fn in_order(full: usize, small: Option<usize>, passes: f64, images: usize) -> Vec<Self> {
         let small = small.filter(|_| passes < FEW_PASSES);
-        let size = small.unwrap_or(full);
         let times = if small.is_some() { 2.0 } else { 1.0 };
         let fast = Self {
-            size,
+            scale: Scale::Whole,
+            size: small.unwrap_or(full),
             rate: 3e-3,
             why: "there is time to learn much",
         };
         let gentle = Self {
-            size,
             rate: 1e-3,
             why: "gentle, near to what the source knows",
+            ..fast
         };
         match times * passes * images as f64 / BATCH as f64 >= MANY_STEPS {
             true => vec![fast, gentle],
@@ -73,6 +100,7 @@ impl Method {
     /// Returns the gentle method, with pictures as they are in use.
     pub fn of_whole_pictures(pretrained: &Pretrained) -> Self {
         Self {
+            scale: Scale::Whole,
             size: pretrained.preprocess.crop,
             rate: 1e-3,
             why: "",
@@ -133,15 +161,19 @@ impl Method {
             seed: choices.seed,
             ..Recipe::tutorial()
         };
-        recipe.for_task(task)
+        let mut recipe = recipe.for_task(task);
+        if task == Task::MultiLabel {
+            // Thresholds are chosen on probabilities as they are.
+            recipe.label_smoothing = 0.0;
+        }
+        recipe
     }
 }
 
-/// Returns the side of smaller pictures that show enough, for a network that takes any.
-fn small(pretrained: &Pretrained) -> Option<usize> {
+/// Returns the side of pictures of about `share` of the whole ones' side, for a network that takes any.
+pub(super) fn side(pretrained: &Pretrained, share: f64) -> Option<usize> {
     let full = pretrained.preprocess.crop;
-    let (share, multiple) = SMALL;
-    let side = (share * full as f64) as usize / multiple * multiple;
+    let side = (share * full as f64) as usize / MULTIPLE * MULTIPLE;
     let graph = pretrained.model.graph();
     let takes_any = graph.native_size().is_none() && graph.shapes(side, side).is_ok();
     (takes_any && full >= LEAST_SIZE).then_some(side)
@@ -169,6 +201,7 @@ mod tests {
     #[test]
     fn an_image_costs_what_its_area_is() {
         let [whole, small] = [200, 100].map(|size| Method {
+            scale: Scale::Whole,
             size,
             rate: 1e-3,
             why: "",

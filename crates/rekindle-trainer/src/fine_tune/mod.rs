@@ -2,10 +2,12 @@
 
 mod contest;
 mod forecast;
+mod leave;
 mod methods;
 mod multi_label;
 mod probing;
 mod record;
+mod reduced;
 mod regression;
 mod result;
 mod run;
@@ -63,14 +65,17 @@ pub fn fine_tune(
 ///    ([`ProbeSearch`]). Of several networks the one whose head has the lowest log loss on held-out images goes on.
 /// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
 ///    the best head on, by AdamW and one cycle, ten times the rate for the head, normalised by the source's own statistics
-///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit. What is better
+///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit, and for smaller ones in use as
+///    well where a probe on these is about as good. What is better
 ///    on the held-out fifth goes on: the probe, or a network on the way from it to the trained one. With more time, another
 ///    rate and other fifths are tried. The trained one goes on with all images to the end of the budget.
 /// 3. The validation images are looked at once, at the end: no choice is made on them. A [forecast](FineTuned::forecast)
 ///    is told before.
 ///
-/// Of several labels an image, the best heads on frozen features are all. Of numbers, the head is that of ridge regression
-/// ([`RidgeRegression`](rekindle_transfer::features::RidgeRegression)), and squared errors take the place of log losses.
+/// Of several labels an image, the head is a logistic regression of each
+/// ([`OneVsRest`](rekindle_transfer::features::OneVsRest)), and each label's threshold is that of the highest F1 on images held out. Of
+/// numbers, the head is that of ridge regression ([`RidgeRegression`](rekindle_transfer::features::RidgeRegression)), and squared
+/// errors take the place of log losses.
 ///
 /// The budget counts from [`new`](Self::new) to the saved file, and is kept on a busy machine as well: time is measured as
 /// training goes, and the schedule follows. What the clock decided is in the record. With a
@@ -107,6 +112,7 @@ pub struct Fit<'a> {
     interrupt: Interrupt,
     shared: Option<SharedFeatures>,
     load_options: LoadOptions,
+    keeps_size: bool,
     accepts_changed_data: bool,
     /// Told once the run has begun.
     warning: Option<String>,
@@ -135,6 +141,7 @@ impl<'a> Fit<'a> {
             interrupt: Interrupt::new(),
             shared: None,
             load_options: LoadOptions::default(),
+            keeps_size: false,
             accepts_changed_data: false,
             warning: None,
         }
@@ -169,6 +176,16 @@ impl<'a> Fit<'a> {
     pub fn load_options(self, load_options: LoadOptions) -> Self {
         Self {
             load_options,
+            ..self
+        }
+    }
+
+    /// Leaves pictures in the size that the weights ask for. By default a network may be trained for smaller ones, which the
+    /// [result](FineTuned::preprocess) and its file then say, where a probe on these is about as good: it learns several times
+    /// as many of them.
+    pub fn keep_size(self) -> Self {
+        Self {
+            keeps_size: true,
             ..self
         }
     }
@@ -334,7 +351,12 @@ impl<'a> Fit<'a> {
                 Some(RunDirectory::create_about(path, &record, &classes, &data)?)
             }
         };
-        Run::new(self, networks.iter().collect(), data, writer).finish()
+        let smaller: Vec<Option<Pretrained>> = match self.budget {
+            Some(_) if !self.keeps_size => networks.iter().map(reduced::reduced).collect(),
+            _ => networks.iter().map(|_| None).collect(),
+        };
+        let smaller = smaller.iter().map(Option::as_ref).collect();
+        Run::new(self, networks.iter().collect(), smaller, data, writer).finish()
     }
 
     /// Takes up a run [without training](Self::without_training) that was interrupted, or one that is done: both begin
@@ -373,6 +395,6 @@ impl<'a> Fit<'a> {
         self.title = record.title;
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
-        Run::new(self, vec![pretrained], data, Some(writer)).finish()
+        Run::new(self, vec![pretrained], vec![None], data, Some(writer)).finish()
     }
 }

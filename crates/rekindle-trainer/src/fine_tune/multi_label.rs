@@ -1,7 +1,8 @@
 //! The first stage where pictures have several labels: a logistic regression of each label against the rest.
 
 use rekindle_transfer::features::{
-    FoundOneVsRest, FoundProbe, OneVsRest, ProbeKind, ProbeSearch, ScoredProbe,
+    FoundOneVsRest, FoundProbe, LinearHead, OneVsRest, ProbeKind, ProbeSearch, ScoredProbe,
+    TriedPenalty,
 };
 
 use crate::TrainerError;
@@ -15,20 +16,40 @@ pub(super) fn probe(
     labels: usize,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<(FoundProbe, Option<Vec<f64>>), TrainerError> {
-    let search = OneVsRest {
+    let found = one_vs_rest(search).fit_while(goes_on, &seen.features, &seen.targets, labels)?;
+    let thresholds = thresholds(&found.held_out, &seen.targets, labels);
+    Ok((as_probe(found), thresholds))
+}
+
+/// Fits a head as the one that was found, to some of the images.
+pub(super) fn fit_as(
+    search: &ProbeSearch,
+    found: &FoundProbe,
+    seen: &Pooled,
+    labels: usize,
+) -> Result<LinearHead, TrainerError> {
+    let chosen = found.chosen();
+    let tried = TriedPenalty {
+        standardized: chosen.kind == ProbeKind::Standardized,
+        penalty: chosen.penalty,
+        log_loss: chosen.log_loss,
+        accuracy: chosen.accuracy,
+    };
+    Ok(one_vs_rest(search).fit_as(&tried, &seen.features, &seen.targets, labels)?)
+}
+
+fn one_vs_rest(search: &ProbeSearch) -> OneVsRest {
+    OneVsRest {
         folds: search.folds,
         seed: search.seed,
         weights: search.weights.clone(),
         groups: search.groups.clone(),
         ..OneVsRest::default()
-    };
-    let found = search.fit_while(goes_on, &seen.features, &seen.targets, labels)?;
-    let thresholds = thresholds(&found.held_out, &seen.targets, labels);
-    Ok((as_probe(found), thresholds))
+    }
 }
 
 /// The threshold of the highest F1 for each label; none where nothing was held out.
-fn thresholds(held_out: &[f32], targets: &[f32], labels: usize) -> Option<Vec<f64>> {
+pub(super) fn thresholds(held_out: &[f32], targets: &[f32], labels: usize) -> Option<Vec<f64>> {
     if held_out.is_empty() {
         return None;
     }

@@ -62,7 +62,7 @@ impl<'a, 'b> Run<'a, 'b> {
     pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
         let networks = self.networks.clone();
         let (first, others) = networks.split_first().ok_or_else(no_network)?;
-        let mut best = self.probe(first)?;
+        let mut best = self.probe(first, None)?;
         self.tell_probes(&best, None)?;
         for pretrained in others {
             if self.share_of_budget() > FOR_NETWORKS {
@@ -73,7 +73,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 self.tell(&Event::Warning { message })?;
                 continue;
             }
-            let next = self.probe(pretrained)?;
+            let next = self.probe(pretrained, None)?;
             let is_better = match (next.held_out_loss(), best.held_out_loss()) {
                 (Some(next), Some(best)) => next < best,
                 _ => false,
@@ -86,7 +86,12 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(best)
     }
 
-    fn probe(&mut self, pretrained: &'b Pretrained) -> Result<Probed<'b>, TrainerError> {
+    /// Finds the best head for a network; `size` says of which pictures, where it is not the network's first probe.
+    pub(super) fn probe(
+        &mut self,
+        pretrained: &'b Pretrained,
+        size: Option<&str>,
+    ) -> Result<Probed<'b>, TrainerError> {
         let data = self.data.seen_by(&pretrained.preprocess)?;
         let (network, source) = split(pretrained.model.clone());
         let (classes, device) = (data.classes.len(), self.choices.device.clone());
@@ -103,9 +108,10 @@ impl<'a, 'b> Run<'a, 'b> {
             })
         };
         let learnt_from = part(images.as_deref())?;
-        let name = |what: &str| match self.networks.len() {
-            1 => what.to_string(),
-            _ => format!("{what}, {}", pretrained.architecture),
+        let name = |what: &str| match (size, self.networks.len()) {
+            (Some(size), _) => format!("{what} {size}"),
+            (None, 1) => what.to_string(),
+            (None, _) => format!("{what}, {}", pretrained.architecture),
         };
         let (of_train, of_mirrored) = (
             name("features of the training images"),

@@ -1,30 +1,22 @@
-//! Runs the stages of a fit in order, reports them, and writes what it leaves.
+//! Runs the stages of a fit in order, and tells of them.
 
 use std::time::Instant;
 
-use rekindle_imagefolder::Task;
 use rekindle_models::Pretrained;
-use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
-use rekindle_weights::ModelInfo;
-use serde_json::{Value, json};
 
 use super::forecast::forecast;
+use super::leave::thresholds_of;
 use super::probing::{Probed, predictions};
-use super::tuning::Tuned;
 use super::{FineTuned, Fit};
 use crate::announce::whole_network;
-use crate::checkpoint::weights_of;
 use crate::data::TransferData;
-use crate::events::{
-    EndReason, EpochMetrics, Event, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
-};
-use crate::fit::{not_begun, write_weights};
-use crate::metrics::{ConformalResiduals, ConformalScores};
+use crate::events::{EpochMetrics, Event, RunSummary, StageSummary, Trial};
+use crate::fit::not_begun;
 use crate::pace::Clock;
 use crate::run_directory::RunWriter;
 use crate::trainer::Source;
-use crate::{Monitor, Predictions, TrainerError};
+use crate::{Predictions, TrainerError};
 
 /// Images that go through the network together.
 const BATCH: usize = 16;
@@ -33,9 +25,11 @@ pub(super) struct Run<'a, 'b> {
     pub choices: Fit<'a>,
     /// Networks to choose from; the run is named after the first one until another is better.
     pub networks: Vec<&'b Pretrained>,
+    /// The same networks for smaller pictures, where they take any.
+    pub reduced: Vec<Option<&'b Pretrained>>,
     pub data: &'b TransferData,
-    writer: Option<RunWriter>,
-    trials: Vec<Trial>,
+    pub writer: Option<RunWriter>,
+    pub trials: Vec<Trial>,
     /// Figures of the last epoch, held back until the validation images are looked at.
     pub last_epoch: Option<EpochMetrics>,
     /// The first failure to log an event from inside of a training.
@@ -46,12 +40,14 @@ impl<'a, 'b> Run<'a, 'b> {
     pub fn new(
         choices: Fit<'a>,
         networks: Vec<&'b Pretrained>,
+        reduced: Vec<Option<&'b Pretrained>>,
         data: &'b TransferData,
         writer: Option<RunWriter>,
     ) -> Self {
         Self {
             choices,
             networks,
+            reduced,
             data,
             writer,
             trials: Vec::new(),
@@ -86,7 +82,7 @@ impl<'a, 'b> Run<'a, 'b> {
         self.record_network(&probed)?;
         // What there is so far, should the rest be interrupted.
         if self.choices.budget.is_some() {
-            self.keep(&probed, &probed.classifier)?;
+            self.keep(&probed, &probed.classifier, probed.thresholds.as_deref())?;
         }
         match self.go_on(&probed) {
             Err(TrainerError::Interrupted { .. }) if self.choices.budget.is_some() => {
@@ -98,17 +94,9 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Trains where that pays, then looks at the validation images.
     fn go_on(&mut self, probed: &Probed<'b>) -> Result<FineTuned, TrainerError> {
-        let tuned = match (self.choices.budget, probed.data.task()) {
-            (Some(_), Task::SingleLabel | Task::Regression) => self.tune(probed)?,
-            (Some(_), Task::MultiLabel) => {
-                let message =
-                    "the network is not trained: that is not done for several labels a picture";
-                self.tell(&Event::Note {
-                    message: message.into(),
-                })?;
-                None
-            }
-            (None, _) => None,
+        let tuned = match self.choices.budget {
+            Some(_) => self.tune(probed)?,
+            None => None,
         };
         std::mem::replace(&mut self.told, Ok(()))?;
         let (gain, spread) = tuned
@@ -135,7 +123,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 let seen = self.validation_features(probed)?;
                 predictions(&probed.found.head, &seen)?
             }
-            Some(tuned) => self.answers(&tuned.classifier, &probed.data.val)?,
+            Some(tuned) => self.answers(&tuned.classifier, &tuned.data.val)?,
         };
         let found = with_loss(found, probed);
         if found.labels.is_empty() {
@@ -158,7 +146,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let metrics = EpochMetrics {
             valid_loss: Some(found.loss),
             valid_accuracy: Some(found.accuracy()).filter(|accuracy| !accuracy.is_nan()),
-            figures: (found.figures(probed.thresholds.as_deref())).unwrap_or_default(),
+            figures: (found.figures(thresholds_of(probed, tuned.as_ref()))).unwrap_or_default(),
             valid_seconds: begun.elapsed().as_secs_f64(),
             best: true,
             ..epoch
@@ -228,175 +216,6 @@ impl<'a, 'b> Run<'a, 'b> {
                 })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Writes a classifier as the best so far; no validation image was looked at for it, so it has no temperature.
-    pub fn keep(
-        &mut self,
-        probed: &Probed<'b>,
-        classifier: &Classifier<Network>,
-    ) -> Result<(), TrainerError> {
-        let info = self.info(probed, None, Value::Null);
-        match &self.writer {
-            None => Ok(()),
-            Some(writer) => {
-                let path = writer.directory().best_weights_path();
-                write_weights(&path, classifier, &weights_of(classifier), &info)
-            }
-        }
-    }
-
-    /// Ends an interrupted run with the best so far.
-    fn leave_so_far(&mut self, probed: Probed<'b>) -> Result<FineTuned, TrainerError> {
-        let writer = self.writer.as_ref();
-        let outcome = RunOutcome {
-            reason: EndReason::Interrupted,
-            epochs: 0,
-            best_epoch: None,
-            best_accuracy: None,
-            last_accuracy: None,
-            seconds: self.clock().seconds(),
-            best_weights: writer.map(|writer| writer.directory().best_weights_path()),
-            directory: writer.map(|writer| writer.path().into()),
-        };
-        self.tell(&Event::RunEnded(outcome.clone()))?;
-        Ok(FineTuned {
-            info: self.info(&probed, None, Value::Null),
-            classifier: probed.classifier,
-            classes: probed.data.classes,
-            preprocess: probed.data.preprocess,
-            probe: probed.found,
-            thresholds: probed.thresholds,
-            ridge: probed.ridge,
-            forecast: None,
-            trials: std::mem::take(&mut self.trials),
-            predictions: Predictions::default(),
-            in_views: None,
-            seconds: outcome.seconds,
-            outcome,
-            writer: None,
-        })
-    }
-
-    /// Writes what was found, and tells of it.
-    fn leave(
-        &mut self,
-        probed: &Probed<'b>,
-        tuned: Option<Tuned>,
-        found: Predictions,
-        forecast: Option<Forecast>,
-        metrics: EpochMetrics,
-    ) -> Result<FineTuned, TrainerError> {
-        let (epoch, accuracy) = (metrics.epoch, found.accuracy());
-        let measured = metrics.valid_accuracy;
-        let decided = tuned
-            .as_ref()
-            .map_or(Value::Null, |tuned| tuned.decided.clone());
-        let classifier = match tuned {
-            Some(tuned) => tuned.classifier,
-            None => probed.classifier.clone(),
-        };
-        let temperature = match found.task {
-            Task::SingleLabel => Some(found.temperature()?),
-            Task::MultiLabel | Task::Regression => None,
-        };
-        let scores = ConformalScores::of_predictions(&found);
-        let residuals = ConformalResiduals::of_predictions(&found);
-        let info = ModelInfo {
-            conformal_scores: scores.map(|scores| scores.kept().to_vec()),
-            residuals: residuals.map(|residuals| residuals.kept().to_vec()),
-            ..self.info(probed, temperature, decided.clone())
-        };
-        let mut best_weights = None;
-        if let Some(writer) = &mut self.writer {
-            let path = writer.directory().best_weights_path();
-            write_weights(&path, &classifier, &weights_of(&classifier), &info)?;
-            writer.keep_temperature(info.temperature)?;
-            best_weights = Some(path);
-            if !decided.is_null() {
-                let mut record = writer.directory().record().clone();
-                record.recipe["decided"] = decided;
-                writer.replace_record(record)?;
-            }
-        }
-        self.tell(&Event::Validated {
-            epoch,
-            loss: found.loss,
-            accuracy,
-        })?;
-        if let Some(figures) = found.figures(probed.thresholds.as_deref()) {
-            self.tell(&Event::Measured { epoch, figures })?;
-        }
-        let monitor = Monitor::of_task(found.task);
-        self.tell(&Event::BestImproved {
-            epoch,
-            monitor,
-            value: found.figure(monitor),
-            previous: None,
-        })?;
-        self.tell(&Event::EpochEnded { metrics })?;
-        let Fit {
-            test_views,
-            interrupt,
-            ..
-        } = &self.choices;
-        let in_views = test_views.predict_beside(&classifier, &probed.data, interrupt)?;
-        let outcome = RunOutcome {
-            reason: EndReason::Finished,
-            epochs: epoch,
-            best_epoch: Some(epoch),
-            best_accuracy: measured,
-            last_accuracy: measured,
-            seconds: self.clock().seconds(),
-            best_weights,
-            directory: self.writer.as_ref().map(|writer| writer.path().into()),
-        };
-        self.tell(&Event::RunEnded(outcome.clone()))?;
-        Ok(FineTuned {
-            classifier,
-            classes: probed.data.classes.clone(),
-            preprocess: probed.data.preprocess.clone(),
-            probe: probed.found.clone(),
-            thresholds: probed.thresholds.clone(),
-            ridge: probed.ridge.clone(),
-            forecast,
-            trials: std::mem::take(&mut self.trials),
-            predictions: found,
-            in_views,
-            seconds: outcome.seconds,
-            outcome,
-            info,
-            writer: None,
-        })
-    }
-
-    fn info(&self, probed: &Probed<'b>, temperature: Option<f64>, decided: Value) -> ModelInfo {
-        let (pretrained, data) = (probed.pretrained, &probed.data);
-        ModelInfo {
-            architecture: Some(pretrained.architecture.clone()),
-            classes: Some(data.classes.clone()),
-            preprocess: Some(data.preprocess.clone()),
-            provenance: Some(
-                json!({
-                    "source": Source::of(pretrained).weights,
-                    "sha256": pretrained.sha256,
-                    "strategy": self.choices.strategy(),
-                    "recipe": self.choices.recipe(),
-                    "probe": probed.found.chosen(),
-                    "averaged_with": probed.found.partner.map(|at| probed.found.candidates[at]),
-                    "decided": decided,
-                    "data": data.description,
-                })
-                .to_string(),
-            ),
-            temperature,
-            test_views: self.choices.test_views.in_file(),
-            task: data.task_in_file(),
-            thresholds: probed.thresholds.clone(),
-            conformal_scores: None,
-            residuals: None,
-            unknown_detector: None,
         }
     }
 

@@ -7,12 +7,16 @@ use crate::{Predictions, Temperature, TrainerError};
 /// Scores of a classifier on held-out images, one number per image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Scored {
-    /// 1 for a right answer, 0 for a wrong one; of numbers, 0 throughout.
+    /// 1 for a right answer, 0 for a wrong one; the share of right ones of several labels; of numbers, 0 throughout.
     pub right: Vec<f64>,
-    /// Log loss; of numbers, the squared error.
+    /// Log loss, of several labels its mean; of numbers, the squared error.
     pub losses: Vec<f64>,
     /// Absolute errors, where numbers are learned.
     pub errors: Vec<f64>,
+    /// Probabilities `[n, labels]`, where pictures have several.
+    pub answers: Vec<f32>,
+    /// Whether pictures have these labels, 1 or 0.
+    pub targets: Vec<f32>,
 }
 
 /// Difference between two classifiers' scores on the same images.
@@ -27,13 +31,24 @@ pub(super) struct Lead {
 impl Scored {
     /// Scores answers at the temperature that suits all of them, so that the order of the classes alone counts.
     pub fn of(found: &Predictions) -> Result<Self, TrainerError> {
-        if found.task == Task::Regression {
-            return Ok(Self::of_numbers(found));
+        match found.task {
+            Task::SingleLabel => {
+                Self::of_classes(&found.probabilities, &found.labels, found.classes)
+            }
+            Task::MultiLabel => Self::of_labels(found),
+            Task::Regression => Ok(Self::of_numbers(found)),
         }
-        let temperature = Temperature::fit(&found.probabilities, &found.labels, found.classes)?;
+    }
+
+    fn of_classes(
+        probabilities: &[f32],
+        labels: &[usize],
+        classes: usize,
+    ) -> Result<Self, TrainerError> {
+        let temperature = Temperature::fit(probabilities, labels, classes)?;
         let mut scored = Self::default();
-        let rows = found.probabilities.chunks_exact(found.classes);
-        for (row, label) in rows.zip(&found.labels) {
+        let rows = probabilities.chunks_exact(classes);
+        for (row, label) in rows.zip(labels) {
             let logit = |p: &f32| f64::from(p.max(f32::MIN_POSITIVE)).ln() / temperature.value;
             let logits: Vec<f64> = row.iter().map(logit).collect();
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -46,6 +61,24 @@ impl Scored {
         Ok(scored)
     }
 
+    /// Each label is a choice between no and yes, all at one temperature.
+    fn of_labels(found: &Predictions) -> Result<Self, TrainerError> {
+        let choices = found.probabilities.iter();
+        let choices: Vec<f32> = choices.flat_map(|yes| [1.0 - yes, *yes]).collect();
+        let truths = found.targets.iter();
+        let truths: Vec<usize> = truths.map(|truth| usize::from(*truth > 0.5)).collect();
+        let each = Self::of_classes(&choices, &truths, 2)?;
+        let of_image =
+            |values: &[f64]| -> Vec<f64> { values.chunks_exact(found.classes).map(mean).collect() };
+        Ok(Self {
+            right: of_image(&each.right),
+            losses: of_image(&each.losses),
+            answers: found.probabilities.clone(),
+            targets: found.targets.clone(),
+            ..Self::default()
+        })
+    }
+
     fn of_numbers(found: &Predictions) -> Self {
         let pairs = found.probabilities.iter().zip(&found.targets);
         let errors: Vec<f64> = pairs
@@ -55,6 +88,7 @@ impl Scored {
             right: vec![0.0; errors.len()],
             losses: errors.iter().map(|error| error * error).collect(),
             errors,
+            ..Self::default()
         }
     }
 
@@ -63,6 +97,8 @@ impl Scored {
         self.right.extend(&other.right);
         self.losses.extend(&other.losses);
         self.errors.extend(&other.errors);
+        self.answers.extend(&other.answers);
+        self.targets.extend(&other.targets);
     }
 
     /// Returns the share of right answers; none of numbers.
@@ -135,7 +171,7 @@ mod tests {
         Scored {
             right: right.to_vec(),
             losses: losses.to_vec(),
-            errors: Vec::new(),
+            ..Scored::default()
         }
     }
 
@@ -180,6 +216,40 @@ mod tests {
         assert_eq!((near.loss(), near.mae()), (0.5 / 3.0, Some(1.0 / 3.0)));
         assert_eq!(near.accuracy(), None);
         assert!(near.lead_over(&far).is_ahead() && far.lead_over(&near).is_far_behind());
+    }
+
+    /// Binary log losses at the temperature of the lowest one, found by trying many.
+    #[test]
+    fn several_labels_are_scored_by_their_mean_at_the_best_temperature() {
+        let logits: [[f64; 2]; 4] = [[3.0, -1.0], [-2.0, 4.0], [1.0, 1.0], [-0.5, -6.0]];
+        let truths: [[f32; 2]; 4] = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]];
+        let found = Predictions {
+            classes: 2,
+            probabilities: (logits.iter().flatten())
+                .map(|logit| (1.0 / (1.0 + (-logit).exp())) as f32)
+                .collect(),
+            targets: truths.concat(),
+            labels: vec![0; 4],
+            task: Task::MultiLabel,
+            ..Predictions::default()
+        };
+        let loss = |inverse: f64| -> Vec<f64> {
+            let rows = logits.iter().zip(&truths);
+            let of = |(row, truths): (&[f64; 2], &[f32; 2])| {
+                let pairs = row.iter().zip(truths);
+                let signed = pairs.map(|(z, y)| if *y > 0.5 { -z } else { *z });
+                signed.map(|z| (inverse * z).exp().ln_1p()).sum::<f64>() / 2.0
+            };
+            rows.map(of).collect()
+        };
+        let tried = (1..400).map(|step| loss(0.01 * f64::from(step)));
+        let best = tried.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap();
+        let scored = Scored::of(&found).unwrap();
+        for (found, expected) in scored.losses.iter().zip(&best) {
+            assert!((found - expected).abs() < 5e-3, "{found} {expected}");
+        }
+        assert_eq!(scored.right, [1.0, 1.0, 0.5, 0.5]);
+        assert_eq!(scored.targets, truths.concat());
     }
 
     #[test]

@@ -8,17 +8,17 @@ use rekindle_transfer::Classifier;
 use rekindle_transfer::features::ProbeSearch;
 use serde_json::Value;
 
-use super::methods::Method;
+use super::methods::{Method, Scale};
 use super::probing::{Probed, predictions};
-use super::regression;
+use super::reduced::Probes;
 use super::run::Run;
 use super::scores::{Lead, Scored};
 use super::training::{Relay, Steps, plans};
+use super::{multi_label, regression};
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
 use crate::data::eval_pipeline;
 use crate::events::Event;
-use crate::pooled::Pooled;
 
 /// Shares of the way from the probe's network to the trained one, of which the best is taken: half-way there are
 /// networks that answer better than both ends (Wortsman et al. 2022, <https://arxiv.org/abs/2109.01903>), above all where a
@@ -84,6 +84,16 @@ impl Contender {
         scored.lead_over(&probe)
     }
 
+    /// Returns the threshold of the highest F1 for each label, by what the networks of all trials say of images that they did
+    /// not see; none where pictures don't have several.
+    pub fn thresholds(&self, labels: usize) -> Option<Vec<f64>> {
+        let mut scored = Scored::default();
+        for trial in 0..self.trials.len() {
+            scored.extend(self.scored(trial));
+        }
+        multi_label::thresholds(&scored.answers, &scored.targets, labels)
+    }
+
     /// Returns the mean of the networks of all trials: they began alike, and each has seen what another has not.
     pub fn mean_weights(&self) -> Option<Weights> {
         let (first, others) = self.trials.split_first()?;
@@ -107,15 +117,15 @@ impl Contender {
 
 impl<'a, 'b> Run<'a, 'b> {
     /// Returns the network with the head that the probe search finds on `rows` of the features, and what that head
-    /// says of `held_out`.
+    /// says of the rows `held_out`.
     fn probe_of(
         &self,
         probed: &Probed<'b>,
         rows: &[usize],
-        held_out: &Pooled,
+        held_out: &[usize],
     ) -> Result<(Classifier<Network>, Scored), TrainerError> {
-        let labels: Vec<usize> = rows.iter().map(|row| probed.seen.labels[*row]).collect();
-        let features = probed.seen.features.select(rows);
+        let seen = probed.seen.select(rows);
+        let classes = probed.data.classes.len();
         let mirrored = probed
             .mirrored
             .as_ref()
@@ -128,50 +138,43 @@ impl<'a, 'b> Run<'a, 'b> {
             ..probed.search.clone()
         };
         let head = match probed.data.task() {
-            Task::Regression => {
-                let numbers: Vec<f32> = rows.iter().map(|row| probed.seen.targets[*row]).collect();
-                regression::fit(&search, &features, &numbers)?.head
-            }
-            _ => search.fit_as(
+            Task::Regression => regression::fit(&search, &seen.features, &seen.targets)?.head,
+            Task::MultiLabel => multi_label::fit_as(&search, &probed.found, &seen, classes)?,
+            Task::SingleLabel => search.fit_as(
                 &probed.found,
-                &features,
-                &labels,
-                probed.data.classes.len(),
+                &seen.features,
+                &seen.labels,
+                classes,
                 probed.source.as_ref(),
                 mirrored.as_ref(),
             )?,
         };
-        let scored = Scored::of(&predictions(&head, held_out)?)?;
+        let held_out = probed.seen.select(held_out);
+        let scored = Scored::of(&predictions(&head, &held_out)?)?;
         let network = self.fresh(probed).with_head(head.weight, head.bias)?;
         Ok((network, scored))
     }
 
     /// Trains on all images but `held_out` (rows of the features), from the probe's network or the weights `from` on, and
-    /// measures on these. None where training diverged.
+    /// measures on these, beside the probe on whole pictures. None where training diverged.
     pub(super) fn trial(
         &mut self,
-        probed: &Probed<'b>,
+        probes: &Probes<'_, 'b>,
         held_out: &[usize],
         (method, steps): (Method, Steps),
         from: Option<&Weights>,
         name: &str,
     ) -> Result<Option<Trial>, TrainerError> {
+        let probed = probes.at(method.scale);
         let seen = &probed.seen;
         let is_held_out = |row: &usize| held_out.binary_search(row).is_ok();
         let rest: Vec<usize> = (0..seen.labels.len())
             .filter(|row| !is_held_out(row))
             .collect();
-        let held_out = Pooled {
-            task: seen.task,
-            targets: match seen.task {
-                Task::Regression => held_out.iter().map(|row| seen.targets[*row]).collect(),
-                _ => Vec::new(),
-            },
-            labels: held_out.iter().map(|row| seen.labels[*row]).collect(),
-            indices: held_out.iter().map(|row| seen.indices[*row]).collect(),
-            features: seen.features.select(held_out),
-        };
-        let (start, probe) = self.probe_of(probed, &rest, &held_out)?;
+        let (start, mut probe) = self.probe_of(probed, &rest, held_out)?;
+        if method.scale != Scale::Whole {
+            (_, probe) = self.probe_of(probes.whole, &rest, held_out)?;
+        }
         let begun_at = weights_of(&start);
         let start = match from {
             Some(weights) => with_weights(start, weights),
@@ -192,7 +195,8 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let plain = eval_pipeline(&probed.data.preprocess);
         let plain = probed.data.train.with_pipeline(plain)?;
-        let dataset = Arc::new(plain.subset(&held_out.indices));
+        let indices: Vec<usize> = held_out.iter().map(|row| seen.indices[*row]).collect();
+        let dataset = Arc::new(plain.subset(&indices));
         let mut scored = Vec::new();
         for share in SHARES {
             let mixed = mixed(&begun_at, &weights, share);
@@ -244,7 +248,7 @@ mod tests {
         Scored {
             right: vec![1.0; 10],
             losses: vec![loss; 10],
-            errors: Vec::new(),
+            ..Scored::default()
         }
     }
 
@@ -257,6 +261,7 @@ mod tests {
         };
         Contender {
             method: Method {
+                scale: Scale::Whole,
                 size: 224,
                 rate: 1e-3,
                 why: "",

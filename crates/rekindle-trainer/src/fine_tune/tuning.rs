@@ -1,5 +1,6 @@
 //! The second stage: trains the network where held-out images show that it pays.
 
+use rekindle_imagefolder::Task;
 use rekindle_nn::Network;
 use rekindle_transfer::Classifier;
 use rekindle_transfer::features::{grouped_folds, stratified_folds};
@@ -8,11 +9,13 @@ use serde_json::{Value, json};
 use super::contest::Span;
 use super::methods::{BATCH, Method};
 use super::probing::Probed;
+use super::reduced::Probes;
 use super::run::Run;
 use super::training::{Relay, Steps, plans};
 use super::trial::{Contender, mixed};
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
+use crate::data::TransferData;
 use crate::events::Event;
 
 /// Passes over the images that must fit, trials and final training together.
@@ -48,10 +51,14 @@ const SPARE: f64 = 0.02;
 /// A network that was trained, and what its trials say of it.
 pub(super) struct Tuned {
     pub classifier: Classifier<Network>,
+    /// The images as it sees them.
+    pub data: TransferData,
     /// Accuracy on the held-out images minus the probe's.
     pub gain: f64,
     /// Standard error of that.
     pub spread: f64,
+    /// The threshold of each label, where pictures have several.
+    pub thresholds: Option<Vec<f64>>,
     /// Decisions of the clock and of the trials, for the record.
     pub decided: Value,
 }
@@ -66,7 +73,12 @@ impl<'a, 'b> Run<'a, 'b> {
         let begun = self.clock().seconds();
         let labels = &probed.seen.labels;
         let images = labels.len() as f64;
-        let (classes, seed) = (probed.data.classes.len(), self.choices.seed);
+        let seed = self.choices.seed;
+        let classes = match probed.data.task() {
+            Task::SingleLabel => probed.data.classes.len(),
+            // Parts at random.
+            Task::MultiLabel | Task::Regression => 1,
+        };
         let parts = match &probed.search.groups {
             Some(groups) => grouped_folds(labels, groups, classes, FOLDS, seed),
             None => stratified_folds(labels, classes, FOLDS, seed),
@@ -82,6 +94,11 @@ impl<'a, 'b> Run<'a, 'b> {
         if at_best < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(at_best));
         }
+        let reduced = self.probe_reduced(probed)?;
+        let probes = Probes {
+            whole: probed,
+            reduced: reduced.as_ref(),
+        };
         let whole = Method::of_whole_pictures(probed.pretrained);
         let Some(per_image) = self.seconds_per_image(probed, whole, end)? else {
             return self.leave_untrained("its loss is no number");
@@ -90,18 +107,19 @@ impl<'a, 'b> Run<'a, 'b> {
         let epochs = passes(end - begun, per_image);
         let span = Span::new(begun, end, epochs);
         let of_trial = epochs * span.share();
-        let methods = Method::all(probed.pretrained, of_trial, labels.len());
+        let side = reduced.as_ref().map(|reduced| reduced.data.preprocess.crop);
+        let methods = Method::all(probed.pretrained, side, of_trial, labels.len());
         let per_image = per_image * methods[0].cost(whole);
         let epochs = passes(end - begun, per_image);
         if epochs < LEAST_EPOCHS {
             return self.leave_untrained(&too_short(epochs));
         }
-        let Some(mut best) = self.contest(probed, &parts, &methods, span, per_image)? else {
+        let Some(mut best) = self.contest(&probes, &parts, &methods, span, per_image)? else {
             return Ok(None);
         };
         let left = passes(end - self.clock().seconds(), best.per_image);
         if !best.lead().is_ahead() && left >= LEAST_LAST_EPOCHS {
-            self.give_more_time(probed, &parts[0], &mut best, end)?;
+            self.give_more_time(&probes, &parts[0], &mut best, end)?;
         }
         if !best.lead().is_ahead() {
             return Ok(None);
@@ -109,9 +127,12 @@ impl<'a, 'b> Run<'a, 'b> {
         let Some(mean) = best.mean_weights() else {
             return Ok(None);
         };
+        let probed = probes.at(best.method.scale);
         // What there is so far, should the rest be interrupted.
         let so_far = mixed(&weights_of(&probed.classifier), &mean, best.share());
-        self.keep(probed, &with_weights(self.fresh(probed), &so_far))?;
+        let thresholds = best.thresholds(probed.data.classes.len());
+        let so_far = with_weights(self.fresh(probed), &so_far);
+        self.keep(probed, &so_far, thresholds.as_deref())?;
         let left = passes(end - self.clock().seconds(), best.per_image);
         let (mut trained, last_plans) = match left >= LEAST_LAST_EPOCHS {
             true => self.train_on(probed, &best, mean, end)?,
@@ -122,8 +143,10 @@ impl<'a, 'b> Run<'a, 'b> {
         let trial_plans: Vec<&Value> = best.trials.iter().map(|trial| &trial.plans).collect();
         Ok(Some(Tuned {
             classifier: with_weights(self.fresh(probed), &trained),
+            data: probed.data.clone(),
             gain: lead.expected_gain(held_out),
             spread: lead.accuracy.1,
+            thresholds,
             decided: json!({
                 "held_out": held_out,
                 "mirrored": probed.may_mirror(),

@@ -124,6 +124,9 @@ impl<B: Backbone> Parts<B> {
         let mut learner = Learner::new(classifier, plan, &trainer.recipe, &trainer.device)?
             .with_target_scale(trainer.data.target_scale)
             .with_devices(&trainer.more_devices)?;
+        if let Some(criterion) = &trainer.criterion {
+            learner = learner.with_criterion(Arc::clone(criterion));
+        }
         if needs_source(trainer)? {
             learner.keep_source()?;
         }

@@ -1,7 +1,9 @@
 //! What training minimises, for one class, several labels or numbers a picture.
 
+mod criterion;
 mod kinds;
 
+pub use criterion::Criterion;
 pub use kinds::Loss;
 
 use std::sync::Arc;
@@ -54,6 +56,14 @@ impl Targets {
         rows
     }
 
+    /// Returns the targets as a tensor beside `outputs` `[n, classes]`: probabilities with `smoothing` of each row spread over
+    /// all classes, of several labels over yes and no of each, or numbers.
+    pub fn tensor(&self, outputs: &Tensor<2>, smoothing: f64) -> Tensor<2> {
+        let [count, classes] = outputs.dims();
+        let rows = TensorData::new(self.rows(classes, smoothing), [count, classes]);
+        Tensor::from_data(rows, &outputs.device())
+    }
+
     /// Weights that sum to 1, so that the weighted sum of losses is PyTorch's weighted mean.
     fn shares(&self) -> Vec<f32> {
         let count = self.labels.len();
@@ -78,8 +88,7 @@ impl Loss {
     pub fn value(self, outputs: Tensor<2>, targets: &Targets, smoothing: f64) -> Tensor<1> {
         let [count, classes] = outputs.dims();
         let device = outputs.device();
-        let rows = targets.rows(classes, smoothing);
-        let rows = Tensor::<2>::from_data(TensorData::new(rows, [count, classes]), &device);
+        let rows = targets.tensor(&outputs, smoothing);
         let shares = Tensor::<2>::from_data(TensorData::new(targets.shares(), [count, 1]), &device);
         let losses = match self {
             Self::CrossEntropy => return (log_softmax(outputs, 1) * rows * shares).sum().neg(),

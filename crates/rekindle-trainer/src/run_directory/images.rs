@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_files::names;
-use rekindle_imagefolder::{Listing, TableOptions};
+use rekindle_imagefolder::{Listing, TableOptions, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,6 +21,17 @@ impl RunDirectory {
         let RunRecord { data, .. } = self.record();
         let recorded = data["folder"].as_str();
         let recorded = recorded.map(|folder| PathBuf::from(names::unescape(folder)));
+        // The sub-folders of some are labels, of which a picture may have several.
+        let open = |folder: &Path| match data["task"].as_str() {
+            Some(task) if task == Task::MultiLabel.name() && folder.is_dir() => {
+                let options = TableOptions {
+                    task: Some(Task::MultiLabel),
+                    ..TableOptions::default()
+                };
+                Listing::open_table(folder, &options)
+            }
+            _ => Listing::open(folder),
+        };
         Ok(match (moved, table(data), recorded) {
             (Some(moved), Some((_, options)), _) if moved.is_file() => {
                 Listing::open_table(moved, &options)?
@@ -29,9 +40,9 @@ impl RunDirectory {
                 let root = Some(moved.to_path_buf());
                 Listing::open_table(file, &TableOptions { root, ..options })?
             }
-            (Some(moved), None, _) => Listing::open(moved)?,
+            (Some(moved), None, _) => open(moved)?,
             (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
-            (None, None, Some(folder)) => Listing::open(folder)?,
+            (None, None, Some(folder)) => open(&folder)?,
             (None, None, None) => {
                 return Err(TrainerError::UnusableData {
                     what: "data of the run".into(),

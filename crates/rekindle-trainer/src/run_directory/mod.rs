@@ -451,6 +451,23 @@ impl RunWriter {
         record::write_json(&self.path().join("classes.json"), &classes)
     }
 
+    /// Writes the preprocessing of the best weights into `classes.json`, where it is not the one that the run began with.
+    ///
+    /// # Errors
+    ///
+    /// As [`keep_temperature`](Self::keep_temperature).
+    pub fn keep_preprocessing(&self, preprocessing: serde_json::Value) -> Result<(), TrainerError> {
+        let before = self.directory.classes()?;
+        if before.preprocessing == preprocessing {
+            return Ok(());
+        }
+        let classes = ClassesRecord {
+            preprocessing,
+            ..before
+        };
+        record::write_json(&self.path().join("classes.json"), &classes)
+    }
+
     /// Appends an event to `metrics.jsonl`, and the end of an epoch to `metrics.csv`. Events that only move a progress bar are left out, and
     /// the end of an epoch waits until the disk has it.
     ///

@@ -19,7 +19,9 @@ use crate::runs::{Files, stop_at};
 
 /// A clock that moves by so many milliseconds each time that it is looked at, so that what it decides is the same every
 /// time: it is looked at after each step of training.
-fn ticking(milliseconds: impl Fn(u64) -> u64 + Send + Sync + 'static) -> impl Fn() -> Duration {
+pub(crate) fn ticking(
+    milliseconds: impl Fn(u64) -> u64 + Send + Sync + 'static,
+) -> impl Fn() -> Duration {
     let (looks, time) = (AtomicU64::new(0), AtomicU64::new(0));
     move || {
         let tick = milliseconds(looks.fetch_add(1, Ordering::SeqCst));
@@ -278,4 +280,43 @@ fn one_call_saves_what_it_measured() {
     let model = Model::open(&path, &Device::flex()).unwrap();
     let found = model.evaluate(files.path("data"), |_| ()).unwrap();
     assert_eq!(found.evaluation.accuracy, tuned.accuracy());
+}
+
+#[test]
+fn a_network_is_trained_for_smaller_pictures_where_a_probe_is_as_good_on_these() {
+    let files = Files::new();
+    let pretrained = files.pretrained();
+    let seen = pretrained.preprocess.clone().at_size(128);
+    let pretrained = pretrained.with_preprocess(seen).unwrap();
+    let data = TransferData::open(files.path("data"), &pretrained.preprocess, 0).unwrap();
+    let path = files.path("small");
+    let tuned = fit(40)
+        .run_directory(&path)
+        .fit(&pretrained, &data)
+        .unwrap();
+    let tried =
+        |tuned: &FineTuned, what: &str| tuned.trials.iter().any(|trial| trial.what.contains(what));
+    assert!(tried(&tuned, "at 64 pixels"), "{:?}", tuned.trials);
+    assert!(
+        trained(&tuned).unwrap().what.contains("for pictures of 64"),
+        "{:?}",
+        tuned.trials
+    );
+    // Whatever was kept, the file says how large its pictures are and answers as the fit did.
+    let crop = tuned.preprocess.crop;
+    assert!([64, 128].contains(&crop), "{:?}", tuned.trials);
+    let accuracy = tuned.accuracy();
+    let expected = tuned.preprocess.clone();
+    drop(tuned);
+    let model = Model::open(&path, &Device::flex()).unwrap();
+    let found = model.evaluate(files.path("data"), |_| ()).unwrap();
+    assert_eq!(found.evaluation.accuracy, accuracy);
+    let classes = RunDirectory::open(&path).unwrap().classes().unwrap();
+    assert_eq!(classes.preprocessing, serde_json::json!(expected));
+    let whole = fit(40).keep_size().fit(&pretrained, &data).unwrap();
+    assert!(
+        !tried(&whole, "64") && whole.preprocess.crop == 128,
+        "{:?}",
+        whole.trials
+    );
 }

@@ -20,6 +20,7 @@ mod pytorch_steps;
 #[cfg(feature = "kernels")]
 mod quantized;
 mod ranking;
+mod recipe_page;
 mod regression;
 mod run_directory;
 mod runs;

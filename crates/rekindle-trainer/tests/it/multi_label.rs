@@ -1,6 +1,8 @@
 //! Several labels a picture: losses against PyTorch, scores and heads against scikit-learn (`multi_label.py`), and runs
 //! from a table to a file that answers with labels.
 
+use std::time::Duration;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_imagefolder::{Listing, TableOptions, Task};
 use rekindle_trainer::loss::Targets;
@@ -14,6 +16,7 @@ use serde_json::Value;
 use test_support::reference_path;
 
 use crate::common::preprocess;
+use crate::fit::ticking;
 use crate::runs::Files;
 
 const LABELS: usize = 3;
@@ -334,4 +337,45 @@ fn a_table_of_labels_becomes_a_file_that_answers_with_labels() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_fit_trains_a_network_of_several_labels_and_chooses_its_thresholds() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = bands(folder.path(), 90);
+    let options = TableOptions {
+        task: Some(Task::MultiLabel),
+        ..TableOptions::default()
+    };
+    let listing = Listing::open_table(&table, &options).unwrap();
+    let data = TransferData::from_listing(&listing, &preprocess(), 0).unwrap();
+    let (files, device) = (Files::new(), Device::flex());
+    let tuned = Fit::new(&device)
+        .budget(Duration::from_secs(60))
+        .clock(ticking(|_| 100))
+        .fit(&files.pretrained(), &data)
+        .unwrap();
+    assert!(tuned.seconds <= 60.0);
+    let trained = tuned
+        .trials
+        .iter()
+        .filter(|trial| trial.what.starts_with("fine-tuning"));
+    let trained: Vec<_> = trained.collect();
+    assert!(!trained.is_empty(), "{:?}", tuned.trials);
+    let (images, losses) = (trained[0].images, trained.iter().map(|trial| trial.loss));
+    assert!(
+        images >= 10 && losses.flatten().all(f64::is_finite),
+        "{trained:?}"
+    );
+    let thresholds = tuned.thresholds.clone().unwrap();
+    assert_eq!(thresholds.len(), 2);
+    let mean = tuned.predictions.mean_average_precision();
+    assert!(mean > 0.95, "{mean}");
+    // The file answers as the fit did.
+    let path = folder.path().join("trained.safetensors");
+    tuned.save(&path).unwrap();
+    let model = Model::open(&path, &device).unwrap();
+    assert_eq!(model.thresholds.as_ref(), Some(&thresholds));
+    let found = model.evaluate_labels(&table, &TableOptions::default(), |_| ());
+    close(found.unwrap().evaluation.mean_average_precision, mean, 1e-6);
 }

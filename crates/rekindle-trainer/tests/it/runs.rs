@@ -96,6 +96,29 @@ pub(crate) fn stop_at<F: FnMut(&Event) -> bool>(interrupt: &Interrupt, is_there:
     }
 }
 
+#[test]
+fn a_trainer_opens_a_folder_and_a_file() {
+    let files = Files::new();
+    let recipe = Recipe {
+        epochs: 2,
+        ..recipe()
+    };
+    let (data, source) = (files.path("data"), files.path("source.safetensors"));
+    let opened = Trainer::open(&data, &source, &Device::flex()).unwrap();
+    let opened = opened.recipe(recipe.clone()).fit().unwrap();
+    let strategy = Strategy::fine_tuning();
+    let adapted = Trainer::adapt(&files.pretrained(), files.data(), strategy, 0);
+    assert_eq!(
+        curve(&opened),
+        curve(&adapted.recipe(recipe).fit().unwrap())
+    );
+    // What ends as a file does is never asked for by name.
+    let Err(missing) = Trainer::open(&data, files.path("none.pth"), &Device::flex()) else {
+        panic!("there is no such file");
+    };
+    assert!(missing.to_string().contains("none.pth"), "{missing}");
+}
+
 /// By definition, from the history alone.
 #[test]
 fn the_best_epoch_has_the_highest_figure_and_of_these_the_lowest_loss() {

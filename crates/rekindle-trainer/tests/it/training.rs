@@ -3,13 +3,15 @@
 
 use crate::common::{classifier, curve, data, preprocess, recipe, unbroken, weights};
 use burn::prelude::*;
+use burn::tensor::activation::log_softmax;
 use rekindle_imagefolder::Loader;
 use rekindle_models::Pretrained;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
+use rekindle_trainer::loss::{Criterion, Targets};
 use rekindle_trainer::{
     Cache, EarlyStopping, Event, Fitted, Interrupt, Monitor, Observer, Optimizer, Predictor,
-    Recipe, Trainer, TrainerError,
+    Recipe, RunDirectory, Trainer, TrainerError,
 };
 use rekindle_transfer::{Classifier, Strategy};
 use rekindle_weights::state_dict;
@@ -148,6 +150,15 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
     for (optimizer, moving_average) in [
         (Recipe::tutorial().optimizer, None),
         (Optimizer::AdamW { weight_decay: 0.01 }, Some(0.9)),
+        (Optimizer::Adam { weight_decay: 0.01 }, None),
+        (
+            Optimizer::RmsProp {
+                momentum: 0.9,
+                weight_decay: 0.01,
+            },
+            None,
+        ),
+        (Optimizer::Lion { weight_decay: 0.1 }, None),
     ] {
         let recipe = Recipe {
             optimizer,
@@ -377,4 +388,53 @@ fn recipes_out_of_range_are_refused_by_name() {
             "{recipe:?}"
         );
     }
+}
+
+/// Cross entropy, written as users would.
+struct Own(&'static str);
+
+impl Criterion for Own {
+    fn name(&self) -> String {
+        self.0.into()
+    }
+
+    fn value(&self, outputs: Tensor<2>, targets: &Targets, smoothing: f64) -> Tensor<1> {
+        let wanted = targets.tensor(&outputs, smoothing);
+        (log_softmax(outputs, 1) * wanted).sum_dim(1).mean().neg()
+    }
+}
+
+#[test]
+fn a_loss_of_ones_own_is_minimised_recorded_and_resumed_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe {
+        label_smoothing: 0.1,
+        epochs: 2,
+        ..recipe()
+    };
+    let trainer = || Trainer::new(classifier(), data()).recipe(recipe.clone());
+    let plain = trainer().fit().unwrap();
+    let path = folder.path().join("own");
+    let own = trainer().criterion(Own("own 1")).run_directory(&path).fit();
+    let own = own.unwrap();
+    for (own, plain) in own.history.iter().zip(&plain.history) {
+        assert!((own.train_loss - plain.train_loss).abs() < 1e-5, "{own:?}");
+        assert!((own.valid_loss.unwrap() - plain.valid_loss.unwrap()).abs() < 1e-5);
+    }
+    drop(own);
+    let record = RunDirectory::open(&path).unwrap();
+    assert_eq!(record.record().recipe["criterion"], "own 1");
+    let longer =
+        |trainer: Trainer<'static, _>| trainer.resume_with(&path, |recipe| recipe.epochs = 3);
+    for other in [trainer(), trainer().criterion(Own("own 2"))] {
+        let Err(error) = longer(other) else {
+            panic!("another loss went on");
+        };
+        assert!(error.to_string().contains("criterion"), "{error}");
+    }
+    let resumed = longer(trainer().criterion(Own("own 1"))).unwrap();
+    assert_eq!(resumed.outcome.epochs, 3);
+    drop(resumed);
+    let record = RunDirectory::open(&path).unwrap();
+    assert_eq!(record.record().recipe["criterion"], "own 1");
 }

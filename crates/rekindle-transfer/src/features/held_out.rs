@@ -10,6 +10,8 @@ use rayon::prelude::*;
 use super::category_relationship::{CategoryRelationship, mixed_logits};
 use super::logistic_regression::{Images, LogisticRegression, Precision, Problem};
 use super::table::{Features, argmax_rows, softmax};
+use crate::TransferError;
+use crate::error::degenerate;
 
 /// Splits images into `folds` parts that keep the shares of the classes, each part in rising order. Fewer parts where a
 /// class has fewer images, so that each class keeps one outside of every part; none where a class has a single image.
@@ -335,6 +337,21 @@ impl HeldOut {
 
     pub fn accuracy(&self) -> f64 {
         mean(&self.right)
+    }
+}
+
+/// Refuses penalties of which none can be chosen, or that are not above 0.
+pub(super) fn check_penalties(
+    method: &'static str,
+    penalties: &[f64],
+) -> Result<(), TransferError> {
+    let is_possible = |penalty: &f64| penalty.is_finite() && *penalty > 0.0;
+    match !penalties.is_empty() && penalties.iter().all(is_possible) {
+        true => Ok(()),
+        false => degenerate(
+            method,
+            format!("penalties {penalties:?}; give at least one, all above 0"),
+        ),
     }
 }
 

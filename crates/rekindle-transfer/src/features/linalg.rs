@@ -5,6 +5,7 @@ use faer::{Mat, MatRef, Side};
 
 use super::table::Features;
 use crate::TransferError;
+use crate::error::degenerate;
 
 /// Features as a matrix `[n, dim]`.
 pub(crate) fn matrix(features: &Features) -> Mat<f64> {
@@ -117,6 +118,48 @@ pub(crate) fn generalized_eigen(
         .transpose()
         .solve_upper_triangular_in_place(vectors.as_mut());
     Ok((values, vectors))
+}
+
+/// Principal directions of the rows of a matrix, by the eigenvectors of the smaller of its Gram matrices.
+pub(super) struct Principal {
+    /// Sums of squares along the directions `[rank]`, the largest first.
+    pub variances: Vec<f64>,
+    /// Eigenvectors: the directions `[columns, rank]`, or of a wide matrix the rows' shares `[rows, rank]`.
+    pub vectors: Mat<f64>,
+    /// True if there are more columns than rows.
+    pub is_wide: bool,
+}
+
+impl Principal {
+    /// Finds the directions of `x` along which rows differ by more than rounding; `least` is a sum of squares that counts as
+    /// rounding in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::Degenerate`] where there is none.
+    pub fn of(method: &'static str, x: &Mat<f64>, least: f64) -> Result<Self, TransferError> {
+        let (rows, columns) = (x.nrows(), x.ncols());
+        let is_wide = rows < columns;
+        let gram = match is_wide {
+            true => x * x.transpose(),
+            false => x.transpose() * x,
+        };
+        let (values, vectors) = symmetric_eigen(method, gram.as_ref())?;
+        let rounding = rows.max(columns) as f64 * f64::EPSILON;
+        let floor = (values.first().copied().unwrap_or(0.0) * rounding).max(least);
+        let rank = values.iter().filter(|value| **value > floor).count();
+        if rank == 0 {
+            return degenerate(
+                method,
+                "all features are the same; check the images and weights".into(),
+            );
+        }
+        Ok(Self {
+            variances: values[..rank].to_vec(),
+            vectors: vectors.as_ref().subcols(0, rank).to_owned(),
+            is_wide,
+        })
+    }
 }
 
 #[cfg(test)]

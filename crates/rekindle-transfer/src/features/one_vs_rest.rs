@@ -158,6 +158,35 @@ impl OneVsRest {
         Ok(found(scaled.head(&task, &path), all, choice))
     }
 
+    /// Fits a head as one that was tried before, without a choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    pub fn fit_as(
+        &self,
+        tried: &TriedPenalty,
+        features: &Features,
+        targets: &[f32],
+        labels: usize,
+    ) -> Result<LinearHead, TransferError> {
+        self.check(features, targets, labels)?;
+        let prepared = match tried.standardized {
+            true => Prepared::standardized(features)?,
+            false => Prepared::scaled(features)?,
+        };
+        let task = Labelled {
+            targets,
+            labels,
+            weights: self.weights.as_deref(),
+        };
+        let mut path = self.path(tried.penalty);
+        if path.last() != Some(&tried.penalty) {
+            path.push(tried.penalty);
+        }
+        Ok(prepared.head(&task, &path))
+    }
+
     /// From the strongest penalty down to the chosen one.
     fn path(&self, penalty: f64) -> Vec<f64> {
         let stronger = self.penalties.iter().rev().copied();

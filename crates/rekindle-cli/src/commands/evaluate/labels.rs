@@ -15,15 +15,10 @@ pub fn run(
     images: &Images,
     output: Output,
 ) -> Result<Outcome, Failure> {
-    let Some(options) = &images.table else {
-        return Err(Failure::Usage(
-            "the model gives a picture several labels, which folders don't have; give a table of pictures with --table"
-                .into(),
-        ));
-    };
+    let options = images.table.clone().unwrap_or_default();
     let bar = output.bar(0, "evaluating");
     bar.unset_length();
-    let found = model.evaluate_labels(&images.place, options, |count| bar.inc(count as u64))?;
+    let found = model.evaluate_labels(&images.place, &options, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
     output.measured(&found.layout, &found.skipped, found.is_held_out);
     let names = model.class_names();

@@ -105,26 +105,11 @@ impl arguments::Recipe {
 
     /// Sets the optimiser and the rate's course.
     fn set_optimizer(&self, recipe: &mut Recipe) -> Result<(), Failure> {
-        let is_sgd = matches!(recipe.optimizer, Optimizer::Sgd { .. });
-        match self.optimizer {
-            Some(arguments::Optimizer::Sgd) if !is_sgd => {
-                recipe.optimizer = Recipe::tutorial().optimizer;
-                // A rate of AdamW is no rate of SGD: its steps don't go by the gradient's length.
-                (recipe.learning_rate, recipe.head_rate) = SGD_RATES;
-            }
-            Some(arguments::Optimizer::AdamW) if is_sgd => {
-                let modern = Recipe::modern();
-                recipe.optimizer = modern.optimizer;
-                (recipe.learning_rate, recipe.head_rate) = (modern.learning_rate, modern.head_rate);
-            }
-            _ => {}
+        if let Some(given) = self.optimizer {
+            set_kind(recipe, given.into());
         }
         if let Some(given) = self.weight_decay {
-            match &mut recipe.optimizer {
-                Optimizer::Sgd { weight_decay, .. } | Optimizer::AdamW { weight_decay } => {
-                    *weight_decay = given;
-                }
-            }
+            recipe.optimizer = recipe.optimizer.clone().with_weight_decay(given);
         }
         if let Some(name) = self.schedule {
             recipe.schedule = match name {
@@ -230,6 +215,16 @@ impl arguments::Recipe {
         Ok(notes)
     }
 
+    /// Returns the options that say how a network is trained, of those that are given.
+    pub(super) fn of_training(&self) -> Vec<&'static str> {
+        let mut given = self.given();
+        given.retain(|option| *option != "--cache");
+        if self.test_views.is_some() {
+            given.push("--test-views");
+        }
+        given
+    }
+
     /// Returns the options that are given and don't act on every strategy.
     fn given(&self) -> Vec<&'static str> {
         let all = [
@@ -310,6 +305,46 @@ impl arguments::Recipe {
 
 /// Base rate of SGD, and the head's over it.
 const SGD_RATES: (f64, f64) = (3e-3, 1.0);
+/// Lion's rate over AdamW's: its steps don't get shorter where gradients are uncertain.
+const LION_RATE: f64 = 0.1;
+
+/// Sets the optimiser and rates that suit it, unless the recipe has one of its kind.
+fn set_kind(recipe: &mut Recipe, optimizer: Optimizer) {
+    let kind = std::mem::discriminant::<Optimizer>;
+    if kind(&recipe.optimizer) == kind(&optimizer) {
+        return;
+    }
+    let before = std::mem::replace(&mut recipe.optimizer, optimizer);
+    // A rate of the others is no rate of SGD: their steps don't go by the gradient's length.
+    if let Optimizer::Sgd { .. } = recipe.optimizer {
+        (recipe.learning_rate, recipe.head_rate) = SGD_RATES;
+        return;
+    }
+    if let Optimizer::Sgd { .. } = before {
+        let modern = Recipe::modern();
+        (recipe.learning_rate, recipe.head_rate) = (modern.learning_rate, modern.head_rate);
+    }
+    let share = |optimizer: &Optimizer| match optimizer {
+        Optimizer::Lion { .. } => LION_RATE,
+        _ => 1.0,
+    };
+    recipe.learning_rate *= share(&recipe.optimizer) / share(&before);
+}
+
+impl From<arguments::Optimizer> for Optimizer {
+    fn from(name: arguments::Optimizer) -> Self {
+        match name {
+            arguments::Optimizer::AdamW => Recipe::modern().optimizer,
+            arguments::Optimizer::Sgd => Recipe::tutorial().optimizer,
+            arguments::Optimizer::Adam => Optimizer::Adam { weight_decay: 0.0 },
+            arguments::Optimizer::RmsProp => Optimizer::RmsProp {
+                momentum: 0.0,
+                weight_decay: 0.0,
+            },
+            arguments::Optimizer::Lion => Optimizer::Lion { weight_decay: 0.1 },
+        }
+    }
+}
 
 /// Returns true where the first epoch leaves a stage alone.
 fn begins_frozen(strategy: &Strategy, stages: &[&str]) -> Result<bool, Failure> {

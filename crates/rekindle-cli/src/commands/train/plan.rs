@@ -9,7 +9,7 @@ use rekindle::transfer::Strategy;
 use serde_json::json;
 
 use super::folds;
-use crate::arguments::{Method, Train, Weights};
+use crate::arguments::{Fit, MINUTES, Method, Train, Weights};
 use crate::checks;
 use crate::failure::Failure;
 use crate::tables::Images;
@@ -23,6 +23,47 @@ pub(super) struct Planned {
 }
 
 impl Train {
+    /// Returns the search of `fit`, where nothing is said about how to train.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] for minutes beside options of training.
+    pub(super) fn search(&self) -> Result<Option<Fit>, Failure> {
+        let options = self.recipe.of_training();
+        if let (Some(option), Some(_)) = (options.first(), self.minutes) {
+            return Err(Failure::Usage(format!(
+                "--minutes is the time of a search that finds {option} itself; leave one of them out"
+            )));
+        }
+        let is_told =
+            self.folds.is_some() || self.resume || self.from.is_some() || self.tensorboard;
+        if is_told || !self.strategy.is_empty() || !options.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Fit {
+            data: self.data.clone(),
+            table: self.table.clone(),
+            minutes: self.minutes.unwrap_or(MINUTES),
+            weights: self.weights.clone().into(),
+            view: self.view,
+            cache: self.recipe.cache.clone(),
+            seed: self.recipe.seed.unwrap_or(0),
+            workers: self.recipe.workers.unwrap_or(2),
+            device: self.device,
+            reject: self.reject,
+            out: self.out.clone(),
+            title: self.title.clone(),
+        }))
+    }
+
+    /// Returns the strategy of a new run for which none is given.
+    fn default_method(&self) -> Method {
+        match self.folds.is_some() && self.recipe.of_training().is_empty() && self.from.is_none() {
+            true => Method::OneCall,
+            false => Method::Strategy(Strategy::fine_tuning()),
+        }
+    }
+
     /// Returns the weights to begin with: those given, or those of the model to go on from.
     pub(super) fn start(&self, methods: &[Method]) -> Result<Weights, Failure> {
         let mut weights = self.weights.clone();
@@ -77,7 +118,7 @@ impl Train {
                 }
             }
         } else if methods.is_empty() {
-            methods.push(Method::Strategy(Strategy::FeatureExtraction));
+            methods.push(self.default_method());
         }
         let plans = places
             .iter()

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use crate::TransferError;
 use crate::error::degenerate;
-use crate::features::linalg::symmetric_eigen;
+use crate::features::held_out::check_penalties;
+use crate::features::linalg::{Principal, matrix};
 use crate::features::table::{Features, check_dim, softmax};
 
 const METHOD: &str = "held-out ridge";
@@ -94,16 +95,7 @@ impl HeldOutRidge {
         if let Some(label) = labels.iter().find(|label| **label >= classes) {
             return degenerate(METHOD, format!("label {label} with {classes} classes"));
         }
-        let is_possible = |penalty: &f64| penalty.is_finite() && *penalty > 0.0;
-        if self.penalties.is_empty() || !self.penalties.iter().all(is_possible) {
-            return degenerate(
-                METHOD,
-                format!(
-                    "penalties {:?}; give at least one, all above 0",
-                    self.penalties
-                ),
-            );
-        }
+        check_penalties(METHOD, &self.penalties)?;
         let groups = complete(groups, images)?;
         let basis = Basis::new(features)?;
         let targets = Targets::new(&basis, labels, classes);
@@ -182,30 +174,18 @@ impl Basis {
     fn new(features: &Features) -> Result<Self, TransferError> {
         let features = features.l2_normalized();
         let features = features.centered(&features.mean())?;
-        let (images, dim) = (features.len(), features.dim());
-        let x = Mat::from_fn(images, dim, |i, j| f64::from(features.row(i)[j]));
-        let is_wide = images < dim;
-        let gram = match is_wide {
-            true => &x * x.transpose(),
-            false => x.transpose() * &x,
-        };
-        let (values, vectors) = symmetric_eigen(METHOD, gram.as_ref())?;
-        let floor = values.first().copied().unwrap_or(0.0) * images.max(dim) as f64 * f64::EPSILON;
-        let rank = values.iter().filter(|value| **value > floor).count();
-        if rank == 0 {
-            return degenerate(
-                METHOD,
-                "all features are the same; check the images and weights".into(),
-            );
-        }
-        let vectors = vectors.as_ref().subcols(0, rank);
-        let coordinates = match is_wide {
+        let images = features.len();
+        let x = matrix(&features);
+        let principal = Principal::of(METHOD, &x, 0.0)?;
+        let (values, vectors) = (principal.variances, principal.vectors);
+        let rank = values.len();
+        let coordinates = match principal.is_wide {
             true => Mat::from_fn(images, rank, |i, j| vectors[(i, j)] * values[j].sqrt()),
-            false => &x * vectors,
+            false => &x * &vectors,
         };
         Ok(Self {
             coordinates,
-            variances: values[..rank].to_vec(),
+            variances: values,
         })
     }
 

@@ -4,7 +4,7 @@ mod problem;
 
 use serde::{Deserialize, Serialize};
 
-use super::held_out::grouped_folds;
+use super::held_out::{check_penalties, grouped_folds};
 use super::table::{Features, LinearHead, check_dim};
 use crate::TransferError;
 use crate::error::degenerate;
@@ -174,16 +174,7 @@ impl RidgeRegression {
                 format!("{number} is to be learned; give finite numbers"),
             );
         }
-        let is_possible = |penalty: &f64| penalty.is_finite() && *penalty > 0.0;
-        if self.penalties.is_empty() || !self.penalties.iter().all(is_possible) {
-            return degenerate(
-                METHOD,
-                format!(
-                    "penalties {:?}; give at least one, all above 0",
-                    self.penalties
-                ),
-            );
-        }
+        check_penalties(METHOD, &self.penalties)?;
         if let Some(groups) = &self.groups {
             check_dim("groups of images", groups.len(), numbers.len())?;
         }

@@ -4,8 +4,7 @@ use faer::Mat;
 
 use super::METHOD;
 use crate::TransferError;
-use crate::error::degenerate;
-use crate::features::linalg::{solve_positive_definite, symmetric_eigen};
+use crate::features::linalg::{Principal, centered_matrix, solve_positive_definite};
 use crate::features::table::{Features, LinearHead};
 
 /// What is left at least of an image when its leverage is taken off.
@@ -45,14 +44,8 @@ impl Problem {
                 *mean += weight / total * f64::from(*value);
             }
         }
-        let x = Mat::from_fn(images, dim, |i, j| f64::from(features.row(i)[j]) - mean[j]);
+        let x = centered_matrix(features, &mean);
         let weighed = Mat::from_fn(images, dim, |i, j| weights[i].sqrt() * x[(i, j)]);
-        let is_wide = images < dim;
-        let gram = match is_wide {
-            true => &weighed * weighed.transpose(),
-            false => weighed.transpose() * &weighed,
-        };
-        let (values, vectors) = symmetric_eigen(METHOD, gram.as_ref())?;
         // What is left of the same values less their mean is the mean's rounding.
         let squares: f64 = features
             .values()
@@ -60,22 +53,15 @@ impl Problem {
             .map(|value| f64::from(*value).powi(2))
             .sum();
         let rounding = images.max(dim) as f64 * f64::EPSILON;
-        let largest = values.first().copied().unwrap_or(0.0);
-        let floor = (largest * rounding).max(squares * rounding * rounding);
-        let rank = values.iter().filter(|value| **value > floor).count();
-        if rank == 0 {
-            return degenerate(
-                METHOD,
-                "all features are the same; check the images and weights".into(),
-            );
-        }
-        let vectors = vectors.as_ref().subcols(0, rank);
-        let directions = match is_wide {
+        let principal = Principal::of(METHOD, &weighed, squares * rounding * rounding)?;
+        let (values, vectors) = (principal.variances, principal.vectors);
+        let rank = values.len();
+        let directions = match principal.is_wide {
             true => {
                 let scaled = Mat::from_fn(images, rank, |i, j| vectors[(i, j)] / values[j].sqrt());
                 weighed.transpose() * &scaled
             }
-            false => vectors.to_owned(),
+            false => vectors,
         };
         let coordinates = &x * &directions;
         let pairs = weights.iter().zip(numbers);
@@ -93,7 +79,7 @@ impl Problem {
         };
         Ok(Self {
             products: (0..rank).map(product).collect(),
-            variances: values[..rank].to_vec(),
+            variances: values,
             weights,
             total,
             mean,
