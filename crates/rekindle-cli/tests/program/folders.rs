@@ -116,7 +116,7 @@ fn a_split_under_unknown_names_is_refused_with_the_names() {
     rename(folder.path(), &[("val", "rest")]);
     let elsewhere = tempfile::tempdir().unwrap();
     let out = elsewhere.path().join("runs");
-    let called = train(folder.path(), &out, &[]).ends_with(3);
+    let called = train(folder.path(), &out, &["--strategy", "features"]).ends_with(3);
     for part in ["rest, train", "val, valid, validation", "testing"] {
         assert!(called.stderr.contains(part), "{}", called.stderr);
     }
@@ -132,7 +132,7 @@ fn doubtful_data_is_said_before_training() {
     fs::remove_dir_all(at("val/bees")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let out = elsewhere.path().join("runs");
-    let called = train(folder.path(), &out, &["--quiet"]).ends_with(0);
+    let called = train(folder.path(), &out, &["--quiet", "--strategy", "features"]).ends_with(0);
     for part in [
         "1 image in training and in validation",
         "leak.png",

@@ -10,7 +10,7 @@ use super::view::{Axis, View, whole};
 use crate::graph::{Node, TensorKind, TensorSpec, Value};
 use crate::infer::infer;
 use crate::init::Init;
-use crate::op::{Conv2d, Op};
+use crate::op::{Activation, Conv2d, Op};
 use crate::shape::Shape;
 
 /// Numbers with the name that the file gives them.
@@ -258,6 +258,23 @@ impl Draft {
     /// Adds a node without parameters, named after the module that is read.
     pub fn apply(&mut self, kind: &str, op: Op, inputs: Vec<Value>) -> Outcome<Value> {
         self.emit(&self.call(kind), op, inputs, Vec::new())
+    }
+
+    /// Returns true if a value is known to have no number below zero, by the function that gives it.
+    pub fn is_non_negative(&self, value: Value) -> bool {
+        let node = value.index().checked_sub(1);
+        let node = node.and_then(|at| self.nodes.get(at));
+        node.is_some_and(|node| match &node.op {
+            Op::Activation(function) => matches!(
+                function,
+                Activation::Relu
+                    | Activation::Relu6
+                    | Activation::Sigmoid
+                    | Activation::HardSigmoid
+            ),
+            Op::MaxPool(_) | Op::Dropout { .. } => self.is_non_negative(node.inputs[0]),
+            _ => false,
+        })
     }
 
     /// Makes a name that no node or tensor has: names of nodes and of tensors may be equal to each other's beginnings, but

@@ -2,12 +2,13 @@
 
 use super::attributes::Operator;
 use super::constant::Constant;
-use super::draft::State;
+use super::draft::{Product, State, Weight};
 use super::error::Outcome;
 use super::fold::axes;
 use super::reader::{Item, Reader};
 use super::view::{Axis, View, whole};
-use crate::op::{Op, Padding, Pool2d};
+use crate::graph::Value;
+use crate::op::{Conv2d, Op, Padding, Pool2d};
 use crate::shape::Shape;
 
 impl Reader<'_> {
@@ -24,51 +25,57 @@ impl Reader<'_> {
         Ok(View::new(base, extents, &Axis::ALL))
     }
 
+    /// Reads a pooling of maps with `zeros` put around them: above, to the left, below and to the right.
     pub(super) fn pooling(
         &mut self,
         operator: Operator<'_>,
         kind: &str,
         view: &View,
+        zeros: [usize; 4],
     ) -> Outcome<View> {
-        let x = self.draft.maps(view)?;
-        let Shape::Maps { channels, size } = self.draft.shapes[x.index()] else {
+        let mut x = self.draft.maps(view)?;
+        let Shape::Maps { channels, mut size } = self.draft.shapes[x.index()] else {
             return Err("it takes rows".into());
         };
         let kernel: [usize; 2] = operator.counts("kernel_shape", 0)?;
         let stride: [usize; 2] = operator.counts("strides", 1)?;
         let dilation: [usize; 2] = operator.counts("dilations", 1)?;
-        let pads = pads(operator, kernel, stride, size)?;
-        let [top, left, bottom, right] = pads;
         if kernel.contains(&0) || stride.contains(&0) || dilation != [1, 1] {
             return Err("its window has a size of zero, or holes".into());
         }
         let is_max = kind == "MaxPool";
+        let is_rounded_up = operator.int("ceil_mode").unwrap_or(0) != 0;
+        // Of numbers that are not below it, zero is the largest no more than the nothing around a pooling's input.
+        let zeros_win = is_max && !self.draft.is_non_negative(x);
+        if zeros != [0; 4] && (!is_max || zeros_win) {
+            (x, size) = self.surrounded(x, zeros)?;
+        }
+        let mut pads = pads(operator, kernel, stride, size)?;
+        if zeros != [0; 4] && is_max && !zeros_win {
+            pads.iter_mut().zip(zeros).for_each(|(pad, zeros)| *pad += zeros);
+        }
         let counts_zeros = operator.int("count_include_pad").unwrap_or(0) != 0;
         if !is_max && counts_zeros && pads != [0; 4] {
-            return Err("its averages count zeros around the maps".into());
+            (x, size) = self.surrounded(x, pads)?;
+            pads = [0; 4];
+        }
+        if !are_even(size, kernel, stride, pads, is_rounded_up) {
+            if !is_max || zeros_win || is_rounded_up {
+                return Err("its windows stand over one edge only".into());
+            }
+            (x, size) = self.surrounded(x, pads)?;
+            pads = [0; 4];
         }
         if !is_max && kernel == size && pads == [0; 4] {
-            return self.global_average(view);
+            let extents = [self.draft.extents(view.base)[0], channels, size[0], size[1]];
+            let base = self.draft.ready(extents, x);
+            return self.global_average(&View::new(base, extents, &Axis::ALL));
         }
         let pool = Pool2d {
             kernel,
             stride,
-            padding: [top, left],
+            padding: [pads[0], pads[1]],
         };
-        let both = |at: usize, other: usize| {
-            let padded = size[at] + pads[at] + pads[at + 2];
-            let room = padded.checked_sub(kernel[at])?;
-            let is_even = pads[at] == other;
-            let is_rounded_up = operator.int("ceil_mode").unwrap_or(0) != 0;
-            let rest = room % stride[at];
-            // A last row that no window begins in may be padded or not.
-            let ends =
-                (is_even || rest >= pads[at].abs_diff(other)) && !(is_rounded_up && rest > 0);
-            ends.then_some(())
-        };
-        if both(0, bottom).is_none() || both(1, right).is_none() {
-            return Err("its windows stand over one edge only".into());
-        }
         let op = if is_max {
             Op::MaxPool(pool)
         } else {
@@ -83,6 +90,49 @@ impl Reader<'_> {
         let extents = [self.draft.extents(view.base)[0], channels, size[0], size[1]];
         let base = self.draft.ready(extents, value);
         Ok(View::new(base, extents, &Axis::ALL))
+    }
+
+    /// Puts zeros around maps, by a depthwise convolution that leaves these as they are.
+    fn surrounded(&mut self, x: Value, zeros: [usize; 4]) -> Outcome<(Value, [usize; 2])> {
+        let Shape::Maps { channels, size } = self.draft.shapes[x.index()] else {
+            return Err("it takes rows".into());
+        };
+        // Wide enough for its padding, as the gradient wants it.
+        let middle = zeros.into_iter().max().unwrap_or(0);
+        let side = 2 * middle + 1;
+        if side > MOST_ZEROS {
+            return Err("it puts too many zeros around maps".into());
+        }
+        let [top, left, bottom, right] = zeros.map(|zeros| zeros + middle);
+        let conv = Conv2d {
+            in_channels: channels,
+            out_channels: channels,
+            kernel: [side, side],
+            stride: [1, 1],
+            padding: Padding::Explicit {
+                top,
+                left,
+                bottom,
+                right,
+            },
+            dilation: [1, 1],
+            groups: channels,
+            has_bias: false,
+        };
+        let mut values = vec![0.0; channels * side * side];
+        let centres = values.chunks_exact_mut(side * side);
+        centres.for_each(|window| window[side * middle + middle] = 1.0);
+        let of = self.draft.ready([1, channels, size[0], size[1]], x);
+        let size = [size[0] + zeros[0] + zeros[2], size[1] + zeros[1] + zeros[3]];
+        let state = State::Layer {
+            of,
+            product: Product::Conv(conv),
+            weight: Weight { values, name: None },
+            bias: None,
+            node: self.draft.call("zeros_around"),
+        };
+        let base = self.draft.add([1, channels, size[0], size[1]], state);
+        Ok((self.draft.value(base)?, size))
     }
 
     /// Reads means and norms over channels, or over height and width.
@@ -188,6 +238,29 @@ impl Reader<'_> {
         }
         Ok(vec![Item::Padded(view.clone(), sides)])
     }
+}
+
+/// Most zeros on one side, twice and one more.
+const MOST_ZEROS: usize = 15;
+
+/// Returns true if a pooling pads both sides alike, or pads where no window begins.
+fn are_even(
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: [usize; 4],
+    is_rounded_up: bool,
+) -> bool {
+    let is_even = |at: usize| {
+        let (before, behind) = (pads[at], pads[at + 2]);
+        let Some(room) = (size[at] + before + behind).checked_sub(kernel[at]) else {
+            return false;
+        };
+        let rest = room % stride[at];
+        // A last row that no window begins in may be padded or not.
+        (before == behind || rest >= before.abs_diff(behind)) && !(is_rounded_up && rest > 0)
+    };
+    is_even(0) && is_even(1)
 }
 
 /// Reads the padding of a window, above, to the left, below and to the right.

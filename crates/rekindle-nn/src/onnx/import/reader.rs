@@ -159,7 +159,13 @@ impl Reader<'_> {
                 self.convolution(operator, &view, zeros, &constants)
             }
             (_, Some(Item::View(view))) => self.view(operator, &kind, &view, &constants),
-            (_, Some(Item::Padded(..))) => Err("zeros around maps are for convolutions".into()),
+            ("MaxPool" | "AveragePool", Some(Item::Padded(view, zeros))) => {
+                let pooled = self.pooling(operator, &kind, &view, zeros)?;
+                Ok(vec![Item::View(pooled)])
+            }
+            (_, Some(Item::Padded(..))) => {
+                Err("zeros around maps are for convolutions and poolings".into())
+            }
             (_, Some(Item::Never)) => Err("it asks whether something is no number".into()),
             (_, Some(Item::Scores(_))) => Err("it is used on the scores of attention".into()),
             (_, Some(Item::Constant(_)) | None) => {
@@ -182,7 +188,7 @@ impl Reader<'_> {
             "Gemm" => self.gemm(operator, view, constants)?,
             "LayerNormalization" => self.layer_norm(operator, view, constants)?,
             "GlobalAveragePool" => self.global_average(view)?,
-            "MaxPool" | "AveragePool" => self.pooling(operator, kind, view)?,
+            "MaxPool" | "AveragePool" => self.pooling(operator, kind, view, [0; 4])?,
             "ReduceMean" | "ReduceL2" => self.reduction(operator, kind, view, constants)?,
             "Pad" => return self.padding(operator, view, constants),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Gather"
