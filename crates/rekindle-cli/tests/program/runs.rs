@@ -500,8 +500,14 @@ fn options_of_training_reach_the_record_and_what_has_no_effect_is_refused() {
     }
     let other = folder.path().join("other");
     for (options, named) in [
-        ("--strategy features --augment trivial", "--augment has no effect on features"),
-        ("--strategy features --flip 0", "--flip has no effect on features"),
+        (
+            "--strategy features --augment trivial",
+            "--augment has no effect on features",
+        ),
+        (
+            "--strategy features --flip 0",
+            "--flip has no effect on features",
+        ),
         ("--strategy finetune --warm-up 1", "--schedule cosine"),
         ("--strategy finetune --flip 1.5", "from 0 to 1"),
         ("--strategy finetune --image-size 3", "from 16 to 4096"),

@@ -160,7 +160,10 @@ mod tests {
     /// Three steps at a rate of 0.05 and a weight decay of 0.1 on the weights 1, -0.5, 2, as
     /// `tests/reference/optimizers.py` has them from PyTorch and, for Lion, from the paper's lines, in 64 bits.
     const EXPECTED: [(Optimizer, [f64; 3]); 4] = [
-        (Optimizer::Adam { weight_decay: 0.1 }, [0.9055719337392415, -0.48114648842270646, 1.8648514371289568]),
+        (
+            Optimizer::Adam { weight_decay: 0.1 },
+            [0.9055719337392415, -0.48114648842270646, 1.8648514371289568],
+        ),
         (
             Optimizer::RmsProp {
                 momentum: 0.0,
@@ -173,9 +176,16 @@ mod tests {
                 momentum: 0.9,
                 weight_decay: 0.1,
             },
-            [-0.3629883365138556, -0.014984626938796711, -0.42521668436378357],
+            [
+                -0.3629883365138556,
+                -0.014984626938796711,
+                -0.42521668436378357,
+            ],
         ),
-        (Optimizer::Lion { weight_decay: 0.1 }, [0.9358236249999999, -0.5427861875, 1.87039975]),
+        (
+            Optimizer::Lion { weight_decay: 0.1 },
+            [0.9358236249999999, -0.5427861875, 1.87039975],
+        ),
     ];
     const GRADIENTS: [[f32; 3]; 3] = [[0.5, -1.0, 0.0], [0.25, 2.0, 1e-6], [-1.0, 0.125, 3.0]];
 

@@ -52,7 +52,9 @@ impl Reader<'_> {
         }
         let mut pads = pads(operator, kernel, stride, size)?;
         if zeros != [0; 4] && is_max && !zeros_win {
-            pads.iter_mut().zip(zeros).for_each(|(pad, zeros)| *pad += zeros);
+            pads.iter_mut()
+                .zip(zeros)
+                .for_each(|(pad, zeros)| *pad += zeros);
         }
         let counts_zeros = operator.int("count_include_pad").unwrap_or(0) != 0;
         if !is_max && counts_zeros && pads != [0; 4] {
