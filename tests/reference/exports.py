@@ -104,6 +104,24 @@ def channels_last():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tf2onnx")
 
 
+def zeros_around():
+    """Zeros around what is pooled, as Keras' ResNets and "same" poolings have them, behind a layer that scales bytes."""
+    r = numpy.random.RandomState(1); f = lambda *s: (r.randn(*s) * 0.2).astype(numpy.float32)
+    around = lambda count: numpy.array([0, 0, count, count, 0, 0, count, count])
+    weights = {"scale": numpy.float32(1 / 127.5), "offset": numpy.float32(-1), "three": around(3), "one": around(1), "zero": numpy.float32(0), "stem/kernel": f(8, 3, 7, 7), "stem/bias": f(8),
+               "dense/kernel": f(8, 5), "dense/bias": f(5)}
+    n = helper.make_node
+    nodes = [n("Transpose", ["images"], ["t0"], perm=[0, 3, 1, 2]), n("Mul", ["t0", "scale"], ["t1"]), n("Add", ["t1", "offset"], ["t2"]), n("Pad", ["t2", "three", "zero"], ["t3"]),
+             n("Conv", ["t3", "stem/kernel", "stem/bias"], ["t4"], "stem/Conv2D", strides=[2, 2], kernel_shape=[7, 7]), n("Pad", ["t4", "one", "zero"], ["t5"]),
+             n("MaxPool", ["t5"], ["t6"], kernel_shape=[3, 3], strides=[2, 2]), n("Relu", ["t6"], ["t7"]), n("Pad", ["t7", "one", "zero"], ["t8"]),
+             n("MaxPool", ["t8"], ["t9"], kernel_shape=[3, 3], strides=[1, 1]), n("MaxPool", ["t9"], ["t10"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+             n("AveragePool", ["t10"], ["t11"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1), n("GlobalAveragePool", ["t11"], ["t12"]), n("Flatten", ["t12"], ["t13"]),
+             n("MatMul", ["t13", "dense/kernel"], ["t14"]), n("Add", ["t14", "dense/bias"], ["t15"]), n("Softmax", ["t15"], ["logits"])]
+    graph = helper.make_graph(nodes, "tf2onnx", [helper.make_tensor_value_info("images", 1, ["unk__1", 64, 48, 3])], [helper.make_tensor_value_info("logits", 1, ["unk__1", 5])],
+                              [numpy_helper.from_array(numpy.asarray(v), k) for k, v in weights.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tf2onnx")
+
+
 def filled(model, strip):
     """Gives large weights the formula's numbers, or takes them away."""
     for t, tensor in enumerate(model.graph.initializer):
@@ -196,6 +214,7 @@ def main():
                 except Exception as error: print(name, kind, "not exported:", repr(error)[:160]); continue
                 add(f"{name}.{kind}", onnx.load(path), [side, side], kind != "script_14" and not (torchvision_vit and kind == "dynamo"))
         add("channels_last.tf2onnx", channels_last(), [33, 34], True, last=True)
+        add("zeros_around.tf2onnx", zeros_around(), [64, 48], True, last=True)
         archive.writestr("answers.json", json.dumps(answers, separators=(",", ":")))
         steps(archive)
     print(f"torch {torch.__version__}, timm {timm.__version__}, onnxruntime {onnxruntime.__version__}, {(HERE / 'exports.zip').stat().st_size} bytes")

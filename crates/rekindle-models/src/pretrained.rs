@@ -13,7 +13,7 @@ use rekindle_weights::{
 use crate::Error;
 use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
-use crate::recognise::{Found, IMAGE_SIZE, is_onnx, open_onnx, recognised};
+use crate::recognise::{Found, IMAGE_SIZE, TAKES_BYTES, is_onnx, open_onnx, recognised};
 use crate::registry::{Model, Source, Weights, models};
 
 /// A network read from a file, with all that the file says about it.
@@ -214,8 +214,16 @@ impl Pretrained {
                     Some(side) if side != preprocess.crop => preprocess.at_size(side),
                     _ => preprocess,
                 };
-                assumptions.extend(doubt);
-                preprocess
+                match is_onnx && checkpoint.metadata.contains_key(TAKES_BYTES) {
+                    true => {
+                        assumptions.push(BYTES.into());
+                        bytes(preprocess)
+                    }
+                    false => {
+                        assumptions.extend(doubt);
+                        preprocess
+                    }
+                }
             }
         };
         let crop = preprocess.crop;
@@ -248,6 +256,18 @@ impl Pretrained {
             found: source,
             assumptions,
         })
+    }
+}
+
+/// Said of a network that [takes bytes](TAKES_BYTES).
+const BYTES: &str = "it scales pixels itself, so that it is given numbers from 0 to 255";
+
+/// Returns the same preprocessing with pixels as they are.
+fn bytes(preprocess: Preprocess) -> Preprocess {
+    Preprocess {
+        mean: [0.0; 3],
+        std: [1.0 / 255.0; 3],
+        ..preprocess
     }
 }
 

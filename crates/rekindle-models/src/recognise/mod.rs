@@ -19,7 +19,7 @@ use crate::clip::Activations;
 use clips::ClipImages;
 
 pub(crate) use clips::ClipTexts;
-pub(crate) use onnx::{IMAGE_SIZE, open as open_onnx};
+pub(crate) use onnx::{IMAGE_SIZE, TAKES_BYTES, open as open_onnx};
 pub use registry::Registry;
 pub use resnets::ResNets;
 

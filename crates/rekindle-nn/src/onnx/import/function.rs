@@ -105,6 +105,8 @@ pub(super) enum Known {
     Activation(Activation),
     /// A multiple of its argument.
     Scale(f64),
+    /// A multiple of its argument, and a number more.
+    Line(f64, f64),
 }
 
 /// Compares numbers at [`places`] with all known functions. Constants of a file are 32-bit numbers.
@@ -127,8 +129,13 @@ pub(super) fn recognise(found: &[f64]) -> Option<Known> {
         return Some(Known::Activation(known));
     }
     let slope = found.last()? / places.last()?;
-    let is_line = slope.is_finite() && is(&|x| slope * x);
-    is_line.then_some(Known::Scale(slope))
+    if slope.is_finite() && is(&|x| slope * x) {
+        return Some(Known::Scale(slope));
+    }
+    let slope = (found.last()? - found.first()?) / (places.last()? - places.first()?);
+    let offset = found.first()? - slope * places.first()?;
+    let is_line = slope.is_finite() && slope != 0.0 && is(&|x| slope * x + offset);
+    is_line.then_some(Known::Line(slope, offset))
 }
 
 #[cfg(test)]
@@ -154,7 +161,12 @@ mod tests {
         );
         assert_eq!(of(|x| x.clamp(0.0, 5.9)), None);
         assert_eq!(of(|x| x / 8.0), Some(Known::Scale(0.125)));
-        assert_eq!(of(|x| x + 0.001), None);
+        let Some(Known::Line(slope, offset)) = of(|x| x / 127.5 - 1.0) else {
+            panic!("it is a line");
+        };
+        assert!((slope - 1.0 / 127.5).abs() < 1e-12 && (offset + 1.0).abs() < 1e-12);
+        assert_eq!(of(|_| 3.0), None);
+        assert_eq!(of(|x| x.max(-11.0) + 0.001), None);
         assert_eq!(of(|_| f64::NAN), None);
         assert_eq!(of(|x| Step::LeakyRelu(0.01).apply(x, 0.0)), None);
     }

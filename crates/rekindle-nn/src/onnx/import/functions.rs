@@ -31,18 +31,26 @@ impl Draft {
                     self.apply("act", Op::Activation(activation), vec![x])
                 }
                 Known::Scale(factor) => {
-                    let channels = self.channels(root);
-                    let weight = Weight {
-                        values: vec![factor as f32; channels],
-                        name: None,
-                    };
+                    let weight = self.everywhere(root, factor);
                     self.scaled(root, Some(weight), None)
+                }
+                Known::Line(factor, summand) => {
+                    let [weight, bias] = [factor, summand].map(|all| self.everywhere(root, all));
+                    self.scaled(root, Some(weight), Some(bias))
                 }
             };
         }
         let known =
             "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, GELU (by erf) and QuickGELU";
         Err(format!("what is computed of each number is none of {known}").into())
+    }
+
+    /// Returns one number for every channel of a value.
+    fn everywhere(&self, of: usize, number: f64) -> Weight {
+        Weight {
+            values: vec![number as f32; self.channels(of)],
+            name: None,
+        }
     }
 
     /// Lists the values that a function is computed from, directly or on the way.
