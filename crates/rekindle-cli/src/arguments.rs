@@ -331,7 +331,12 @@ pub struct Features {
     #[command(flatten)]
     pub weights: Weights,
     /// The safetensors file to write
-    #[arg(long, short, required_unless_present = "shard", conflicts_with = "shard")]
+    #[arg(
+        long,
+        short,
+        required_unless_present = "shard",
+        conflicts_with = "shard"
+    )]
     pub out: Option<PathBuf>,
     /// Pooled features or the classifier's logits [default: pooled]
     #[arg(long, value_enum, conflicts_with = "shard")]

@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_shard_are_refused_with_what_is_expected() {
-        for text in ["", "1", "a/b", "1/", "-1/4", "+1/4", "1/2/3", " 1/4", "1.0/4"] {
+        for text in [
+            "", "1", "a/b", "1/", "-1/4", "+1/4", "1/2/3", " 1/4", "1.0/4",
+        ] {
             let message = text.parse::<Shard>().unwrap_err().to_string();
             assert!(message.contains("0/N"), "{text:?}: {message}");
         }

@@ -101,10 +101,7 @@ pub(crate) fn readable(
     name: &str,
     keep: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<usize>, TrainerError> {
-    let indices: Vec<usize> = activations
-        .usable()
-        .filter(|index| keep(*index))
-        .collect();
+    let indices: Vec<usize> = activations.usable().filter(|index| keep(*index)).collect();
     if indices.is_empty() {
         return Err(TrainerError::UnusableData {
             what: name.to_string(),

@@ -126,8 +126,9 @@ impl Similar<'_> {
             .map(|(at, mut neighbors)| {
                 let path = asked.samples()[at].path.clone();
                 let place = path.canonicalize().ok();
-                let is_itself =
-                    |other: &Neighbor| place.is_some() && paths[other.index].canonicalize().ok() == place;
+                let is_itself = |other: &Neighbor| {
+                    place.is_some() && paths[other.index].canonicalize().ok() == place
+                };
                 neighbors.retain(|other| !is_itself(other));
                 neighbors.truncate(self.count);
                 SimilarAnswer { path, neighbors }

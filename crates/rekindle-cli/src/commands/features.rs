@@ -40,7 +40,9 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
         extractor = extractor.cache(kept);
     }
     match (command.shard, &command.looking.cache, &command.out) {
-        (Some(shard), Some(cache), _) => fill(extractor, &pretrained, &folder, shard, cache, output),
+        (Some(shard), Some(cache), _) => {
+            fill(extractor, &pretrained, &folder, shard, cache, output)
+        }
         (_, _, Some(out)) => {
             let layer = match command.layer {
                 None | Some(Layer::Pooled) => FeatureLayer::Pooled,

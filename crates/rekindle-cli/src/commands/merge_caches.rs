@@ -12,7 +12,11 @@ use crate::failure::{Failure, Outcome};
 pub fn run(command: &MergeCaches, output: Output) -> Result<Outcome, Failure> {
     checks::folder(&command.out)?;
     let out = command.out.canonicalize().ok();
-    if let Some(cache) = command.caches.iter().find(|cache| out.is_some() && cache.canonicalize().ok() == out) {
+    if let Some(cache) = command
+        .caches
+        .iter()
+        .find(|cache| out.is_some() && cache.canonicalize().ok() == out)
+    {
         return Err(Failure::Usage(format!(
             "{} is named by --out and among the caches to merge; leave it out there, what it holds stays",
             show(cache)
@@ -32,9 +36,10 @@ pub fn run(command: &MergeCaches, output: Output) -> Result<Outcome, Failure> {
         ));
     }
     let rows: Vec<Value> = merged.rows.iter().map(as_json).collect();
-    let refused = merged.refused.iter().map(|refused| {
-        json!({"path": escape(&refused.path), "reason": refused.reason})
-    });
+    let refused = merged
+        .refused
+        .iter()
+        .map(|refused| json!({"path": escape(&refused.path), "reason": refused.reason}));
     let json = json!({
         "out": escape(&command.out), "features": rows, "refused": refused.collect::<Vec<Value>>(),
     });

@@ -24,7 +24,9 @@ fn pictures(folder: &Path, count: usize) {
                     let level = if is_bright { 120 } else { 60 } + noise;
                     Rgb([level as u8, (index % 256) as u8, (index / 256) as u8])
                 });
-                picture.save(folder.join(format!("{index:05}.bmp"))).unwrap();
+                picture
+                    .save(folder.join(format!("{index:05}.bmp")))
+                    .unwrap();
             }
         }
     }
@@ -54,7 +56,13 @@ fn has_chunk(cache: &Path) -> bool {
 }
 
 fn features<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let fixed = ["features", text(data), "--weights", text(&workshop().weights), "--json"];
+    let fixed = [
+        "features",
+        text(data),
+        "--weights",
+        text(&workshop().weights),
+        "--json",
+    ];
     fixed.into_iter().chain(more.iter().copied()).collect()
 }
 
@@ -63,7 +71,14 @@ fn number(told: &Value, name: &str) -> u64 {
 }
 
 fn accuracy_of_one_call(data: &Path, out: &Path, more: &[&str]) -> f64 {
-    let fixed = ["train", text(data), "--weights", text(&workshop().weights), "--out", text(out)];
+    let fixed = [
+        "train",
+        text(data),
+        "--weights",
+        text(&workshop().weights),
+        "--out",
+        text(out),
+    ];
     let options = ["--strategy", "one-call", "--json"];
     let called = rekindle(fixed.iter().chain(&options).chain(more)).ends_with(0);
     called.json()["runs"][0]["best_accuracy"].as_f64().unwrap()
@@ -76,8 +91,13 @@ fn shards_that_were_killed_and_merged_have_the_bits_of_one_process() {
     let data = at("data");
     pictures(&data, 700);
     let (alone, together) = (at("alone.safetensors"), at("together.safetensors"));
-    let told = rekindle(features(&data, &["--out", text(&alone)])).ends_with(0).json();
-    assert_eq!((number(&told, "images"), number(&told, "computed")), (2800, 2800));
+    let told = rekindle(features(&data, &["--out", text(&alone)]))
+        .ends_with(0)
+        .json();
+    assert_eq!(
+        (number(&told, "images"), number(&told, "computed")),
+        (2800, 2800)
+    );
 
     // The first is killed as soon as it has left something, and begun again.
     let (a, b) = (at("a"), at("b"));
@@ -100,20 +120,38 @@ fn shards_that_were_killed_and_merged_have_the_bits_of_one_process() {
     assert!(found >= 1024 && computed > 0, "{told}");
     assert_eq!(found + computed, number(&told, "images"));
     let again = rekindle(&first).ends_with(0).json();
-    assert_eq!((number(&again, "found"), number(&again, "computed")), (found + computed, 0));
+    assert_eq!(
+        (number(&again, "found"), number(&again, "computed")),
+        (found + computed, 0)
+    );
     let second = features(&data, &["--shard", "1/2", "--cache", text(&b)]);
     let second = rekindle(second).ends_with(0).json();
     assert_eq!(number(&told, "images") + number(&second, "images"), 2800);
 
     let merged = at("merged");
-    let merge = ["merge-caches", text(&a), text(&b), "--out", text(&merged), "--json"];
+    let merge = [
+        "merge-caches",
+        text(&a),
+        text(&b),
+        "--out",
+        text(&merged),
+        "--json",
+    ];
     let told = rekindle(merge).ends_with(0).json();
     let rows = &told["features"][0];
-    assert_eq!((number(rows, "added"), number(rows, "total")), (2800, 2800), "{told}");
+    assert_eq!(
+        (number(rows, "added"), number(rows, "total")),
+        (2800, 2800),
+        "{told}"
+    );
     let kept = files(&merged);
     let told = rekindle(merge).ends_with(0).json();
     let rows = &told["features"][0];
-    assert_eq!((number(rows, "added"), number(rows, "present")), (0, 2800), "{told}");
+    assert_eq!(
+        (number(rows, "added"), number(rows, "present")),
+        (0, 2800),
+        "{told}"
+    );
 
     let cached = ["--cache", text(&merged)];
     let call = features(&data, &["--out", text(&together), cached[0], cached[1]]);
@@ -125,7 +163,13 @@ fn shards_that_were_killed_and_merged_have_the_bits_of_one_process() {
         accuracy_of_one_call(&data, &at("runs-together"), &cached)
     );
     let asked = data.join("val/top");
-    let similar = ["similar", text(&data), text(&asked), "--weights", text(&workshop().weights)];
+    let similar = [
+        "similar",
+        text(&data),
+        text(&asked),
+        "--weights",
+        text(&workshop().weights),
+    ];
     let similar = |more: &[&str]| rekindle(similar.iter().chain(more)).ends_with(0).stdout;
     assert_eq!(similar(&[]), similar(&cached));
     // Nobody computed anything that would have been kept.
@@ -141,7 +185,10 @@ fn processes_fill_one_folder_at_once_and_fit_goes_on_from_it() {
         .map(|index| {
             let shard = format!("{index}/3");
             program()
-                .args(features(data, &["--shard", &shard, "--cache", text(&cache)]))
+                .args(features(
+                    data,
+                    &["--shard", &shard, "--cache", text(&cache)],
+                ))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -153,7 +200,11 @@ fn processes_fill_one_folder_at_once_and_fit_goes_on_from_it() {
         .map(|shard| shard.wait_with_output().unwrap().into())
         .collect();
     // Two files can't be read, each in one shard.
-    let sum = |name: &str| told.iter().map(|called| number(&called.json(), name)).sum::<u64>();
+    let sum = |name: &str| {
+        told.iter()
+            .map(|called| number(&called.json(), name))
+            .sum::<u64>()
+    };
     assert_eq!((sum("images"), sum("computed")), (62, 60));
     assert!(told.iter().any(|called| called.code == 3));
     let kept = files(&cache);
@@ -169,11 +220,21 @@ fn processes_fill_one_folder_at_once_and_fit_goes_on_from_it() {
     }
     assert_eq!(fs::read(&alone).unwrap(), fs::read(&together).unwrap());
     let run = at("run");
-    let fixed = ["fit", text(data), "--weights", text(&workshop().weights), "--minutes", "0.1"];
+    let fixed = [
+        "fit",
+        text(data),
+        "--weights",
+        text(&workshop().weights),
+        "--minutes",
+        "0.1",
+    ];
     let options = ["--out", text(&run), "--json"];
     rekindle(fixed.iter().chain(&options).chain(&cached)).ends_with(0);
     let after = files(&cache);
-    assert!(kept.iter().all(|(path, bytes)| after.get(path) == Some(bytes)));
+    assert!(
+        kept.iter()
+            .all(|(path, bytes)| after.get(path) == Some(bytes))
+    );
     let folder = kept.keys().next().unwrap().parent().unwrap();
     assert_eq!(files(folder).len(), kept.len());
 }
@@ -185,7 +246,11 @@ fn damaged_files_are_left_out_by_name_and_their_rows_are_computed_again() {
     let data = workshop().data.join("val").join(HOSTILE);
     for shard in ["0", "1"] {
         let (cache, shard) = (at(shard), format!("{shard}/2"));
-        rekindle(features(&data, &["--shard", &shard, "--cache", text(&cache)])).ends_with(0);
+        rekindle(features(
+            &data,
+            &["--shard", &shard, "--cache", text(&cache)],
+        ))
+        .ends_with(0);
     }
     let damaged = files(&at("1")).into_keys().next().unwrap();
     let mut bytes = fs::read(&damaged).unwrap();
@@ -193,7 +258,14 @@ fn damaged_files_are_left_out_by_name_and_their_rows_are_computed_again() {
     fs::write(&damaged, bytes).unwrap();
     let merged = at("merged");
     let caches = [at("0"), at("1")];
-    let merge = ["merge-caches", text(&caches[0]), text(&caches[1]), "--out", text(&merged), "--json"];
+    let merge = [
+        "merge-caches",
+        text(&caches[0]),
+        text(&caches[1]),
+        "--out",
+        text(&merged),
+        "--json",
+    ];
     let called = rekindle(merge).ends_with(1);
     assert!(called.stderr.contains(text(&damaged)), "{}", called.stderr);
     let kept = number(&called.json()["features"][0], "total");
@@ -227,8 +299,14 @@ fn a_shard_may_be_empty_and_one_that_is_none_is_refused() {
         (vec!["--shard", "2/2", "--cache", cache], "from 0 to 1"),
         (vec!["--shard", "one", "--cache", cache], "I/N"),
         (vec!["--shard", "0/2"], "--cache"),
-        (vec!["--shard", "0/2", "--cache", cache, "--out", out], "--out"),
-        (vec!["--shard", "0/2", "--cache", cache, "--layer", "logits"], "--layer"),
+        (
+            vec!["--shard", "0/2", "--cache", cache, "--out", out],
+            "--out",
+        ),
+        (
+            vec!["--shard", "0/2", "--cache", cache, "--layer", "logits"],
+            "--layer",
+        ),
         (vec!["--cache", cache], "--out"),
     ] {
         let called = rekindle(features(&data, &options)).ends_with(2);
@@ -245,7 +323,9 @@ fn a_shard_may_be_empty_and_one_that_is_none_is_refused() {
             "merged" => text(&merged),
             other => other,
         });
-        let call = ["merge-caches", "--out", text(&merged)].into_iter().chain(caches);
+        let call = ["merge-caches", "--out", text(&merged)]
+            .into_iter()
+            .chain(caches);
         let called = rekindle(call).ends_with(2);
         assert!(called.stderr.contains(expected), "{}", called.stderr);
     }
@@ -258,12 +338,20 @@ fn the_script_for_slurm_fills_caches_that_merge() {
     let work = tempfile::tempdir().unwrap();
     let at = |name: &str| work.path().join(name);
     let data = &workshop().data;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster/features.slurm");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/cluster/features.slurm"
+    );
     let own = Path::new(env!("CARGO_BIN_EXE_rekindle")).parent().unwrap();
     let paths = std::env::var("PATH").unwrap_or_default();
     for task in 0..4 {
         let called = std::process::Command::new("bash")
-            .args([script, text(data), text(&workshop().weights), text(&at("kept"))])
+            .args([
+                script,
+                text(data),
+                text(&workshop().weights),
+                text(&at("kept")),
+            ])
             .env("PATH", format!("{}:{paths}", text(own)))
             .env("SHARDS", "4")
             .env("SLURM_ARRAY_TASK_ID", task.to_string())
@@ -271,9 +359,17 @@ fn the_script_for_slurm_fills_caches_that_merge() {
             .unwrap();
         Called::from(called).ends_with(0);
     }
-    let caches: Vec<PathBuf> = (0..4).map(|task| at("kept").join(format!("shard-{task}"))).collect();
+    let caches: Vec<PathBuf> = (0..4)
+        .map(|task| at("kept").join(format!("shard-{task}")))
+        .collect();
     let merged = at("merged");
     let call = ["merge-caches", "--out", text(&merged), "--json"];
-    let called = rekindle(call.into_iter().chain(caches.iter().map(|cache| text(cache))));
-    assert_eq!(number(&called.ends_with(0).json()["features"][0], "total"), 60);
+    let called = rekindle(
+        call.into_iter()
+            .chain(caches.iter().map(|cache| text(cache))),
+    );
+    assert_eq!(
+        number(&called.ends_with(0).json()["features"][0], "total"),
+        60
+    );
 }

@@ -15,9 +15,9 @@ use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
-    Advise, Cache, EarlyStopping, Event, FeatureExtractor, FineTuned, Fit, Interrupt,
-    LrFinder, Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures,
-    TestViews, Trainer, TrainerError, TransferData,
+    Advise, Cache, EarlyStopping, Event, FeatureExtractor, FineTuned, Fit, Interrupt, LrFinder,
+    Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures, TestViews,
+    Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
 use rekindle_weights::ModelInfo;

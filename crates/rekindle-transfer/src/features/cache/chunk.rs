@@ -21,7 +21,8 @@ const LARGEST_HEADER: u64 = 256 << 20;
 /// A process may often have no more than 1,024 files open.
 const MOST_OPEN: usize = 64;
 /// The fault of a chunk in the folder of another key.
-pub(super) const OTHER_KEY: &str = "it was made by other weights, another cut or other preprocessing than its folder's name says";
+pub(super) const OTHER_KEY: &str =
+    "it was made by other weights, another cut or other preprocessing than its folder's name says";
 /// Bytes that are hashed at once.
 const BLOCK: usize = 1 << 20;
 

@@ -216,9 +216,7 @@ mod tests {
     fn cache(folder: &Path, rows: &[(&str, f32)]) -> PathBuf {
         let mut cache = FeatureCache::open(folder, key()).unwrap();
         for (content, value) in rows {
-            cache
-                .insert(row(content), &[2], &[*value, -value])
-                .unwrap();
+            cache.insert(row(content), &[2], &[*value, -value]).unwrap();
         }
         cache.save().unwrap();
         folder.to_path_buf()
