@@ -241,7 +241,7 @@ mod tests {
             cache(&at("b"), &[("y", 2.0), ("z", 3.0)]),
             cache(&at("c"), &[("z", 4.0)]),
         ];
-        std::fs::create_dir(at("empty")).unwrap();
+        fs::create_dir(at("empty")).unwrap();
         let expected = MergedRows {
             key: key().digest(),
             row_shape: vec![2],
@@ -278,9 +278,9 @@ mod tests {
         cache(&good, &[("x", 1.0)]);
         cache(&bad, &[("y", 2.0)]);
         let path = chunk_of(&bad);
-        let mut bytes = std::fs::read(&path).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
+        fs::write(&path, &bytes).unwrap();
         let merged = merge(&out, &[good, bad.clone()]);
         assert_eq!(merged.rows[0].total, 1);
         assert_eq!(merged.refused.len(), 1);
@@ -288,7 +288,7 @@ mod tests {
         assert!(merged.refused[0].reason.contains("changed"));
         // What is damaged in the merged cache itself ends the merge.
         let kept = chunk_of(&out);
-        std::fs::copy(&path, &kept).unwrap();
+        fs::copy(&path, &kept).unwrap();
         let error = merge_caches(&out, &[work.path().join("good")], |_| ()).unwrap_err();
         assert!(error.to_string().contains("changed"), "{error}");
     }
@@ -304,7 +304,7 @@ mod tests {
         cache(&at("renamed"), &[("r", 1.0)]);
         let other = CacheKey::from_parts("abd", "{}").digest();
         let renamed = at("renamed");
-        std::fs::rename(renamed.join(key().digest()), renamed.join(other)).unwrap();
+        fs::rename(renamed.join(key().digest()), renamed.join(other)).unwrap();
         let old = r#"{"layout":2,"network":"abc","view":"{}"}"#;
         let old = serde_json::from_str(old).unwrap();
         let mut old = FeatureCache::open(&at("old"), old).unwrap();
@@ -325,7 +325,7 @@ mod tests {
     fn folders_that_are_no_cache_are_refused() {
         let work = tempfile::tempdir().unwrap();
         let at = |name: &str| work.path().join(name);
-        std::fs::create_dir_all(at("photos/ants")).unwrap();
+        fs::create_dir_all(at("photos/ants")).unwrap();
         for name in ["photos", "nowhere"] {
             let error = merge_caches(&at("out"), &[at(name)], |_| ()).unwrap_err();
             assert!(matches!(error, TransferError::NotACache { .. }), "{error}");
