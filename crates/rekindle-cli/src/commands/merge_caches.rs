@@ -71,7 +71,7 @@ fn as_text(out: &Path, merged: &[MergedRows]) -> String {
         };
         format!(
             "{}: {} of {}; from {} {} added, {} there already{differing}",
-            show(&out.join(&rows.key)),
+            show(out.join(&rows.key)),
             counted(rows.total, "row", "rows"),
             counted(rows.row_shape.iter().product(), "number", "numbers"),
             counted(rows.files, "file", "files"),

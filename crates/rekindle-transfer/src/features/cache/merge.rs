@@ -252,7 +252,8 @@ mod tests {
             total: 3,
         };
         let all = [&caches[..], &[at("empty")]].concat();
-        assert_eq!(merge(&at("out"), &all).rows, [expected.clone()]);
+        let merged = merge(&at("out"), &all);
+        assert_eq!(merged.rows, std::slice::from_ref(&expected));
         let again = MergedRows {
             added: 0,
             present: 4,
