@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use rekindle::device::DeviceName;
 use rekindle::imagefolder::ImageFolder;
 use rekindle::models::Pretrained;
-use rekindle::trainer::{FeatureLayer, FeatureTable};
+use rekindle::trainer::{FeatureExtractor, FeatureLayer, Progress, ProgressMode};
 
 /// Writes what a pretrained ResNet says of every image in a folder.
 #[derive(Debug, Parser)]
@@ -47,22 +47,18 @@ enum Layer {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let pretrained = Pretrained::open(&arguments.weights, &arguments.device.open()?)?;
+    let device = arguments.device.open()?;
+    let pretrained = Pretrained::open(&arguments.weights, &device)?;
     let folder = ImageFolder::open_any(&arguments.data)?;
     let layer = match arguments.layer {
         Layer::Features => FeatureLayer::Pooled,
         Layer::Logits => FeatureLayer::Logits,
     };
-    let mut done = 0;
-    let progress = |count| {
-        done += count;
-        eprint!("\r{done}/{}", folder.len());
-    };
-    let table = match arguments.quantize {
-        true => FeatureTable::compute_quantized(&pretrained, &folder, layer, progress)?,
-        false => FeatureTable::compute(&pretrained, &folder, layer, progress)?,
-    };
-    eprintln!();
+    let table = FeatureExtractor::new(&device)
+        .layer(layer)
+        .quantize(arguments.quantize)
+        .observer(Progress::new(ProgressMode::Auto))
+        .run(&pretrained, &folder)?;
     for skipped in &table.skipped {
         eprintln!("left out: {}", skipped.reason);
     }

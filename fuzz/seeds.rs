@@ -153,7 +153,7 @@ fn images(folder: &Path) -> Result<(), Box<dyn Error>> {
 fn feature_cache(folder: &Path) -> Result<(), Box<dyn Error>> {
     let key = CacheKey::from_parts("", "");
     let made = folder.join("made");
-    let shards = made.join(key.digest());
+    let chunks = made.join(key.digest());
     let mut cache = FeatureCache::open(&made, key)?;
     for (image, values) in [("a", [1.0, 2.0]), ("b", [3.0, 4.0])] {
         let row = Row {
@@ -163,8 +163,8 @@ fn feature_cache(folder: &Path) -> Result<(), Box<dyn Error>> {
         cache.insert(row, &[2], &values)?;
     }
     cache.save()?;
-    for shard in fs::read_dir(shards)? {
-        fs::copy(shard?.path(), folder.join("shard"))?;
+    for chunk in fs::read_dir(chunks)? {
+        fs::copy(chunk?.path(), folder.join("chunk"))?;
     }
     Ok(fs::remove_dir_all(made)?)
 }

@@ -9,9 +9,9 @@ use rekindle_transfer::features::{CacheKey, FeatureCache, Row};
 
 fuzz_target!(init: only_own_panics(), |bytes: &[u8]| {
     let key = CacheKey::from_parts("", "");
-    let shards = folder().join(key.digest());
-    fs::create_dir_all(&shards).expect("a folder can be made");
-    fs::write(shards.join("000000.safetensors"), bytes).expect("a file can be written");
+    let chunks = folder().join(key.digest());
+    fs::create_dir_all(&chunks).expect("a folder can be made");
+    fs::write(chunks.join("000000.safetensors"), bytes).expect("a file can be written");
     let Ok(cache) = FeatureCache::open(&folder(), key) else {
         return;
     };

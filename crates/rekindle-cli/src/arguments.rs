@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle::device::DeviceName;
+use rekindle::imagefolder::Shard;
 use rekindle::transfer::Strategy;
 
 mod answers;
@@ -79,6 +80,8 @@ pub enum Command {
     Report(Report),
     /// Writes features or logits of every image in a folder to a table
     Features(Features),
+    /// Joins the features that several processes kept with --cache
+    MergeCaches(MergeCaches),
     /// Names the pictures of a folder that look most like others
     Similar(Similar),
     /// Prints a completion script for a shell
@@ -341,17 +344,35 @@ pub struct Features {
     #[command(flatten)]
     pub weights: Weights,
     /// The safetensors file to write
-    #[arg(long, short)]
-    pub out: PathBuf,
-    /// Pooled features or the classifier's logits
-    #[arg(long, value_enum, default_value_t = Layer::Pooled)]
-    pub layer: Layer,
+    #[arg(
+        long,
+        short,
+        required_unless_present = "shard",
+        conflicts_with = "shard"
+    )]
+    pub out: Option<PathBuf>,
+    /// Pooled features or the classifier's logits [default: pooled]
+    #[arg(long, value_enum, conflicts_with = "shard")]
+    pub layer: Option<Layer>,
     /// Computes in eight bits: faster, and a little off
     #[arg(long)]
     pub quantize: bool,
-    /// cpu, wgpu, cuda, cuda:N or ndarray
-    #[arg(long, default_value_t = DeviceName::Cpu)]
-    pub device: DeviceName,
+    /// Takes one of N parts of the images, from 0/N to (N - 1)/N, and leaves their features in --cache in place of a table. The
+    /// part of an image depends on its path alone
+    #[arg(long, value_name = "I/N", requires = "cache")]
+    pub shard: Option<Shard>,
+    #[command(flatten)]
+    pub looking: Looking,
+}
+
+#[derive(Debug, Args)]
+pub struct MergeCaches {
+    /// Folders that --cache filled, here or on other machines; they stay as they are
+    #[arg(required = true, value_name = "CACHE")]
+    pub caches: Vec<PathBuf>,
+    /// Folder of the merged cache; what it holds already stays
+    #[arg(long, short, value_name = "FOLDER")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]

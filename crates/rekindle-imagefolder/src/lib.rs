@@ -57,6 +57,7 @@ mod prefetch;
 pub mod rng;
 mod sampler;
 mod scan;
+mod shard;
 mod split;
 mod table;
 mod task;
@@ -81,6 +82,7 @@ pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
 pub use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 pub use sampler::{Sampler, class_weights};
+pub use shard::Shard;
 pub use table::{ImageTable, TableOptions, TablePart};
 pub use task::Task;
 pub use transform::{

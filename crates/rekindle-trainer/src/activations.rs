@@ -19,6 +19,12 @@ use crate::{Interrupt, SharedFeatures, TrainerError};
 /// Images that go through the frozen part together.
 const BATCH: usize = 16;
 
+/// Files that are hashed between two looks at the interrupt.
+const HASHED_AT_ONCE: usize = 4096;
+
+/// Images after which a cache on disk is brought up to date: a process that is killed loses no more.
+const SAVED_EVERY: usize = 1024;
+
 /// Everything besides the images that activations depend on.
 pub(crate) struct FrozenPart<B: Backbone> {
     pub prefix: FrozenPrefix<B>,
@@ -73,7 +79,7 @@ impl<B: Backbone> FrozenPart<B> {
             let (cache, rows) = match cache {
                 Cache::Disk(folder) => {
                     let cache = self.open_cache(folder, dataset, views.seed)?;
-                    let rows = contents.rows(dataset, view, &cache);
+                    let rows = contents.rows(dataset, view, &cache, views.interrupt)?;
                     (cache, rows)
                 }
                 // What lives as long as the run needs no other name than its place.
@@ -108,6 +114,7 @@ impl<B: Backbone> FrozenPart<B> {
         let missing: Vec<usize> = (0..images).filter(is_missing).collect();
         progress(images - missing.len());
         let mut skipped: Vec<Skipped> = Vec::new();
+        let (mut computed, mut saved) = (0, 0);
         let loader = loader
             .clone()
             .sampler(Sampler::Indices(missing))
@@ -138,6 +145,11 @@ impl<B: Backbone> FrozenPart<B> {
                     cache.insert(row, &shape[1..], values)?;
                 }
             }
+            computed += count;
+            if computed - saved >= SAVED_EVERY {
+                cache.save()?;
+                saved = computed;
+            }
         }
         let last = batches.take_skipped();
         progress(last.len());
@@ -148,6 +160,7 @@ impl<B: Backbone> FrozenPart<B> {
                 .map(|index| cache.find(&rows.of(index)?))
                 .collect(),
             cache,
+            computed,
             skipped,
         })
     }
@@ -215,17 +228,36 @@ struct Contents(Option<Vec<Option<ContentHash>>>);
 impl Contents {
     /// The rows of one view. Where the cache has none yet, nothing is to be looked up, and each file is hashed as it is
     /// read to be decoded.
-    fn rows(&mut self, dataset: &ImageDataset, view: usize, cache: &FeatureCache) -> Rows {
-        let known = match (&self.0, cache.is_empty()) {
+    fn rows(
+        &mut self,
+        dataset: &ImageDataset,
+        view: usize,
+        cache: &FeatureCache,
+        interrupt: &Interrupt,
+    ) -> Result<Rows, TrainerError> {
+        let contents = match (&self.0, cache.is_empty()) {
+            (Some(known), _) => known.clone(),
             (None, true) => vec![None; dataset.len()],
-            _ => {
-                let read = || dataset.contents().into_iter().map(Result::ok).collect();
-                self.0.get_or_insert_with(read).clone()
-            }
+            (None, false) => self.0.insert(read(dataset, interrupt)?).clone(),
         };
-        Rows::ByContent {
-            contents: known,
+        Ok(Rows::ByContent {
+            contents,
             view: dataset.pipeline().is_random().then_some(view),
-        }
+        })
     }
+}
+
+/// Hashes every file.
+fn read(
+    dataset: &ImageDataset,
+    interrupt: &Interrupt,
+) -> Result<Vec<Option<ContentHash>>, TrainerError> {
+    let mut contents = Vec::with_capacity(dataset.len());
+    while contents.len() < dataset.len() {
+        interrupt.check()?;
+        let end = dataset.len().min(contents.len() + HASHED_AT_ONCE);
+        let found = dataset.contents_of(contents.len()..end);
+        contents.extend(found.into_iter().map(Result::ok));
+    }
+    Ok(contents)
 }

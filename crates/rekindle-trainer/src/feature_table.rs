@@ -1,21 +1,13 @@
-//! Extracts features or logits for every image in a folder, as a table.
+//! Features or logits of every image in a folder, as a table.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rekindle_files::names::{escape, show};
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Skipped};
+use rekindle_files::names::escape;
+use rekindle_imagefolder::Skipped;
 use rekindle_models::Pretrained;
-use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::{TensorOut, write_safetensors};
 
-use crate::calibration::{calibration, prefix};
-use crate::data::eval_pipeline;
-use crate::inspect::inspect_by;
-use crate::{Interrupt, TrainerError};
-
-/// Threads that decode the images to measure ranges on.
-const WORKERS: usize = 2;
+use crate::TrainerError;
 
 /// The numbers of the network that go into the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,109 +36,11 @@ pub struct FeatureTable {
     pub classes: Vec<String>,
     /// Files that can't be decoded.
     pub skipped: Vec<Skipped>,
+    /// Images that went through the network; the features of the others were in the cache.
+    pub computed: usize,
 }
 
 impl FeatureTable {
-    /// Runs every image of `folder` through the network; `progress` hears how many more are done.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainerError::UnusableWeights`] for logits of weights without a classifier, [`TrainerError::UnusableData`] where no
-    /// image can be read.
-    pub fn compute(
-        pretrained: &Pretrained,
-        folder: &ImageFolder,
-        layer: FeatureLayer,
-        progress: impl FnMut(usize),
-    ) -> Result<Self, TrainerError> {
-        let interrupt = Interrupt::new();
-        Self::compute_until(pretrained, folder, layer, false, &interrupt, progress)
-    }
-
-    /// Computes features like [`compute`](Self::compute), in eight bits, with ranges measured on up to 64
-    /// images of the folder: on a CPU two to four times as fast, and slightly inexact, see
-    /// [`Network::quantize_stages`](rekindle_nn::Network::quantize_stages).
-    ///
-    /// # Errors
-    ///
-    /// As [`compute`](Self::compute), and [`TransferError::NotQuantizable`](rekindle_transfer::TransferError::NotQuantizable)
-    /// where the network can't run so.
-    pub fn compute_quantized(
-        pretrained: &Pretrained,
-        folder: &ImageFolder,
-        layer: FeatureLayer,
-        progress: impl FnMut(usize),
-    ) -> Result<Self, TrainerError> {
-        let interrupt = Interrupt::new();
-        Self::compute_until(pretrained, folder, layer, true, &interrupt, progress)
-    }
-
-    /// Computes features like [`compute`](Self::compute), or in eight bits with `quantize`, unless
-    /// `interrupt` is requested between two batches.
-    ///
-    /// # Errors
-    ///
-    /// As [`compute_quantized`](Self::compute_quantized), and [`TrainerError::Interrupted`].
-    pub fn compute_until(
-        pretrained: &Pretrained,
-        folder: &ImageFolder,
-        layer: FeatureLayer,
-        quantize: bool,
-        interrupt: &Interrupt,
-        progress: impl FnMut(usize),
-    ) -> Result<Self, TrainerError> {
-        let (backbone, head) = pretrained.model.clone().split_classifier();
-        if layer == FeatureLayer::Logits && head.is_none() {
-            return Err(TrainerError::UnusableWeights {
-                what: show(&pretrained.path),
-                found: "these weights have no classifier, so there are no logits".into(),
-                advice: "extract pooled features, or give weights with a classifier",
-            });
-        }
-        let classifier = match head {
-            Some(head) => Classifier { backbone, head },
-            None => {
-                let device = backbone.device();
-                Classifier::new(backbone, 1, 0, &device)
-            }
-        };
-        let pipeline = eval_pipeline(&pretrained.preprocess);
-        let dataset = Arc::new(ImageDataset::new(folder, pipeline.clone())?);
-        let backbone = &classifier.backbone;
-        let stages = backbone.stage_names().len();
-        let images = quantize
-            .then(|| calibration(&dataset, pipeline, WORKERS, &backbone.device()))
-            .transpose()?;
-        let whole = prefix(backbone, stages, images.as_deref())?;
-        let found = inspect_by(&classifier, &whole, &dataset, |_| true, interrupt, progress)?;
-        if found.indices.is_empty() {
-            return Err(TrainerError::UnusableData {
-                what: show(folder.root()),
-                found: format!("none of its {} images can be read", folder.len()),
-                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
-            });
-        }
-        let values = match layer {
-            FeatureLayer::Pooled => found.features,
-            FeatureLayer::Logits => found.logits,
-        };
-        let samples = found.indices.iter().map(|index| &folder.samples()[*index]);
-        let relative = |path: &Path| {
-            path.strip_prefix(folder.root())
-                .unwrap_or(path)
-                .to_path_buf()
-        };
-        Ok(Self {
-            layer,
-            width: values.len() / found.indices.len(),
-            values,
-            labels: samples.clone().map(|sample| sample.label).collect(),
-            paths: samples.map(|sample| relative(&sample.path)).collect(),
-            classes: folder.classes().to_vec(),
-            skipped: found.skipped,
-        })
-    }
-
     /// Writes the table as safetensors: `features` or `logits` `[n, width]` (f32) and `labels` `[n]` (i64, -1
     /// without classes); the metadata has `paths` ([escaped](rekindle_files::names::escape)) and `classes` as JSON lists, and `architecture`,
     /// `weights_sha256` and `preprocess` of `pretrained`.

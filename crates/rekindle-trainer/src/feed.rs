@@ -159,6 +159,8 @@ pub(crate) struct KeptView {
     pub cache: FeatureCache,
     /// Position of the activations for each image of the data set; none for a bad file.
     pub places: Vec<Option<RowPlace>>,
+    /// Images that went through the frozen part, as opposed to those whose activations were there.
+    pub computed: usize,
     /// The bad files.
     pub skipped: Vec<Skipped>,
 }
@@ -190,6 +192,11 @@ impl Activations {
     /// Returns the bad files, once per view.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.views.iter().flat_map(|view| &view.skipped)
+    }
+
+    /// Returns how many images went through the frozen part, summed over the views; the others were kept from before.
+    pub fn computed(&self) -> usize {
+        self.views.iter().map(|view| view.computed).sum()
     }
 
     /// Returns true if an image has activations in all views.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, OnBadFile};
 use rekindle_models::Pretrained;
+use rekindle_nn::Network;
 use rekindle_transfer::features::Features;
 use rekindle_transfer::{Backbone, FrozenPrefix};
 
 use crate::activations::{FrozenPart, Views};
 use crate::data::eval_pipeline;
 use crate::events::Event;
-use crate::pooled::{pooled_of, split};
+use crate::feed::Activations;
+use crate::pooled::{kept, readable, rows, split};
 use crate::recipe::Cache;
 use crate::{Interrupt, Observer, TrainerError};
 
@@ -52,15 +54,41 @@ impl Looking<'_> {
         keep: &dyn Fn(usize) -> bool,
         hear: &mut dyn FnMut(&Event) -> bool,
     ) -> Result<(Features, Vec<usize>), TrainerError> {
+        let kept = self.kept(pretrained, folder, name, hear)?;
+        let indices = readable(&kept, name, keep)?;
+        Ok((rows(&kept, &indices)?, indices))
+    }
+
+    /// Runs the images of `folder` through the network, where the cache doesn't have their features. Observers are told what
+    /// `hear` returns true for.
+    pub fn kept(
+        &mut self,
+        pretrained: &Pretrained,
+        folder: &ImageFolder,
+        name: &str,
+        hear: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<Activations, TrainerError> {
         let (model, _) = split(pretrained.model.clone());
         let part = FrozenPart {
             prefix: FrozenPrefix::new(&model, model.stage_names().len())?,
             device: self.device.clone(),
         };
         let plain = eval_pipeline(&pretrained.preprocess);
+        let dataset = Arc::new(ImageDataset::new(folder, plain)?);
+        self.kept_by(&part, &dataset, name, hear)
+    }
+
+    /// As [`kept`](Self::kept), of a data set whose pipeline draws nothing at random, by a part that is made already.
+    pub fn kept_by(
+        &mut self,
+        part: &FrozenPart<Network>,
+        dataset: &Arc<ImageDataset>,
+        name: &str,
+        hear: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<Activations, TrainerError> {
         let views = Views {
-            dataset: &Arc::new(ImageDataset::new(folder, plain.clone())?),
-            plain,
+            dataset,
+            plain: dataset.pipeline().clone(),
             count: 1,
             seed: 0,
             workers: self.workers,
@@ -69,7 +97,7 @@ impl Looking<'_> {
             shared: None,
         };
         let observers = &mut self.observers;
-        pooled_of(&part, &views, &self.cache, name, keep, &mut |event| {
+        kept(part, &views, &self.cache, name, &mut |event| {
             if hear(event) {
                 observers
                     .iter_mut()

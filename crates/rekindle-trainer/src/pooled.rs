@@ -9,6 +9,7 @@ use rekindle_transfer::features::{Features, LinearHead};
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
 use crate::events::Event;
+use crate::feed::Activations;
 use crate::recipe::Cache;
 
 /// Features of the images that could be read.
@@ -63,10 +64,11 @@ pub(crate) fn pooled(
     let dataset = views.dataset;
     let is_labelled =
         |index: usize| dataset.targets_of(index).is_some() || dataset.labels()[index].is_some();
-    let (features, indices) = pooled_of(part, views, cache, name, &is_labelled, emit)?;
+    let activations = kept(part, views, cache, name, emit)?;
+    let indices = readable(&activations, name, &is_labelled)?;
     let own = |index: &usize| dataset.targets_of(*index).unwrap_or_default();
     Ok(Pooled {
-        features,
+        features: rows(&activations, &indices)?,
         task: dataset.task(),
         labels: indices
             .iter()
@@ -77,20 +79,18 @@ pub(crate) fn pooled(
     })
 }
 
-/// As [`pooled`], of the images for which `keep` says so, with their positions in the data set.
-pub(crate) fn pooled_of(
+/// Sends the images' one plain view through `part`, telling `emit` how far it is and which files are bad.
+pub(crate) fn kept(
     part: &FrozenPart<Network>,
     views: &Views<'_>,
     cache: &Cache,
     name: &str,
-    keep: &dyn Fn(usize) -> bool,
     emit: &mut dyn FnMut(&Event),
-) -> Result<(Features, Vec<usize>), TrainerError> {
-    let dataset = views.dataset;
+) -> Result<Activations, TrainerError> {
     let begun = Instant::now();
     emit(&Event::PhaseStarted {
         name: name.to_string(),
-        items: Some(dataset.len()),
+        items: Some(views.dataset.len()),
     });
     let mut done = 0;
     let activations = part.activations(views, cache, |count| {
@@ -105,11 +105,16 @@ pub(crate) fn pooled_of(
         let (path, reason) = (file.path.clone(), file.reason.clone());
         emit(&Event::SkippedFile { path, reason });
     }
-    let (mut values, mut indices) = (Vec::new(), Vec::new());
-    for index in activations.usable().filter(|index| keep(*index)) {
-        values.extend_from_slice(&activations.row(index, 0)?);
-        indices.push(index);
-    }
+    Ok(activations)
+}
+
+/// Positions of the images that have features and for which `keep` says so: at least one.
+pub(crate) fn readable(
+    activations: &Activations,
+    name: &str,
+    keep: &dyn Fn(usize) -> bool,
+) -> Result<Vec<usize>, TrainerError> {
+    let indices: Vec<usize> = activations.usable().filter(|index| keep(*index)).collect();
     if indices.is_empty() {
         return Err(TrainerError::UnusableData {
             what: name.to_string(),
@@ -117,8 +122,17 @@ pub(crate) fn pooled_of(
             advice: "run a scan of the folder: it lists every bad file and its reason",
         });
     }
-    let features = Features::new(values, activations.shape().iter().product())?;
-    Ok((features, indices))
+    Ok(indices)
+}
+
+/// The features of some images, in that order.
+pub(crate) fn rows(activations: &Activations, indices: &[usize]) -> Result<Features, TrainerError> {
+    let dim = activations.shape().iter().product();
+    let mut values = Vec::with_capacity(indices.len() * dim);
+    for index in indices {
+        values.extend_from_slice(&activations.row(*index, 0)?);
+    }
+    Ok(Features::new(values, dim)?)
 }
 
 /// Splits a network into its features and its classifier, as a head for these.

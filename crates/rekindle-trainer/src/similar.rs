@@ -6,13 +6,17 @@ use burn::tensor::Device;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{Ignored, ImageFolder, Layout, Sample};
 use rekindle_models::Pretrained;
-use rekindle_transfer::features::{Features, Neighbor, NeighborIndex};
+use rekindle_transfer::features::{Neighbor, NeighborSearch};
 
 use crate::looking::{Looking, looking_options};
+use crate::pooled::{readable, rows};
 use crate::{Event, TrainerError};
 
+/// Images of the folder whose features are in memory at once, where a cache on disk keeps them.
+const AT_ONCE: usize = 4096;
+
 /// Finds the pictures of a folder that look most like others, by the cosine of their features. Every picture of the folder
-/// is compared.
+/// is compared. With a [`cache`](Self::cache), the features of 4,096 of them are in memory at once.
 ///
 /// ```no_run
 /// use rekindle_models::Pretrained;
@@ -92,42 +96,6 @@ impl Similar<'_> {
         });
         let asked = ImageFolder::from_samples("", Vec::new(), asked.collect())?;
         let mut skipped = Vec::new();
-        let (features, indices) = self.features(pretrained, &index, &mut skipped)?;
-        let (of_queries, asked_indices) = self.features(pretrained, &asked, &mut skipped)?;
-        let samples: Vec<&Sample> = indices.iter().map(|at| &index.samples()[*at]).collect();
-        let paths: Vec<PathBuf> = samples.iter().map(|sample| sample.path.clone()).collect();
-        let places: Vec<Option<PathBuf>> =
-            paths.iter().map(|path| path.canonicalize().ok()).collect();
-        let found = NeighborIndex::new(&features).nearest(&of_queries, self.count + 1)?;
-        let answers = asked_indices
-            .into_iter()
-            .zip(found)
-            .map(|(at, mut neighbors)| {
-                let path = asked.samples()[at].path.clone();
-                let place = path.canonicalize().ok();
-                neighbors.retain(|other| place.is_none() || places[other.index] != place);
-                neighbors.truncate(self.count);
-                SimilarAnswer { path, neighbors }
-            });
-        Ok(FoundSimilar {
-            answers: answers.collect(),
-            labels: samples.iter().map(|sample| sample.label).collect(),
-            classes: index.classes().to_vec(),
-            paths,
-            skipped,
-        })
-    }
-
-    fn features(
-        &mut self,
-        pretrained: &Pretrained,
-        folder: &ImageFolder,
-        skipped: &mut Vec<Ignored>,
-    ) -> Result<(Features, Vec<usize>), TrainerError> {
-        let name = match folder.root().as_os_str().is_empty() {
-            true => "pictures asked about".to_string(),
-            false => show(folder.root()),
-        };
         let mut hear = |event: &Event| {
             let Event::SkippedFile { path, reason } = event else {
                 return true;
@@ -138,7 +106,39 @@ impl Similar<'_> {
             });
             false
         };
-        self.looking
-            .features(pretrained, folder, &name, &|_| true, &mut hear)
+        let name = show(index.root());
+        let kept = self.looking.kept(pretrained, &index, &name, &mut hear)?;
+        let indices = readable(&kept, &name, &|_| true)?;
+        let name = "pictures asked about";
+        let (of_queries, asked_indices) =
+            self.looking
+                .features(pretrained, &asked, name, &|_| true, &mut hear)?;
+        let mut search = NeighborSearch::new(&of_queries, self.count + 1);
+        for indices in indices.chunks(AT_ONCE) {
+            self.looking.interrupt.check()?;
+            search.add(&rows(&kept, indices)?)?;
+        }
+        let samples: Vec<&Sample> = indices.iter().map(|at| &index.samples()[*at]).collect();
+        let paths: Vec<PathBuf> = samples.iter().map(|sample| sample.path.clone()).collect();
+        let answers = asked_indices
+            .into_iter()
+            .zip(search.finish()?)
+            .map(|(at, mut neighbors)| {
+                let path = asked.samples()[at].path.clone();
+                let place = path.canonicalize().ok();
+                let is_itself = |other: &Neighbor| {
+                    place.is_some() && paths[other.index].canonicalize().ok() == place
+                };
+                neighbors.retain(|other| !is_itself(other));
+                neighbors.truncate(self.count);
+                SimilarAnswer { path, neighbors }
+            });
+        Ok(FoundSimilar {
+            answers: answers.collect(),
+            labels: samples.iter().map(|sample| sample.label).collect(),
+            classes: index.classes().to_vec(),
+            paths,
+            skipped,
+        })
     }
 }

@@ -116,6 +116,14 @@ pub enum TransferError {
         /// The fault.
         reason: String,
     },
+    /// A folder without kept features.
+    #[error("{} is no feature cache: {reason}; give folders that `--cache` filled", path.display())]
+    NotACache {
+        /// The folder.
+        path: PathBuf,
+        /// The fault.
+        reason: String,
+    },
     /// A cache file that can't be read or written.
     #[error("feature cache {}: {reason}; delete the file to compute the features afresh", path.display())]
     Cache {
@@ -138,6 +146,7 @@ impl TransferError {
             | Self::UnknownStrategy { .. }
             | Self::InvalidStrategy { .. }
             | Self::UnexpectedValue { .. }
+            | Self::NotACache { .. }
             | Self::NotQuantizable { .. } => true,
             Self::WrongLength { .. }
             | Self::Degenerate { .. }

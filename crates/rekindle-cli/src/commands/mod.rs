@@ -10,6 +10,7 @@ mod export;
 mod features;
 mod fit;
 mod lr_find;
+mod merge_caches;
 mod models;
 mod predict;
 mod reject;
@@ -38,6 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Reject(command) => reject::run(command, output),
         Command::Report(command) => report::run(command, output),
         Command::Features(command) => features::run(command, output),
+        Command::MergeCaches(command) => merge_caches::run(command, output),
         Command::Similar(command) => similar::run(command, output),
         Command::Completions(command) => Ok(completions::run(command)),
     }

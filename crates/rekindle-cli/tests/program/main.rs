@@ -21,6 +21,7 @@ mod runs;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]
 mod server;
+mod shards;
 mod similar;
 mod tables;
 mod weights;

@@ -25,7 +25,10 @@ type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
 /// Source of the pixels.
 #[derive(Clone)]
 enum Source {
-    Files { root: PathBuf, paths: Vec<PathBuf> },
+    Files {
+        root: PathBuf,
+        paths: Arc<[PathBuf]>,
+    },
     Memory(Vec<Arc<RgbImage>>),
     Drawn(Draw),
 }

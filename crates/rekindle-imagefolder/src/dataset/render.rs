@@ -1,5 +1,6 @@
 //! Decodes images, hashes what they are decoded from, and takes them through the pipeline.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,7 +40,15 @@ impl ImageDataset {
 
     /// The [`content`](Self::content) of every image, in order, on all processors.
     pub fn contents(&self) -> Vec<Result<ContentHash, Error>> {
-        let indices = 0..self.len();
+        self.contents_of(0..self.len())
+    }
+
+    /// The [`content`](Self::content) of some images, in order, on all processors.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below `len()`.
+    pub fn contents_of(&self, indices: Range<usize>) -> Vec<Result<ContentHash, Error>> {
         indices
             .into_par_iter()
             .map(|index| self.content(index))

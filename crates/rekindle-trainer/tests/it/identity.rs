@@ -82,7 +82,7 @@ fn same_with(
     assert!(kept == fresh, "kept features change the result");
 }
 
-fn shards(folder: &Path) -> usize {
+fn chunks(folder: &Path) -> usize {
     let keys = fs::read_dir(folder).unwrap().map(|key| key.unwrap().path());
     keys.map(|key| fs::read_dir(key).unwrap().count()).sum()
 }
@@ -111,15 +111,15 @@ fn kept_features_are_those_of_the_content() {
             }
         }
     }
-    let before = shards(&cache);
+    let before = chunks(&cache);
     same_with(&cache, classifier, &one, 1);
-    assert_eq!(shards(&cache), before, "the content was known already");
+    assert_eq!(chunks(&cache), before, "the content was known already");
 
     // Some are known, some are not.
     draw(&one.join("train/top/00.bmp"), 1, 77);
     draw(&one.join("train/top/09.bmp"), 1, 78);
     same_with(&cache, classifier, &one, 1);
-    assert!(shards(&cache) > before);
+    assert!(chunks(&cache) > before);
 }
 
 #[test]

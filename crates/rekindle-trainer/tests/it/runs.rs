@@ -15,9 +15,9 @@ use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
 use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
-    Advise, Cache, EarlyStopping, Event, FeatureLayer, FeatureTable, FineTuned, Fit, Interrupt,
-    LrFinder, Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures,
-    TestViews, Trainer, TrainerError, TransferData,
+    Advise, Cache, EarlyStopping, Event, FeatureExtractor, FineTuned, Fit, Interrupt, LrFinder,
+    Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures, TestViews,
+    Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
 use rekindle_weights::ModelInfo;
@@ -611,16 +611,13 @@ fn what_takes_long_stops_at_the_next_batch() {
 
     let interrupt = Interrupt::new();
     let folder = ImageFolder::open(files.path("data/train")).unwrap();
-    let ended = FeatureTable::compute_until(
-        &files.pretrained(),
-        &folder,
-        FeatureLayer::Pooled,
-        false,
-        &interrupt,
-        |_| {
-            interrupt.request();
-        },
-    );
+    let ended = FeatureExtractor::new(&device)
+        .observer(stop_at(
+            &interrupt,
+            |event| matches!(event, Event::PhaseAdvanced { done } if *done > 0),
+        ))
+        .interrupt(interrupt.clone())
+        .run(&files.pretrained(), &folder);
     is_interrupted(ended.unwrap_err());
 
     let interrupt = Interrupt::new();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageFolder, Listing};
 use rekindle_models::Pretrained;
-use rekindle_trainer::{FeatureLayer, FeatureTable, Temperature, VALIDATION_SHARE};
+use rekindle_trainer::{FeatureExtractor, Temperature, VALIDATION_SHARE};
 use rekindle_transfer::features::{
     Features, LinearHead, OpenSetSearch, ProbeSearch, UnknownDetector, UnknownScore, auroc,
     false_positive_rate,
@@ -29,7 +29,7 @@ struct Part {
 
 impl Part {
     fn of(pretrained: &Pretrained, images: &ImageFolder) -> Result<Self, Box<dyn Error>> {
-        let table = FeatureTable::compute(pretrained, images, FeatureLayer::Pooled, |_| ())?;
+        let table = FeatureExtractor::new(&Device::flex()).run(pretrained, images)?;
         Ok(Self {
             features: Features::new(table.values, table.width)?,
             labels: table

@@ -26,9 +26,11 @@ pub use alignment::{
 };
 pub use audit::{
     ConfidentLearning, FoundLabelErrors, HeldOutAnswers, HeldOutRidge, LabelErrors, LabelIssue,
-    Neighbor, NeighborIndex, PruneBy, nearest_neighbors, outlier_scores,
+    Neighbor, NeighborIndex, NeighborSearch, PruneBy, nearest_neighbors, outlier_scores,
 };
-pub use cache::{CacheKey, FeatureCache, Row, RowPlace};
+pub use cache::{
+    CacheKey, FeatureCache, MergedCaches, MergedRows, RefusedChunk, Row, RowPlace, merge_caches,
+};
 pub use category_relationship::{CategoryRelationship, mix_heads};
 pub use clustering::{
     Clusters, KMeans, Pca, PrincipalComponents, adjusted_rand_index, normalized_mutual_information,

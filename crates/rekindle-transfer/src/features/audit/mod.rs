@@ -10,5 +10,5 @@ pub use confident_learning::{ConfidentLearning, LabelIssue, PruneBy};
 pub(super) use held_out_ridge::best_temperature;
 pub use held_out_ridge::{HeldOutAnswers, HeldOutRidge};
 pub use label_errors::{FoundLabelErrors, LabelErrors};
-pub use nearest::{Neighbor, NeighborIndex, nearest_neighbors};
+pub use nearest::{Neighbor, NeighborIndex, NeighborSearch, nearest_neighbors};
 pub use outliers::outlier_scores;

@@ -137,6 +137,87 @@ impl NeighborIndex {
     }
 }
 
+/// Finds the rows that are most like others where they come a block at a time, so that no more than a block is in memory.
+/// What is found is, to the last bit, what [`NeighborIndex::nearest`] finds among all rows.
+///
+/// ```
+/// use rekindle_transfer::features::{Features, NeighborSearch};
+///
+/// let queries = Features::new(vec![1.0, 0.0], 2)?;
+/// let mut search = NeighborSearch::new(&queries, 2);
+/// for block in [[1.0, 0.0, 0.0, 1.0], [0.5, 0.5, 0.9, 0.1]] {
+///     search.add(&Features::new(block.into(), 2)?)?;
+/// }
+/// let found = search.finish()?;
+/// assert_eq!([found[0][0].index, found[0][1].index], [0, 3]);
+/// # Ok::<(), rekindle_transfer::TransferError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NeighborSearch {
+    queries: Features,
+    count: usize,
+    /// Rows that have not been compared yet: fewer than a block of [`IMAGES`].
+    waiting: Vec<f32>,
+    compared: usize,
+    best: Vec<Vec<Neighbor>>,
+}
+
+impl NeighborSearch {
+    /// Begins a search for the `count` most similar rows of each of `queries` `[m, dim]`.
+    pub fn new(queries: &Features, count: usize) -> Self {
+        Self {
+            queries: queries.clone(),
+            count,
+            waiting: Vec::new(),
+            compared: 0,
+            best: vec![Vec::new(); queries.len()],
+        }
+    }
+
+    /// Compares the next rows `[n, dim]`. They are counted on from those before.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for rows of another length.
+    pub fn add(&mut self, rows: &Features) -> Result<(), TransferError> {
+        check_dim("features to search", rows.dim(), self.queries.dim())?;
+        self.waiting.extend_from_slice(rows.values());
+        // Products of whole blocks are the same wherever the rows were cut.
+        let whole = self.waiting.len() / (IMAGES * rows.dim()) * IMAGES * rows.dim();
+        let rest = self.waiting.split_off(whole);
+        let whole = std::mem::replace(&mut self.waiting, rest);
+        self.compare(whole)
+    }
+
+    /// Returns the neighbours of each query among all rows that were added, as [`NeighborIndex::nearest`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`NeighborIndex::nearest`].
+    pub fn finish(mut self) -> Result<Vec<Vec<Neighbor>>, TransferError> {
+        let rest = std::mem::take(&mut self.waiting);
+        self.compare(rest)?;
+        Ok(self.best)
+    }
+
+    fn compare(&mut self, rows: Vec<f32>) -> Result<(), TransferError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = Features::new(rows, self.queries.dim())?;
+        let found = NeighborIndex::new(&rows).nearest(&self.queries, self.count)?;
+        for (best, found) in self.best.iter_mut().zip(found) {
+            best.extend(found.into_iter().map(|neighbor| Neighbor {
+                index: neighbor.index + self.compared,
+                ..neighbor
+            }));
+            cut(best, self.count);
+        }
+        self.compared += rows.len();
+        Ok(())
+    }
+}
+
 /// Finds for each of `queries` `[m, dim]` the `count` most similar rows of `features` `[n, dim]`, as
 /// [`NeighborIndex::nearest`] does.
 ///
@@ -266,6 +347,24 @@ mod tests {
             alone[0].iter().map(|n| n.index).collect::<Vec<_>>(),
             found[129].iter().map(|n| n.index).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn rows_that_come_in_pieces_have_the_neighbours_of_the_whole() {
+        let (features, queries) = (waves(1600, 7, 5), waves(130, 7, 9));
+        let whole = nearest_neighbors(&features, &queries, 5).unwrap();
+        for piece in [1, 100, 256, 700, 1600] {
+            let mut search = NeighborSearch::new(&queries, 5);
+            let rows: Vec<usize> = (0..1600).collect();
+            for rows in rows.chunks(piece) {
+                search.add(&features.select(rows)).unwrap();
+            }
+            assert_eq!(search.finish().unwrap(), whole, "pieces of {piece}");
+        }
+        let none = NeighborSearch::new(&queries, 5).finish().unwrap();
+        assert_eq!(none, vec![vec![]; 130]);
+        let mut search = NeighborSearch::new(&queries, 5);
+        assert!(search.add(&waves(1, 3, 1)).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::backbone::{hexadecimal, text};
 use crate::{Backbone, FrozenPrefix, TransferError};
 
 /// Counts the layouts of a cache's folder; other ones are other folders.
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 
 /// Everything that decides an activation but the picture: another key is another folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,11 @@ impl CacheKey {
         }
     }
 
+    /// Returns true for a key of the folders that this version reads and writes.
+    pub(super) fn is_current(&self) -> bool {
+        self.layout == LAYOUT
+    }
+
     /// Returns the SHA-256 of the key, in hexadecimal: the folder's name.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
@@ -66,4 +71,23 @@ pub struct Row {
     /// Position in the data set and number of the view, which decide the augmentation besides the key. None
     /// where nothing is drawn at random, so that a picture that has moved is found.
     pub draw: Option<(usize, usize)>,
+}
+
+/// A row's name in 16 bytes, the beginning of a SHA-256: of ten million names, two are equal with a probability below 1e-24.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RowId([u8; 16]);
+
+impl RowId {
+    pub fn of(row: &Row) -> Self {
+        let mut hasher = Sha256::new();
+        text(&mut hasher, &row.content);
+        if let Some((position, view)) = row.draw {
+            for number in [position, view] {
+                hasher.update((number as u64).to_le_bytes());
+            }
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize()[..16]);
+        Self(id)
+    }
 }

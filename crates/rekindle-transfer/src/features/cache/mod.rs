@@ -1,30 +1,38 @@
 //! Activations of a frozen prefix, computed once per image and view and kept in memory or on disk.
 
+mod chunk;
 mod key;
-mod shard;
+mod merge;
 
 pub use key::{CacheKey, Row};
+pub use merge::{MergedCaches, MergedRows, RefusedChunk, merge_caches};
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::TransferError;
-use shard::Shard;
+use chunk::{Chunk, OpenFiles, Opened};
+use key::RowId;
 
 /// New rows are written when they take so much memory.
-const SHARD_BYTES: usize = 32 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// A table with one row of activations per image and view.
 ///
-/// On disk it is a folder of shards: new rows are gathered in memory up to 32 MB, then written as one more safetensors
-/// file, and rows are read back one by one, so that neither filling nor reading a table needs memory for all of it.
+/// On disk it is a folder of chunks: new rows are gathered in memory up to 32 MB, then written as one more safetensors
+/// file, and rows are read back one by one. Neither filling nor reading a table needs memory for all of it, but for
+/// 30 to 70 bytes a row that tell where the row is.
 /// A row's identity is the content of its picture and, where it is augmented at random, its place: a picture that has
 /// changed misses and is computed afresh, and one that was moved, renamed or touched is found.
+///
+/// Several processes, on one machine or on several, may fill one folder at the same time. Each sees the rows that were there
+/// when it opened the folder; rows that two of them wrote are equal. Folders that were filled apart are joined by
+/// [`merge_caches`].
 #[derive(Debug, Default)]
 pub struct FeatureCache {
     row_shape: Vec<usize>,
-    rows: BTreeMap<Row, Place>,
+    rows: HashMap<RowId, Place>,
     fresh: Fresh,
     disk: Option<Disk>,
 }
@@ -35,11 +43,11 @@ pub struct RowPlace(Place);
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    Fresh(usize),
-    Shard { shard: usize, row: usize },
+    Fresh(u32),
+    Chunk { chunk: u32, row: u32 },
 }
 
-/// Rows that no shard has yet.
+/// Rows that no chunk has yet.
 #[derive(Debug, Default)]
 struct Fresh {
     keys: Vec<Row>,
@@ -50,7 +58,8 @@ struct Fresh {
 struct Disk {
     folder: PathBuf,
     key: CacheKey,
-    shards: Vec<Shard>,
+    chunks: Vec<Chunk>,
+    files: OpenFiles,
 }
 
 impl FeatureCache {
@@ -63,36 +72,27 @@ impl FeatureCache {
     ///
     /// # Errors
     ///
-    /// [`TransferError::Cache`] where a shard is damaged or can't be read.
+    /// [`TransferError::Cache`] where a chunk is damaged or can't be read.
     pub fn open(folder: &Path, key: CacheKey) -> Result<Self, TransferError> {
         let mut cache = Self::in_memory();
         let folder = folder.join(key.digest());
-        let mut shards = Vec::new();
-        for path in shard::paths(&folder)? {
-            let (shard, rows) = Shard::open(&path, &key)?;
+        let mut chunks = Vec::new();
+        for path in chunk::paths(&folder)? {
+            let Opened { chunk, rows, .. } = Chunk::open(&path, &key)?;
             if cache.rows.is_empty() {
-                cache.row_shape = shard.row_shape().to_vec();
-            } else if shard.row_shape() != cache.row_shape {
-                let reason = format!(
-                    "its rows have the shape {:?}, those of the shards before {:?}",
-                    shard.row_shape(),
-                    cache.row_shape
-                );
+                cache.row_shape = chunk.row_shape().to_vec();
+            } else if chunk.row_shape() != cache.row_shape {
+                let reason = other_shape(chunk.row_shape(), &cache.row_shape);
                 return Err(TransferError::Cache { path, reason });
             }
-            for (at, row) in rows.into_iter().enumerate() {
-                let place = Place::Shard {
-                    shard: shards.len(),
-                    row: at,
-                };
-                cache.rows.insert(row, place);
-            }
-            shards.push(shard);
+            cache.place(&rows, chunks.len())?;
+            chunks.push(chunk);
         }
         cache.disk = Some(Disk {
             folder,
             key,
-            shards,
+            chunks,
+            files: OpenFiles::default(),
         });
         Ok(cache)
     }
@@ -115,21 +115,21 @@ impl FeatureCache {
     /// Returns the position of the row, if it is there. Valid until the next [`insert`](Self::insert) or
     /// [`save`](Self::save).
     pub fn find(&self, row: &Row) -> Option<RowPlace> {
-        self.rows.get(row).copied().map(RowPlace)
+        self.rows.get(&RowId::of(row)).copied().map(RowPlace)
     }
 
     /// Returns the activations at a place, row-major.
     ///
     /// # Errors
     ///
-    /// [`TransferError::Cache`] where the shard can't be read.
+    /// [`TransferError::Cache`] where the chunk can't be read.
     pub fn read(&self, place: RowPlace) -> Result<Cow<'_, [f32]>, TransferError> {
         match (place.0, &self.disk) {
-            (Place::Shard { shard, row }, Some(disk)) => {
-                disk.shards[shard].read(row).map(Cow::Owned)
-            }
-            (Place::Fresh(at) | Place::Shard { row: at, .. }, _) => {
-                let length = self.row_length();
+            (Place::Chunk { chunk, row }, Some(disk)) => disk.chunks[chunk as usize]
+                .read(row as usize, &disk.files)
+                .map(Cow::Owned),
+            (Place::Fresh(at) | Place::Chunk { row: at, .. }, _) => {
+                let (at, length) = (at as usize, self.row_length());
                 Ok(Cow::Borrowed(
                     &self.fresh.values[at * length..(at + 1) * length],
                 ))
@@ -141,7 +141,7 @@ impl FeatureCache {
     ///
     /// # Errors
     ///
-    /// [`TransferError::Cache`] where the shard can't be read.
+    /// [`TransferError::Cache`] where the chunk can't be read.
     pub fn get(&self, row: &Row) -> Result<Option<Cow<'_, [f32]>>, TransferError> {
         self.find(row).map(|place| self.read(place)).transpose()
     }
@@ -152,7 +152,7 @@ impl FeatureCache {
     /// # Errors
     ///
     /// [`TransferError::WrongLength`] where `values` don't fill a row of that shape, and [`TransferError::Cache`] where
-    /// a shard is full and can't be written.
+    /// a chunk is full and can't be written.
     pub fn insert(
         &mut self,
         row: Row,
@@ -170,20 +170,21 @@ impl FeatureCache {
                 expected: length,
             });
         }
-        if self.rows.contains_key(&row) {
+        let id = RowId::of(&row);
+        if self.rows.contains_key(&id) {
             return Ok(());
         }
+        let at = number(self.fresh.keys.len())?;
         self.fresh.values.extend_from_slice(values);
-        self.rows
-            .insert(row.clone(), Place::Fresh(self.fresh.keys.len()));
         self.fresh.keys.push(row);
-        if self.disk.is_some() && size_of_val(&self.fresh.values[..]) >= SHARD_BYTES {
+        self.rows.insert(id, Place::Fresh(at));
+        if self.disk.is_some() && size_of_val(&self.fresh.values[..]) >= CHUNK_BYTES {
             self.save()?;
         }
         Ok(())
     }
 
-    /// Writes the rows that are not on the disk yet, where the cache has a folder. A shard appears whole or not at all.
+    /// Writes the rows that are not on the disk yet, where the cache has a folder. A chunk appears whole or not at all.
     ///
     /// # Errors
     ///
@@ -192,29 +193,49 @@ impl FeatureCache {
         let Some(disk) = self.disk.as_mut().filter(|_| !self.fresh.keys.is_empty()) else {
             return Ok(());
         };
-        let path = shard::write(
+        let path = chunk::write(
             &disk.folder,
             &disk.key,
             &self.fresh.keys,
             &self.row_shape,
             &self.fresh.values,
         )?;
-        let (shard, _) = Shard::open(&path, &disk.key)?;
-        for (at, row) in self.fresh.keys.drain(..).enumerate() {
-            let place = Place::Shard {
-                shard: disk.shards.len(),
-                row: at,
-            };
-            self.rows.insert(row, place);
-        }
-        disk.shards.push(shard);
+        let Opened { chunk, rows, .. } = Chunk::open(&path, &disk.key)?;
+        disk.chunks.push(chunk);
+        let last = disk.chunks.len() - 1;
         self.fresh = Fresh::default();
+        self.place(&rows, last)
+    }
+
+    /// Notes that `rows` are those of a chunk.
+    fn place(&mut self, rows: &[Row], chunk: usize) -> Result<(), TransferError> {
+        let chunk = number(chunk)?;
+        for (at, row) in rows.iter().enumerate() {
+            let place = Place::Chunk {
+                chunk,
+                row: number(at)?,
+            };
+            self.rows.insert(RowId::of(row), place);
+        }
         Ok(())
     }
 
     fn row_length(&self) -> usize {
         self.row_shape.iter().product()
     }
+}
+
+/// A position in four bytes, since there are as many as rows.
+fn number(position: usize) -> Result<u32, TransferError> {
+    u32::try_from(position).map_err(|_| TransferError::WrongLength {
+        what: "rows of a feature cache",
+        found: position,
+        expected: u32::MAX as usize,
+    })
+}
+
+fn other_shape(found: &[usize], expected: &[usize]) -> String {
+    format!("its rows have the shape {found:?}, those of the chunks before {expected:?}")
 }
 
 #[cfg(test)]
@@ -267,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_under_another_key_is_refused() {
+    fn a_chunk_under_another_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
         cache.insert(row("a", 0), &[1], &[1.0]).unwrap();
@@ -280,10 +301,10 @@ mod tests {
     }
 
     #[test]
-    fn a_table_larger_than_a_shard_becomes_several() {
+    fn a_table_larger_than_a_chunk_becomes_several() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
-        let length = SHARD_BYTES / 4 / 3;
+        let length = CHUNK_BYTES / 4 / 3;
         for number in 0..5 {
             let values = vec![number as f32; length];
             cache
@@ -293,7 +314,7 @@ mod tests {
         }
         cache.save().unwrap();
         assert_eq!(
-            shard::paths(&folder.path().join(key().digest()))
+            chunk::paths(&folder.path().join(key().digest()))
                 .unwrap()
                 .len(),
             2
@@ -306,12 +327,12 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_is_cut_short_under_the_table_is_an_error() {
+    fn a_chunk_that_is_cut_short_under_the_table_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = FeatureCache::open(folder.path(), key()).unwrap();
         cache.insert(row("a", 0), &[2], &[1.0, 2.0]).unwrap();
         cache.save().unwrap();
-        let path = &shard::paths(&folder.path().join(key().digest())).unwrap()[0];
+        let path = &chunk::paths(&folder.path().join(key().digest())).unwrap()[0];
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
         file.set_len(20).unwrap();
         assert!(cache.get(&row("a", 0)).is_err());
