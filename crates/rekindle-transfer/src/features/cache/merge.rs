@@ -52,7 +52,7 @@ pub struct RefusedChunk {
 /// Every file is compared with the hash that was written with it, in `out` too. A file that is damaged or that another
 /// version wrote is left out and told; the rows in it are computed again when somebody asks for them. Called again, it adds
 /// nothing. New files hold 32 MB of rows, however small those were that they come from, and appear whole or not at all, so
-/// that a merge may be killed and begun again. In memory are such a file, while it is written three times, and 30 to 70 bytes
+/// that a merge may be killed and begun again. In memory are such a file, while it is written three times, and 30 to 100 bytes
 /// for each row of the merged cache.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 ///
 /// On disk it is a folder of chunks: new rows are gathered in memory up to 32 MB, then written as one more safetensors
 /// file, and rows are read back one by one. Neither filling nor reading a table needs memory for all of it, but for
-/// 30 to 70 bytes a row that tell where the row is.
+/// 30 to 100 bytes a row that tell where the row is.
 /// A row's identity is the content of its picture and, where it is augmented at random, its place: a picture that has
 /// changed misses and is computed afresh, and one that was moved, renamed or touched is found.
 ///
