@@ -45,6 +45,24 @@ for size in sys.argv[4].split(","):
 numpy.concatenate(outputs).tofile(sys.argv[3])
 "#;
 
+/// Quantizes the file by onnxruntime's own tool, by the settings that it documents for convolutional networks.
+const SCRIPT_FOR_QUANTIZATION: &str = r#"
+import sys, numpy
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+images = numpy.fromfile(sys.argv[2], numpy.float32).reshape([int(x) for x in sys.argv[4].split(",")])
+class Images(CalibrationDataReader):
+    def __init__(self):
+        self.batches = iter([{"images": images}])
+    def get_next(self):
+        return next(self.batches, None)
+ready = sys.argv[1] + ".ready"
+quant_pre_process(sys.argv[1], ready, skip_symbolic_shape=True)
+quantize_static(ready, sys.argv[5], Images(), quant_format=QuantFormat.QDQ, per_channel=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+numpy.zeros(0, numpy.float32).tofile(sys.argv[3])
+"#;
+
 /// A Python that has onnxruntime.
 pub struct OnnxRuntime {
     python: String,
@@ -72,6 +90,17 @@ impl OnnxRuntime {
         write_floats(&file.with_extension("input"), images);
         let shape = shape.map(|extent| extent.to_string()).join(",");
         self.call(SCRIPT, file, &[&shape, condition])
+    }
+
+    /// Writes to `out` what onnxruntime's own tool makes of a file in `f32`: eight bits with ranges of these images.
+    pub fn quantize_static(&self, file: &Path, out: &Path, images: &[f32], shape: [usize; 4]) {
+        write_floats(&file.with_extension("input"), images);
+        let shape = shape.map(|extent| extent.to_string()).join(",");
+        self.call(
+            SCRIPT_FOR_QUANTIZATION,
+            file,
+            &[&shape, out.to_str().unwrap()],
+        );
     }
 
     /// Computes all outputs, one behind the other, for each of these pictures: height, width, and bytes red, green, blue.

@@ -12,6 +12,7 @@ mod fit;
 mod lr_find;
 mod models;
 mod predict;
+mod quantized;
 mod reject;
 mod report;
 mod similar;

@@ -4,6 +4,7 @@
 mod operations;
 pub(crate) mod positions;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -144,9 +145,13 @@ impl Network {
             return x;
         };
         let output = Value::of_node(nodes.end - 1);
+        let x = match self.rounding(input).filter(|_| input == Value::IMAGES) {
+            Some(rounding) => x.rounded(rounding),
+            None => x,
+        };
         #[cfg(feature = "kernels")]
         let units = match &x {
-            Feature::Maps(x) => self.units_for(x),
+            Feature::Maps(x) if self.roundings.is_none() => self.units_for(x),
             _ => &[],
         };
         let mut live = Live {
@@ -162,8 +167,12 @@ impl Network {
             }
             let node = &self.graph.nodes()[index];
             let inputs = node.inputs.iter().map(|value| live.take(*value));
-            let result = self.compute(index, node, inputs.collect());
-            live.features.insert(Value::of_node(index), result);
+            let mut result = self.compute(index, node, inputs.collect());
+            let value = Value::of_node(index);
+            if let Some(rounding) = self.rounding(value) {
+                result = result.rounded(rounding);
+            }
+            live.features.insert(value, result);
             index += 1;
         }
         live.features.remove(&output).expect(CHECKED)
