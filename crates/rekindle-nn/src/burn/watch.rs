@@ -1,62 +1,88 @@
-//! A network run node by node, for those who want to see its values.
+//! Those who look at the values of a network while it runs.
 
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
 
-use super::{CHECKED, Feature, Live};
+use super::Feature;
 use crate::graph::Value;
 use crate::network::Network;
+use crate::quantization::Rounding;
 
-impl Network {
-    /// Computes the output for images by Burn's operations, and shows `see` each value that `wanted` names by its position.
-    pub(crate) fn watch(
-        &self,
-        images: Tensor<4>,
-        wanted: &[bool],
-        see: &mut dyn FnMut(Value, &[f32]),
-    ) -> Vec<f32> {
-        let nodes = self.graph.nodes();
-        let mut uses = BTreeMap::<Value, usize>::new();
-        for value in nodes.iter().flat_map(|node| &node.inputs) {
-            *uses.entry(*value).or_default() += 1;
-        }
-        let images = Feature::Maps(images);
-        if wanted[Value::IMAGES.index()] {
-            see(Value::IMAGES, &images.values());
-        }
-        let mut live = Live {
-            features: BTreeMap::from([(Value::IMAGES, images)]),
-            uses,
-        };
-        for (index, node) in nodes.iter().enumerate() {
-            let inputs = node.inputs.iter().map(|value| live.take(*value));
-            let result = self.compute(index, node, inputs.collect());
-            let value = Value::of_node(index);
-            if wanted[value.index()] {
-                see(value, &result.values());
-            }
-            live.features.insert(value, result);
-        }
-        let output = Value::of_node(nodes.len() - 1);
-        live.features.remove(&output).expect(CHECKED).values()
+/// Sees values on the way, and may put others in their place.
+pub(super) trait Watch {
+    /// Tells whether it looks at a value. Operations are not computed together across one.
+    fn is_seen(&self, value: Value) -> bool;
+
+    /// Takes such a value and returns what others are to read.
+    fn see(&mut self, value: Value, x: Feature) -> Feature;
+}
+
+/// Looks at nothing.
+pub(super) struct Unseen;
+
+impl Watch for Unseen {
+    fn is_seen(&self, _: Value) -> bool {
+        false
+    }
+
+    fn see(&mut self, _: Value, x: Feature) -> Feature {
+        x
     }
 }
 
-impl Feature {
-    fn values(&self) -> Vec<f32> {
-        let data = match self.clone() {
-            Self::Rows(x) => x.into_data(),
-            x => x.maps().into_data(),
-        };
-        data.iter::<f32>().collect()
+/// Rounds values to what bytes stand for.
+pub(super) struct Rounded<'a>(pub &'a BTreeMap<Value, Rounding>);
+
+impl Watch for Rounded<'_> {
+    fn is_seen(&self, value: Value) -> bool {
+        self.0.contains_key(&value)
     }
 
-    /// Rounds each number.
-    pub(super) fn rounded(self, rounding: crate::quantization::Rounding) -> Self {
-        match self {
-            Self::Rows(x) => Self::Rows(rounding.apply(x)),
-            x => Self::Maps(rounding.apply(x.maps())),
+    fn see(&mut self, value: Value, x: Feature) -> Feature {
+        match (self.0.get(&value), x) {
+            (None, x) => x,
+            (Some(rounding), Feature::Rows(x)) => Feature::Rows(rounding.apply(x)),
+            (Some(rounding), x) => Feature::Maps(rounding.apply(x.maps())),
         }
     }
+}
+
+/// Shows the numbers of some values.
+struct Shown<'a> {
+    is_wanted: &'a [bool],
+    to: &'a mut dyn FnMut(Value, &[f32]),
+}
+
+impl Watch for Shown<'_> {
+    fn is_seen(&self, value: Value) -> bool {
+        self.is_wanted[value.index()]
+    }
+
+    fn see(&mut self, value: Value, x: Feature) -> Feature {
+        (self.to)(value, &numbers(x.clone()));
+        x
+    }
+}
+
+impl Network {
+    /// Computes the output for images, and shows `to` the numbers of each value that `is_wanted` names by its position.
+    pub(crate) fn watch(
+        &self,
+        images: Tensor<4>,
+        is_wanted: &[bool],
+        to: &mut dyn FnMut(Value, &[f32]),
+    ) -> Vec<f32> {
+        let nodes = 0..self.graph.nodes().len();
+        let output = self.run_watched(nodes, Feature::Maps(images), &mut Shown { is_wanted, to });
+        numbers(output)
+    }
+}
+
+fn numbers(x: Feature) -> Vec<f32> {
+    let data = match x {
+        Feature::Rows(x) => x.into_data(),
+        x => x.maps().into_data(),
+    };
+    data.iter::<f32>().collect()
 }

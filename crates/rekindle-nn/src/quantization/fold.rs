@@ -1,11 +1,13 @@
 //! A network as it predicts: batch normalisation folded into the convolutions, nothing that only training does.
 
+use std::collections::BTreeMap;
+
 use burn::prelude::*;
 
 use crate::graph::{Graph, Head, Node, Segment, Stage, TensorKind, TensorSpec, Value};
 use crate::init::Init;
 use crate::network::Network;
-use crate::op::{BatchNorm, Op};
+use crate::op::{Activation, BatchNorm, Op};
 
 /// A description with the values of its tensors, in its order.
 #[derive(Clone)]
@@ -62,10 +64,17 @@ impl Folded {
             input: values[segment.input.index()],
             output: values[segment.output.index()],
         };
-        let stages = graph.stages().iter().map(|stage| Stage {
-            name: stage.name.clone(),
-            segment: segment(&stage.segment),
-            blocks: Vec::new(),
+        let layers = layers(&folding.nodes);
+        let stages = graph.stages().iter().map(|stage| {
+            let segment = segment(&stage.segment);
+            let is_inside = |layer: &&Segment| {
+                segment.nodes.contains(&layer.nodes.start) && layer.nodes.end <= segment.nodes.end
+            };
+            Stage {
+                name: stage.name.clone(),
+                blocks: layers.iter().filter(is_inside).cloned().collect(),
+                segment,
+            }
         });
         let head = graph.head();
         Self {
@@ -84,17 +93,49 @@ impl Folded {
         }
     }
 
-    /// Returns the network, run by Burn's operations.
+    /// Returns the network.
     pub fn network(self, device: &Device) -> Result<Network, crate::GraphError> {
         let names = self.graph.tensors().iter().map(|spec| spec.name.clone());
-        let mut values: std::collections::BTreeMap<String, Vec<f32>> =
-            names.zip(self.values).collect();
+        let mut values: BTreeMap<String, Vec<f32>> = names.zip(self.values).collect();
         let take = |name: &str| values.remove(name).unwrap_or_default();
-        let network = Network::with_values(self.graph, take, device)?;
-        #[cfg(feature = "kernels")]
-        let network = network.with_kernels(false);
-        Ok(network)
+        Network::with_values(self.graph, take, device)
     }
+}
+
+/// Lists convolutions and linear layers, each with a ReLU or ReLU6 that alone reads it: what is computed at once between two
+/// values that are rounded.
+fn layers(nodes: &[Node]) -> Vec<Segment> {
+    let layers = nodes.iter().enumerate().filter_map(|(index, node)| {
+        let &[input] = node.inputs.as_slice() else {
+            return None;
+        };
+        let output = Value::of_node(index);
+        let mut readers = nodes[index..]
+            .iter()
+            .filter(|node| node.inputs.contains(&output));
+        let end = match (readers.next(), readers.next()) {
+            (Some(reader), None) if is_cut(&reader.op) && nodes.get(index + 1) == Some(reader) => {
+                index + 2
+            }
+            _ => index + 1,
+        };
+        is_layer(&node.op).then(|| Segment {
+            nodes: index..end,
+            input,
+            output: Value::of_node(end - 1),
+        })
+    });
+    layers.collect()
+}
+
+/// Tells whether it has weights to round.
+pub(super) fn is_layer(op: &Op) -> bool {
+    matches!(op, Op::Conv2d(_) | Op::Linear(_))
+}
+
+/// Tells whether runtimes take it together with the layer before it.
+pub(super) fn is_cut(op: &Op) -> bool {
+    matches!(op, Op::Activation(Activation::Relu | Activation::Relu6))
 }
 
 /// The nodes and tensors that are kept.

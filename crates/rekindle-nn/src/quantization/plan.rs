@@ -1,7 +1,8 @@
 //! Chooses which values a file rounds to bytes, and which layers multiply these.
 
+use super::fold::{is_cut, is_layer};
 use crate::graph::{Graph, Value};
-use crate::op::{Activation, Op};
+use crate::op::Op;
 
 /// How a layer of weights is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Plan {
         let mut layers = Vec::with_capacity(last);
         for (index, node) in nodes.iter().enumerate() {
             let (input, output) = (node.inputs[0].index(), index + 1);
-            let is_layer = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
+            let is_layer = is_layer(&node.op);
             is_pooled[output] = match node.op {
                 Op::GlobalAvgPool => true,
                 Op::Activation(_) => is_pooled[input],
@@ -48,12 +49,8 @@ impl Plan {
                 (false, _) => None,
                 (true, true) => Some(Layer::BytesOfWeights),
                 (true, false) => {
-                    let is_cut = |reader: &usize| {
-                        use Activation::{Relu, Relu6};
-                        matches!(nodes[*reader].op, Op::Activation(Relu | Relu6))
-                    };
                     let seen = match readers[output].as_slice() {
-                        [reader] if is_cut(reader) => reader + 1,
+                        [reader] if is_cut(&nodes[*reader].op) => reader + 1,
                         _ => output,
                     };
                     is_rounded[input] = true;
