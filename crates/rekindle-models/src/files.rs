@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rekindle_nn::onnx::write as write_file;
-use rekindle_nn::{Network, TensorKind, TensorSpec};
+use rekindle_nn::onnx::{ExportError, write as write_file};
+use rekindle_nn::{Network, QuantizedNetwork, TensorKind, TensorSpec};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Error, LoadOptions, ModelInfo, TensorOut, check, named_tensors,
@@ -120,9 +120,7 @@ pub fn save_burnpack(
 ///
 /// [`Error::Write`]; a file that was at `path` is then still there, unchanged.
 pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) -> Result<(), Error> {
-    let mut metadata = info.to_metadata();
-    // What Python's readers of safetensors look for.
-    metadata.remove("format");
+    let metadata = onnx_metadata(info);
     let path = path.as_ref();
     let saved = match &info.preprocess {
         Some(preprocess) if network.graph().tokens().is_some() => {
@@ -131,10 +129,23 @@ pub fn save_onnx(network: &Network, path: impl AsRef<Path>, info: &ModelInfo) ->
         }
         _ => network.save_onnx(path, &metadata),
     };
-    saved.map_err(|source| Error::Write {
-        path: path.to_path_buf(),
-        source,
-    })
+    saved.map_err(|source| unwritten(path, source))
+}
+
+/// Writes a network in eight bits as ONNX; see [`QuantizedNetwork::to_onnx`]. Metadata are those of [`save_onnx`].
+/// [`Pretrained::open`](crate::Pretrained::open) reads such a file as the network in `f32` whose weights have the values of
+/// their bytes, batch normalisation folded in; activations are not rounded then.
+///
+/// # Errors
+///
+/// [`Error::Write`]; a file that was at `path` is then still there, unchanged.
+pub fn save_onnx_quantized(
+    network: &QuantizedNetwork,
+    path: impl AsRef<Path>,
+    info: &ModelInfo,
+) -> Result<(), Error> {
+    let bytes = network.to_onnx(&onnx_metadata(info));
+    write_file(path.as_ref(), &bytes).map_err(|source| unwritten(path.as_ref(), source))
 }
 
 /// Writes the network as ONNX that takes pixels and gives probabilities, or numbers where `task` of `info` is `regression`; see [`Network::to_onnx_with_preprocessing`]. The
@@ -154,25 +165,75 @@ pub fn save_onnx_with_preprocessing(
     info: &ModelInfo,
     is_calibrated: bool,
 ) -> Result<(), crate::Error> {
-    let path = path.as_ref();
+    save_with_preprocessing(
+        path.as_ref(),
+        info,
+        is_calibrated,
+        |preprocess, temperature, metadata| {
+            network.to_onnx_with_preprocessing(preprocess, temperature, metadata)
+        },
+    )
+}
+
+/// Writes a network in eight bits as ONNX that takes pixels, as [`save_onnx_with_preprocessing`] does; see
+/// [`QuantizedNetwork::to_onnx_with_preprocessing`].
+///
+/// # Errors
+///
+/// As [`save_onnx_with_preprocessing`].
+pub fn save_onnx_quantized_with_preprocessing(
+    network: &QuantizedNetwork,
+    path: impl AsRef<Path>,
+    info: &ModelInfo,
+    is_calibrated: bool,
+) -> Result<(), crate::Error> {
+    save_with_preprocessing(
+        path.as_ref(),
+        info,
+        is_calibrated,
+        |preprocess, temperature, metadata| {
+            network.to_onnx_with_preprocessing(preprocess, temperature, metadata)
+        },
+    )
+}
+
+fn save_with_preprocessing(
+    path: &Path,
+    info: &ModelInfo,
+    is_calibrated: bool,
+    write: impl FnOnce(
+        &Preprocess,
+        Option<f64>,
+        &BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, ExportError>,
+) -> Result<(), crate::Error> {
     let preprocess = info.preprocess.as_ref().unwrap_or(&Preprocess::IMAGENET);
     let temperature = match (is_calibrated, info.temperature) {
         (false, _) => None,
         (true, Some(temperature)) => Some(temperature),
         (true, None) => return Err(crate::Error::NoTemperature),
     };
-    let mut metadata = info.to_metadata();
-    metadata.remove("format");
+    let mut metadata = onnx_metadata(info);
     let input = "pixels: uint8 [batch, height, width, 3], red, green and blue, a decoded picture of any size, turned \
                  upright as its Exif data say; resizing, cropping and normalising are in the graph";
     metadata.insert("input".into(), input.into());
-    let bytes = network
-        .to_onnx_with_preprocessing(preprocess, temperature, &metadata)
+    let bytes = write(preprocess, temperature, &metadata)
         .map_err(|source| crate::Error::Export { source })?;
-    write_file(path, &bytes).map_err(|source| {
-        let path = path.to_path_buf();
-        Error::Write { path, source }.into()
-    })
+    write_file(path, &bytes).map_err(|source| unwritten(path, source).into())
+}
+
+fn onnx_metadata(info: &ModelInfo) -> BTreeMap<String, String> {
+    let mut metadata = info.to_metadata();
+    // What Python's readers of safetensors look for.
+    metadata.remove("format");
+    metadata
+}
+
+fn unwritten(path: &Path, source: std::io::Error) -> Error {
+    Error::Write {
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 /// Returns what a file says about itself, with the description of a network that no code describes; `describe` writes that

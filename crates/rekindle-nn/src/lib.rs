@@ -41,6 +41,7 @@ mod init;
 mod network;
 pub mod onnx;
 mod op;
+mod quantization;
 mod random;
 mod shape;
 mod slot;
@@ -58,6 +59,7 @@ pub use network::Network;
 pub use op::{
     Activation, Attention, BatchNorm, Conv2d, LayerNorm, Linear, Op, Padding, Pool2d, Tokens,
 };
+pub use quantization::{QuantizationError, QuantizedNetwork, RangeRule};
 pub use shape::Shape;
 pub use spec::Conv;
 

@@ -14,8 +14,9 @@ use burn::prelude::*;
 use crate::GraphError;
 use crate::burn::positions::resample;
 use crate::draws::Draws;
-use crate::graph::{Graph, TensorKind, TensorSpec};
+use crate::graph::{Graph, TensorKind, TensorSpec, Value};
 use crate::op::Op;
+use crate::quantization::Rounding;
 use crate::slot::Slot;
 
 /// Kind of container that visitors are told of.
@@ -36,6 +37,8 @@ pub struct Network {
     /// By node, for the operations that behave differently in training; off in a frozen one.
     pub(crate) training: BTreeMap<usize, Param<Flag>>,
     pub(crate) draws: Draws,
+    /// Bytes that values are rounded to, of a network that simulates those.
+    pub(crate) roundings: Option<Arc<BTreeMap<Value, Rounding>>>,
     #[cfg(feature = "kernels")]
     pub(crate) execution: crate::cpu::execution::Execution,
 }
@@ -57,6 +60,7 @@ impl Network {
             slots,
             training,
             draws: Draws::default(),
+            roundings: None,
             #[cfg(feature = "kernels")]
             execution: Default::default(),
         }

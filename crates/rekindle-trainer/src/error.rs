@@ -281,6 +281,10 @@ pub enum TrainerError {
     #[error(transparent)]
     Transfer(#[from] rekindle_transfer::TransferError),
 
+    /// The model can't be written in eight bits.
+    #[error("the model can't be written in eight bits: {0}")]
+    Quantization(#[from] rekindle_nn::QuantizationError),
+
     /// The work was asked to stop, by Ctrl-C or by a program's own button.
     #[error("interrupted{kept}")]
     Interrupted {
@@ -320,6 +324,7 @@ impl TrainerError {
             Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
             Self::Model(_)
             | Self::Transfer(_)
+            | Self::Quantization(_)
             | Self::UnusableWeights { .. }
             | Self::InvalidPredictions { .. }
             | Self::LockedByAnotherProcess { .. }

@@ -113,7 +113,7 @@ pub use loss::Loss;
 pub use lr_finder::{LrCurve, LrFinder};
 pub use model::{
     Answer, Classified, Evaluated, EvaluatedLabels, EvaluatedNumbers, FittedUnknown, Model,
-    UnknownCheck, image_files, weights_file,
+    QuantizationLoss, QuantizedModel, UnknownCheck, image_files, weights_file,
 };
 pub use optimizer::{Optimizer, clip_norm};
 pub use out_of_memory::OutOfMemory;

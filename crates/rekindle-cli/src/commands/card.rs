@@ -102,6 +102,9 @@ pub fn card(
         }
     }
     page += ".\n";
+    if command.quantize {
+        page += "\nWeights and activations are rounded to eight bits; figures here are of the model before that.\n";
+    }
     figures(&mut page, facts);
     classes(&mut page, pretrained);
     page += "\n## How to use it\n\n";

@@ -5,10 +5,11 @@ use rekindle::device::DeviceName;
 use rekindle::files::names::{escape, show};
 use rekindle::imagefolder::Task;
 use rekindle::models::{Pretrained, files};
-use rekindle::trainer::{TrainerError, weights_file};
+use rekindle::trainer::{QuantizedModel, TrainerError, weights_file};
 use serde_json::json;
 
 use super::card::{Facts, card};
+use super::quantized;
 use crate::arguments::{Export, Format, Output};
 use crate::checks;
 use crate::console::counted;
@@ -26,7 +27,18 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             format.name()
         )));
     }
+    if command.quantize && format != Format::Onnx {
+        return Err(Failure::Usage(format!(
+            "--quantize is for ONNX files, and {} is to be {}; leave it out, or write ONNX with --format onnx",
+            show(&command.out),
+            format.name()
+        )));
+    }
     checks::file(&command.out)?;
+    let images = match command.quantize {
+        true => Some(quantized::images(command)?),
+        false => None,
+    };
     let page = command.out.with_file_name("README.md");
     if command.model_card && page.exists() {
         return Err(Failure::Usage(format!(
@@ -58,14 +70,25 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
         ));
     }
     let (model, info, out) = (&pretrained.model, pretrained.info(), &command.out);
-    match format {
-        Format::Safetensors => files::save(model, out, &info)?,
-        Format::SafetensorsF16 => files::save_f16(model, out, &info)?,
-        Format::Burnpack => files::save_burnpack(model, out, &info)?,
-        Format::Onnx if command.with_preprocessing => {
+    let in_eight_bits = match &images {
+        Some(images) => Some(quantized::quantized(&pretrained, images, output)?),
+        None => None,
+    };
+    match (format, &in_eight_bits) {
+        (Format::Safetensors, _) => files::save(model, out, &info)?,
+        (Format::SafetensorsF16, _) => files::save_f16(model, out, &info)?,
+        (Format::Burnpack, _) => files::save_burnpack(model, out, &info)?,
+        (Format::Onnx, Some(QuantizedModel { network, .. })) if command.with_preprocessing => {
+            let calibrated = command.calibrated;
+            files::save_onnx_quantized_with_preprocessing(network, out, &info, calibrated)?;
+        }
+        (Format::Onnx, Some(QuantizedModel { network, .. })) => {
+            files::save_onnx_quantized(network, out, &info)?;
+        }
+        (Format::Onnx, None) if command.with_preprocessing => {
             files::save_onnx_with_preprocessing(model, out, &info, command.calibrated)?;
         }
-        Format::Onnx => files::save_onnx(model, out, &info)?,
+        (Format::Onnx, None) => files::save_onnx(model, out, &info)?,
     }
     if command.model_card {
         let facts = Facts::of(&command.model)?;
@@ -75,11 +98,16 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             reason: error.to_string(),
         })?;
     }
+    let cost = match &in_eight_bits {
+        Some(quantized) => Some(quantized::Cost::of(quantized, model, out)?),
+        None => None,
+    };
     let json = json!({
         "out": escape(out), "format": format.name(),
         "architecture": pretrained.architecture, "classes": pretrained.classes,
         "preprocess": pretrained.preprocess, "source_sha256": pretrained.sha256,
         "with_preprocessing": command.with_preprocessing, "calibrated": command.calibrated,
+        "quantization": cost.as_ref().map(quantized::Cost::told),
         "model_card": command.model_card.then(|| escape(&page)),
     });
     output.result(&json, || {
@@ -96,13 +124,23 @@ pub fn run(command: &Export, output: Output) -> Result<Outcome, Failure> {
             (true, Some(names)) => format!("the number {}", names.join(", ")),
             _ => classes,
         };
-        format!(
+        let line = format!(
             "{}: {} with {classes}{takes}",
             show(out),
             pretrained.architecture
-        )
+        );
+        match &cost {
+            Some(cost) => format!("{line}, in eight bits\n{}", cost.said()),
+            None => line,
+        }
     });
-    Ok(Outcome::Done)
+    let quantized = in_eight_bits.as_ref();
+    Ok(
+        match quantized.is_some_and(|quantized| !quantized.skipped.is_empty()) {
+            true => Outcome::BadData,
+            false => Outcome::Done,
+        },
+    )
 }
 
 fn by_ending(out: &Path) -> Result<Format, Failure> {

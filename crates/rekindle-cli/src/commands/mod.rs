@@ -13,6 +13,7 @@ mod lr_find;
 mod merge_caches;
 mod models;
 mod predict;
+mod quantized;
 mod reject;
 mod report;
 mod similar;

@@ -16,6 +16,7 @@ mod hugging_face;
 mod messages;
 mod numbers;
 mod outcomes;
+mod quantized;
 mod reject;
 mod runs;
 #[cfg(feature = "hub")]

@@ -119,6 +119,20 @@ fn numbers_are_trained_measured_answered_resumed_and_exported() {
             assert!(measured.clone().all(|line| line.contains("\"r2\"")));
         }
         exported(model, folder.path(), &picture, number(&answer["number"]));
+        let onnx = folder.path().join("eight-bits.onnx");
+        let export = ["export", model, "--out", text(&onnx), "--quantize"];
+        let told = rekindle([&export[..], &["--json"]].concat()).ends_with(0);
+        let cost = &told.json()["quantization"]["measured"];
+        assert_eq!(
+            (&cost["metric"], &cost["agreement"]),
+            (&"mae".into(), &Value::Null)
+        );
+        assert!(
+            (number(&cost["float"]) - number(&run["mae"])).abs() < 1e-3,
+            "{cost} {run}"
+        );
+        let said = rekindle(export).ends_with(0).stdout;
+        assert!(said.contains("mean absolute error"), "{said}");
     }
     let resumed = [
         "--resume",

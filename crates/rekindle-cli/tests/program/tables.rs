@@ -216,6 +216,19 @@ fn several_labels_are_trained_measured_and_answered() {
             .ends_with(0)
             .json();
         assert!(answered["labels"].is_array(), "{answered}");
+        let export = [
+            "export",
+            model,
+            "--out",
+            text(&onnx),
+            "--quantize",
+            "--json",
+        ];
+        let cost = &rekindle(export).ends_with(3).json()["quantization"]["measured"];
+        assert_eq!(cost["metric"], "mean_average_precision");
+        let difference = cost["float"].as_f64().unwrap() - measured.as_f64().unwrap();
+        assert!(difference.abs() < 1e-6, "{cost} {measured}");
+        assert!(cost["agreement"].as_f64().unwrap() > 0.8, "{cost}");
     }
     let refused = train(&table, &folder.path().join("b"), &["--loss", "asymmetric"]).ends_with(2);
     assert!(

@@ -17,6 +17,7 @@ mod onnx;
 mod onnx_in;
 mod onnx_pixels;
 mod pretrained;
+mod quantized;
 mod recognise;
 mod registry;
 mod resnets;

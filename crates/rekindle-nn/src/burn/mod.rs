@@ -4,6 +4,7 @@
 mod operations;
 pub(crate) mod positions;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use crate::network::Network;
 use crate::op::Op;
 use operations::{activate, avg_pooling, convolve, max_pooling, normalise};
 use tokens::{attend, layer_norm, multiply_pixels, respond, tokenise};
+use watch::{Rounded, Unseen, Watch};
 
 /// A value on the device.
 #[derive(Clone)]
@@ -134,6 +136,14 @@ impl Network {
 
     /// Runs nodes that take one value and give one, dropping each value after its last use.
     fn run(&self, nodes: Range<usize>, x: Feature) -> Feature {
+        match &self.roundings {
+            Some(roundings) => self.run_watched(nodes, x, &mut Rounded(roundings)),
+            None => self.run_watched(nodes, x, &mut Unseen),
+        }
+    }
+
+    /// Runs nodes as [`run`](Self::run) does, and shows `watch` what it looks at.
+    fn run_watched(&self, nodes: Range<usize>, x: Feature, watch: &mut dyn Watch) -> Feature {
         let mut uses = BTreeMap::<Value, usize>::new();
         for node in &self.graph.nodes()[nodes.clone()] {
             for value in &node.inputs {
@@ -144,6 +154,10 @@ impl Network {
             return x;
         };
         let output = Value::of_node(nodes.end - 1);
+        let x = match input == Value::IMAGES && watch.is_seen(input) {
+            true => watch.see(input, x),
+            false => x,
+        };
         #[cfg(feature = "kernels")]
         let units = match &x {
             Feature::Maps(x) => self.units_for(x),
@@ -156,14 +170,18 @@ impl Network {
         let mut index = nodes.start;
         while index < nodes.end {
             #[cfg(feature = "kernels")]
-            if let Some(end) = self.run_by_kernels(units, index..nodes.end, &mut live) {
+            if let Some(end) = self.run_by_kernels(units, index..nodes.end, &mut live, watch) {
                 index = end;
                 continue;
             }
             let node = &self.graph.nodes()[index];
             let inputs = node.inputs.iter().map(|value| live.take(*value));
-            let result = self.compute(index, node, inputs.collect());
-            live.features.insert(Value::of_node(index), result);
+            let mut result = self.compute(index, node, inputs.collect());
+            let value = Value::of_node(index);
+            if watch.is_seen(value) {
+                result = watch.see(value, result);
+            }
+            live.features.insert(value, result);
             index += 1;
         }
         live.features.remove(&output).expect(CHECKED)
@@ -177,16 +195,25 @@ impl Network {
         units: &[Unit],
         nodes: Range<usize>,
         live: &mut Live,
+        watch: &mut dyn Watch,
     ) -> Option<usize> {
         let first = units
             .iter()
             .position(|u| u.segment.nodes.start == nodes.start)?;
-        let is_inside = |unit: &Unit| unit.segment.nodes.end <= nodes.end;
-        if !is_inside(&units[first]) {
+        let is_possible = |unit: &Unit| {
+            let mut inner = unit.segment.nodes.clone();
+            inner.end -= 1;
+            unit.segment.nodes.end <= nodes.end
+                && !inner.map(Value::of_node).any(|value| watch.is_seen(value))
+        };
+        if !is_possible(&units[first]) {
             return None;
         }
-        let others = units[first + 1..].iter();
-        let count = 1 + others.take_while(|u| u.continues && is_inside(u)).count();
+        let pairs = units[first..].iter().zip(&units[first + 1..]);
+        let follows = |(unit, next): &(&Unit, &Unit)| {
+            !watch.is_seen(unit.segment.output) && next.continues && is_possible(next)
+        };
+        let count = 1 + pairs.take_while(follows).count();
         let input = units[first].segment.input;
         let x = match live.features.get(&input)? {
             Feature::Maps(x) => Maps::Plain(x.clone()),
@@ -200,7 +227,11 @@ impl Network {
             }
         }
         let last = &units[first + count - 1].segment;
-        live.features.insert(last.output, Feature::Blocked(y));
+        let y = match watch.is_seen(last.output) {
+            true => watch.see(last.output, Feature::Blocked(y)),
+            false => Feature::Blocked(y),
+        };
+        live.features.insert(last.output, y);
         Some(last.nodes.end)
     }
 

@@ -6,6 +6,7 @@ mod parts;
 mod pixels;
 #[doc(hidden)]
 pub mod proto;
+mod quantized;
 mod resize;
 mod tokens;
 
@@ -25,8 +26,9 @@ use self::parts::{fixed, model, named, value, weight};
 use self::pixels::{Answers, Around};
 pub use self::pixels::{ExportError, NUMBERS, PIXELS, PROBABILITIES};
 use self::proto::{GraphProto, TensorProto};
-use crate::graph::Value;
+use crate::graph::{Graph, Value};
 use crate::network::Network;
+use crate::quantization::QuantizedNetwork;
 
 /// Version of the default operator set that files are written in.
 pub const OPSET: i64 = 17;
@@ -52,7 +54,7 @@ impl Network {
     /// Weights keep the names and shapes that they have in PyTorch's state dict, batch normalisation included (a
     /// runtime folds it itself). Equal input gives equal bytes.
     pub fn to_onnx(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
-        model(build(self, None), metadata).encode_to_vec()
+        model(build(self, None, None), metadata).encode_to_vec()
     }
 
     /// Writes the network with what pictures go through in front, for programs that should answer as this one does without
@@ -94,17 +96,12 @@ impl Network {
         temperature: Option<f64>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, ExportError> {
-        let answers = match metadata.get("task").map(String::as_str) {
-            Some(MULTI_LABEL) => Answers::Labels,
-            Some(REGRESSION) => Answers::Numbers,
-            _ => Answers::Classes,
-        };
-        let around = Around::new(self.graph(), preprocess, temperature)?.answering(answers)?;
+        let around = around(self.graph(), preprocess, temperature, metadata)?;
         if self.graph().tokens().is_none() {
-            return Ok(model(build(self, Some(&around)), metadata).encode_to_vec());
+            return Ok(model(build(self, Some(&around), None), metadata).encode_to_vec());
         }
         let network = self.clone().with_image_size([preprocess.crop; 2]);
-        Ok(model(build(&network, Some(&around)), metadata).encode_to_vec())
+        Ok(model(build(&network, Some(&around), None), metadata).encode_to_vec())
     }
 
     /// Writes the bytes of [`to_onnx`](Self::to_onnx) to a file, under another name until they are all there.
@@ -135,16 +132,44 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     scratch.commit().map_err(io::Error::other)
 }
 
-fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
+/// Checks that preprocessing and answers of the metadata's task can be written around a network.
+fn around<'a>(
+    graph: &Graph,
+    preprocess: &'a Preprocess,
+    temperature: Option<f64>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Around<'a>, ExportError> {
+    let answers = match metadata.get("task").map(String::as_str) {
+        Some(MULTI_LABEL) => Answers::Labels,
+        Some(REGRESSION) => Answers::Numbers,
+        _ => Answers::Classes,
+    };
+    Around::new(graph, preprocess, temperature)?.answering(answers)
+}
+
+/// Writes a network, with its layers' weights in bytes where it is `quantized`.
+fn build(
+    network: &Network,
+    around: Option<&Around<'_>>,
+    quantized: Option<&QuantizedNetwork>,
+) -> GraphProto {
     let graph = network.graph();
     let (output, width) = match graph.head().classes {
         0 => ("features", graph.head().features),
         classes => ("logits", classes),
     };
-    let mut writer = Writer::new(graph.tensors());
-    let mut values = vec![match around {
+    let tensors = match quantized {
+        Some(quantized) => quantized.dequantized_names(),
+        None => graph.tensors().to_vec(),
+    };
+    let mut writer = Writer::new(&tensors);
+    let images = match around {
         Some(around) => around.before(&mut writer),
         None => INPUT.to_string(),
+    };
+    let mut values = vec![match quantized {
+        Some(quantized) => quantized.write_rounding(&mut writer, Value::IMAGES, INPUT, images),
+        None => images,
     }];
     for (index, node) in graph.nodes().iter().enumerate() {
         let inputs: Vec<&str> = node
@@ -157,7 +182,10 @@ fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
             false => Output::Of(node.name.clone()),
         };
         let is_rows = node.inputs.first().is_some_and(|x| graph.is_rows(*x));
-        let written = writer.write(node, &inputs, is_rows, name);
+        let written = match quantized {
+            Some(quantized) => quantized.write(&mut writer, index, &inputs, is_rows, name),
+            None => writer.write(node, &inputs, is_rows, name),
+        };
         debug_assert_eq!(Value::of_node(index).index(), values.len());
         values.push(written);
     }
@@ -179,7 +207,7 @@ fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
         Some(around) => around.input(),
         None => value(INPUT, dimensions),
     };
-    let mut initializer = initializers(network);
+    let mut initializer = initializers(network, quantized);
     initializer.extend(writer.constants);
     GraphProto {
         node: writer.nodes,
@@ -190,10 +218,13 @@ fn build(network: &Network, around: Option<&Around<'_>>) -> GraphProto {
     }
 }
 
-/// Writes every tensor under its name and in its layout in a state dict.
-fn initializers(network: &Network) -> Vec<TensorProto> {
+/// Writes every tensor that has not become bytes under its name and in its layout in a state dict.
+fn initializers(network: &Network, quantized: Option<&QuantizedNetwork>) -> Vec<TensorProto> {
+    let is_bytes = |tensor: usize| quantized.is_some_and(|q| q.is_bytes(tensor));
     let tensors = network.graph().tensors().iter().zip(&network.slots);
     tensors
-        .map(|(spec, slot)| weight(spec.name.clone(), &spec.shape, &slot.values()))
+        .enumerate()
+        .filter(|(tensor, _)| !is_bytes(*tensor))
+        .map(|(_, (spec, slot))| weight(spec.name.clone(), &spec.shape, &slot.values()))
         .collect()
 }

@@ -74,6 +74,18 @@ pub enum ExportError {
         /// The temperature.
         found: f64,
     },
+    /// A network in eight bits with tokens, whose images had another size when ranges were measured.
+    #[error(
+        "its preprocessing crops {crop} x {crop} pixels, and the ranges of its activations were measured on images of {height} x {width}; measure them on images as it makes them"
+    )]
+    Size {
+        /// Side of the crop in pixels.
+        crop: usize,
+        /// Height of the calibration images.
+        height: usize,
+        /// Width of the calibration images.
+        width: usize,
+    },
     /// The crop is too small for the network.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -202,19 +202,28 @@ impl Model {
     /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
     /// would flatter it.
     pub(super) fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
-        let provenance = self.provenance.as_deref().unwrap_or_default();
-        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
-        let recorded = HeldOut::deserialize(&provenance["data"]["held_out"]).ok();
-        let Some(recorded) = recorded.filter(|_| listing.holds_out()) else {
+        let Some(recorded) = self.held_out_by().filter(|_| listing.holds_out()) else {
             return Ok(None);
         };
         if recorded != held_out(listing.given(), recorded.seed) {
             return Ok(None);
         }
         let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
-        let is_same = provenance["data"]["val_images"] == part.images.len()
+        let is_same = self.recorded_data()["val_images"] == part.images.len()
             && self.classes.as_deref() == Some(part.images.classes());
         Ok(is_same.then_some(part))
+    }
+
+    /// Of what the model was trained on, what was held out of it and by which seed, where its file says so.
+    pub(super) fn held_out_by(&self) -> Option<HeldOut> {
+        HeldOut::deserialize(&self.recorded_data()["held_out"]).ok()
+    }
+
+    /// What the file says of the data that the model was trained on.
+    fn recorded_data(&self) -> Value {
+        let provenance = self.provenance.as_deref().unwrap_or_default();
+        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
+        provenance["data"].clone()
     }
 
     /// Returns the images of a folder with the model's own labels.

@@ -6,6 +6,7 @@ mod labels;
 mod memory;
 mod numbers;
 mod predict;
+mod quantized;
 mod unknown;
 
 pub use evaluate::Evaluated;
@@ -13,6 +14,7 @@ pub use labels::EvaluatedLabels;
 pub use memory::Classified;
 pub use numbers::EvaluatedNumbers;
 pub use predict::{Answer, image_files};
+pub use quantized::{QuantizationLoss, QuantizedModel};
 pub use unknown::{FittedUnknown, UnknownCheck};
 
 use std::path::{Path, PathBuf};

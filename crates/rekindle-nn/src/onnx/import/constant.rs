@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::error::ImportError;
 use crate::onnx::proto::{
-    BFLOAT16, BOOL, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT32, INT64, TensorProto,
+    BFLOAT16, BOOL, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT8, INT16, INT32, INT64, TensorProto,
+    UINT8, UINT16,
 };
 
 /// A tensor of known numbers.
@@ -16,6 +17,8 @@ pub(super) struct Constant {
     pub name: Option<Rc<str>>,
     /// The number of dimensions that the weight has in the file.
     pub rank: usize,
+    /// Element type in the file.
+    pub kind: i32,
 }
 
 /// Its numbers, row-major. Truth values are whole numbers.
@@ -40,6 +43,10 @@ impl Constant {
     pub fn new(shape: Vec<usize>, data: Data) -> Self {
         Self {
             rank: shape.len(),
+            kind: match data {
+                Data::Floats(_) => FLOAT,
+                Data::Ints(_) => INT64,
+            },
             shape,
             data,
             name: None,
@@ -139,7 +146,10 @@ impl Constant {
             return Err(damaged(&reason));
         }
         let name = (!name.is_empty()).then(|| Rc::from(name.as_str()));
-        Ok(Self::new(shape, data).named(name))
+        Ok(Self {
+            kind,
+            ..Self::new(shape, data).named(name)
+        })
     }
 }
 
@@ -163,6 +173,10 @@ fn from_bytes(kind: i32, raw: &[u8]) -> Option<Data> {
         BFLOAT16 => floats(raw, |b| half::bf16::from_le_bytes(b).to_f32()),
         INT64 => ints(raw, i64::from_le_bytes),
         INT32 => ints(raw, |b| i64::from(i32::from_le_bytes(b))),
+        INT16 => ints(raw, |b| i64::from(i16::from_le_bytes(b))),
+        UINT16 => ints(raw, |b| i64::from(u16::from_le_bytes(b))),
+        INT8 => ints(raw, |[b]| i64::from(b as i8)),
+        UINT8 => ints(raw, |[b]| i64::from(b)),
         BOOL => ints(raw, |[b]| i64::from(b != 0)),
         _ => None,
     }
@@ -185,7 +199,7 @@ fn from_fields(kind: i32, tensor: &TensorProto) -> Option<Data> {
             Some(Data::Floats(Rc::new(values.collect())))
         }
         INT64 => Some(Data::Ints(Rc::new(tensor.int64_data.clone()))),
-        INT32 | BOOL => {
+        INT32 | INT16 | UINT16 | INT8 | UINT8 | BOOL => {
             let values = tensor.int32_data.iter().map(|v| i64::from(*v));
             Some(Data::Ints(Rc::new(values.collect())))
         }

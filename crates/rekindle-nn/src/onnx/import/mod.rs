@@ -22,6 +22,7 @@ mod norms;
 mod open;
 mod pooling;
 mod reader;
+mod rounding;
 mod stages;
 mod tokens;
 mod view;
@@ -117,6 +118,14 @@ pub fn import(
     let nodes = needed(graph, &output)?;
     let operators: Vec<Operator<'_>> = nodes.iter().map(|node| Operator { node, opset }).collect();
     all_known(&operators)?;
+    if operators
+        .iter()
+        .any(|operator| operator.kind() == "QuantizeLinear")
+    {
+        notes.push(
+            "weights have the values of their eight bits, and activations are not rounded".into(),
+        );
+    }
     let used: HashSet<&str> = nodes
         .iter()
         .flat_map(|node| node.input.iter().map(String::as_str))

@@ -145,6 +145,9 @@ impl Reader<'_> {
         let first = inputs[0].clone();
         match (kind.as_str(), first) {
             ("Identity" | "Cast" | "CastLike" | "Dropout", Some(item)) => Ok(vec![item]),
+            ("QuantizeLinear" | "DequantizeLinear", Some(item)) => self
+                .rounding(operator, item, &constants)
+                .map(|item| vec![item]),
             ("Softmax", Some(Item::Scores(scores))) => softmax(operator, scores),
             ("Softmax", Some(Item::View(_))) => {
                 Err("its shares are neither those of attention nor the last thing computed".into())

@@ -2,6 +2,7 @@
 
 mod elements;
 mod numbers;
+mod quantized;
 mod shapes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -12,12 +13,14 @@ use super::constant::{Constant, Data};
 use super::error::Outcome;
 use elements::{concatenated, gathered, split, taken, tiled};
 use numbers::{binary, cast, chosen, counted, reduced, unary};
+use quantized::{dequantized, quantized};
 
 pub(super) use elements::{expanded, transposed};
+pub(super) use quantized::bounds;
 pub(super) use shapes::{axes, broadcast, lengths, order, parts, regrouped, shape, slices};
 
 /// Operators that are computed on reading where all they take is known.
-pub(super) const FOLDED: [&str; 49] = [
+pub(super) const FOLDED: [&str; 51] = [
     "Abs",
     "Add",
     "And",
@@ -26,6 +29,7 @@ pub(super) const FOLDED: [&str; 49] = [
     "Ceil",
     "Clip",
     "Concat",
+    "DequantizeLinear",
     "Div",
     "Dropout",
     "Equal",
@@ -48,6 +52,7 @@ pub(super) const FOLDED: [&str; 49] = [
     "Not",
     "Or",
     "Pow",
+    "QuantizeLinear",
     "Range",
     "Reciprocal",
     "ReduceMax",
@@ -133,6 +138,8 @@ pub(super) fn fold(
         "Split" => return split(operator, x, second).map(Some),
         "Where" => chosen(inputs)?,
         "Range" => counted(inputs)?,
+        "QuantizeLinear" => quantized(operator, x, inputs)?,
+        "DequantizeLinear" => dequantized(operator, x, inputs)?,
         "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => {
             let Some(reduced) = reduced(operator, &kind, x, second) else {
                 return Ok(None);

@@ -26,7 +26,11 @@ pub(crate) fn cast(x: &Constant, to: i64) -> Constant {
         }
         (data, _) => data.clone(),
     };
-    Constant { data, ..x.clone() }
+    Constant {
+        data,
+        kind: to as i32,
+        ..x.clone()
+    }
 }
 
 pub(crate) fn unary(kind: &str, x: &Constant) -> Option<Constant> {

@@ -7,7 +7,7 @@ use prost::Message;
 use super::super::attributes::Operator;
 use super::super::constant::{Constant, Data, External};
 use super::{FOLDED, fold};
-use crate::onnx::proto::{ModelProto, TensorProto};
+use crate::onnx::proto::{AttributeProto, INT8, INT32, ModelProto, NodeProto, TensorProto, UINT8};
 
 fn tensor(path: &Path) -> Option<Constant> {
     let tensor = TensorProto::decode(std::fs::read(path).ok()?.as_slice()).ok()?;
@@ -100,4 +100,90 @@ fn known_numbers_are_computed_as_onnx_says() {
     println!("{} agree; refused: {others:#?}", agreed.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(agreed.len() > 100);
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        ..AttributeProto::default()
+    }
+}
+
+fn of_kind(kind: i32, shape: &[usize], values: &[i64]) -> Constant {
+    Constant {
+        kind,
+        ..Constant::ints(shape.to_vec(), values.to_vec())
+    }
+}
+
+/// Expected numbers are those of `onnx.reference.ReferenceEvaluator` (onnx 1.23), operator set 21, for one node each.
+#[test]
+fn quantize_and_dequantize_are_computed_as_onnx_says() {
+    let node = |kind: &str, attribute: Vec<AttributeProto>| NodeProto {
+        op_type: Some(kind.into()),
+        attribute,
+        ..NodeProto::default()
+    };
+    let computed = |node: &NodeProto, inputs: &[&Constant]| {
+        let operator = Operator { node, opset: 21 };
+        let inputs: Vec<Option<&Constant>> = inputs.iter().map(|input| Some(*input)).collect();
+        fold(operator, &inputs).unwrap().unwrap().remove(0)
+    };
+    let floats =
+        |shape: &[usize], values: &[f32]| Constant::floats(shape.to_vec(), values.to_vec());
+    let x = floats(&[2, 3], &[-3.0, 0.26, 1.25, 99.0, -0.75, 2.5]);
+    let columns = floats(&[3], &[0.5, 0.25, 1.0]);
+    let zeros = of_kind(INT8, &[3], &[0, -5, 7]);
+    for (node, scale, zero, expected) in [
+        (
+            node("QuantizeLinear", Vec::new()),
+            floats(&[], &[0.5]),
+            of_kind(UINT8, &[], &[3]),
+            [0, 4, 5, 201, 1, 8],
+        ),
+        (
+            node("QuantizeLinear", vec![int("axis", 1)]),
+            columns,
+            zeros.clone(),
+            [-6, -4, 8, 127, -8, 9],
+        ),
+        (
+            node("QuantizeLinear", vec![int("axis", -2)]),
+            floats(&[2], &[0.5, 0.1]),
+            of_kind(INT8, &[2], &[0, 0]),
+            [-6, 1, 2, 127, -8, 25],
+        ),
+    ] {
+        let found = computed(&node, &[&x, &scale, &zero]);
+        assert!(
+            is_equal(&found, &Constant::ints(vec![2, 3], expected.to_vec())),
+            "{found:?}"
+        );
+    }
+    let bytes = of_kind(INT8, &[2, 3], &[-128, -1, 0, 1, 100, 127]);
+    let node_of_columns = node("DequantizeLinear", Vec::new());
+    let scales = floats(&[3], &[0.5, 0.25, 2.0]);
+    let found = computed(&node_of_columns, &[&bytes, &scales, &zeros]);
+    let expected = floats(&[2, 3], &[-64.0, 1.0, -14.0, 0.5, 26.25, 240.0]);
+    assert!(is_equal(&found, &expected), "{found:?}");
+    let biases = of_kind(INT32, &[2], &[-70_000, 12]);
+    let found = computed(&node_of_columns, &[&biases, &floats(&[], &[0.125])]);
+    assert!(
+        is_equal(&found, &floats(&[2], &[-8750.0, 1.5])),
+        "{found:?}"
+    );
+    // Scales that fit no dimension, and those of blocks.
+    for (attribute, scale) in [
+        (int("axis", 0), floats(&[3], &[1.0; 3])),
+        (int("axis", 5), floats(&[3], &[1.0; 3])),
+        (int("block_size", 2), floats(&[3], &[1.0; 3])),
+    ] {
+        let node = node("DequantizeLinear", vec![attribute]);
+        let operator = Operator {
+            node: &node,
+            opset: 21,
+        };
+        assert!(fold(operator, &[Some(&bytes), Some(&scale)]).is_err());
+    }
 }
