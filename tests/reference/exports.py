@@ -108,11 +108,11 @@ def zeros_around():
     """Zeros around what is pooled, as Keras' ResNets and "same" poolings have them, behind a layer that scales bytes."""
     r = numpy.random.RandomState(1); f = lambda *s: (r.randn(*s) * 0.2).astype(numpy.float32)
     around = lambda count: numpy.array([0, 0, count, count, 0, 0, count, count])
-    weights = {"scale": numpy.float32(1 / 127.5), "offset": numpy.float32(-1), "three": around(3), "one": around(1), "zero": numpy.float32(0), "stem/kernel": f(8, 3, 7, 7), "stem/bias": f(8),
+    weights = {"scale": numpy.float32(1 / 127.5), "offset": numpy.float32(-1), "last": numpy.array([0, 3, 3, 0, 0, 3, 3, 0]), "one": around(1), "zero": numpy.float32(0), "stem/kernel": f(8, 3, 7, 7), "stem/bias": f(8),
                "dense/kernel": f(8, 5), "dense/bias": f(5)}
     n = helper.make_node
-    nodes = [n("Transpose", ["images"], ["t0"], perm=[0, 3, 1, 2]), n("Mul", ["t0", "scale"], ["t1"]), n("Add", ["t1", "offset"], ["t2"]), n("Pad", ["t2", "three", "zero"], ["t3"]),
-             n("Conv", ["t3", "stem/kernel", "stem/bias"], ["t4"], "stem/Conv2D", strides=[2, 2], kernel_shape=[7, 7]), n("Pad", ["t4", "one", "zero"], ["t5"]),
+    nodes = [n("Transpose", ["images"], ["t0"], perm=[0, 3, 1, 2]), n("Mul", ["t0", "scale"], ["t1"]), n("Add", ["t1", "offset"], ["t2"]), n("Transpose", ["t2"], ["u2"], perm=[0, 2, 3, 1]), n("Pad", ["u2", "last", "zero"], ["u3"]),
+             n("Transpose", ["u3"], ["t3"], perm=[0, 3, 1, 2]), n("Conv", ["t3", "stem/kernel", "stem/bias"], ["t4"], "stem/Conv2D", strides=[2, 2], kernel_shape=[7, 7]), n("Pad", ["t4", "one", "zero"], ["t5"]),
              n("MaxPool", ["t5"], ["t6"], kernel_shape=[3, 3], strides=[2, 2]), n("Relu", ["t6"], ["t7"]), n("Pad", ["t7", "one", "zero"], ["t8"]),
              n("MaxPool", ["t8"], ["t9"], kernel_shape=[3, 3], strides=[1, 1]), n("MaxPool", ["t9"], ["t10"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
              n("AveragePool", ["t10"], ["t11"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1), n("GlobalAveragePool", ["t11"], ["t12"]), n("Flatten", ["t12"], ["t13"]),

@@ -397,6 +397,8 @@ fn numbers_agree_with_their_nouns() {
         text(&workshop.data),
         "--weights",
         text(&workshop.weights),
+        "--strategy",
+        "features",
         "--epochs",
         "1",
         "--out",

@@ -130,6 +130,8 @@ fn an_interrupted_run_ends_with_130_and_goes_on() {
             .args([
                 "--out",
                 text(&out),
+                "--strategy",
+                "features",
                 "--epochs",
                 epochs,
                 "--views",

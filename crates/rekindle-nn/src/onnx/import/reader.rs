@@ -166,6 +166,14 @@ impl Reader<'_> {
                 let pooled = self.pooling(operator, &kind, &view, zeros)?;
                 Ok(vec![Item::View(pooled)])
             }
+            ("Transpose", Some(Item::Padded(view, zeros))) => {
+                let turned = self.view(operator, &kind, &view, &constants)?;
+                let around = |item| match item {
+                    Item::View(view) => Item::Padded(view, zeros),
+                    other => other,
+                };
+                Ok(turned.into_iter().map(around).collect())
+            }
             (_, Some(Item::Padded(..))) => {
                 Err("zeros around maps are for convolutions and poolings".into())
             }
