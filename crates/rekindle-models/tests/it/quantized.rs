@@ -360,7 +360,9 @@ fn what_cannot_be_quantized_is_refused() {
     let mut all = state_dict::collect(&network);
     all.get_mut("layer1.0.conv2.weight").unwrap().values[0] = f32::INFINITY;
     let broken = state_dict::assign(network, |name| Some(all.remove(name).unwrap().values));
-    let error = broken.quantize_static(&[images.clone()]).unwrap_err();
+    let error = broken
+        .quantize_static(std::slice::from_ref(&images))
+        .unwrap_err();
     assert!(
         error.to_string().contains("layer1.0.conv2.weight"),
         "{error}"

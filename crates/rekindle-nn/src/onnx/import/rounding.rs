@@ -23,7 +23,7 @@ impl Reader<'_> {
     ) -> Outcome<Item> {
         let given = |index: usize| constants.get(index).copied().flatten();
         let scale = given(1).ok_or("its scale is not known before the network runs")?;
-        if operator.input(2) != "" && given(2).is_none() {
+        if !operator.input(2).is_empty() && given(2).is_none() {
             return Err("its zero point is not known before the network runs".into());
         }
         let (Item::View(view), "QuantizeLinear") = (&item, operator.kind().as_str()) else {
