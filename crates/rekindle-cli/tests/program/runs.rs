@@ -288,7 +288,11 @@ fn a_finished_run_is_lengthened_and_nothing_else_about_it_changes() {
     // A rate that runs over all epochs would be stretched.
     let epochs = |number| {
         let options = ["--batch", "5", "--seed", "3", "--schedule", "step"];
-        [&["--strategy", "features", "--epochs", number][..], &options].concat()
+        [
+            &["--strategy", "features", "--epochs", number][..],
+            &options,
+        ]
+        .concat()
     };
     train(folder.path(), &epochs("3")).ends_with(0);
     // Without a strategy it is that of the run.
