@@ -40,8 +40,9 @@ fn seen_reduced(pretrained: &Pretrained) -> Option<Preprocess> {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    /// Probes the network on reduced pictures. They are worth a try unless the probe is clearly worse there, by more than a
-    /// standard error of the held-out images' log loss: then what tells the classes apart is in the details.
+    /// Probes the network on reduced pictures. They are worth a try where the probe names no fewer of the held-out images right
+    /// there, at a log loss that is not clearly higher, by more than a standard error: else what tells the classes apart may be
+    /// in the details.
     pub(super) fn probe_reduced(
         &mut self,
         whole: &Probed<'b>,
@@ -66,7 +67,7 @@ impl<'a, 'b> Run<'a, 'b> {
             ..Scored::default()
         };
         let lead = scored(&reduced).lead_over(&scored(whole));
-        let is_tried = !lead.is_far_behind();
+        let is_tried = lead.accuracy.0 >= 0.0 && !lead.is_far_behind();
         self.tell(&Event::Tried(Trial {
             what: format!(
                 "{} of {} {size}",
