@@ -71,7 +71,7 @@ pub struct Train {
     /// Sets what is frozen and how fast the rest learns; one or several, with commas between: one-call, features,
     /// finetune[=RATE], freeze-up-to=STAGE, gradual-unfreezing[=EPOCHS], discriminative-rates[=DECAY], lp-ft[=EPOCHS],
     /// l2-sp[=STRENGTH], delta[=STRENGTH], bitfit[=RATE], batch-norm-only[=RATE], fixed-statistics[=RATE], scratch [default: what `fit`
-    /// finds; with --resume those of the runs in --out; finetune with options of training, --from or --tensorboard; one-call with
+    /// finds; with --resume those of the runs in --out; features with options of training, --from or --tensorboard; one-call with
     /// --folds alone]
     #[arg(long, short, value_name = "NAME,..", value_delimiter = ',')]
     pub strategy: Vec<Method>,

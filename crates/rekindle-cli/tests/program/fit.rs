@@ -81,8 +81,8 @@ fn train_with_nothing_but_pictures_does_what_fit_does() {
     let told = train("tuned", &["--epochs", "1", "--optimizer", "lion"])
         .ends_with(0)
         .json();
-    assert_eq!(told["runs"][0]["strategy"], "finetune");
-    let record = std::fs::read(folder.path().join("tuned/finetune/run.json")).unwrap();
+    assert_eq!(told["runs"][0]["strategy"], "features");
+    let record = std::fs::read(folder.path().join("tuned/features/run.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     let recipe = &record["recipe"];
     assert_eq!(

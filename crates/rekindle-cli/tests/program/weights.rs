@@ -125,7 +125,7 @@ fn commands_that_need_a_head_say_why_a_file_has_none() {
         "{}",
         called.stderr
     );
-    assert!(runs.join("finetune/run.json").is_file());
+    assert!(runs.join("features/run.json").is_file());
 }
 
 #[test]

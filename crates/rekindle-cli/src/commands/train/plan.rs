@@ -60,7 +60,7 @@ impl Train {
     fn default_method(&self) -> Method {
         match self.folds.is_some() && self.recipe.of_training().is_empty() && self.from.is_none() {
             true => Method::OneCall,
-            false => Method::Strategy(Strategy::fine_tuning()),
+            false => Method::Strategy(Strategy::FeatureExtraction),
         }
     }
 
