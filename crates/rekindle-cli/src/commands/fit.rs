@@ -7,8 +7,10 @@ use rekindle::models::Pretrained;
 use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::EndReason;
 use rekindle::trainer::run_directory::FIT;
-use rekindle::trainer::{FineTuned, FittedUnknown, Interrupt, Model, RunDirectory, TransferData};
-use serde_json::json;
+use rekindle::trainer::{
+    FineTuned, FittedUnknown, Interrupt, Model, MultiLabelEvaluation, RunDirectory, TransferData,
+};
+use serde_json::{Value, json};
 
 use super::{reject, train};
 use crate::arguments::{Fit, Output};
@@ -18,6 +20,15 @@ use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
 pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
+    search(command, output, |told| told)
+}
+
+/// Runs a search, whose JSON is printed as `form` has it.
+pub(super) fn search(
+    command: &Fit,
+    output: Output,
+    form: fn(Value) -> Value,
+) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     // The time counts from here.
     let fit = rekindle::trainer::Fit::new(&device)
@@ -86,7 +97,10 @@ pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
         }
         _ => None,
     };
-    tell(&tuned, unknown.as_ref(), output, &folder, &report);
+    match output.json {
+        true => print(&form(told(&tuned, unknown.as_ref(), &folder, &report)).to_string()),
+        false => tell(&tuned, unknown.as_ref(), &report),
+    }
     Ok(Outcome::Done)
 }
 
@@ -111,42 +125,43 @@ fn reported(
     Ok(path)
 }
 
-fn tell(
-    tuned: &FineTuned,
-    unknown: Option<&FittedUnknown>,
-    output: Output,
-    folder: &Path,
-    report: &Path,
-) {
+/// Returns what was found as JSON.
+fn told(tuned: &FineTuned, unknown: Option<&FittedUnknown>, folder: &Path, report: &Path) -> Value {
     let weights = tuned.outcome.best_weights.as_deref();
-    let task = tuned.predictions.task;
-    let several = task == Task::MultiLabel;
-    let of_labels = several.then(|| tuned.predictions.multi_label(tuned.thresholds.as_deref()));
-    let of_labels = of_labels.and_then(Result::ok);
-    let of_numbers = tuned.predictions.regression().ok();
-    if output.json {
-        let mut told = json!({
-            "accuracy": tuned.accuracy(),
-            "loss": tuned.predictions.loss,
-            "forecast": tuned.forecast,
-            "trials": tuned.trials,
-            "seconds": tuned.seconds,
-            "directory": escape(folder),
-            "weights": weights.map(escape),
-            "report": escape(report),
-        });
-        if several {
-            train::labels::add(&mut told, of_labels.as_ref());
+    let mut told = json!({
+        "accuracy": tuned.accuracy(),
+        "loss": tuned.predictions.loss,
+        "forecast": tuned.forecast,
+        "trials": tuned.trials,
+        "seconds": tuned.seconds,
+        "directory": escape(folder),
+        "weights": weights.map(escape),
+        "report": escape(report),
+    });
+    match tuned.predictions.task {
+        Task::SingleLabel => {}
+        Task::MultiLabel => train::labels::add(&mut told, of_labels(tuned).as_ref()),
+        Task::Regression => {
+            train::numbers::add(&mut told, tuned.predictions.regression().ok().as_ref());
         }
-        if task == Task::Regression {
-            train::numbers::add(&mut told, of_numbers.as_ref());
-        }
-        if let Some(found) = unknown {
-            told["unknown"] = reject::told(found);
-        }
-        print(&told.to_string());
-        return;
     }
+    if let Some(found) = unknown {
+        told["unknown"] = reject::told(found);
+    }
+    told
+}
+
+fn of_labels(tuned: &FineTuned) -> Option<MultiLabelEvaluation> {
+    let several = tuned.predictions.task == Task::MultiLabel;
+    let found = several.then(|| tuned.predictions.multi_label(tuned.thresholds.as_deref()));
+    found.and_then(Result::ok)
+}
+
+fn tell(tuned: &FineTuned, unknown: Option<&FittedUnknown>, report: &Path) {
+    let weights = tuned.outcome.best_weights.as_deref();
+    let several = tuned.predictions.task == Task::MultiLabel;
+    let of_labels = of_labels(tuned);
+    let of_numbers = tuned.predictions.regression().ok();
     let forecast = tuned.forecast.map_or_else(String::new, |forecast| {
         format!(
             " (forecast {} to {})",

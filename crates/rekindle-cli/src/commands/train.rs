@@ -14,7 +14,9 @@ use rekindle::imagefolder::Listing;
 use rekindle::models::Pretrained;
 use rekindle::nn::Graph;
 use rekindle::report::Report;
+use rekindle::trainer::run_directory::FIT;
 use rekindle::trainer::{Cache, Interrupt, KnownClasses, Recipe, SharedFeatures, TransferData};
+use serde_json::{Value, json};
 
 use super::{fit, reject};
 use crate::arguments::{Method, Output, Train};
@@ -28,7 +30,7 @@ use session::Session;
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
     if let Some(search) = command.search()? {
-        return fit::run(&search, output);
+        return fit::search(&search, output, as_runs);
     }
     let device = command.device.open()?;
     let images = Images::of(command.data.as_deref(), &command.table)?;
@@ -105,6 +107,21 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         ));
     }
     ended
+}
+
+/// Returns what a search tells as the one run of a call.
+fn as_runs(mut told: Value) -> Value {
+    let report = told["report"].take();
+    let accuracy = told["accuracy"].take();
+    told["strategy"] = json!(FIT);
+    told["best_accuracy"] = accuracy.clone();
+    told["last_accuracy"] = accuracy;
+    if let Some(run) = told.as_object_mut() {
+        run.retain(|key, value| {
+            !(value.is_null() && ["report", "accuracy"].contains(&key.as_str()))
+        });
+    }
+    json!({"report": report, "runs": [told]})
 }
 
 /// What is read once for all runs of a call.

@@ -72,7 +72,12 @@ fn train_with_nothing_but_pictures_does_what_fit_does() {
         rekindle(all)
     };
     let told = train("run", &["--minutes", "0.1"]).ends_with(0).json();
-    assert!(told["forecast"]["low"].is_number(), "{told}");
+    let run = &told["runs"][0];
+    assert!(run["forecast"]["low"].is_number(), "{told}");
+    assert!(
+        run["strategy"] == "fit" && run["best_accuracy"].is_number(),
+        "{told}"
+    );
     let record = std::fs::read(folder.path().join("run/run.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     assert_eq!(record["seed"], 3);
