@@ -255,16 +255,21 @@ fn bands(folder: &std::path::Path, images: usize) -> std::path::PathBuf {
     table
 }
 
-#[test]
-fn a_table_of_labels_becomes_a_file_that_answers_with_labels() {
-    let folder = tempfile::tempdir().unwrap();
-    let table = bands(folder.path(), 60);
+/// Reads that table.
+fn labelled(table: &std::path::Path) -> TransferData {
     let options = TableOptions {
         task: Some(Task::MultiLabel),
         ..TableOptions::default()
     };
-    let listing = Listing::open_table(&table, &options).unwrap();
-    let data = TransferData::from_listing(&listing, &preprocess(), 0).unwrap();
+    let listing = Listing::open_table(table, &options).unwrap();
+    TransferData::from_listing(&listing, &preprocess(), 0).unwrap()
+}
+
+#[test]
+fn a_table_of_labels_becomes_a_file_that_answers_with_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = bands(folder.path(), 60);
+    let data = labelled(&table);
     let (files, device) = (Files::new(), Device::flex());
     let pretrained = files.pretrained();
 
@@ -343,12 +348,7 @@ fn a_table_of_labels_becomes_a_file_that_answers_with_labels() {
 fn a_fit_trains_a_network_of_several_labels_and_chooses_its_thresholds() {
     let folder = tempfile::tempdir().unwrap();
     let table = bands(folder.path(), 90);
-    let options = TableOptions {
-        task: Some(Task::MultiLabel),
-        ..TableOptions::default()
-    };
-    let listing = Listing::open_table(&table, &options).unwrap();
-    let data = TransferData::from_listing(&listing, &preprocess(), 0).unwrap();
+    let data = labelled(&table);
     let (files, device) = (Files::new(), Device::flex());
     let tuned = Fit::new(&device)
         .budget(Duration::from_secs(60))
