@@ -15,8 +15,8 @@ use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferD
 impl Trainer<'_, Network> {
     /// Opens images and a network, and creates a trainer that fine-tunes the one for the others with seed 0.
     ///
-    /// `data` is what [`TransferData::open`] takes; `weights` is a file, or a name that [`Pretrained::named`] takes and
-    /// downloads once.
+    /// `data` is what [`TransferData::open`] takes; `weights` is a file, or with the feature `hub` (default) a name that
+    /// `Pretrained::named` takes and downloads once.
     ///
     /// ```no_run
     /// use rekindle_trainer::Trainer;
@@ -30,19 +30,13 @@ impl Trainer<'_, Network> {
     ///
     /// # Errors
     ///
-    /// Those of [`TransferData::open`], and of [`Pretrained::open`] or [`Pretrained::named`].
+    /// Those of [`TransferData::open`], and of [`Pretrained::open`] or `Pretrained::named`.
     pub fn open(
         data: impl AsRef<Path>,
         weights: impl AsRef<Path>,
         device: &Device,
     ) -> Result<Self, TrainerError> {
-        let weights = weights.as_ref();
-        let pretrained = match weights.to_str() {
-            Some(name) if !weights.exists() && !looks_like_a_file(weights) => {
-                Pretrained::named(name, device)?
-            }
-            _ => Pretrained::open(weights, device)?,
-        };
+        let pretrained = opened(weights.as_ref(), device)?;
         let data = TransferData::open(data, &pretrained.preprocess, 0)?;
         Ok(Self::adapt(&pretrained, data, Strategy::fine_tuning(), 0))
     }
@@ -66,12 +60,22 @@ impl Trainer<'_, Network> {
     }
 }
 
-/// Endings of files of weights; names of networks have others, as in `resnet50.IMAGENET1K_V2`.
-const ENDINGS: [&str; 6] = ["pth", "pt", "bin", "safetensors", "onnx", "bpk"];
-
-fn looks_like_a_file(weights: &Path) -> bool {
+/// Opens a file, or a name that is none.
+#[cfg(feature = "hub")]
+fn opened(weights: &Path, device: &Device) -> Result<Pretrained, rekindle_models::Error> {
+    /// Endings of files; names of networks have others, as in `resnet50.IMAGENET1K_V2`.
+    const ENDINGS: [&str; 6] = ["pth", "pt", "bin", "safetensors", "onnx", "bpk"];
     let ending = weights.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending))
+    let is_file = weights.exists() || ending.is_some_and(|ending| ENDINGS.contains(&ending));
+    match weights.to_str() {
+        Some(name) if !is_file => Pretrained::named(name, device),
+        _ => Pretrained::open(weights, device),
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn opened(weights: &Path, device: &Device) -> Result<Pretrained, rekindle_models::Error> {
+    Pretrained::open(weights, device)
 }
 
 /// Returns the backbone of `pretrained` as a network of its own, with a fresh head.
