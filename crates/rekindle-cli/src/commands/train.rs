@@ -111,15 +111,13 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
 
 /// Returns what a search tells as the one run of a call.
 fn as_runs(mut told: Value) -> Value {
-    let report = told["report"].take();
-    let accuracy = told["accuracy"].take();
-    told["strategy"] = json!(FIT);
-    told["best_accuracy"] = accuracy.clone();
-    told["last_accuracy"] = accuracy;
+    let mut report = Value::Null;
     if let Some(run) = told.as_object_mut() {
-        run.retain(|key, value| {
-            !(value.is_null() && ["report", "accuracy"].contains(&key.as_str()))
-        });
+        report = run.remove("report").unwrap_or_default();
+        let accuracy = run.remove("accuracy").unwrap_or_default();
+        run.insert("strategy".into(), json!(FIT));
+        run.insert("best_accuracy".into(), accuracy.clone());
+        run.insert("last_accuracy".into(), accuracy);
     }
     json!({"report": report, "runs": [told]})
 }

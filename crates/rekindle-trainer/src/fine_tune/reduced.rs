@@ -66,7 +66,8 @@ impl<'a, 'b> Run<'a, 'b> {
             losses: probed.found.losses.clone(),
             ..Scored::default()
         };
-        let lead = scored(&reduced).lead_over(&scored(whole));
+        let found = scored(&reduced);
+        let lead = found.lead_over(&scored(whole));
         let is_tried = lead.accuracy.0 >= 0.0 && !lead.is_far_behind();
         self.tell(&Event::Tried(Trial {
             what: format!(
@@ -76,8 +77,8 @@ impl<'a, 'b> Run<'a, 'b> {
             ),
             why: "smaller pictures are learnt from several times as fast".into(),
             images: reduced.seen.labels.len(),
-            accuracy: scored(&reduced).accuracy(),
-            loss: Some(scored(&reduced).loss()),
+            accuracy: found.accuracy(),
+            loss: Some(found.loss()),
             mae: None,
             gain: Some(lead.accuracy.0),
             kept: false,
