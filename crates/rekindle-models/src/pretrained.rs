@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use rekindle_nn::{Graph, Network};
+use rekindle_nn::{Graph, Multilevel, Network};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Format, LoadOptions, ModelInfo, NetworkSource, RemoteFile,
@@ -158,6 +158,21 @@ impl Pretrained {
         self.model = self.model.with_image_size([crop, crop]);
         self.preprocess = preprocess;
         Ok(self)
+    }
+
+    /// Returns the network with features of two levels, and the lengths of their parts; none where its form has none, or for
+    /// pictures that it would not take. See [`Network::with_multilevel_features`].
+    pub fn with_multilevel_features(self) -> Option<(Self, Vec<usize>)> {
+        let Multilevel { network, parts } = self.model.with_multilevel_features()?;
+        let crop = self.preprocess.crop;
+        network.graph().shapes(crop, crop).ok()?;
+        let architecture = network.graph().name().to_string();
+        let pretrained = Self {
+            model: network,
+            architecture,
+            ..self
+        };
+        Some((pretrained, parts))
     }
 
     /// Returns what a file of this network says about itself; its provenance is that of the file it was read from.

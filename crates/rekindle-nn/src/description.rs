@@ -152,12 +152,12 @@ impl Graph {
             channels: in_channels,
             size: image_size,
         }];
-        let mut next = 0;
+        let mut is_used = vec![false; tensors.len()];
         for node in &nodes {
-            let shape = checked(node, &tensors, &shapes, &mut next)?;
+            let shape = checked(node, &tensors, &shapes, &mut is_used)?;
             shapes.push(shape);
         }
-        if next != tensors.len() {
+        if is_used.contains(&false) {
             return Err(whole("it has tensors that no node uses"));
         }
         check_names(&tensors)?;
@@ -195,13 +195,13 @@ impl Graph {
     }
 }
 
-/// Checks a node with what it takes, and returns the shape that it gives. Tensors are in the order of their nodes; `next` is
-/// the first that no node has used yet.
+/// Checks a node with what it takes, and returns the shape that it gives. Each tensor is of one node; `is_used` says of which
+/// ones it is known already.
 fn checked(
     node: &Node,
     tensors: &[TensorSpec],
     shapes: &[Shape],
-    next: &mut usize,
+    is_used: &mut [bool],
 ) -> Result<Shape, DescriptionError> {
     let wrong = |reason: String| DescriptionError::Node {
         node: node.name.clone(),
@@ -222,17 +222,18 @@ fn checked(
         .map(|value| shapes.get(value.index()).copied())
         .collect();
     let inputs = inputs.ok_or_else(|| wrong("it takes what is computed behind it".into()))?;
-    let count = node.tensors.len();
-    let own: Vec<usize> = (*next..*next + count).collect();
-    if own != node.tensors || *next + count > tensors.len() {
-        return Err(wrong(
-            "its tensors are not those that are listed next".into(),
-        ));
+    let mut found = Vec::with_capacity(node.tensors.len());
+    for index in &node.tensors {
+        match (is_used.get_mut(*index), tensors.get(*index)) {
+            (Some(is_used), Some(tensor)) if !*is_used => {
+                *is_used = true;
+                found.push(tensor);
+            }
+            _ => return Err(wrong("its tensors don't exist, or are another's".into())),
+        }
     }
-    let found = &tensors[*next..*next + count];
-    *next += count;
     let expected = parameters(&node.op);
-    let is_like = |(tensor, (kinds, shape)): (&TensorSpec, &Expected)| {
+    let is_like = |(tensor, (kinds, shape)): (&&TensorSpec, &Expected)| {
         let bare = |shape: &[usize]| -> Vec<usize> {
             shape
                 .iter()
@@ -260,7 +261,7 @@ fn checked(
     };
     let is_small = |tensor: &TensorSpec| elements(tensor).is_some_and(|n| n <= MOST_ELEMENTS);
     if found.len() != expected.len()
-        || !found.iter().all(is_small)
+        || !found.iter().all(|tensor| is_small(tensor))
         || !found.iter().zip(&expected).all(is_like)
     {
         let shapes: Vec<&[usize]> = found.iter().map(|tensor| tensor.shape.as_slice()).collect();

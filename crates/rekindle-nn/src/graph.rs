@@ -327,9 +327,12 @@ impl Graph {
         };
         match node.op {
             Op::Flatten | Op::Token { .. } => true,
-            Op::Linear(_) | Op::LayerNorm(_) | Op::Activation(_) | Op::Dropout { .. } | Op::Add => {
-                node.inputs.first().is_some_and(|x| self.is_rows(*x))
-            }
+            Op::Linear(_)
+            | Op::LayerNorm(_)
+            | Op::Activation(_)
+            | Op::Dropout { .. }
+            | Op::Add
+            | Op::Concat => node.inputs.first().is_some_and(|x| self.is_rows(*x)),
             _ => false,
         }
     }

@@ -143,6 +143,16 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
             (channels, [1, tokens]) if *index < tokens => Ok(Shape::Rows { channels }),
             _ => Err(wrong(format!("a row of at least {} tokens", index + 1))),
         },
+        Op::Concat if matches!(first, Shape::Rows { .. }) => {
+            let mut total = 0;
+            for input in inputs {
+                match *input {
+                    Shape::Rows { channels } => total += channels,
+                    other => return Err(mismatch(other)),
+                }
+            }
+            Ok(Shape::Rows { channels: total })
+        }
         Op::Concat => {
             let (mut total, size) = maps()?;
             for other in &inputs[1..] {

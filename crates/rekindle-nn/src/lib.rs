@@ -38,6 +38,7 @@ mod graph;
 mod head;
 mod infer;
 mod init;
+mod multilevel;
 mod network;
 pub mod onnx;
 mod op;
@@ -55,6 +56,7 @@ pub use description::DescriptionError;
 pub use error::GraphError;
 pub use graph::{Graph, Head, Node, Parameter, Segment, Stage, TensorKind, TensorSpec, Value};
 pub use init::{ConvInit, Init, LinearInit};
+pub use multilevel::Multilevel;
 pub use network::Network;
 pub use op::{
     Activation, Attention, BatchNorm, Conv2d, LayerNorm, Linear, Op, Padding, Pool2d, Tokens,

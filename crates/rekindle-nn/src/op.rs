@@ -54,7 +54,7 @@ pub enum Op {
         /// Its place.
         index: usize,
     },
-    /// Puts feature maps of one height and width one behind the other, along the channels.
+    /// Puts feature maps of one height and width, or rows, one behind the other, along the channels.
     Concat,
     /// Takes some of the channels.
     Slice {

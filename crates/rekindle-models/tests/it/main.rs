@@ -11,6 +11,7 @@ mod hugging_face;
 mod int8;
 mod kernels;
 mod lite;
+mod multilevel;
 #[cfg(feature = "hub")]
 mod named;
 mod onnx;

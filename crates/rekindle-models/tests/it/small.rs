@@ -38,7 +38,11 @@ fn networks(device: &Device) -> Vec<(&'static str, Network)> {
     ];
     let resnets = resnets.map(|(name, config)| (name, config.network(5, device).unwrap()));
     let few_shot = [("conv_net", conv_net(16)), ("wider", conv_net(24))];
-    resnets.into_iter().chain(few_shot).collect()
+    let two_levels = resnets[0].1.clone().with_multilevel_features().unwrap();
+    let two_levels = [("two levels", two_levels.network)];
+    (resnets.into_iter().chain(few_shot))
+        .chain(two_levels)
+        .collect()
 }
 
 fn images(network: &Network, device: &Device) -> Tensor<4> {

@@ -293,7 +293,19 @@ impl Network {
             }
             Op::Attention(attention) => Feature::Maps(attend(attention, next().maps())),
             Op::Token { index } => Feature::Rows(next().maps().narrow(3, *index, 1).flatten(1, 3)),
-            Op::Concat => Feature::Maps(Tensor::cat(inputs.map(Feature::maps).collect(), 1)),
+            Op::Concat => {
+                let inputs: Vec<Feature> = inputs.collect();
+                match inputs.first() {
+                    Some(Feature::Rows(_)) => {
+                        let rows = inputs.into_iter().map(Feature::rows).collect();
+                        Feature::Rows(Tensor::cat(rows, 1))
+                    }
+                    _ => {
+                        let maps = inputs.into_iter().map(Feature::maps).collect();
+                        Feature::Maps(Tensor::cat(maps, 1))
+                    }
+                }
+            }
             Op::Slice { start, channels } => {
                 Feature::Maps(next().maps().narrow(1, *start, *channels))
             }

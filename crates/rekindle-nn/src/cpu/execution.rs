@@ -31,6 +31,14 @@ struct Packed {
 }
 
 impl Execution {
+    /// Returns the same choice for another network.
+    pub fn of_another(&self) -> Self {
+        Self {
+            is_enabled: self.is_enabled,
+            ..Self::default()
+        }
+    }
+
     /// Returns the units of the network that it always belongs to.
     pub fn units(&self, graph: &Graph) -> &[Unit] {
         self.units.get_or_init(|| units(graph))

@@ -173,6 +173,8 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn info(&self, probed: &Probed<'b>, temperature: Option<f64>, decided: Value) -> ModelInfo {
         let (pretrained, data) = (probed.pretrained, &probed.data);
+        let partners = probed.found.partners.iter();
+        let averaged_with: Vec<_> = partners.map(|at| probed.found.candidates[*at]).collect();
         ModelInfo {
             architecture: Some(pretrained.architecture.clone()),
             classes: Some(data.classes.clone()),
@@ -184,7 +186,7 @@ impl<'a, 'b> Run<'a, 'b> {
                     "strategy": self.choices.strategy(),
                     "recipe": self.choices.recipe(),
                     "probe": probed.found.chosen(),
-                    "averaged_with": probed.found.partner.map(|at| probed.found.candidates[at]),
+                    "averaged_with": averaged_with,
                     "decided": decided,
                     "data": data.description,
                 })

@@ -1,5 +1,6 @@
 //! The best classifier that a given time can buy: probes on frozen features, and training where that pays.
 
+mod candidate;
 mod contest;
 mod forecast;
 mod leave;
@@ -32,6 +33,7 @@ use crate::recipe::{Cache, require};
 use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
 use crate::trainer::classes;
 use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError};
+use candidate::Candidate;
 use record::digest;
 pub use result::FineTuned;
 use run::Run;
@@ -62,7 +64,8 @@ pub fn fine_tune(
 /// The best classifier that a budget of time can buy.
 ///
 /// 1. Every training image goes through the frozen backbone once, and several linear heads compete by cross-validation
-///    ([`ProbeSearch`]). Of several networks the one whose head has the lowest log loss on held-out images goes on.
+///    ([`ProbeSearch`]); of a convolutional network, on features of two levels as well
+///    ([`with_multilevel_features`](rekindle_nn::Network::with_multilevel_features)), which the network then keeps where they win. Of several networks the one whose head has the lowest log loss on held-out images goes on.
 /// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
 ///    the best head on, by AdamW and one cycle, ten times the rate for the head, normalised by the source's own statistics
 ///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit, and for smaller ones in use as
@@ -351,12 +354,10 @@ impl<'a> Fit<'a> {
                 Some(RunDirectory::create_about(path, &record, &classes, &data)?)
             }
         };
-        let smaller: Vec<Option<Pretrained>> = match self.budget {
-            Some(_) if !self.keeps_size => networks.iter().map(reduced::reduced).collect(),
-            _ => networks.iter().map(|_| None).collect(),
-        };
-        let smaller = smaller.iter().map(Option::as_ref).collect();
-        Run::new(self, networks.iter().collect(), smaller, data, writer).finish()
+        let is_reducible = self.budget.is_some() && !self.keeps_size;
+        let candidate = |network: &Pretrained| Candidate::new(network, is_reducible);
+        let candidates: Vec<Candidate> = networks.iter().map(candidate).collect();
+        Run::new(self, &candidates, data, writer).finish()
     }
 
     /// Takes up a run [without training](Self::without_training) that was interrupted, or one that is done: both begin
@@ -395,6 +396,7 @@ impl<'a> Fit<'a> {
         self.title = record.title;
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
-        Run::new(self, vec![pretrained], vec![None], data, Some(writer)).finish()
+        let candidates = [Candidate::new(pretrained, false)];
+        Run::new(self, &candidates, data, Some(writer)).finish()
     }
 }

@@ -84,7 +84,7 @@ fn as_probe(found: FoundOneVsRest) -> FoundProbe {
         choice: usize::from(chosen.standardized).min(candidates.len().saturating_sub(1)),
         candidates,
         head: found.head,
-        partner: None,
+        partners: Vec::new(),
         losses: Vec::new(),
         right: Vec::new(),
     }

@@ -11,6 +11,7 @@ use rekindle_transfer::features::{
 };
 use rekindle_transfer::{Backbone, Classifier};
 
+use super::candidate::Candidate;
 use super::run::Run;
 use super::{multi_label, regression};
 use crate::Predictions;
@@ -37,6 +38,8 @@ const FEW: usize = 150;
 
 /// A network with the best head on its frozen features.
 pub(super) struct Probed<'b> {
+    pub candidate: &'b Candidate,
+    /// The form of it that the head is for.
     pub pretrained: &'b Pretrained,
     /// The images as this network sees them.
     pub data: TransferData,
@@ -60,20 +63,19 @@ pub(super) struct Probed<'b> {
 impl<'a, 'b> Run<'a, 'b> {
     /// Probes one network after the other, as far as the budget goes, and returns the best.
     pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
-        let networks = self.networks.clone();
-        let (first, others) = networks.split_first().ok_or_else(no_network)?;
+        let (first, others) = self.candidates.split_first().ok_or_else(no_network)?;
         let mut best = self.probe(first, None)?;
         self.tell_probes(&best, None)?;
-        for pretrained in others {
+        for candidate in others {
             if self.share_of_budget() > FOR_NETWORKS {
                 let message = format!(
                     "{} was not tried: the budget is too short for another network",
-                    pretrained.architecture
+                    candidate.plain.architecture
                 );
                 self.tell(&Event::Warning { message })?;
                 continue;
             }
-            let next = self.probe(pretrained, None)?;
+            let next = self.probe(candidate, None)?;
             let is_better = match (next.held_out_loss(), best.held_out_loss()) {
                 (Some(next), Some(best)) => next < best,
                 _ => false,
@@ -89,38 +91,44 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Finds the best head for a network; `size` says of which pictures, where it is not the network's first probe.
     pub(super) fn probe(
         &mut self,
-        pretrained: &'b Pretrained,
+        candidate: &'b Candidate,
         size: Option<&str>,
     ) -> Result<Probed<'b>, TrainerError> {
-        let data = self.data.seen_by(&pretrained.preprocess)?;
-        let (network, source) = split(pretrained.model.clone());
+        let data = self.data.seen_by(&candidate.plain.preprocess)?;
+        let (_, source) = split(candidate.plain.model.clone());
+        let multilevel = candidate.multilevel.as_ref().filter(|_| {
+            let is_tried = self.choices.probe.kinds.contains(&ProbeKind::Multilevel);
+            data.task() == Task::SingleLabel && !self.choices.quantize && is_tried
+        });
+        let widest = multilevel.map_or(&candidate.plain, |(widest, _)| widest);
         let (classes, device) = (data.classes.len(), self.choices.device.clone());
-        let stages = network.stage_names().len();
         let plain = eval_pipeline(&data.preprocess);
         let workers = self.choices.workers;
         let images = (self.choices.quantize)
             .then(|| calibration(&data.train, plain.clone(), workers, &device))
             .transpose()?;
-        let part = |images: Option<&[Tensor<4>]>| {
+        let part = |of: &Pretrained, images: Option<&[Tensor<4>]>| {
+            let (network, _) = split(of.model.clone());
+            let stages = network.stage_names().len();
             Ok::<_, TrainerError>(FrozenPart {
                 prefix: prefix(&network, stages, images)?,
                 device: device.clone(),
             })
         };
-        let learnt_from = part(images.as_deref())?;
-        let name = |what: &str| match (size, self.networks.len()) {
+        let learnt_from = part(widest, images.as_deref())?;
+        let name = |what: &str| match (size, self.candidates.len()) {
             (Some(size), _) => format!("{what} {size}"),
             (None, 1) => what.to_string(),
-            (None, _) => format!("{what}, {}", pretrained.architecture),
+            (None, _) => format!("{what}, {}", candidate.plain.architecture),
         };
         let (of_train, of_mirrored) = (
             name("features of the training images"),
             name("features of the training images mirrored"),
         );
         let before = self.clock().seconds();
-        let seen = self.features(&learnt_from, &data.train, &plain, &of_train)?;
+        let mut seen = self.features(&learnt_from, &data.train, &plain, &of_train)?;
         let seconds_per_image = (self.clock().seconds() - before) / data.train.len().max(1) as f64;
-        let mirrored = match self.choices.budget {
+        let mut mirrored = match self.choices.budget {
             Some(budget)
                 if data.task() == Task::SingleLabel
                     && self.clock().seconds() - before < FOR_MIRRORED * budget.as_secs_f64() =>
@@ -135,8 +143,9 @@ impl<'a, 'b> Run<'a, 'b> {
             _ => None,
         };
         self.choices.interrupt.check()?;
-        let search = ProbeSearch {
+        let mut search = ProbeSearch {
             seed: self.choices.seed,
+            parts: multilevel.map_or(Vec::new(), |(_, parts)| parts.clone()),
             repeats: if seen.labels.len() < FEW { 3 } else { 1 },
             weights: seen.weights(&data.train),
             groups: seen.groups(&data.train),
@@ -149,7 +158,7 @@ impl<'a, 'b> Run<'a, 'b> {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
         let (mut thresholds, mut ridge) = (None, None);
-        let found = match data.task() {
+        let mut found = match data.task() {
             Task::MultiLabel => {
                 let (found, chosen) = multi_label::probe(&search, &seen, classes, &goes_on)?;
                 thresholds = chosen;
@@ -167,11 +176,25 @@ impl<'a, 'b> Run<'a, 'b> {
                 search.fit_while(&goes_on, features, labels, classes, source, rows)?
             }
         };
+        let mut pretrained = widest;
+        if let Some((_, parts)) = multilevel
+            && !found.is_multilevel()
+        {
+            let own = 0..parts[0];
+            pretrained = &candidate.plain;
+            search.parts.clear();
+            seen.features = seen.features.columns(own.clone())?;
+            if let Some(mirrored) = &mut mirrored {
+                mirrored.features = mirrored.features.columns(own.clone())?;
+            }
+            found.head = found.head.columns(own)?;
+        }
         let head = found.head.clone();
         Ok(Probed {
             classifier: with_fresh_head(pretrained, classes, self.choices.seed)
                 .with_head(head.weight, head.bias)?,
-            measured_by: part(None)?,
+            measured_by: part(pretrained, None)?,
+            candidate,
             pretrained,
             data,
             seen,
@@ -239,7 +262,7 @@ impl<'a, 'b> Run<'a, 'b> {
         }
         let first = found.candidates[0];
         for (at, scored) in found.candidates.iter().enumerate() {
-            let is_choice = at == found.choice || Some(at) == found.partner;
+            let is_choice = at == found.choice || found.partners.contains(&at);
             let base = match rival {
                 Some((rival, _)) if at == 0 => rival.found.chosen().accuracy,
                 _ => first.accuracy,
@@ -250,7 +273,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 what: format!(
                     "{} of {}",
                     described(scored),
-                    probed.pretrained.architecture
+                    probed.candidate.plain.architecture
                 ),
                 why: reason(scored).into(),
                 images: probed.seen.labels.len(),
@@ -343,6 +366,7 @@ pub(super) fn described(scored: &ScoredProbe) -> String {
         ProbeKind::Scaled => "a probe on features as they are",
         ProbeKind::Standardized => "a probe on standardised features",
         ProbeKind::Prior => "a probe that starts from the source's classes",
+        ProbeKind::Multilevel => "a probe on features of two levels",
         ProbeKind::Ridge => "ridge regression on features as they are",
     };
     format!("{kind}{rows}")
@@ -355,6 +379,7 @@ pub(super) fn reason(scored: &ScoredProbe) -> &'static str {
         (false, ProbeKind::Scaled) => "lengths may mean something",
         (false, ProbeKind::Standardized) => "small features may mean much",
         (false, ProbeKind::Prior) => "the source may know the classes",
+        (false, ProbeKind::Multilevel) => "earlier layers may know what the last one forgot",
         (false, ProbeKind::Ridge) => "in closed form, by its errors on images left out",
     }
 }

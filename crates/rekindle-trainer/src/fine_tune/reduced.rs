@@ -47,16 +47,14 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         whole: &Probed<'b>,
     ) -> Result<Option<Probed<'b>>, TrainerError> {
-        let mut networks = self.networks.iter();
-        let at = networks.position(|network| std::ptr::eq(*network, whole.pretrained));
-        let Some(Some(pretrained)) = at.map(|at| self.reduced[at]) else {
+        let Some(candidate) = whole.candidate.reduced.as_deref() else {
             return Ok(None);
         };
         if whole.found.losses.is_empty() {
             return Ok(None);
         }
-        let size = format!("at {} pixels", pretrained.preprocess.crop);
-        let reduced = self.probe(pretrained, Some(&size))?;
+        let size = format!("at {} pixels", candidate.plain.preprocess.crop);
+        let reduced = self.probe(candidate, Some(&size))?;
         if reduced.seen.indices != whole.seen.indices {
             // A file went away meanwhile.
             return Ok(None);

@@ -38,7 +38,7 @@ pub(super) fn as_probe(found: &FoundRidge) -> FoundProbe {
             accuracy: f64::NAN,
         }],
         choice: 0,
-        partner: None,
+        partners: Vec::new(),
         losses: Vec::new(),
         right: Vec::new(),
     }

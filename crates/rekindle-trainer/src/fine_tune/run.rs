@@ -5,6 +5,7 @@ use std::time::Instant;
 use rekindle_models::Pretrained;
 use rekindle_transfer::Classifier;
 
+use super::candidate::Candidate;
 use super::forecast::forecast;
 use super::leave::thresholds_of;
 use super::probing::{Probed, predictions};
@@ -24,9 +25,7 @@ const BATCH: usize = 16;
 pub(super) struct Run<'a, 'b> {
     pub choices: Fit<'a>,
     /// Networks to choose from; the run is named after the first one until another is better.
-    pub networks: Vec<&'b Pretrained>,
-    /// The same networks for smaller pictures, where they take any.
-    pub reduced: Vec<Option<&'b Pretrained>>,
+    pub candidates: &'b [Candidate],
     pub data: &'b TransferData,
     pub writer: Option<RunWriter>,
     pub trials: Vec<Trial>,
@@ -39,15 +38,13 @@ pub(super) struct Run<'a, 'b> {
 impl<'a, 'b> Run<'a, 'b> {
     pub fn new(
         choices: Fit<'a>,
-        networks: Vec<&'b Pretrained>,
-        reduced: Vec<Option<&'b Pretrained>>,
+        candidates: &'b [Candidate],
         data: &'b TransferData,
         writer: Option<RunWriter>,
     ) -> Self {
         Self {
             choices,
-            networks,
-            reduced,
+            candidates,
             data,
             writer,
             trials: Vec::new(),
@@ -70,7 +67,10 @@ impl<'a, 'b> Run<'a, 'b> {
                         observer.on_event(event);
                     }
                 });
-                let architecture = self.networks.first().map(|first| &first.architecture);
+                let architecture = self
+                    .candidates
+                    .first()
+                    .map(|first| &first.plain.architecture);
                 Err(error.with_architecture(architecture.map_or("", String::as_str)))
             }
         }
@@ -155,7 +155,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     fn introduce(&mut self) -> Result<(), TrainerError> {
-        let Some(pretrained) = self.networks.first() else {
+        let Some(pretrained) = self.candidates.first().map(|first| &first.plain) else {
             return Ok(());
         };
         let classes = self.data.classes.len();
@@ -168,7 +168,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let parts = whole_network(&untrained);
         let data = self.data;
         let of_all = |name: fn(&Pretrained) -> String| {
-            let names: Vec<String> = self.networks.iter().map(|network| name(network)).collect();
+            let names = self.candidates.iter().map(|one| name(&one.plain));
+            let names: Vec<String> = names.collect();
             names.join(" or ")
         };
         let started = Event::RunStarted(RunSummary {
@@ -204,8 +205,8 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Names the network that won in the record, where that is not the first.
     fn record_network(&mut self, probed: &Probed<'b>) -> Result<(), TrainerError> {
-        let is_first = std::ptr::eq(probed.pretrained, self.networks[0]);
-        let record = self.choices.record(probed.pretrained, self.data);
+        let is_first = std::ptr::eq(probed.candidate, &self.candidates[0]);
+        let record = self.choices.record(&probed.candidate.plain, self.data);
         match &mut self.writer {
             Some(writer) if !is_first => {
                 let before = writer.directory().record().clone();

@@ -16,9 +16,12 @@ use crate::TransferError;
 /// not pick oddities, and the choice is never below the first kind on the folds. Mirrored views of the training images,
 /// where there are some, are taken by the same rule.
 ///
-/// Where the head that starts from the source's rows is neither clearly better nor clearly worse, the mean of
-/// both heads is taken: log loss is convex in the logits, so that on any image that of the mean is at most
-/// the mean of theirs.
+/// Features may have several parts, such as those of several levels of a network: all kinds but
+/// [`Multilevel`](ProbeKind::Multilevel) are fitted to the first part alone.
+///
+/// Where the head that starts from the source's rows, or that of all parts, is neither clearly better nor clearly worse than the
+/// chosen one, the mean of the heads is taken: log loss is convex in the logits, so that on any image that of the mean is at
+/// most the mean of theirs.
 ///
 /// ```
 /// use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
@@ -35,13 +38,15 @@ pub struct ProbeSearch {
     pub kinds: Vec<ProbeKind>,
     /// Penalties to choose from, in rising order.
     pub penalties: Vec<f64>,
-    /// Parts of the cross-validation; fewer where a class has fewer images.
+    /// Folds of the cross-validation; fewer where a class has fewer images.
     pub folds: usize,
-    /// Times that it is repeated with other parts.
+    /// Times that it is repeated with other folds.
     pub repeats: usize,
     /// Mixture of the source's rows for each class.
     pub relationship: CategoryRelationship,
-    /// Seed of the parts.
+    /// Lengths of the parts of the features, of which the first is that of the others' kinds; a single one by default.
+    pub parts: Vec<usize>,
+    /// Seed of the folds.
     pub seed: u64,
     /// How much each image counts in fits, at least 0; all the same by default. Each held-out image counts once.
     pub weights: Option<Vec<f64>>,
@@ -61,6 +66,8 @@ pub enum ProbeKind {
     Standardized,
     /// Features over their mean length, starting from the rows of the source classifier ([`PriorProbe`](super::PriorProbe)).
     Prior,
+    /// Each part of the features over its mean length, then the whole of length 1, without a bias.
+    Multilevel,
     /// Features as they are, fitted to numbers by [`RidgeRegression`](super::RidgeRegression): no kind for classes.
     Ridge,
 }
@@ -91,9 +98,9 @@ pub struct FoundProbe {
     pub candidates: Vec<ScoredProbe>,
     /// The chosen one's position among them.
     pub choice: usize,
-    /// Position of the one that starts from the source's rows, where neither it nor the chosen one is clearly better: the
-    /// head is then the mean of both.
-    pub partner: Option<usize>,
+    /// Positions of the one that starts from the source's rows and of that of all parts, where the chosen one is another and not
+    /// clearly better: the head is the mean of all these.
+    pub partners: Vec<usize>,
     /// Log loss of each held-out training image by the chosen probe; empty where a class has a single image.
     pub losses: Vec<f64>,
     /// Share of the repeats in which each held-out training image is named right; empty as above.
@@ -108,11 +115,13 @@ impl Default for ProbeSearch {
                 ProbeKind::Scaled,
                 ProbeKind::Standardized,
                 ProbeKind::Prior,
+                ProbeKind::Multilevel,
             ],
             penalties: vec![1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0],
             folds: 5,
             repeats: 1,
             relationship: CategoryRelationship::default(),
+            parts: Vec::new(),
             seed: 0,
             weights: None,
             groups: None,
@@ -124,6 +133,12 @@ impl FoundProbe {
     /// Returns the probe that won.
     pub fn chosen(&self) -> ScoredProbe {
         self.candidates[self.choice]
+    }
+
+    /// Returns true if the head looks at more than the first part of the features.
+    pub fn is_multilevel(&self) -> bool {
+        let mut used = self.partners.iter().chain([&self.choice]);
+        used.any(|at| self.candidates[*at].kind == ProbeKind::Multilevel)
     }
 }
 
@@ -178,7 +193,11 @@ impl ProbeSearch {
                 "ridge regression is among the kinds, which fits numbers and no classes; leave it out",
             ));
         }
-        let is_possible = |kind: &ProbeKind| *kind != ProbeKind::Prior || source.is_some();
+        let is_possible = |kind: &ProbeKind| match kind {
+            ProbeKind::Prior => source.is_some(),
+            ProbeKind::Multilevel => self.parts.len() > 1,
+            _ => true,
+        };
         let kinds: Vec<ProbeKind> = self.kinds.iter().copied().filter(is_possible).collect();
         let Some(first) = kinds.first().copied() else {
             return Err(degenerate(
@@ -187,11 +206,11 @@ impl ProbeSearch {
         };
         let groups = self.groups.as_deref();
         let times = (self.folds, self.repeats);
-        let parts = repeated_folds(labels, groups, classes, times, self.seed);
+        let folds = repeated_folds(labels, groups, classes, times, self.seed);
         let of = |kind, mirrored: Option<&Features>| {
             Prepared::new(self, kind, features, mirrored, labels, classes, source)
         };
-        if parts.is_empty() {
+        if folds.is_empty() {
             // Without a comparison the source's word is the safest.
             let (kind, penalty) = match kinds.contains(&ProbeKind::Prior) {
                 true => (ProbeKind::Prior, strongest),
@@ -209,7 +228,7 @@ impl ProbeSearch {
                 head: of(kind, None)?.head(self, &scored, source)?,
                 candidates: vec![scored],
                 choice: 0,
-                partner: None,
+                partners: Vec::new(),
                 losses: Vec::new(),
                 right: Vec::new(),
             });
@@ -222,23 +241,20 @@ impl ProbeSearch {
             let prepared = of(kind, None)?;
             let held_out = prepared.contest.held_out(
                 &self.penalties,
-                &parts,
+                &folds,
                 Some(PATIENCE),
                 Scoring::AtBestTemperature,
             );
             tried.push(Tried::new(prepared, best(held_out)?));
         }
         let mut choice = winner(&tried);
-        let is_prior = |of: &Tried<'_>| of.prepared.kind == ProbeKind::Prior;
-        let partner = tried.iter().position(is_prior);
-        let partner =
-            partner.filter(|at| *at != choice && !tried[choice].is_better_than(&tried[*at]));
+        let partners = partners(&tried, choice);
         if let Some(mirrored) = mirrored.filter(|_| goes_on()) {
             let plain = &tried[choice];
             let prepared = of(plain.prepared.kind, Some(mirrored))?;
             let near = near(&self.penalties, plain.held_out.penalty);
             let scoring = Scoring::AtBestTemperature;
-            let held_out = prepared.contest.held_out(near, &parts, None, scoring);
+            let held_out = prepared.contest.held_out(near, &folds, None, scoring);
             tried.push(Tried::new(prepared, best(held_out)?));
             if tried[tried.len() - 1].is_better_than(&tried[choice]) {
                 choice = tried.len() - 1;
@@ -249,20 +265,18 @@ impl ProbeSearch {
         let mut head = chosen.prepared.head(self, &candidates[choice], source)?;
         let mut losses = chosen.held_out.losses.clone();
         let mut right = chosen.held_out.right.clone();
-        if let Some(partner) = partner {
-            let other = &tried[partner];
-            head = averaged(
-                head,
-                &other.prepared.head(self, &candidates[partner], source)?,
-            );
-            halfway(&mut losses, &other.held_out.losses);
-            halfway(&mut right, &other.held_out.right);
+        for (others, partner) in partners.iter().enumerate() {
+            let (other, scored) = (&tried[*partner], &candidates[*partner]);
+            let share = 1.0 / (others + 2) as f64;
+            head = averaged(head, &other.prepared.head(self, scored, source)?, share);
+            move_towards(&mut losses, &other.held_out.losses, share);
+            move_towards(&mut right, &other.held_out.right, share);
         }
         Ok(FoundProbe {
             head,
             candidates,
             choice,
-            partner,
+            partners,
             losses,
             right,
         })
@@ -290,11 +304,15 @@ impl ProbeSearch {
             Prepared::new(self, kind, features, mirrored, labels, classes, source)?
                 .head(self, scored, source)
         };
-        let chosen = head(&found.chosen())?;
-        match found.partner.and_then(|at| found.candidates.get(at)) {
-            Some(partner) => Ok(averaged(chosen, &head(partner)?)),
-            None => Ok(chosen),
+        let mut mean = head(&found.chosen())?;
+        let partners = found.partners.iter();
+        for (others, partner) in partners
+            .filter_map(|at| found.candidates.get(*at))
+            .enumerate()
+        {
+            mean = averaged(mean, &head(partner)?, 1.0 / (others + 2) as f64);
         }
+        Ok(mean)
     }
 }
 
@@ -311,6 +329,13 @@ impl ProbeSearch {
             check_weights(method, weights, labels, classes)?;
         }
         match &self.groups {
+            _ if self.parts.len() > 1 && self.parts.iter().sum::<usize>() != features.dim() => {
+                Err(TransferError::WrongLength {
+                    what: "parts of the features",
+                    expected: features.dim(),
+                    found: self.parts.iter().sum(),
+                })
+            }
             Some(groups) if groups.len() != labels.len() => Err(TransferError::Degenerate {
                 method,
                 reason: format!("{} groups for {} images", groups.len(), labels.len()),
@@ -320,18 +345,18 @@ impl ProbeSearch {
     }
 }
 
-/// Returns the mean of two heads.
-fn averaged(mut head: LinearHead, other: &LinearHead) -> LinearHead {
+/// Returns the head that is a share of the way from `head` to `other`.
+fn averaged(mut head: LinearHead, other: &LinearHead, share: f64) -> LinearHead {
     let values = head.weight.iter_mut().chain(&mut head.bias);
     for (value, other) in values.zip(other.weight.iter().chain(&other.bias)) {
-        *value = 0.5 * (*value + other);
+        *value += share as f32 * (other - *value);
     }
     head
 }
 
-fn halfway(values: &mut [f64], others: &[f64]) {
+fn move_towards(values: &mut [f64], others: &[f64], share: f64) {
     for (value, other) in values.iter_mut().zip(others) {
-        *value = 0.5 * (*value + other);
+        *value += share * (other - *value);
     }
 }
 
@@ -340,6 +365,8 @@ struct Prepared<'a> {
     kind: ProbeKind,
     contest: Contest<'a>,
     features: Features,
+    /// Length of the features with all their parts.
+    whole: usize,
     /// Scale and shift of the features, to convert a head back to plain features.
     scale: Vec<f64>,
     shift: Vec<f64>,
@@ -355,8 +382,13 @@ impl<'a> Prepared<'a> {
         classes: usize,
         source: Option<&LinearHead>,
     ) -> Result<Self, TransferError> {
+        let own = |features: &Features| match search.parts[..] {
+            [first, _, ..] if kind != ProbeKind::Multilevel => features.columns(0..first),
+            _ => Ok(features.clone()),
+        };
+        let (whole, plain) = (plain.dim(), &own(plain)?);
         let features = match mirrored {
-            Some(mirrored) => plain.stack(mirrored)?,
+            Some(mirrored) => plain.stack(&own(mirrored)?)?,
             None => plain.clone(),
         };
         let (dim, length) = (features.dim(), plain.mean_norm());
@@ -372,15 +404,22 @@ impl<'a> Prepared<'a> {
                 let problem = Problem::new(&features)?.without_bias();
                 (features, problem)
             }
+            ProbeKind::Multilevel => {
+                scale = part_lengths(plain, &search.parts)?;
+                let scaled = scaled(&features, &shift, &scale)?;
+                let lengths_of: Vec<f64> = scaled.rows().map(|row| dot(row, row).sqrt()).collect();
+                let of_plain = &lengths_of[..plain.len()];
+                let length = mean(of_plain);
+                lengths = Some(lengths_of.iter().map(|own| own / length).collect());
+                scale.iter_mut().for_each(|scale| *scale *= length);
+                let features = scaled.l2_normalized();
+                let problem = Problem::new(&features)?.without_bias();
+                (features, problem)
+            }
             ProbeKind::Standardized => {
                 shift = plain.mean();
                 scale = deviations(plain, &shift);
-                let of = |row: &[f32]| -> Vec<f32> {
-                    (row.iter().zip(&shift).zip(&scale))
-                        .map(|((value, shift), scale)| ((f64::from(*value) - shift) / scale) as f32)
-                        .collect()
-                };
-                let features = Features::new(features.rows().flat_map(of).collect(), dim)?;
+                let features = scaled(&features, &shift, &scale)?;
                 let problem = Problem::new(&features)?;
                 (features, problem)
             }
@@ -405,6 +444,7 @@ impl<'a> Prepared<'a> {
                 views: 1 + usize::from(mirrored.is_some()),
             },
             features,
+            whole,
             scale,
             shift,
         })
@@ -436,6 +476,12 @@ impl<'a> Prepared<'a> {
         let sharpness = (1.0 / scored.temperature) as f32;
         let values = head.weight.iter_mut().chain(&mut head.bias);
         values.for_each(|value| *value *= sharpness);
+        let rows = head.weight.chunks_exact(dim);
+        let zeros = vec![0.0; self.whole - dim];
+        head.weight = rows
+            .flat_map(|row| row.iter().chain(&zeros))
+            .copied()
+            .collect();
         Ok(head)
     }
 }
@@ -479,6 +525,16 @@ fn winner(tried: &[Tried<'_>]) -> usize {
         .unwrap_or(0)
 }
 
+/// Returns those that are averaged with the chosen one.
+fn partners(tried: &[Tried<'_>], choice: usize) -> Vec<usize> {
+    let is_other = |at: &usize| {
+        let kind = tried[*at].prepared.kind;
+        *at != choice && matches!(kind, ProbeKind::Prior | ProbeKind::Multilevel)
+    };
+    let equals = |at: &usize| !tried[choice].is_better_than(&tried[*at]);
+    (0..tried.len()).filter(is_other).filter(equals).collect()
+}
+
 /// Returns the penalty that classifies most images correctly among those whose log loss is within one
 /// standard error of the lowest; of equal ones the strongest.
 fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
@@ -503,6 +559,27 @@ fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
 fn near(penalties: &[f64], penalty: f64) -> &[f64] {
     let at = penalties.iter().position(|p| *p == penalty).unwrap_or(0);
     &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]
+}
+
+/// Returns each feature minus its shift, over its scale.
+fn scaled(features: &Features, shift: &[f64], scale: &[f64]) -> Result<Features, TransferError> {
+    let of = |row: &[f32]| -> Vec<f32> {
+        (row.iter().zip(shift).zip(scale))
+            .map(|((value, shift), scale)| ((f64::from(*value) - shift) / scale) as f32)
+            .collect()
+    };
+    Features::new(features.rows().flat_map(of).collect(), features.dim())
+}
+
+/// Returns for each feature the mean length of its part.
+fn part_lengths(features: &Features, parts: &[usize]) -> Result<Vec<f64>, TransferError> {
+    let mut lengths = Vec::with_capacity(features.dim());
+    for part in parts {
+        let columns = features.columns(lengths.len()..lengths.len() + part)?;
+        let length = columns.mean_norm().max(f64::MIN_POSITIVE);
+        lengths.resize(lengths.len() + part, length);
+    }
+    Ok(lengths)
 }
 
 /// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.

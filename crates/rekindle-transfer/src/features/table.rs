@@ -1,5 +1,7 @@
 //! Features of many images, and the linear heads that are learnt from them.
 
+use std::ops::Range;
+
 use burn::nn::Linear;
 
 use crate::TransferError;
@@ -82,6 +84,27 @@ impl Features {
             values,
             dim: self.dim,
         }
+    }
+
+    /// Returns some of the values of each row, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for columns that are not there.
+    pub fn columns(&self, columns: Range<usize>) -> Result<Self, TransferError> {
+        if columns.is_empty() || columns.end > self.dim {
+            return Err(TransferError::WrongLength {
+                what: "columns of features",
+                found: columns.end,
+                expected: self.dim,
+            });
+        }
+        let dim = columns.len();
+        let rows = self.rows().flat_map(|row| &row[columns.clone()]);
+        Ok(Self {
+            values: rows.copied().collect(),
+            dim,
+        })
     }
 
     /// Stacks the rows of `other` below those of `self`.
@@ -208,6 +231,19 @@ impl LinearHead {
             ),
             weight: weight.into_data().iter::<f32>().collect(),
         }
+    }
+
+    /// Returns the head that looks at some of the features only.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for columns that are not there.
+    pub fn columns(&self, columns: Range<usize>) -> Result<Self, TransferError> {
+        let weight = Features::new(self.weight.clone(), self.dim())?.columns(columns)?;
+        Ok(Self {
+            weight: weight.values,
+            bias: self.bias.clone(),
+        })
     }
 
     /// Returns the number of classes.

@@ -207,7 +207,7 @@ fn heads_that_nothing_tells_apart_are_averaged() {
     let [plain, prior] = [ProbeKind::Scaled, ProbeKind::Prior].map(|kind| of(&[kind]));
     let both = FoundProbe {
         choice: 0,
-        partner: Some(1),
+        partners: vec![1],
         ..of(&[ProbeKind::Scaled, ProbeKind::Prior])
     };
     let search = search(&[ProbeKind::Scaled, ProbeKind::Prior], &[1e-2]);
@@ -229,6 +229,67 @@ fn heads_that_nothing_tells_apart_are_averaged() {
     for (found, (a, b)) in loss(&head).into_iter().zip(losses) {
         assert!(found <= 0.5 * (a + b) + 1e-9);
     }
+}
+
+/// The labels are in the second part; the first is noise.
+#[test]
+fn what_only_another_part_tells_is_found() {
+    let (told, labels) = clouds(true);
+    let noise: Vec<f32> = (0..labels.len() * DIM)
+        .map(|i| 100.0 * (i as f32 * 2.3).sin())
+        .collect();
+    let noise = Features::new(noise, DIM).unwrap();
+    let features = noise.beside(&told).unwrap();
+    let of = |parts: &[usize], features: &Features| {
+        let search = ProbeSearch {
+            parts: parts.to_vec(),
+            ..search(&[ProbeKind::Normalized, ProbeKind::Multilevel], &[1e-3])
+        };
+        search.fit(features, &labels, CLASSES, None, None).unwrap()
+    };
+    let found = of(&[DIM, DIM], &features);
+    assert_eq!(found.chosen().kind, ProbeKind::Multilevel);
+    assert!(found.is_multilevel());
+    assert!(found.chosen().accuracy > found.candidates[0].accuracy + 0.2);
+    // Parts count alike, whatever their scale: by hand, each over its mean length.
+    let length = |features: &Features| features.mean_norm() as f32;
+    let (a, b) = (length(&noise), length(&told));
+    let rows = noise.rows().zip(told.rows());
+    let by_hand = rows.flat_map(|(x, y)| {
+        let x = x.iter().map(move |value| value / a);
+        x.chain(y.iter().map(move |value| value / b))
+    });
+    let by_hand = Features::new(by_hand.collect(), 2 * DIM).unwrap();
+    let expected = search(&[ProbeKind::Normalized], &[1e-3])
+        .fit(&by_hand, &labels, CLASSES, None, None)
+        .unwrap();
+    assert_eq!(
+        found.head.predict(&features).unwrap(),
+        expected.head.predict(&by_hand).unwrap()
+    );
+    assert!((found.chosen().log_loss - expected.chosen().log_loss).abs() < 1e-6);
+    // The other way round the first part is enough, and no weight is left for the second.
+    let features = told.beside(&noise).unwrap();
+    let found = of(&[DIM, DIM], &features);
+    assert_eq!(found.chosen().kind, ProbeKind::Normalized);
+    if !found.is_multilevel() {
+        let rows = found.head.weight.chunks_exact(2 * DIM);
+        assert!(
+            rows.flat_map(|row| &row[DIM..])
+                .all(|weight| *weight == 0.0)
+        );
+        let own = found.head.columns(0..DIM).unwrap();
+        let (found, expected) = (found.head.logits(&features), own.logits(&told));
+        for (found, expected) in found.unwrap().iter().zip(expected.unwrap()) {
+            assert!((found - expected).abs() < 1e-6);
+        }
+    }
+    let wrong = ProbeSearch {
+        parts: vec![DIM, 1],
+        ..ProbeSearch::default()
+    };
+    let error = wrong.fit(&features, &labels, CLASSES, None, None);
+    assert!(error.unwrap_err().to_string().contains("parts"), "names it");
 }
 
 #[test]

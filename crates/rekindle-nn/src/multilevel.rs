@@ -1,0 +1,248 @@
+//! Features of two levels: what the last stage gives, and what it was made of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::nn::Linear;
+use burn::prelude::*;
+
+use crate::cuts::{Marked, cut_stages};
+use crate::graph::{Graph, Node, Stage, Value};
+use crate::network::Network;
+use crate::op::{Op, Pool2d};
+use crate::shape::Shape;
+
+/// First part of the names of the nodes that are added.
+const SCOPE: &str = "multilevel";
+
+/// Sides of the images that a network must take: feature maps of even and of odd extents.
+const SIDES: [usize; 2] = [256, 240];
+
+/// Poolings of the earlier level, its average and its maximum: where halving an odd extent rounds up, and down.
+const HALVES: [[Pool2d; 2]; 2] = [
+    [Pool2d::new(3, 2, 1), Pool2d::new(7, 2, 3)],
+    [Pool2d::new(2, 2, 0), Pool2d::new(6, 2, 2)],
+];
+
+/// Pooling of the last level.
+const LARGEST: Pool2d = Pool2d::new(7, 1, 3);
+
+/// A network whose features are of two levels, see [`Network::with_multilevel_features`].
+#[derive(Clone, Debug)]
+pub struct Multilevel {
+    /// The network.
+    pub network: Network,
+    /// Numbers of features: those that it had, the largest of the last stage's maps, and the average and the largest of the
+    /// level before.
+    pub parts: Vec<usize>,
+}
+
+impl Network {
+    /// Appends features of the level before the last, and more of the last, to those that the network has.
+    ///
+    /// What sets the classes of another task apart may be in earlier layers, which the last one forgot if the source task
+    /// had no use for it (Evci et al. 2022, <https://arxiv.org/abs/2201.03529>), above all where pictures are unlike the source's. The
+    /// level before is that of the last stage whose feature maps are twice as high and wide. Beside its average it gives the
+    /// largest number of each neighbourhood of 7 by 7, averaged over the map; so does the last level. A classifier gets
+    /// weights of zero for what is new, and answers as before. Stages behind the earlier level become one.
+    ///
+    /// Returns none for networks of tokens, and others whose features are not averages of maps or that have no such level.
+    pub fn with_multilevel_features(self) -> Option<Multilevel> {
+        if self.roundings.is_some() {
+            return None;
+        }
+        let (graph, parts, added) = widened(&self.graph)?;
+        let classes = self.num_classes();
+        let (mut network, head) = self.split_classifier();
+        let end = network.graph.pooling().start;
+        let flags = std::mem::take(&mut network.training).into_iter();
+        network.training = flags
+            .map(|(node, flag)| (if node < end { node } else { node + added }, flag))
+            .collect::<BTreeMap<_, _>>();
+        network.graph = Arc::new(graph);
+        #[cfg(feature = "kernels")]
+        {
+            network.execution = network.execution.of_another();
+        }
+        let Some(Linear { weight, bias }) = head.filter(|_| classes > 0) else {
+            return Some(Multilevel { network, parts });
+        };
+        let more = network.num_features() - parts[0];
+        let weight = weight.map(|weight| {
+            let zeros = Tensor::zeros([more, classes], &weight.device());
+            Tensor::cat(vec![weight, zeros], 0)
+        });
+        let network = network.with_classifier(Linear { weight, bias }).ok()?;
+        Some(Multilevel { network, parts })
+    }
+}
+
+/// Describes the network without a classifier and with features of two levels: with the lengths of their parts, and the number
+/// of nodes in front of those of the pooling.
+fn widened(graph: &Graph) -> Option<(Graph, Vec<usize>, usize)> {
+    let is_done = |node: &Node| node.name.starts_with(SCOPE);
+    if graph.tokens().is_some() || graph.nodes().iter().any(is_done) {
+        return None;
+    }
+    HALVES.iter().find_map(|halves| widened_by(graph, *halves))
+}
+
+fn widened_by(
+    graph: &Graph,
+    [average, largest]: [Pool2d; 2],
+) -> Option<(Graph, Vec<usize>, usize)> {
+    let [side, _] = SIDES;
+    let shapes = graph.shapes(side, side).ok()?;
+    let maps = |stage: &Stage| match shapes[stage.segment.output.index()] {
+        Shape::Maps { channels, size } => Some((channels, size)),
+        Shape::Rows { .. } => None,
+    };
+    let (last, others) = graph.stages().split_last()?;
+    let (last_channels, size) = maps(last)?;
+    let is_before =
+        |stage: &Stage| maps(stage).is_some_and(|(_, s)| s == size.map(|side| 2 * side));
+    let before = others.iter().rposition(is_before)?;
+    let (before_channels, _) = maps(&others[before])?;
+    let (from, end) = (others[before].segment.output, last.segment.nodes.end);
+
+    let mut nodes = graph.nodes()[..end].to_vec();
+    let mut add = |name: &str, op: Op, inputs: &[Value]| {
+        nodes.push(Node {
+            name: format!("{SCOPE}.{name}"),
+            op,
+            inputs: inputs.to_vec(),
+            tensors: Vec::new(),
+        });
+        Value::of_node(nodes.len() - 1)
+    };
+    let output = last.segment.output;
+    let pooled = [
+        add("last_max", Op::MaxPool(LARGEST), &[output]),
+        add("before_mean", Op::AvgPool(average), &[from]),
+        add("before_max", Op::MaxPool(largest), &[from]),
+    ];
+    let all = add(
+        "concat",
+        Op::Concat,
+        &[output, pooled[0], pooled[1], pooled[2]],
+    );
+    let of_stages = nodes.len();
+
+    let pooling = &graph.nodes()[graph.pooling()];
+    let is_plain = |ops: &[Node]| {
+        matches!(
+            ops,
+            [
+                Node {
+                    op: Op::GlobalAvgPool,
+                    ..
+                },
+                Node {
+                    op: Op::Flatten,
+                    ..
+                }
+            ]
+        )
+    };
+    let parts_behind = [last_channels, before_channels, before_channels];
+    let added = match is_plain(pooling) {
+        true => {
+            append(&mut nodes, pooling, end, of_stages - end, all);
+            of_stages - end
+        }
+        false => pooled_apart(
+            &mut nodes,
+            pooling,
+            end,
+            all,
+            [last_channels, parts_behind.iter().sum()],
+        ),
+    };
+
+    let marked = |stage: &Stage| Marked {
+        name: stage.name.clone(),
+        nodes: stage.segment.nodes.clone(),
+        blocks: stage
+            .blocks
+            .iter()
+            .map(|block| block.nodes.clone())
+            .collect(),
+    };
+    let mut stages: Vec<Marked> = graph.stages()[..=before].iter().map(marked).collect();
+    let merged = &graph.stages()[before + 1..];
+    let blocks = merged.iter().flat_map(|stage| marked(stage).blocks);
+    let is_block = |at: &usize| matches!(nodes[*at].op, Op::MaxPool(_));
+    let alone = (end..of_stages).filter(is_block).map(|at| at..at + 1);
+    stages.push(Marked {
+        name: merged.first()?.name.clone(),
+        nodes: merged.first()?.segment.nodes.start..of_stages,
+        blocks: blocks.chain(alone).collect(),
+    });
+
+    let features = graph.head().features + parts_behind.iter().sum::<usize>();
+    let mut wide = graph.clone().with_classes(0);
+    wide.stages = cut_stages(&nodes, graph.tensors(), stages).ok()?;
+    wide.head.features = features;
+    wide.head.nodes = nodes.len()..nodes.len();
+    wide.nodes = nodes;
+    wide.name = format!("{}_{SCOPE}", graph.name());
+    wide.is_imported = true;
+    let takes = |side: usize| {
+        let shapes = wide.shapes(side, side).ok()?;
+        let given = shapes.last()?;
+        (*given == Shape::Rows { channels: features }).then_some(())
+    };
+    SIDES.into_iter().try_for_each(takes)?;
+    let parts = [graph.head().features].into_iter().chain(parts_behind);
+    Some((wide, parts.collect(), added))
+}
+
+/// Appends nodes that stood from `start` on, `by` places further behind; they take `input` in place of what gave them their
+/// maps.
+fn append(nodes: &mut Vec<Node>, pooling: &[Node], start: usize, by: usize, input: Value) {
+    let moved = |value: &Value| match value.node() {
+        Some(node) if node >= start => Value::of_node(node + by),
+        _ => input,
+    };
+    nodes.extend(pooling.iter().map(|node| Node {
+        inputs: node.inputs.iter().map(moved).collect(),
+        ..node.clone()
+    }));
+}
+
+/// Appends a pooling that does more than average: it sees the channels that it knows, and the others are averaged beside it.
+/// Returns by how many places its nodes moved.
+fn pooled_apart(
+    nodes: &mut Vec<Node>,
+    pooling: &[Node],
+    start: usize,
+    all: Value,
+    [own, others]: [usize; 2],
+) -> usize {
+    let slice = |start, channels| Op::Slice { start, channels };
+    let plain = |name: &str, op: Op, inputs: &[Value]| Node {
+        name: format!("{SCOPE}.{name}"),
+        op,
+        inputs: inputs.to_vec(),
+        tensors: Vec::new(),
+    };
+    nodes.push(plain("own", slice(0, own), &[all]));
+    let by = nodes.len() - start;
+    let input = Value::of_node(nodes.len() - 1);
+    append(nodes, pooling, start, by, input);
+    let first = Value::of_node(nodes.len() - 1);
+    nodes.push(plain("others", slice(own, others), &[all]));
+    nodes.push(plain(
+        "mean",
+        Op::GlobalAvgPool,
+        &[Value::of_node(nodes.len() - 1)],
+    ));
+    nodes.push(plain(
+        "flatten",
+        Op::Flatten,
+        &[Value::of_node(nodes.len() - 1)],
+    ));
+    let second = Value::of_node(nodes.len() - 1);
+    nodes.push(plain("features", Op::Concat, &[first, second]));
+    by
+}
