@@ -88,7 +88,10 @@ pub use matrix::transpose;
 pub use padding::Padding;
 pub use params::{Conv2dParams, fold_batch_norm};
 pub use partition::on_pool_thread;
-pub use pool::{global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient};
+pub use pool::{
+    global_average_pool, global_average_pool_gradient, leave_out_padding, max_pool,
+    max_pool_gradient,
+};
 pub use response_norm::{ChannelNorms, ResponseNorm, ResponseNormGradients};
 pub use squeeze_excitation::{
     add_scaled_channels, channel_means, scale_channels, scale_channels_gradient,

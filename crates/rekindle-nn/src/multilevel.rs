@@ -171,7 +171,7 @@ fn widened_by(
     let mut stages: Vec<Marked> = graph.stages()[..=before].iter().map(marked).collect();
     let merged = &graph.stages()[before + 1..];
     let blocks = merged.iter().flat_map(|stage| marked(stage).blocks);
-    let is_block = |at: &usize| matches!(nodes[*at].op, Op::MaxPool(_));
+    let is_block = |at: &usize| !matches!(nodes[*at].op, Op::Concat);
     let alone = (end..of_stages).filter(is_block).map(|at| at..at + 1);
     stages.push(Marked {
         name: merged.first()?.name.clone(),

@@ -107,6 +107,51 @@ pub fn max_pool_gradient(
     Ok(dx)
 }
 
+/// Scales averages over `kernel` x `kernel` windows to those of the numbers inside: where a window hangs over the edge of an input
+/// of this height and width, zeros of the padding were counted.
+///
+/// The gradient by the input is that of the average that counts them, from `y`'s gradient scaled by this.
+///
+/// # Errors
+///
+/// [`KernelError`] for windows that don't give `y`'s height and width.
+pub fn leave_out_padding(
+    y: &mut Activation,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    [height, width]: [usize; 2],
+) -> Result<(), KernelError> {
+    check_window(kernel, stride, padding)?;
+    let [n, c, rows, columns] = y.shape();
+    let size = window_output([kernel; 2], stride, padding.into(), [height, width])?;
+    y.check_shape("the averages", [n, c, size[0], size[1]])?;
+    let factors = |count: usize, size: usize| -> Vec<f32> {
+        let factor = |at: usize| {
+            let begin = (at * stride).saturating_sub(padding);
+            let end = (at * stride + kernel - padding).min(size);
+            kernel as f32 / (end - begin) as f32
+        };
+        (0..count).map(factor).collect()
+    };
+    let (by_row, by_column) = (factors(rows, height), factors(columns, width));
+    if rows == 0 || columns == 0 {
+        return Ok(());
+    }
+    let planes = y.lines_mut().par_chunks_mut(rows * columns);
+    planes.for_each(|plane| {
+        for (row, lines) in plane.chunks_exact_mut(columns).enumerate() {
+            for (line, factor) in lines.iter_mut().zip(&by_column) {
+                let factor = by_row[row] * factor;
+                if factor != 1.0 {
+                    line.0.iter_mut().for_each(|value| *value *= factor);
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Computes the gradient by the input of [`global_average_pool`]: `dy` (`[batch, channels]`) spread evenly over
 /// `shape`.
 pub fn global_average_pool_gradient(

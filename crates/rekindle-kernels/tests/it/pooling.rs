@@ -2,7 +2,8 @@
 
 use crate::reference::{random, relative_error};
 use rekindle_kernels::{
-    Activation, Isa, global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient,
+    Activation, Conv2dParams, Isa, PackedConv2d, global_average_pool, global_average_pool_gradient,
+    leave_out_padding, max_pool, max_pool_gradient,
 };
 
 #[test]
@@ -38,6 +39,50 @@ fn pooling() {
             .map(|plane| plane.iter().map(|&v| f64::from(v)).sum::<f64>() / (h * w) as f64)
             .collect();
         assert!(relative_error(&global_average_pool(&input).unwrap(), &means) < 1e-5);
+    }
+}
+
+#[test]
+fn averages_leave_the_padding_out() {
+    for (shape, [kernel, stride, padding]) in [
+        ([2, 5, 1, 1], [3, 2, 1]),
+        ([2, 40, 11, 14], [3, 2, 1]),
+        ([1, 17, 9, 8], [3, 1, 1]),
+        ([1, 3, 7, 5], [5, 2, 2]),
+    ] {
+        let [n, c, h, w] = shape;
+        let x = random(shape.iter().product(), 11);
+        let input = Activation::from_nchw(&x, shape).unwrap();
+        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let (oh, ow) = (size(h), size(w));
+        let inside = |at: usize, size: usize| {
+            let first = (at * stride) as isize - padding as isize;
+            let taken = first..first + kernel as isize;
+            taken.filter(move |i| (0..size as isize).contains(i))
+        };
+        let mut expected = Vec::new();
+        for i in 0..n * c * oh * ow {
+            let (plane, y, ox) = (i / (oh * ow), i / ow % oh, i % ow);
+            let places = inside(y, h).flat_map(|y| inside(ox, w).map(move |x| (y, x)));
+            let values: Vec<f64> = places
+                .map(|(y, x)| plane * h * w + y as usize * w + x as usize)
+                .map(|at| f64::from(x[at]))
+                .collect();
+            expected.push(values.iter().sum::<f64>() / values.len() as f64);
+        }
+        let params = Conv2dParams::depthwise(c, kernel, stride).with_padding(padding);
+        let weights = vec![1.0 / (kernel * kernel) as f32; c * kernel * kernel];
+        for &isa in Isa::available() {
+            let packed = PackedConv2d::new(isa, &params, &weights, None).unwrap();
+            let mut y = packed.forward(&input, None, false).unwrap();
+            leave_out_padding(&mut y, kernel, stride, padding, [h, w]).unwrap();
+            assert!(
+                relative_error(&y.to_nchw(), &expected) < 1e-6,
+                "{isa} {shape:?}"
+            );
+        }
+        let mut wrong = Activation::from_nchw(&x, shape).unwrap();
+        assert!(leave_out_padding(&mut wrong, kernel, stride + 5, padding, [h + 40, w]).is_err());
     }
 }
 

@@ -7,7 +7,7 @@ use rekindle_kernels::{
     on_pool_thread, scale_channels_gradient,
 };
 
-use super::forward::{equal_weights, per_channel};
+use super::forward::{equal_weights, per_channel, uncounted};
 use super::gradients::Gradients;
 use super::layer::{LayerGradients, NeedsGrad, Returned};
 use super::operand::Operand;
@@ -120,6 +120,8 @@ impl Pass<'_> {
                 let add = self.gradients.take(step.input)?;
                 let weights = equal_weights(params);
                 let size = [height, width];
+                let mut dy = Arc::unwrap_or_clone(dy);
+                uncounted(params, &mut dy, size)?;
                 let dx = input_gradient(isa, params, &weights, &dy, size, add.as_deref())?;
                 self.gradients.add(step.input, Arc::new(dx))
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_kernels::{
     Activation, ActivationFn, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear,
-    channel_means, max_pool, scale_channels, scale_channels_in_place,
+    channel_means, leave_out_padding, max_pool, scale_channels, scale_channels_in_place,
 };
 
 use super::operand::Operand;
@@ -91,9 +91,7 @@ pub(super) fn compute(
         Kind::Means => Operand::rows(channel_means(Isa::detect(), &*x.maps()?)?, channels),
         Kind::Scale => Operand::new(scale(x, &other.ok_or_else(missing)?.as_rows())?),
         Kind::MaxPool(window) => Operand::new(pool(&*x.maps()?, *window)?),
-        Kind::AvgPool(params) => {
-            Operand::new(average(params)?.forward(&*x.maps()?, None, false)?)
-        }
+        Kind::AvgPool(params) => Operand::new(averages(params, &*x.maps()?)?),
         Kind::DropPath(_) => {
             Operand::new(scale(x, &per_channel(executor.factors(index), channels))?)
         }
@@ -153,8 +151,26 @@ pub(super) fn equal_weights(params: &Conv2dParams) -> Vec<f32> {
     vec![1.0 / count as f32; params.out_channels * count]
 }
 
-fn average(params: &Conv2dParams) -> Result<PackedConv2d, KernelError> {
-    PackedConv2d::new(Isa::detect(), params, &equal_weights(params), None)
+/// Averages windows, padding not counted.
+fn averages(params: &Conv2dParams, x: &Activation) -> Result<Activation, KernelError> {
+    let packed = PackedConv2d::new(Isa::detect(), params, &equal_weights(params), None)?;
+    let mut y = packed.forward(x, None, false)?;
+    let [.., height, width] = x.shape();
+    uncounted(params, &mut y, [height, width])?;
+    Ok(y)
+}
+
+/// Scales averages, or their gradient, so that padding isn't counted.
+pub(super) fn uncounted(
+    params: &Conv2dParams,
+    y: &mut Activation,
+    size: [usize; 2],
+) -> Result<(), KernelError> {
+    let [kernel, _] = params.kernel;
+    match params.padding.uniform() {
+        Some(0) => Ok(()),
+        padding => leave_out_padding(y, kernel, params.stride, padding.unwrap_or(0), size),
+    }
 }
 
 impl Linear {

@@ -99,13 +99,13 @@ pub(super) fn average(
         stride,
         padding,
     } = window(node, pool)?;
-    if padding > 0 || stride > 2 {
+    if stride > 2 {
         return Err(refused(
             node,
-            "averages have a kernel only without padding, at strides of 1 and 2",
+            "averages have a kernel only at strides of 1 and 2",
         ));
     }
-    Ok(Conv2dParams::depthwise(channels, size, stride).with_padding(0))
+    Ok(Conv2dParams::depthwise(channels, size, stride).with_padding(padding))
 }
 
 pub(super) fn function(activation: Activation) -> ActivationFn {

@@ -4,6 +4,7 @@ mod candidate;
 mod contest;
 mod forecast;
 mod leave;
+mod levels;
 mod methods;
 mod multi_label;
 mod probing;
@@ -13,6 +14,8 @@ mod regression;
 mod result;
 mod run;
 mod scores;
+mod subset;
+mod told;
 mod training;
 mod trial;
 mod tuning;
@@ -79,6 +82,9 @@ pub fn fine_tune(
 /// ([`OneVsRest`](rekindle_transfer::features::OneVsRest)), and each label's threshold is that of the highest F1 on images held out. Of
 /// numbers, the head is that of ridge regression ([`RidgeRegression`](rekindle_transfer::features::RidgeRegression)), and squared
 /// errors take the place of log losses.
+///
+/// Where the budget is too short to look at all training images, it is as many of them as it is long enough for, in the
+/// shares of the classes; a warning says so.
 ///
 /// The budget counts from [`new`](Self::new) to the saved file, and is kept on a busy machine as well: time is measured as
 /// training goes, and the schedule follows. What the clock decided is in the record. With a

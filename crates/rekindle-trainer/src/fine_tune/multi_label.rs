@@ -1,24 +1,45 @@
 //! The first stage where pictures have several labels: a logistic regression of each label against the rest.
 
+use rekindle_imagefolder::Task;
 use rekindle_transfer::features::{
     FoundOneVsRest, FoundProbe, LinearHead, OneVsRest, ProbeKind, ProbeSearch, ScoredProbe,
     TriedPenalty,
 };
 
+use super::levels::{are_ahead, equal_parts, first_part};
 use crate::TrainerError;
 use crate::metrics::best_threshold;
 use crate::pooled::Pooled;
 
-/// Fits the heads, and chooses the threshold of each label on answers to images that the heads did not see.
+/// Heads, the threshold of each label, and whether they are of all parts of the features.
+pub(super) type Found = (FoundProbe, Option<Vec<f64>>, bool);
+
+/// Fits heads to the first part of the features, and some to all where there are several; chooses the better ones, and the
+/// threshold of each label, on answers to images that the heads did not see.
 pub(super) fn probe(
     search: &ProbeSearch,
     seen: &Pooled,
     labels: usize,
     goes_on: &dyn Fn() -> bool,
-) -> Result<(FoundProbe, Option<Vec<f64>>), TrainerError> {
-    let found = one_vs_rest(search).fit_while(goes_on, &seen.features, &seen.targets, labels)?;
-    let thresholds = thresholds(&found.held_out, &seen.targets, labels);
-    Ok((as_probe(found), thresholds))
+) -> Result<Found, TrainerError> {
+    let (search_one, targets) = (one_vs_rest(search), &seen.targets);
+    let own = first_part(search, &seen.features)?;
+    let mut found = search_one.fit_while(goes_on, &own, targets, labels)?;
+    let mut is_of_all = false;
+    if goes_on()
+        && let Some((equal, scale)) = equal_parts(search, &seen.features)?
+    {
+        let all = search_one.fit_while(goes_on, &equal, targets, labels)?;
+        let (answers, others) = (&all.held_out, &found.held_out);
+        let images = seen.labels.len();
+        is_of_all = are_ahead(Task::MultiLabel, answers, others, targets, images)?;
+        if is_of_all {
+            let head = all.head.clone().for_unscaled(&scale)?;
+            found = FoundOneVsRest { head, ..all };
+        }
+    }
+    let thresholds = thresholds(&found.held_out, targets, labels);
+    Ok((as_probe(found), thresholds, is_of_all))
 }
 
 /// Fits a head as the one that was found, to some of the images.
@@ -35,7 +56,14 @@ pub(super) fn fit_as(
         log_loss: chosen.log_loss,
         accuracy: chosen.accuracy,
     };
-    Ok(one_vs_rest(search).fit_as(&tried, &seen.features, &seen.targets, labels)?)
+    let one_vs_rest = one_vs_rest(search);
+    match equal_parts(search, &seen.features)? {
+        None => Ok(one_vs_rest.fit_as(&tried, &seen.features, &seen.targets, labels)?),
+        Some((equal, scale)) => {
+            let head = one_vs_rest.fit_as(&tried, &equal, &seen.targets, labels)?;
+            Ok(head.for_unscaled(&scale)?)
+        }
+    }
 }
 
 fn one_vs_rest(search: &ProbeSearch) -> OneVsRest {

@@ -6,9 +6,7 @@ use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Task, Transform};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
-use rekindle_transfer::features::{
-    FoundProbe, FoundRidge, LinearHead, ProbeKind, ProbeSearch, ScoredProbe,
-};
+use rekindle_transfer::features::{FoundProbe, FoundRidge, LinearHead, ProbeKind, ProbeSearch};
 use rekindle_transfer::{Backbone, Classifier};
 
 use super::candidate::Candidate;
@@ -20,7 +18,7 @@ use crate::activations::{FrozenPart, Views};
 use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
-use crate::events::{Event, Trial};
+use crate::events::Event;
 use crate::inspect::{binary_loss, logistic, softmax, squared_error};
 use crate::pooled::{Pooled, pooled, split};
 
@@ -60,6 +58,14 @@ pub(super) struct Probed<'b> {
     pub seconds_per_image: f64,
 }
 
+/// Features of the training images.
+struct Looked {
+    seen: Pooled,
+    mirrored: Option<Pooled>,
+    /// Seconds for an image to go through the network.
+    seconds_per_image: f64,
+}
+
 impl<'a, 'b> Run<'a, 'b> {
     /// Probes one network after the other, as far as the budget goes, and returns the best.
     pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
@@ -94,11 +100,11 @@ impl<'a, 'b> Run<'a, 'b> {
         candidate: &'b Candidate,
         size: Option<&str>,
     ) -> Result<Probed<'b>, TrainerError> {
-        let data = self.data.seen_by(&candidate.plain.preprocess)?;
+        let mut data = self.data.seen_by(&candidate.plain.preprocess)?;
         let (_, source) = split(candidate.plain.model.clone());
         let multilevel = candidate.multilevel.as_ref().filter(|_| {
             let is_tried = self.choices.probe.kinds.contains(&ProbeKind::Multilevel);
-            data.task() == Task::SingleLabel && !self.choices.quantize && is_tried
+            !self.choices.quantize && is_tried
         });
         let widest = multilevel.map_or(&candidate.plain, |(widest, _)| widest);
         let (classes, device) = (data.classes.len(), self.choices.device.clone());
@@ -121,27 +127,17 @@ impl<'a, 'b> Run<'a, 'b> {
             (None, 1) => what.to_string(),
             (None, _) => format!("{what}, {}", candidate.plain.architecture),
         };
-        let (of_train, of_mirrored) = (
-            name("features of the training images"),
-            name("features of the training images mirrored"),
-        );
-        let before = self.clock().seconds();
-        let mut seen = self.features(&learnt_from, &data.train, &plain, &of_train)?;
-        let seconds_per_image = (self.clock().seconds() - before) / data.train.len().max(1) as f64;
-        let mut mirrored = match self.choices.budget {
-            Some(budget)
-                if data.task() == Task::SingleLabel
-                    && self.clock().seconds() - before < FOR_MIRRORED * budget.as_secs_f64() =>
-            {
-                let mut transforms = plain.0.clone();
-                transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
-                let mirrored = Pipeline(transforms);
-                let found = self.features(&learnt_from, &data.train, &mirrored, &of_mirrored)?;
-                // A file that went away meanwhile would shift the rows.
-                (found.indices == seen.indices).then_some(found)
-            }
-            _ => None,
-        };
+        if size.is_none() {
+            self.choose_images(&learnt_from, &data, &plain)?;
+        }
+        if let Some(rows) = &self.chosen {
+            data.train = Arc::new(data.train.subset(rows));
+        }
+        let Looked {
+            mut seen,
+            mut mirrored,
+            seconds_per_image,
+        } = self.look(&learnt_from, &data, &plain, &name)?;
         self.choices.interrupt.check()?;
         let mut search = ProbeSearch {
             seed: self.choices.seed,
@@ -158,27 +154,30 @@ impl<'a, 'b> Run<'a, 'b> {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
         let (mut thresholds, mut ridge) = (None, None);
-        let mut found = match data.task() {
+        let (mut found, is_multilevel) = match data.task() {
             Task::MultiLabel => {
-                let (found, chosen) = multi_label::probe(&search, &seen, classes, &goes_on)?;
+                let (found, chosen, is_of_all) =
+                    multi_label::probe(&search, &seen, classes, &goes_on)?;
                 thresholds = chosen;
-                found
+                (found, is_of_all)
             }
             Task::Regression => {
-                let fitted = regression::fit(&search, &seen.features, &seen.targets)?;
+                let (fitted, is_of_all) = regression::probe(&search, &seen)?;
                 let found = regression::as_probe(&fitted);
                 ridge = Some(fitted);
-                found
+                (found, is_of_all)
             }
             Task::SingleLabel => {
                 let (features, labels) = (&seen.features, &seen.labels);
                 let source = source.as_ref();
-                search.fit_while(&goes_on, features, labels, classes, source, rows)?
+                let found = search.fit_while(&goes_on, features, labels, classes, source, rows)?;
+                let is_multilevel = found.is_multilevel();
+                (found, is_multilevel)
             }
         };
         let mut pretrained = widest;
         if let Some((_, parts)) = multilevel
-            && !found.is_multilevel()
+            && !is_multilevel
         {
             let own = 0..parts[0];
             pretrained = &candidate.plain;
@@ -187,7 +186,9 @@ impl<'a, 'b> Run<'a, 'b> {
             if let Some(mirrored) = &mut mirrored {
                 mirrored.features = mirrored.features.columns(own.clone())?;
             }
-            found.head = found.head.columns(own)?;
+            if found.head.dim() > parts[0] {
+                found.head = found.head.columns(own)?;
+            }
         }
         let head = found.head.clone();
         Ok(Probed {
@@ -205,6 +206,40 @@ impl<'a, 'b> Run<'a, 'b> {
             thresholds,
             ridge,
             seconds_per_image,
+        })
+    }
+
+    /// Looks at the training images, and at their mirrored views where there is the time.
+    fn look(
+        &mut self,
+        part: &FrozenPart<Network>,
+        data: &TransferData,
+        plain: &Pipeline,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<Looked, TrainerError> {
+        let before = self.clock().seconds();
+        let of_train = name("features of the training images");
+        let seen = self.features(part, &data.train, plain, &of_train)?;
+        let seconds = self.clock().seconds() - before;
+        let mirrored = match self.choices.budget {
+            Some(budget)
+                if data.task() == Task::SingleLabel
+                    && seconds < FOR_MIRRORED * budget.as_secs_f64() =>
+            {
+                let mut transforms = plain.0.clone();
+                transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
+                let of_mirrored = name("features of the training images mirrored");
+                let found =
+                    self.features(part, &data.train, &Pipeline(transforms), &of_mirrored)?;
+                // A file that went away meanwhile would shift the rows.
+                (found.indices == seen.indices).then_some(found)
+            }
+            _ => None,
+        };
+        Ok(Looked {
+            seen,
+            mirrored,
+            seconds_per_image: seconds / data.train.len().max(1) as f64,
         })
     }
 
@@ -247,45 +282,6 @@ impl<'a, 'b> Run<'a, 'b> {
         let plain = eval_pipeline(&probed.data.preprocess);
         let name = "features of the validation images";
         self.features(&probed.measured_by, &probed.data.val, &plain, name)
-    }
-
-    /// Tells what each probe gained; `rival` is the network before and whether this one takes its place.
-    fn tell_probes(
-        &mut self,
-        probed: &Probed<'b>,
-        rival: Option<(&Probed<'b>, bool)>,
-    ) -> Result<(), TrainerError> {
-        let found = &probed.found;
-        if let Some(ridge) = &probed.ridge {
-            let kept = rival.is_none_or(|(_, is_better)| is_better);
-            return self.tell(&Event::Tried(regression::trial(probed, ridge, kept)));
-        }
-        let first = found.candidates[0];
-        for (at, scored) in found.candidates.iter().enumerate() {
-            let is_choice = at == found.choice || found.partners.contains(&at);
-            let base = match rival {
-                Some((rival, _)) if at == 0 => rival.found.chosen().accuracy,
-                _ => first.accuracy,
-            };
-            let known = |value: f64| Some(value).filter(|value| value.is_finite());
-            let is_first = at == 0 && rival.is_none();
-            self.tell(&Event::Tried(Trial {
-                what: format!(
-                    "{} of {}",
-                    described(scored),
-                    probed.candidate.plain.architecture
-                ),
-                why: reason(scored).into(),
-                images: probed.seen.labels.len(),
-                accuracy: known(scored.accuracy),
-                loss: known(scored.log_loss),
-                mae: None,
-                gain: known(scored.accuracy - base).filter(|_| !is_first),
-                kept: is_choice && rival.is_none_or(|(_, is_better)| is_better),
-                seconds: 0.0,
-            }))?;
-        }
-        Ok(())
     }
 }
 
@@ -352,35 +348,6 @@ impl Probed<'_> {
             .iter()
             .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
         plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
-    }
-}
-
-pub(super) fn described(scored: &ScoredProbe) -> String {
-    let rows = if scored.mirrored {
-        ", mirrored as well"
-    } else {
-        ""
-    };
-    let kind = match scored.kind {
-        ProbeKind::Normalized => "a probe on features of one length",
-        ProbeKind::Scaled => "a probe on features as they are",
-        ProbeKind::Standardized => "a probe on standardised features",
-        ProbeKind::Prior => "a probe that starts from the source's classes",
-        ProbeKind::Multilevel => "a probe on features of two levels",
-        ProbeKind::Ridge => "ridge regression on features as they are",
-    };
-    format!("{kind}{rows}")
-}
-
-pub(super) fn reason(scored: &ScoredProbe) -> &'static str {
-    match (scored.mirrored, scored.kind) {
-        (true, _) => "twice the rows where left and right don't matter",
-        (false, ProbeKind::Normalized) => "the plain way",
-        (false, ProbeKind::Scaled) => "lengths may mean something",
-        (false, ProbeKind::Standardized) => "small features may mean much",
-        (false, ProbeKind::Prior) => "the source may know the classes",
-        (false, ProbeKind::Multilevel) => "earlier layers may know what the last one forgot",
-        (false, ProbeKind::Ridge) => "in closed form, by its errors on images left out",
     }
 }
 

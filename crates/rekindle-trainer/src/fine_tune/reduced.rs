@@ -3,9 +3,10 @@
 use rekindle_models::{Preprocess, Pretrained};
 
 use super::methods::{Scale, side};
-use super::probing::{Probed, described};
+use super::probing::Probed;
 use super::run::Run;
 use super::scores::Scored;
+use super::told::described;
 use crate::TrainerError;
 use crate::events::{Event, Trial};
 

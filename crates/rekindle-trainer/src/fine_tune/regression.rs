@@ -1,15 +1,43 @@
 //! The first stage where numbers are learned: ridge regression, with the penalty of the lowest error on images left out.
 
+use rekindle_imagefolder::Task;
 use rekindle_transfer::features::{
     Features, FoundProbe, FoundRidge, ProbeKind, ProbeSearch, RidgeRegression, ScoredProbe,
 };
 
-use super::probing::{Probed, described, reason};
+use super::levels::{are_ahead, equal_parts, first_part, of_one_part};
+use super::probing::Probed;
+use super::told::{described, reason};
 use crate::TrainerError;
 use crate::events::Trial;
 use crate::metrics::RegressionEvaluation;
+use crate::pooled::Pooled;
 
-/// Fits the head, with the parts, weights and groups of `search`.
+/// Fits a head to the first part of the features, and one to all where there are several; returns the better one, and whether it
+/// is of all parts.
+pub(super) fn probe(
+    search: &ProbeSearch,
+    seen: &Pooled,
+) -> Result<(FoundRidge, bool), TrainerError> {
+    let (features, numbers) = (&seen.features, &seen.targets);
+    let own = first_part(search, features)?;
+    let plain = fit(&of_one_part(search), &own, numbers)?;
+    if search.parts.len() < 2 {
+        return Ok((plain, false));
+    }
+    let all = fit(search, features, numbers)?;
+    let answers = |found: &FoundRidge| -> Vec<f32> {
+        found.held_out.iter().map(|answer| *answer as f32).collect()
+    };
+    let (of_all, of_own) = (answers(&all), answers(&plain));
+    let images = seen.labels.len();
+    match are_ahead(Task::Regression, &of_all, &of_own, numbers, images)? {
+        true => Ok((all, true)),
+        false => Ok((plain, false)),
+    }
+}
+
+/// Fits the head, with the folds, weights and groups of `search`; parts of the features count alike.
 pub(super) fn fit(
     search: &ProbeSearch,
     features: &Features,
@@ -22,7 +50,14 @@ pub(super) fn fit(
         groups: search.groups.clone(),
         ..RidgeRegression::default()
     };
-    Ok(ridge.fit(features, numbers)?)
+    match equal_parts(search, features)? {
+        None => Ok(ridge.fit(features, numbers)?),
+        Some((equal, scale)) => {
+            let found = ridge.fit(&equal, numbers)?;
+            let head = found.head.clone().for_unscaled(&scale)?;
+            Ok(FoundRidge { head, ..found })
+        }
+    }
 }
 
 /// What was found as a record of probes has it.
@@ -56,8 +91,11 @@ pub(super) fn trial(probed: &Probed<'_>, found: &FoundRidge, kept: bool) -> Tria
     Trial {
         what: format!(
             "{} of {}",
-            described(scored),
-            probed.pretrained.architecture
+            match probed.search.parts.len() {
+                0 | 1 => described(scored),
+                _ => "ridge regression on features of two levels".into(),
+            },
+            probed.candidate.plain.architecture
         ),
         why: reason(scored).into(),
         images: answers.len(),

@@ -27,6 +27,8 @@ pub(super) struct Run<'a, 'b> {
     /// Networks to choose from; the run is named after the first one until another is better.
     pub candidates: &'b [Candidate],
     pub data: &'b TransferData,
+    /// The training images that there is the time for, where that isn't all of them.
+    pub chosen: Option<Vec<usize>>,
     pub writer: Option<RunWriter>,
     pub trials: Vec<Trial>,
     /// Figures of the last epoch, held back until the validation images are looked at.
@@ -46,6 +48,7 @@ impl<'a, 'b> Run<'a, 'b> {
             choices,
             candidates,
             data,
+            chosen: None,
             writer,
             trials: Vec::new(),
             last_epoch: None,

@@ -13,6 +13,8 @@ use rekindle_trainer::{
     Event, FineTuned, Fit, Interrupt, Model, RunDirectory, TrainerError, TransferData,
     eval_pipeline, fine_tune,
 };
+use rekindle_transfer::Backbone;
+use rekindle_transfer::features::{ProbeKind, ProbeSearch};
 
 use crate::common::{classifier, picture, preprocess};
 use crate::runs::{Files, stop_at};
@@ -85,6 +87,50 @@ fn the_budget_is_kept_also_where_the_machine_becomes_slow() {
         assert!(share <= 1.05, "{share} of {budget} s");
         assert!(tuned.accuracy() > 0.9, "{}", tuned.accuracy());
     }
+}
+
+/// The clock moves by ten milliseconds with each training image that is looked at, and otherwise stands still.
+#[test]
+fn as_many_images_are_learnt_from_as_there_is_the_time_for() {
+    let files = Files::new();
+    let looks = Arc::new(AtomicU64::new(0));
+    let drawn = Arc::clone(&looks);
+    let labels = |images: usize| (0..images).map(|index| Some(index % 2)).collect();
+    let classes = || vec!["bottom".to_string(), "top".into()];
+    let pipeline = || eval_pipeline(&preprocess());
+    let train = ImageDataset::from_fn(labels(1200), classes(), pipeline(), move |index| {
+        drawn.fetch_add(1, Ordering::SeqCst);
+        Ok(picture(index % 2, index))
+    });
+    let val = ImageDataset::from_fn(labels(24), classes(), pipeline(), |index| {
+        Ok(picture(index % 2, 5000 + index))
+    });
+    let data = TransferData::from_datasets(train.unwrap(), val.unwrap(), &preprocess()).unwrap();
+    let fit = |seconds: u64| {
+        let time = Arc::clone(&looks);
+        let before = time.load(Ordering::SeqCst);
+        let mut events = Vec::new();
+        let tuned = Fit::new(&Device::flex())
+            .budget(Duration::from_secs(seconds))
+            .clock(move || Duration::from_millis(10 * (time.load(Ordering::SeqCst) - before)))
+            .observer(&mut events)
+            .fit(&files.pretrained(), &data)
+            .unwrap();
+        let says_so = |event: &&Event| matches!(event, Event::Warning { message } if message.contains("of the 1200 training images"));
+        let held_out = tuned.trials[0].images;
+        (
+            held_out,
+            events.iter().filter(says_so).count(),
+            tuned.accuracy(),
+        )
+    };
+    // 100 images a second: 0.3 of what 48 images and the validation leave of 25 seconds.
+    let (images, warnings, accuracy) = fit(25);
+    assert!((650..=760).contains(&images), "{images}");
+    assert_eq!(warnings, 1);
+    assert!(accuracy > 0.9, "{accuracy}");
+    let (images, warnings, _) = fit(500);
+    assert_eq!((images, warnings), (1200, 0));
 }
 
 #[test]
@@ -319,4 +365,50 @@ fn a_network_is_trained_for_smaller_pictures_where_a_probe_is_as_good_on_these()
         "{:?}",
         whole.trials
     );
+}
+
+/// With all the ways of a head but that of two levels left out.
+#[test]
+fn a_network_with_features_of_two_levels_is_kept_in_the_file() {
+    let files = Files::new();
+    let search = |kinds: &[ProbeKind]| {
+        Fit::new(&Device::flex())
+            .without_training()
+            .probe(ProbeSearch {
+                kinds: kinds.to_vec(),
+                ..ProbeSearch::default()
+            })
+            .fit(&files.pretrained(), &files.data())
+            .unwrap()
+    };
+    let plain = search(&[ProbeKind::Normalized]);
+    let features = plain.classifier.backbone.num_features();
+    let tuned = search(&[ProbeKind::Multilevel]);
+    let network = &tuned.classifier.backbone;
+    assert_eq!(tuned.probe.chosen().kind, ProbeKind::Multilevel);
+    // Those of the last stage twice, and those of the one before, half as wide, twice.
+    assert_eq!(network.num_features(), 3 * features);
+    assert!(tuned.accuracy() > 0.9, "{}", tuned.accuracy());
+
+    let path = files.path("levels.safetensors");
+    tuned.save(&path).unwrap();
+    let model = Model::open(&path, &Device::flex()).unwrap();
+    let found = model.evaluate(files.path("data/val"), |_| ()).unwrap();
+    let expected = &tuned.predictions.probabilities;
+    assert_eq!(found.predictions.probabilities.len(), expected.len());
+    for (found, expected) in found.predictions.probabilities.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+
+    // It can be trained as any other, and begins again from its own head.
+    let trained = Fit::new(&Device::flex())
+        .budget(Duration::from_secs(10))
+        .clock(ticking(|_| 100))
+        .fit(
+            &Pretrained::open(&path, &Device::flex()).unwrap(),
+            &files.data(),
+        )
+        .unwrap();
+    assert!(trained.accuracy() > 0.9);
+    assert_eq!(trained.classifier.backbone.num_features(), 3 * features);
 }

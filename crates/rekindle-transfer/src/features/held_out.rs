@@ -113,6 +113,38 @@ pub fn grouped_folds(
     Vec::new()
 }
 
+/// Returns the positions of all labels in an order of which any beginning has the classes in their shares, behind two images of
+/// each: for a part of the images that stands for all. A function of `seed`.
+///
+/// ```
+/// use rekindle_transfer::features::stratified_order;
+///
+/// let labels = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1];
+/// let some = &stratified_order(&labels, 0)[..6];
+/// assert_eq!(some.iter().filter(|row| labels[**row] == 1).count(), 3);
+/// ```
+pub fn stratified_order(labels: &[usize], seed: u64) -> Vec<usize> {
+    let classes = labels.iter().max().map_or(0, |largest| largest + 1);
+    let mut counts = vec![0usize; classes];
+    labels.iter().for_each(|label| counts[*label] += 1);
+    let mut rows: Vec<usize> = (0..labels.len()).collect();
+    rows.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+    let mut ranks = vec![0usize; classes];
+    let mut placed: Vec<(f64, usize)> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (rank, count) = (&mut ranks[labels[row]], counts[labels[row]]);
+        let place = match *rank {
+            0 | 1 => 0.0,
+            rank => (rank as f64 + 0.5) / count as f64,
+        };
+        *rank += 1;
+        placed.push((place, row));
+    }
+    // Stable, so that equal places keep the order that was drawn.
+    placed.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    placed.into_iter().map(|(_, row)| row).collect()
+}
+
 /// The parts of several cross-validations, one after the other; with groups, each is whole in one part.
 pub(super) fn repeated_folds(
     labels: &[usize],

@@ -38,7 +38,7 @@ pub use clustering::{
 pub use few_shot::{
     Distance, Episode, EpisodeSampler, Matching, MeanAccuracy, Prototypes, SimpleShot,
 };
-pub use held_out::{grouped_folds, stratified_folds};
+pub use held_out::{grouped_folds, stratified_folds, stratified_order};
 pub use heterogeneous::{AlignedManifolds, CanonicalMaps, Cca, ManifoldAlignment};
 pub use instance::{
     BoostedHeads, DensityRatio, Kliep, KliepWeights, Kmm, TrAdaBoost, effective_sample_size,

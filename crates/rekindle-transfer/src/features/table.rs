@@ -107,6 +107,36 @@ impl Features {
         })
     }
 
+    /// Divides each part of the rows by its mean length, so that all parts count alike, and returns what each column was divided
+    /// by; `parts` are their lengths, one behind the other.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] where parts are longer than the rows together, or shorter.
+    pub fn with_equal_parts(&self, parts: &[usize]) -> Result<(Self, Vec<f64>), TransferError> {
+        check_dim("parts of features", parts.iter().sum(), self.dim)?;
+        let mut scale = Vec::with_capacity(self.dim);
+        for part in parts.iter().filter(|part| **part > 0) {
+            let columns = self.columns(scale.len()..scale.len() + part)?;
+            let length = columns.mean_norm().max(f64::MIN_POSITIVE);
+            scale.resize(scale.len() + part, length);
+        }
+        let of = |row: &[f32]| -> Vec<f32> {
+            let pairs = row.iter().zip(&scale);
+            pairs
+                .map(|(value, scale)| (f64::from(*value) / scale) as f32)
+                .collect()
+        };
+        let values = self.rows().flat_map(of).collect();
+        Ok((
+            Self {
+                values,
+                dim: self.dim,
+            },
+            scale,
+        ))
+    }
+
     /// Stacks the rows of `other` below those of `self`.
     ///
     /// # Errors
@@ -231,6 +261,20 @@ impl LinearHead {
             ),
             weight: weight.into_data().iter::<f32>().collect(),
         }
+    }
+
+    /// Returns the head for features as they are, where this one is for columns that were divided by `scale`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::WrongLength`] for another number of columns.
+    pub fn for_unscaled(mut self, scale: &[f64]) -> Result<Self, TransferError> {
+        check_dim("scales of features", scale.len(), self.dim())?;
+        for row in self.weight.chunks_exact_mut(scale.len().max(1)) {
+            let pairs = row.iter_mut().zip(scale);
+            pairs.for_each(|(weight, scale)| *weight = (f64::from(*weight) / scale) as f32);
+        }
+        Ok(self)
     }
 
     /// Returns the head that looks at some of the features only.

@@ -2,6 +2,7 @@
 
 use rekindle_transfer::features::{
     Features, FoundProbe, LinearHead, LogisticRegression, ProbeKind, ProbeSearch, stratified_folds,
+    stratified_order,
 };
 
 const CLASSES: usize = 3;
@@ -307,4 +308,33 @@ fn a_search_that_has_to_end_keeps_the_first_probe() {
     let found = found.unwrap();
     assert_eq!(found.candidates.len(), 1);
     assert_eq!(found.chosen().kind, ProbeKind::Normalized);
+}
+
+#[test]
+fn any_beginning_has_the_classes_in_their_shares() {
+    let labels: Vec<usize> = (0..1000)
+        .map(|row| match row % 100 {
+            0 => 2,
+            1..=19 => 1,
+            _ => 0,
+        })
+        .collect();
+    let order = stratified_order(&labels, 3);
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(0..1000));
+    let count = |end: usize, class: usize| {
+        let begun = order[..end].iter();
+        begun.filter(|row| labels[**row] == class).count()
+    };
+    assert!((0..3).all(|class| count(6, class) == 2));
+    for end in [100, 300, 700] {
+        for (class, share) in [(0, 0.8), (1, 0.19), (2, 0.01)] {
+            let expected = share * end as f64;
+            let found = count(end, class) as f64;
+            assert!((found - expected).abs() <= 3.0, "{end} {class} {found}");
+        }
+    }
+    assert_eq!(order, stratified_order(&labels, 3));
+    assert_ne!(order, stratified_order(&labels, 4));
 }

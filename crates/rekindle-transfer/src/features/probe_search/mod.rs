@@ -1,13 +1,17 @@
 //! Chooses the linear head for frozen features that answers best for images that it has not seen.
 
+mod prepared;
+mod tried;
+
 use serde::{Deserialize, Serialize};
 
 use super::category_relationship::CategoryRelationship;
-use super::held_out::{Contest, HeldOut, Scoring, excess, mean, repeated_folds};
-use super::logistic_regression::{Precision, Problem};
-use super::prior_probe::{fitted, source_logits};
-use super::table::{Features, LinearHead, check_labels, check_weights, dot};
+use super::held_out::{Scoring, repeated_folds};
+use super::table::{Features, LinearHead, check_labels, check_weights};
 use crate::TransferError;
+use prepared::Prepared;
+pub(super) use prepared::deviations;
+use tried::{Tried, averaged, best, move_towards, near, partners, winner};
 
 /// Several linear probes against each other, by cross-validation on the training images.
 ///
@@ -138,7 +142,11 @@ impl FoundProbe {
     /// Returns true if the head looks at more than the first part of the features.
     pub fn is_multilevel(&self) -> bool {
         let mut used = self.partners.iter().chain([&self.choice]);
-        used.any(|at| self.candidates[*at].kind == ProbeKind::Multilevel)
+        let is_it = |at: &usize| {
+            let scored = self.candidates.get(*at);
+            scored.is_some_and(|scored| scored.kind == ProbeKind::Multilevel)
+        };
+        used.any(is_it)
     }
 }
 
@@ -343,255 +351,4 @@ impl ProbeSearch {
             _ => Ok(()),
         }
     }
-}
-
-/// Returns the head that is a share of the way from `head` to `other`.
-fn averaged(mut head: LinearHead, other: &LinearHead, share: f64) -> LinearHead {
-    let values = head.weight.iter_mut().chain(&mut head.bias);
-    for (value, other) in values.zip(other.weight.iter().chain(&other.bias)) {
-        *value += share as f32 * (other - *value);
-    }
-    head
-}
-
-fn move_towards(values: &mut [f64], others: &[f64], share: f64) {
-    for (value, other) in values.iter_mut().zip(others) {
-        *value += share * (other - *value);
-    }
-}
-
-/// Features as a kind of probe takes them.
-struct Prepared<'a> {
-    kind: ProbeKind,
-    contest: Contest<'a>,
-    features: Features,
-    /// Length of the features with all their parts.
-    whole: usize,
-    /// Scale and shift of the features, to convert a head back to plain features.
-    scale: Vec<f64>,
-    shift: Vec<f64>,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(
-        search: &'a ProbeSearch,
-        kind: ProbeKind,
-        plain: &Features,
-        mirrored: Option<&Features>,
-        labels: &'a [usize],
-        classes: usize,
-        source: Option<&LinearHead>,
-    ) -> Result<Self, TransferError> {
-        let own = |features: &Features| match search.parts[..] {
-            [first, _, ..] if kind != ProbeKind::Multilevel => features.columns(0..first),
-            _ => Ok(features.clone()),
-        };
-        let (whole, plain) = (plain.dim(), &own(plain)?);
-        let features = match mirrored {
-            Some(mirrored) => plain.stack(&own(mirrored)?)?,
-            None => plain.clone(),
-        };
-        let (dim, length) = (features.dim(), plain.mean_norm());
-        let weights = search.weights.as_deref();
-        let (mut scale, mut shift) = (vec![1.0; dim], vec![0.0; dim]);
-        let (mut lengths, mut source_logits_of) = (None, None);
-        let (features, problem) = match kind {
-            ProbeKind::Normalized => {
-                let of = |row: &[f32]| dot(row, row).sqrt() / length;
-                lengths = Some(plain.rows().map(of).collect());
-                scale.fill(length);
-                let features = features.l2_normalized();
-                let problem = Problem::new(&features)?.without_bias();
-                (features, problem)
-            }
-            ProbeKind::Multilevel => {
-                scale = part_lengths(plain, &search.parts)?;
-                let scaled = scaled(&features, &shift, &scale)?;
-                let lengths_of: Vec<f64> = scaled.rows().map(|row| dot(row, row).sqrt()).collect();
-                let of_plain = &lengths_of[..plain.len()];
-                let length = mean(of_plain);
-                lengths = Some(lengths_of.iter().map(|own| own / length).collect());
-                scale.iter_mut().for_each(|scale| *scale *= length);
-                let features = scaled.l2_normalized();
-                let problem = Problem::new(&features)?.without_bias();
-                (features, problem)
-            }
-            ProbeKind::Standardized => {
-                shift = plain.mean();
-                scale = deviations(plain, &shift);
-                let features = scaled(&features, &shift, &scale)?;
-                let problem = Problem::new(&features)?;
-                (features, problem)
-            }
-            ProbeKind::Scaled | ProbeKind::Prior | ProbeKind::Ridge => {
-                let problem = Problem::new(&features)?;
-                if kind == ProbeKind::Prior {
-                    source_logits_of = source_logits(&features, source)?;
-                }
-                (features, problem)
-            }
-        };
-        Ok(Self {
-            kind,
-            contest: Contest {
-                problem,
-                source_logits: source_logits_of,
-                relationship: search.relationship,
-                lengths,
-                labels,
-                weights,
-                classes,
-                views: 1 + usize::from(mirrored.is_some()),
-            },
-            features,
-            whole,
-            scale,
-            shift,
-        })
-    }
-
-    /// Returns the head for all images and features as they are, found in the way of those that were compared: from
-    /// the strongest penalty on, and no more exactly.
-    fn head(
-        &self,
-        search: &ProbeSearch,
-        scored: &ScoredProbe,
-        source: Option<&LinearHead>,
-    ) -> Result<LinearHead, TransferError> {
-        let stronger = search.penalties.iter().rev().copied();
-        let mut path: Vec<f64> = stronger.filter(|l2| *l2 > scored.penalty).collect();
-        path.push(scored.penalty);
-        let precision = Precision::Coarse;
-        let (mut head, _) = fitted(&self.contest, &self.features, source, &path, precision)?;
-        let dim = self.scale.len();
-        for (weights, bias) in head.weight.chunks_exact_mut(dim).zip(&mut head.bias) {
-            let mut sum = 0.0;
-            for ((weight, scale), shift) in weights.iter_mut().zip(&self.scale).zip(&self.shift) {
-                let scaled = f64::from(*weight) / scale;
-                sum += scaled * shift;
-                *weight = scaled as f32;
-            }
-            *bias -= sum as f32;
-        }
-        let sharpness = (1.0 / scored.temperature) as f32;
-        let values = head.weight.iter_mut().chain(&mut head.bias);
-        values.for_each(|value| *value *= sharpness);
-        let rows = head.weight.chunks_exact(dim);
-        let zeros = vec![0.0; self.whole - dim];
-        head.weight = rows
-            .flat_map(|row| row.iter().chain(&zeros))
-            .copied()
-            .collect();
-        Ok(head)
-    }
-}
-
-/// A kind with the penalty that suits it best.
-struct Tried<'a> {
-    prepared: Prepared<'a>,
-    held_out: HeldOut,
-}
-
-impl<'a> Tried<'a> {
-    fn new(prepared: Prepared<'a>, held_out: HeldOut) -> Self {
-        Self { prepared, held_out }
-    }
-
-    fn is_better_than(&self, other: &Self) -> bool {
-        let (gain, error) = excess(&other.held_out.losses, &self.held_out.losses);
-        gain > error && self.held_out.accuracy() >= other.held_out.accuracy()
-    }
-
-    fn scored(&self) -> ScoredProbe {
-        ScoredProbe {
-            kind: self.prepared.kind,
-            mirrored: self.prepared.contest.views > 1,
-            penalty: self.held_out.penalty,
-            temperature: self.held_out.temperature,
-            log_loss: self.held_out.log_loss(),
-            accuracy: self.held_out.accuracy(),
-        }
-    }
-}
-
-/// Returns the one of the lowest loss among those that are clearly better than the first; the first where none is.
-fn winner(tried: &[Tried<'_>]) -> usize {
-    (1..tried.len())
-        .filter(|at| tried[*at].is_better_than(&tried[0]))
-        .min_by(|a, b| {
-            let loss = |at: &usize| tried[*at].held_out.log_loss();
-            loss(a).total_cmp(&loss(b))
-        })
-        .unwrap_or(0)
-}
-
-/// Returns those that are averaged with the chosen one.
-fn partners(tried: &[Tried<'_>], choice: usize) -> Vec<usize> {
-    let is_other = |at: &usize| {
-        let kind = tried[*at].prepared.kind;
-        *at != choice && matches!(kind, ProbeKind::Prior | ProbeKind::Multilevel)
-    };
-    let equals = |at: &usize| !tried[choice].is_better_than(&tried[*at]);
-    (0..tried.len()).filter(is_other).filter(equals).collect()
-}
-
-/// Returns the penalty that classifies most images correctly among those whose log loss is within one
-/// standard error of the lowest; of equal ones the strongest.
-fn best(held_out: Vec<HeldOut>) -> Result<HeldOut, TransferError> {
-    let by_loss = |a: &HeldOut, b: &HeldOut| a.log_loss().total_cmp(&b.log_loss());
-    let lowest = held_out.iter().min_by(|a, b| by_loss(a, b)).cloned();
-    let lowest = lowest.ok_or(TransferError::Degenerate {
-        method: "probe search",
-        reason: "no penalty to choose from; give at least one".into(),
-    })?;
-    let is_close = |other: &HeldOut| {
-        let (more, error) = excess(&other.losses, &lowest.losses);
-        more <= error
-    };
-    let close = held_out.into_iter().filter(is_close);
-    let better = |a: &HeldOut, b: &HeldOut| {
-        (a.accuracy().total_cmp(&b.accuracy())).then(a.penalty.total_cmp(&b.penalty))
-    };
-    Ok(close.max_by(better).unwrap_or(lowest))
-}
-
-/// Returns a penalty and its neighbours.
-fn near(penalties: &[f64], penalty: f64) -> &[f64] {
-    let at = penalties.iter().position(|p| *p == penalty).unwrap_or(0);
-    &penalties[at.saturating_sub(1)..(at + 2).min(penalties.len())]
-}
-
-/// Returns each feature minus its shift, over its scale.
-fn scaled(features: &Features, shift: &[f64], scale: &[f64]) -> Result<Features, TransferError> {
-    let of = |row: &[f32]| -> Vec<f32> {
-        (row.iter().zip(shift).zip(scale))
-            .map(|((value, shift), scale)| ((f64::from(*value) - shift) / scale) as f32)
-            .collect()
-    };
-    Features::new(features.rows().flat_map(of).collect(), features.dim())
-}
-
-/// Returns for each feature the mean length of its part.
-fn part_lengths(features: &Features, parts: &[usize]) -> Result<Vec<f64>, TransferError> {
-    let mut lengths = Vec::with_capacity(features.dim());
-    for part in parts {
-        let columns = features.columns(lengths.len()..lengths.len() + part)?;
-        let length = columns.mean_norm().max(f64::MIN_POSITIVE);
-        lengths.resize(lengths.len() + part, length);
-    }
-    Ok(lengths)
-}
-
-/// Standard deviation of each feature, raised by a tenth of their mean so that none is close to 0.
-pub(super) fn deviations(features: &Features, means: &[f64]) -> Vec<f64> {
-    let mut squares = vec![0.0; features.dim()];
-    for row in features.rows() {
-        for ((sum, value), mean) in squares.iter_mut().zip(row).zip(means) {
-            *sum += (f64::from(*value) - mean).powi(2);
-        }
-    }
-    let of = |sum: &f64| (sum / features.len() as f64).sqrt();
-    let deviations: Vec<f64> = squares.iter().map(of).collect();
-    let floor = (0.1 * mean(&deviations)).max(f64::MIN_POSITIVE);
-    deviations.iter().map(|value| value + floor).collect()
 }
