@@ -28,6 +28,8 @@ const SAVED_EVERY: usize = 1024;
 /// Everything besides the images that activations depend on.
 pub(crate) struct FrozenPart<B: Backbone> {
     pub prefix: FrozenPrefix<B>,
+    /// A part whose activations are the first so many numbers of this one's: what is shared is shared under its name too.
+    pub beginning: Option<(FrozenPrefix<B>, usize)>,
     pub device: Device,
 }
 
@@ -59,7 +61,10 @@ impl<B: Backbone> FrozenPart<B> {
         let shared = views.shared.filter(|_| *cache == Cache::Memory);
         for view in 0..views.count {
             let known = match shared.filter(|_| view == 0) {
-                Some(shared) => Some((shared, self.key(&plain, views.seed)?.digest())),
+                Some(shared) => {
+                    let key = self.key(&self.prefix, &plain, views.seed)?;
+                    Some((shared, key.digest()))
+                }
                 None => None,
             };
             if let Some((shared, key)) = &known
@@ -92,6 +97,11 @@ impl<B: Backbone> FrozenPart<B> {
             let computed = Arc::new(computed);
             if let Some((shared, key)) = known {
                 shared.keep(views.dataset, key, &computed);
+                if let Some((beginning, columns)) = &self.beginning {
+                    let key = self.key(beginning, &plain, views.seed)?.digest();
+                    let first = Arc::new(computed.columns(*columns)?);
+                    shared.keep(views.dataset, key, &first);
+                }
             }
             kept.push(computed);
         }
@@ -166,7 +176,12 @@ impl<B: Backbone> FrozenPart<B> {
     }
 
     /// Names what decides activations: the live weights up to the cut, and how pictures are seen.
-    fn key(&self, dataset: &ImageDataset, seed: u64) -> Result<CacheKey, TrainerError> {
+    fn key(
+        &self,
+        prefix: &FrozenPrefix<B>,
+        dataset: &ImageDataset,
+        seed: u64,
+    ) -> Result<CacheKey, TrainerError> {
         let pipeline = dataset.pipeline();
         let size = pipeline
             .output_size()
@@ -174,7 +189,7 @@ impl<B: Backbone> FrozenPart<B> {
         // A plain picture looks the same under every seed.
         let seed = pipeline.is_random().then_some(seed);
         let view = json!({"rendering": dataset.rendering(), "seed": seed}).to_string();
-        Ok(CacheKey::of(&self.prefix, &self.device, size, &view)?)
+        Ok(CacheKey::of(prefix, &self.device, size, &view)?)
     }
 
     fn open_cache(
@@ -183,7 +198,7 @@ impl<B: Backbone> FrozenPart<B> {
         dataset: &ImageDataset,
         seed: u64,
     ) -> Result<FeatureCache, TrainerError> {
-        let key = self.key(dataset, seed)?;
+        let key = self.key(&self.prefix, dataset, seed)?;
         Ok(FeatureCache::open(folder, key)?)
     }
 }

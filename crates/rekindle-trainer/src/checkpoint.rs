@@ -152,7 +152,15 @@ pub(crate) fn restore_average<B: Backbone>(
 
 /// Reads every tensor of a safetensors file, under its own names.
 fn read_weights(path: &Path) -> Result<Weights, TrainerError> {
-    weights_in(&rekindle_weights::read(path)?)
+    read_weights_with(path).map(|(weights, _)| weights)
+}
+
+/// Reads every tensor of a safetensors file, under its own names, and what the file says beside them.
+pub(crate) fn read_weights_with(
+    path: &Path,
+) -> Result<(Weights, BTreeMap<String, String>), TrainerError> {
+    let checkpoint = rekindle_weights::read(path)?;
+    Ok((weights_in(&checkpoint)?, checkpoint.metadata))
 }
 
 fn weights_in(checkpoint: &Checkpoint) -> Result<Weights, TrainerError> {

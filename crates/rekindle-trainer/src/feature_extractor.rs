@@ -216,6 +216,7 @@ impl FeatureExtractor<'_> {
         };
         let stages = backbone.stage_names().len();
         Ok(FrozenPart {
+            beginning: None,
             prefix: prefix(backbone, stages, images.as_deref())?,
             device,
         })

@@ -8,7 +8,7 @@ use burn::tensor::TensorData;
 use rekindle_imagefolder::{Epoch, HostBatch, ImageDataset, Loader, Skipped, Task};
 
 use rekindle_transfer::Entry;
-use rekindle_transfer::features::{FeatureCache, RowPlace};
+use rekindle_transfer::features::{FeatureCache, Row, RowPlace};
 
 use crate::TrainerError;
 use crate::loss::Targets;
@@ -163,6 +163,33 @@ pub(crate) struct KeptView {
     pub computed: usize,
     /// The bad files.
     pub skipped: Vec<Skipped>,
+}
+
+impl KeptView {
+    /// Returns the first so many numbers of each image's activations.
+    pub fn columns(&self, columns: usize) -> Result<Self, TrainerError> {
+        let mut cache = FeatureCache::in_memory();
+        let mut places = Vec::with_capacity(self.places.len());
+        for (index, place) in self.places.iter().enumerate() {
+            let Some(place) = place else {
+                places.push(None);
+                continue;
+            };
+            let row = Row {
+                content: index.to_string(),
+                draw: None,
+            };
+            let values = self.cache.read(*place)?;
+            cache.insert(row.clone(), &[columns, 1, 1], &values[..columns])?;
+            places.push(cache.find(&row));
+        }
+        Ok(Self {
+            cache,
+            places,
+            computed: self.computed,
+            skipped: self.skipped.clone(),
+        })
+    }
 }
 
 impl Activations {

@@ -70,6 +70,7 @@ impl Looking<'_> {
     ) -> Result<Activations, TrainerError> {
         let (model, _) = split(pretrained.model.clone());
         let part = FrozenPart {
+            beginning: None,
             prefix: FrozenPrefix::new(&model, model.stage_names().len())?,
             device: self.device.clone(),
         };

@@ -62,6 +62,7 @@ pub(crate) fn feeds<B: Backbone>(
 
     let part = |calibration| {
         Ok::<_, TrainerError>(FrozenPart {
+            beginning: None,
             prefix: prefix(&trainer.classifier.backbone, frozen, calibration)?,
             device: trainer.device.clone(),
         })

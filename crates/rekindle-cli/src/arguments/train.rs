@@ -23,13 +23,17 @@ pub struct Fit {
     #[command(flatten)]
     pub table: Table,
     /// Time from the start to the saved file: probes on frozen features take seconds, the rest goes into training where
-    /// held-out images show that it pays
-    #[arg(long, value_name = "N", default_value_t = MINUTES, value_parser = minutes, allow_negative_numbers = true)]
-    pub minutes: f64,
+    /// held-out images show that it pays [default: 2; with --resume what an interrupted search left]
+    #[arg(long, value_name = "N", value_parser = minutes, allow_negative_numbers = true)]
+    pub minutes: Option<f64>,
     #[command(flatten)]
     pub weights: Candidates,
     #[command(flatten)]
     pub view: View,
+    /// Leaves the network as it is published but for its head's classes, so that its file is one of weights for torchvision or timm;
+    /// else a convolutional network may get features of two levels
+    #[arg(long)]
+    pub keep_architecture: bool,
     /// Folder that keeps features for later runs [default: none, they live in memory]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
@@ -49,6 +53,9 @@ pub struct Fit {
     /// Folder for the run [default: runs/ and the data's name, or the first of NAME-2, NAME-3, ... that is free]
     #[arg(long, short)]
     pub out: Option<PathBuf>,
+    /// Goes on with the search in --out that was interrupted
+    #[arg(long, requires = "out")]
+    pub resume: bool,
     /// Title of the run [default: the data's name]
     #[arg(long, value_parser = words)]
     pub title: Option<String>,
@@ -89,6 +96,10 @@ pub struct Train {
     pub recipe: Recipe,
     #[command(flatten)]
     pub view: View,
+    /// Leaves the network as it is published but for its head's classes, so that its file is one of weights for torchvision or timm;
+    /// else a convolutional network may get features of two levels. For one-call and what `fit` finds
+    #[arg(long)]
+    pub keep_architecture: bool,
     /// cpu, wgpu, cuda, cuda:N or ndarray
     #[arg(long, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,

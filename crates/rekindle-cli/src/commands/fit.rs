@@ -13,11 +13,14 @@ use rekindle::trainer::{
 use serde_json::{Value, json};
 
 use super::{reject, train};
-use crate::arguments::{Fit, Output};
+use crate::arguments::{Fit, MINUTES, Output};
 use crate::checks;
 use crate::console::{percent, print, say};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
+
+/// Time that a search goes on for, where no other is given.
+const LEAST_LEFT: Duration = Duration::from_secs(1);
 
 pub fn run(command: &Fit, output: Output) -> Result<Outcome, Failure> {
     search(command, output, |told| told)
@@ -32,7 +35,7 @@ pub(super) fn search(
     let device = command.device.open()?;
     // The time counts from here.
     let fit = rekindle::trainer::Fit::new(&device)
-        .budget(Duration::from_secs_f64(60.0 * command.minutes))
+        .budget(budget(command)?)
         .seed(command.seed)
         .workers(command.workers);
     let images = Images::of(command.data.as_deref(), &command.table)?;
@@ -40,11 +43,20 @@ pub(super) fn search(
     images.check()?;
     images.outside("--out", &folder)?;
     checks::folder(&folder)?;
-    RunDirectory::check_new(&folder)?;
+    if !command.resume {
+        RunDirectory::check_new(&folder)?;
+    }
     let mut fit = match command.view.image_size {
         Some(_) => fit.keep_size(),
         None => fit,
     };
+    let began_so = match command.resume {
+        true => train::keeps_architecture(RunDirectory::open(&folder)?.record()),
+        false => false,
+    };
+    if command.keep_architecture || began_so {
+        fit = fit.keep_architecture();
+    }
     if let Some(kept) = &command.cache {
         images.outside("--cache", kept)?;
         checks::folder(kept)?;
@@ -76,16 +88,19 @@ pub(super) fn search(
         .title
         .clone()
         .unwrap_or_else(|| escape(images.name()));
-    let tuned = fit
+    let fit = fit
         .title(&title)
         .observer(output.observer())
-        .interrupt(interrupt.clone())
-        .run_directory(&folder)
-        .fit_best_of(&networks, &data)?;
+        .interrupt(interrupt.clone());
+    let tuned = match command.resume {
+        true => fit.resume_best_of(&folder, &networks, &data)?,
+        false => fit.run_directory(&folder).fit_best_of(&networks, &data)?,
+    };
     if tuned.outcome.reason == EndReason::Interrupted {
+        let folder = show(&folder);
         say(&format!(
-            "interrupted; the best so far is in {}, not measured on the validation images",
-            show(&folder)
+            "interrupted; the best so far is in {folder}, not measured on the validation images; the same command with --out {folder} \
+             --resume goes on"
         ));
         return Ok(Outcome::Interrupted);
     }
@@ -102,6 +117,28 @@ pub(super) fn search(
         false => tell(&tuned, unknown.as_ref(), &report),
     }
     Ok(Outcome::Done)
+}
+
+/// Returns the time of a search: what is given, or what an interrupted one left.
+fn budget(command: &Fit) -> Result<Duration, Failure> {
+    let given = command
+        .minutes
+        .map(|minutes| Duration::from_secs_f64(60.0 * minutes));
+    let (true, Some(folder)) = (command.resume, &command.out) else {
+        return Ok(given.unwrap_or(Duration::from_secs_f64(60.0 * MINUTES)));
+    };
+    let left = rekindle::trainer::Fit::time_left(folder)?;
+    match given.or(left) {
+        Some(time) if time >= LEAST_LEFT => Ok(time),
+        Some(_) => Err(Failure::Usage(format!(
+            "the search in {} has used up its time; --minutes gives it more",
+            show(folder)
+        ))),
+        None => Err(Failure::Usage(format!(
+            "the run in {} is no search within a budget; `rekindle train --resume` goes on with others",
+            show(folder)
+        ))),
+    }
 }
 
 /// Writes the report of the run.

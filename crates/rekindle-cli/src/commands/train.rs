@@ -26,6 +26,7 @@ use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 use plan::Planned;
 pub(super) use plan::free_folder;
+pub(super) use plan::keeps_architecture;
 use session::Session;
 
 pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
@@ -48,6 +49,13 @@ pub fn run(command: &Train, output: Output) -> Result<Outcome, Failure> {
         return Err(Failure::Usage(
             "--tensorboard has no effect on one-call, which has no epochs; leave it out".into(),
         ));
+    }
+    if command.keep_architecture && !methods.contains(&Method::OneCall) {
+        let names: Vec<String> = methods.iter().map(Method::to_string).collect();
+        return Err(Failure::Usage(format!(
+            "--keep-architecture has no effect on {}; leave it out",
+            names.join(" and ")
+        )));
     }
     command.check_places(&folder, &images, &methods)?;
     let weights = command.start(&methods)?;
@@ -172,6 +180,7 @@ impl<'a> Opened<'a> {
             folder: folder.to_path_buf(),
             title,
             accept_changed_data: self.command.accept_changed_data,
+            keep_architecture: self.command.keep_architecture,
             tensorboard: self.command.tensorboard,
             reject: self.command.reject,
             report,

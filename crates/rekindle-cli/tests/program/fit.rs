@@ -109,3 +109,39 @@ fn train_with_nothing_but_pictures_does_what_fit_does() {
     }
     assert!(!folder.path().join("refused").exists());
 }
+
+#[test]
+fn the_architecture_is_kept_where_that_is_asked_for() {
+    let shop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let one_call = |name: &str, options: &[&str]| {
+        let out = folder.path().join(name);
+        let mut arguments = vec!["train", text(&shop.data), "--weights", text(&shop.weights)];
+        arguments.extend(["--strategy", "one-call", "--out", text(&out)]);
+        arguments.extend(options);
+        rekindle(arguments.clone()).ends_with(0).stderr
+    };
+    let is_tried = |told: &str| told.contains("features of two levels");
+    assert!(is_tried(&one_call("free", &[])));
+    assert!(!is_tried(&one_call("kept", &["--keep-architecture"])));
+    // Taken up again, it is the same run.
+    let again = one_call("kept", &["--resume"]);
+    assert!(!is_tried(&again), "{again}");
+    let called = rekindle([
+        "train",
+        text(&shop.data),
+        "--weights",
+        text(&shop.weights),
+        "--strategy",
+        "features",
+        "--keep-architecture",
+    ])
+    .ends_with(2);
+    assert!(
+        called
+            .stderr
+            .contains("--keep-architecture has no effect on features"),
+        "{}",
+        called.stderr
+    );
+}

@@ -1,6 +1,7 @@
 //! A network run by Burn's operations, on any device, with gradients where the device has them; by the CPU's own
 //! kernels where they can.
 
+mod feature;
 mod operations;
 pub(crate) mod positions;
 mod tokens;
@@ -20,21 +21,10 @@ use crate::cpu::{Maps, Unit};
 use crate::graph::{Node, Value};
 use crate::network::Network;
 use crate::op::Op;
+use feature::{Feature, concatenate};
 use operations::{activate, avg_pooling, convolve, max_pooling, normalise};
 use tokens::{attend, layer_norm, multiply_pixels, respond, tokenise};
 use watch::{Rounded, Unseen, Watch};
-
-/// A value on the device.
-#[derive(Clone)]
-enum Feature {
-    /// `[batch, channels, height, width]`.
-    Maps(Tensor<4>),
-    /// `[batch, channels]`.
-    Rows(Tensor<2>),
-    /// Feature maps in the kernels' layout.
-    #[cfg(feature = "kernels")]
-    Blocked(Blocked),
-}
 
 /// Whoever built the graph has checked it ([`Builder`](crate::Builder)).
 const CHECKED: &str = "a checked graph";
@@ -293,19 +283,7 @@ impl Network {
             }
             Op::Attention(attention) => Feature::Maps(attend(attention, next().maps())),
             Op::Token { index } => Feature::Rows(next().maps().narrow(3, *index, 1).flatten(1, 3)),
-            Op::Concat => {
-                let inputs: Vec<Feature> = inputs.collect();
-                match inputs.first() {
-                    Some(Feature::Rows(_)) => {
-                        let rows = inputs.into_iter().map(Feature::rows).collect();
-                        Feature::Rows(Tensor::cat(rows, 1))
-                    }
-                    _ => {
-                        let maps = inputs.into_iter().map(Feature::maps).collect();
-                        Feature::Maps(Tensor::cat(maps, 1))
-                    }
-                }
-            }
+            Op::Concat => concatenate(inputs.collect()),
             Op::Slice { start, channels } => {
                 Feature::Maps(next().maps().narrow(1, *start, *channels))
             }
@@ -388,23 +366,5 @@ impl Live {
             _ => self.features.get(&value).cloned(),
         };
         found.expect(CHECKED)
-    }
-}
-
-impl Feature {
-    fn maps(self) -> Tensor<4> {
-        match self {
-            Self::Maps(x) => x,
-            Self::Rows(x) => x.unsqueeze_dims(&[2, 3]),
-            #[cfg(feature = "kernels")]
-            Self::Blocked(x) => x.into_tensor(),
-        }
-    }
-
-    fn rows(self) -> Tensor<2> {
-        match self {
-            Self::Rows(x) => x,
-            x => x.maps().flatten(1, 3),
-        }
     }
 }

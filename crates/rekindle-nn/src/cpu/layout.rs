@@ -8,7 +8,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::prelude::*;
-use rekindle_kernels::{Activation, global_average_pool, global_average_pool_gradient};
+use rekindle_kernels::{Activation, LANES, global_average_pool, global_average_pool_gradient};
 
 use super::memory::{Images, contiguous, from_values, to_activation, to_tensor, values};
 
@@ -35,6 +35,21 @@ impl Blocked {
         let channels = x.shape()[1];
         let tensor = Tensor::from_primitive::<Flex>(to_tensor(x));
         Self { tensor, channels }
+    }
+
+    /// Puts maps one behind the other along the channels; none where the channels of one but the last end within a block.
+    pub fn concat(parts: Vec<Self>) -> Option<Self> {
+        let (_, others) = parts.split_last()?;
+        if others
+            .iter()
+            .any(|part| !part.channels.is_multiple_of(LANES))
+        {
+            return None;
+        }
+        let channels = parts.iter().map(|part| part.channels).sum();
+        let tensors = parts.into_iter().map(|part| part.tensor).collect();
+        let tensor = Tensor::cat(tensors, 1);
+        Some(Self { tensor, channels })
     }
 
     /// Returns them as `[batch, channels, height, width]`.

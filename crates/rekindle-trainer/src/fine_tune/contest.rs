@@ -59,19 +59,25 @@ impl<'a, 'b> Run<'a, 'b> {
         let images = probed.seen.labels.len();
         let mut untried = methods.iter();
         let mut contenders: Vec<Contender> = Vec::new();
+        let mut begun = self.take_up(probes, &parts[0], per_image, methods[0])?;
         for number in 0..span.trials {
             let until = span.end_of(number);
-            let at = match next_trial(&contenders, number, span.trials, parts.len()) {
-                Next::Again(at) => at,
-                Next::Another => {
-                    let Some(method) = untried.next() else { break };
-                    contenders.push(Contender {
-                        method: *method,
-                        per_image: per_image * method.cost(methods[0]),
-                        trials: Vec::new(),
-                    });
-                    contenders.len() - 1
-                }
+            let (taken_up, begun) = begun.take().unzip();
+            contenders.extend(taken_up);
+            let at = match begun.is_some() {
+                true => 0,
+                false => match next_trial(&contenders, number, span.trials, parts.len()) {
+                    Next::Again(at) => at,
+                    Next::Another => {
+                        let Some(method) = untried.next() else { break };
+                        contenders.push(Contender {
+                            method: *method,
+                            per_image: per_image * method.cost(methods[0]),
+                            trials: Vec::new(),
+                        });
+                        contenders.len() - 1
+                    }
+                },
             };
             let (method, fold) = (contenders[at].method, contenders[at].trials.len());
             let per_image = contenders[at].per_image;
@@ -86,9 +92,23 @@ impl<'a, 'b> Run<'a, 'b> {
                 per_image,
                 most: most_steps(images),
             };
-            let name = named(probed, method, fold);
-            let Some(trial) = self.trial(probes, &parts[fold], (method, steps), None, &name)?
-            else {
+            let (name, trained_at) = match begun {
+                Some(_) => (
+                    format!("{}, taken up again", named(probed, method, fold)),
+                    method.at(LAST_RATE),
+                ),
+                None => (named(probed, method, fold), method),
+            };
+            let from = begun.as_ref();
+            let tried = self.trial(probes, &parts[fold], (trained_at, steps), from, &name);
+            if let (Err(TrainerError::Interrupted { .. }), Some(partial), true) = (
+                &tried,
+                self.partial.take(),
+                fold == 0 && contenders.iter().all(|one| one.trials.is_empty()),
+            ) {
+                self.keep_trial(probes.at(method.scale), method, &parts[0], &partial)?;
+            }
+            let Some(trial) = tried? else {
                 let message = format!("{name} is not kept: its loss became no number");
                 self.tell(&Event::Note { message })?;
                 contenders.retain(|one| !one.trials.is_empty());
@@ -96,6 +116,10 @@ impl<'a, 'b> Run<'a, 'b> {
             };
             let probe = trial.probe.clone();
             contenders[at].trials.push(trial);
+            if leader(&contenders) == Some(at) {
+                let weights = &contenders[at].trials[0].weights;
+                self.keep_trial(probes.at(method.scale), method, &parts[0], weights)?;
+            }
             let (lead, scored) = (contenders[at].lead(), contenders[at].scored(fold));
             let why = match fold {
                 0 => method.why,
@@ -109,7 +133,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 loss: Some(probed.standardized(scored.loss())),
                 mae: scored.mae(),
                 gain: (scored.accuracy()).map(|_| scored.lead_over(&probe).accuracy.0),
-                kept: lead.is_ahead() && (fold > 0 || lead.bound() > best),
+                kept: contenders[at].is_ahead() && (fold > 0 || lead.bound() > best),
                 seconds: self.clock().seconds() - now,
             }))?;
         }
@@ -145,7 +169,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let before = contender.lead();
         let former = std::mem::replace(&mut contender.trials, vec![trial]);
         let (lead, scored) = (contender.lead(), contender.scored(0));
-        let kept = lead.is_ahead();
+        let kept = contender.is_ahead();
         let told = Event::Tried(events::Trial {
             what: name,
             why: "it may only have been too short".into(),

@@ -6,6 +6,7 @@ use rekindle_transfer::Classifier;
 use rekindle_weights::ModelInfo;
 use serde_json::{Value, json};
 
+use super::interim::Interim;
 use super::probing::Probed;
 use super::run::Run;
 use super::tuning::Tuned;
@@ -114,6 +115,7 @@ impl<'a, 'b> Run<'a, 'b> {
             writer.keep_temperature(info.temperature)?;
             writer.keep_preprocessing(json!(data.preprocess))?;
             best_weights = Some(path);
+            Interim::remove(writer.path())?;
             if !decided.is_null() {
                 let mut record = writer.directory().record().clone();
                 record.recipe["decided"] = decided;

@@ -3,6 +3,7 @@
 use rekindle_imagefolder::{AugmentPolicy, Augmentation, OnBadFile, Pipeline, Task};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::Strategy;
+use serde::{Deserialize, Serialize};
 
 use super::Fit;
 use crate::optimizer::Optimizer;
@@ -12,7 +13,8 @@ use crate::{Anneal, Recipe, Schedule};
 pub(super) const BATCH: usize = 16;
 
 /// Size of the pictures that a network is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Scale {
     /// As the weights ask for.
     Whole,

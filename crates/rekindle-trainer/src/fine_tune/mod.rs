@@ -3,6 +3,7 @@
 mod candidate;
 mod contest;
 mod forecast;
+mod interim;
 mod leave;
 mod levels;
 mod methods;
@@ -12,6 +13,7 @@ mod record;
 mod reduced;
 mod regression;
 mod result;
+mod resume;
 mod run;
 mod scores;
 mod subset;
@@ -30,14 +32,13 @@ use rekindle_weights::LoadOptions;
 
 use crate::data::TransferData;
 use crate::identity::DataList;
-use crate::origin::Origin;
 use crate::pace::Clock;
 use crate::recipe::{Cache, require};
-use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
+use crate::run_directory::RunDirectory;
 use crate::trainer::classes;
-use crate::{Interrupt, Observer, SharedFeatures, Source, TestViews, TrainerError};
+use crate::{Interrupt, Observer, SharedFeatures, TestViews, TrainerError};
 use candidate::Candidate;
-use record::digest;
+use probing::no_network;
 pub use result::FineTuned;
 use run::Run;
 
@@ -88,7 +89,8 @@ pub fn fine_tune(
 ///
 /// The budget counts from [`new`](Self::new) to the saved file, and is kept on a busy machine as well: time is measured as
 /// training goes, and the schedule follows. What the clock decided is in the record. With a
-/// [run directory](Self::run_directory) it is a run as any other; interrupted, it leaves the best so far.
+/// [run directory](Self::run_directory) it is a run as any other; interrupted, it leaves the best so far, and
+/// [goes on](Self::resume) from what it had trained.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -122,6 +124,7 @@ pub struct Fit<'a> {
     shared: Option<SharedFeatures>,
     load_options: LoadOptions,
     keeps_size: bool,
+    keeps_architecture: bool,
     accepts_changed_data: bool,
     /// Told once the run has begun.
     warning: Option<String>,
@@ -151,6 +154,7 @@ impl<'a> Fit<'a> {
             shared: None,
             load_options: LoadOptions::default(),
             keeps_size: false,
+            keeps_architecture: false,
             accepts_changed_data: false,
             warning: None,
         }
@@ -195,6 +199,16 @@ impl<'a> Fit<'a> {
     pub fn keep_size(self) -> Self {
         Self {
             keeps_size: true,
+            ..self
+        }
+    }
+
+    /// Leaves the network as it is published but for the classes of its head, so that other programs read its file as weights of
+    /// that architecture. By default a convolutional network may get
+    /// [features of two levels](rekindle_nn::Network::with_multilevel_features), which its file and its ONNX then describe.
+    pub fn keep_architecture(self) -> Self {
+        Self {
+            keeps_architecture: true,
             ..self
         }
     }
@@ -344,13 +358,7 @@ impl<'a> Fit<'a> {
             "0 seconds",
             "above 0",
         )?;
-        let Some(first) = networks.first() else {
-            return Err(TrainerError::UnusableData {
-                what: "weights".into(),
-                found: "no network to choose from".into(),
-                advice: "give at least one",
-            });
-        };
+        let first = networks.first().ok_or_else(no_network)?;
         self.device = first.model.device().without_autodiff();
         let writer = match &self.directory {
             None => None,
@@ -364,45 +372,5 @@ impl<'a> Fit<'a> {
         let candidate = |network: &Pretrained| Candidate::new(network, is_reducible);
         let candidates: Vec<Candidate> = networks.iter().map(candidate).collect();
         Run::new(self, &candidates, data, writer).finish()
-    }
-
-    /// Takes up a run [without training](Self::without_training) that was interrupted, or one that is done: both begin
-    /// again, with the features that a cache in a folder kept, and end with the same bits. Its choices must be those of the
-    /// record, except for workers and the place of the cache. A run within a budget can't be taken up: its time is over.
-    ///
-    /// # Errors
-    ///
-    /// As [`fit`](Self::fit), [`TrainerError::InvalidRecipe`] within a budget, [`TrainerError::OtherRecipe`] for other
-    /// choices, and as
-    /// [`Trainer::resume`](crate::Trainer::resume) for other weights and pictures than those of the record.
-    pub fn resume(
-        mut self,
-        path: impl AsRef<Path>,
-        pretrained: &Pretrained,
-        data: &TransferData,
-    ) -> Result<FineTuned, TrainerError> {
-        require(
-            self.budget.is_none(),
-            "budget",
-            "set for a run that is to be resumed",
-            "unset: what was interrupted within a budget keeps its best so far, and its time is over",
-        )?;
-        self.device = pretrained.model.device().without_autodiff();
-        let path = path.as_ref();
-        let mut writer = RunDirectory::resume(path)?;
-        let record = writer.directory().record().clone();
-        refuse_other_recipe(path, &record.recipe, &self.recipe())?;
-        let compared = Origin {
-            data,
-            source: &Source::of(pretrained),
-            digest: &|| digest(pretrained),
-            accepts_changed_data: self.accepts_changed_data,
-        }
-        .check(&mut writer)?;
-        self.title = record.title;
-        writer.rewind(Position::default())?;
-        self.warning = compared.warning;
-        let candidates = [Candidate::new(pretrained, false)];
-        Run::new(self, &candidates, data, Some(writer)).finish()
     }
 }

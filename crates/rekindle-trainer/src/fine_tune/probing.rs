@@ -103,7 +103,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let mut data = self.data.seen_by(&candidate.plain.preprocess)?;
         let (_, source) = split(candidate.plain.model.clone());
         let multilevel = candidate.multilevel.as_ref().filter(|_| {
-            let is_tried = self.choices.probe.kinds.contains(&ProbeKind::Multilevel);
+            let is_tried = self.choices.kinds().contains(&ProbeKind::Multilevel);
             !self.choices.quantize && is_tried
         });
         let widest = multilevel.map_or(&candidate.plain, |(widest, _)| widest);
@@ -117,11 +117,15 @@ impl<'a, 'b> Run<'a, 'b> {
             let (network, _) = split(of.model.clone());
             let stages = network.stage_names().len();
             Ok::<_, TrainerError>(FrozenPart {
+                beginning: None,
                 prefix: prefix(&network, stages, images)?,
                 device: device.clone(),
             })
         };
-        let learnt_from = part(widest, images.as_deref())?;
+        let mut learnt_from = part(widest, images.as_deref())?;
+        if let (Some(_), Some((_, parts))) = (&self.choices.shared, multilevel) {
+            learnt_from.beginning = Some((part(&candidate.plain, None)?.prefix, parts[0]));
+        }
         let name = |what: &str| match (size, self.candidates.len()) {
             (Some(size), _) => format!("{what} {size}"),
             (None, 1) => what.to_string(),
@@ -145,6 +149,7 @@ impl<'a, 'b> Run<'a, 'b> {
             repeats: if seen.labels.len() < FEW { 3 } else { 1 },
             weights: seen.weights(&data.train),
             groups: seen.groups(&data.train),
+            kinds: self.choices.kinds(),
             ..self.choices.probe.clone()
         };
         let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
@@ -351,7 +356,7 @@ impl Probed<'_> {
     }
 }
 
-fn no_network() -> TrainerError {
+pub(super) fn no_network() -> TrainerError {
     TrainerError::UnusableData {
         what: "weights".into(),
         found: "no network to choose from".into(),

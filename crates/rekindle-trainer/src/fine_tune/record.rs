@@ -3,6 +3,7 @@
 use rekindle_models::Pretrained;
 use rekindle_transfer::Backbone;
 use rekindle_transfer::backbone::weights_digest;
+use rekindle_transfer::features::ProbeKind;
 use serde_json::{Value, json};
 
 use super::Fit;
@@ -15,7 +16,7 @@ impl Fit<'_> {
     pub(super) fn recipe(&self) -> Value {
         json!({
             "budget_seconds": self.budget.map(|budget| budget.as_secs_f64()),
-            "kinds": self.probe.kinds,
+            "kinds": self.kinds(),
             "penalties": self.probe.penalties,
             "folds": self.probe.folds,
             "mixing_steps": self.probe.relationship.steps,
@@ -26,6 +27,13 @@ impl Fit<'_> {
             "seed": self.seed,
             "test_views": self.test_views,
         })
+    }
+
+    /// Returns the kinds of heads that are tried.
+    pub(super) fn kinds(&self) -> Vec<ProbeKind> {
+        let is_tried =
+            |kind: &ProbeKind| !self.keeps_architecture || *kind != ProbeKind::Multilevel;
+        self.probe.kinds.iter().copied().filter(is_tried).collect()
     }
 
     /// Returns the name of the strategy.

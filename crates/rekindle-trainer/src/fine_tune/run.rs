@@ -7,10 +7,12 @@ use rekindle_transfer::Classifier;
 
 use super::candidate::Candidate;
 use super::forecast::forecast;
+use super::interim::Interim;
 use super::leave::thresholds_of;
 use super::probing::{Probed, predictions};
 use super::{FineTuned, Fit};
 use crate::announce::whole_network;
+use crate::checkpoint::Weights;
 use crate::data::TransferData;
 use crate::events::{EpochMetrics, Event, RunSummary, StageSummary, Trial};
 use crate::fit::not_begun;
@@ -29,6 +31,10 @@ pub(super) struct Run<'a, 'b> {
     pub data: &'b TransferData,
     /// The training images that there is the time for, where that isn't all of them.
     pub chosen: Option<Vec<usize>>,
+    /// What an interrupted search had trained, where this one goes on with it.
+    pub interim: Option<Interim>,
+    /// The weights of a training that was interrupted.
+    pub partial: Option<Weights>,
     pub writer: Option<RunWriter>,
     pub trials: Vec<Trial>,
     /// Figures of the last epoch, held back until the validation images are looked at.
@@ -49,6 +55,8 @@ impl<'a, 'b> Run<'a, 'b> {
             candidates,
             data,
             chosen: None,
+            interim: None,
+            partial: None,
             writer,
             trials: Vec::new(),
             last_epoch: None,
@@ -83,8 +91,9 @@ impl<'a, 'b> Run<'a, 'b> {
         self.introduce()?;
         let probed = self.probe_all()?;
         self.record_network(&probed)?;
-        // What there is so far, should the rest be interrupted.
-        if self.choices.budget.is_some() {
+        // What there is so far, should the rest be interrupted; a search that goes on may have left better.
+        let has_left = |writer: &RunWriter| writer.directory().best_weights_path().exists();
+        if self.choices.budget.is_some() && !self.writer.as_ref().is_some_and(has_left) {
             self.keep(&probed, &probed.classifier, probed.thresholds.as_deref())?;
         }
         match self.go_on(&probed) {

@@ -71,6 +71,7 @@ impl<'a, 'b> Run<'a, 'b> {
             fitted => fitted?,
         };
         if fitted.outcome.reason == EndReason::Interrupted {
+            self.partial = Some(fitted.best_weights);
             return Err(TrainerError::Interrupted {
                 kept: String::new(),
             });

@@ -50,6 +50,17 @@ impl Contender {
         self.lead_at(self.best())
     }
 
+    /// Tells whether it is better than the probe: clearly on all images that were held out, or a little on each of several parts
+    /// of them, by loss and by no fewer right answers. Luck seldom strikes twice.
+    pub fn is_ahead(&self) -> bool {
+        let is_better = |trial: &Trial| {
+            let lead = trial.scored[self.best()].lead_over(&trial.probe);
+            lead.loss.0 > 0.0 && lead.accuracy.0 >= 0.0
+        };
+        let is_repeated = self.trials.len() > 1 && self.trials.iter().all(is_better);
+        is_repeated || self.lead().is_ahead()
+    }
+
     /// Returns the best share of the way from the probe's network to the trained one.
     pub fn share(&self) -> f32 {
         SHARES[self.best()]
@@ -282,6 +293,36 @@ mod tests {
         assert_eq!(contender(&[([0.3; 3], 0.4)]).share(), SHARES[0]);
         let worse = contender(&[([0.5, 0.6, 0.7], 0.45)]);
         assert!(!worse.lead().is_ahead() && worse.lead().is_far_behind());
+    }
+
+    #[test]
+    fn a_small_lead_counts_where_other_images_confirm_it() {
+        // Better on average, and by less than a standard error.
+        let mut once = contender(&[([0.4; 3], 0.4)]);
+        for scored in &mut once.trials[0].scored {
+            scored.losses[0] = 0.0;
+        }
+        assert!(!once.is_ahead());
+        let mut twice = contender(&[([0.4; 3], 0.4), ([0.4; 3], 0.4)]);
+        for trial in &mut twice.trials {
+            trial
+                .scored
+                .iter_mut()
+                .for_each(|scored| scored.losses[0] = 0.3);
+            // What is a standard error rises with a few images of other sizes.
+            trial.probe.losses[1] = 0.1;
+            trial.probe.losses[2] = 0.75;
+        }
+        assert!(
+            !twice.lead().is_ahead() && twice.is_ahead(),
+            "{:?}",
+            twice.lead()
+        );
+        twice.trials[1]
+            .scored
+            .iter_mut()
+            .for_each(|scored| scored.right[0] = 0.0);
+        assert!(!twice.is_ahead());
     }
 
     #[test]

@@ -118,10 +118,10 @@ impl<'a, 'b> Run<'a, 'b> {
             return Ok(None);
         };
         let left = passes(end - self.clock().seconds(), best.per_image);
-        if !best.lead().is_ahead() && left >= LEAST_LAST_EPOCHS {
+        if !best.is_ahead() && left >= LEAST_LAST_EPOCHS {
             self.give_more_time(&probes, &parts[0], &mut best, end)?;
         }
-        if !best.lead().is_ahead() {
+        if !best.is_ahead() {
             return Ok(None);
         }
         let Some(mean) = best.mean_weights() else {

@@ -174,6 +174,7 @@ pub(crate) fn refuse_other_recipe(
         let recorded = recorded.get(field).unwrap_or(&Value::Null);
         let is_free = match field.as_str() {
             "epochs" | "workers" => true,
+            "budget_seconds" => recorded.is_number() && found.is_number(),
             "cache" => recorded != "off" && found != "off",
             _ => false,
         };

@@ -13,7 +13,6 @@ use rekindle_trainer::{
     Event, FineTuned, Fit, Interrupt, Model, RunDirectory, TrainerError, TransferData,
     eval_pipeline, fine_tune,
 };
-use rekindle_transfer::Backbone;
 use rekindle_transfer::features::{ProbeKind, ProbeSearch};
 
 use crate::common::{classifier, picture, preprocess};
@@ -197,13 +196,16 @@ fn validation_images_are_looked_at_once_at_the_end_and_change_nothing_of_the_cho
 #[test]
 fn interrupted_it_leaves_the_best_so_far() {
     let files = Files::new();
-    for (name, place) in [("probe", "Tried"), ("training", "PhaseStarted")] {
+    for (name, place) in [("probe", "Tried"), ("training", "PhaseAdvanced")] {
         let interrupt = Interrupt::new();
-        let (mut tried, path) = (0, files.path(name));
+        let (mut tried, mut begun, path) = (0, false, files.path(name));
         let stop = stop_at(&interrupt, |event| {
             tried += usize::from(matches!(event, Event::Tried(_)));
+            // Behind some steps of the first trial.
             let is_training = matches!(event, Event::PhaseStarted { name, .. } if name.starts_with("fine-tuning"));
-            (place == "Tried" && tried > 0) || is_training
+            begun |= is_training;
+            let has_learnt = begun && matches!(event, Event::PhaseAdvanced { done } if *done > 0);
+            (place == "Tried" && tried > 0) || (place == "PhaseAdvanced" && has_learnt)
         });
         let tuned = fit(12)
             .run_directory(&path)
@@ -213,16 +215,44 @@ fn interrupted_it_leaves_the_best_so_far() {
             .unwrap();
         assert_eq!(tuned.outcome.reason, EndReason::Interrupted);
         assert!(tuned.predictions.labels.is_empty());
+        let tuned_seconds = tuned.outcome.seconds;
         drop(tuned);
         let model = Model::open(&path, &Device::flex()).unwrap();
         let found = model.evaluate(files.path("data"), |_| ()).unwrap();
         assert!(found.evaluation.accuracy > 0.9);
         let ended = RunDirectory::open(&path).unwrap().events().unwrap();
         assert!(matches!(ended.last(), Some(Event::RunEnded(_))));
-        // Its time is over.
-        let error = fit(12).resume(&path, &files.pretrained(), &files.data());
+        // It goes on with the time that is given, and is then as any other.
+        let used = tuned_seconds;
+        let left = Fit::time_left(&path).unwrap().unwrap().as_secs_f64();
+        assert!((left - (12.0 - used)).abs() < 1e-9, "{left} {used}");
+        let error = Fit::new(&Device::flex()).without_training().resume(
+            &path,
+            &files.pretrained(),
+            &files.data(),
+        );
         let error = error.err().unwrap().to_string();
-        assert!(error.contains("budget"), "{error}");
+        assert!(error.contains("budget_seconds"), "{error}");
+        let tuned = fit(10)
+            .resume(&path, &files.pretrained(), &files.data())
+            .unwrap();
+        assert_eq!(tuned.outcome.reason, EndReason::Finished);
+        assert!(tuned.accuracy() > 0.9, "{}", tuned.accuracy());
+        let trial = trained(&tuned).unwrap();
+        assert_eq!(
+            trial.what.ends_with("taken up again"),
+            name == "training",
+            "{}",
+            trial.what
+        );
+        drop(tuned);
+        let run = RunDirectory::open(&path).unwrap();
+        let budget = run.record().recipe["budget_seconds"].as_f64().unwrap();
+        assert!((budget - (used + 10.0)).abs() < 1e-9, "{budget} {used}");
+        assert!(!path.join("trial.safetensors").exists());
+        let error = fit(10).resume(&path, &files.pretrained(), &files.data());
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("a search that is done"), "{error}");
     }
     // Before the first head there is nothing to leave.
     let interrupt = Interrupt::new();

@@ -6,10 +6,11 @@ use rekindle::files::names::show;
 use rekindle::trainer::run_directory::{FIT, ONE_CALL};
 use rekindle::trainer::{RunDirectory, RunRecord, TrainerError, weights_file};
 use rekindle::transfer::Strategy;
+use rekindle::transfer::features::ProbeKind;
 use serde_json::json;
 
 use super::folds;
-use crate::arguments::{Fit, MINUTES, Method, Train, Weights};
+use crate::arguments::{Fit, Method, Train, Weights};
 use crate::checks;
 use crate::failure::Failure;
 use crate::tables::Images;
@@ -35,17 +36,22 @@ impl Train {
                 "--minutes is the time of a search that finds {option} itself; leave one of them out"
             )));
         }
-        let is_told =
-            self.folds.is_some() || self.resume || self.from.is_some() || self.tensorboard;
+        let resume = self.resume && self.is_of_search();
+        let is_told = self.folds.is_some()
+            || (self.resume && !resume)
+            || self.from.is_some()
+            || self.tensorboard;
         if is_told || !self.strategy.is_empty() || !options.is_empty() {
             return Ok(None);
         }
         Ok(Some(Fit {
             data: self.data.clone(),
             table: self.table.clone(),
-            minutes: self.minutes.unwrap_or(MINUTES),
+            minutes: self.minutes,
+            resume,
             weights: self.weights.clone().into(),
             view: self.view,
+            keep_architecture: self.keep_architecture,
             cache: self.recipe.cache.clone(),
             seed: self.recipe.seed.unwrap_or(0),
             workers: self.recipe.workers.unwrap_or(2),
@@ -54,6 +60,12 @@ impl Train {
             out: self.out.clone(),
             title: self.title.clone(),
         }))
+    }
+
+    /// Tells whether the run in --out is one of a search, and not a folder of runs.
+    fn is_of_search(&self) -> bool {
+        let run = self.out.as_deref().map(RunDirectory::open);
+        matches!(run, Some(Ok(run)) if run.record().strategy_name() == FIT)
     }
 
     /// Returns the strategy of a new run for which none is given.
@@ -302,4 +314,10 @@ fn with_number(folder: &Path, number: usize) -> PathBuf {
     let mut name = folder.as_os_str().to_os_string();
     name.push(format!("-{number}"));
     name.into()
+}
+
+/// Tells whether a run began without features of two levels, and so goes on without them.
+pub(in crate::commands) fn keeps_architecture(record: &RunRecord) -> bool {
+    let kinds = record.recipe["kinds"].as_array();
+    kinds.is_some_and(|kinds| !kinds.contains(&json!(ProbeKind::Multilevel)))
 }

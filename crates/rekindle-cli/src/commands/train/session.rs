@@ -17,7 +17,7 @@ use rekindle::trainer::{
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
-use super::plan::Planned;
+use super::plan::{Planned, keeps_architecture};
 use super::{known, labels, numbers};
 use crate::arguments::{self, Method, Output};
 use crate::commands::reject;
@@ -38,6 +38,7 @@ pub(super) struct Session<'a> {
     pub(super) folder: PathBuf,
     pub(super) title: String,
     pub(super) accept_changed_data: bool,
+    pub(super) keep_architecture: bool,
     pub(super) tensorboard: bool,
     /// Learns to tell unknown classes as well.
     pub(super) reject: bool,
@@ -260,6 +261,10 @@ impl Session<'_> {
             .share_features(&self.shared);
         if let Cache::Disk(folder) = &recipe.cache {
             one_call = one_call.cache(folder);
+        }
+        let began_so = run.record.as_ref().is_some_and(keeps_architecture);
+        if self.keep_architecture || began_so {
+            one_call = one_call.keep_architecture();
         }
         let tuned = match &run.record {
             Some(_) => one_call.resume(&run.directory, &self.pretrained, &self.data)?,

@@ -1,0 +1,124 @@
+//! Takes up a run that was interrupted.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rekindle_models::Pretrained;
+
+use super::candidate::Candidate;
+use super::interim::Interim;
+use super::probing::no_network;
+use super::record::digest;
+use super::run::Run;
+use super::{FineTuned, Fit};
+use crate::data::TransferData;
+use crate::events::{EndReason, Event};
+use crate::origin::Origin;
+use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
+use crate::{Source, TrainerError};
+
+impl Fit<'_> {
+    /// Takes up a run that was interrupted. Its choices must be those of the record, except for workers, the place of the cache and the
+    /// budget, which is the time from here on ([`time_left`](Self::time_left)).
+    ///
+    /// A run [without training](Self::without_training), also one that is done, begins again with the features that a cache
+    /// in a folder kept, and ends with the same bits. A search fits its probes again, and goes on with the network that its trial had trained, which the
+    /// same images are held out from; its best so far stays until there is another result.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit), [`TrainerError::OtherRecipe`] for other choices, [`TrainerError::UnusableData`] for a search that is done, and as
+    /// [`Trainer::resume`](crate::Trainer::resume) for other weights and pictures than those of the record.
+    pub fn resume(
+        self,
+        path: impl AsRef<Path>,
+        pretrained: &Pretrained,
+        data: &TransferData,
+    ) -> Result<FineTuned, TrainerError> {
+        self.resume_best_of(path, std::slice::from_ref(pretrained), data)
+    }
+
+    /// Takes up a run as [`resume`](Self::resume) does, with that of several networks that it had chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume); [`TrainerError::UnusableData`] without a network.
+    pub fn resume_best_of(
+        mut self,
+        path: impl AsRef<Path>,
+        networks: &[Pretrained],
+        data: &TransferData,
+    ) -> Result<FineTuned, TrainerError> {
+        let path = path.as_ref();
+        let left = Self::time_left(path)?;
+        let mut writer = RunDirectory::resume(path)?;
+        let mut record = writer.directory().record().clone();
+        let recorded = record
+            .weights
+            .as_ref()
+            .map(|weights| weights.tensors_sha256.clone());
+        let is_it = |network: &&Pretrained| recorded.as_ref() == Some(&digest(network));
+        let found = networks.iter().find(is_it).or(networks.first());
+        let pretrained = found.ok_or_else(no_network)?;
+        self.device = pretrained.model.device().without_autodiff();
+        refuse_other_recipe(path, &record.recipe, &self.recipe())?;
+        let compared = Origin {
+            data,
+            source: &Source::of(pretrained),
+            digest: &|| digest(pretrained),
+            accepts_changed_data: self.accepts_changed_data,
+        }
+        .check(&mut writer)?;
+        self.title = record.title.clone();
+        let mut interim = None;
+        if let (Some(left), Some(budget)) = (left, self.budget) {
+            record = writer.directory().record().clone();
+            let whole = record.recipe["budget_seconds"].as_f64().unwrap_or_default();
+            let used = whole - left.as_secs_f64();
+            record.recipe["budget_seconds"] = (used + budget.as_secs_f64()).into();
+            writer.replace_record(record)?;
+            interim = Interim::read(path)?;
+        }
+        writer.rewind(Position::default())?;
+        self.warning = compared.warning;
+        let is_reducible = self.budget.is_some() && !self.keeps_size;
+        let candidates = [Candidate::new(pretrained, is_reducible)];
+        let mut run = Run::new(self, &candidates, data, Some(writer));
+        run.interim = interim;
+        run.finish()
+    }
+
+    /// Returns the time that an interrupted search left of its budget: all of it where its process was killed and nothing says
+    /// how long it ran. None for a run without a budget.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RunDirectory::open`], and [`TrainerError::UnusableData`] for a search that is done.
+    pub fn time_left(path: impl AsRef<Path>) -> Result<Option<Duration>, TrainerError> {
+        let path = path.as_ref();
+        let directory = RunDirectory::open(path)?;
+        let Some(budget) = directory.record().recipe["budget_seconds"].as_f64() else {
+            return Ok(None);
+        };
+        let ended = directory
+            .events()?
+            .into_iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::RunEnded(outcome) => Some(outcome),
+                _ => None,
+            });
+        let used = match ended {
+            Some(outcome) if outcome.reason == EndReason::Finished => {
+                return Err(TrainerError::UnusableData {
+                    what: "run".into(),
+                    found: format!("a search that is done, in {}", path.display()),
+                    advice: "begin another one, with more time, in another folder",
+                });
+            }
+            Some(outcome) => outcome.seconds,
+            None => 0.0,
+        };
+        Ok(Some(Duration::from_secs_f64((budget - used).max(0.0))))
+    }
+}
