@@ -368,6 +368,9 @@ pub struct Features {
     /// part of an image depends on its path alone
     #[arg(long, value_name = "I/N", requires = "cache")]
     pub shard: Option<Shard>,
+    /// Leaves nothing but the network's own features, of a quarter of the size, for fit --keep-architecture, audit and similar
+    #[arg(long, requires = "shard", conflicts_with = "quantize")]
+    pub keep_architecture: bool,
     #[command(flatten)]
     pub looking: Looking,
 }

@@ -81,19 +81,22 @@ impl<B: Backbone> FrozenPart<B> {
                 .seed(views.seed)
                 .view(view as u64)
                 .on_bad_file(views.on_bad_file);
-            let (cache, rows) = match cache {
+            let (caches, rows) = match cache {
                 Cache::Disk(folder) => {
-                    let cache = self.open_cache(folder, dataset, views.seed)?;
-                    let rows = contents.rows(dataset, view, &cache, views.interrupt)?;
-                    (cache, rows)
+                    let caches = self.open_caches(folder, dataset, views.seed)?;
+                    let rows = contents.rows(dataset, view, &caches.own, views.interrupt)?;
+                    (caches, rows)
                 }
                 // What lives as long as the run needs no other name than its place.
                 Cache::Memory | Cache::Off => {
-                    let rows = Rows::ByPlace(dataset.len());
-                    (FeatureCache::in_memory(), rows)
+                    let caches = Caches {
+                        own: FeatureCache::in_memory(),
+                        beginning: None,
+                    };
+                    (caches, Rows::ByPlace(dataset.len()))
                 }
             };
-            let computed = self.one_view(&loader, rows, cache, views.interrupt, &mut progress)?;
+            let computed = self.one_view(&loader, rows, caches, views.interrupt, &mut progress)?;
             let computed = Arc::new(computed);
             if let Some((shared, key)) = known {
                 shared.keep(views.dataset, key, &computed);
@@ -112,14 +115,14 @@ impl<B: Backbone> FrozenPart<B> {
         &self,
         loader: &Loader,
         mut rows: Rows,
-        mut cache: FeatureCache,
+        mut caches: Caches,
         interrupt: &Interrupt,
         progress: &mut impl FnMut(usize),
     ) -> Result<KeptView, TrainerError> {
         let images = loader.dataset().len();
         let is_missing = |index: &usize| {
             let row = rows.of(*index);
-            row.is_none_or(|row| cache.find(&row).is_none())
+            row.is_none_or(|row| caches.own.find(&row).is_none())
         };
         let missing: Vec<usize> = (0..images).filter(is_missing).collect();
         progress(images - missing.len());
@@ -132,7 +135,7 @@ impl<B: Backbone> FrozenPart<B> {
         let mut batches = loader.epoch(0);
         for batch in &mut batches {
             if interrupt.requested() {
-                cache.save()?;
+                caches.save()?;
             }
             interrupt.check()?;
             let mut batch = batch?;
@@ -152,19 +155,20 @@ impl<B: Backbone> FrozenPart<B> {
             let length = values.len() / count;
             for (index, values) in batch.indices.iter().zip(values.chunks_exact(length)) {
                 if let Some(row) = rows.of(*index) {
-                    cache.insert(row, &shape[1..], values)?;
+                    caches.insert(row, &shape[1..], values)?;
                 }
             }
             computed += count;
             if computed - saved >= SAVED_EVERY {
-                cache.save()?;
+                caches.save()?;
                 saved = computed;
             }
         }
         let last = batches.take_skipped();
         progress(last.len());
         skipped.extend(last);
-        cache.save()?;
+        caches.save()?;
+        let cache = caches.own;
         Ok(KeptView {
             places: (0..images)
                 .map(|index| cache.find(&rows.of(index)?))
@@ -192,14 +196,49 @@ impl<B: Backbone> FrozenPart<B> {
         Ok(CacheKey::of(prefix, &self.device, size, &view)?)
     }
 
-    fn open_cache(
+    fn open_caches(
         &self,
         folder: &Path,
         dataset: &ImageDataset,
         seed: u64,
-    ) -> Result<FeatureCache, TrainerError> {
-        let key = self.key(&self.prefix, dataset, seed)?;
-        Ok(FeatureCache::open(folder, key)?)
+    ) -> Result<Caches, TrainerError> {
+        let open = |prefix: &FrozenPrefix<B>| {
+            let key = self.key(prefix, dataset, seed)?;
+            Ok::<_, TrainerError>(FeatureCache::open(folder, key)?)
+        };
+        let beginning = match &self.beginning {
+            Some((prefix, columns)) => Some((open(prefix)?, *columns)),
+            None => None,
+        };
+        Ok(Caches {
+            own: open(&self.prefix)?,
+            beginning,
+        })
+    }
+}
+
+/// Where activations are kept.
+struct Caches {
+    own: FeatureCache,
+    /// That of the part whose activations are the first so many numbers.
+    beginning: Option<(FeatureCache, usize)>,
+}
+
+impl Caches {
+    fn insert(&mut self, row: Row, shape: &[usize], values: &[f32]) -> Result<(), TrainerError> {
+        if let Some((cache, columns)) = &mut self.beginning
+            && cache.find(&row).is_none()
+        {
+            cache.insert(row.clone(), &[*columns, 1, 1], &values[..*columns])?;
+        }
+        Ok(self.own.insert(row, shape, values)?)
+    }
+
+    fn save(&mut self) -> Result<(), TrainerError> {
+        if let Some((cache, _)) = &mut self.beginning {
+            cache.save()?;
+        }
+        Ok(self.own.save()?)
     }
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{ImageDataset, ImageFolder, Shard, Skipped};
 use rekindle_models::Pretrained;
-use rekindle_nn::Network;
+use rekindle_nn::{Multilevel, Network};
 use rekindle_transfer::Backbone;
 
 use crate::activations::FrozenPart;
@@ -42,6 +42,7 @@ const BATCH: usize = 32;
 pub struct FeatureExtractor<'a> {
     layer: FeatureLayer,
     quantize: bool,
+    keeps_architecture: bool,
     looking: Looking<'a>,
 }
 
@@ -66,6 +67,7 @@ impl FeatureExtractor<'_> {
         Self {
             layer: FeatureLayer::default(),
             quantize: false,
+            keeps_architecture: false,
             looking: Looking::new(device),
         }
     }
@@ -79,6 +81,16 @@ impl FeatureExtractor<'_> {
     /// slightly inexact, see [`Network::quantize_stages`].
     pub fn quantize(self, quantize: bool) -> Self {
         Self { quantize, ..self }
+    }
+
+    /// Leaves nothing but the network's own features in a cache, for [`Fit::keep_architecture`](crate::Fit::keep_architecture) and for
+    /// [`Audit`](crate::Audit) and [`Similar`](crate::Similar), which look at no others. By default [`fill_cache`](Self::fill_cache)
+    /// leaves those of [two levels](Network::with_multilevel_features) as well, where a network has them.
+    pub fn keep_architecture(self) -> Self {
+        Self {
+            keeps_architecture: true,
+            ..self
+        }
     }
 
     /// Returns one row for each image of `folder` that can be read.
@@ -187,7 +199,16 @@ impl FeatureExtractor<'_> {
         }
         let (backbone, _) = pretrained.model.clone().split_classifier();
         // Every shard measures ranges on the same images of the whole.
-        let part = self.part(pretrained, &backbone, folder)?;
+        let mut part = self.part(pretrained, &backbone, folder)?;
+        let is_plain = self.quantize || self.keeps_architecture;
+        let multilevel = (!is_plain).then(|| backbone.with_multilevel_features());
+        if let Some(Multilevel { network, parts }) = multilevel.flatten() {
+            let widest = self.part(pretrained, &network, folder)?;
+            part = FrozenPart {
+                beginning: Some((part.prefix, parts[0])),
+                ..widest
+            };
+        }
         let kept = self.kept(pretrained, &part, &own)?;
         Ok(FilledCache {
             images: own.len(),

@@ -56,6 +56,9 @@ pub struct Fit {
     /// Goes on with the search in --out that was interrupted
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Resumes also where labels, classes or the list of pictures are not those that the search began with
+    #[arg(long, requires = "resume")]
+    pub accept_changed_data: bool,
     /// Title of the run [default: the data's name]
     #[arg(long, value_parser = words)]
     pub title: Option<String>,

@@ -39,6 +39,9 @@ pub fn run(command: &Features, output: Output) -> Result<Outcome, Failure> {
     if let Some(kept) = &command.looking.cache {
         extractor = extractor.cache(kept);
     }
+    if command.keep_architecture {
+        extractor = extractor.keep_architecture();
+    }
     match (command.shard, &command.looking.cache, &command.out) {
         (Some(shard), Some(cache), _) => {
             fill(extractor, &pretrained, &folder, shard, cache, output)

@@ -91,6 +91,7 @@ pub(super) fn search(
     let fit = fit
         .title(&title)
         .observer(output.observer())
+        .accept_changed_data(command.accept_changed_data)
         .interrupt(interrupt.clone());
     let tuned = match command.resume {
         true => fit.resume_best_of(&folder, &networks, &data)?,

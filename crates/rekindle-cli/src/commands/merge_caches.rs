@@ -44,7 +44,12 @@ pub fn run(command: &MergeCaches, output: Output) -> Result<Outcome, Failure> {
         "out": escape(&command.out), "features": rows, "refused": refused.collect::<Vec<Value>>(),
     });
     output.result(&json, || as_text(&command.out, &merged.rows));
-    if merged.rows.len() > 1 {
+    // A network's own features lie beside those of two levels, which are more.
+    let is_alike = |rows: &MergedRows| {
+        let alike = |other: &&MergedRows| other.row_shape == rows.row_shape;
+        merged.rows.iter().filter(alike).count() > 1
+    };
+    if merged.rows.iter().any(is_alike) {
         output.note(
             "the features are of several kinds: other weights, preprocessing, instruction sets or versions of the program; each \
              command finds its own",

@@ -1,6 +1,9 @@
 //! `fit`: a budget, a forecast, and a run that the other commands read.
 
-use crate::workshop::{rekindle, text, workshop};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::workshop::{program, rekindle, text, workshop};
 
 #[test]
 fn fit_makes_a_run_within_its_minutes_that_the_other_commands_read() {
@@ -141,6 +144,70 @@ fn the_architecture_is_kept_where_that_is_asked_for() {
         called
             .stderr
             .contains("--keep-architecture has no effect on features"),
+        "{}",
+        called.stderr
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_search_that_was_interrupted_goes_on() {
+    let shop = workshop();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let fit = |command: &str, more: &[&str]| {
+        let mut called = program();
+        called.args([command, text(&shop.data), "--weights", text(&shop.weights)]);
+        called.args(["--out", text(&out), "--quiet"]).args(more);
+        called
+    };
+    let mut child = fit("fit", &["--minutes", "3"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let metrics = out.join("metrics.jsonl");
+    let has_tried = || std::fs::read_to_string(&metrics).is_ok_and(|log| log.contains("tried"));
+    while !has_tried() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(begun.elapsed() < Duration::from_secs(120), "nothing tried");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    let pressed = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(pressed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("--resume goes on"), "{said}");
+
+    // `train`, which begins as `fit`, goes on as well, and so does `fit` for another time.
+    let output = fit("fit", &["--minutes", "0.1", "--resume", "--json"]);
+    let output = { output }.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["accuracy"].as_f64().unwrap() > 0.5, "{told}");
+    for command in ["fit", "train"] {
+        let mut again = fit(command, &["--resume"]);
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("a search that is done"), "{said}");
+    }
+    let nowhere = folder.path().join("nowhere");
+    let called = rekindle([
+        "fit",
+        text(&shop.data),
+        "--weights",
+        text(&shop.weights),
+        "--out",
+        text(&nowhere),
+        "--resume",
+    ]);
+    assert!(
+        called.stderr.contains("no such folder"),
         "{}",
         called.stderr
     );

@@ -194,7 +194,7 @@ fn validation_images_are_looked_at_once_at_the_end_and_change_nothing_of_the_cho
 }
 
 #[test]
-fn interrupted_it_leaves_the_best_so_far() {
+fn interrupted_it_leaves_the_best_so_far_and_goes_on() {
     let files = Files::new();
     for (name, place) in [("probe", "Tried"), ("training", "PhaseAdvanced")] {
         let interrupt = Interrupt::new();

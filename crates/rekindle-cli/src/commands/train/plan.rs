@@ -49,6 +49,7 @@ impl Train {
             table: self.table.clone(),
             minutes: self.minutes,
             resume,
+            accept_changed_data: self.accept_changed_data,
             weights: self.weights.clone().into(),
             view: self.view,
             keep_architecture: self.keep_architecture,
