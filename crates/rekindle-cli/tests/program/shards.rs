@@ -1,6 +1,6 @@
 //! Many pictures on several machines: shards, caches that are merged, and what comes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -45,14 +45,15 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Whether a process that is still writing has left a whole file.
-fn has_chunk(cache: &Path) -> bool {
+/// Whether a process that is still writing has left a whole file of both, the network's own features and those of two levels.
+fn has_chunks(cache: &Path) -> bool {
     let inside = |folder: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     };
-    let mut chunks = inside(cache).into_iter().flat_map(|key| inside(&key));
-    chunks.any(|path| path.extension().is_some_and(|end| end == "safetensors"))
+    let chunks = inside(cache).into_iter().flat_map(|key| inside(&key));
+    let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "safetensors");
+    chunks.filter(is_whole).count() > 1
 }
 
 fn features<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
@@ -109,7 +110,7 @@ fn shards_that_were_killed_and_merged_have_the_bits_of_one_process() {
         .spawn()
         .unwrap();
     let begun = Instant::now();
-    while !has_chunk(&a) {
+    while !has_chunks(&a) {
         assert!(begun.elapsed() < Duration::from_secs(120));
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -235,8 +236,11 @@ fn processes_fill_one_folder_at_once_and_fit_goes_on_from_it() {
         kept.iter()
             .all(|(path, bytes)| after.get(path) == Some(bytes))
     );
-    let folder = kept.keys().next().unwrap().parent().unwrap();
-    assert_eq!(files(folder).len(), kept.len());
+    // The network's own features, and those of two levels: nothing was added to either.
+    let folders: BTreeSet<_> = kept.keys().filter_map(|path| path.parent()).collect();
+    assert_eq!(folders.len(), 2);
+    let now: usize = folders.iter().map(|folder| files(folder).len()).sum();
+    assert_eq!(now, kept.len());
 }
 
 #[test]
@@ -248,7 +252,13 @@ fn damaged_files_are_left_out_by_name_and_their_rows_are_computed_again() {
         let (cache, shard) = (at(shard), format!("{shard}/2"));
         rekindle(features(
             &data,
-            &["--shard", &shard, "--cache", text(&cache)],
+            &[
+                "--shard",
+                &shard,
+                "--cache",
+                text(&cache),
+                "--keep-architecture",
+            ],
         ))
         .ends_with(0);
     }

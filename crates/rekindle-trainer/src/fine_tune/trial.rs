@@ -300,7 +300,7 @@ mod tests {
         // Better on average, and by less than a standard error.
         let mut once = contender(&[([0.4; 3], 0.4)]);
         for scored in &mut once.trials[0].scored {
-            scored.losses[0] = 0.0;
+            (scored.losses[0], scored.losses[1]) = (0.0, 0.6);
         }
         assert!(!once.is_ahead());
         let mut twice = contender(&[([0.4; 3], 0.4), ([0.4; 3], 0.4)]);
