@@ -218,7 +218,7 @@ fn leader(contenders: &[Contender]) -> Option<usize> {
 }
 
 fn named(probed: &Probed<'_>, method: Method, fold: usize) -> String {
-    let architecture = &probed.pretrained.architecture;
+    let architecture = &probed.candidate.plain.architecture;
     let size = match method.scale {
         Scale::Whole if method.size == probed.data.preprocess.crop => String::new(),
         Scale::Whole => format!(" on pictures of {}", method.size),

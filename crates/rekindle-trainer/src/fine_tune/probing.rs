@@ -21,6 +21,7 @@ use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
 use crate::inspect::{binary_loss, logistic, softmax, squared_error};
 use crate::pooled::{Pooled, pooled, split};
+use crate::recipe::Cache;
 
 /// Share of the budget that mirrored views may take: they serve a choice that is small.
 const FOR_MIRRORED: f64 = 0.1;
@@ -122,10 +123,14 @@ impl<'a, 'b> Run<'a, 'b> {
                 device: device.clone(),
             })
         };
+        // Others may ask for the network's own features later.
+        let is_left = self.choices.shared.is_some() || matches!(self.choices.cache, Cache::Disk(_));
+        let beginning = || match multilevel.filter(|_| is_left) {
+            Some((_, parts)) => Ok(Some((part(&candidate.plain, None)?.prefix, parts[0]))),
+            None => Ok::<_, TrainerError>(None),
+        };
         let mut learnt_from = part(widest, images.as_deref())?;
-        if let (Some(_), Some((_, parts))) = (&self.choices.shared, multilevel) {
-            learnt_from.beginning = Some((part(&candidate.plain, None)?.prefix, parts[0]));
-        }
+        learnt_from.beginning = beginning()?;
         let name = |what: &str| match (size, self.candidates.len()) {
             (Some(size), _) => format!("{what} {size}"),
             (None, 1) => what.to_string(),
@@ -196,10 +201,14 @@ impl<'a, 'b> Run<'a, 'b> {
             }
         }
         let head = found.head.clone();
+        let mut measured_by = part(pretrained, None)?;
+        if !std::ptr::eq(pretrained, &candidate.plain) {
+            measured_by.beginning = beginning()?;
+        }
         Ok(Probed {
             classifier: with_fresh_head(pretrained, classes, self.choices.seed)
                 .with_head(head.weight, head.bias)?,
-            measured_by: part(pretrained, None)?,
+            measured_by,
             candidate,
             pretrained,
             data,

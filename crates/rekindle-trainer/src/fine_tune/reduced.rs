@@ -72,7 +72,7 @@ impl<'a, 'b> Run<'a, 'b> {
             what: format!(
                 "{} of {} {size}",
                 described(&reduced.found.chosen()),
-                reduced.pretrained.architecture
+                reduced.candidate.plain.architecture
             ),
             why: "smaller pictures are learnt from several times as fast".into(),
             images: reduced.seen.labels.len(),

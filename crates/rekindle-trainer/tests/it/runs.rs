@@ -20,6 +20,7 @@ use rekindle_trainer::{
     Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
+use rekindle_transfer::features::{ProbeKind, ProbeSearch};
 use rekindle_weights::ModelInfo;
 use rekindle_weights::state_dict;
 use tempfile::TempDir;
@@ -544,25 +545,32 @@ fn runs_of_one_process_share_their_features() {
     let data =
         TransferData::from_datasets(counted(24, 0), counted(16, 1000), &preprocess()).unwrap();
     let pretrained = files.pretrained();
-    let shared = SharedFeatures::default();
-    Fit::new(&Device::flex())
-        .without_training()
-        .share_features(&shared)
-        .fit(&pretrained, &data)
-        .unwrap();
-    assert_eq!(drawn.load(Ordering::SeqCst), 40);
     let features = || {
         Trainer::adapt(&pretrained, data.clone(), Strategy::FeatureExtraction, 0).recipe(Recipe {
             cache: Cache::Memory,
             ..recipe()
         })
     };
-    let fitted = features().share_features(&shared).fit().unwrap();
-    assert_eq!(drawn.load(Ordering::SeqCst), 40);
     let alone = features().fit().unwrap();
-    assert!(drawn.load(Ordering::SeqCst) > 40);
-    assert_eq!(weights(&fitted), weights(&alone));
-    assert_eq!(curve(&fitted), curve(&alone));
+    // Whichever of its forms the network is left in, features of two levels begin with its own.
+    for kinds in [ProbeSearch::default().kinds, vec![ProbeKind::Multilevel]] {
+        let before = drawn.load(Ordering::SeqCst);
+        let shared = SharedFeatures::default();
+        Fit::new(&Device::flex())
+            .without_training()
+            .probe(ProbeSearch {
+                kinds,
+                ..ProbeSearch::default()
+            })
+            .share_features(&shared)
+            .fit(&pretrained, &data)
+            .unwrap();
+        assert_eq!(drawn.load(Ordering::SeqCst), before + 40);
+        let fitted = features().share_features(&shared).fit().unwrap();
+        assert_eq!(drawn.load(Ordering::SeqCst), before + 40);
+        assert_eq!(weights(&fitted), weights(&alone));
+        assert_eq!(curve(&fitted), curve(&alone));
+    }
 }
 
 fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
