@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::GraphError;
 use crate::graph::{Node, Segment, Stage, TensorSpec, cut};
 
@@ -10,12 +12,24 @@ use crate::graph::{Node, Segment, Stage, TensorSpec, cut};
 /// of parents is part of a type.
 pub const MOST_BLOCK_TENSORS: usize = 16;
 
-/// A stage as it was marked, not checked yet.
-#[derive(Debug)]
+/// A stage as it was marked, not checked yet, and as a description has it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Marked {
     pub name: String,
     pub nodes: Range<usize>,
     pub blocks: Vec<Range<usize>>,
+}
+
+impl Marked {
+    pub fn of(stage: &Stage) -> Self {
+        let blocks = stage.blocks.iter();
+        Self {
+            name: stage.name.clone(),
+            nodes: stage.segment.nodes.clone(),
+            blocks: blocks.map(|block| block.nodes.clone()).collect(),
+        }
+    }
 }
 
 /// Refuses two tensors of one name.

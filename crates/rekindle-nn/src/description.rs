@@ -1,7 +1,5 @@
 //! A network's description as text, for files of networks that no code describes.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -57,19 +55,11 @@ struct Description {
     image_size: [usize; 2],
     nodes: Vec<Node>,
     tensors: Vec<TensorSpec>,
-    stages: Vec<Part>,
+    stages: Vec<Marked>,
     head: String,
     head_dropout: f64,
     linear_init: LinearInit,
     classes: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    name: String,
-    nodes: Range<usize>,
-    blocks: Vec<Range<usize>>,
 }
 
 impl Graph {
@@ -83,15 +73,6 @@ impl Graph {
             .map(|t| t + 1)
             .max()
             .unwrap_or(0);
-        let stages = self.stages.iter().map(|stage| Part {
-            name: stage.name.clone(),
-            nodes: stage.segment.nodes.clone(),
-            blocks: stage
-                .blocks
-                .iter()
-                .map(|block| block.nodes.clone())
-                .collect(),
-        });
         let description = Description {
             version: VERSION,
             name: self.name.clone(),
@@ -99,7 +80,7 @@ impl Graph {
             image_size,
             nodes,
             tensors: self.tensors[..tensors].to_vec(),
-            stages: stages.collect(),
+            stages: self.stages.iter().map(Marked::of).collect(),
             head: self.head.name.clone(),
             head_dropout: self.head_dropout,
             linear_init: self.linear_init,
@@ -161,12 +142,7 @@ impl Graph {
             return Err(whole("it has tensors that no node uses"));
         }
         check_names(&tensors)?;
-        let marked = stages.into_iter().map(|part| Marked {
-            name: part.name,
-            nodes: part.nodes,
-            blocks: part.blocks,
-        });
-        let stages = cut_stages(&nodes, &tensors, marked.collect())?;
+        let stages = cut_stages(&nodes, &tensors, stages)?;
         let last = stages.last().map_or(0, |stage| stage.segment.nodes.end);
         cut(&nodes, last..nodes.len(), "pooling")?;
         let Some(Shape::Rows { channels: features }) = shapes.last().copied() else {

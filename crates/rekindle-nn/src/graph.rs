@@ -217,6 +217,14 @@ impl Graph {
         start..self.head.nodes.start
     }
 
+    /// Tells whether the pooling averages feature maps and does no more.
+    pub(crate) fn pools_by_means(&self) -> bool {
+        let pooling = self.nodes[self.pooling()].iter();
+        pooling
+            .map(|node| &node.op)
+            .eq([&Op::GlobalAvgPool, &Op::Flatten])
+    }
+
     /// Returns the nodes of a range of stages.
     ///
     /// # Errors

@@ -106,15 +106,7 @@ fn widened_by(
     let (from, end) = (others[before].segment.output, last.segment.nodes.end);
 
     let mut nodes = graph.nodes()[..end].to_vec();
-    let mut add = |name: &str, op: Op, inputs: &[Value]| {
-        nodes.push(Node {
-            name: format!("{SCOPE}.{name}"),
-            op,
-            inputs: inputs.to_vec(),
-            tensors: Vec::new(),
-        });
-        Value::of_node(nodes.len() - 1)
-    };
+    let mut add = |name, op, inputs: &[Value]| add(&mut nodes, name, op, inputs);
     let output = last.segment.output;
     let pooled = [
         add("last_max", Op::MaxPool(LARGEST), &[output]),
@@ -129,23 +121,8 @@ fn widened_by(
     let of_stages = nodes.len();
 
     let pooling = &graph.nodes()[graph.pooling()];
-    let is_plain = |ops: &[Node]| {
-        matches!(
-            ops,
-            [
-                Node {
-                    op: Op::GlobalAvgPool,
-                    ..
-                },
-                Node {
-                    op: Op::Flatten,
-                    ..
-                }
-            ]
-        )
-    };
     let parts_behind = [last_channels, before_channels, before_channels];
-    let added = match is_plain(pooling) {
+    let added = match graph.pools_by_means() {
         true => {
             append(&mut nodes, pooling, end, of_stages - end, all);
             of_stages - end
@@ -159,18 +136,9 @@ fn widened_by(
         ),
     };
 
-    let marked = |stage: &Stage| Marked {
-        name: stage.name.clone(),
-        nodes: stage.segment.nodes.clone(),
-        blocks: stage
-            .blocks
-            .iter()
-            .map(|block| block.nodes.clone())
-            .collect(),
-    };
-    let mut stages: Vec<Marked> = graph.stages()[..=before].iter().map(marked).collect();
+    let mut stages: Vec<Marked> = graph.stages()[..=before].iter().map(Marked::of).collect();
     let merged = &graph.stages()[before + 1..];
-    let blocks = merged.iter().flat_map(|stage| marked(stage).blocks);
+    let blocks = merged.iter().flat_map(|stage| Marked::of(stage).blocks);
     let is_block = |at: &usize| !matches!(nodes[*at].op, Op::Concat);
     let alone = (end..of_stages).filter(is_block).map(|at| at..at + 1);
     stages.push(Marked {
@@ -220,29 +188,24 @@ fn pooled_apart(
     [own, others]: [usize; 2],
 ) -> usize {
     let slice = |start, channels| Op::Slice { start, channels };
-    let plain = |name: &str, op: Op, inputs: &[Value]| Node {
+    let input = add(nodes, "own", slice(0, own), &[all]);
+    let by = nodes.len() - start;
+    append(nodes, pooling, start, by, input);
+    let first = Value::of_node(nodes.len() - 1);
+    let rest = add(nodes, "others", slice(own, others), &[all]);
+    let means = add(nodes, "mean", Op::GlobalAvgPool, &[rest]);
+    let second = add(nodes, "flatten", Op::Flatten, &[means]);
+    add(nodes, "features", Op::Concat, &[first, second]);
+    by
+}
+
+/// Adds an operation without parameters.
+fn add(nodes: &mut Vec<Node>, name: &str, op: Op, inputs: &[Value]) -> Value {
+    nodes.push(Node {
         name: format!("{SCOPE}.{name}"),
         op,
         inputs: inputs.to_vec(),
         tensors: Vec::new(),
-    };
-    nodes.push(plain("own", slice(0, own), &[all]));
-    let by = nodes.len() - start;
-    let input = Value::of_node(nodes.len() - 1);
-    append(nodes, pooling, start, by, input);
-    let first = Value::of_node(nodes.len() - 1);
-    nodes.push(plain("others", slice(own, others), &[all]));
-    nodes.push(plain(
-        "mean",
-        Op::GlobalAvgPool,
-        &[Value::of_node(nodes.len() - 1)],
-    ));
-    nodes.push(plain(
-        "flatten",
-        Op::Flatten,
-        &[Value::of_node(nodes.len() - 1)],
-    ));
-    let second = Value::of_node(nodes.len() - 1);
-    nodes.push(plain("features", Op::Concat, &[first, second]));
-    by
+    });
+    Value::of_node(nodes.len() - 1)
 }

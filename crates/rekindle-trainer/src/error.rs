@@ -345,6 +345,14 @@ impl TrainerError {
         }
     }
 
+    /// Returns an error of writing weights: one of the file system where it is one.
+    pub(crate) fn of_writing(error: rekindle_weights::Error) -> Self {
+        match error {
+            rekindle_weights::Error::Write { path, source } => Self::io("write", &path, source),
+            error => error.into(),
+        }
+    }
+
     /// Sorts an operating-system error by what the user can do about it.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();

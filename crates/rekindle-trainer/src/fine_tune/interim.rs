@@ -88,12 +88,7 @@ impl<'b> Run<'_, 'b> {
         let metadata = BTreeMap::from([(ABOUT.to_string(), serde_json::json!(about).to_string())]);
         let tensors = named_tensors(weights.clone(), TensorOut::f32);
         let path = path(writer.path());
-        write_safetensors(&path, tensors, &metadata).map_err(|error| match error {
-            rekindle_weights::Error::Write { path, source } => {
-                TrainerError::io("write", &path, source)
-            }
-            error => error.into(),
-        })
+        write_safetensors(&path, tensors, &metadata).map_err(TrainerError::of_writing)
     }
 
     /// Returns the way to train of an earlier trial and what it had learnt, where it held out the same images and is of the network

@@ -294,8 +294,5 @@ pub(crate) fn write_weights<B: Backbone>(
     let plain = checkpoint::plain_names(classifier, weights.clone());
     let tensors = named_tensors(plain, TensorOut::f32);
     let metadata = metadata(info, |size| classifier.backbone.description(size));
-    write_safetensors(path, tensors, &metadata).map_err(|error| match error {
-        rekindle_weights::Error::Write { path, source } => TrainerError::io("write", &path, source),
-        error => error.into(),
-    })
+    write_safetensors(path, tensors, &metadata).map_err(TrainerError::of_writing)
 }

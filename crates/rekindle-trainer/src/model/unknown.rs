@@ -60,12 +60,7 @@ impl FittedUnknown {
         let path = path.as_ref();
         let json = serde_json::to_string(&self.detector)
             .map_err(|error| TrainerError::writer(path, error.into()))?;
-        set_metadata(path, UNKNOWN_DETECTOR, &json).map_err(|error| match error {
-            rekindle_weights::Error::Write { path, source } => {
-                TrainerError::io("write", &path, source)
-            }
-            error => error.into(),
-        })
+        set_metadata(path, UNKNOWN_DETECTOR, &json).map_err(TrainerError::of_writing)
     }
 }
 

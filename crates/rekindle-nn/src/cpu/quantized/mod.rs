@@ -23,9 +23,7 @@ use super::error::NoKernel;
 use super::layout::Blocked;
 use super::memory::Images;
 use super::weights::Weights;
-use crate::graph::Graph;
 use crate::network::Network;
-use crate::op::Op;
 
 /// Stages that can't run in eight bits, or images that they can't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -131,7 +129,7 @@ impl QuantizedStages {
             ranges,
             runner: Mutex::new(runner),
             stages,
-            pooling: (stages == network.graph.stages().len() && !pools_by_means(&network.graph))
+            pooling: (stages == network.graph.stages().len() && !network.graph.pools_by_means())
                 .then(|| network.clone()),
         })
     }
@@ -207,13 +205,6 @@ impl fmt::Debug for QuantizedStages {
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
-}
-
-fn pools_by_means(graph: &Graph) -> bool {
-    let nodes = graph.nodes()[graph.pooling()].iter();
-    nodes
-        .map(|node| &node.op)
-        .eq([&Op::GlobalAvgPool, &Op::Flatten])
 }
 
 fn digest(quantizations: impl Iterator<Item = Quantization>) -> String {
