@@ -33,16 +33,16 @@ struct Arguments {
     /// Two or more domains: folders of images, or files of features
     #[arg(required = true, num_args = 2..)]
     domains: Vec<PathBuf>,
-    /// Weights of the network that makes features of images
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    /// Weights of the network that makes features of images; features of several stand side by side
+    #[arg(long, value_delimiter = ',')]
+    weights: Vec<PathBuf>,
     /// Objectives to try, by name; all of them where none is given
     #[arg(long, value_delimiter = ',')]
     objectives: Vec<String>,
     /// Seeds to average over: 0, 1, ...
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// The same domains as another network sees them, in the same order: both views are used side by side
+    /// The same domains as other networks see them, in the same order: all views are used side by side
     #[arg(long, num_args = 2..)]
     beside: Vec<PathBuf>,
     /// Raise each feature to this power, its sign kept; 0.5 evens out a few large ones
@@ -78,11 +78,26 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All domains, in one view or in two, each view of length 1 and centred on the domain's mean.
+/// All domains, in one view or in several side by side, each view of length 1 and centred on the domain's mean.
 fn open(arguments: &Arguments, device: &Device) -> Result<Vec<Domain>, Failure> {
-    let weights = arguments.weights.as_deref();
-    let mut domains = Domain::open_all(&arguments.domains, weights, device)?;
-    if arguments.beside.is_empty() && arguments.power == 1.0 {
+    let first = arguments.weights.first().map(PathBuf::as_path);
+    let mut domains = Domain::open_all(&arguments.domains, first, device)?;
+    let mut others = Vec::new();
+    for weights in arguments.weights.iter().skip(1) {
+        others.push(Domain::open_all(&arguments.domains, Some(weights), device)?);
+    }
+    if !arguments.beside.len().is_multiple_of(domains.len()) {
+        return Err(format!(
+            "{} domains and {} of other views; give one for each",
+            domains.len(),
+            arguments.beside.len()
+        )
+        .into());
+    }
+    for view in arguments.beside.chunks(domains.len()) {
+        others.push(Domain::open_all(view, first, device)?);
+    }
+    if others.is_empty() && arguments.power == 1.0 {
         return Ok(domains);
     }
     let view = |features: &Features| -> Result<Features, Failure> {
@@ -96,23 +111,14 @@ fn open(arguments: &Arguments, device: &Device) -> Result<Vec<Domain>, Failure> 
     for domain in &mut domains {
         domain.features = view(&domain.features)?;
     }
-    if arguments.beside.is_empty() {
-        return Ok(domains);
-    }
-    let others = Domain::open_all(&arguments.beside, weights, device)?;
-    if others.len() != domains.len() {
-        return Err(format!(
-            "{} domains and {} second views; give one for each",
-            domains.len(),
-            others.len()
-        )
-        .into());
-    }
-    for (domain, other) in domains.iter_mut().zip(&others) {
-        if domain.labels != other.labels {
-            return Err(format!("{} and {} hold different images", domain.name, other.name).into());
+    for other in others {
+        for (domain, other) in domains.iter_mut().zip(&other) {
+            if domain.labels != other.labels {
+                let names = format!("{} and {}", domain.name, other.name);
+                return Err(format!("{names} hold different images").into());
+            }
+            domain.features = domain.features.beside(&view(&other.features)?)?;
         }
-        domain.features = domain.features.beside(&view(&other.features)?)?;
     }
     Ok(domains)
 }

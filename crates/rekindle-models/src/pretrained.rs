@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use rekindle_nn::{Graph, Multilevel, Network};
+use rekindle_nn::{Graph, Member, Multilevel, Network, SideBySide};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Format, LoadOptions, ModelInfo, NetworkSource, RemoteFile,
@@ -175,6 +175,47 @@ impl Pretrained {
         Some((pretrained, parts))
     }
 
+    /// Joins networks into one whose features are those of each in turn, and returns the lengths of their parts; none where their
+    /// forms don't allow it. Pictures are as the first one sees them, but for the scale of the numbers, so that the others should be
+    /// asked how well they do on such. The file says of all where they came from. See [`Network::side_by_side`].
+    pub fn side_by_side(networks: &[&Self]) -> Option<(Self, Vec<usize>)> {
+        let first = *networks.first()?;
+        let member = |network: &&Self| Member {
+            network: network.model.clone(),
+            rescaling: rescaling(&first.preprocess, &network.preprocess),
+        };
+        let members: Vec<Member> = networks.iter().map(member).collect();
+        let SideBySide { network, parts } = Network::side_by_side(&members)?;
+        let crop = first.preprocess.crop;
+        network.graph().shapes(crop, crop).ok()?;
+        let digests: Vec<&str> = networks.iter().map(|one| one.sha256.as_str()).collect();
+        let origins: Vec<serde_json::Value> = networks.iter().map(|one| one.origin()).collect();
+        let joined = Self {
+            architecture: network.graph().name().to_string(),
+            model: network,
+            classes: None,
+            provenance: Some(serde_json::json!({"networks": origins}).to_string()),
+            temperature: None,
+            test_views: None,
+            task: None,
+            thresholds: None,
+            conformal_scores: None,
+            residuals: None,
+            unknown_detector: None,
+            sha256: sha256_of(digests.concat().as_bytes()),
+            ..first.clone()
+        };
+        Some((joined, parts))
+    }
+
+    /// Returns what is known of the file's origin.
+    fn origin(&self) -> serde_json::Value {
+        let info = self.info();
+        let text = info.provenance.unwrap_or_default();
+        let known = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+        serde_json::json!({"architecture": self.architecture, "provenance": known})
+    }
+
     /// Returns what a file of this network says about itself; its provenance is that of the file it was read from.
     pub fn info(&self) -> ModelInfo {
         ModelInfo {
@@ -272,6 +313,18 @@ impl Pretrained {
             assumptions,
         })
     }
+}
+
+/// Returns what turns each channel of images in the one form into the other, as factor and summand; none where they agree.
+fn rescaling(from: &Preprocess, to: &Preprocess) -> Option<Vec<[f32; 2]>> {
+    if (from.mean, from.std) == (to.mean, to.std) {
+        return None;
+    }
+    let channel = |at: usize| {
+        let factor = from.std[at] / to.std[at];
+        [factor, (from.mean[at] - to.mean[at]) / to.std[at]]
+    };
+    Some((0..3).map(channel).collect())
 }
 
 /// Said of a network that [takes bytes](TAKES_BYTES).

@@ -45,6 +45,7 @@ mod op;
 mod quantization;
 mod random;
 mod shape;
+mod side_by_side;
 mod slot;
 mod spec;
 
@@ -63,6 +64,7 @@ pub use op::{
 };
 pub use quantization::{QuantizationError, QuantizedNetwork, RangeRule};
 pub use shape::Shape;
+pub use side_by_side::{Member, SideBySide};
 pub use spec::Conv;
 
 /// Compiles the README's code.

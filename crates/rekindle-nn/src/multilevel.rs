@@ -16,7 +16,7 @@ use crate::shape::Shape;
 const SCOPE: &str = "multilevel";
 
 /// Sides of the images that a network must take: feature maps of even and of odd extents.
-const SIDES: [usize; 2] = [256, 240];
+pub(crate) const SIDES: [usize; 2] = [256, 240];
 
 /// Poolings of the earlier level, its average and its maximum: where halving an odd extent rounds up, and down.
 const HALVES: [[Pool2d; 2]; 2] = [

@@ -25,6 +25,7 @@ mod resnets;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/server.rs"]
 mod server;
+mod side_by_side;
 mod small;
 #[path = "../../../rekindle-nn/tests/common/step.rs"]
 mod step;

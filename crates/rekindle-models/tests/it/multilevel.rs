@@ -51,7 +51,7 @@ fn mean_of_largest(maps: &Tensor<4>, reach: usize, stride: usize) -> Vec<f64> {
     found
 }
 
-fn close(found: &[f64], expected: &[f64], what: &str) {
+pub fn close(found: &[f64], expected: &[f64], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let scale = expected
         .iter()

@@ -5,7 +5,7 @@ use burn::prelude::*;
 use burn::tensor::Distribution;
 use rekindle_models::conv_net::ConvNetConfig;
 use rekindle_models::resnet::{BlockKind, ResNetConfig};
-use rekindle_nn::{Network, TensorKind};
+use rekindle_nn::{Member, Network, SideBySide, TensorKind};
 
 use crate::step::{Found, floats, step};
 
@@ -45,6 +45,19 @@ fn networks(device: &Device) -> Vec<(&'static str, Network)> {
         .collect()
 }
 
+/// The first two, the second given other pixels.
+fn side_by_side(device: &Device) -> Network {
+    let rescaling = vec![[0.9, 0.1], [1.1, -0.2], [0.8, 0.0]];
+    let rescalings = [None, Some(rescaling)];
+    let members: Vec<Member> = networks(device)
+        .into_iter()
+        .zip(rescalings)
+        .map(|((_, network), rescaling)| Member { network, rescaling })
+        .collect();
+    let SideBySide { network, .. } = Network::side_by_side(&members).unwrap();
+    network.reset_classifier(5, 3)
+}
+
 fn images(network: &Network, device: &Device) -> Tensor<4> {
     // An odd size, so that windows hang over the edge.
     let shape = [4, network.graph().in_channels(), 77, 69];
@@ -81,7 +94,8 @@ fn inference_is_burns() {
 #[test]
 fn training_is_burns() {
     let device = Device::flex().autodiff();
-    for (name, network) in networks(&device) {
+    let joined = [("side by side", side_by_side(&device))];
+    for (name, network) in networks(&device).into_iter().chain(joined) {
         compare_steps(name, &network, |network| network);
     }
 }

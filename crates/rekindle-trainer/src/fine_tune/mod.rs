@@ -16,6 +16,7 @@ mod result;
 mod resume;
 mod run;
 mod scores;
+mod side_by_side;
 mod subset;
 mod told;
 mod training;
@@ -37,7 +38,7 @@ use crate::recipe::{Cache, require};
 use crate::run_directory::RunDirectory;
 use crate::trainer::classes;
 use crate::{Interrupt, Observer, SharedFeatures, TestViews, TrainerError};
-use candidate::Candidate;
+use candidate::Candidates;
 use probing::no_network;
 pub use result::FineTuned;
 use run::Run;
@@ -69,7 +70,9 @@ pub fn fine_tune(
 ///
 /// 1. Every training image goes through the frozen backbone once, and several linear heads compete by cross-validation
 ///    ([`ProbeSearch`]); of a convolutional network, on features of two levels as well
-///    ([`with_multilevel_features`](rekindle_nn::Network::with_multilevel_features)), which the network then keeps where they win. Of several networks the one whose head has the lowest log loss on held-out images goes on.
+///    ([`with_multilevel_features`](rekindle_nn::Network::with_multilevel_features)), which the network then keeps where they win. Of several networks the one whose head has the lowest log loss on held-out images goes on,
+///    or all of them [side by side](rekindle_nn::Network::side_by_side), where a head on the features of all has a lower one
+///    and there is the time for it.
 /// 2. Where at least three passes over the images fit into what is left, the network is trained on four fifths of them: from
 ///    the best head on, by AdamW and one cycle, ten times the rate for the head, normalised by the source's own statistics
 ///    ([`Strategy::FixedStatistics`](rekindle_transfer::Strategy)); on smaller pictures where few passes fit, and for smaller ones in use as
@@ -369,8 +372,7 @@ impl<'a> Fit<'a> {
             }
         };
         let is_reducible = self.budget.is_some() && !self.keeps_size;
-        let candidate = |network: &Pretrained| Candidate::new(network, is_reducible);
-        let candidates: Vec<Candidate> = networks.iter().map(candidate).collect();
+        let candidates = Candidates::new(networks, is_reducible);
         Run::new(self, &candidates, data, writer).finish()
     }
 }

@@ -54,9 +54,13 @@ pub(super) struct Probed<'b> {
     /// The network with that head.
     pub classifier: Classifier<Network>,
     /// Frozen part that images are measured by: in `f32`, whatever they were learnt from.
-    measured_by: FrozenPart<Network>,
+    pub measured_by: FrozenPart<Network>,
+    /// Says whether mirrored pictures speak of the same classes, as far as the folds know.
+    pub may_mirror: bool,
     /// Seconds for an image to go through the network.
     pub seconds_per_image: f64,
+    /// Seconds that its heads took.
+    pub seconds_of_heads: f64,
 }
 
 /// Features of the training images.
@@ -70,9 +74,14 @@ struct Looked {
 impl<'a, 'b> Run<'a, 'b> {
     /// Probes one network after the other, as far as the budget goes, and returns the best.
     pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
-        let (first, others) = self.candidates.split_first().ok_or_else(no_network)?;
-        let mut best = self.probe(first, None)?;
-        self.tell_probes(&best, None)?;
+        let (first, others) = self
+            .candidates
+            .single
+            .split_first()
+            .ok_or_else(no_network)?;
+        let first = self.probe(first, None)?;
+        self.tell_probes(&first, None)?;
+        let (mut probed, mut best) = (vec![first], 0);
         for candidate in others {
             if self.share_of_budget() > FOR_NETWORKS {
                 let message = format!(
@@ -83,16 +92,29 @@ impl<'a, 'b> Run<'a, 'b> {
                 continue;
             }
             let next = self.probe(candidate, None)?;
-            let is_better = match (next.held_out_loss(), best.held_out_loss()) {
-                (Some(next), Some(best)) => next < best,
-                _ => false,
-            };
-            self.tell_probes(&next, Some((&best, is_better)))?;
-            if is_better {
-                best = next;
-            }
+            best = self.rated(&mut probed, best, next)?;
         }
-        Ok(best)
+        if let Some(joined) = self.probe_side_by_side(&probed)? {
+            best = self.rated(&mut probed, best, joined)?;
+        }
+        Ok(probed.swap_remove(best))
+    }
+
+    /// Adds a network to those that were probed, and returns the position of the best one.
+    fn rated(
+        &mut self,
+        probed: &mut Vec<Probed<'b>>,
+        best: usize,
+        next: Probed<'b>,
+    ) -> Result<usize, TrainerError> {
+        let rival = &probed[best];
+        let is_better = match (next.held_out_loss(), rival.held_out_loss()) {
+            (Some(next), Some(rival)) => next < rival,
+            _ => false,
+        };
+        self.tell_probes(&next, Some((rival, is_better)))?;
+        probed.push(next);
+        Ok(if is_better { probed.len() - 1 } else { best })
     }
 
     /// Finds the best head for a network; `size` says of which pictures, where it is not the network's first probe.
@@ -114,15 +136,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let images = (self.choices.quantize)
             .then(|| calibration(&data.train, plain.clone(), workers, &device))
             .transpose()?;
-        let part = |of: &Pretrained, images: Option<&[Tensor<4>]>| {
-            let (network, _) = split(of.model.clone());
-            let stages = network.stage_names().len();
-            Ok::<_, TrainerError>(FrozenPart {
-                beginning: None,
-                prefix: prefix(&network, stages, images)?,
-                device: device.clone(),
-            })
-        };
+        let part = |of: &Pretrained, images: Option<&[Tensor<4>]>| frozen(of, images, &device);
         // Others may ask for the network's own features later.
         let is_left = self.choices.shared.is_some() || matches!(self.choices.cache, Cache::Disk(_));
         let beginning = || match multilevel.filter(|_| is_left) {
@@ -131,7 +145,7 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let mut learnt_from = part(widest, images.as_deref())?;
         learnt_from.beginning = beginning()?;
-        let name = |what: &str| match (size, self.candidates.len()) {
+        let name = |what: &str| match (size, self.candidates.single.len()) {
             (Some(size), _) => format!("{what} {size}"),
             (None, 1) => what.to_string(),
             (None, _) => format!("{what}, {}", candidate.plain.architecture),
@@ -163,6 +177,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let goes_on = || {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
+        let begun = clock.seconds();
         let (mut thresholds, mut ridge) = (None, None);
         let (mut found, is_multilevel) = match data.task() {
             Task::MultiLabel => {
@@ -200,6 +215,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 found.head = found.head.columns(own)?;
             }
         }
+        let seconds_of_heads = clock.seconds() - begun;
         let head = found.head.clone();
         let mut measured_by = part(pretrained, None)?;
         if !std::ptr::eq(pretrained, &candidate.plain) {
@@ -216,10 +232,12 @@ impl<'a, 'b> Run<'a, 'b> {
             mirrored,
             source,
             search,
+            may_mirror: may_mirror(&found),
             found,
             thresholds,
             ridge,
             seconds_per_image,
+            seconds_of_heads,
         })
     }
 
@@ -337,7 +355,7 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
 impl Probed<'_> {
     /// Computes the mean log loss, or squared error of numbers, on held-out training images; none where nothing could be held
     /// out.
-    fn held_out_loss(&self) -> Option<f64> {
+    pub fn held_out_loss(&self) -> Option<f64> {
         let loss = match &self.ridge {
             Some(ridge) => ridge.chosen().mean_squared_error,
             None => self.found.chosen().log_loss,
@@ -350,19 +368,33 @@ impl Probed<'_> {
         let scale = self.data.target_scale;
         scale.map_or(loss, |scale| loss / f64::from(scale.deviation).powi(2))
     }
+}
 
-    /// Says whether mirrored pictures speak of the same classes, as far as the folds know.
-    pub fn may_mirror(&self) -> bool {
-        let found = &self.found;
-        let Some(mirrored) = found.candidates.iter().find(|scored| scored.mirrored) else {
-            return false;
-        };
-        let plain = found
-            .candidates
-            .iter()
-            .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
-        plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
-    }
+/// Says whether mirrored pictures speak of the same classes, as far as the folds know.
+fn may_mirror(found: &FoundProbe) -> bool {
+    let Some(mirrored) = found.candidates.iter().find(|scored| scored.mirrored) else {
+        return false;
+    };
+    let plain = found
+        .candidates
+        .iter()
+        .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
+    plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
+}
+
+/// Returns the frozen part that gives a network's features.
+pub(super) fn frozen(
+    of: &Pretrained,
+    images: Option<&[Tensor<4>]>,
+    device: &Device,
+) -> Result<FrozenPart<Network>, TrainerError> {
+    let (network, _) = split(of.model.clone());
+    let stages = network.stage_names().len();
+    Ok(FrozenPart {
+        beginning: None,
+        prefix: prefix(&network, stages, images)?,
+        device: device.clone(),
+    })
 }
 
 pub(super) fn no_network() -> TrainerError {

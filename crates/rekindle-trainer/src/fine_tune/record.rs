@@ -55,11 +55,7 @@ impl Fit<'_> {
     pub(super) fn record(&self, pretrained: &Pretrained, data: &TransferData) -> RunRecord {
         RunRecord {
             data: data.description.clone(),
-            weights: Some(WeightsRecord {
-                source: Source::of(pretrained).weights,
-                sha256: pretrained.sha256.clone(),
-                tensors_sha256: digest(pretrained),
-            }),
+            weights: Some(weights_record(pretrained)),
             architecture: pretrained.architecture.clone(),
             strategy: self.strategy(),
             recipe: self.recipe(),
@@ -67,6 +63,14 @@ impl Fit<'_> {
             device: text::device(&self.device),
             ..RunRecord::new(self.title.clone())
         }
+    }
+}
+
+pub(super) fn weights_record(pretrained: &Pretrained) -> WeightsRecord {
+    WeightsRecord {
+        source: Source::of(pretrained).weights,
+        sha256: pretrained.sha256.clone(),
+        tensors_sha256: digest(pretrained),
     }
 }
 

@@ -91,9 +91,10 @@ pub(super) fn trial(probed: &Probed<'_>, found: &FoundRidge, kept: bool) -> Tria
     Trial {
         what: format!(
             "{} of {}",
-            match probed.search.parts.len() {
-                0 | 1 => described(scored),
-                _ => "ridge regression on features of two levels".into(),
+            match (probed.search.parts.len(), probed.candidate.members.len()) {
+                (0 | 1, _) => described(scored),
+                (_, 0) => "ridge regression on features of two levels".into(),
+                _ => "ridge regression on features side by side".into(),
             },
             probed.candidate.plain.architecture
         ),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rekindle_models::Pretrained;
 
-use super::candidate::Candidate;
+use super::candidate::Candidates;
 use super::interim::Interim;
 use super::probing::no_network;
 use super::record::digest;
@@ -14,7 +14,7 @@ use super::{FineTuned, Fit};
 use crate::data::TransferData;
 use crate::events::{EndReason, Event};
 use crate::origin::Origin;
-use crate::run_directory::{Position, RunDirectory, refuse_other_recipe};
+use crate::run_directory::{Position, RunDirectory, WeightsRecord, refuse_other_recipe};
 use crate::{Source, TrainerError};
 
 impl Fit<'_> {
@@ -53,13 +53,20 @@ impl Fit<'_> {
         let left = Self::time_left(path)?;
         let mut writer = RunDirectory::resume(path)?;
         let mut record = writer.directory().record().clone();
-        let recorded = record
-            .weights
-            .as_ref()
-            .map(|weights| weights.tensors_sha256.clone());
-        let is_it = |network: &&Pretrained| recorded.as_ref() == Some(&digest(network));
-        let found = networks.iter().find(is_it).or(networks.first());
-        let pretrained = found.ok_or_else(no_network)?;
+        let digests: Vec<String> = networks.iter().map(digest).collect();
+        let of = |recorded: &WeightsRecord| {
+            let at = digests
+                .iter()
+                .position(|own| *own == recorded.tensors_sha256);
+            at.map(|at| networks[at].clone())
+        };
+        let found = record.weights.as_ref().and_then(of);
+        let first = found.or(networks.first().cloned()).ok_or_else(no_network)?;
+        let mut chosen = vec![first];
+        for recorded in &record.beside {
+            chosen.push(of(recorded).ok_or_else(|| missing(recorded))?);
+        }
+        let pretrained = &chosen[0];
         self.device = pretrained.model.device().without_autodiff();
         refuse_other_recipe(path, &record.recipe, &self.recipe())?;
         let compared = Origin {
@@ -82,7 +89,7 @@ impl Fit<'_> {
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
         let is_reducible = self.budget.is_some() && !self.keeps_size;
-        let candidates = [Candidate::new(pretrained, is_reducible)];
+        let candidates = Candidates::new(&chosen, is_reducible);
         let mut run = Run::new(self, &candidates, data, Some(writer));
         run.interim = interim;
         run.finish()
@@ -120,5 +127,16 @@ impl Fit<'_> {
             None => 0.0,
         };
         Ok(Some(Duration::from_secs_f64((budget - used).max(0.0))))
+    }
+}
+
+fn missing(recorded: &WeightsRecord) -> TrainerError {
+    TrainerError::UnusableData {
+        what: "weights".into(),
+        found: format!(
+            "those of other networks, but the run has also chosen {} (SHA-256 of its tensors {})",
+            recorded.source, recorded.tensors_sha256
+        ),
+        advice: "resume with all the weights that the run began with",
     }
 }

@@ -5,11 +5,12 @@ use std::time::Instant;
 use rekindle_models::Pretrained;
 use rekindle_transfer::Classifier;
 
-use super::candidate::Candidate;
+use super::candidate::Candidates;
 use super::forecast::forecast;
 use super::interim::Interim;
 use super::leave::thresholds_of;
 use super::probing::{Probed, predictions};
+use super::record::weights_record;
 use super::{FineTuned, Fit};
 use crate::announce::whole_network;
 use crate::checkpoint::Weights;
@@ -27,7 +28,7 @@ const BATCH: usize = 16;
 pub(super) struct Run<'a, 'b> {
     pub choices: Fit<'a>,
     /// Networks to choose from; the run is named after the first one until another is better.
-    pub candidates: &'b [Candidate],
+    pub candidates: &'b Candidates,
     pub data: &'b TransferData,
     /// The training images that there is the time for, where that isn't all of them.
     pub chosen: Option<Vec<usize>>,
@@ -46,7 +47,7 @@ pub(super) struct Run<'a, 'b> {
 impl<'a, 'b> Run<'a, 'b> {
     pub fn new(
         choices: Fit<'a>,
-        candidates: &'b [Candidate],
+        candidates: &'b Candidates,
         data: &'b TransferData,
         writer: Option<RunWriter>,
     ) -> Self {
@@ -80,6 +81,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 });
                 let architecture = self
                     .candidates
+                    .single
                     .first()
                     .map(|first| &first.plain.architecture);
                 Err(error.with_architecture(architecture.map_or("", String::as_str)))
@@ -167,7 +169,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     fn introduce(&mut self) -> Result<(), TrainerError> {
-        let Some(pretrained) = self.candidates.first().map(|first| &first.plain) else {
+        let Some(pretrained) = self.candidates.single.first().map(|first| &first.plain) else {
             return Ok(());
         };
         let classes = self.data.classes.len();
@@ -180,7 +182,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let parts = whole_network(&untrained);
         let data = self.data;
         let of_all = |name: fn(&Pretrained) -> String| {
-            let names = self.candidates.iter().map(|one| name(&one.plain));
+            let names = self.candidates.single.iter().map(|one| name(&one.plain));
             let names: Vec<String> = names.collect();
             names.join(" or ")
         };
@@ -217,14 +219,22 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Names the network that won in the record, where that is not the first.
     fn record_network(&mut self, probed: &Probed<'b>) -> Result<(), TrainerError> {
-        let is_first = std::ptr::eq(probed.candidate, &self.candidates[0]);
-        let record = self.choices.record(&probed.candidate.plain, self.data);
+        let is_first = std::ptr::eq(probed.candidate, &self.candidates.single[0]);
+        let record = match &probed.candidate.members[..] {
+            [] => self.choices.record(&probed.candidate.plain, self.data),
+            [first, others @ ..] => crate::RunRecord {
+                architecture: probed.candidate.plain.architecture.clone(),
+                beside: others.iter().map(weights_record).collect(),
+                ..self.choices.record(first, self.data)
+            },
+        };
         match &mut self.writer {
             Some(writer) if !is_first => {
                 let before = writer.directory().record().clone();
                 writer.replace_record(crate::RunRecord {
                     weights: record.weights,
                     architecture: record.architecture,
+                    beside: record.beside,
                     ..before
                 })
             }

@@ -1,5 +1,6 @@
 //! What is told of probes.
 
+use rekindle_models::Pretrained;
 use rekindle_transfer::features::{ProbeKind, ScoredProbe};
 
 use super::probing::Probed;
@@ -30,12 +31,11 @@ impl<'b> Run<'_, 'b> {
             let known = |value: f64| Some(value).filter(|value| value.is_finite());
             let is_first = at == 0 && rival.is_none();
             self.tell(&Event::Tried(Trial {
-                what: format!(
-                    "{} of {}",
-                    described(scored),
-                    probed.candidate.plain.architecture
-                ),
-                why: reason(scored).into(),
+                what: named(scored, probed),
+                why: match (&probed.candidate.members[..], scored.kind) {
+                    ([_, ..], ProbeKind::Multilevel) => "networks err on different images".into(),
+                    _ => reason(scored).into(),
+                },
                 images: probed.seen.labels.len(),
                 accuracy: known(scored.accuracy),
                 loss: known(scored.log_loss),
@@ -46,6 +46,26 @@ impl<'b> Run<'_, 'b> {
             }))?;
         }
         Ok(())
+    }
+}
+
+/// Names a probe and the networks whose features it sees.
+fn named(scored: &ScoredProbe, probed: &Probed<'_>) -> String {
+    let networks = &probed.candidate.members;
+    let names = |some: &[Pretrained]| {
+        let names: Vec<&str> = some.iter().map(|one| one.architecture.as_str()).collect();
+        names.join(", ")
+    };
+    match (&networks[..], scored.kind) {
+        ([], _) => format!(
+            "{} of {}",
+            described(scored),
+            probed.candidate.plain.architecture
+        ),
+        (all, ProbeKind::Multilevel) => {
+            format!("a probe on features side by side of {}", names(all))
+        }
+        (all, _) => format!("{} of {}", described(scored), names(&all[..1])),
     }
 }
 

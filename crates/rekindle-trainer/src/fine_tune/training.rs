@@ -39,7 +39,7 @@ impl<'a, 'b> Run<'a, 'b> {
         relay: fn() -> Relay,
     ) -> Result<Option<(Weights, Pace)>, TrainerError> {
         let indices: Vec<usize> = rows.iter().map(|row| probed.seen.indices[*row]).collect();
-        let pipeline = method.augmentation(&probed.data.preprocess, probed.may_mirror());
+        let pipeline = method.augmentation(&probed.data.preprocess, probed.may_mirror);
         let train = probed.data.train.with_pipeline(pipeline)?.subset(&indices);
         let data = TransferData {
             train: Arc::new(train),

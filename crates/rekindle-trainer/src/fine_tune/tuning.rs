@@ -149,7 +149,7 @@ impl<'a, 'b> Run<'a, 'b> {
             thresholds,
             decided: json!({
                 "held_out": held_out,
-                "mirrored": probed.may_mirror(),
+                "mirrored": probed.may_mirror,
                 "learning_rate": best.method.rate,
                 "size": best.method.size,
                 "share_of_the_way": best.share(),
@@ -186,8 +186,13 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Returns the time when training has to be over; none without a budget.
     fn end_of_training(&self, probed: &Probed<'b>) -> Option<f64> {
+        self.end_of_training_at(probed.seconds_per_image, probed.data.val.len())
+    }
+
+    /// Returns the same for a network that looks at each of the validation images for so many seconds.
+    pub(super) fn end_of_training_at(&self, seconds: f64, images: usize) -> Option<f64> {
         let budget = self.choices.budget?.as_secs_f64();
-        let look = probed.seconds_per_image * probed.data.val.len() as f64;
+        let look = seconds * images as f64;
         // A report of the run looks at the validation images once more.
         let looks = 1.0 + f64::from(u8::from(self.choices.directory.is_some()));
         Some(budget - looks * look - FOR_WRITING - SPARE * budget)

@@ -30,6 +30,9 @@ pub struct RunRecord {
     pub data: Value,
     /// Origin of the weights; none when training from scratch.
     pub weights: Option<WeightsRecord>,
+    /// Origin of the weights of networks that stand beside that one, where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<WeightsRecord>,
     /// The network's name, as `resnet18`.
     pub architecture: String,
     /// The strategy, as it serialises itself.
@@ -80,6 +83,7 @@ impl RunRecord {
             title: title.into(),
             data: Value::Null,
             weights: None,
+            beside: Vec::new(),
             architecture: String::new(),
             strategy: Value::Null,
             recipe: Value::Null,
