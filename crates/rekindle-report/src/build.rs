@@ -17,9 +17,12 @@ use serde_json::Value;
 use crate::contents::{
     ClassCount, DataReport, Fact, NumberSpread, Picture, Report, RunReport, SkippedFile,
 };
-use crate::examine::{examine, examine_labels, examine_numbers};
+use crate::examine::{examine_inspected, scored_labels, scored_numbers};
+use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
 use rekindle_trainer::run_directory::RunRecord;
-use rekindle_trainer::{Model, Predictions, RunDirectory, TrainerError, TransferData, text};
+use rekindle_trainer::{
+    Interrupt, Model, Predictions, RunDirectory, TrainerError, TransferData, text,
+};
 
 /// Pictures in a grid and how many stand side by side.
 const TILES: usize = 16;
@@ -206,7 +209,7 @@ impl RunReport {
     ///
     /// # Errors
     ///
-    /// As [`examine`].
+    /// As [`examine`](crate::examine).
     pub fn look(
         &mut self,
         classifier: &Classifier<Network>,
@@ -219,30 +222,42 @@ impl RunReport {
     ///
     /// # Errors
     ///
-    /// As [`examine`], [`examine_labels`] and [`examine_numbers`].
+    /// As [`examine`](crate::examine), and [`TrainerError::InvalidPredictions`] where no image can be read.
     pub fn look_at(
         &mut self,
         classifier: &Classifier<Network>,
         data: &TransferData,
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
-        let skipped = match data.task() {
+        let (task, images) = (data.task(), data.val.len());
+        let is_kept = |index| task == Task::SingleLabel && is_sampled(index, images);
+        let inspection = inspect(classifier, &data.val, is_kept, &Interrupt::new(), |_| ())?;
+        self.look_at_inspected(classifier, data, inspection, thresholds)
+    }
+
+    /// Adds what a pass over the validation images gave, as [`look_at`](Self::look_at) makes one.
+    ///
+    /// # Errors
+    ///
+    /// As [`look_at`](Self::look_at).
+    pub fn look_at_inspected(
+        &mut self,
+        classifier: &Classifier<Network>,
+        data: &TransferData,
+        inspection: Inspection,
+        thresholds: Option<&[f64]>,
+    ) -> Result<(), TrainerError> {
+        match data.task() {
             Task::SingleLabel => {
-                self.examined(examine(classifier, &data.val, |_| ())?);
+                self.examined(examine_inspected(classifier, &data.val, inspection)?);
                 return Ok(());
             }
             Task::MultiLabel => {
-                let (evaluation, skipped) = examine_labels(classifier, &data.val, thresholds)?;
-                self.labels = Some(evaluation);
-                skipped
+                self.labels = Some(scored_labels(&data.val, &inspection, thresholds)?);
             }
-            Task::Regression => {
-                let (numbers, skipped) = examine_numbers(classifier, &data.val)?;
-                self.numbers = Some(numbers);
-                skipped
-            }
-        };
-        for file in skipped {
+            Task::Regression => self.numbers = Some(scored_numbers(&data.val, &inspection)?),
+        }
+        for file in inspection.skipped {
             self.skip(&file.path, &file.reason);
         }
         Ok(())

@@ -14,15 +14,12 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::contents::{FeatureMap, MapPoint, Miss, Mistake, NumbersReport, RunReport};
 use rekindle_trainer::GradCam;
-use rekindle_trainer::inspect::{Inspection, inspect};
+use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
 use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
 use rekindle_trainer::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
 pub(crate) const MISTAKES: usize = 12;
-
-/// Images on the map of features; of more, as many evenly.
-const ON_MAP: usize = 1000;
 
 const JPEG_QUALITY: u8 = 85;
 
@@ -53,9 +50,21 @@ pub fn examine<B: Backbone>(
     dataset: &Arc<ImageDataset>,
     progress: impl FnMut(usize),
 ) -> Result<Examination, TrainerError> {
-    let every = dataset.len().div_ceil(ON_MAP).max(1);
-    let is_on_map = |index: usize| index.is_multiple_of(every);
+    let is_on_map = |index: usize| is_sampled(index, dataset.len());
     let inspection = inspect(classifier, dataset, is_on_map, &Interrupt::new(), progress)?;
+    examine_inspected(classifier, dataset, inspection)
+}
+
+/// Examines what a pass of `classifier` over labelled images gave; only its mistakes are looked at once more.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub fn examine_inspected<B: Backbone>(
+    classifier: &Classifier<B>,
+    dataset: &Arc<ImageDataset>,
+    inspection: Inspection,
+) -> Result<Examination, TrainerError> {
     let predictions = inspection.predictions(dataset);
     let Predictions {
         probabilities,
@@ -80,34 +89,20 @@ pub fn examine<B: Backbone>(
     })
 }
 
-/// Runs `classifier` over images with several labels, as they are seen in validation; a label is taken from its threshold
-/// on.
-///
-/// # Errors
-///
-/// Images that don't fit the network, and [`TrainerError::InvalidPredictions`] where none can be read.
-pub fn examine_labels<B: Backbone>(
-    classifier: &Classifier<B>,
-    dataset: &Arc<ImageDataset>,
+/// Scores the answers to images with several labels; a label is taken from its threshold on.
+pub(crate) fn scored_labels(
+    dataset: &ImageDataset,
+    inspection: &Inspection,
     thresholds: Option<&[f64]>,
-) -> Result<(MultiLabelEvaluation, Vec<Skipped>), TrainerError> {
-    let interrupt = Interrupt::new();
-    let inspection = inspect(classifier, dataset, |_| false, &interrupt, |_| ())?;
-    let evaluation = inspection.predictions(dataset).multi_label(thresholds)?;
-    Ok((evaluation, inspection.skipped))
+) -> Result<MultiLabelEvaluation, TrainerError> {
+    inspection.predictions(dataset).multi_label(thresholds)
 }
 
-/// Runs `classifier` over images with a number each, as they are seen in validation.
-///
-/// # Errors
-///
-/// Images that don't fit the network, and [`TrainerError::InvalidPredictions`] where none can be read.
-pub fn examine_numbers<B: Backbone>(
-    classifier: &Classifier<B>,
-    dataset: &Arc<ImageDataset>,
-) -> Result<(NumbersReport, Vec<Skipped>), TrainerError> {
-    let interrupt = Interrupt::new();
-    let inspection = inspect(classifier, dataset, |_| false, &interrupt, |_| ())?;
+/// Scores the answers to images with a number each.
+pub(crate) fn scored_numbers(
+    dataset: &ImageDataset,
+    inspection: &Inspection,
+) -> Result<NumbersReport, TrainerError> {
     let predictions = inspection.predictions(dataset);
     let evaluation = predictions.regression()?;
     let pair = |at: usize| {
@@ -118,7 +113,6 @@ pub fn examine_numbers<B: Backbone>(
         let [truth, answer] = pair(at);
         (answer - truth).abs()
     };
-    let every = evaluation.samples.div_ceil(ON_MAP).max(1);
     let mut order: Vec<usize> = (0..evaluation.samples).collect();
     order.sort_by(|a, b| error(*b).total_cmp(&error(*a)).then(a.cmp(b)));
     order.truncate(MISTAKES);
@@ -134,13 +128,15 @@ pub fn examine_numbers<B: Backbone>(
             picture: jpeg(&dataset.render_pixels(index, 0, 0, 0)?)?,
         })
     };
-    let numbers = NumbersReport {
+    Ok(NumbersReport {
         name: dataset.classes().first().cloned().unwrap_or_default(),
         evaluation,
-        points: (0..evaluation.samples).step_by(every).map(pair).collect(),
+        points: (0..evaluation.samples)
+            .filter(|at| is_sampled(*at, evaluation.samples))
+            .map(pair)
+            .collect(),
         worst: order.into_iter().map(miss).collect::<Result<_, _>>()?,
-    };
-    Ok((numbers, inspection.skipped))
+    })
 }
 
 impl RunReport {

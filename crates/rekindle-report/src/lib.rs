@@ -51,7 +51,7 @@ pub use contents::{
     ClassCount, DataReport, Fact, FeatureMap, MapPoint, Miss, Mistake, NumberSpread, NumbersReport,
     PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
-pub use examine::{Examination, examine, examine_labels, examine_numbers};
+pub use examine::{Examination, examine, examine_inspected};
 pub use folds::{FoldReport, Spread};
 
 /// Compiles the README's code.

@@ -13,6 +13,14 @@ use crate::{Interrupt, Predictions, TrainerError};
 /// Images that go through the network together.
 const BATCH: usize = 32;
 
+/// Images that a map of features shows; of more, as many evenly.
+const SAMPLED: usize = 1000;
+
+/// Tells whether an image is one of at most a thousand, evenly taken, of a set of `images`.
+pub fn is_sampled(index: usize, images: usize) -> bool {
+    index.is_multiple_of(images.div_ceil(SAMPLED).max(1))
+}
+
 /// Results of a classifier on a set of images, in the set's order; files that can't be decoded are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
@@ -51,13 +59,25 @@ pub(crate) fn inspect_by<B: Backbone>(
     dataset: &Arc<ImageDataset>,
     keep: impl Fn(usize) -> bool,
     interrupt: &Interrupt,
+    progress: impl FnMut(usize),
+) -> Result<Inspection, TrainerError> {
+    let loader = Loader::new(Arc::clone(dataset))
+        .batch_size(BATCH)
+        .on_bad_file(OnBadFile::Skip);
+    inspect_loaded(classifier, whole, loader, keep, interrupt, progress)
+}
+
+/// Inspects like [`inspect_by`] what a loader gives.
+pub(crate) fn inspect_loaded<B: Backbone>(
+    classifier: &Classifier<B>,
+    whole: &FrozenPrefix<B>,
+    loader: Loader,
+    keep: impl Fn(usize) -> bool,
+    interrupt: &Interrupt,
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, TrainerError> {
     let classifier = classifier.valid();
     let device = classifier.head.weight.lazy_device().without_autodiff();
-    let loader = Loader::new(Arc::clone(dataset))
-        .batch_size(BATCH)
-        .on_bad_file(OnBadFile::Skip);
     let mut found = Inspection {
         classes: classifier.num_classes(),
         ..Inspection::default()

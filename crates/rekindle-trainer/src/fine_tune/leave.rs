@@ -14,6 +14,7 @@ use super::{FineTuned, Fit};
 use crate::checkpoint::weights_of;
 use crate::events::{EndReason, EpochMetrics, Event, Forecast, RunOutcome};
 use crate::fit::write_weights;
+use crate::inspect::Inspection;
 use crate::metrics::{ConformalResiduals, ConformalScores};
 use crate::trainer::Source;
 use crate::{Monitor, Predictions, TrainerError};
@@ -65,6 +66,7 @@ impl<'a, 'b> Run<'a, 'b> {
             forecast: None,
             trials: std::mem::take(&mut self.trials),
             predictions: Predictions::default(),
+            inspection: Inspection::default(),
             in_views: None,
             seconds: outcome.seconds,
             outcome,
@@ -77,7 +79,7 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         probed: &Probed<'b>,
         tuned: Option<Tuned>,
-        found: Predictions,
+        (found, inspection): (Predictions, Inspection),
         forecast: Option<Forecast>,
         metrics: EpochMetrics,
     ) -> Result<FineTuned, TrainerError> {
@@ -165,6 +167,7 @@ impl<'a, 'b> Run<'a, 'b> {
             forecast,
             trials: std::mem::take(&mut self.trials),
             predictions: found,
+            inspection,
             in_views,
             seconds: outcome.seconds,
             outcome,

@@ -19,7 +19,7 @@ use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
-use crate::inspect::{binary_loss, logistic, softmax, squared_error};
+use crate::inspect::{Inspection, binary_loss, is_sampled, logistic, softmax, squared_error};
 use crate::pooled::{Pooled, pooled, split};
 use crate::recipe::Cache;
 
@@ -306,14 +306,23 @@ impl<'a, 'b> Run<'a, 'b> {
         found
     }
 
-    /// Features of the validation images; nothing else looks at them.
-    pub(super) fn validation_features(
-        &mut self,
-        probed: &Probed<'b>,
-    ) -> Result<Pooled, TrainerError> {
+    /// Looks at the validation images with the best head; nothing else does.
+    pub(super) fn inspected(&mut self, probed: &Probed<'b>) -> Result<Inspection, TrainerError> {
+        let dataset = &probed.data.val;
         let plain = eval_pipeline(&probed.data.preprocess);
         let name = "features of the validation images";
-        self.features(&probed.measured_by, &probed.data.val, &plain, name)
+        let seen = self.features(&probed.measured_by, dataset, &plain, name)?;
+        let is_kept = |at: &usize| is_sampled(seen.indices[*at], dataset.len());
+        let kept: Vec<usize> = (0..seen.indices.len()).filter(is_kept).collect();
+        let logits = probed.found.head.logits(&seen.features)?;
+        Ok(Inspection {
+            features: seen.features.select(&kept).values().to_vec(),
+            kept,
+            classes: logits.len() / seen.labels.len().max(1),
+            logits: logits.into_iter().map(|logit| logit as f32).collect(),
+            indices: seen.indices,
+            skipped: Vec::new(),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use rekindle_weights::ModelInfo;
 
 use crate::checkpoint::weights_of;
 use crate::events::{Forecast, RunOutcome, Trial};
+use crate::inspect::Inspection;
 use crate::run_directory::RunWriter;
 use crate::{Predictions, TrainerError, fit};
 
@@ -36,6 +37,9 @@ pub struct FineTuned {
     /// Predictions for the validation images, each seen once, as by
     /// [`Model::predict`](crate::Model::predict); empty where the run was interrupted.
     pub predictions: Predictions,
+    /// What that pass over the validation images gave, with features of a thousand of them at most, evenly taken; empty where the
+    /// run was interrupted.
+    pub inspection: Inspection,
     /// The same over the [test views](crate::Fit::test_views), where these are more than the plain one.
     pub in_views: Option<Predictions>,
     /// Outcome of the run.

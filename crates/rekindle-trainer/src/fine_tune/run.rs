@@ -132,14 +132,12 @@ impl<'a, 'b> Run<'a, 'b> {
             })?;
         }
         let begun = Instant::now();
-        let found = match &tuned {
-            None => {
-                let seen = self.validation_features(probed)?;
-                predictions(&probed.found.head, &seen)?
-            }
-            Some(tuned) => self.answers(&tuned.classifier, &tuned.data.val)?,
+        let inspection = match &tuned {
+            None => self.inspected(probed)?,
+            Some(tuned) => self.inspect(&tuned.classifier, &tuned.data.val)?,
         };
-        let found = with_loss(found, probed);
+        let data = tuned.as_ref().map_or(&probed.data, |tuned| &tuned.data);
+        let found = with_loss(inspection.predictions(&data.val), probed);
         if found.labels.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: "validation images".into(),
@@ -165,6 +163,7 @@ impl<'a, 'b> Run<'a, 'b> {
             best: true,
             ..epoch
         };
+        let found = (found, inspection);
         self.leave(probed, tuned, found, forecast, metrics)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile};
 use rekindle_nn::Network;
-use rekindle_transfer::Classifier;
+use rekindle_transfer::{Backbone, Classifier, FrozenPrefix};
 use serde_json::{Value, json};
 
 use super::methods::{BATCH, Method};
@@ -14,6 +14,7 @@ use crate::adapt::with_fresh_head;
 use crate::checkpoint::Weights;
 use crate::events::{EndReason, Event, Observer};
 use crate::feed::Feed;
+use crate::inspect::{Inspection, inspect_loaded, is_sampled};
 use crate::pace::Pace;
 use crate::trainer::Trainer;
 use crate::{Predictions, Predictor, TrainerError, TransferData};
@@ -85,13 +86,29 @@ impl<'a, 'b> Run<'a, 'b> {
         classifier: &Classifier<Network>,
         dataset: &Arc<ImageDataset>,
     ) -> Result<Predictions, TrainerError> {
-        let loader = Loader::new(Arc::clone(dataset))
-            .batch_size(BATCH)
-            .workers(self.choices.workers)
-            .on_bad_file(OnBadFile::Skip);
-        let feed = Feed::Images(loader);
+        let feed = Feed::Images(self.loader(dataset));
         let batches = feed.epoch(0, &self.choices.device);
         Predictor::new(classifier).predict_until(batches, &self.choices.interrupt, |_| ())
+    }
+
+    /// Looks at the validation images with a network that was trained.
+    pub(super) fn inspect(
+        &self,
+        classifier: &Classifier<Network>,
+        dataset: &Arc<ImageDataset>,
+    ) -> Result<Inspection, TrainerError> {
+        let backbone = &classifier.backbone;
+        let whole = FrozenPrefix::new(backbone, backbone.stage_names().len())?;
+        let is_kept = |index| is_sampled(index, dataset.len());
+        let (loader, interrupt) = (self.loader(dataset), &self.choices.interrupt);
+        inspect_loaded(classifier, &whole, loader, is_kept, interrupt, |_| ())
+    }
+
+    fn loader(&self, dataset: &Arc<ImageDataset>) -> Loader {
+        Loader::new(Arc::clone(dataset))
+            .batch_size(BATCH)
+            .workers(self.choices.workers)
+            .on_bad_file(OnBadFile::Skip)
     }
 
     /// Returns the pretrained network with a head of no meaning, sharing nothing with any other.

@@ -42,6 +42,9 @@ const LEARN_OVER_LOOK: f64 = 2.0;
 /// Steps that are made to know how long one takes.
 const MEASURED_STEPS: usize = 4;
 
+/// Images that could be looked at in the time of showing the mistakes, a dozen, with gradients.
+const FOR_MISTAKES: f64 = 60.0;
+
 /// Seconds that writing the result takes.
 const FOR_WRITING: f64 = 0.3;
 
@@ -193,9 +196,12 @@ impl<'a, 'b> Run<'a, 'b> {
     pub(super) fn end_of_training_at(&self, seconds: f64, images: usize) -> Option<f64> {
         let budget = self.choices.budget?.as_secs_f64();
         let look = seconds * images as f64;
-        // A report of the run looks at the validation images once more.
-        let looks = 1.0 + f64::from(u8::from(self.choices.directory.is_some()));
-        Some(budget - looks * look - FOR_WRITING - SPARE * budget)
+        // A report of the run shows where some of its mistakes come from.
+        let report = match self.choices.directory {
+            Some(_) => seconds * FOR_MISTAKES,
+            None => 0.0,
+        };
+        Some(budget - look - report - FOR_WRITING - SPARE * budget)
     }
 
     /// Goes on from the networks of the trials with all training images, at a gentler rate.
