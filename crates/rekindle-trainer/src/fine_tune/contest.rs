@@ -20,22 +20,26 @@ pub(super) struct Span {
     end: f64,
     /// Trials at most.
     trials: usize,
+    /// The time when trials have to be over, whatever their share.
+    latest: f64,
 }
 
 impl Span {
-    pub fn new(begun: f64, end: f64, passes: f64) -> Self {
+    pub fn new([begun, latest, end]: [f64; 3], passes: f64) -> Self {
         let more = FOR_TRIALS.iter().filter(|least| passes >= **least).count();
         Self {
             begun,
             end,
             trials: 1 + more,
+            latest,
         }
     }
 
     /// Returns the time when a trial, counted from 0, has to be over: all of them and the final training take
     /// equal times.
     fn end_of(&self, trial: usize) -> f64 {
-        self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun)
+        let equal = self.begun + (trial + 1) as f64 * self.share() * (self.end - self.begun);
+        equal.min(self.latest)
     }
 
     /// Returns the share of the time that one training takes.

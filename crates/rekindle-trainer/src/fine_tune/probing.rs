@@ -63,6 +63,21 @@ pub(super) struct Probed<'b> {
     pub seconds_of_heads: f64,
 }
 
+/// What the probes have found.
+pub(super) struct Best<'b> {
+    /// The best network.
+    pub single: Probed<'b>,
+    /// Networks side by side, where they are better.
+    pub joined: Option<Probed<'b>>,
+}
+
+impl<'b> Best<'b> {
+    /// Returns the best of all.
+    pub fn chosen(&self) -> &Probed<'b> {
+        self.joined.as_ref().unwrap_or(&self.single)
+    }
+}
+
 /// Features of the training images.
 struct Looked {
     seen: Pooled,
@@ -72,8 +87,8 @@ struct Looked {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    /// Probes one network after the other, as far as the budget goes, and returns the best.
-    pub(super) fn probe_all(&mut self) -> Result<Probed<'b>, TrainerError> {
+    /// Probes one network after the other, as far as the budget goes, then several side by side.
+    pub(super) fn probe_all(&mut self) -> Result<Best<'b>, TrainerError> {
         let (first, others) = self
             .candidates
             .single
@@ -94,10 +109,13 @@ impl<'a, 'b> Run<'a, 'b> {
             let next = self.probe(candidate, None)?;
             best = self.rated(&mut probed, best, next)?;
         }
-        if let Some(joined) = self.probe_side_by_side(&probed)? {
-            best = self.rated(&mut probed, best, joined)?;
+        let mut joined = None;
+        if let Some(of_all) = self.probe_side_by_side(&probed)? {
+            let at = self.rated(&mut probed, best, of_all)?;
+            joined = probed.pop().filter(|_| at != best);
         }
-        Ok(probed.swap_remove(best))
+        let single = probed.swap_remove(best);
+        Ok(Best { single, joined })
     }
 
     /// Adds a network to those that were probed, and returns the position of the best one.
@@ -256,7 +274,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let mirrored = match self.choices.budget {
             Some(budget)
                 if data.task() == Task::SingleLabel
-                    && seconds < FOR_MIRRORED * budget.as_secs_f64() =>
+                    && seconds < self.share_for_mirrored() * budget.as_secs_f64() =>
             {
                 let mut transforms = plain.0.clone();
                 transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
@@ -273,6 +291,11 @@ impl<'a, 'b> Run<'a, 'b> {
             mirrored,
             seconds_per_image: seconds / data.train.len().max(1) as f64,
         })
+    }
+
+    /// Returns the share of the budget that mirrored views of one network may take: other networks are worth more.
+    fn share_for_mirrored(&self) -> f64 {
+        FOR_MIRRORED / self.candidates.single.len().max(1) as f64
     }
 
     /// Computes the pooled features of every readable image as `pipeline` shows it.

@@ -17,6 +17,8 @@ const SHARE: f64 = 0.58;
 pub(super) struct Probes<'p, 'b> {
     pub whole: &'p Probed<'b>,
     pub reduced: Option<&'p Probed<'b>>,
+    /// Networks side by side, whose probe is then the one to beat.
+    pub joined: Option<&'p Probed<'b>>,
 }
 
 impl<'p, 'b> Probes<'p, 'b> {

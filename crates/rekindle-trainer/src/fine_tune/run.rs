@@ -9,8 +9,9 @@ use super::candidate::Candidates;
 use super::forecast::forecast;
 use super::interim::Interim;
 use super::leave::thresholds_of;
-use super::probing::{Probed, predictions};
+use super::probing::{Best, Probed, predictions};
 use super::record::weights_record;
+use super::tuning::Tuned;
 use super::{FineTuned, Fit};
 use crate::announce::whole_network;
 use crate::checkpoint::Weights;
@@ -91,32 +92,46 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn adapt(&mut self) -> Result<FineTuned, TrainerError> {
         self.introduce()?;
-        let probed = self.probe_all()?;
-        self.record_network(&probed)?;
+        let best = self.probe_all()?;
+        let probed = best.chosen();
+        self.record_network(probed)?;
         // What there is so far, should the rest be interrupted; a search that goes on may have left better.
         let has_left = |writer: &RunWriter| writer.directory().best_weights_path().exists();
         if self.choices.budget.is_some() && !self.writer.as_ref().is_some_and(has_left) {
-            self.keep(&probed, &probed.classifier, probed.thresholds.as_deref())?;
+            self.keep(probed, &probed.classifier, probed.thresholds.as_deref())?;
         }
-        match self.go_on(&probed) {
+        match self.go_on(&best) {
             Err(TrainerError::Interrupted { .. }) if self.choices.budget.is_some() => {
-                self.leave_so_far(probed)
+                self.leave_so_far(best.joined.unwrap_or(best.single))
             }
             found => found,
         }
     }
 
+    /// Trains the best network, or networks side by side, where that pays; returns what the result begins with as well.
+    fn tune_best<'p>(
+        &mut self,
+        best: &'p Best<'b>,
+    ) -> Result<(&'p Probed<'b>, Option<Tuned>), TrainerError> {
+        let joined = best.joined.as_ref();
+        if self.choices.budget.is_none() {
+            return Ok((best.chosen(), None));
+        }
+        match (self.tune(&best.single, joined)?, joined) {
+            (None, Some(joined)) => Ok((joined, self.tune(joined, None)?)),
+            (tuned, _) => Ok((&best.single, tuned)),
+        }
+    }
+
     /// Trains where that pays, then looks at the validation images.
-    fn go_on(&mut self, probed: &Probed<'b>) -> Result<FineTuned, TrainerError> {
-        let tuned = match self.choices.budget {
-            Some(_) => self.tune(probed)?,
-            None => None,
-        };
+    fn go_on(&mut self, best: &Best<'b>) -> Result<FineTuned, TrainerError> {
+        let (probed, tuned) = self.tune_best(best)?;
         std::mem::replace(&mut self.told, Ok(()))?;
         let (gain, spread) = tuned
             .as_ref()
             .map_or((0.0, 0.0), |tuned| (tuned.gain, tuned.spread));
-        let forecast = forecast(&probed.found.right, gain, spread, probed.data.val.len());
+        let compared = &best.chosen().found.right;
+        let forecast = forecast(compared, gain, spread, probed.data.val.len());
         if let Some(forecast) = forecast.filter(|_| self.choices.budget.is_some()) {
             self.tell(&Event::Forecast(forecast))?;
         }
@@ -216,9 +231,11 @@ impl<'a, 'b> Run<'a, 'b> {
         }))
     }
 
-    /// Names the network that won in the record, where that is not the first.
-    fn record_network(&mut self, probed: &Probed<'b>) -> Result<(), TrainerError> {
-        let is_first = std::ptr::eq(probed.candidate, &self.candidates.single[0]);
+    /// Names the network that won in the record.
+    pub(super) fn record_network(&mut self, probed: &Probed<'b>) -> Result<(), TrainerError> {
+        if self.candidates.single.len() < 2 {
+            return Ok(());
+        }
         let record = match &probed.candidate.members[..] {
             [] => self.choices.record(&probed.candidate.plain, self.data),
             [first, others @ ..] => crate::RunRecord {
@@ -228,7 +245,7 @@ impl<'a, 'b> Run<'a, 'b> {
             },
         };
         match &mut self.writer {
-            Some(writer) if !is_first => {
+            Some(writer) => {
                 let before = writer.directory().record().clone();
                 writer.replace_record(crate::RunRecord {
                     weights: record.weights,
@@ -237,7 +254,7 @@ impl<'a, 'b> Run<'a, 'b> {
                     ..before
                 })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

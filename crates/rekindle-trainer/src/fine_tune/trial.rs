@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use rekindle_imagefolder::Task;
-use rekindle_nn::Network;
-use rekindle_transfer::Classifier;
-use rekindle_transfer::features::ProbeSearch;
+use rekindle_transfer::features::{LinearHead, ProbeSearch};
 use serde_json::Value;
 
-use super::methods::{Method, Scale};
+use super::methods::Method;
 use super::probing::{Probed, predictions};
 use super::reduced::Probes;
 use super::run::Run;
@@ -127,14 +125,13 @@ impl Contender {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    /// Returns the network with the head that the probe search finds on `rows` of the features, and what that head
-    /// says of the rows `held_out`.
+    /// Returns the head that the probe search finds on `rows` of the features, and what it says of the rows `held_out`.
     fn probe_of(
         &self,
         probed: &Probed<'b>,
         rows: &[usize],
         held_out: &[usize],
-    ) -> Result<(Classifier<Network>, Scored), TrainerError> {
+    ) -> Result<(LinearHead, Scored), TrainerError> {
         let seen = probed.seen.select(rows);
         let classes = probed.data.classes.len();
         let mirrored = probed
@@ -162,12 +159,11 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let held_out = probed.seen.select(held_out);
         let scored = Scored::of(&predictions(&head, &held_out)?)?;
-        let network = self.fresh(probed).with_head(head.weight, head.bias)?;
-        Ok((network, scored))
+        Ok((head, scored))
     }
 
     /// Trains on all images but `held_out` (rows of the features), from the probe's network or the weights `from` on, and
-    /// measures on these, beside the probe on whole pictures. None where training diverged.
+    /// measures on these, beside the probe on whole pictures, or that of networks side by side. None where training diverged.
     pub(super) fn trial(
         &mut self,
         probes: &Probes<'_, 'b>,
@@ -182,9 +178,11 @@ impl<'a, 'b> Run<'a, 'b> {
         let rest: Vec<usize> = (0..seen.labels.len())
             .filter(|row| !is_held_out(row))
             .collect();
-        let (start, mut probe) = self.probe_of(probed, &rest, held_out)?;
-        if method.scale != Scale::Whole {
-            (_, probe) = self.probe_of(probes.whole, &rest, held_out)?;
+        let (head, mut probe) = self.probe_of(probed, &rest, held_out)?;
+        let start = self.fresh(probed).with_head(head.weight, head.bias)?;
+        let to_beat = probes.joined.unwrap_or(probes.whole);
+        if !std::ptr::eq(to_beat, probed) {
+            (_, probe) = self.probe_of(to_beat, &rest, held_out)?;
         }
         let begun_at = weights_of(&start);
         let start = match from {
@@ -245,6 +243,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use rekindle_weights::state_dict::HostTensor;
 
+    use super::super::methods::Scale;
     use super::*;
 
     fn weights(values: [f32; 2]) -> Weights {

@@ -69,10 +69,19 @@ pub(super) struct Tuned {
 impl<'a, 'b> Run<'a, 'b> {
     /// Trains the network on a part of the training images in one way or several, compares it with the probe on the rest,
     /// and where it is better trains it on with all images until the budget ends. `None` where the probe stays.
-    pub(super) fn tune(&mut self, probed: &Probed<'b>) -> Result<Option<Tuned>, TrainerError> {
+    ///
+    /// Where networks side by side are the alternative, it is compared with their probe, and early enough that they can still
+    /// look at the validation images.
+    pub(super) fn tune(
+        &mut self,
+        probed: &Probed<'b>,
+        joined: Option<&Probed<'b>>,
+    ) -> Result<Option<Tuned>, TrainerError> {
         let Some(end) = self.end_of_training(probed) else {
             return Ok(None);
         };
+        let latest = joined.and_then(|joined| self.end_of_training(joined));
+        let latest = latest.unwrap_or(end).min(end);
         let begun = self.clock().seconds();
         let labels = &probed.seen.labels;
         let images = labels.len() as f64;
@@ -101,6 +110,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let probes = Probes {
             whole: probed,
             reduced: reduced.as_ref(),
+            joined,
         };
         let whole = Method::of_whole_pictures(probed.pretrained);
         let Some(per_image) = self.seconds_per_image(probed, whole, end)? else {
@@ -108,21 +118,22 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let begun = self.clock().seconds();
         let epochs = passes(end - begun, per_image);
-        let span = Span::new(begun, end, epochs);
+        let span = Span::new([begun, latest, end], epochs);
         let of_trial = epochs * span.share();
         let side = reduced.as_ref().map(|reduced| reduced.data.preprocess.crop);
         let methods = Method::all(probed.pretrained, side, of_trial, labels.len());
         let per_image = per_image * methods[0].cost(whole);
         let epochs = passes(end - begun, per_image);
-        if epochs < LEAST_EPOCHS {
-            return self.leave_untrained(&too_short(epochs));
+        let of_first = passes(latest - begun, per_image).min(epochs / 2.0);
+        if of_first < LEAST_EPOCHS / 2.0 {
+            return self.leave_untrained(&too_short(2.0 * of_first));
         }
         let Some(mut best) = self.contest(&probes, &parts, &methods, span, per_image)? else {
             return Ok(None);
         };
-        let left = passes(end - self.clock().seconds(), best.per_image);
+        let left = passes(latest - self.clock().seconds(), best.per_image);
         if !best.is_ahead() && left >= LEAST_LAST_EPOCHS {
-            self.give_more_time(&probes, &parts[0], &mut best, end)?;
+            self.give_more_time(&probes, &parts[0], &mut best, latest)?;
         }
         if !best.is_ahead() {
             return Ok(None);
@@ -135,6 +146,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let so_far = mixed(&weights_of(&probed.classifier), &mean, best.share());
         let thresholds = best.thresholds(probed.data.classes.len());
         let so_far = with_weights(self.fresh(probed), &so_far);
+        if joined.is_some() {
+            self.record_network(probes.whole)?;
+        }
         self.keep(probed, &so_far, thresholds.as_deref())?;
         let left = passes(end - self.clock().seconds(), best.per_image);
         let (mut trained, last_plans) = match left >= LEAST_LAST_EPOCHS {
