@@ -33,7 +33,7 @@ pub struct Multilevel {
     /// The network.
     pub network: Network,
     /// Numbers of features: those that it had, the largest of the last stage's maps, and the average and the largest of the
-    /// level before.
+    /// level before; of a network of tokens those that it had, and the mean of the tokens.
     pub parts: Vec<usize>,
 }
 
@@ -46,7 +46,10 @@ impl Network {
     /// largest number of each neighbourhood of 7 by 7, averaged over the map; so does the last level. A classifier gets
     /// weights of zero for what is new, and answers as before. Stages behind the earlier level become one.
     ///
-    /// Returns none for networks of tokens, and others whose features are not averages of maps or that have no such level.
+    /// A network of tokens keeps its one level, and gives the mean of all tokens beside the class token, which may have let go of
+    /// what the patches show (Oquab et al. 2024, <https://arxiv.org/abs/2304.07193>, probe both).
+    ///
+    /// Returns none for networks whose features are not averages of maps or that have no such level.
     pub fn with_multilevel_features(self) -> Option<Multilevel> {
         if self.roundings.is_some() {
             return None;
@@ -81,8 +84,11 @@ impl Network {
 /// of nodes in front of those of the pooling.
 fn widened(graph: &Graph) -> Option<(Graph, Vec<usize>, usize)> {
     let is_done = |node: &Node| node.name.starts_with(SCOPE);
-    if graph.tokens().is_some() || graph.nodes().iter().any(is_done) {
+    if graph.nodes().iter().any(is_done) {
         return None;
+    }
+    if graph.tokens().is_some() {
+        return with_mean_of_tokens(graph).map(|(wide, parts)| (wide, parts, 0));
     }
     HALVES.iter().find_map(|halves| widened_by(graph, *halves))
 }
@@ -148,13 +154,8 @@ fn widened_by(
     });
 
     let features = graph.head().features + parts_behind.iter().sum::<usize>();
-    let mut wide = graph.clone().with_classes(0);
-    wide.stages = cut_stages(&nodes, graph.tensors(), stages).ok()?;
-    wide.head.features = features;
-    wide.head.nodes = nodes.len()..nodes.len();
-    wide.nodes = nodes;
-    wide.name = format!("{}_{SCOPE}", graph.name());
-    wide.is_imported = true;
+    let mut wide = of_nodes(graph, nodes, features);
+    wide.stages = cut_stages(&wide.nodes, graph.tensors(), stages).ok()?;
     let takes = |side: usize| {
         let shapes = wide.shapes(side, side).ok()?;
         let given = shapes.last()?;
@@ -163,6 +164,39 @@ fn widened_by(
     SIDES.into_iter().try_for_each(takes)?;
     let parts = [graph.head().features].into_iter().chain(parts_behind);
     Some((wide, parts.collect(), added))
+}
+
+/// Puts the mean of all tokens, as the class token is read from them, behind the features; returns the lengths of both.
+fn with_mean_of_tokens(graph: &Graph) -> Option<(Graph, Vec<usize>)> {
+    let pooling = graph.pooling();
+    let mut readers = graph.nodes()[pooling.clone()].iter();
+    let reader = readers.find(|node| matches!(node.op, Op::Token { .. }))?;
+    let tokens = *reader.inputs.first()?;
+    let [height, width] = graph.native_size()?;
+    let shapes = graph.shapes(height, width).ok()?;
+    let Shape::Maps { channels, .. } = shapes[tokens.index()] else {
+        return None;
+    };
+    let mut nodes = graph.nodes()[..pooling.end].to_vec();
+    let own = Value::of_node(pooling.end - 1);
+    let mean = add(&mut nodes, "mean", Op::GlobalAvgPool, &[tokens]);
+    let mean = add(&mut nodes, "flatten", Op::Flatten, &[mean]);
+    add(&mut nodes, "features", Op::Concat, &[own, mean]);
+    let parts = vec![graph.head().features, channels];
+    let wide = of_nodes(graph, nodes, parts.iter().sum());
+    wide.shapes(height, width).ok()?;
+    Some((wide, parts))
+}
+
+/// Returns the network without a classifier and with other nodes, which give so many features.
+fn of_nodes(graph: &Graph, nodes: Vec<Node>, features: usize) -> Graph {
+    let mut wide = graph.clone().with_classes(0);
+    wide.head.features = features;
+    wide.head.nodes = nodes.len()..nodes.len();
+    wide.nodes = nodes;
+    wide.name = format!("{}_{SCOPE}", graph.name());
+    wide.is_imported = true;
+    wide
 }
 
 /// Appends nodes that stood from `start` on, `by` places further behind; they take `input` in place of what gave them their

@@ -192,8 +192,11 @@ fn facts(record: &RunRecord) -> Vec<Fact> {
     let mut facts = vec![fact("Network", &record.architecture)];
     match &record.weights {
         Some(weights) => {
-            facts.push(fact("Source weights", &weights.source));
-            facts.push(fact("SHA-256 of the source weights", &weights.sha256));
+            let all = || std::iter::once(weights).chain(&record.beside);
+            let sources: Vec<&str> = all().map(|one| one.source.as_str()).collect();
+            let digests: Vec<&str> = all().map(|one| one.sha256.as_str()).collect();
+            facts.push(fact("Source weights", &sources.join("\n")));
+            facts.push(fact("SHA-256 of the source weights", &digests.join("\n")));
         }
         None => facts.push(fact("Source weights", &"none")),
     }

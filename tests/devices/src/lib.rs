@@ -4,6 +4,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
+mod from_scratch;
 mod memory;
 
 use burn::module::Module;

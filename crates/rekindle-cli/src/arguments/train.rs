@@ -31,7 +31,7 @@ pub struct Fit {
     #[command(flatten)]
     pub view: View,
     /// Leaves the network as it is published but for its head's classes, so that its file is one of weights for torchvision or timm;
-    /// else a convolutional network may get features of two levels
+    /// else a convolutional network may get features of two levels, and several networks may stand side by side
     #[arg(long)]
     pub keep_architecture: bool,
     /// Folder that keeps features for later runs [default: none, they live in memory]

@@ -153,17 +153,83 @@ fn every_form_of_pooling_is_kept() {
 }
 
 #[test]
-fn networks_of_tokens_have_one_level() {
-    let mut with = 0;
+fn networks_of_tokens_give_their_mean() {
+    let device = Device::flex();
+    for name in ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"] {
+        let network = named(name, &device).with_image_size([112, 112]);
+        let images = images([2, 112, 112], &device);
+        let wide = network.clone().with_multilevel_features();
+        let Multilevel {
+            network: wide,
+            parts,
+        } = wide.unwrap_or_else(|| panic!("{name}"));
+        let width = network.num_features();
+        assert_eq!(parts, [width, width], "{name}");
+        assert_eq!(wide.graph().stage_names(), network.graph().stage_names());
+        close(
+            &floats(wide.forward(images.clone())),
+            &floats(network.forward(images.clone())),
+            name,
+        );
+        // The tokens behind the last norm, one by one.
+        let (plain, _) = network.clone().split_classifier();
+        let stages = plain.forward_intermediates(images.clone());
+        let tokens = floats(stages.last().unwrap().clone());
+        let [count, channels, _, length] = stages.last().unwrap().dims();
+        let parameter = |name: &str| {
+            let tensors = rekindle_weights::state_dict::collect(&plain);
+            tensors[name].values.clone()
+        };
+        let (weight, bias) = (parameter("norm.weight"), parameter("norm.bias"));
+        let mut expected = Vec::new();
+        for image in 0..count {
+            let at = |channel: usize, token: usize| {
+                tokens[(image * channels + channel) * length + token]
+            };
+            let mut means = vec![0.0; channels];
+            let mut first = Vec::new();
+            for token in 0..length {
+                let own: Vec<f64> = (0..channels).map(|channel| at(channel, token)).collect();
+                let mean = own.iter().sum::<f64>() / channels as f64;
+                let squares = own.iter().map(|value| (value - mean).powi(2));
+                let deviation = (squares.sum::<f64>() / channels as f64 + 1e-6).sqrt();
+                for (channel, value) in own.iter().enumerate() {
+                    let normed = (value - mean) / deviation * f64::from(weight[channel])
+                        + f64::from(bias[channel]);
+                    means[channel] += normed / length as f64;
+                    if token == 0 {
+                        first.push(normed);
+                    }
+                }
+            }
+            expected.extend(first);
+            expected.extend(means);
+        }
+        let (features, _) = wide.clone().split_classifier();
+        for kernels in [true, false] {
+            let features = features.clone().with_kernels(kernels);
+            let found = floats(features.forward(images.clone()));
+            close(&found, &expected, &format!("{name}, kernels {kernels}"));
+        }
+        let text = wide.graph().description([112, 112]).unwrap();
+        assert_eq!(&Graph::from_json(&text).unwrap(), wide.graph(), "{name}");
+        assert!(wide.with_multilevel_features().is_none(), "{name}");
+    }
+}
+
+#[test]
+fn nearly_all_networks_have_more_features() {
+    let (mut with, mut without) = (0, Vec::new());
     for model in models() {
         let graph = (model.describe)(&Options::with_classes(0)).unwrap();
-        let has_tokens = graph.tokens().is_some();
         if graph.num_params() > 30_000_000 {
             continue;
         }
         let wide = Network::new(graph, 0, &Device::flex()).with_multilevel_features();
-        assert_eq!(wide.is_none(), has_tokens, "{}", model.name);
-        with += usize::from(wide.is_some());
+        match wide {
+            Some(_) => with += 1,
+            None => without.push(model.name),
+        }
     }
-    assert!(with > 20, "{with}");
+    assert!(with > 20 && without.is_empty(), "{with}, {without:?}");
 }

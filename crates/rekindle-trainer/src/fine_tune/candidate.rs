@@ -50,6 +50,13 @@ impl Candidate {
         }
     }
 
+    /// Returns the multiplications of numbers that an image takes.
+    pub fn multiply_adds(&self) -> u64 {
+        let crop = self.plain.preprocess.crop;
+        let counted = self.plain.model.graph().multiply_adds(crop, crop);
+        counted.unwrap_or(u64::MAX)
+    }
+
     /// Takes a network that was joined of others as it is.
     pub fn joined(pretrained: Pretrained, members: Vec<Pretrained>) -> Self {
         Self {

@@ -310,7 +310,8 @@ impl<'a> Fit<'a> {
         self.run_best_of(data, &[weights])
     }
 
-    /// Runs with the best of several networks, of which the first is tried in any case and others as the budget allows.
+    /// Runs with the best of several networks, or with several side by side. The first is tried in any case, others as the budget
+    /// allows, those of the fewest multiplications before others.
     ///
     /// # Errors
     ///

@@ -97,6 +97,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let first = self.probe(first, None)?;
         self.tell_probes(&first, None)?;
         let (mut probed, mut best) = (vec![first], 0);
+        // Where the time doesn't suffice for all, it does for more of the fast ones.
+        let mut others: Vec<&Candidate> = others.iter().collect();
+        others.sort_by_key(|candidate| candidate.multiply_adds());
         for candidate in others {
             if self.share_of_budget() > FOR_NETWORKS {
                 let message = format!(

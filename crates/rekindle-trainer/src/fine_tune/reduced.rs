@@ -71,11 +71,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let lead = found.lead_over(&scored(whole));
         let is_tried = lead.accuracy.0 >= 0.0 && !lead.is_far_behind();
         self.tell(&Event::Tried(Trial {
-            what: format!(
-                "{} of {} {size}",
-                described(&reduced.found.chosen()),
-                reduced.candidate.plain.architecture
-            ),
+            what: format!("{} {size}", described(&reduced.found.chosen(), &reduced)),
             why: "smaller pictures are learnt from several times as fast".into(),
             images: reduced.seen.labels.len(),
             accuracy: found.accuracy(),

@@ -89,16 +89,8 @@ pub(super) fn trial(probed: &Probed<'_>, found: &FoundRidge, kept: bool) -> Tria
         .target_scale
         .map_or(1.0, |scale| f64::from(scale.deviation));
     Trial {
-        what: format!(
-            "{} of {}",
-            match (probed.search.parts.len(), probed.candidate.members.len()) {
-                (0 | 1, _) => described(scored),
-                (_, 0) => "ridge regression on features of two levels".into(),
-                _ => "ridge regression on features side by side".into(),
-            },
-            probed.candidate.plain.architecture
-        ),
-        why: reason(scored).into(),
+        what: described(scored, probed),
+        why: reason(scored, probed).into(),
         images: answers.len(),
         loss: measured.map(|found| (found.rmse / deviation).powi(2)),
         mae: measured.map(|found| found.mae),

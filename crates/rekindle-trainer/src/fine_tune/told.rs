@@ -1,6 +1,5 @@
 //! What is told of probes.
 
-use rekindle_models::Pretrained;
 use rekindle_transfer::features::{ProbeKind, ScoredProbe};
 
 use super::probing::Probed;
@@ -31,11 +30,8 @@ impl<'b> Run<'_, 'b> {
             let known = |value: f64| Some(value).filter(|value| value.is_finite());
             let is_first = at == 0 && rival.is_none();
             self.tell(&Event::Tried(Trial {
-                what: named(scored, probed),
-                why: match (&probed.candidate.members[..], scored.kind) {
-                    ([_, ..], ProbeKind::Multilevel) => "networks err on different images".into(),
-                    _ => reason(scored).into(),
-                },
+                what: described(scored, probed),
+                why: reason(scored, probed).into(),
                 images: probed.seen.labels.len(),
                 accuracy: known(scored.accuracy),
                 loss: known(scored.log_loss),
@@ -49,27 +45,27 @@ impl<'b> Run<'_, 'b> {
     }
 }
 
-/// Names a probe and the networks whose features it sees.
-fn named(scored: &ScoredProbe, probed: &Probed<'_>) -> String {
-    let networks = &probed.candidate.members;
-    let names = |some: &[Pretrained]| {
-        let names: Vec<&str> = some.iter().map(|one| one.architecture.as_str()).collect();
-        names.join(", ")
-    };
-    match (&networks[..], scored.kind) {
-        ([], _) => format!(
-            "{} of {}",
-            described(scored),
-            probed.candidate.plain.architecture
+/// What all parts of a network's features are, and why a head on them may be better than one on the first.
+pub(super) fn all_parts(probed: &Probed<'_>) -> (&'static str, &'static str) {
+    let candidate = probed.candidate;
+    match (
+        candidate.members.len(),
+        candidate.plain.model.graph().tokens(),
+    ) {
+        (0, None) => (
+            "features of two levels",
+            "earlier layers may know what the last one forgot",
         ),
-        (all, ProbeKind::Multilevel) => {
-            format!("a probe on features side by side of {}", names(all))
-        }
-        (all, _) => format!("{} of {}", described(scored), names(&all[..1])),
+        (0, Some(_)) => (
+            "the class token and the mean of all",
+            "patches may show what the class token let go of",
+        ),
+        _ => ("features side by side", "networks err on different images"),
     }
 }
 
-pub(super) fn described(scored: &ScoredProbe) -> String {
+/// Names a probe and the networks whose features it sees.
+pub(super) fn described(scored: &ScoredProbe, probed: &Probed<'_>) -> String {
     let rows = if scored.mirrored {
         ", mirrored as well"
     } else {
@@ -80,20 +76,33 @@ pub(super) fn described(scored: &ScoredProbe) -> String {
         ProbeKind::Scaled => "a probe on features as they are",
         ProbeKind::Standardized => "a probe on standardised features",
         ProbeKind::Prior => "a probe that starts from the source's classes",
-        ProbeKind::Multilevel => "a probe on features of two levels",
-        ProbeKind::Ridge => "ridge regression on features as they are",
+        ProbeKind::Multilevel => &format!("a probe on {}", all_parts(probed).0),
+        ProbeKind::Ridge => match probed.search.parts.len() {
+            0 | 1 => "ridge regression on features as they are",
+            _ => &format!("ridge regression on {}", all_parts(probed).0),
+        },
     };
-    format!("{kind}{rows}")
+    let is_of_first = !matches!(scored.kind, ProbeKind::Multilevel | ProbeKind::Ridge);
+    let networks = match &probed.candidate.members[..] {
+        [] => std::slice::from_ref(&probed.candidate.plain),
+        [first, ..] if is_of_first => std::slice::from_ref(first),
+        all => all,
+    };
+    let networks: Vec<&str> = networks
+        .iter()
+        .map(|one| one.architecture.as_str())
+        .collect();
+    format!("{kind}{rows} of {}", networks.join(", "))
 }
 
-pub(super) fn reason(scored: &ScoredProbe) -> &'static str {
+pub(super) fn reason(scored: &ScoredProbe, probed: &Probed<'_>) -> &'static str {
     match (scored.mirrored, scored.kind) {
         (true, _) => "twice the rows where left and right don't matter",
         (false, ProbeKind::Normalized) => "the plain way",
         (false, ProbeKind::Scaled) => "lengths may mean something",
         (false, ProbeKind::Standardized) => "small features may mean much",
         (false, ProbeKind::Prior) => "the source may know the classes",
-        (false, ProbeKind::Multilevel) => "earlier layers may know what the last one forgot",
+        (false, ProbeKind::Multilevel) => all_parts(probed).1,
         (false, ProbeKind::Ridge) => "in closed form, by its errors on images left out",
     }
 }

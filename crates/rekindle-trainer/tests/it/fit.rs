@@ -7,6 +7,7 @@ use std::time::Duration;
 use burn::prelude::*;
 use image::{Rgb, RgbImage};
 use rekindle_imagefolder::ImageDataset;
+use rekindle_models::resnet::ResNetConfig;
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_nn::Network;
 use rekindle_trainer::events::{EndReason, Trial};
@@ -332,6 +333,32 @@ fn of_several_networks_the_better_one_goes_on_and_the_record_names_it() {
     let record = RunDirectory::open(&path).unwrap().record().clone();
     assert_eq!(record.architecture, networks[better].architecture);
     assert!(record.beside.is_empty());
+}
+
+#[test]
+fn fast_networks_are_tried_before_slow_ones_but_for_the_first() {
+    let files = Files::new();
+    let of_width = |width: usize| {
+        let config = ResNetConfig::RESNET18
+            .with_stem_width(width)
+            .with_num_classes(3);
+        let model = config.network(1, &Device::flex()).unwrap();
+        Pretrained {
+            architecture: format!("of {width}"),
+            model,
+            ..files.pretrained()
+        }
+    };
+    let networks = [8, 16, 4].map(of_width);
+    let tuned = Fit::new(&Device::flex())
+        .without_training()
+        .fit_best_of(&networks, &files.data())
+        .unwrap();
+    let firsts = tuned.trials.iter().filter(|t| t.why == "the plain way");
+    let order: Vec<&str> = firsts
+        .map(|t| t.what.rsplit("of of ").next().unwrap())
+        .collect();
+    assert_eq!(order, ["8", "4", "16"]);
 }
 
 /// A picture whose red is brighter above or below, and so its green.
