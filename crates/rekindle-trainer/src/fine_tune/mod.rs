@@ -3,6 +3,7 @@
 mod candidate;
 mod contest;
 mod forecast;
+mod heads;
 mod interim;
 mod leave;
 mod levels;

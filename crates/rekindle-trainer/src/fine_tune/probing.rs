@@ -10,16 +10,15 @@ use rekindle_transfer::features::{FoundProbe, FoundRidge, LinearHead, ProbeKind,
 use rekindle_transfer::{Backbone, Classifier};
 
 use super::candidate::Candidate;
+use super::heads::{Heads, may_mirror};
 use super::run::Run;
-use super::{multi_label, regression};
-use crate::Predictions;
 use crate::TrainerError;
 use crate::activations::{FrozenPart, Views};
 use crate::adapt::with_fresh_head;
 use crate::calibration::{calibration, prefix};
 use crate::data::{TransferData, eval_pipeline};
 use crate::events::Event;
-use crate::inspect::{Inspection, binary_loss, is_sampled, logistic, softmax, squared_error};
+use crate::inspect::{Inspection, is_sampled};
 use crate::pooled::{Pooled, pooled, split};
 use crate::recipe::Cache;
 
@@ -199,31 +198,16 @@ impl<'a, 'b> Run<'a, 'b> {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
         let begun = clock.seconds();
-        let (mut thresholds, mut ridge) = (None, None);
-        let (mut found, is_multilevel) = match data.task() {
-            Task::MultiLabel => {
-                let (found, chosen, is_of_all) =
-                    multi_label::probe(&search, &seen, classes, &goes_on)?;
-                thresholds = chosen;
-                (found, is_of_all)
-            }
-            Task::Regression => {
-                let (fitted, is_of_all) = regression::probe(&search, &seen)?;
-                let found = regression::as_probe(&fitted);
-                ridge = Some(fitted);
-                (found, is_of_all)
-            }
-            Task::SingleLabel => {
-                let (features, labels) = (&seen.features, &seen.labels);
-                let source = source.as_ref();
-                let found = search.fit_while(&goes_on, features, labels, classes, source, rows)?;
-                let is_multilevel = found.is_multilevel();
-                (found, is_multilevel)
-            }
-        };
+        let source_rows = (source.as_ref(), rows);
+        let Heads {
+            mut found,
+            thresholds,
+            ridge,
+            is_of_all,
+        } = Heads::find(&search, &seen, classes, source_rows, &goes_on)?;
         let mut pretrained = widest;
         if let Some((_, parts)) = multilevel
-            && !is_multilevel
+            && !is_of_all
         {
             let own = 0..parts[0];
             pretrained = &candidate.plain;
@@ -352,41 +336,6 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// Returns a head's predictions for images whose features were computed.
-pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
-    let logits = head.logits(&seen.features)?;
-    let classes = logits.len() / seen.labels.len();
-    let mut found = Predictions {
-        classes,
-        targets: seen.targets.clone(),
-        task: seen.task,
-        labels: seen.labels.clone(),
-        indices: seen.indices.clone(),
-        ..Predictions::default()
-    };
-    for (at, (row, label)) in logits.chunks_exact(classes).zip(&seen.labels).enumerate() {
-        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
-        let targets = || &seen.targets[at * classes..(at + 1) * classes];
-        match found.task {
-            Task::MultiLabel => {
-                found.loss += binary_loss(&row, targets());
-                found.probabilities.extend(row.into_iter().map(logistic));
-            }
-            Task::Regression => {
-                found.loss += squared_error(&row, targets());
-                found.probabilities.extend(row);
-            }
-            Task::SingleLabel => {
-                let (probabilities, log_sum) = softmax(&row);
-                found.loss += log_sum - f64::from(row[*label]);
-                found.probabilities.extend(probabilities);
-            }
-        }
-    }
-    found.loss /= seen.labels.len() as f64;
-    Ok(found)
-}
-
 impl Probed<'_> {
     /// Computes the mean log loss, or squared error of numbers, on held-out training images; none where nothing could be held
     /// out.
@@ -403,18 +352,6 @@ impl Probed<'_> {
         let scale = self.data.target_scale;
         scale.map_or(loss, |scale| loss / f64::from(scale.deviation).powi(2))
     }
-}
-
-/// Says whether mirrored pictures speak of the same classes, as far as the folds know.
-fn may_mirror(found: &FoundProbe) -> bool {
-    let Some(mirrored) = found.candidates.iter().find(|scored| scored.mirrored) else {
-        return false;
-    };
-    let plain = found
-        .candidates
-        .iter()
-        .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
-    plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
 }
 
 /// Returns the frozen part that gives a network's features.

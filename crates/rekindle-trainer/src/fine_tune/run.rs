@@ -7,9 +7,10 @@ use rekindle_transfer::Classifier;
 
 use super::candidate::Candidates;
 use super::forecast::forecast;
+use super::heads::predictions;
 use super::interim::Interim;
 use super::leave::thresholds_of;
-use super::probing::{Best, Probed, predictions};
+use super::probing::{Best, Probed};
 use super::record::weights_record;
 use super::tuning::Tuned;
 use super::{FineTuned, Fit};
@@ -39,6 +40,8 @@ pub(super) struct Run<'a, 'b> {
     pub partial: Option<Weights>,
     pub writer: Option<RunWriter>,
     pub trials: Vec<Trial>,
+    /// Seconds of the phases that were told so far.
+    pub in_phases: f64,
     /// Figures of the last epoch, held back until the validation images are looked at.
     pub last_epoch: Option<EpochMetrics>,
     /// The first failure to log an event from inside of a training.
@@ -61,6 +64,7 @@ impl<'a, 'b> Run<'a, 'b> {
             partial: None,
             writer,
             trials: Vec::new(),
+            in_phases: 0.0,
             last_epoch: None,
             told: Ok(()),
         }
@@ -146,7 +150,8 @@ impl<'a, 'b> Run<'a, 'b> {
                 images,
             })?;
         }
-        let begun = Instant::now();
+        let (begun, phases) = (Instant::now(), self.in_phases);
+        let on_heads = (self.clock().seconds() - phases).max(0.0);
         let inspection = match &tuned {
             None => self.inspected(probed)?,
             Some(tuned) => self.inspect(&tuned.classifier, &tuned.data.val)?,
@@ -166,7 +171,7 @@ impl<'a, 'b> Run<'a, 'b> {
             epochs: 1,
             train_loss: learnt.loss,
             train_accuracy: learnt.accuracy(),
-            train_seconds: seconds,
+            train_seconds: on_heads,
             images_per_second: images as f64 / seconds.max(1e-9),
             ..EpochMetrics::default()
         });
@@ -174,7 +179,7 @@ impl<'a, 'b> Run<'a, 'b> {
             valid_loss: Some(found.loss),
             valid_accuracy: Some(found.accuracy()).filter(|accuracy| !accuracy.is_nan()),
             figures: (found.figures(thresholds_of(probed, tuned.as_ref()))).unwrap_or_default(),
-            valid_seconds: begun.elapsed().as_secs_f64(),
+            valid_seconds: (begun.elapsed().as_secs_f64() - (self.in_phases - phases)).max(0.0),
             best: true,
             ..epoch
         };
@@ -269,8 +274,10 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     pub fn tell(&mut self, event: &Event) -> Result<(), TrainerError> {
-        if let Event::Tried(trial) = event {
-            self.trials.push(trial.clone());
+        match event {
+            Event::Tried(trial) => self.trials.push(trial.clone()),
+            Event::PhaseEnded { seconds, .. } => self.in_phases += seconds,
+            _ => {}
         }
         for observer in &mut self.choices.observers {
             observer.on_event(event);

@@ -1,13 +1,12 @@
 //! One head on the features of several networks.
 
-use rekindle_imagefolder::Task;
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::features::{Features, ProbeKind, ProbeSearch};
 
 use super::candidate::Candidate;
+use super::heads::Heads;
 use super::probing::{Probed, frozen};
 use super::run::Run;
-use super::{multi_label, regression};
 use crate::TrainerError;
 use crate::adapt::with_fresh_head;
 use crate::data::eval_pipeline;
@@ -117,27 +116,13 @@ impl<'b> Run<'_, 'b> {
         };
         let begun = self.clock().seconds();
         let classes = first.data.classes.len();
-        let (mut thresholds, mut ridge) = (None, None);
-        let (found, is_of_all) = match first.data.task() {
-            Task::MultiLabel => {
-                let (found, chosen, is_of_all) =
-                    multi_label::probe(&search, &seen, classes, &|| true)?;
-                thresholds = chosen;
-                (found, is_of_all)
-            }
-            Task::Regression => {
-                let (fitted, is_of_all) = regression::probe(&search, &seen)?;
-                let found = regression::as_probe(&fitted);
-                ridge = Some(fitted);
-                (found, is_of_all)
-            }
-            Task::SingleLabel => {
-                let (rows, labels) = (&seen.features, &seen.labels);
-                let found = search.fit(rows, labels, classes, first.source.as_ref(), None)?;
-                let is_of_all = found.is_multilevel();
-                (found, is_of_all)
-            }
-        };
+        let source = (first.source.as_ref(), None);
+        let Heads {
+            found,
+            thresholds,
+            ridge,
+            is_of_all,
+        } = Heads::find(&search, &seen, classes, source, &|| true)?;
         if !is_of_all {
             return Ok(None);
         }

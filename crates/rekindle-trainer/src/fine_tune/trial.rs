@@ -6,8 +6,9 @@ use rekindle_imagefolder::Task;
 use rekindle_transfer::features::{LinearHead, ProbeSearch};
 use serde_json::Value;
 
+use super::heads::predictions;
 use super::methods::Method;
-use super::probing::{Probed, predictions};
+use super::probing::Probed;
 use super::reduced::Probes;
 use super::run::Run;
 use super::scores::{Lead, Scored};

@@ -447,7 +447,18 @@ fn networks_stand_side_by_side_where_a_head_on_all_is_better() {
     for (found, expected) in found.predictions.probabilities.iter().zip(&expected) {
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
-    let record = RunDirectory::open(&path).unwrap().record().clone();
+    let run = RunDirectory::open(&path).unwrap();
+    let record = run.record().clone();
+    let (mut parts, mut whole) = (0.0, 0.0);
+    for event in run.events().unwrap() {
+        match event {
+            Event::PhaseEnded { seconds, .. } => parts += seconds,
+            Event::EpochEnded { metrics } => parts += metrics.train_seconds + metrics.valid_seconds,
+            Event::RunEnded(outcome) => whole = outcome.seconds,
+            _ => {}
+        }
+    }
+    assert!(parts > 0.0 && parts <= whole + 0.01, "{parts} s of {whole}");
     assert_eq!(record.beside.len(), 1);
     assert!(record.architecture.contains('+'), "{}", record.architecture);
 

@@ -1,0 +1,107 @@
+//! Heads on frozen features, of whatever the pictures are to say.
+
+use rekindle_imagefolder::Task;
+use rekindle_transfer::features::{Features, FoundProbe, FoundRidge, LinearHead, ProbeSearch};
+
+use super::{multi_label, regression};
+use crate::inspect::{binary_loss, logistic, softmax, squared_error};
+use crate::pooled::Pooled;
+use crate::{Predictions, TrainerError};
+
+/// The best head, and what goes with it.
+pub(super) struct Heads {
+    pub found: FoundProbe,
+    /// The threshold of each label, where images have several.
+    pub thresholds: Option<Vec<f64>>,
+    /// How the head was found, where numbers are learned.
+    pub ridge: Option<FoundRidge>,
+    /// It looks at all parts of the features.
+    pub is_of_all: bool,
+}
+
+impl Heads {
+    /// Finds the best head. The classifier to start from and features of the images mirrored serve where each image has one
+    /// class.
+    pub fn find(
+        search: &ProbeSearch,
+        seen: &Pooled,
+        classes: usize,
+        (source, mirrored): (Option<&LinearHead>, Option<&Features>),
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Self, TrainerError> {
+        let (mut thresholds, mut ridge) = (None, None);
+        let (found, is_of_all) = match seen.task {
+            Task::MultiLabel => {
+                let (found, chosen, is_of_all) =
+                    multi_label::probe(search, seen, classes, goes_on)?;
+                thresholds = chosen;
+                (found, is_of_all)
+            }
+            Task::Regression => {
+                let (fitted, is_of_all) = regression::probe(search, seen)?;
+                let found = regression::as_probe(&fitted);
+                ridge = Some(fitted);
+                (found, is_of_all)
+            }
+            Task::SingleLabel => {
+                let (rows, labels) = (&seen.features, &seen.labels);
+                let found = search.fit_while(goes_on, rows, labels, classes, source, mirrored)?;
+                let is_of_all = found.is_multilevel();
+                (found, is_of_all)
+            }
+        };
+        Ok(Self {
+            found,
+            thresholds,
+            ridge,
+            is_of_all,
+        })
+    }
+}
+
+/// Says whether mirrored pictures speak of the same classes, as far as the folds know.
+pub(super) fn may_mirror(found: &FoundProbe) -> bool {
+    let Some(mirrored) = found.candidates.iter().find(|scored| scored.mirrored) else {
+        return false;
+    };
+    let plain = found
+        .candidates
+        .iter()
+        .find(|scored| scored.kind == mirrored.kind && !scored.mirrored);
+    plain.is_none_or(|plain| mirrored.log_loss <= plain.log_loss)
+}
+
+/// Returns a head's predictions for images whose features were computed.
+pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
+    let logits = head.logits(&seen.features)?;
+    let classes = logits.len() / seen.labels.len();
+    let mut found = Predictions {
+        classes,
+        targets: seen.targets.clone(),
+        task: seen.task,
+        labels: seen.labels.clone(),
+        indices: seen.indices.clone(),
+        ..Predictions::default()
+    };
+    for (at, (row, label)) in logits.chunks_exact(classes).zip(&seen.labels).enumerate() {
+        let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
+        let targets = || &seen.targets[at * classes..(at + 1) * classes];
+        match found.task {
+            Task::MultiLabel => {
+                found.loss += binary_loss(&row, targets());
+                found.probabilities.extend(row.into_iter().map(logistic));
+            }
+            Task::Regression => {
+                found.loss += squared_error(&row, targets());
+                found.probabilities.extend(row);
+            }
+            Task::SingleLabel => {
+                let (probabilities, log_sum) = softmax(&row);
+                found.loss += log_sum - f64::from(row[*label]);
+                found.probabilities.extend(probabilities);
+            }
+        }
+    }
+    found.loss /= seen.labels.len() as f64;
+    Ok(found)
+}
