@@ -30,7 +30,7 @@ const COLUMNS: usize = 4;
 
 impl Report {
     /// Reads runs back from their directories, to see them side by side. What a run wrote down is enough for its
-    /// curves; where its images and best weights can still be read, it is examined again ([`examine`]), otherwise
+    /// curves; where its images and best weights can still be read, it is examined again ([`examine`](crate::examine)), otherwise
     /// its description says why not. `data` is where the images are, should they have moved. `progress` hears what
     /// is being done.
     ///
