@@ -212,6 +212,24 @@ impl Padding {
 }
 
 impl Conv2d {
+    /// Returns a convolution that sees single pixels: a matrix of channels, or one per group.
+    pub(crate) const fn of_pixels(
+        [in_channels, out_channels]: [usize; 2],
+        groups: usize,
+        has_bias: bool,
+    ) -> Self {
+        Self {
+            in_channels,
+            out_channels,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: Padding::all(0),
+            dilation: [1, 1],
+            groups,
+            has_bias,
+        }
+    }
+
     /// Computes the extents that a dilated kernel covers.
     pub fn window(&self) -> [usize; 2] {
         [0, 1].map(|axis| (self.kernel[axis].max(1) - 1) * self.dilation[axis] + 1)

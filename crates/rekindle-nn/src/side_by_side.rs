@@ -11,7 +11,7 @@ use crate::graph::{Graph, Head, Node, TensorKind, TensorSpec, Value};
 use crate::init::Init;
 use crate::multilevel::SIDES;
 use crate::network::Network;
-use crate::op::{Conv2d, Op, Padding};
+use crate::op::{Conv2d, Op};
 use crate::shape::Shape;
 use crate::slot::Slot;
 
@@ -182,20 +182,10 @@ impl Joined {
             self.slots.push(Slot::of_values(&spec, values, &device));
             self.tensors.push(spec);
         }
-        let conv = Conv2d {
-            in_channels: count,
-            out_channels: count,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: Padding::all(0),
-            dilation: [1, 1],
-            groups: 1,
-            has_bias: true,
-        };
         let at = self.nodes.len();
         self.nodes.push(Node {
             name: format!("{name}.rescale"),
-            op: Op::Conv2d(conv),
+            op: Op::Conv2d(Conv2d::of_pixels([count; 2], 1, true)),
             inputs: vec![Value::IMAGES],
             tensors: vec![first, first + 1],
         });

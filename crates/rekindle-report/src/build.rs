@@ -235,7 +235,7 @@ impl RunReport {
         let (task, images) = (data.task(), data.val.len());
         let is_kept = |index| task == Task::SingleLabel && is_sampled(index, images);
         let inspection = inspect(classifier, &data.val, is_kept, &Interrupt::new(), |_| ())?;
-        self.look_at_inspected(classifier, data, inspection, thresholds)
+        self.look_at_inspected(classifier, data, &inspection, thresholds)
     }
 
     /// Adds what a pass over the validation images gave, as [`look_at`](Self::look_at) makes one.
@@ -247,7 +247,7 @@ impl RunReport {
         &mut self,
         classifier: &Classifier<Network>,
         data: &TransferData,
-        inspection: Inspection,
+        inspection: &Inspection,
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
         match data.task() {
@@ -256,11 +256,11 @@ impl RunReport {
                 return Ok(());
             }
             Task::MultiLabel => {
-                self.labels = Some(scored_labels(&data.val, &inspection, thresholds)?);
+                self.labels = Some(scored_labels(&data.val, inspection, thresholds)?);
             }
-            Task::Regression => self.numbers = Some(scored_numbers(&data.val, &inspection)?),
+            Task::Regression => self.numbers = Some(scored_numbers(&data.val, inspection)?),
         }
-        for file in inspection.skipped {
+        for file in &inspection.skipped {
             self.skip(&file.path, &file.reason);
         }
         Ok(())

@@ -52,7 +52,7 @@ pub fn examine<B: Backbone>(
 ) -> Result<Examination, TrainerError> {
     let is_on_map = |index: usize| is_sampled(index, dataset.len());
     let inspection = inspect(classifier, dataset, is_on_map, &Interrupt::new(), progress)?;
-    examine_inspected(classifier, dataset, inspection)
+    examine_inspected(classifier, dataset, &inspection)
 }
 
 /// Examines what a pass of `classifier` over labelled images gave; only its mistakes are looked at once more.
@@ -63,7 +63,7 @@ pub fn examine<B: Backbone>(
 pub fn examine_inspected<B: Backbone>(
     classifier: &Classifier<B>,
     dataset: &Arc<ImageDataset>,
-    inspection: Inspection,
+    inspection: &Inspection,
 ) -> Result<Examination, TrainerError> {
     let predictions = inspection.predictions(dataset);
     let Predictions {
@@ -83,8 +83,8 @@ pub fn examine_inspected<B: Backbone>(
         evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
         temperature: Temperature::fit(probabilities, labels, *classes)?,
         mistakes: mistakes(classifier, dataset, &predictions)?,
-        map: feature_map(&inspection, &predictions),
-        skipped: inspection.skipped,
+        map: feature_map(inspection, &predictions),
+        skipped: inspection.skipped.clone(),
         predictions,
     })
 }

@@ -156,7 +156,7 @@ fn reported(
     report.describe_data(&data, seed)?;
     report.describe_record(directory.record());
     let mut run = RunReport::from_events(FIT, &directory.events()?);
-    let (seen, thresholds) = (tuned.inspection.clone(), tuned.thresholds.as_deref());
+    let (seen, thresholds) = (&tuned.inspection, tuned.thresholds.as_deref());
     run.look_at_inspected(&tuned.classifier, &data, seen, thresholds)?;
     report.runs.push(run);
     let path = directory.report_path();

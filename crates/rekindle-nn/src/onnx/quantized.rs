@@ -11,7 +11,7 @@ use super::pixels::ExportError;
 use super::proto::{FLOAT, INT8, INT32, UINT8};
 use super::{around, build};
 use crate::graph::{Node, TensorSpec, Value};
-use crate::op::{Conv2d, Op, Padding};
+use crate::op::{Conv2d, Op};
 use crate::quantization::{QuantizedNetwork, QuantizedWeights};
 
 impl QuantizedNetwork {
@@ -195,16 +195,10 @@ fn dequantize(
 /// for; other nodes as they are.
 fn of_pixels(node: &Node, is_rows: bool) -> Node {
     let op = match &node.op {
-        Op::Linear(linear) if !is_rows => Op::Conv2d(Conv2d {
-            in_channels: linear.in_features,
-            out_channels: linear.out_features,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: Padding::all(0),
-            dilation: [1, 1],
-            groups: 1,
-            has_bias: linear.has_bias,
-        }),
+        Op::Linear(linear) if !is_rows => {
+            let channels = [linear.in_features, linear.out_features];
+            Op::Conv2d(Conv2d::of_pixels(channels, 1, linear.has_bias))
+        }
         op => op.clone(),
     };
     Node { op, ..node.clone() }

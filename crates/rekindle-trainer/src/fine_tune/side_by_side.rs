@@ -16,9 +16,6 @@ use crate::pooled::Pooled;
 /// Networks in one at most.
 const MOST: usize = 4;
 
-/// Seconds that the heads may take over those of the networks one by one.
-const FOR_HEADS: f64 = 1.0;
-
 impl<'b> Run<'_, 'b> {
     /// Probes the features of several networks together: of the best one, and of those after it by their loss on held-out
     /// images, as many as there is the time for. None where there is no time for two, or where their forms don't allow it.
@@ -63,8 +60,7 @@ impl<'b> Run<'_, 'b> {
     /// Tells whether features of all members as the first one sees pictures, heads, and the look at the validation images can be
     /// had in time.
     fn is_time_for(&self, members: &[&Probed<'b>]) -> bool {
-        let of = |one: &Probed<'b>| one.seconds_per_image;
-        let all = members.iter().map(|one| of(one)).sum();
+        let all = members.iter().map(|one| one.seconds_per_image).sum();
         let Some(end) = self.end_of_training_at(all, members[0].data.val.len()) else {
             return true;
         };
@@ -72,9 +68,10 @@ impl<'b> Run<'_, 'b> {
         let anew = members
             .iter()
             .filter(|one| seen_alike(first, &one.data.preprocess) != one.data.preprocess);
-        let passes: f64 = anew.map(|one| of(one)).sum::<f64>() * members[0].data.train.len() as f64;
+        let anew: f64 = anew.map(|one| one.seconds_per_image).sum();
+        let passes = anew * members[0].data.train.len() as f64;
         let heads: f64 = members.iter().map(|one| one.seconds_of_heads).sum();
-        self.clock().seconds() + passes + FOR_HEADS * heads < end
+        self.clock().seconds() + passes + heads < end
     }
 
     fn probe_members(

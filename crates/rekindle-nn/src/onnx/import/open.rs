@@ -4,7 +4,7 @@ use super::draft::{Draft, Part, Product, State, Weight, layer_names};
 use super::error::Outcome;
 use crate::graph::{TensorKind, Value};
 use crate::init::{ConvInit, Init, LinearInit};
-use crate::op::{Conv2d, LayerNorm, Linear, Op, Padding, Tokens};
+use crate::op::{Conv2d, LayerNorm, Linear, Op, Tokens};
 
 impl Draft {
     /// Returns a value, computed now if it was still open.
@@ -172,16 +172,7 @@ impl Draft {
             let (name, mut parts) = self.affine("affine", channels, weight, bias);
             parts[0].shape = vec![channels, 1, 1, 1];
             parts[0].kind = TensorKind::Kernel;
-            let conv = Conv2d {
-                in_channels: channels,
-                out_channels: channels,
-                kernel: [1, 1],
-                stride: [1, 1],
-                padding: Padding::all(0),
-                dilation: [1, 1],
-                groups: channels,
-                has_bias: true,
-            };
+            let conv = Conv2d::of_pixels([channels; 2], channels, true);
             return self.emit(&name, Op::Conv2d(conv), vec![x], parts);
         };
         let name = self.call("scale");
