@@ -13,6 +13,8 @@ mod hub;
 #[cfg(feature = "hub")]
 #[path = "../../../rekindle-weights/tests/hub/hugging_face.rs"]
 mod hugging_face;
+#[cfg(target_os = "linux")]
+mod interrupt;
 mod messages;
 mod numbers;
 mod outcomes;
@@ -25,6 +27,7 @@ mod server;
 mod shards;
 mod similar;
 mod tables;
+mod training;
 mod weights;
 mod workshop;
 mod zero_shot;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod advise;
+mod answers;
 #[path = "../common/mod.rs"]
 mod common;
 mod data_parallel;
@@ -22,9 +23,11 @@ mod quantized;
 mod ranking;
 mod recipe_page;
 mod regression;
+mod resuming;
 mod run_directory;
 mod runs;
 mod schedule;
+mod several_networks;
 mod training;
 mod unknown;
 mod unknown_measured;

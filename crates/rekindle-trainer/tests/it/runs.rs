@@ -1,28 +1,23 @@
 //! Checks the promises of every run, however it was trained: the best epoch, how it stops and goes on, which
 //! files it leaves and which it doesn't, and that its figures are those of its file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::{
-    classifier, curve, data, dataset, picture, preprocess, recipe, unbroken, weights,
-};
+use crate::common::{classifier, curve, data, picture, preprocess, recipe, weights};
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, ImageFolder};
+use rekindle_imagefolder::ImageDataset;
 use rekindle_models::Pretrained;
 use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
-use rekindle_trainer::feed::Feed;
 use rekindle_trainer::{
-    Advise, Cache, EarlyStopping, Event, FeatureExtractor, FineTuned, Fit, Interrupt, LrFinder,
-    Model, Monitor, Observer, Predictor, Recipe, RunDirectory, Schedule, SharedFeatures, TestViews,
-    Trainer, TrainerError, TransferData,
+    Cache, EarlyStopping, Event, FineTuned, Fit, Interrupt, Model, Monitor, Observer, Recipe,
+    RunDirectory, SharedFeatures, Trainer, TrainerError, TransferData,
 };
 use rekindle_transfer::Strategy;
 use rekindle_transfer::features::{ProbeKind, ProbeSearch};
 use rekindle_weights::ModelInfo;
-use rekindle_weights::state_dict;
 use tempfile::TempDir;
 
 /// A folder of drawn pictures with `train` and `val`, and a narrow network in a file.
@@ -64,14 +59,14 @@ impl Files {
         TransferData::open(self.path("data"), &preprocess(), 0).unwrap()
     }
 
-    fn one_call(&self, directory: &str) -> Result<FineTuned, TrainerError> {
+    pub(crate) fn one_call(&self, directory: &str) -> Result<FineTuned, TrainerError> {
         Fit::new(&Device::flex())
             .without_training()
             .run_directory(self.path(directory))
             .fit(&self.pretrained(), &self.data())
     }
 
-    fn images(&self) -> Vec<PathBuf> {
+    pub(crate) fn images(&self) -> Vec<PathBuf> {
         rekindle_trainer::image_files(&[self.path("data/val")]).unwrap()
     }
 }
@@ -174,64 +169,6 @@ fn macro_f1_is_that_of_the_evaluation() {
     assert!((balanced - 0.833_333_333_333_333).abs() < 1e-12);
 }
 
-/// What a server is asked: bytes and pixels in memory, from several threads, with the answers of `predict` on the files.
-#[test]
-fn images_in_memory_are_answered_as_their_files_are() {
-    let files = Files::new();
-    let tuned = Fit::new(&Device::flex())
-        .without_training()
-        .run_directory(files.path("run"))
-        .fit(&files.pretrained(), &files.data())
-        .unwrap();
-    drop(tuned);
-    let images = files.images();
-    for views in [TestViews::Plain, TestViews::Flip] {
-        let model = Model::open(files.path("run"), &Device::flex())
-            .unwrap()
-            .in_views(views);
-        let mut expected = Vec::new();
-        model
-            .predict(&images, |answer| {
-                expected.push(answer.probabilities.unwrap())
-            })
-            .unwrap();
-        let of = |path: &PathBuf| model.classify_bytes(&std::fs::read(path).unwrap()).unwrap();
-        let alone: Vec<_> = std::thread::scope(|threads| {
-            let asked: Vec<_> = images
-                .iter()
-                .map(|path| threads.spawn(|| of(path)))
-                .collect();
-            asked
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
-        });
-        let pixels = images.iter().map(|path| {
-            let options = rekindle_imagefolder::DecodeOptions::default();
-            rekindle_imagefolder::decode_file(path, &options).unwrap()
-        });
-        let together = model.classify_all(pixels.collect()).unwrap();
-        assert_eq!((alone.len(), together.len()), (images.len(), images.len()));
-        for ((one, other), expected) in alone.iter().zip(&together).zip(&expected) {
-            for answer in [one, other] {
-                for (a, b) in answer.probabilities.iter().zip(expected) {
-                    assert!((a - b).abs() < 1e-5, "{answer:?}, {expected:?}");
-                }
-            }
-        }
-        let best = &alone[0];
-        let named = model.class_names();
-        let first = best.top(1)[0];
-        assert!(named.contains(&first.0.to_string()) && first.1 == best.probability());
-        let json = serde_json::json!(best);
-        assert_eq!(json[0]["class"], best.class());
-        assert_eq!(json.as_array().unwrap().len(), named.len());
-    }
-    let model = Model::open(files.path("run"), &Device::flex()).unwrap();
-    assert!(model.classify_bytes(b"no picture").is_err());
-    assert!(model.classify_all(Vec::new()).unwrap().is_empty());
-}
-
 #[test]
 fn a_balanced_sampler_is_part_of_the_recipe() {
     let seen = |balanced_sampler| {
@@ -274,158 +211,6 @@ fn early_stopping_watches_its_own_figure_and_margin() {
     let fitted = stopped(rule);
     assert_eq!(fitted.outcome.reason, EndReason::EarlyStopping);
     assert_eq!(fitted.history.len(), 3);
-}
-
-#[test]
-fn a_run_that_stopped_early_is_resumed_to_the_same_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let recipe = Recipe {
-        epochs: 30,
-        learning_rate: 1e-9,
-        early_stopping: Some(EarlyStopping::new(2)),
-        ..recipe()
-    };
-    let first = unbroken(&path, &recipe);
-    assert_eq!(first.outcome.reason, EndReason::EarlyStopping);
-    let epochs = first.history.len();
-    drop(first);
-    let again = Trainer::new(classifier(), data()).resume(&path).unwrap();
-    assert_eq!(again.history.len(), epochs);
-    assert_eq!(again.outcome.reason, EndReason::EarlyStopping);
-}
-
-#[test]
-fn a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_that_long() {
-    let folder = tempfile::tempdir().unwrap();
-    let longer = Recipe {
-        epochs: 5,
-        ..recipe()
-    };
-    let whole = unbroken(&folder.path().join("whole"), &longer);
-    let path = folder.path().join("run");
-    drop(unbroken(&path, &recipe()));
-    let resume = |change: &dyn Fn(&mut Recipe)| {
-        Trainer::new(classifier(), data()).resume_with(&path, |recipe| change(recipe))
-    };
-    for (change, field) in [
-        (
-            (&|recipe: &mut Recipe| recipe.learning_rate = 0.5) as &dyn Fn(&mut Recipe),
-            "learning_rate",
-        ),
-        (&|recipe| recipe.seed = 7, "seed"),
-        (&|recipe| recipe.batch_size = 3, "batch_size"),
-        (&|recipe| recipe.monitor = Monitor::Loss, "monitor"),
-        (
-            &|recipe| recipe.early_stopping = Some(EarlyStopping::new(1)),
-            "early_stopping",
-        ),
-    ] {
-        let error = resume(change).err().unwrap();
-        assert!(matches!(error, TrainerError::OtherRecipe { .. }), "{error}");
-        assert!(error.to_string().contains(field), "{error}");
-    }
-    let error = resume(&|recipe| recipe.epochs = 2).err().unwrap();
-    assert!(
-        matches!(error, TrainerError::InvalidRecipe { .. }),
-        "{error}"
-    );
-
-    let longer = resume(&|recipe| {
-        recipe.epochs = 5;
-        recipe.workers = 0;
-    })
-    .unwrap();
-    assert_eq!(curve(&longer), curve(&whole));
-    assert_eq!(weights(&longer), weights(&whole));
-    drop(longer);
-    let record = RunDirectory::open(&path).unwrap().record().clone();
-    assert_eq!(record.recipe["epochs"], 5);
-}
-
-#[test]
-fn a_schedule_that_is_stretched_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let schedule = Schedule::cosine();
-    drop(unbroken(
-        &path,
-        &Recipe {
-            schedule,
-            ..recipe()
-        },
-    ));
-    let mut events: Vec<Event> = Vec::new();
-    Trainer::new(classifier(), data())
-        .observer(&mut events)
-        .resume_with(&path, |recipe| recipe.epochs = 4)
-        .unwrap();
-    let warned = events.iter().any(|event| {
-        matches!(event, Event::Warning { message } if message.contains("over 4 epochs")
-            && message.contains("over 3"))
-    });
-    assert!(warned);
-}
-
-#[test]
-fn validation_is_interrupted_and_resumed_to_the_same_bits() {
-    let folder = tempfile::tempdir().unwrap();
-    let whole = unbroken(&folder.path().join("whole"), &recipe());
-    let path = folder.path().join("run");
-    let interrupt = Interrupt::new();
-    let mut validations = 0;
-    let broken = Trainer::new(classifier(), data())
-        .recipe(recipe())
-        .run_directory(&path)
-        .observer(stop_at(&interrupt, |event| {
-            validations += usize::from(matches!(event, Event::ValidationStarted { .. }));
-            validations == 2
-        }))
-        .interrupt(interrupt)
-        .fit()
-        .unwrap();
-    assert_eq!(broken.outcome.reason, EndReason::Interrupted);
-    assert_eq!(broken.history.len(), 1);
-    drop(broken);
-    let resumed = Trainer::new(classifier(), data()).resume(&path).unwrap();
-    assert_eq!(curve(&resumed), curve(&whole));
-    assert_eq!(weights(&resumed), weights(&whole));
-}
-
-/// Without a batch done there is nothing to save; the directory can be resumed, which begins it.
-#[test]
-fn the_features_of_a_run_are_interrupted_and_resumed_to_the_same_bits() {
-    let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe {
-        cache: Cache::Memory,
-        ..recipe()
-    };
-    let trainer = || {
-        Trainer::new(classifier(), data())
-            .strategy(Strategy::FeatureExtraction)
-            .recipe(recipe.clone())
-    };
-    let whole = trainer().fit().unwrap();
-    let path = folder.path().join("run");
-    let interrupt = Interrupt::new();
-    let error = trainer()
-        .run_directory(&path)
-        .observer(stop_at(
-            &interrupt,
-            |event| matches!(event, Event::PhaseAdvanced { done } if *done > 0),
-        ))
-        .interrupt(interrupt)
-        .fit()
-        .err()
-        .unwrap();
-    assert!(matches!(error, TrainerError::Interrupted { .. }), "{error}");
-    assert!(error.to_string().contains("resumed"), "{error}");
-    let events = RunDirectory::open(&path).unwrap().events().unwrap();
-    let ended = |event: &Event| matches!(event, Event::RunEnded(outcome) if outcome.reason == EndReason::Interrupted);
-    assert!(events.iter().any(ended));
-    let resumed = trainer().resume(&path).unwrap();
-    assert_eq!(curve(&resumed), curve(&whole));
-    assert_eq!(weights(&resumed), weights(&whole));
 }
 
 #[test]
@@ -474,58 +259,6 @@ fn one_call_is_a_run_as_any_other() {
     assert_eq!(std::fs::read(run.best_weights_path()).unwrap(), before);
 }
 
-#[test]
-fn one_call_stops_between_batches_and_goes_on_to_the_same_bits() {
-    let files = Files::new();
-    drop(files.one_call("whole").unwrap());
-    let whole = std::fs::read(files.path("whole/best.safetensors")).unwrap();
-    let cache = files.path("cache");
-    let one_call = || Fit::new(&Device::flex()).without_training().cache(&cache);
-    let mut batches = 0;
-    let interrupt = Interrupt::new();
-    let error = one_call()
-        .run_directory(files.path("run"))
-        .observer(stop_at(&interrupt, |event| {
-            batches += usize::from(matches!(event, Event::PhaseAdvanced { done } if *done > 0));
-            batches == 1
-        }))
-        .interrupt(interrupt)
-        .fit(&files.pretrained(), &files.data())
-        .err()
-        .unwrap();
-    assert!(matches!(error, TrainerError::Interrupted { .. }), "{error}");
-    assert!(!files.path("run/best.safetensors").exists());
-    // Of three batches of training images one is done and kept.
-    let mut kept = Vec::new();
-    one_call()
-        .seed(1)
-        .observer(&mut kept)
-        .fit(&files.pretrained(), &files.data())
-        .unwrap();
-    let first = kept.iter().find_map(|event| match event {
-        Event::PhaseAdvanced { done } => Some(*done),
-        _ => None,
-    });
-    assert_eq!(first, Some(16));
-    let run = files.path("run");
-    let other = one_call().seed(1);
-    let error = other.resume(&run, &files.pretrained(), &files.data());
-    assert!(matches!(
-        error.err(),
-        Some(TrainerError::OtherRecipe { .. })
-    ));
-    drop(
-        one_call()
-            .resume(&run, &files.pretrained(), &files.data())
-            .unwrap(),
-    );
-    assert_eq!(
-        tensors(&files.path("run/best.safetensors")),
-        tensors(&files.path("whole/best.safetensors"))
-    );
-    assert!(!whole.is_empty());
-}
-
 /// Counted where pictures are drawn; one call and feature extraction see each of them once in all.
 #[test]
 fn runs_of_one_process_share_their_features() {
@@ -571,84 +304,6 @@ fn runs_of_one_process_share_their_features() {
         assert_eq!(weights(&fitted), weights(&alone));
         assert_eq!(curve(&fitted), curve(&alone));
     }
-}
-
-fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
-    let checkpoint = rekindle_weights::read(path).unwrap();
-    checkpoint
-        .tensors
-        .iter()
-        .filter(|(_, tensor)| tensor.element_type().is_float())
-        .map(|(name, tensor)| (name.to_string(), tensor.read_f32().unwrap()))
-        .collect()
-}
-
-#[test]
-fn what_takes_long_stops_at_the_next_batch() {
-    let files = Files::new();
-    drop(files.one_call("run").unwrap());
-    let device = Device::flex();
-    let is_interrupted =
-        |error: TrainerError| assert!(matches!(error, TrainerError::Interrupted { .. }), "{error}");
-    let open = |interrupt: &Interrupt| {
-        let model = Model::open(files.path("run"), &device).unwrap();
-        model.interrupt(interrupt.clone())
-    };
-
-    for views in [TestViews::Plain, TestViews::Flip] {
-        let interrupt = Interrupt::new();
-        let mut answers = 0;
-        let paths: Vec<PathBuf> = files.images().into_iter().cycle().take(480).collect();
-        let ended = open(&interrupt).in_views(views).predict(&paths, |_| {
-            answers += 1;
-            interrupt.request();
-        });
-        is_interrupted(ended.unwrap_err());
-        // The answers of a batch, or of a chunk of pictures in several views, are whole.
-        assert!(answers == 16 || answers == 128, "{answers}");
-    }
-
-    let interrupt = Interrupt::new();
-    let mut images = 0;
-    let ended = open(&interrupt).evaluate(files.path("data/train"), |count| {
-        images += count;
-        interrupt.request();
-    });
-    is_interrupted(ended.unwrap_err());
-    assert!(images < 40, "{images}");
-
-    let interrupt = Interrupt::new();
-    let folder = ImageFolder::open(files.path("data/train")).unwrap();
-    let ended = FeatureExtractor::new(&device)
-        .observer(stop_at(
-            &interrupt,
-            |event| matches!(event, Event::PhaseAdvanced { done } if *done > 0),
-        ))
-        .interrupt(interrupt.clone())
-        .run(&files.pretrained(), &folder);
-    is_interrupted(ended.unwrap_err());
-
-    let interrupt = Interrupt::new();
-    let ended = Advise::new(&device)
-        .observer(stop_at(
-            &interrupt,
-            |event| matches!(event, Event::PhaseAdvanced { done } if *done > 0),
-        ))
-        .interrupt(interrupt.clone())
-        .run(files.path("data"), &[files.path("source.safetensors")]);
-    is_interrupted(ended.unwrap_err());
-
-    let interrupt = Interrupt::new();
-    let mut steps = 0;
-    let ended = Trainer::new(classifier(), data())
-        .recipe(recipe())
-        .interrupt(interrupt.clone())
-        .find_learning_rate(&LrFinder::default(), |_| {
-            steps += 1;
-            interrupt.request();
-        });
-    is_interrupted(ended.unwrap_err());
-    assert_eq!(steps, 1);
 }
 
 #[test]
@@ -715,148 +370,4 @@ fn a_run_that_cannot_begin_leaves_nothing() {
         .run_directory(&path);
     assert!(failed.fit().is_err());
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
-}
-
-/// The naive way: one picture at a time through every pipeline, and the mean of the logits.
-#[test]
-fn answers_in_views_are_means_of_logits() {
-    let classifier = classifier();
-    let dataset = Arc::new(dataset(
-        5,
-        40,
-        rekindle_trainer::eval_pipeline(&preprocess()),
-    ));
-    let predictor = Predictor::new(&classifier);
-    for views in TestViews::ALL {
-        let pipelines = views.pipelines(&preprocess());
-        let found = views
-            .predict(&classifier, &dataset, &preprocess(), &Interrupt::new())
-            .unwrap();
-        assert_eq!(found.indices, [0, 1, 2, 3, 4]);
-        for (index, row) in found.probabilities.chunks_exact(2).enumerate() {
-            let mut mean = [0.0f64; 2];
-            for pipeline in &pipelines {
-                let one = Arc::new(dataset.with_pipeline(pipeline.clone()).unwrap());
-                let loader = rekindle_imagefolder::Loader::new(one)
-                    .batch_size(1)
-                    .workers(0);
-                let feed = Feed::Images(loader);
-                let batch = feed.epoch(0, &Device::flex()).nth(index).unwrap().unwrap();
-                let logits = predictor.logit_values(&batch).unwrap();
-                for (sum, logit) in mean.iter_mut().zip(logits) {
-                    *sum += f64::from(logit) / pipelines.len() as f64;
-                }
-            }
-            let expected = 1.0 / (1.0 + (mean[1] - mean[0]).exp());
-            assert!(
-                (f64::from(row[0]) - expected).abs() < 1e-6,
-                "{views} {index}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_picture_and_its_mirror_image_get_one_answer_when_both_are_looked_at() {
-    let files = Files::new();
-    drop(files.one_call("run").unwrap());
-    let mirrored = files.path("mirrored.png");
-    let original = &files.images()[0];
-    let pixels = image::open(original).unwrap().fliph();
-    pixels.save(&mirrored).unwrap();
-    let ask = |views| {
-        let model = Model::open(files.path("run"), &Device::flex()).unwrap();
-        let mut rows = Vec::new();
-        model
-            .in_views(views)
-            .predict(&[original.clone(), mirrored.clone()], |answer| {
-                rows.push(answer.probabilities.unwrap());
-            })
-            .unwrap();
-        rows
-    };
-    let plain = ask(TestViews::Plain);
-    assert!((plain[0][0] - plain[1][0]).abs() > 1e-4, "{plain:?}");
-    for views in [TestViews::Flip, TestViews::FlipAndScale] {
-        let both = ask(views);
-        assert!((both[0][0] - both[1][0]).abs() < 1e-6, "{views}: {both:?}");
-    }
-}
-
-#[test]
-fn a_file_carries_its_temperature_and_views_and_uses_them_when_asked() {
-    let files = Files::new();
-    let tuned = Fit::new(&Device::flex())
-        .without_training()
-        .run_directory(files.path("run"))
-        .test_views(TestViews::Flip)
-        .fit(&files.pretrained(), &files.data())
-        .unwrap();
-    let fitted = tuned.predictions.temperature().unwrap();
-    let in_views = tuned.accuracy_in_views();
-    drop(tuned);
-    let open = || Model::open(files.path("run"), &Device::flex()).unwrap();
-    let answers = |model: Model| {
-        let mut rows = Vec::new();
-        model
-            .predict(&files.images(), |answer| {
-                rows.extend(answer.probabilities.unwrap())
-            })
-            .unwrap();
-        rows
-    };
-    let model = open();
-    assert_eq!(model.temperature, Some(fitted));
-    assert_eq!(model.file_views().unwrap(), TestViews::Flip);
-    let recorded = RunDirectory::open(files.path("run")).unwrap();
-    assert_eq!(recorded.classes().unwrap().temperature, Some(fitted));
-    let viewed = open().in_views(TestViews::Flip);
-    let found = viewed.evaluate(files.path("data"), |_| ()).unwrap();
-    assert_eq!(Some(found.evaluation.accuracy), in_views);
-
-    // With another temperature in the file, so that it matters: p to the power of 1 / T, scaled to a sum of 1.
-    let info = ModelInfo {
-        temperature: Some(2.5),
-        ..model.info()
-    };
-    let path = files.path("warm.safetensors");
-    save(&model.network().unwrap(), &path, &info).unwrap();
-    let warm = || Model::open(&path, &Device::flex()).unwrap();
-    let plain = answers(warm());
-    assert_eq!(plain, answers(open()));
-    let calibrated = answers(warm().calibrated().unwrap());
-    for (row, scaled) in plain.chunks_exact(2).zip(calibrated.chunks_exact(2)) {
-        let powers = [0, 1].map(|class| f64::from(row[class]).powf(1.0 / 2.5));
-        let expected = powers[0] / (powers[0] + powers[1]);
-        assert!(
-            (f64::from(scaled[0]) - expected).abs() < 1e-6,
-            "{row:?} {scaled:?}"
-        );
-    }
-    let found = warm()
-        .calibrated()
-        .unwrap()
-        .evaluate(files.path("data"), |_| ());
-    assert!(found.unwrap().evaluation.cross_entropy.is_finite());
-    assert!(warm().in_views(TestViews::Flip).calibrated().is_err());
-    let nothing = ModelInfo {
-        temperature: None,
-        ..info
-    };
-    save(&warm().network().unwrap(), &path, &nothing).unwrap();
-    let refused = warm().calibrated().unwrap_err().to_string();
-    assert!(refused.contains("no temperature"), "{refused}");
-}
-
-#[test]
-fn the_best_weights_of_a_run_carry_the_temperature_of_their_own_answers() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let fitted = unbroken(&path, &recipe());
-    let expected = fitted.predictions.temperature().unwrap();
-    assert_eq!(state_dict::collect(&fitted.classifier), weights(&fitted));
-    drop(fitted);
-    let back = Pretrained::open(path.join("best.safetensors"), &Device::flex()).unwrap();
-    assert_eq!(back.temperature, Some(expected));
-    assert_eq!(back.test_views, None);
 }
