@@ -9,7 +9,7 @@ use rekindle_transfer::{Backbone, Classifier, Strategy};
 use rekindle_weights::state_dict;
 
 use crate::feed::Feed;
-use crate::sources::train_loader;
+use crate::run_feeds::train_loader;
 use crate::{Learner, LrCurve, LrFinder, Source, Trainer, TrainerError, TransferData};
 
 impl Trainer<'_, Network> {

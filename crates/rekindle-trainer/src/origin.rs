@@ -6,7 +6,8 @@ use crate::TrainerError;
 use crate::data::TransferData;
 use crate::identity::{DataChanges, DataList};
 use crate::run_directory::{RunRecord, RunWriter};
-use crate::trainer::{Source, classes};
+use crate::source::Source;
+use crate::trainer::classes;
 
 /// Weights and pictures that a run is to go on with.
 pub(crate) struct Origin<'a> {

@@ -12,45 +12,20 @@ use rekindle_weights::ModelInfo;
 use serde_json::{Value, json};
 
 use crate::announce::tell;
-use crate::checkpoint::Weights;
 use crate::data::TransferData;
-use crate::events::{EpochMetrics, Event, RunOutcome};
+use crate::events::Event;
 use crate::fit;
+use crate::fitted::Fitted;
 use crate::identity::DataList;
 use crate::loss::Criterion;
 use crate::origin::Origin;
 use crate::pace::Pace;
 use crate::recipe::require;
 use crate::run_directory::{
-    ClassesRecord, RunDirectory, RunRecord, RunWriter, WeightsRecord, refuse_other_recipe,
+    ClassesRecord, RunDirectory, RunRecord, WeightsRecord, refuse_other_recipe,
 };
-use crate::{Cache, Interrupt, Observer, Predictions, Recipe, SharedFeatures, TrainerError, text};
-
-/// Origin of a classifier's weights.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Source {
-    /// The network's name, such as `resnet18`.
-    pub architecture: String,
-    /// File, or repository of the Hugging Face hub with its commit; empty for fresh weights.
-    pub weights: String,
-    /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights. A record, no identity: what decides whether
-    /// weights are the same is computed from them ([`weights_digest`]).
-    pub sha256: String,
-}
-
-impl Source {
-    /// Returns the origin of a network read from a file.
-    pub fn of(pretrained: &rekindle_models::Pretrained) -> Self {
-        Self {
-            architecture: pretrained.architecture.clone(),
-            weights: match &pretrained.repository {
-                Some(repository) => repository.to_string(),
-                None => rekindle_files::names::escape(&pretrained.path),
-            },
-            sha256: pretrained.sha256.clone(),
-        }
-    }
-}
+use crate::source::Source;
+use crate::{Cache, Interrupt, Observer, Recipe, SharedFeatures, TrainerError, text};
 
 /// Trains a classifier on data, by a strategy and a recipe.
 ///
@@ -478,64 +453,4 @@ fn with_criterion(mut recipe: Value, name: Value) -> Value {
 
 pub(crate) fn classes(data: &TransferData) -> ClassesRecord {
     ClassesRecord::new(data.classes.clone(), json!(data.preprocess))
-}
-
-/// Result of a training run.
-pub struct Fitted<B: Backbone> {
-    /// The best classifier by the recipe's monitor, on a device without autodiff.
-    pub classifier: Classifier<B>,
-    /// Metrics of every epoch.
-    pub history: Vec<EpochMetrics>,
-    /// Predictions of the best classifier for the validation images.
-    pub predictions: Predictions,
-    /// Its predictions over the recipe's [test views](Recipe::test_views), if these are more than the plain one.
-    pub in_views: Option<Predictions>,
-    /// Outcome of the run.
-    pub outcome: RunOutcome,
-    /// Seconds in training batches and in computing kept activations, validation left out.
-    pub seconds_train: f64,
-    /// Seconds from the start of the run to its end.
-    pub seconds_total: f64,
-    pub(crate) best_weights: Weights,
-    pub(crate) info: ModelInfo,
-    /// Decisions of the clock, if the training was to end at a given time.
-    pub(crate) pace: Option<Pace>,
-    /// The writer keeps the directory's lock as long as the result lives.
-    pub(crate) writer: Option<RunWriter>,
-}
-
-impl<B: Backbone> Fitted<B> {
-    /// Returns the validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
-    pub fn best_accuracy(&self) -> f64 {
-        self.predictions.accuracy()
-    }
-
-    /// Returns the same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
-    pub fn accuracy_in_views(&self) -> Option<f64> {
-        self.in_views.as_ref().map(Predictions::accuracy)
-    }
-
-    /// Returns the validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
-    pub fn last_accuracy(&self) -> f64 {
-        self.outcome.last_accuracy.unwrap_or(f64::NAN)
-    }
-
-    /// Writes the best weights as safetensors under the published names, with classes and preprocessing.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainerError> {
-        fit::write_weights(
-            path.as_ref(),
-            &self.classifier,
-            &self.best_weights,
-            &self.info,
-        )
-    }
-
-    /// Returns the run directory, where there is one.
-    pub fn directory(&self) -> Option<&Path> {
-        self.writer.as_ref().map(RunWriter::path)
-    }
 }

@@ -16,7 +16,7 @@ use crate::events::{EndReason, EpochMetrics, Event, Forecast, RunOutcome};
 use crate::fit::write_weights;
 use crate::inspect::Inspection;
 use crate::metrics::{ConformalResiduals, ConformalScores};
-use crate::trainer::Source;
+use crate::source::Source;
 use crate::{Monitor, Predictions, TrainerError};
 
 impl<'a, 'b> Run<'a, 'b> {

@@ -21,7 +21,7 @@ use crate::events::{EpochMetrics, Event, RunSummary, StageSummary, Trial};
 use crate::fit::not_begun;
 use crate::pace::Clock;
 use crate::run_directory::RunWriter;
-use crate::trainer::Source;
+use crate::source::Source;
 use crate::{Predictions, TrainerError};
 
 /// Images that go through the network together.

@@ -14,9 +14,10 @@ use super::{Run, watch};
 use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
+use crate::fitted::Fitted;
 use crate::metrics::{ConformalResiduals, ConformalScores};
 use crate::run_directory::{Checkpoint, RunWriter};
-use crate::trainer::{Fitted, Trainer};
+use crate::trainer::Trainer;
 use crate::{Predictor, TrainerError};
 
 impl<B: Backbone> Run<'_, B> {
