@@ -40,7 +40,7 @@ fn onnx(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut exports = zip::ZipArchive::new(fs::File::open(exports)?)?;
     for index in 0..exports.len() {
         let mut file = exports.by_index(index)?;
-        let name = file.name().replace('/', "_");
+        let name = file.name()?.replace('/', "_");
         if !name.ends_with(".onnx") {
             continue;
         }

@@ -27,11 +27,19 @@ pub enum ActivationFn {
     Gelu,
     /// `x * sigmoid(1.702 x)`, the approximation of GELU that OpenAI's CLIP was trained with.
     QuickGelu,
+    /// `x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))) / 2`, the approximation of GELU by its authors.
+    GeluTanh,
+    /// `x * tanh(ln(1 + exp(x)))` (Misra, 2019).
+    Mish,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x` above zero and `exp(x) - 1` below (Clevert, Unterthiner and Hochreiter, 2015).
+    Elu,
 }
 
 impl ActivationFn {
     /// All functions.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Identity,
         Self::Relu,
         Self::Relu6,
@@ -41,6 +49,10 @@ impl ActivationFn {
         Self::Sigmoid,
         Self::Gelu,
         Self::QuickGelu,
+        Self::GeluTanh,
+        Self::Mish,
+        Self::Tanh,
+        Self::Elu,
     ];
 
     /// Returns true where the function of zero is not zero.
@@ -68,6 +80,10 @@ impl fmt::Display for ActivationFn {
             Self::Sigmoid => "sigmoid",
             Self::Gelu => "GELU",
             Self::QuickGelu => "QuickGELU",
+            Self::GeluTanh => "GELU by tanh",
+            Self::Mish => "Mish",
+            Self::Tanh => "tanh",
+            Self::Elu => "ELU",
         })
     }
 }

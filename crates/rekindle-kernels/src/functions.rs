@@ -29,7 +29,8 @@ impl Clamp {
 macro_rules! with_function {
     ($function:expr, |$known:ident| $body:expr) => {
         $crate::functions::with_function!(@arms $function, $known, $body,
-            Identity Relu Relu6 Silu HardSwish HardSigmoid Sigmoid Gelu QuickGelu)
+            Identity Relu Relu6 Silu HardSwish HardSigmoid Sigmoid Gelu QuickGelu
+            GeluTanh Mish Tanh Elu)
     };
     (@arms $function:expr, $known:ident, $body:expr, $($name:ident)*) => {
         match $function {
@@ -134,6 +135,19 @@ pub(crate) unsafe fn activate<S: Simd>(function: ActivationFn, x: S::V) -> S::V 
             ActivationFn::QuickGelu => {
                 S::div(x, one_plus_exp_minus::<S>(S::mul(x, S::splat(QUICK))))
             }
+            ActivationFn::GeluTanh => S::div(x, one_plus_exp_minus::<S>(inside_gelu::<S>(x).0)),
+            ActivationFn::Mish => S::mul(x, mish_gate::<S>(x).0),
+            ActivationFn::Tanh => {
+                // Above this it is one; a NaN stays one.
+                let x = S::min(S::splat(20.0), S::max(S::splat(-20.0), x));
+                let e = exp::<S>(S::add(x, x));
+                let one = S::splat(1.0);
+                S::div(S::sub(e, one), S::add(e, one))
+            }
+            ActivationFn::Elu => {
+                let below = S::sub(exp::<S>(S::min(S::zero(), x)), S::splat(1.0));
+                S::add(S::max(S::zero(), x), below)
+            }
         }
     }
 }
@@ -182,7 +196,58 @@ pub(crate) unsafe fn back<S: Simd>(function: ActivationFn, z: S::V, g: S::V) -> 
                 let bounded = S::min(S::splat(1e30), S::max(S::splat(-1e30), scaled));
                 S::mul(g, S::mul(s, S::fma(bounded, S::sub(one, s), one)))
             }
+            ActivationFn::GeluTanh => {
+                let one = S::splat(1.0);
+                let bounded = S::min(S::splat(1e6), S::max(S::splat(-1e6), z));
+                let (inside, slope) = inside_gelu::<S>(bounded);
+                let s = activate::<S>(ActivationFn::Sigmoid, inside);
+                // 1 - s would lose the digits that its large factor brings forward.
+                let rest = activate::<S>(ActivationFn::Sigmoid, S::sub(S::zero(), inside));
+                S::mul(g, S::mul(s, S::fma(S::mul(bounded, slope), rest, one)))
+            }
+            ActivationFn::Mish => {
+                let (gate, slope) = mish_gate::<S>(z);
+                let bounded = S::min(S::splat(20.0), S::max(S::splat(-1e30), z));
+                S::mul(g, S::fma(bounded, slope, gate))
+            }
+            ActivationFn::Tanh => {
+                let t = activate::<S>(ActivationFn::Tanh, z);
+                S::mul(g, S::sub(S::splat(1.0), S::mul(t, t)))
+            }
+            ActivationFn::Elu => S::mul(g, exp::<S>(S::min(S::zero(), z))),
         }
+    }
+}
+
+/// Computes the argument of the sigmoid that GELU by tanh multiplies `x` with, and its derivative:
+/// `(1 + tanh(u)) / 2 = sigmoid(2 u)`.
+#[inline(always)]
+unsafe fn inside_gelu<S: Simd>(x: S::V) -> (S::V, S::V) {
+    const FACTOR: f32 = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::SQRT_2;
+    const CUBIC: f32 = 0.044_715 * FACTOR;
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let square = S::mul(x, x);
+        let inside = S::mul(x, S::fma(square, S::splat(CUBIC), S::splat(FACTOR)));
+        let slope = S::fma(square, S::splat(3.0 * CUBIC), S::splat(FACTOR));
+        (inside, slope)
+    }
+}
+
+/// Computes `tanh(ln(1 + exp(x)))`, which Mish multiplies `x` with, and its derivative: with `n = exp(x) (exp(x) + 2)` it is
+/// `n / (n + 2)`.
+#[inline(always)]
+unsafe fn mish_gate<S: Simd>(x: S::V) -> (S::V, S::V) {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let two = S::splat(2.0);
+        // Above this the gate is one; a NaN stays one.
+        let e = exp::<S>(S::min(S::splat(20.0), x));
+        let n = S::mul(e, S::add(e, two));
+        let whole = S::add(n, two);
+        let (gate, share) = (S::div(n, whole), S::div(two, whole));
+        let steep = S::mul(S::mul(e, S::add(e, S::splat(1.0))), S::mul(share, share));
+        (gate, steep)
     }
 }
 

@@ -273,11 +273,19 @@ pub enum Activation {
     Gelu,
     /// `x * sigmoid(1.702 x)`: OpenAI's CLIP.
     QuickGelu,
+    /// `x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))) / 2`: GELU without the error function.
+    GeluTanh,
+    /// `x * tanh(ln(1 + exp(x)))`.
+    Mish,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x` above zero and `exp(x) - 1` below.
+    Elu,
 }
 
 impl Activation {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Relu,
         Self::Relu6,
         Self::Silu,
@@ -286,6 +294,10 @@ impl Activation {
         Self::Sigmoid,
         Self::Gelu,
         Self::QuickGelu,
+        Self::GeluTanh,
+        Self::Mish,
+        Self::Tanh,
+        Self::Elu,
     ];
 }
 

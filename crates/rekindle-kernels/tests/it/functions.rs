@@ -37,6 +37,15 @@ pub fn function(function: ActivationFn, x: f64) -> f64 {
         ActivationFn::Sigmoid => sigmoid,
         ActivationFn::Gelu => x * (1.0 + erf(x / 2f64.sqrt())) / 2.0,
         ActivationFn::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        ActivationFn::GeluTanh => {
+            let root = (2.0 / std::f64::consts::PI).sqrt();
+            0.5 * x * (1.0 + (root * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        ActivationFn::Mish if x > 700.0 => x,
+        ActivationFn::Mish => x * x.exp().ln_1p().tanh(),
+        ActivationFn::Tanh => x.tanh(),
+        ActivationFn::Elu if x > 0.0 => x,
+        ActivationFn::Elu => x.exp_m1(),
     }
 }
 
@@ -156,7 +165,10 @@ fn the_ends_of_the_range() {
                         | ActivationFn::Silu
                         | ActivationFn::HardSwish
                         | ActivationFn::Gelu
-                        | ActivationFn::QuickGelu => f32::from(x[i] > 0.0),
+                        | ActivationFn::QuickGelu
+                        | ActivationFn::GeluTanh
+                        | ActivationFn::Mish
+                        | ActivationFn::Elu => f32::from(x[i] > 0.0),
                         _ => 0.0,
                     };
                     assert_eq!(slope[i], expected, "{of}'({}) on {isa}", x[i]);

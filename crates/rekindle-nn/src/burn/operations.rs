@@ -60,6 +60,19 @@ pub(super) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
         Activation::Sigmoid => sigmoid(x),
         Activation::Gelu => gelu(x),
         Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
+        Activation::GeluTanh => {
+            let square = x.clone() * x.clone();
+            let factor = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
+            x.clone() * sigmoid(x * (square * (0.044715 * factor) + factor))
+        }
+        Activation::Mish => {
+            // tanh(ln(1 + e)) with e = exp(x), which above this is 1.
+            let e = x.clone().clamp_max(20.0).exp();
+            let n = e.clone() * (e + 2.0);
+            x * (n.clone() / (n + 2.0))
+        }
+        Activation::Tanh => x.tanh(),
+        Activation::Elu => relu(x.clone()) + x.clamp_max(0.0).exp() - 1.0,
     }
 }
 

@@ -118,5 +118,9 @@ pub(super) fn function(activation: Activation) -> ActivationFn {
         Activation::Sigmoid => ActivationFn::Sigmoid,
         Activation::Gelu => ActivationFn::Gelu,
         Activation::QuickGelu => ActivationFn::QuickGelu,
+        Activation::GeluTanh => ActivationFn::GeluTanh,
+        Activation::Mish => ActivationFn::Mish,
+        Activation::Tanh => ActivationFn::Tanh,
+        Activation::Elu => ActivationFn::Elu,
     }
 }

@@ -104,6 +104,8 @@ impl<'a> Writer<'a> {
             Activation::Relu => simple("Relu"),
             Activation::Sigmoid => simple("Sigmoid"),
             Activation::HardSwish => simple("HardSwish"),
+            Activation::Tanh => simple("Tanh"),
+            Activation::Elu => simple("Elu"),
             Activation::HardSigmoid => {
                 let attributes = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
                 self.add("HardSigmoid", name, &[x], output, attributes);
@@ -121,6 +123,29 @@ impl<'a> Writer<'a> {
                 let factor = self.number(format!("{name}:factor"), 1.702);
                 let scaled = self.step("Mul", name, "scaled", &[x, &factor]);
                 let gate = self.step("Sigmoid", name, "gate", &[&scaled]);
+                self.add("Mul", name, &[x, &gate], output, Vec::new());
+            }
+            Activation::GeluTanh => {
+                let [root, cubic, one, half] = [
+                    ("root", (2.0 / std::f32::consts::PI).sqrt()),
+                    ("cubic", 0.044715),
+                    ("one", 1.0),
+                    ("half", 0.5),
+                ]
+                .map(|(of, number)| self.number(format!("{name}:{of}"), number));
+                let square = self.step("Mul", name, "square", &[x, x]);
+                let scaled = self.step("Mul", name, "scaled", &[&square, &cubic]);
+                let factor = self.step("Add", name, "factor", &[&scaled, &one]);
+                let inside = self.step("Mul", name, "inside", &[x, &factor]);
+                let inside = self.step("Mul", name, "argument", &[&inside, &root]);
+                let tangent = self.step("Tanh", name, "tanh", &[&inside]);
+                let share = self.step("Add", name, "share", &[&tangent, &one]);
+                let product = self.step("Mul", name, "product", &[x, &share]);
+                self.add("Mul", name, &[&product, &half], output, Vec::new());
+            }
+            Activation::Mish => {
+                let soft = self.step("Softplus", name, "softplus", &[x]);
+                let gate = self.step("Tanh", name, "gate", &[&soft]);
                 self.add("Mul", name, &[x, &gate], output, Vec::new());
             }
             Activation::Gelu => {

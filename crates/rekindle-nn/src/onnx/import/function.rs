@@ -51,10 +51,7 @@ impl Step {
             Self::HardSigmoid(slope, offset) => (slope * x + offset).clamp(0.0, 1.0),
             Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             Self::Gelu => gelu(x),
-            Self::GeluTanh => {
-                let root = (2.0 / std::f64::consts::PI).sqrt();
-                0.5 * x * (1.0 + (root * (x + 0.044715 * x.powi(3))).tanh())
-            }
+            Self::GeluTanh => gelu_tanh(x),
             Self::LeakyRelu(slope) => x.max(0.0) + slope * x.min(0.0),
             Self::Elu(alpha) => x.max(0.0) + alpha * x.min(0.0).exp_m1(),
             Self::Add => x + y,
@@ -76,6 +73,11 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
+fn gelu_tanh(x: f64) -> f64 {
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    0.5 * x * (1.0 + (root * (x + 0.044715 * x.powi(3))).tanh())
+}
+
 /// Computes an activation as it is defined.
 fn defined(activation: Activation, x: f64) -> f64 {
     let gate = ((x + 3.0) / 6.0).clamp(0.0, 1.0);
@@ -88,6 +90,10 @@ fn defined(activation: Activation, x: f64) -> f64 {
         Activation::Sigmoid => sigmoid(x),
         Activation::Gelu => gelu(x),
         Activation::QuickGelu => x * sigmoid(1.702 * x),
+        Activation::GeluTanh => gelu_tanh(x),
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
+        Activation::Tanh => x.tanh(),
+        Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
     }
 }
 
@@ -152,7 +158,22 @@ mod tests {
         let erf = |x: f64| x / f64::from(std::f32::consts::SQRT_2);
         let gelu = of(|x| x * 0.5 * (libm::erf(erf(x)) + 1.0));
         assert_eq!(gelu, Some(Known::Activation(Activation::Gelu)));
-        assert_eq!(of(|x| Step::GeluTanh.apply(x, 0.0)), None);
+        // As exporters write it before the operator `Gelu`: a power, and constants of 32 bits.
+        let [root, cubic] = [0.797_884_56_f32, 0.044715].map(f64::from);
+        let inside = |x: f64| root * (x + cubic * Step::Pow.apply(x, 3.0));
+        assert_eq!(
+            of(|x| 0.5 * x * (1.0 + inside(x).tanh())),
+            Some(Known::Activation(Activation::GeluTanh))
+        );
+        assert_eq!(
+            of(|x| x * Step::Softplus.apply(x, 0.0).tanh()),
+            Some(Known::Activation(Activation::Mish))
+        );
+        assert_eq!(
+            of(|x| Step::Elu(1.0).apply(x, 0.0)),
+            Some(Known::Activation(Activation::Elu))
+        );
+        assert_eq!(of(|x| Step::Elu(0.9).apply(x, 0.0)), None);
         let swish = of(|x| x * Step::HardSigmoid(f64::from(1.0f32 / 6.0), 0.5).apply(x, 0.0));
         assert_eq!(swish, Some(Known::Activation(Activation::HardSwish)));
         assert_eq!(

@@ -40,8 +40,7 @@ impl Draft {
                 }
             };
         }
-        let known =
-            "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, GELU (by erf) and QuickGELU";
+        let known = "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, tanh, GELU (by erf or tanh), QuickGELU, Mish and ELU";
         Err(format!("what is computed of each number is none of {known}").into())
     }
 
