@@ -275,7 +275,7 @@ pub struct Trial {
     pub gain: Option<f64>,
     /// True if it takes the place of the best before.
     pub kept: bool,
-    /// Duration in seconds.
+    /// Duration in seconds; 0 of a probe: all probes on some features are one phase.
     pub seconds: f64,
 }
 

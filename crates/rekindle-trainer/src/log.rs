@@ -209,16 +209,18 @@ fn run_started(run: &RunSummary) -> Vec<String> {
 }
 
 fn tried(trial: &Trial) -> String {
-    let fate = if trial.kept { "kept" } else { "not kept" };
+    let mut fate = if trial.kept { "kept" } else { "not kept" }.to_string();
+    if trial.seconds > 0.0 {
+        fate = format!("{} | {fate}", text::duration(trial.seconds));
+    }
     if let Some(mae) = trial.mae {
         return format!(
-            "tried {} ({}): MAE {} on {}, loss {} | {} | {fate}",
+            "tried {} ({}): MAE {} on {}, loss {} | {fate}",
             trial.what,
             trial.why,
             text::figure(mae),
             text::counted(trial.images, "held-out image", "held-out images"),
             trial.loss.map_or_else(|| "-".into(), text::loss),
-            text::duration(trial.seconds),
         );
     }
     let Some(accuracy) = trial.accuracy else {
@@ -231,13 +233,12 @@ fn tried(trial: &Trial) -> String {
         .gain
         .map_or_else(String::new, |gain| format!(", {:+.1} points", 100.0 * gain));
     format!(
-        "tried {} ({}): {} of {} right, loss {}{gain} | {} | {fate}",
+        "tried {} ({}): {} of {} right, loss {}{gain} | {fate}",
         trial.what,
         trial.why,
         text::percent(accuracy),
         text::counted(trial.images, "held-out image", "held-out images"),
         trial.loss.map_or_else(|| "-".into(), text::loss),
-        text::duration(trial.seconds),
     )
 }
 

@@ -197,14 +197,15 @@ impl<'a, 'b> Run<'a, 'b> {
         let goes_on = || {
             budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
         };
-        let begun = clock.seconds();
         let source_rows = (source.as_ref(), rows);
+        let heads = || Heads::find(&search, &seen, classes, source_rows, &goes_on);
+        let (heads, seconds_of_heads) = self.phase(&name("heads on the features"), heads)?;
         let Heads {
             mut found,
             thresholds,
             ridge,
             is_of_all,
-        } = Heads::find(&search, &seen, classes, source_rows, &goes_on)?;
+        } = heads;
         let mut pretrained = widest;
         if let Some((_, parts)) = multilevel
             && !is_of_all
@@ -220,7 +221,6 @@ impl<'a, 'b> Run<'a, 'b> {
                 found.head = found.head.columns(own)?;
             }
         }
-        let seconds_of_heads = clock.seconds() - begun;
         let head = found.head.clone();
         let mut measured_by = part(pretrained, None)?;
         if !std::ptr::eq(pretrained, &candidate.plain) {

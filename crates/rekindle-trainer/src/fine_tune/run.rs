@@ -273,6 +273,26 @@ impl<'a, 'b> Run<'a, 'b> {
         budget.map_or(0.0, |budget| self.clock().seconds() / budget.max(1e-9))
     }
 
+    /// Does `work` as a phase of the run; returns its result and the seconds that it took.
+    pub fn phase<R>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> Result<R, TrainerError>,
+    ) -> Result<(R, f64), TrainerError> {
+        self.tell(&Event::PhaseStarted {
+            name: name.to_string(),
+            items: None,
+        })?;
+        let begun = self.clock().seconds();
+        let result = work()?;
+        let seconds = self.clock().seconds() - begun;
+        self.tell(&Event::PhaseEnded {
+            name: name.to_string(),
+            seconds,
+        })?;
+        Ok((result, seconds))
+    }
+
     pub fn tell(&mut self, event: &Event) -> Result<(), TrainerError> {
         match event {
             Event::Tried(trial) => self.trials.push(trial.clone()),

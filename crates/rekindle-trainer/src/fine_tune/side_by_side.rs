@@ -111,15 +111,16 @@ impl<'b> Run<'_, 'b> {
             kinds: vec![ProbeKind::Multilevel, ProbeKind::Prior],
             ..first.search.clone()
         };
-        let begun = self.clock().seconds();
         let classes = first.data.classes.len();
         let source = (first.source.as_ref(), None);
+        let heads = || Heads::find(&search, &seen, classes, source, &|| true);
+        let (heads, seconds_of_heads) = self.phase("heads on the features side by side", heads)?;
         let Heads {
             found,
             thresholds,
             ridge,
             is_of_all,
-        } = Heads::find(&search, &seen, classes, source, &|| true)?;
+        } = heads;
         if !is_of_all {
             return Ok(None);
         }
@@ -144,7 +145,7 @@ impl<'b> Run<'_, 'b> {
             thresholds,
             ridge,
             seconds_per_image,
-            seconds_of_heads: self.clock().seconds() - begun,
+            seconds_of_heads,
         }))
     }
 
