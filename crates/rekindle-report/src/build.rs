@@ -233,7 +233,7 @@ impl RunReport {
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
         let (task, images) = (data.task(), data.val.len());
-        let is_kept = |index| task == Task::SingleLabel && is_sampled(index, images);
+        let is_kept = |index| task.is_single_label() && is_sampled(index, images);
         let inspection = inspect(classifier, &data.val, is_kept, &Interrupt::new(), |_| ())?;
         self.look_at_inspected(classifier, data, &inspection, thresholds)
     }
@@ -251,7 +251,7 @@ impl RunReport {
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
         match data.task() {
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 self.examined(examine_inspected(classifier, &data.val, inspection)?);
                 return Ok(());
             }

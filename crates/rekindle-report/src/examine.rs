@@ -142,6 +142,7 @@ pub(crate) fn scored_numbers(
 impl RunReport {
     /// Takes over what an examination found, its predictions left out.
     pub fn examined(&mut self, examination: Examination) {
+        self.ordinal = examination.predictions.ordinal().ok();
         self.evaluation = Some(examination.evaluation);
         self.temperature = Some(examination.temperature);
         self.mistakes = examination.mistakes;

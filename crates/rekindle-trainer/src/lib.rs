@@ -86,8 +86,8 @@ pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
     Calibration, ClassCurves, ClassScores, ConformalResiduals, ConformalScores, ConfusionMatrix,
-    Coverage, Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, RankingCurves,
-    RegressionEvaluation, RejectionRates, ReliabilityBin, Temperature, UnknownRates,
+    Coverage, Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, OrdinalEvaluation,
+    RankingCurves, RegressionEvaluation, RejectionRates, ReliabilityBin, Temperature, UnknownRates,
     top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};

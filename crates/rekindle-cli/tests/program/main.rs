@@ -15,6 +15,7 @@ mod hub;
 mod hugging_face;
 mod messages;
 mod numbers;
+mod ordinal;
 mod outcomes;
 mod quantized;
 mod reject;

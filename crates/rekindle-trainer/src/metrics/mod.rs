@@ -4,6 +4,7 @@ mod calibration;
 mod conformal;
 mod confusion;
 mod multi_label;
+mod ordinal;
 mod ranking;
 mod regression;
 mod rejection;
@@ -16,6 +17,7 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
 };
+pub use ordinal::OrdinalEvaluation;
 pub use ranking::{ClassCurves, RankingCurves};
 pub use regression::RegressionEvaluation;
 pub use rejection::{RejectionRates, UnknownRates};

@@ -13,6 +13,7 @@ mod identity;
 mod metrics;
 mod multi_label;
 mod objectives;
+mod ordinal;
 mod plans;
 mod preprocess;
 mod progress;

@@ -18,7 +18,7 @@ use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
 use super::plan::{Planned, keeps_architecture};
-use super::{known, labels, numbers};
+use super::{known, labels, numbers, ordinal};
 use crate::arguments::{self, Method, Output};
 use crate::commands::reject;
 use crate::console::{percent, print, say};
@@ -157,6 +157,7 @@ impl Session<'_> {
         }
         match self.data.task() {
             Task::SingleLabel => {}
+            Task::Ordinal => ordinal::add(&mut result, left.predictions.ordinal().ok().as_ref()),
             Task::MultiLabel => {
                 let found = left.predictions.multi_label(left.thresholds.as_deref());
                 labels::add(&mut result, found.ok().as_ref());
@@ -334,7 +335,10 @@ impl Session<'_> {
             }
         }
         for result in &self.results {
-            if let Some(line) = labels::said(result).or_else(|| numbers::said(result)) {
+            if let Some(line) = labels::said(result)
+                .or_else(|| numbers::said(result))
+                .or_else(|| ordinal::said(result))
+            {
                 print(&line);
             }
         }
