@@ -146,8 +146,9 @@ fn exported(model: &str, folder: &Path, images: &Path) {
 fn folders_of_words_are_graded_in_the_order_that_is_given_and_cross_validated() {
     let (folder, images, _) = graded(["unripe", "half", "ripe"]);
     let out = folder.path().join("runs");
+    let images = images.join("train");
     let options = [
-        text(&images.join("train")),
+        text(&images),
         "--ordinal=unripe,half,ripe",
         "--folds",
         "2",

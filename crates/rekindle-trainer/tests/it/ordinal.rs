@@ -71,10 +71,12 @@ fn the_loss_and_its_gradients_agree_with_pytorch() {
 
 /// Answers that are sure of these classes.
 fn sure(answers: &[usize], truth: &[usize], classes: usize) -> Predictions {
-    let row = |answer: &usize| (0..classes).map(move |class| f32::from(u8::from(class == *answer)));
     Predictions {
         classes,
-        probabilities: answers.iter().flat_map(row).collect(),
+        probabilities: answers
+            .iter()
+            .flat_map(|answer| (0..classes).map(move |class| f32::from(u8::from(class == *answer))))
+            .collect(),
         labels: truth.to_vec(),
         task: Task::Ordinal,
         ..Predictions::default()
