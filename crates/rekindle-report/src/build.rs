@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::contents::{
     ClassCount, DataReport, Fact, NumberSpread, Picture, Report, RunReport, SkippedFile,
 };
-use crate::examine::{examine_inspected, scored_labels, scored_numbers};
+use crate::examine::{examine_inspected, scored_numbers};
 use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
 use rekindle_trainer::run_directory::RunRecord;
 use rekindle_trainer::{
@@ -256,7 +256,14 @@ impl RunReport {
                 return Ok(());
             }
             Task::MultiLabel => {
-                self.labels = Some(scored_labels(&data.val, inspection, thresholds)?);
+                let found = inspection.predictions(&data.val);
+                self.labels = Some(found.multi_label(thresholds)?);
+                // A search chooses them on training images that it held out.
+                let chosen = thresholds.filter(|_| !self.is_search());
+                self.thresholds = match chosen {
+                    Some(_) => Some(found.label_thresholds()?),
+                    None => None,
+                };
             }
             Task::Regression => self.numbers = Some(scored_numbers(&data.val, inspection)?),
         }

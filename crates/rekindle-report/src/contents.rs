@@ -11,7 +11,8 @@ use rekindle_trainer::events::{
     EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use rekindle_trainer::metrics::{
-    Evaluation, MultiLabelEvaluation, OrdinalEvaluation, RegressionEvaluation, Temperature,
+    Evaluation, LabelThresholds, MultiLabelEvaluation, OrdinalEvaluation, RegressionEvaluation,
+    Temperature,
 };
 use rekindle_trainer::run_directory::RunRecord;
 
@@ -141,6 +142,9 @@ pub struct RunReport {
     /// The same where pictures have several labels.
     #[serde(default)]
     pub labels: Option<MultiLabelEvaluation>,
+    /// What the labels' thresholds are worth, where the validation images chose them.
+    #[serde(default)]
+    pub thresholds: Option<LabelThresholds>,
     /// The same where a number of each picture is learned.
     #[serde(default)]
     pub numbers: Option<NumbersReport>,

@@ -15,7 +15,7 @@ use rekindle_transfer::{Backbone, Classifier};
 use crate::contents::{FeatureMap, MapPoint, Miss, Mistake, NumbersReport, RunReport};
 use rekindle_trainer::GradCam;
 use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
-use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
@@ -87,15 +87,6 @@ pub fn examine_inspected<B: Backbone>(
         skipped: inspection.skipped.clone(),
         predictions,
     })
-}
-
-/// Scores the answers to images with several labels; a label is taken from its threshold on.
-pub(crate) fn scored_labels(
-    dataset: &ImageDataset,
-    inspection: &Inspection,
-    thresholds: Option<&[f64]>,
-) -> Result<MultiLabelEvaluation, TrainerError> {
-    inspection.predictions(dataset).multi_label(thresholds)
 }
 
 /// Scores the answers to images with a number each.

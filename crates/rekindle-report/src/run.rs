@@ -55,7 +55,7 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
             );
         }
         if let Some(evaluation) = &run.labels {
-            labels::draw(html, evaluation, &classes);
+            labels::draw(html, evaluation, run.thresholds.as_ref(), &classes);
         }
         if let Some(found) = &run.numbers {
             numbers::draw(html, found);

@@ -6,6 +6,7 @@ use crate::contents::{PhaseTime, RunReport, SkippedFile};
 use rekindle_imagefolder::Task;
 use rekindle_trainer::events::{EpochMetrics, Event};
 use rekindle_trainer::metrics::{Evaluation, OrdinalEvaluation};
+use rekindle_trainer::run_directory::{FIT, ONE_CALL};
 
 impl RunReport {
     /// Gathers from a run's events what the report tells of it. Of an epoch that a resumed run did
@@ -70,6 +71,12 @@ impl RunReport {
             .and_then(|outcome| outcome.best_accuracy)
             .or_else(|| self.best_epoch().and_then(|epoch| epoch.valid_accuracy))
             .or_else(|| self.evaluation.as_ref().map(|found| found.accuracy))
+    }
+
+    /// Tells whether it is a search (`one-call`, `fit`), which chooses on training images that it holds out.
+    pub(crate) fn is_search(&self) -> bool {
+        let summary = self.summary.as_ref();
+        summary.is_some_and(|summary| [ONE_CALL, FIT].contains(&summary.strategy.as_str()))
     }
 
     /// Returns true if the classes are in an order.

@@ -11,7 +11,8 @@ use rekindle_transfer::{Backbone, Classifier};
 use crate::feed::{Batch, Batches};
 use crate::loss::Loss;
 use crate::metrics::{
-    ConfusionMatrix, MultiLabelEvaluation, OrdinalEvaluation, RegressionEvaluation, Temperature,
+    ConfusionMatrix, LabelThresholds, MultiLabelEvaluation, OrdinalEvaluation,
+    RegressionEvaluation, Temperature,
 };
 use crate::out_of_memory::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
@@ -299,6 +300,23 @@ impl Predictions {
     ) -> Result<MultiLabelEvaluation, TrainerError> {
         let (probabilities, targets) = (&self.probabilities, &self.targets);
         MultiLabelEvaluation::from_probabilities(probabilities, targets, self.classes, thresholds)
+    }
+
+    /// Chooses the threshold of each label by these answers, where images have several labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`LabelThresholds::fit`], and [`TrainerError::InvalidPredictions`] for another task.
+    pub fn label_thresholds(&self) -> Result<LabelThresholds, TrainerError> {
+        match self.task {
+            Task::MultiLabel => {
+                LabelThresholds::fit(&self.probabilities, &self.targets, self.classes)
+            }
+            task => Err(TrainerError::InvalidPredictions {
+                found: format!("answers of the task {task}"),
+                expected: "several labels an image".into(),
+            }),
+        }
     }
 
     /// Mean of every label's average precision; NaN for one class an image.

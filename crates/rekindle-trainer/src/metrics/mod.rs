@@ -10,6 +10,7 @@ mod regression;
 mod rejection;
 mod residuals;
 mod temperature;
+mod thresholds;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use conformal::{ConformalScores, Coverage};
@@ -23,6 +24,7 @@ pub use regression::RegressionEvaluation;
 pub use rejection::{RejectionRates, UnknownRates};
 pub use residuals::{ConformalResiduals, IntervalCoverage};
 pub use temperature::Temperature;
+pub use thresholds::LabelThresholds;
 
 use serde::{Deserialize, Serialize};
 

@@ -26,6 +26,7 @@ mod regression;
 mod run_directory;
 mod runs;
 mod schedule;
+mod thresholds;
 mod training;
 mod unknown;
 mod unknown_measured;
