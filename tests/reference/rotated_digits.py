@@ -1,6 +1,7 @@
 """One number a picture on real pictures: digits turned by a known angle, and what scikit-learn and PyTorch reach on them.
 
     python rotated_digits.py make MNIST DIGITS      writes DIGITS/angles.csv and 900 pictures of the idx files in MNIST
+    python rotated_digits.py grades DIGITS          writes DIGITS/grades.csv of the same pictures: five grades of 18 degrees each
     python rotated_digits.py ridge DIGITS FEATURES  RidgeCV on the table that `rekindle features` wrote of them
     python rotated_digits.py finetune DIGITS WEIGHTS [SEED ..]   ResNet-18 from WEIGHTS, as `train --strategy finetune` does
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-TRAIN, VALID, REACH, SEED = 600, 300, 45.0, 0
+TRAIN, VALID, REACH, SEED, GRADES = 600, 300, 45.0, 0, 5
 
 
 def make(mnist, digits):
@@ -44,6 +45,16 @@ def table(digits):
     with open(Path(digits) / "angles.csv") as rows:
         rows = list(csv.DictReader(rows))
     return [row["file"] for row in rows], np.array([float(row["angle"]) for row in rows]), [row["split"] for row in rows]
+
+
+def grades(digits):
+    """Angles as grades from 0 to 4."""
+    files, angles, parts = table(digits)
+    with open(Path(digits) / "grades.csv", "w", newline="") as found:
+        rows = csv.writer(found)
+        rows.writerow(["file", "label", "split"])
+        for file, angle, part in zip(files, angles, parts):
+            rows.writerow([file, min(int((angle + REACH) // (2 * REACH / GRADES)), GRADES - 1), part])
 
 
 def figures(numbers, answers):
@@ -122,4 +133,4 @@ def finetune(digits, weights, *seeds):
 
 
 if __name__ == "__main__":
-    {"make": make, "ridge": ridge, "finetune": finetune}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "grades": grades, "ridge": ridge, "finetune": finetune}[sys.argv[1]](*sys.argv[2:])

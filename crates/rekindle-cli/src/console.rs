@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rekindle::files::names::printable;
-use rekindle::imagefolder::{Listing, Skipped, Task};
+use rekindle::imagefolder::{Listing, Skipped};
 use rekindle::trainer::{Event, Observer, Progress, ProgressMode, TransferData};
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ impl Output {
     pub fn data(&self, data: &TransferData) {
         if let Some(layout) = &data.layout {
             let more = match layout.holds_out() {
-                true if layout.task() != Task::SingleLabel => {
+                true if !layout.task().is_single_label() => {
                     "; a fifth of the pictures is held out for validation"
                 }
                 true => "; a fifth of each class is held out for validation",

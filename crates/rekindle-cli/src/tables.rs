@@ -51,15 +51,26 @@ pub struct Table {
     /// Column that says which pictures belong together, so that they are held out together [default: group]
     #[arg(long, value_name = "COLUMN")]
     pub group_column: Option<String>,
-    /// What is to be learned: single-label, multi-label where a picture may have several (of a folder: stands in several of its
-    /// sub-folders), or regression for a number of each [default: single-label, with --labels or --label-separator multi-label, with --target regression]
+    /// Take the classes as grades, of which a wrong one is the worse the further off it is: from the lowest to the highest as
+    /// named here (--ordinal=unripe,half,ripe), else by number, else by name. The same as --task ordinal
+    #[arg(
+        long,
+        value_name = "CLASS,..",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with_all = ["labels", "target", "label_separator"]
+    )]
+    pub ordinal: Option<Vec<String>>,
+    /// What is to be learned: single-label, ordinal, multi-label where a picture may have several (of a folder: stands in several of its
+    /// sub-folders), or regression for a number of each [default: single-label, with --labels or --label-separator multi-label, with --target regression, with --ordinal ordinal]
     #[arg(long, value_name = "TASK", value_parser = task)]
     pub task: Option<Task>,
 }
 
 fn task(text: &str) -> Result<Task, String> {
     let named = Task::ALL.into_iter().find(|task| task.name() == text);
-    named.ok_or_else(|| "single-label, multi-label and regression are known".into())
+    named.ok_or_else(|| "single-label, ordinal, multi-label and regression are known".into())
 }
 
 impl Table {
@@ -75,6 +86,10 @@ impl Table {
             ("--split-column", self.split_column.clone()),
             ("--weight-column", self.weight_column.clone()),
             ("--group-column", self.group_column.clone()),
+            (
+                "--ordinal",
+                self.ordinal.as_ref().map(|order| order.join(",")),
+            ),
             ("--task", self.task.map(|task| task.to_string())),
         ]
         .into_iter()
@@ -92,13 +107,20 @@ impl Table {
             split: self.split_column.clone(),
             weight: self.weight_column.clone(),
             group: self.group_column.clone(),
-            task: match self.target {
-                Some(_) => Some(Task::Regression),
-                None => self.task,
+            task: match (&self.target, &self.ordinal) {
+                (Some(_), _) => Some(Task::Regression),
+                (None, Some(_)) => Some(Task::Ordinal),
+                (None, None) => self.task,
             },
             classes: None,
+            order: self.ordinal.clone().filter(|order| !order.is_empty()),
         }
     }
+}
+
+/// Whether a table or a folder is asked to be read as one of classes in an order.
+pub fn is_ordinal(options: &TableOptions) -> bool {
+    options.task == Some(Task::Ordinal)
 }
 
 /// The pictures of a command.
@@ -106,7 +128,7 @@ impl Table {
 pub struct Images {
     /// The folder or the table.
     pub place: PathBuf,
-    /// How the table is read, where it is one, or a folder whose pictures have several labels.
+    /// How the table is read, where it is one, or a folder whose pictures have several labels or classes in an order.
     pub table: Option<TableOptions>,
 }
 
@@ -128,24 +150,33 @@ impl Images {
                 ));
             }
         };
-        if let (Some(column), Some(task @ (Task::SingleLabel | Task::MultiLabel))) =
-            (&table.target, table.task)
+        if let (Some(_), Some(task)) = (&table.ordinal, table.task)
+            && task != Task::Ordinal
+        {
+            return Err(Failure::Usage(format!(
+                "--ordinal asks for one class per picture and an order of the classes, and --task is {task}; leave one of them \
+                 out"
+            )));
+        }
+        if let (Some(column), Some(task)) = (&table.target, table.task)
+            && task != Task::Regression
         {
             return Err(Failure::Usage(format!(
                 "--target {column} names a number to learn, and --task {task} asks for labels; leave one of them out"
             )));
         }
         let is_file = table.table.is_some() || place.is_file();
-        let is_table = is_file || table.task == Some(Task::MultiLabel);
+        let options = table.options(root);
+        let is_table = is_file || matches!(options.task, Some(Task::MultiLabel | Task::Ordinal));
         let mut given = table.given();
-        given.retain(|(option, _)| !is_table || *option != "--task");
+        given.retain(|(option, _)| !is_table || !["--task", "--ordinal"].contains(option));
         match given.first() {
             Some((option, _)) if !is_file => Err(Failure::Usage(format!(
                 "{option} has no effect on a folder; give a table with --table, or leave it out"
             ))),
             _ => Ok(Self {
                 place,
-                table: is_table.then(|| table.options(root)),
+                table: is_table.then_some(options),
             }),
         }
     }

@@ -59,7 +59,9 @@ impl TablePart {
         let mut order: Vec<usize> = (0..units.members.len()).collect();
         SampleRng::keyed(seed, Stream::Split, &[count as u64]).shuffle(&mut order);
         let of_units = match (groups, self.task) {
-            (None, Task::SingleLabel | Task::Regression) => deal(&units, &order, count),
+            (None, Task::SingleLabel | Task::Ordinal | Task::Regression) => {
+                deal(&units, &order, count)
+            }
             _ => spread(&units, &order, count),
         };
         let mut folds = vec![0; pictures];

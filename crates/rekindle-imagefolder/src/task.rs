@@ -21,6 +21,8 @@ pub enum Task {
     /// One class of several.
     #[default]
     SingleLabel,
+    /// One class of several that are in an order, such as grades: the further off an answer, the worse it is.
+    Ordinal,
     /// Any number of labels, none included.
     MultiLabel,
     /// One number, or several.
@@ -29,12 +31,30 @@ pub enum Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 3] = [Self::SingleLabel, Self::MultiLabel, Self::Regression];
+    pub const ALL: [Self; 4] = [
+        Self::SingleLabel,
+        Self::Ordinal,
+        Self::MultiLabel,
+        Self::Regression,
+    ];
 
-    /// Returns the name, which [`FromStr`] reads: `single-label`, `multi-label` or `regression`.
+    /// Returns true if each picture has one class, whether or not the classes are in an order.
+    ///
+    /// ```
+    /// use rekindle_imagefolder::Task;
+    ///
+    /// assert!(Task::Ordinal.is_single_label());
+    /// assert!(!Task::MultiLabel.is_single_label());
+    /// ```
+    pub fn is_single_label(self) -> bool {
+        matches!(self, Self::SingleLabel | Self::Ordinal)
+    }
+
+    /// Returns the name, which [`FromStr`] reads: `single-label`, `ordinal`, `multi-label` or `regression`.
     pub fn name(self) -> &'static str {
         match self {
             Self::SingleLabel => "single-label",
+            Self::Ordinal => "ordinal",
             Self::MultiLabel => "multi-label",
             Self::Regression => "regression",
         }
@@ -54,7 +74,7 @@ impl FromStr for Task {
         let named = Self::ALL.into_iter().find(|task| task.name() == text);
         named.ok_or_else(|| Error::InvalidOption {
             option: "task",
-            reason: format!("{text} is none of single-label, multi-label and regression"),
+            reason: format!("{text} is none of single-label, ordinal, multi-label and regression"),
         })
     }
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::contents::{
     ClassCount, DataReport, Fact, NumberSpread, Picture, Report, RunReport, SkippedFile,
 };
-use crate::examine::{examine_inspected, scored_labels, scored_numbers};
+use crate::examine::{examine_inspected, scored_numbers};
 use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
 use rekindle_trainer::run_directory::RunRecord;
 use rekindle_trainer::{
@@ -233,7 +233,7 @@ impl RunReport {
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
         let (task, images) = (data.task(), data.val.len());
-        let is_kept = |index| task == Task::SingleLabel && is_sampled(index, images);
+        let is_kept = |index| task.is_single_label() && is_sampled(index, images);
         let inspection = inspect(classifier, &data.val, is_kept, &Interrupt::new(), |_| ())?;
         self.look_at_inspected(classifier, data, &inspection, thresholds)
     }
@@ -251,12 +251,19 @@ impl RunReport {
         thresholds: Option<&[f64]>,
     ) -> Result<(), TrainerError> {
         match data.task() {
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 self.examined(examine_inspected(classifier, &data.val, inspection)?);
                 return Ok(());
             }
             Task::MultiLabel => {
-                self.labels = Some(scored_labels(&data.val, inspection, thresholds)?);
+                let found = inspection.predictions(&data.val);
+                self.labels = Some(found.multi_label(thresholds)?);
+                // A search chooses them on training images that it held out.
+                let chosen = thresholds.filter(|_| !self.is_search());
+                self.thresholds = match chosen {
+                    Some(_) => Some(found.label_thresholds()?),
+                    None => None,
+                };
             }
             Task::Regression => self.numbers = Some(scored_numbers(&data.val, inspection)?),
         }

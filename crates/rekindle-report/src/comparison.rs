@@ -64,6 +64,12 @@ fn columns(runs: &[RunReport]) -> Vec<Column> {
         column("mean absolute error", &|run| {
             run.best_mae().map(text::figure)
         }),
+        column("MAE (classes)", &|run| {
+            run.mae_of_order().map(|mae| format!("{mae:.3}"))
+        }),
+        column("weighted kappa", &|run| {
+            run.weighted_kappa().map(|kappa| format!("{kappa:.3}"))
+        }),
         column("RMSE", &|run| figure(run, "rmse").map(text::figure)),
         column("R2", &|run| figure(run, "r2").map(|r2| format!("{r2:.3}"))),
         column("best epoch", &best_epoch),

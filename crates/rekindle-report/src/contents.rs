@@ -11,7 +11,8 @@ use rekindle_trainer::events::{
     EpochMetrics, Forecast, RunOutcome, RunSummary, StageSummary, Trial,
 };
 use rekindle_trainer::metrics::{
-    Evaluation, MultiLabelEvaluation, RegressionEvaluation, Temperature,
+    Evaluation, LabelThresholds, MultiLabelEvaluation, OrdinalEvaluation, RegressionEvaluation,
+    Temperature,
 };
 use rekindle_trainer::run_directory::RunRecord;
 
@@ -135,9 +136,15 @@ pub struct RunReport {
     pub outcome: Option<RunOutcome>,
     /// Evaluation of the best weights on the validation images.
     pub evaluation: Option<Evaluation>,
+    /// Distances of answers and true classes, where the classes are in an order.
+    #[serde(default)]
+    pub ordinal: Option<OrdinalEvaluation>,
     /// The same where pictures have several labels.
     #[serde(default)]
     pub labels: Option<MultiLabelEvaluation>,
+    /// What the labels' thresholds are worth, where the validation images chose them.
+    #[serde(default)]
+    pub thresholds: Option<LabelThresholds>,
     /// The same where a number of each picture is learned.
     #[serde(default)]
     pub numbers: Option<NumbersReport>,

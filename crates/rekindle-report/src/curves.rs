@@ -62,9 +62,10 @@ pub(crate) fn charts(runs: &[RunReport]) -> [(&'static str, Chart<'static>); 5] 
         (
             "loss",
             Chart {
-                title: match are_numbers(runs) {
-                    true => "Loss (of standardised numbers)",
-                    false => "Loss (cross-entropy, nats)",
+                title: match (are_numbers(runs), runs.iter().any(RunReport::is_ordinal)) {
+                    (true, _) => "Loss (of standardised numbers)",
+                    (false, true) => "Loss (squared earth mover's distance)",
+                    (false, false) => "Loss (cross-entropy, nats)",
                 },
                 scale: scale(&loss),
                 format: trimmed,

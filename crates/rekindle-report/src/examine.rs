@@ -15,7 +15,7 @@ use rekindle_transfer::{Backbone, Classifier};
 use crate::contents::{FeatureMap, MapPoint, Miss, Mistake, NumbersReport, RunReport};
 use rekindle_trainer::GradCam;
 use rekindle_trainer::inspect::{Inspection, inspect, is_sampled};
-use rekindle_trainer::metrics::{Evaluation, MultiLabelEvaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, Temperature};
 use rekindle_trainer::{Interrupt, Predictions, TrainerError};
 
 /// Mistakes that are shown.
@@ -89,15 +89,6 @@ pub fn examine_inspected<B: Backbone>(
     })
 }
 
-/// Scores the answers to images with several labels; a label is taken from its threshold on.
-pub(crate) fn scored_labels(
-    dataset: &ImageDataset,
-    inspection: &Inspection,
-    thresholds: Option<&[f64]>,
-) -> Result<MultiLabelEvaluation, TrainerError> {
-    inspection.predictions(dataset).multi_label(thresholds)
-}
-
 /// Scores the answers to images with a number each.
 pub(crate) fn scored_numbers(
     dataset: &ImageDataset,
@@ -142,6 +133,7 @@ pub(crate) fn scored_numbers(
 impl RunReport {
     /// Takes over what an examination found, its predictions left out.
     pub fn examined(&mut self, examination: Examination) {
+        self.ordinal = examination.predictions.ordinal().ok();
         self.evaluation = Some(examination.evaluation);
         self.temperature = Some(examination.temperature);
         self.mistakes = examination.mistakes;

@@ -10,7 +10,7 @@ use crate::examine::MISTAKES;
 use crate::html::{Html, class};
 use crate::parts::{meter, scrolling};
 
-/// What is compared where numbers are learned.
+/// What is compared where numbers are learned, or classes in an order.
 const ERROR: &str = "mean absolute error";
 
 /// The run on one fold.
@@ -25,10 +25,10 @@ pub struct FoldReport {
 }
 
 impl FoldReport {
-    /// Returns the name and the value of what is compared: accuracy, of several labels mean average precision, of numbers mean
-    /// absolute error.
+    /// Returns the name and the value of what is compared: accuracy, of several labels mean average precision, of numbers and of
+    /// classes in an order mean absolute error.
     pub fn measure(&self) -> (&'static str, Option<f64>) {
-        if let Some(mae) = self.run.best_mae() {
+        if let Some(mae) = self.run.best_mae().or_else(|| self.run.mae_of_order()) {
             return (ERROR, Some(mae));
         }
         match &self.run.labels {
@@ -110,7 +110,8 @@ impl RunReport {
             // Thresholds differ from fold to fold; areas under curves don't ask for any.
             Task::MultiLabel => run.labels = Some(joined.multi_label(None)?),
             Task::Regression => run.numbers = Some(joined_numbers(&folds, &joined)?),
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
+                run.ordinal = joined.ordinal().ok();
                 let classes = joined.classes;
                 run.evaluation = Some(Evaluation::from_probabilities(
                     probabilities,

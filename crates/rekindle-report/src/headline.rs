@@ -90,6 +90,9 @@ fn result(html: &mut Html, report: &Report, (best, accuracy): &Ranked) {
         unbroken(&text::percent(*accuracy))
     ));
     html.text(&judged(best, best.validated_images().unwrap_or(of_data)));
+    if let Some(mae) = best.mae_of_order() {
+        html.text(&format!(", and is off by {mae:.2} classes on average"));
+    }
     let seconds = best.seconds();
     if seconds > 0.0 {
         html.text(&format!(

@@ -3,7 +3,7 @@
 use crate::html::{Html, at, class};
 use crate::parts::{meter, scrolling};
 use crate::svg::{fixed_canvas, line};
-use rekindle_trainer::metrics::{LabelScores, MultiLabelEvaluation};
+use rekindle_trainer::metrics::{LabelScores, LabelThresholds, MultiLabelEvaluation};
 use rekindle_trainer::text;
 
 /// Size of a curve.
@@ -14,19 +14,33 @@ const HEIGHT: f64 = 36.0;
 const UNFOLDED: usize = 24;
 const WORST: usize = 10;
 
-pub(crate) fn draw(html: &mut Html, evaluation: &MultiLabelEvaluation, names: &[String]) {
+pub(crate) fn draw(
+    html: &mut Html,
+    evaluation: &MultiLabelEvaluation,
+    thresholds: Option<&LabelThresholds>,
+    names: &[String],
+) {
     html.node("h3", &[], |html| {
         html.text("On the validation images");
         let figures = format!(
             " · {}, mean average precision {:.3}, micro F1 {:.3}, macro F1 {:.3}, {} of the answers right",
             text::counted(evaluation.samples, "image", "images"),
             evaluation.mean_average_precision,
-            evaluation.micro_f1,
-            evaluation.macro_f1,
+            thresholds.map_or(evaluation.micro_f1, |chosen| chosen.micro_f1),
+            thresholds.map_or(evaluation.macro_f1, |chosen| chosen.macro_f1),
             text::percent(evaluation.accuracy)
         );
         html.leaf("span", &[class("aside")], &figures);
     });
+    if let Some(chosen) = thresholds {
+        let note = format!(
+            "These images chose the threshold of each label, so the scores below are a little too good. Micro and macro F1 above are \
+             cross-fitted: each fifth of the images is judged by what the others choose. With a threshold of 0.5 for all labels they \
+             are {:.3} and {:.3}.",
+            chosen.micro_f1_at_half, chosen.macro_f1_at_half
+        );
+        html.leaf("p", &[class("note")], &note);
+    }
     let all: Vec<usize> = (0..evaluation.labels.len()).collect();
     if all.len() <= UNFOLDED {
         html.leaf("h3", &[], "Label by label");

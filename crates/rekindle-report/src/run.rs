@@ -7,7 +7,7 @@ use crate::{
     confusion, folds, gallery, labels, numbers, ranking, rates, reliability, scatter, trials,
 };
 use rekindle_trainer::events::{PartSummary, StageSummary};
-use rekindle_trainer::metrics::{Evaluation, Temperature};
+use rekindle_trainer::metrics::{Evaluation, OrdinalEvaluation, Temperature};
 use rekindle_trainer::text;
 
 /// Number of classes above which the table of classes starts folded.
@@ -46,10 +46,16 @@ pub(crate) fn draw(html: &mut Html, index: usize, run: &RunReport, report: &Repo
             rates::draw(html, run);
         }
         if let Some(evaluation) = &run.evaluation {
-            evaluated(html, evaluation, run.temperature.as_ref(), &classes);
+            evaluated(
+                html,
+                evaluation,
+                run.temperature.as_ref(),
+                run.ordinal.as_ref(),
+                &classes,
+            );
         }
         if let Some(evaluation) = &run.labels {
-            labels::draw(html, evaluation, &classes);
+            labels::draw(html, evaluation, run.thresholds.as_ref(), &classes);
         }
         if let Some(found) = &run.numbers {
             numbers::draw(html, found);
@@ -159,6 +165,7 @@ fn evaluated(
     html: &mut Html,
     evaluation: &Evaluation,
     temperature: Option<&Temperature>,
+    ordinal: Option<&OrdinalEvaluation>,
     classes: &[String],
 ) {
     html.node("h3", &[], |html| {
@@ -170,7 +177,7 @@ fn evaluated(
             text::loss(evaluation.cross_entropy),
             evaluation.macro_f1,
             evaluation.brier
-        );
+        ) + &ordinal.map_or_else(String::new, of_order);
         html.leaf("span", &[class("aside")], &figures);
     });
     html.node("div", &[class("pair")], |html| {
@@ -185,6 +192,20 @@ fn evaluated(
     }
     ranking::draw(html, &evaluation.ranking, classes);
     class_scores(html, evaluation, classes);
+}
+
+/// Figures of classes in an order, to go on with.
+fn of_order(found: &OrdinalEvaluation) -> String {
+    let kappa = found
+        .quadratic_weighted_kappa
+        .map_or_else(String::new, |kappa| {
+            format!(", quadratic weighted kappa {kappa:.3}")
+        });
+    format!(
+        ", mean absolute error {:.3} classes{kappa}, {} at most one class off",
+        found.mae,
+        text::percent(found.within_one)
+    )
 }
 
 /// Writes every class's scores; of many, the worst are shown and all are folded away.

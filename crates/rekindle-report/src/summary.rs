@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use crate::contents::{PhaseTime, RunReport, SkippedFile};
+use rekindle_imagefolder::Task;
 use rekindle_trainer::events::{EpochMetrics, Event};
-use rekindle_trainer::metrics::Evaluation;
+use rekindle_trainer::metrics::{Evaluation, OrdinalEvaluation};
+use rekindle_trainer::run_directory::{FIT, ONE_CALL};
 
 impl RunReport {
     /// Gathers from a run's events what the report tells of it. Of an epoch that a resumed run did
@@ -71,17 +73,59 @@ impl RunReport {
             .or_else(|| self.evaluation.as_ref().map(|found| found.accuracy))
     }
 
+    /// Tells whether it is a search (`one-call`, `fit`), which chooses on training images that it holds out.
+    pub(crate) fn is_search(&self) -> bool {
+        let summary = self.summary.as_ref();
+        summary.is_some_and(|summary| [ONE_CALL, FIT].contains(&summary.strategy.as_str()))
+    }
+
+    /// Returns true if the classes are in an order.
+    pub fn is_ordinal(&self) -> bool {
+        let summary = self.summary.as_ref();
+        self.ordinal.is_some() || summary.is_some_and(|summary| summary.task == Task::Ordinal)
+    }
+
+    /// Returns the mean absolute distance of answers and true classes on the validation images, counted in classes, where these
+    /// are in an order.
+    pub fn mae_of_order(&self) -> Option<f64> {
+        self.of_order("mae", |found| Some(found.mae))
+    }
+
+    /// Returns the quadratic weighted kappa on the validation images, where the classes are in an order.
+    pub fn weighted_kappa(&self) -> Option<f64> {
+        self.of_order("quadratic_weighted_kappa", |found| {
+            found.quadratic_weighted_kappa
+        })
+    }
+
+    fn of_order(
+        &self,
+        name: &str,
+        examined: impl Fn(&OrdinalEvaluation) -> Option<f64>,
+    ) -> Option<f64> {
+        let of_epoch = || self.best_epoch()?.figures.get(name).copied();
+        let examined = || self.ordinal.as_ref().and_then(&examined);
+        self.is_ordinal().then(|| of_epoch().or_else(examined))?
+    }
+
     /// Returns the mean absolute error of the best weights on the validation images, where numbers are learned.
     pub fn best_mae(&self) -> Option<f64> {
+        if self.is_ordinal() {
+            return None;
+        }
         let of_epoch = self.best_epoch().and_then(|epoch| epoch.figures.get("mae"));
         let examined = self.numbers.as_ref().map(|found| found.evaluation.mae);
         of_epoch.copied().or(examined)
     }
 
-    /// Returns the loss on the validation images in the best epoch: of classes the cross-entropy, in nats.
+    /// Returns the loss on the validation images in the best epoch: of classes the cross-entropy, in nats; of classes in an order
+    /// the squared earth mover's distance.
     pub fn best_loss(&self) -> Option<f64> {
         let of_epoch = self.best_epoch().and_then(|epoch| epoch.valid_loss);
-        let examined = || self.evaluation.as_ref().map(|found| found.cross_entropy);
+        let examined = || {
+            let found = self.evaluation.as_ref().filter(|_| !self.is_ordinal());
+            found.map(|found| found.cross_entropy)
+        };
         of_epoch.or_else(examined).filter(|loss| loss.is_finite())
     }
 

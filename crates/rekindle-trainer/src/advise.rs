@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Listing, Loader, OnBadFile, Pipeline, Task};
+use rekindle_imagefolder::{ImageDataset, ImageFolder, Listing, Loader, OnBadFile, Pipeline};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
@@ -289,7 +289,7 @@ fn peak_memory() -> Option<u64> {
 /// The images to learn from.
 fn training_images(data: &Listing) -> Result<ImageFolder, TrainerError> {
     let task = data.task();
-    if task != Task::SingleLabel {
+    if !task.is_single_label() {
         return Err(TrainerError::UnusableData {
             what: show(data.given()),
             found: format!("the task is {task}"),

@@ -19,7 +19,9 @@ pub enum Monitor {
     BalancedAccuracy,
     /// Mean of every label's average precision; higher is better. For pictures with several labels.
     MeanAveragePrecision,
-    /// Mean absolute error; lower is better. For numbers.
+    /// Agreement with the true classes beyond chance, weighted by the squared distance; higher is better. For classes in an order.
+    QuadraticWeightedKappa,
+    /// Mean absolute error; lower is better. For numbers, and for classes in an order, whose distance is counted in classes.
     Mae,
     /// Root of the mean squared error; lower is better. For numbers.
     Rmse,
@@ -32,7 +34,8 @@ impl Monitor {
             Self::Accuracy
             | Self::MacroF1
             | Self::BalancedAccuracy
-            | Self::MeanAveragePrecision => value > best + min_delta,
+            | Self::MeanAveragePrecision
+            | Self::QuadraticWeightedKappa => value > best + min_delta,
             Self::Loss | Self::Mae | Self::Rmse => value < best - min_delta,
         }
     }
@@ -45,6 +48,7 @@ impl Monitor {
             Self::MacroF1 => "macro F1",
             Self::BalancedAccuracy => "balanced accuracy",
             Self::MeanAveragePrecision => "mean average precision",
+            Self::QuadraticWeightedKappa => "quadratic weighted kappa",
             Self::Mae => "MAE",
             Self::Rmse => "RMSE",
         }
@@ -55,7 +59,7 @@ impl Monitor {
         match task {
             Task::SingleLabel => Self::Accuracy,
             Task::MultiLabel => Self::MeanAveragePrecision,
-            Task::Regression => Self::Mae,
+            Task::Ordinal | Task::Regression => Self::Mae,
         }
     }
 
@@ -64,9 +68,11 @@ impl Monitor {
         match self {
             Self::Loss => true,
             Self::Accuracy | Self::MacroF1 => task != Task::Regression,
-            Self::BalancedAccuracy => task == Task::SingleLabel,
+            Self::BalancedAccuracy => task.is_single_label(),
             Self::MeanAveragePrecision => task == Task::MultiLabel,
-            Self::Mae | Self::Rmse => task == Task::Regression,
+            Self::QuadraticWeightedKappa => task == Task::Ordinal,
+            Self::Mae => matches!(task, Task::Ordinal | Task::Regression),
+            Self::Rmse => task == Task::Regression,
         }
     }
 }

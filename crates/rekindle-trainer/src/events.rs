@@ -103,8 +103,9 @@ pub enum Event {
         #[serde(deserialize_with = "nan_from_null")]
         accuracy: f64,
     },
-    /// What the answers are worth where they are not one class a picture: `mean_average_precision`, `micro_f1` and
-    /// `macro_f1` of several labels; `mae`, `rmse` and `r2` of numbers, in their own units.
+    /// What the answers are worth beside their accuracy: `mean_average_precision`, `micro_f1` and `macro_f1` of several labels;
+    /// `mae`, `rmse` and `r2` of numbers, in their own units; `mae`, counted in classes, and `quadratic_weighted_kappa` of
+    /// classes in an order.
     Measured {
         /// The epoch it belongs to.
         epoch: usize,

@@ -52,6 +52,13 @@ impl<B: Backbone> Fitted<B> {
         self.outcome.last_accuracy.unwrap_or(f64::NAN)
     }
 
+    /// Returns the thresholds of labels that [`save`](Self::save) leaves in a run directory's file: those of the highest F1 on the
+    /// validation images, where images have several labels and [cross-fitting](crate::LabelThresholds) shows that they are worth it.
+    pub fn thresholds(&self) -> Option<Vec<f64>> {
+        let chosen = self.predictions.label_thresholds().ok()?;
+        chosen.to_keep().map(<[f64]>::to_vec)
+    }
+
     /// Writes the best weights as safetensors under the published names, with classes and preprocessing.
     ///
     /// # Errors

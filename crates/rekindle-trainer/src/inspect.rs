@@ -149,12 +149,16 @@ impl Inspection {
             predictions.loss /= predictions.labels.len().max(1) as f64;
             return predictions;
         }
+        predictions.task = dataset.task();
         for (row, index) in rows.zip(&self.indices) {
             let Some(label) = dataset.labels()[*index] else {
                 continue;
             };
             let (probabilities, log_sum) = softmax(row);
-            predictions.loss += log_sum - f64::from(row[label]);
+            predictions.loss += match dataset.task() {
+                Task::Ordinal => squared_emd(&probabilities, label),
+                _ => log_sum - f64::from(row[label]),
+            };
             predictions.probabilities.extend(probabilities);
             predictions.labels.push(label);
             predictions.indices.push(*index);
@@ -182,6 +186,17 @@ pub(crate) fn binary_loss(logits: &[f32], targets: &[f32]) -> f64 {
         logit.max(0.0) - logit * target + (-logit.abs()).exp().ln_1p()
     };
     logits.iter().zip(targets).map(of).sum()
+}
+
+/// Squared earth mover's distance between probabilities and the true class.
+pub(crate) fn squared_emd(probabilities: &[f32], label: usize) -> f64 {
+    let mut below = 0.0;
+    let of = |(class, p): (usize, &f32)| {
+        below += f64::from(*p);
+        let truth = if class >= label { 1.0 } else { 0.0 };
+        (below - truth).powi(2)
+    };
+    probabilities.iter().enumerate().map(of).sum()
 }
 
 /// Squared error of numbers, summed over these.

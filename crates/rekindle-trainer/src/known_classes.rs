@@ -60,7 +60,7 @@ impl KnownClasses {
         };
         if data.task() != Task::SingleLabel || model.task.is_some() {
             return refuse(
-                "the task is not to name one class".into(),
+                "the task is not to name one of classes without an order".into(),
                 "train its classes anew: only heads of one class per image are carried over",
             );
         }

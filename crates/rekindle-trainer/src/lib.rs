@@ -88,9 +88,9 @@ pub use events::{Event, Observer};
 pub use interrupt::Interrupt;
 pub use metrics::{
     Calibration, ClassCurves, ClassScores, ConformalResiduals, ConformalScores, ConfusionMatrix,
-    Coverage, Evaluation, IntervalCoverage, LabelScores, MultiLabelEvaluation, RankingCurves,
-    RegressionEvaluation, RejectionRates, ReliabilityBin, Temperature, UnknownRates,
-    top_k_accuracy,
+    Coverage, Evaluation, IntervalCoverage, LabelScores, LabelThresholds, MultiLabelEvaluation,
+    OrdinalEvaluation, RankingCurves, RegressionEvaluation, RejectionRates, ReliabilityBin,
+    Temperature, UnknownRates, top_k_accuracy,
 };
 pub use progress::{Progress, ProgressMode};
 pub use rekindle_imagefolder::ErrorKind;

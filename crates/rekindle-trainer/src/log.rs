@@ -79,7 +79,7 @@ impl Log {
                     format!("came true: {}, {held} forecast", text::percent(*accuracy))
                 }));
             }
-            // Those of numbers stand in the epoch's own line.
+            // Those of numbers and of classes in an order stand in the epoch's own line.
             Event::Measured { figures, .. } if !figures.contains_key("mae") => {
                 let figures: Vec<String> = figures
                     .iter()
@@ -273,17 +273,21 @@ fn epoch_ended(metrics: &EpochMetrics) -> String {
         true => String::new(),
         false => format!(" acc {:>7}", text::percent(share)),
     };
-    let of_numbers = || {
+    let figures = || {
         let figure = |name: &str| metrics.figures.get(name).copied();
         let mae =
             figure("mae").map_or_else(String::new, |mae| format!(" MAE {}", text::figure(mae)));
-        mae + &figure("r2").map_or_else(String::new, |r2| format!(" R2 {r2:.3}"))
+        let r2 = figure("r2").map_or_else(String::new, |r2| format!(" R2 {r2:.3}"));
+        let kappa = figure("quadratic_weighted_kappa");
+        mae + &r2 + &kappa.map_or_else(String::new, |kappa| format!(" kappa {kappa:.3}"))
     };
     let valid = match (metrics.valid_loss, metrics.valid_accuracy) {
-        (Some(loss), Some(share)) => {
-            format!(" | valid loss {:>6}{}", text::loss(loss), accuracy(share))
-        }
-        (Some(loss), None) => format!(" | valid loss {:>6}{}", text::loss(loss), of_numbers()),
+        (Some(loss), share) => format!(
+            " | valid loss {:>6}{}{}",
+            text::loss(loss),
+            share.map_or_else(String::new, accuracy),
+            figures()
+        ),
         _ => String::new(),
     };
     format!(

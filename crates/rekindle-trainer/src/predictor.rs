@@ -10,7 +10,10 @@ use rekindle_transfer::{Backbone, Classifier};
 
 use crate::feed::{Batch, Batches};
 use crate::loss::Loss;
-use crate::metrics::{ConfusionMatrix, MultiLabelEvaluation, RegressionEvaluation, Temperature};
+use crate::metrics::{
+    ConfusionMatrix, LabelThresholds, MultiLabelEvaluation, OrdinalEvaluation,
+    RegressionEvaluation, Temperature,
+};
 use crate::out_of_memory::{contained, host, scalar};
 use crate::{Interrupt, Monitor, TrainerError};
 
@@ -34,7 +37,8 @@ pub struct Predictions {
     pub targets: Vec<f32>,
     /// Positions in the data set.
     pub indices: Vec<usize>,
-    /// Mean cross entropy; of several labels, summed over these. Of numbers the mean squared error; from a run, the loss that
+    /// Mean cross entropy; of several labels, summed over these. Of classes in an order the mean squared earth mover's distance. Of
+    /// numbers the mean squared error; from a run, the loss that
     /// it minimises, of standardised numbers.
     pub loss: f64,
 }
@@ -131,7 +135,7 @@ impl<B: Backbone> Predictor<B> {
                 let task = batch.targets.task;
                 let loss = Loss::of_task(task).value(logits.clone(), &batch.targets, 0.0);
                 let answers = match task {
-                    Task::SingleLabel => softmax(logits, 1),
+                    Task::SingleLabel | Task::Ordinal => softmax(logits, 1),
                     Task::MultiLabel => sigmoid(logits),
                     Task::Regression => logits,
                 };
@@ -141,7 +145,7 @@ impl<B: Backbone> Predictor<B> {
             found.probabilities.extend(probabilities);
             found.labels.extend(batch.targets.labels);
             found.task = batch.targets.task;
-            if found.task != Task::SingleLabel {
+            if !found.task.is_single_label() {
                 found
                     .targets
                     .extend(batch.targets.soft.into_iter().flatten());
@@ -167,7 +171,7 @@ impl Predictions {
     /// of each image being one. NaN without images and for numbers.
     pub fn accuracy(&self) -> f64 {
         match self.task {
-            Task::SingleLabel => {}
+            Task::SingleLabel | Task::Ordinal => {}
             Task::MultiLabel => {
                 let found = self.multi_label(None);
                 return found.map_or(f64::NAN, |found| found.accuracy);
@@ -185,7 +189,7 @@ impl Predictions {
     /// Returns the mean of every class's F1; NaN without images and for numbers.
     pub fn macro_f1(&self) -> f64 {
         match self.task {
-            Task::SingleLabel => {}
+            Task::SingleLabel | Task::Ordinal => {}
             Task::MultiLabel => {
                 let found = self.multi_label(None);
                 return found.map_or(f64::NAN, |found| found.macro_f1);
@@ -199,7 +203,7 @@ impl Predictions {
     /// Returns the mean recall of the classes that have images, 0 to 1; NaN without images or for several labels.
     pub fn balanced_accuracy(&self) -> f64 {
         let found = match self.task {
-            Task::SingleLabel => self.confusion(),
+            Task::SingleLabel | Task::Ordinal => self.confusion(),
             _ => None,
         };
         found.map_or(f64::NAN, |confusion| confusion.balanced_accuracy())
@@ -218,7 +222,7 @@ impl Predictions {
     ///
     /// [`TrainerError::InvalidPredictions`] without images, or for probabilities that are none.
     pub fn temperature(&self) -> Result<f64, TrainerError> {
-        if self.task != Task::SingleLabel {
+        if !self.task.is_single_label() {
             return Err(TrainerError::InvalidPredictions {
                 found: format!("answers of the task {}", self.task),
                 expected: "one class an image: other answers have no temperature".into(),
@@ -236,6 +240,14 @@ impl Predictions {
             Monitor::MacroF1 => self.macro_f1(),
             Monitor::BalancedAccuracy => self.balanced_accuracy(),
             Monitor::MeanAveragePrecision => self.mean_average_precision(),
+            Monitor::QuadraticWeightedKappa => {
+                let found = self.ordinal().ok();
+                let kappa = found.and_then(|found| found.quadratic_weighted_kappa);
+                kappa.unwrap_or(f64::NAN)
+            }
+            Monitor::Mae if self.task == Task::Ordinal => {
+                self.ordinal().map_or(f64::NAN, |found| found.mae)
+            }
             Monitor::Mae => self.regression().map_or(f64::NAN, |found| found.mae),
             Monitor::Rmse => self.regression().map_or(f64::NAN, |found| found.rmse),
         }
@@ -258,6 +270,25 @@ impl Predictions {
         }
     }
 
+    /// Returns how far the most probable classes are from the true ones, where the classes are in an order.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidPredictions`] for another task and without images.
+    pub fn ordinal(&self) -> Result<OrdinalEvaluation, TrainerError> {
+        let refuse = |found: String, expected: &str| {
+            Err(TrainerError::InvalidPredictions {
+                found,
+                expected: expected.into(),
+            })
+        };
+        match (self.task, self.confusion()) {
+            (Task::Ordinal, Some(confusion)) => OrdinalEvaluation::from_confusion(&confusion),
+            (Task::Ordinal, None) => refuse("no images".into(), "one at least"),
+            (task, _) => refuse(format!("answers of the task {task}"), "classes in an order"),
+        }
+    }
+
     /// What the answers are worth where images have several labels.
     ///
     /// # Errors
@@ -271,16 +302,38 @@ impl Predictions {
         MultiLabelEvaluation::from_probabilities(probabilities, targets, self.classes, thresholds)
     }
 
+    /// Chooses the threshold of each label by these answers, where images have several labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`LabelThresholds::fit`], and [`TrainerError::InvalidPredictions`] for another task.
+    pub fn label_thresholds(&self) -> Result<LabelThresholds, TrainerError> {
+        match self.task {
+            Task::MultiLabel => {
+                LabelThresholds::fit(&self.probabilities, &self.targets, self.classes)
+            }
+            task => Err(TrainerError::InvalidPredictions {
+                found: format!("answers of the task {task}"),
+                expected: "several labels an image".into(),
+            }),
+        }
+    }
+
     /// Mean of every label's average precision; NaN for one class an image.
     pub fn mean_average_precision(&self) -> f64 {
         let found = self.multi_label(None);
         found.map_or(f64::NAN, |found| found.mean_average_precision)
     }
 
-    /// The figures of [`Event::Measured`](crate::Event::Measured); none for one class an image.
+    /// The figures of [`Event::Measured`](crate::Event::Measured); none for one class an image, unless classes are in an order.
     pub(crate) fn figures(&self, thresholds: Option<&[f64]>) -> Option<BTreeMap<String, f64>> {
         let figures = match self.task {
             Task::SingleLabel => return None,
+            Task::Ordinal => {
+                let found = self.ordinal().ok()?;
+                let kappa = found.quadratic_weighted_kappa.unwrap_or(f64::NAN);
+                vec![("mae", found.mae), ("quadratic_weighted_kappa", kappa)]
+            }
             Task::MultiLabel => {
                 let found = self.multi_label(thresholds).ok()?;
                 vec![

@@ -322,7 +322,7 @@ impl Recipe {
             loss.check_task(task)?;
         }
         require(
-            task == Task::SingleLabel || !self.balanced_sampler,
+            task.is_single_label() || !self.balanced_sampler,
             "balanced_sampler",
             "set, where pictures don't have one class each",
             match task {
@@ -338,6 +338,7 @@ impl Recipe {
                 format!("the {}, where {}", monitor.name(), learned(task)),
                 match task {
                     Task::SingleLabel => "accuracy, balanced accuracy, loss or macro F1",
+                    Task::Ordinal => "mae, kappa, accuracy, balanced accuracy, loss or macro F1",
                     Task::MultiLabel => "mean average precision, accuracy, loss or macro F1",
                     Task::Regression => "mae, rmse or loss",
                 },
@@ -371,6 +372,7 @@ impl Recipe {
 fn learned(task: Task) -> &'static str {
     match task {
         Task::SingleLabel => "pictures have one label each",
+        Task::Ordinal => "classes are in an order",
         Task::MultiLabel => "pictures have several labels",
         Task::Regression => "numbers are learned",
     }

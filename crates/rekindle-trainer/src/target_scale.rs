@@ -60,7 +60,7 @@ impl TargetScale {
     pub(crate) fn of_dataset(dataset: &ImageDataset) -> Result<Option<Self>, TrainerError> {
         match dataset.task() {
             Task::Regression => Self::of(dataset.targets().unwrap_or_default()).map(Some),
-            Task::SingleLabel | Task::MultiLabel => Ok(None),
+            Task::SingleLabel | Task::Ordinal | Task::MultiLabel => Ok(None),
         }
     }
 

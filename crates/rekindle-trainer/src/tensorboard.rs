@@ -107,6 +107,7 @@ impl TensorBoard {
                 ("mae/validation", figure("mae")),
                 ("rmse/validation", figure("rmse")),
                 ("r2/validation", figure("r2")),
+                ("kappa/validation", figure("quadratic_weighted_kappa")),
                 ("learning_rate", Some(metrics.learning_rate)),
                 ("images_per_second", Some(metrics.images_per_second)),
             ],

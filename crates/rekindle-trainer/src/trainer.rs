@@ -132,7 +132,7 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     }
 
     /// Sets optimiser, schedule, epochs and the rest (default: [`Recipe::of`] the strategy, for numbers
-    /// [changed to suit them](Recipe::for_task)).
+    /// and classes in an order [changed to suit them](Recipe::for_task)).
     pub fn recipe(self, recipe: Recipe) -> Self {
         Self {
             recipe,
@@ -264,8 +264,9 @@ impl<'a, B: Backbone> Trainer<'a, B> {
 
     /// Makes the strategy's default recipe one for what is to be learned, where it was not chosen.
     pub(crate) fn suit_task(&mut self) {
-        if !self.is_recipe_given && self.data.task() == Task::Regression {
-            self.recipe = self.recipe.clone().for_task(Task::Regression);
+        let task = self.data.task();
+        if !self.is_recipe_given && matches!(task, Task::Ordinal | Task::Regression) {
+            self.recipe = self.recipe.clone().for_task(task);
         }
     }
 

@@ -40,8 +40,8 @@ pub struct ModelInfo {
     pub temperature: Option<f64>,
     /// The views of a picture whose answers the maker of the file would average, by name; readers are free to take one.
     pub test_views: Option<String>,
-    /// What the outputs mean, by name: `multi-label` where each is yes or no, `regression` where they are numbers, none for one
-    /// class a picture.
+    /// What the outputs mean, by name: `multi-label` where each is yes or no, `regression` where they are numbers, `ordinal`
+    /// where they are classes from the lowest to the highest, none for other classes, of which a picture has one.
     pub task: Option<String>,
     /// The probability of each label from which on a picture is said to have it, in the order of the logits.
     pub thresholds: Option<Vec<f64>>,

@@ -110,7 +110,8 @@ pub struct Recipe {
     #[arg(long)]
     pub quantize: bool,
     /// The figure on the validation images that decides which epoch's weights are kept and, with --patience, when to
-    /// stop; of equal figures the one with the lower loss wins [default: accuracy; mae for numbers]
+    /// stop; of equal figures the one with the lower loss wins [default: accuracy; mae for numbers
+    /// and --ordinal]
     #[arg(long, value_enum, value_name = "FIGURE")]
     pub monitor: Option<Figure>,
     /// Measures the best weights in these views of each picture as well, and names them in their file as its own
@@ -192,7 +193,9 @@ pub enum Figure {
     BalancedAccuracy,
     /// Mean of the labels' average precision, for pictures with several [their default]
     MeanAveragePrecision,
-    /// Mean absolute error, for numbers [their default]
+    /// Agreement beyond chance by the squared distance (quadratic weighted kappa), for --ordinal
+    Kappa,
+    /// Mean absolute error, for numbers and for --ordinal, there in classes [their default]
     Mae,
     /// Root of the mean squared error, for numbers
     Rmse,

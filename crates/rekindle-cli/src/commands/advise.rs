@@ -110,7 +110,11 @@ fn table_options(table: &Table) -> Vec<String> {
         words.extend(["--table".to_string(), path(file)]);
     }
     for (option, value) in table.given() {
-        words.extend([option.to_string(), word(&value)]);
+        match (option, value.is_empty()) {
+            ("--ordinal", true) => words.push(option.to_string()),
+            ("--ordinal", false) => words.push(word(&format!("{option}={value}"))),
+            _ => words.extend([option.to_string(), word(&value)]),
+        }
     }
     words
 }

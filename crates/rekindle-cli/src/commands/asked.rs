@@ -30,7 +30,7 @@ impl Asked {
             }
             // Nothing is computed for a promise that can't be kept.
             match model.task {
-                Task::SingleLabel => {
+                Task::SingleLabel | Task::Ordinal => {
                     model.conformal()?.least_probability(coverage).map(drop)?;
                 }
                 Task::Regression => {
@@ -55,7 +55,7 @@ impl Asked {
                      them out"
                 )));
             }
-            if model.task != Task::SingleLabel {
+            if !model.task.is_single_label() {
                 return Err(Failure::Usage(format!(
                     "--reject is for one class per picture, and the model is for {}; leave it out",
                     model.task

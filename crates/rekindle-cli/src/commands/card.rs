@@ -50,12 +50,18 @@ impl Facts {
     /// Lists figures on the validation images: the hub's name, a name for people, the value.
     fn figures(&self) -> Vec<(&'static str, &'static str, f64)> {
         let accuracy = self.report.best_accuracy();
-        let loss = self.report.best_loss().filter(|_| accuracy.is_some());
+        let is_ordinal = self.report.is_ordinal();
+        let loss = self.report.best_loss();
+        let loss = loss.filter(|_| accuracy.is_some() && !is_ordinal);
         let figure = |name: &str| self.report.best_epoch()?.figures.get(name).copied();
         let all = [
             accuracy.map(|value| ("accuracy", "Accuracy", value)),
             loss.map(|value| ("loss", "Cross-entropy", value)),
             figure("mae").map(|value| ("mae", "Mean absolute error", value)),
+            figure("quadratic_weighted_kappa").map(|value| {
+                let name = "quadratic_weighted_kappa";
+                (name, "Quadratic weighted kappa", value)
+            }),
             figure("rmse").map(|value| ("rmse", "Root of the mean squared error", value)),
             figure("r2").map(|value| ("r_squared", "R2", value)),
         ];

@@ -179,6 +179,9 @@ fn told(tuned: &FineTuned, unknown: Option<&FittedUnknown>, folder: &Path, repor
     });
     match tuned.predictions.task {
         Task::SingleLabel => {}
+        Task::Ordinal => {
+            train::ordinal::add(&mut told, tuned.predictions.ordinal().ok().as_ref());
+        }
         Task::MultiLabel => train::labels::add(&mut told, of_labels(tuned).as_ref()),
         Task::Regression => {
             train::numbers::add(&mut told, tuned.predictions.regression().ok().as_ref());
@@ -210,6 +213,9 @@ fn tell(tuned: &FineTuned, unknown: Option<&FittedUnknown>, report: &Path) {
     });
     if let Some(found) = &of_labels {
         print(&train::labels::figures(found));
+    }
+    if let Ok(found) = tuned.predictions.ordinal() {
+        print(&train::ordinal::figures(&found));
     }
     let measured = match (&of_numbers, several) {
         (Some(found), _) => train::numbers::figures(found),

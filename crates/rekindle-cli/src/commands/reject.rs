@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use rekindle::files::names::{escape, show};
-use rekindle::imagefolder::Task;
 use rekindle::trainer::{FittedUnknown, Interrupt, Model, RunDirectory, TransferData};
 use serde_json::{Value, json};
 
@@ -35,7 +34,7 @@ pub fn run(command: &Reject, output: Output) -> Result<Outcome, Failure> {
 
 /// Checks before any training that the choice of a score can be made afterwards.
 pub fn check(data: &TransferData) -> Result<(), Failure> {
-    if data.task() != Task::SingleLabel {
+    if !data.task().is_single_label() {
         return Err(Failure::Usage(format!(
             "--reject is for one class per picture, and the labels are for {}; leave it out",
             data.task()

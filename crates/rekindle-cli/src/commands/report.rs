@@ -30,8 +30,11 @@ pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
                 "epochs": run.epochs.len(), "seconds": run.seconds(),
                 "ece": run.evaluation.as_ref().map(|found| found.calibration.ece),
             });
-            if let Some(mae) = run.best_mae() {
+            if let Some(mae) = run.best_mae().or_else(|| run.mae_of_order()) {
                 told["mae"] = json!(mae);
+            }
+            if let Some(kappa) = run.weighted_kappa() {
+                told["quadratic_weighted_kappa"] = json!(kappa);
             }
             told
         })

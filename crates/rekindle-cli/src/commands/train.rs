@@ -3,6 +3,7 @@ mod known;
 pub(super) mod labels;
 pub(super) mod numbers;
 mod options;
+pub(super) mod ordinal;
 mod plan;
 mod session;
 

@@ -17,6 +17,7 @@ mod hugging_face;
 mod interrupt;
 mod messages;
 mod numbers;
+mod ordinal;
 mod outcomes;
 mod quantized;
 mod reject;

@@ -161,7 +161,7 @@ impl ImageDataset {
                 reason,
             })
         };
-        if task == Task::SingleLabel {
+        if task.is_single_label() {
             return wrong(format!("they are not for {task}; give labels"));
         }
         let expected = self.labels.len() * self.classes.len();
@@ -178,6 +178,13 @@ impl ImageDataset {
         }
         (self.task, self.targets) = (task, Some(targets));
         Ok(self)
+    }
+
+    /// Says that the classes are in an order, from the lowest to the highest ([`Task::Ordinal`]). It is for images of one class
+    /// each: targets that were given are left out.
+    pub fn with_ordered_classes(mut self) -> Self {
+        (self.task, self.targets) = (Task::Ordinal, None);
+        self
     }
 
     /// Says which images belong together, such as those of one patient: where some are held out to choose by, a group is

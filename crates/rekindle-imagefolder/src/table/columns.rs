@@ -160,7 +160,7 @@ fn number(
     taken: &[Option<usize>],
 ) -> Option<usize> {
     let is_possible = task == Task::Regression || options.task.is_none();
-    if !is_possible || task == Task::MultiLabel || options.label.is_some() {
+    if !is_possible || matches!(task, Task::MultiLabel | Task::Ordinal) || options.label.is_some() {
         return None;
     }
     if let (Task::Regression, Some([name])) = (task, options.classes.as_deref())

@@ -1,4 +1,5 @@
-//! Several labels a picture in folders: one folder per label, and a picture in the folder of each label that it has.
+//! Folders that are read as a table: one folder per label, and a picture in the folder of each label that it has; or one folder
+//! per class, and an order of these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use rayon::prelude::*;
 
 use super::columns::{Columns, Labels};
 use super::rows::Row;
-use super::{ImageTable, TableOptions};
+use super::{ImageTable, TableOptions, order};
 use crate::content::ContentHash;
 use crate::error::Error;
 use crate::folder::{ImageFolder, Sample};
@@ -15,9 +16,10 @@ use crate::layout::{Layout, LayoutKind};
 use crate::part::Role;
 use crate::task::Task;
 
-/// Lists the pictures of a folder, each once: files of the same bytes in several class folders of one part are one picture.
+/// Lists the pictures of a folder. Where they may have several labels, files of the same bytes in several class folders of one
+/// part are one picture.
 pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Error> {
-    check(options)?;
+    let task = check(options)?;
     let layout = Layout::find(path)?;
     if options.classes.is_none() {
         // Refuses empty classes, and a folder without a part to learn from.
@@ -26,32 +28,47 @@ pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Er
     let parts = parts(&layout)?;
     let classes = match (&options.classes, parts.first()) {
         (Some(classes), _) => classes.clone(),
+        (None, Some((_, first))) if task == Task::Ordinal => {
+            order::ordered(first.classes().to_vec(), options)?
+        }
         (None, Some((_, first))) => first.classes().to_vec(),
         (None, None) => Vec::new(),
     };
     let mut rows = Vec::new();
     for (part, images) in &parts {
-        pictures(*part, images, &classes, &mut rows)?;
+        match task {
+            Task::Ordinal => files(*part, images, &classes, &mut rows)?,
+            _ => pictures(*part, images, &classes, &mut rows)?,
+        }
     }
     let several = rows
         .iter()
         .filter(|row| row.targets.iter().sum::<f32>() > 1.0)
         .count();
     let is_split = parts.iter().any(|(part, _)| part.is_some());
-    let hint = (several == 0).then(|| {
-        "no picture stands in more than one folder; where each has one class, leave --task out"
-            .to_string()
-    });
+    let (said, hint) = match task {
+        Task::Ordinal => (
+            "one folder per class".to_string(),
+            order::hint(&classes, options),
+        ),
+        _ => (
+            format!(
+                "one folder per label, {several} of {} pictures in several",
+                rows.len()
+            ),
+            (several == 0).then(|| {
+                "no picture stands in more than one folder; where each has one class, leave --task out"
+                    .to_string()
+            }),
+        ),
+    };
     Ok(ImageTable {
         path: path.to_path_buf(),
         root: layout.root().to_path_buf(),
         options: options.clone(),
-        task: Task::MultiLabel,
+        task,
         classes,
-        columns_said: format!(
-            "one folder per label, {several} of {} pictures in several",
-            rows.len()
-        ),
+        columns_said: said,
         columns: Columns {
             file: 0,
             labels: Labels::One(0),
@@ -64,22 +81,21 @@ pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Er
     })
 }
 
-/// Refuses options that a folder can't follow.
-fn check(options: &TableOptions) -> Result<(), Error> {
+/// Refuses options that a folder can't follow; returns what is to be learned.
+fn check(options: &TableOptions) -> Result<Task, Error> {
     let refuse = |option, reason: &str| {
         Err(Error::InvalidOption {
             option,
             reason: reason.into(),
         })
     };
-    match options.task {
-        Some(Task::MultiLabel) => {}
-        _ => {
-            return refuse(
-                "task",
-                "a folder is read as a table where pictures have several labels, which multi-label asks for",
-            );
-        }
+    let task = options.checked_task()?;
+    if !matches!(task, Task::MultiLabel | Task::Ordinal) {
+        return refuse(
+            "task",
+            "a folder is read as a table where pictures have several labels, which multi-label asks for, or where classes are \
+             in an order (ordinal)",
+        );
     }
     let columns = [
         &options.file,
@@ -96,7 +112,7 @@ fn check(options: &TableOptions) -> Result<(), Error> {
         );
     }
     match options.root {
-        None => Ok(()),
+        None => Ok(task),
         Some(_) => refuse("root", "it goes with a table; name the folder alone"),
     }
 }
@@ -125,13 +141,29 @@ fn parts(layout: &Layout) -> Result<Vec<(Option<Role>, ImageFolder)>, Error> {
     Ok(named.collect())
 }
 
-/// Adds the pictures of one part to `rows`, in the order of their first files.
-fn pictures(
+/// Adds the files of one part to `rows`, each with its class.
+fn files(
     part: Option<Role>,
     images: &ImageFolder,
     classes: &[String],
     rows: &mut Vec<Row>,
 ) -> Result<(), Error> {
+    let places = places(images, classes)?;
+    let row = |(at, sample): (usize, &Sample)| Row {
+        line: at as u64 + 1,
+        path: sample.path.clone(),
+        part,
+        weight: 1.0,
+        group: 0,
+        label: sample.label.and_then(|label| places[label]),
+        targets: Vec::new(),
+    };
+    rows.extend(images.samples().iter().enumerate().map(row));
+    Ok(())
+}
+
+/// Where each class of a part stands among all; one with pictures that isn't among these is an error.
+fn places(images: &ImageFolder, classes: &[String]) -> Result<Vec<Option<usize>>, Error> {
     let place = |name: &String| classes.iter().position(|class| class == name);
     let places: Vec<Option<usize>> = images.classes().iter().map(place).collect();
     let counts = images.class_counts();
@@ -140,13 +172,24 @@ fn pictures(
         .filter(|((_, place), count)| place.is_none() && **count > 0)
         .map(|((name, _), _)| name.clone())
         .collect();
-    if !unknown.is_empty() {
-        return Err(Error::UnknownClasses {
+    match unknown.is_empty() {
+        true => Ok(places),
+        false => Err(Error::UnknownClasses {
             path: images.root().to_path_buf(),
             unknown,
             expected: classes.to_vec(),
-        });
+        }),
     }
+}
+
+/// Adds the pictures of one part to `rows`, in the order of their first files.
+fn pictures(
+    part: Option<Role>,
+    images: &ImageFolder,
+    classes: &[String],
+    rows: &mut Vec<Row>,
+) -> Result<(), Error> {
+    let places = places(images, classes)?;
     let first = rows.len();
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let twins = twins(images.samples())?;

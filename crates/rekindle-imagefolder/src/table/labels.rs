@@ -7,6 +7,7 @@ use super::TableOptions;
 use super::columns::{Columns, Labels};
 use super::natural::natural;
 use super::options::SEPARATOR;
+use super::order;
 use super::read::{Cell, Record, Records, fault};
 use super::rows::{Faults, Row};
 use crate::error::Error;
@@ -36,7 +37,7 @@ impl Labelled<'_> {
             (Task::MultiLabel, Labels::Each(columns)) => self.marked(records, columns, rows),
             (_, Labels::One(at)) => self.named(records, *at, rows),
             // Refused with the options.
-            (Task::SingleLabel, Labels::Each(_)) => Ok(Vec::new()),
+            (Task::SingleLabel | Task::Ordinal, Labels::Each(_)) => Ok(Vec::new()),
         }
     }
 
@@ -51,6 +52,9 @@ impl Labelled<'_> {
         let Labels::One(column) = columns.labels else {
             return None;
         };
+        if self.task == Task::Ordinal {
+            return order::hint(classes, self.options);
+        }
         if self.task != Task::SingleLabel {
             return None;
         }
@@ -100,8 +104,13 @@ impl Labelled<'_> {
                     .filter(|(row, _)| learnt(row) || !is_split);
                 let names: HashSet<&str> = taken.flat_map(|(_, names)| names.clone()).collect();
                 let mut names: Vec<String> = names.into_iter().map(String::from).collect();
-                names.sort_by(|a, b| natural(a, b));
-                names
+                match self.task {
+                    Task::Ordinal => order::ordered(names, self.options)?,
+                    _ => {
+                        names.sort_by(|a, b| natural(a, b));
+                        names
+                    }
+                }
             }
         };
         let place: HashMap<&str, usize> = (0..)

@@ -6,6 +6,7 @@ mod hold_out;
 mod labels;
 mod natural;
 mod options;
+mod order;
 mod read;
 mod rows;
 mod write;
@@ -19,7 +20,7 @@ use rekindle_files::names::{printable, show};
 pub use options::TableOptions;
 
 use crate::dataset::ImageDataset;
-use crate::error::Error;
+use crate::error::{Error, list};
 use crate::folder::{ImageFolder, Sample};
 use crate::part::Role;
 use crate::task::Task;
@@ -56,8 +57,11 @@ use rows::Row;
 /// # }
 /// ```
 ///
+/// Classes of [`Task::Ordinal`] are in the order of their numbers, or in that of [`TableOptions::order`].
+///
 /// A folder takes the place of a table for [`Task::MultiLabel`]: its sub-folders are the labels, as of a
-/// [`Layout`](crate::Layout), and a picture that stands in several, by the same bytes, has all of these.
+/// [`Layout`](crate::Layout), and a picture that stands in several, by the same bytes, has all of these. For
+/// [`Task::Ordinal`] its sub-folders are the classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageTable {
     path: PathBuf,
@@ -125,6 +129,9 @@ impl TablePart {
     /// [`Error::InvalidTransform`].
     pub fn dataset(&self, pipeline: Pipeline) -> Result<ImageDataset, Error> {
         let mut dataset = ImageDataset::new(&self.images, pipeline)?;
+        if self.task == Task::Ordinal {
+            dataset = dataset.with_ordered_classes();
+        }
         if let Some(targets) = &self.targets {
             dataset = dataset.with_targets(self.task, targets.clone())?;
         }
@@ -336,7 +343,7 @@ impl ImageTable {
         TablePart {
             images: ImageFolder::listed(self.root.clone(), self.classes.clone(), samples.collect()),
             task: self.task,
-            targets: (self.task != Task::SingleLabel).then(targets),
+            targets: (!self.task.is_single_label()).then(targets),
             weights: self
                 .columns
                 .weight
@@ -361,6 +368,9 @@ impl fmt::Display for ImageTable {
         let left = |role: &Role| *role == Role::Test && taken == Some(Role::Validation);
         if let Some((role, count)) = counts.iter().find(|(role, _)| left(role)) {
             write!(f, "; left alone: {} ({count} images)", role.name())?;
+        }
+        if self.task == Task::Ordinal {
+            write!(f, "; classes from the lowest: {}", list(&self.classes))?;
         }
         match &self.hint {
             Some(hint) => write!(f, "; {}", printable(hint)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, list};
 use crate::task::Task;
 
 /// What stands between several labels in one cell where nothing else is asked for.
@@ -39,22 +39,27 @@ pub struct TableOptions {
     /// The column of the groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// What is to be learned; several labels where [`labels`](Self::labels) or [`separator`](Self::separator) speak of
-    /// them, a number where the table has no column of labels and one other column, of numbers; else one class.
+    /// What is to be learned; classes in an order where [`order`](Self::order) gives one, several labels where
+    /// [`labels`](Self::labels) or [`separator`](Self::separator) speak of them, a number where the table has no column of labels and one other column, of numbers; else one class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
     /// The classes or labels in the order of a model's logits; others in the table are then an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    /// The classes of [`Task::Ordinal`] from the lowest to the highest, each that the training pictures have; by number where all
+    /// are numbers, by name otherwise, where it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Vec<String>>,
 }
 
 impl TableOptions {
     /// What is to be learned, if the options agree about it.
     pub(super) fn checked_task(&self) -> Result<Task, Error> {
         let several = !self.labels.is_empty() || self.separator.is_some();
-        let task = self.task.unwrap_or(match several {
-            true => Task::MultiLabel,
-            false => Task::SingleLabel,
+        let task = self.task.unwrap_or(match (several, &self.order) {
+            (true, _) => Task::MultiLabel,
+            (false, Some(_)) => Task::Ordinal,
+            (false, None) => Task::SingleLabel,
         });
         let refuse = |option, reason: &str| {
             Err(Error::InvalidOption {
@@ -68,7 +73,7 @@ impl TableOptions {
                 "one column of labels is named as well; name one or the others",
             );
         }
-        if !self.labels.is_empty() && task == Task::SingleLabel {
+        if !self.labels.is_empty() && task.is_single_label() {
             return refuse(
                 "labels",
                 "one column for each label speaks of several labels a picture; ask for multi-label or regression",
@@ -91,6 +96,34 @@ impl TableOptions {
             .is_some_and(|s| s.trim() != s || s.is_empty())
         {
             return refuse("label separator", "it is empty or has spaces around it");
+        }
+        if let Some(order) = &self.order {
+            if task != Task::Ordinal {
+                return refuse(
+                    "order of the classes",
+                    &format!(
+                        "the task is {task}, whose classes have none; leave it out, or ask for ordinal"
+                    ),
+                );
+            }
+            if let Some(classes) = self.classes.as_ref().filter(|known| *known != order) {
+                return refuse(
+                    "order of the classes",
+                    &format!(
+                        "it is {}, and the model's is {}",
+                        list(order),
+                        list(classes)
+                    ),
+                );
+            }
+            let mut names = order.clone();
+            names.sort();
+            if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return refuse(
+                    "order of the classes",
+                    &format!("{} is named twice", pair[0]),
+                );
+            }
         }
         Ok(task)
     }

@@ -95,8 +95,8 @@ fn number<T: ToString>(values: Option<&Vec<T>>, row: usize, missing: &str) -> St
 
 /// The way in which labels are written.
 enum Form {
-    /// One class in one cell.
-    Class,
+    /// One class in one cell, of this task.
+    Class(Task),
     /// Several labels in one cell with this between them.
     Labels(&'static str),
     /// Numbers, each in a column of that name.
@@ -107,7 +107,7 @@ impl Form {
     /// None where every separator stands in a label.
     fn new(part: &TablePart, classes: &[String]) -> Option<Self> {
         Some(match part.task {
-            Task::SingleLabel => Self::Class,
+            task @ (Task::SingleLabel | Task::Ordinal) => Self::Class(task),
             Task::MultiLabel => {
                 let is_free = |text: &&str| classes.iter().all(|class| !class.contains(*text));
                 Self::Labels(SEPARATORS.into_iter().find(is_free)?)
@@ -118,7 +118,7 @@ impl Form {
 
     fn columns(&self) -> Vec<String> {
         match self {
-            Self::Class | Self::Labels(_) => vec!["label".into()],
+            Self::Class(_) | Self::Labels(_) => vec!["label".into()],
             Self::Numbers(columns) => columns.clone(),
         }
     }
@@ -129,7 +129,7 @@ impl Form {
         let targets = targets.get(row * width..(row + 1) * width);
         let targets = targets.unwrap_or_default();
         match self {
-            Self::Class => {
+            Self::Class(_) => {
                 let label = part.images.samples()[row].label;
                 vec![label.map_or_else(String::new, |label| classes[label].clone())]
             }
@@ -149,7 +149,10 @@ impl Form {
             ..TableOptions::default()
         };
         match self {
-            Self::Class => options.classes = Some(classes),
+            Self::Class(task) => {
+                options.task = (*task == Task::Ordinal).then_some(*task);
+                options.classes = Some(classes);
+            }
             Self::Labels(separator) => {
                 options.classes = Some(classes);
                 options.task = Some(Task::MultiLabel);

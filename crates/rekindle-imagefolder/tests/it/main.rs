@@ -12,6 +12,7 @@ mod loader;
 mod looks;
 mod made;
 mod names;
+mod ordinal;
 mod pictures;
 mod reference;
 mod table;

@@ -147,7 +147,7 @@ impl TransferData {
         let dark = unreadable(val);
         let counts = val.class_counts();
         let measured = counts.iter().filter(|count| **count > 0).count();
-        if measured == dark.len() && data.val.task() == Task::SingleLabel {
+        if measured == dark.len() && data.val.task().is_single_label() {
             return Err(nothing_to_read("validation images", dark.first()));
         }
         Ok(Self {
@@ -191,7 +191,7 @@ impl TransferData {
         }
         let target_scale = TargetScale::of_dataset(&train)?;
         let least = match train.task() {
-            Task::SingleLabel => 2,
+            Task::SingleLabel | Task::Ordinal => 2,
             Task::MultiLabel | Task::Regression => 1,
         };
         if classes.len() < least {

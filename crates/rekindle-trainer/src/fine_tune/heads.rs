@@ -4,7 +4,7 @@ use rekindle_imagefolder::Task;
 use rekindle_transfer::features::{Features, FoundProbe, FoundRidge, LinearHead, ProbeSearch};
 
 use super::{multi_label, regression};
-use crate::inspect::{binary_loss, logistic, softmax, squared_error};
+use crate::inspect::{binary_loss, logistic, softmax, squared_emd, squared_error};
 use crate::pooled::Pooled;
 use crate::{Predictions, TrainerError};
 
@@ -43,7 +43,7 @@ impl Heads {
                 ridge = Some(fitted);
                 (found, is_of_all)
             }
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 let (rows, labels) = (&seen.features, &seen.labels);
                 let found = search.fit_while(goes_on, rows, labels, classes, source, mirrored)?;
                 let is_of_all = found.is_multilevel();
@@ -95,9 +95,12 @@ pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Prediction
                 found.loss += squared_error(&row, targets());
                 found.probabilities.extend(row);
             }
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 let (probabilities, log_sum) = softmax(&row);
-                found.loss += log_sum - f64::from(row[*label]);
+                found.loss += match found.task {
+                    Task::Ordinal => squared_emd(&probabilities, *label),
+                    _ => log_sum - f64::from(row[*label]),
+                };
                 found.probabilities.extend(probabilities);
             }
         }

@@ -98,7 +98,7 @@ impl<'a, 'b> Run<'a, 'b> {
             None => probed.classifier.clone(),
         };
         let temperature = match found.task {
-            Task::SingleLabel => Some(found.temperature()?),
+            Task::SingleLabel | Task::Ordinal => Some(found.temperature()?),
             Task::MultiLabel | Task::Regression => None,
         };
         let scores = ConformalScores::of_predictions(&found);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Fit;
 use crate::optimizer::Optimizer;
-use crate::{Anneal, Recipe, Schedule};
+use crate::{Anneal, Loss, Recipe, Schedule};
 
 /// Images of a step.
 pub(super) const BATCH: usize = 16;
@@ -164,6 +164,10 @@ impl Method {
             ..Recipe::tutorial()
         };
         let mut recipe = recipe.for_task(task);
+        if task == Task::Ordinal {
+            // Trials are compared with the probe by their log loss.
+            recipe.loss = Some(Loss::CrossEntropy);
+        }
         if task == Task::MultiLabel {
             // Thresholds are chosen on probabilities as they are.
             recipe.label_smoothing = 0.0;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Task, Transform};
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{FoundProbe, FoundRidge, LinearHead, ProbeKind, ProbeSearch};
@@ -260,7 +260,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let seconds = self.clock().seconds() - before;
         let mirrored = match self.choices.budget {
             Some(budget)
-                if data.task() == Task::SingleLabel
+                if data.task().is_single_label()
                     && seconds < self.share_for_mirrored() * budget.as_secs_f64() =>
             {
                 let mut transforms = plain.0.clone();

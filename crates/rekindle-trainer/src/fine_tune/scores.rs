@@ -32,7 +32,7 @@ impl Scored {
     /// Scores answers at the temperature that suits all of them, so that the order of the classes alone counts.
     pub fn of(found: &Predictions) -> Result<Self, TrainerError> {
         match found.task {
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 Self::of_classes(&found.probabilities, &found.labels, found.classes)
             }
             Task::MultiLabel => Self::of_labels(found),

@@ -149,7 +149,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let head = match probed.data.task() {
             Task::Regression => regression::fit(&search, &seen.features, &seen.targets)?.head,
             Task::MultiLabel => multi_label::fit_as(&search, &probed.found, &seen, classes)?,
-            Task::SingleLabel => search.fit_as(
+            Task::SingleLabel | Task::Ordinal => search.fit_as(
                 &probed.found,
                 &seen.features,
                 &seen.labels,

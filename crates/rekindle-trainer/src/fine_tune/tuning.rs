@@ -87,7 +87,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let images = labels.len() as f64;
         let seed = self.choices.seed;
         let classes = match probed.data.task() {
-            Task::SingleLabel => probed.data.classes.len(),
+            Task::SingleLabel | Task::Ordinal => probed.data.classes.len(),
             // Parts at random.
             Task::MultiLabel | Task::Regression => 1,
         };

@@ -15,7 +15,7 @@ use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
 use crate::fitted::Fitted;
-use crate::metrics::{ConformalResiduals, ConformalScores};
+use crate::metrics::{ConformalResiduals, ConformalScores, LabelThresholds};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
 use crate::{Predictor, TrainerError};
@@ -174,6 +174,9 @@ impl<B: Backbone> Run<'_, B> {
             self.info.conformal_scores = scores.map(|scores| scores.kept().to_vec());
             let residuals = ConformalResiduals::of_predictions(&self.best_predictions);
             self.info.residuals = residuals.map(|residuals| residuals.kept().to_vec());
+            let thresholds = self.best_predictions.label_thresholds().ok();
+            let thresholds = thresholds.as_ref().and_then(LabelThresholds::to_keep);
+            self.info.thresholds = thresholds.map(<[f64]>::to_vec);
             write_weights(&path, self.learner.classifier(), weights, &self.info)?;
             writer.keep_temperature(self.info.temperature)?;
             self.is_best_written = true;

@@ -37,6 +37,10 @@ pub enum Loss {
         /// The factor, at least 0. The paper takes 1, which is right for the mean of the classes' accuracies.
         tau: f64,
     },
+    /// Squared earth mover's distance between the probabilities of classes in an order and the truth: the sum over the classes of
+    /// the squared difference of the cumulative probabilities, so that an answer costs more the further off it is (Hou et al.
+    /// 2016, <https://arxiv.org/abs/1611.05916>).
+    SquaredEmd,
     /// Cross entropy of yes and no for each label; with
     /// [`balance_classes`](crate::Recipe::balance_classes), yes counts as much as no of each label in all.
     BinaryCrossEntropy,
@@ -73,17 +77,19 @@ impl Loss {
     pub fn of_task(task: Task) -> Self {
         match task {
             Task::SingleLabel => Self::CrossEntropy,
+            Task::Ordinal => Self::SquaredEmd,
             Task::MultiLabel => Self::BinaryCrossEntropy,
             Task::Regression => Self::L2,
         }
     }
 
-    /// The task that it is for.
+    /// Returns the task that it is for; losses of one class a picture are for classes in an order as well.
     pub fn task(self) -> Task {
         match self {
             Self::CrossEntropy | Self::Focal { .. } | Self::LogitAdjusted { .. } => {
                 Task::SingleLabel
             }
+            Self::SquaredEmd => Task::Ordinal,
             Self::BinaryCrossEntropy | Self::Asymmetric { .. } => Task::MultiLabel,
             Self::L1 | Self::L2 | Self::Huber { .. } => Task::Regression,
         }
@@ -146,14 +152,20 @@ impl Loss {
     pub fn check_task(self, task: Task) -> Result<(), TrainerError> {
         let expected = match task {
             Task::SingleLabel => {
-                "cross-entropy, focal or logit-adjusted, as each picture has one class"
+                "cross-entropy, focal or logit-adjusted, as each picture has one class; squared-emd is for classes in an order \
+                 (--ordinal)"
+            }
+            Task::Ordinal => {
+                "squared-emd, cross-entropy, focal or logit-adjusted, as each picture has one class of several in an order"
             }
             Task::MultiLabel => {
                 "binary-cross-entropy or asymmetric, as a picture may have several labels"
             }
             Task::Regression => "l1, l2 or huber, as numbers are learned",
         };
-        require(self.task() == task, "loss", self, expected)
+        let is_for =
+            self.task() == task || (self.task() == Task::SingleLabel && task == Task::Ordinal);
+        require(is_for, "loss", self, expected)
     }
 }
 
@@ -163,6 +175,7 @@ impl fmt::Display for Loss {
             Self::CrossEntropy => f.write_str("cross-entropy"),
             Self::Focal { gamma } => write!(f, "focal={gamma}"),
             Self::LogitAdjusted { tau } => write!(f, "logit-adjusted={tau}"),
+            Self::SquaredEmd => f.write_str("squared-emd"),
             Self::BinaryCrossEntropy => f.write_str("binary-cross-entropy"),
             Self::Asymmetric {
                 gamma_negative,
@@ -194,6 +207,7 @@ impl FromStr for Loss {
             ("focal", Some([gamma])) => Some(Self::Focal { gamma: *gamma }),
             ("logit-adjusted", Some([])) => Some(Self::LogitAdjusted { tau: 1.0 }),
             ("logit-adjusted", Some([tau])) => Some(Self::LogitAdjusted { tau: *tau }),
+            ("squared-emd", Some([])) => Some(Self::SquaredEmd),
             ("binary-cross-entropy", Some([])) => Some(Self::BinaryCrossEntropy),
             ("asymmetric", Some([])) => Some(Self::ASYMMETRIC),
             ("asymmetric", Some([gamma_negative, gamma_positive, margin])) => {
@@ -212,7 +226,7 @@ impl FromStr for Loss {
         let loss = loss.ok_or_else(|| TrainerError::InvalidRecipe {
             field: "loss",
             found: text.to_string(),
-            expected: "cross-entropy, focal[=GAMMA], logit-adjusted[=TAU], binary-cross-entropy, asymmetric[=NEGATIVE,POSITIVE,MARGIN], l1, l2 or huber[=DELTA]",
+            expected: "cross-entropy, focal[=GAMMA], logit-adjusted[=TAU], squared-emd, binary-cross-entropy, asymmetric[=NEGATIVE,POSITIVE,MARGIN], l1, l2 or huber[=DELTA]",
         })?;
         loss.validate()?;
         Ok(loss)

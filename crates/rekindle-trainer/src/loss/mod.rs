@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use burn::tensor::activation::{log_sigmoid, log_softmax};
+use burn::tensor::activation::{log_sigmoid, log_softmax, softmax};
 use rekindle_imagefolder::Task;
 
 /// What a batch of images is to be recognised as.
@@ -42,7 +42,7 @@ impl Targets {
             rows
         });
         let answers = match self.task {
-            Task::SingleLabel => classes,
+            Task::SingleLabel | Task::Ordinal => classes,
             Task::MultiLabel => 2,
             Task::Regression => return rows,
         };
@@ -114,6 +114,7 @@ impl Loss {
                 };
                 return (eased * rows * shares).sum().neg();
             }
+            Self::SquaredEmd => (softmax(outputs, 1) - rows).cumsum(1).square(),
             Self::BinaryCrossEntropy => {
                 let yes = rows.clone() * log_sigmoid(outputs.clone());
                 let no = (rows.neg() + 1.0) * log_sigmoid(outputs.neg());
@@ -275,6 +276,7 @@ mod tests {
             "focal=1.5",
             "logit-adjusted=1",
             "asymmetric=4,1,0.05",
+            "squared-emd",
             "l2",
         ] {
             let loss: Loss = text.parse().unwrap();
@@ -286,6 +288,7 @@ mod tests {
             "focal=1,2",
             "logit-adjusted=-1",
             "logit-adjusted=nan",
+            "squared-emd=2",
             "fokal",
         ] {
             assert!(wrong.parse::<Loss>().is_err(), "{wrong}");

@@ -1,6 +1,5 @@
 //! Sets of classes that hold the right one as often as is asked for.
 
-use rekindle_imagefolder::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::predictor::ranked;
@@ -50,7 +49,7 @@ impl ConformalScores {
 
     /// Takes the answers to labelled images; none for several labels, numbers or no image.
     pub fn of_predictions(found: &Predictions) -> Option<Self> {
-        if found.task != Task::SingleLabel || found.labels.is_empty() {
+        if !found.task.is_single_label() || found.labels.is_empty() {
             return None;
         }
         let rows = found.probabilities.chunks_exact(found.classes.max(1));

@@ -4,11 +4,13 @@ mod calibration;
 mod conformal;
 mod confusion;
 mod multi_label;
+mod ordinal;
 mod ranking;
 mod regression;
 mod rejection;
 mod residuals;
 mod temperature;
+mod thresholds;
 
 pub use calibration::{Calibration, ReliabilityBin};
 pub use conformal::{ConformalScores, Coverage};
@@ -16,11 +18,13 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use multi_label::{
     LabelScores, MultiLabelEvaluation, THRESHOLD, average_precision, best_threshold,
 };
+pub use ordinal::OrdinalEvaluation;
 pub use ranking::{ClassCurves, RankingCurves};
 pub use regression::RegressionEvaluation;
 pub use rejection::{RejectionRates, UnknownRates};
 pub use residuals::{ConformalResiduals, IntervalCoverage};
 pub use temperature::Temperature;
+pub use thresholds::LabelThresholds;
 
 use serde::{Deserialize, Serialize};
 

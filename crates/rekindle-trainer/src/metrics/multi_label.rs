@@ -153,7 +153,7 @@ pub fn best_threshold(scores: &[f32], truths: &[f32]) -> f64 {
 
 /// Answers of one label, or of all, against a threshold.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     both: u64,
     said: u64,
     missed: u64,
@@ -161,7 +161,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(said: &[f32], truth: &[f32], threshold: f64) -> Self {
+    pub fn of(said: &[f32], truth: &[f32], threshold: f64) -> Self {
         let mut counts = Self::default();
         for (said, truth) in said.iter().zip(truth) {
             let (said, truth) = (f64::from(*said) >= threshold, *truth > 0.5);
@@ -173,7 +173,7 @@ impl Counts {
         counts
     }
 
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.both += other.both;
         self.said += other.said;
         self.missed += other.missed;
@@ -192,7 +192,7 @@ impl Counts {
         share(self.both, self.truths())
     }
 
-    fn f1(&self) -> f64 {
+    pub fn f1(&self) -> f64 {
         share(2 * self.both, self.said + self.truths())
     }
 }
@@ -224,7 +224,7 @@ fn thinned(curve: &[[f64; 2]]) -> Vec<[f64; 2]> {
     (0..CURVE).map(at).collect()
 }
 
-fn check(
+pub(super) fn check(
     probabilities: &[f32],
     targets: &[f32],
     labels: usize,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Model;
 use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::inspect::{Inspection, inspect};
-use crate::metrics::Temperature;
+use crate::metrics::{OrdinalEvaluation, Temperature};
 use crate::test_views::inspect_in_views;
 use crate::{Evaluation, Predictions, TestViews, TrainerError};
 
@@ -25,6 +25,8 @@ pub struct Evaluated {
     pub predictions: Predictions,
     /// Accuracy, per-class scores, calibration.
     pub evaluation: Evaluation,
+    /// How far answers are from the true classes, where the model's are in an order.
+    pub ordinal: Option<OrdinalEvaluation>,
     /// Effect that temperature scaling would have.
     pub temperature: Temperature,
     /// Files that can't be decoded.
@@ -93,7 +95,7 @@ impl Model {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        if folder.as_ref().is_file() {
+        if folder.as_ref().is_file() || self.task == Task::Ordinal {
             return self.evaluate_table(folder, &TableOptions::default(), progress);
         }
         self.require_task(Task::SingleLabel, "evaluate")?;
@@ -120,7 +122,9 @@ impl Model {
         options: &TableOptions,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
-        self.require_task(Task::SingleLabel, "evaluate")?;
+        if !self.task.is_single_label() {
+            self.require_task(Task::SingleLabel, "evaluate")?;
+        }
         let table = ImageTable::open_with(table, &self.table_options(options))?;
         let part = table.open_evaluation().images;
         let listing = Listing::Table(Box::new(table));
@@ -138,7 +142,10 @@ impl Model {
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
-        let dataset = Arc::new(dataset);
+        let dataset = Arc::new(match self.task {
+            Task::Ordinal => dataset.with_ordered_classes(),
+            _ => dataset,
+        });
         self.require_plain_views()?;
         let mut inspection = self.inspected_unscaled(&dataset, progress)?;
         let unknown_scores = self.unknown_scores(&inspection, &dataset)?;
@@ -159,6 +166,10 @@ impl Model {
         } = &predictions;
         Ok(Evaluated {
             evaluation: Evaluation::from_probabilities(probabilities, labels, *classes)?,
+            ordinal: match self.task {
+                Task::Ordinal => Some(predictions.ordinal()?),
+                _ => None,
+            },
             temperature: Temperature::fit(probabilities, labels, *classes)?,
             predictions,
             skipped: inspection.skipped,

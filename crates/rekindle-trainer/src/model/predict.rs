@@ -108,7 +108,7 @@ impl Model {
     /// What logits say, by the task.
     pub(super) fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
         match self.task {
-            Task::SingleLabel => softmax(logits).0,
+            Task::SingleLabel | Task::Ordinal => softmax(logits).0,
             Task::MultiLabel => logits.iter().map(|logit| logistic(*logit)).collect(),
             Task::Regression => logits.to_vec(),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_files::names::show;
 use rekindle_imagefolder::{
-    ImageDataset, ImageFolder, LayoutKind, Listing, Skipped, TablePart, Task,
+    ImageDataset, ImageFolder, LayoutKind, Listing, Skipped, TableOptions, TablePart, Task,
 };
 use rekindle_nn::{Network, QuantizedNetwork};
 use rekindle_transfer::Classifier;
@@ -120,6 +120,17 @@ impl Model {
         listing: &Listing,
     ) -> Result<(TablePart, Option<TablePart>), TrainerError> {
         let seed = self.held_out_by().map_or(0, |held_out| held_out.seed);
+        let as_table;
+        let listing = match listing {
+            Listing::Folder(layout)
+                if self.task == Task::Ordinal && *layout.kind() != LayoutKind::Flat =>
+            {
+                let options = self.table_options(&TableOptions::default());
+                as_table = Listing::open_table(layout.given(), &options)?;
+                &as_table
+            }
+            listing => listing,
+        };
         let layout = match listing {
             Listing::Table(table) => {
                 let options = self.table_options(table.options());
@@ -161,13 +172,13 @@ impl Model {
         let thresholds = self.thresholds.as_deref();
         let figure = |answers: &Predictions| {
             Ok::<f64, TrainerError>(match self.task {
-                Task::SingleLabel => answers.accuracy(),
+                Task::SingleLabel | Task::Ordinal => answers.accuracy(),
                 Task::MultiLabel => answers.multi_label(thresholds)?.mean_average_precision,
                 Task::Regression => answers.regression()?.mae,
             })
         };
         let same = match self.task {
-            Task::SingleLabel => {
+            Task::SingleLabel | Task::Ordinal => {
                 let pairs: Vec<bool> = a
                     .top()
                     .iter()
@@ -189,7 +200,7 @@ impl Model {
         Ok(QuantizationLoss {
             images: a.labels.len(),
             metric: match self.task {
-                Task::SingleLabel => "accuracy",
+                Task::SingleLabel | Task::Ordinal => "accuracy",
                 Task::MultiLabel => "mean_average_precision",
                 Task::Regression => "mae",
             },

@@ -297,7 +297,7 @@ impl Model {
 
     /// Refuses tasks in which a picture may belong to no class anyway.
     fn require_classes(&self) -> Result<(), TrainerError> {
-        if self.task == Task::SingleLabel {
+        if self.task.is_single_label() {
             return Ok(());
         }
         let found = match self.task {

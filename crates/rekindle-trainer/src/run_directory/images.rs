@@ -21,11 +21,14 @@ impl RunDirectory {
         let RunRecord { data, .. } = self.record();
         let recorded = data["folder"].as_str();
         let recorded = recorded.map(|folder| PathBuf::from(names::unescape(folder)));
-        // The sub-folders of some are labels, of which a picture may have several.
-        let open = |folder: &Path| match data["task"].as_str() {
-            Some(task) if task == Task::MultiLabel.name() && folder.is_dir() => {
+        let task = data["task"].as_str().and_then(|name| name.parse().ok());
+        let open = |folder: &Path| match task {
+            // The sub-folders of some are labels, of which a picture may have several; those of others are in an order.
+            Some(task @ (Task::MultiLabel | Task::Ordinal)) if folder.is_dir() => {
+                let classes = (task == Task::Ordinal).then(|| Vec::deserialize(&data["classes"]));
                 let options = TableOptions {
-                    task: Some(Task::MultiLabel),
+                    task: Some(task),
+                    classes: classes.and_then(Result::ok),
                     ..TableOptions::default()
                 };
                 Listing::open_table(folder, &options)

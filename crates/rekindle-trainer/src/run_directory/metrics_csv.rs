@@ -11,11 +11,20 @@ use crate::error::TrainerError;
 use crate::events::{EpochMetrics, Event};
 
 /// Figures of [`Event::Measured`], which have columns of their own; empty where there are none.
-const FIGURES: [&str; 3] = ["mean_average_precision", "micro_f1", "macro_f1"];
+const FIGURES: [&str; 7] = [
+    "mean_average_precision",
+    "micro_f1",
+    "macro_f1",
+    "mae",
+    "rmse",
+    "r2",
+    "quadratic_weighted_kappa",
+];
 
 /// The columns of every run, whatever its task.
 const COLUMNS: &str = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,train_seconds,\
-                       valid_seconds,images_per_second,best,mean_average_precision,micro_f1,macro_f1";
+                       valid_seconds,images_per_second,best,mean_average_precision,micro_f1,macro_f1,mae,rmse,r2,\
+                       quadratic_weighted_kappa";
 
 /// The table of a run, of which each line is an epoch.
 #[derive(Debug)]

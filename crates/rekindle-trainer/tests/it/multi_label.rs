@@ -21,7 +21,7 @@ use crate::runs::Files;
 
 const LABELS: usize = 3;
 
-fn numbers() -> Value {
+pub(crate) fn numbers() -> Value {
     let text = std::fs::read_to_string(reference_path("multi_label.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -228,7 +228,7 @@ fn heads_agree_with_scikit_learn() {
 }
 
 /// Pictures with a light band on top, at the bottom, in both places or nowhere, and a table of them.
-fn bands(folder: &std::path::Path, images: usize) -> std::path::PathBuf {
+pub(crate) fn bands(folder: &std::path::Path, images: usize) -> std::path::PathBuf {
     let mut lines = String::from("file,label,split\n");
     for at in 0..images {
         let (top, bottom) = (at % 2 == 1, at / 2 % 2 == 1);
@@ -256,7 +256,7 @@ fn bands(folder: &std::path::Path, images: usize) -> std::path::PathBuf {
 }
 
 /// Reads that table.
-fn labelled(table: &std::path::Path) -> TransferData {
+pub(crate) fn labelled(table: &std::path::Path) -> TransferData {
     let options = TableOptions {
         task: Some(Task::MultiLabel),
         ..TableOptions::default()

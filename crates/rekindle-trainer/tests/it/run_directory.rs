@@ -206,7 +206,8 @@ fn the_table_of_epochs_has_one_line_per_epoch_whatever_happens() {
     };
     let mut run = create(&path);
     let header = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,learning_rate,train_seconds,\
-                  valid_seconds,images_per_second,best,mean_average_precision,micro_f1,macro_f1";
+                  valid_seconds,images_per_second,best,mean_average_precision,micro_f1,macro_f1,mae,rmse,r2,\
+                  quadratic_weighted_kappa";
     assert_eq!(lines(), [header]);
     let ended = |epoch| Event::EpochEnded {
         metrics: EpochMetrics {
@@ -224,14 +225,17 @@ fn the_table_of_epochs_has_one_line_per_epoch_whatever_happens() {
     };
     run.log(&batch(1, 1)).unwrap();
     run.log(&ended(1)).unwrap();
-    let figures = [("micro_f1".to_string(), 0.125)].into();
+    let figures = [("micro_f1", 0.125), ("quadratic_weighted_kappa", 0.5)];
+    let figures = figures
+        .map(|(name, value)| (name.to_string(), value))
+        .into();
     run.log(&Event::Measured { epoch: 2, figures }).unwrap();
     run.log(&ended(2)).unwrap();
     assert_eq!(
         lines()[1..],
         [
-            "1,0.5,0.75,,0.25,0.001,2,0,NaN,true,,,",
-            "2,0.5,0.75,,0.25,0.001,2,0,NaN,false,,0.125,"
+            "1,0.5,0.75,,0.25,0.001,2,0,NaN,true,,,,,,,",
+            "2,0.5,0.75,,0.25,0.001,2,0,NaN,false,,0.125,,,,,0.5"
         ]
     );
     // A resumed run goes on behind the last epoch of its checkpoint, and repeats none.
@@ -251,7 +255,7 @@ fn the_table_of_epochs_has_one_line_per_epoch_whatever_happens() {
     run.log(&ended(2)).unwrap();
     run.log(&ended(3)).unwrap();
     assert_eq!(epochs(), ["1", "2", "3"]);
-    assert!(lines()[2].ends_with("false,,,"), "{}", lines()[2]);
+    assert!(lines()[2].ends_with("false,,,,,,,"), "{}", lines()[2]);
     assert_eq!(lines()[0], header);
     // The table of a run that had none is made of its log; what is no event there is passed over.
     drop(run);

@@ -7,10 +7,11 @@ use rekindle::imagefolder::Task;
 use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
+use super::train::ordinal;
 use crate::arguments::{Evaluate, Output};
 use crate::console::{counted, percent, say_left_out};
 use crate::failure::{Failure, Outcome};
-use crate::tables::Images;
+use crate::tables::{Images, is_ordinal};
 
 pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let images = Images::of(command.data.as_deref(), &command.table)?;
@@ -20,8 +21,15 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let model = Model::open_with(&command.model, &options, &command.device.open()?)?;
     crate::weights::note(&model.found, &output);
     let model = command.asked.of(model, &interrupt)?;
+    let is_order_asked = images.table.as_ref().is_some_and(is_ordinal);
+    if is_order_asked && model.task != Task::Ordinal {
+        return Err(Failure::Usage(format!(
+            "--ordinal is for classes in an order, and the model is for {}; leave it out, or train with --ordinal",
+            model.task
+        )));
+    }
     match model.task {
-        Task::SingleLabel => {}
+        Task::SingleLabel | Task::Ordinal => {}
         Task::MultiLabel => return labels::run(command, &model, &images, output),
         Task::Regression => return numbers::run(command, &model, &images, output),
     }
@@ -46,6 +54,10 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });
+    if let Some(ordinal) = &found.ordinal {
+        json["task"] = json!(model.task);
+        json["ordinal"] = json!(ordinal);
+    }
     if let Some(coverage) = &coverage {
         json["coverage"] = json!(coverage);
     }
@@ -100,12 +112,15 @@ fn table(found: &Evaluated, names: &[String]) -> String {
             area(evaluation.ranking.macro_auroc),
             area(evaluation.ranking.macro_average_precision)
         ),
+    ];
+    lines.extend(found.ordinal.as_ref().map(ordinal::figures));
+    lines.extend([
         String::new(),
         format!(
             "{:>9} {:>7} {:>7} {:>7} {:>9} {:>7}  class",
             "precision", "recall", "F1", "AUROC", "average", "images"
         ),
-    ];
+    ]);
     let classes = evaluation.classes.iter().zip(&evaluation.ranking.classes);
     for (name, (scores, curves)) in names.iter().zip(classes) {
         if scores.support == 0 && scores.precision == 0.0 {

@@ -106,7 +106,7 @@ impl Summary {
             (None, _) => "-".to_string(),
             (Some(value), Task::SingleLabel) => percent(value),
             (Some(value), Task::MultiLabel) => format!("{value:.3}"),
-            (Some(value), Task::Regression) => figure(value),
+            (Some(value), Task::Ordinal | Task::Regression) => figure(value),
         };
         let spread = self.report.spread();
         format!(

@@ -359,6 +359,7 @@ impl From<Figure> for Monitor {
             Figure::MacroF1 => Monitor::MacroF1,
             Figure::BalancedAccuracy => Monitor::BalancedAccuracy,
             Figure::MeanAveragePrecision => Monitor::MeanAveragePrecision,
+            Figure::Kappa => Monitor::QuadraticWeightedKappa,
             Figure::Mae => Monitor::Mae,
             Figure::Rmse => Monitor::Rmse,
         }

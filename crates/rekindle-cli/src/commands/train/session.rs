@@ -11,14 +11,14 @@ use rekindle::report::{Report, RunReport};
 use rekindle::trainer::events::{EndReason, RunOutcome};
 use rekindle::trainer::text::figure;
 use rekindle::trainer::{
-    Cache, Fit, Interrupt, KnownClasses, Model, Predictions, Recipe, RunDirectory, SharedFeatures,
-    TensorBoard, Trainer, TransferData,
+    Cache, Fit, Interrupt, KnownClasses, LabelThresholds, Model, Predictions, Recipe, RunDirectory,
+    SharedFeatures, TensorBoard, Trainer, TransferData,
 };
 use rekindle::transfer::{Classifier, Strategy};
 use serde_json::{Value, json};
 
 use super::plan::{Planned, keeps_architecture};
-use super::{known, labels, numbers};
+use super::{known, labels, numbers, ordinal};
 use crate::arguments::{self, Method, Output};
 use crate::commands::reject;
 use crate::console::{percent, print, say};
@@ -60,6 +60,8 @@ struct Left {
     seconds_train: Option<f64>,
     penalty: Option<f64>,
     thresholds: Option<Vec<f64>>,
+    /// What thresholds are worth that the validation images chose.
+    chosen: Option<LabelThresholds>,
 }
 
 impl Session<'_> {
@@ -157,9 +159,12 @@ impl Session<'_> {
         }
         match self.data.task() {
             Task::SingleLabel => {}
+            Task::Ordinal => ordinal::add(&mut result, left.predictions.ordinal().ok().as_ref()),
             Task::MultiLabel => {
                 let found = left.predictions.multi_label(left.thresholds.as_deref());
                 labels::add(&mut result, found.ok().as_ref());
+                let kept = left.chosen.filter(|chosen| chosen.to_keep().is_some());
+                labels::add_cross_fitted(&mut result, kept.as_ref());
             }
             Task::Regression => {
                 let found = left.predictions.regression();
@@ -236,7 +241,8 @@ impl Session<'_> {
             outcome: fitted.outcome.clone(),
             seconds_train: Some(fitted.seconds_train),
             penalty: None,
-            thresholds: None,
+            thresholds: fitted.thresholds(),
+            chosen: fitted.predictions.label_thresholds().ok(),
         })
     }
 
@@ -281,6 +287,7 @@ impl Session<'_> {
             seconds_train: None,
             penalty: Some(tuned.probe.chosen().penalty),
             thresholds: tuned.thresholds.clone(),
+            chosen: None,
         })
     }
 
@@ -334,7 +341,10 @@ impl Session<'_> {
             }
         }
         for result in &self.results {
-            if let Some(line) = labels::said(result).or_else(|| numbers::said(result)) {
+            if let Some(line) = labels::said(result)
+                .or_else(|| numbers::said(result))
+                .or_else(|| ordinal::said(result))
+            {
                 print(&line);
             }
         }
