@@ -140,13 +140,12 @@ pub(crate) unsafe fn activate<S: Simd>(function: ActivationFn, x: S::V) -> S::V 
             ActivationFn::Tanh => {
                 // Above this it is one; a NaN stays one.
                 let x = S::min(S::splat(20.0), S::max(S::splat(-20.0), x));
-                let e = exp::<S>(S::add(x, x));
-                let one = S::splat(1.0);
-                S::div(S::sub(e, one), S::add(e, one))
+                let e = exp_minus_one::<S>(S::add(x, x));
+                S::div(e, S::add(e, S::splat(2.0)))
             }
             ActivationFn::Elu => {
-                let below = S::sub(exp::<S>(S::min(S::zero(), x)), S::splat(1.0));
-                S::add(S::max(S::zero(), x), below)
+                let below = S::max(S::splat(-128.0), S::min(S::zero(), x));
+                S::add(S::max(S::zero(), x), exp_minus_one::<S>(below))
             }
         }
     }
@@ -300,6 +299,34 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
 /// The instruction set of `S` must be there.
 #[inline(always)]
 pub(crate) unsafe fn exp_within<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: by the contract above.
+    unsafe {
+        let (n, p) = reduced::<S>(x);
+        S::times_power_of_two(S::add(p, S::splat(1.0)), n)
+    }
+}
+
+/// Computes `exp(x) - 1` of values from -128 to 80, near zero with a small relative error too.
+///
+/// # Safety
+/// The instruction set of `S` must be there.
+#[inline(always)]
+unsafe fn exp_minus_one<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: by the contract above.
+    unsafe {
+        let one = S::splat(1.0);
+        let (n, p) = reduced::<S>(x);
+        let power = S::times_power_of_two(one, n);
+        S::fma(power, p, S::sub(power, one))
+    }
+}
+
+/// Returns `n` and `exp(r) - 1` for `x = n ln 2 + r`.
+///
+/// # Safety
+/// The instruction set of `S` must be there.
+#[inline(always)]
+unsafe fn reduced<S: Simd>(x: S::V) -> (S::V, S::V) {
     const LN_2: [f32; 2] = [-0.693_359_4, 2.121_944_4e-4];
     // The polynomial q of `exp(r) = 1 + r + r * r * q(r)` whose largest relative error is smallest.
     const Q: [f32; 5] = [
@@ -318,8 +345,7 @@ pub(crate) unsafe fn exp_within<S: Simd>(x: S::V) -> S::V {
         for c in &Q[1..] {
             q = S::fma(q, r, S::splat(*c));
         }
-        let p = S::add(S::fma(S::mul(r, r), q, r), S::splat(1.0));
-        S::times_power_of_two(p, n)
+        (n, S::fma(S::mul(r, r), q, r))
     }
 }
 

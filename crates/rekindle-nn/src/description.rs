@@ -171,6 +171,17 @@ impl Graph {
     }
 }
 
+/// Returns what is wrong with the sizes of an operation by themselves.
+pub(crate) fn bounded(op: &Op) -> Result<(), String> {
+    if let Some(size) = sizes(op).into_iter().find(|size| *size > MOST_SIZE) {
+        return Err(format!("its size {size} is beyond all bounds"));
+    }
+    if positives(op).contains(&0) {
+        return Err("one of its sizes is zero".into());
+    }
+    misfit(op).map_or(Ok(()), |reason| Err(reason.into()))
+}
+
 /// Checks a node with what it takes, and returns the shape that it gives. Each tensor is of one node; `is_used` says of which
 /// ones it is known already.
 fn checked(
@@ -183,15 +194,7 @@ fn checked(
         node: node.name.clone(),
         reason,
     };
-    if let Some(size) = sizes(&node.op).into_iter().find(|size| *size > MOST_SIZE) {
-        return Err(wrong(format!("its size {size} is beyond all bounds")));
-    }
-    if positives(&node.op).contains(&0) {
-        return Err(wrong("one of its sizes is zero".into()));
-    }
-    if let Some(reason) = misfit(&node.op) {
-        return Err(wrong(reason.into()));
-    }
+    bounded(&node.op).map_err(wrong)?;
     let inputs: Option<Vec<Shape>> = node
         .inputs
         .iter()

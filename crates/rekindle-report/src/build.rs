@@ -113,6 +113,7 @@ impl Report {
             .zip(data.val.class_counts());
         self.data = DataReport {
             source: source(&data.description),
+            images: Some([data.train.len(), data.val.len()]),
             classes: data
                 .classes
                 .iter()

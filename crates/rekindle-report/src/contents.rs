@@ -57,6 +57,9 @@ pub struct Fact {
 pub struct DataReport {
     /// The folder.
     pub source: String,
+    /// Training and validation images. Where they may have several labels, the classes' add up to more.
+    #[serde(default)]
+    pub images: Option<[usize; 2]>,
     /// The classes, in the order of the logits.
     pub classes: Vec<ClassCount>,
     /// The spread of the number that is learned, in the training and in the validation images; none where classes are.

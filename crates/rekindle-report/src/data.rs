@@ -51,19 +51,14 @@ pub(crate) fn draw(html: &mut Html, report: &Report) {
 fn overview(html: &mut Html, report: &Report) {
     let data = &report.data;
     let sum = |count: fn(&ClassCount) -> usize| data.classes.iter().map(count).sum();
+    let [train, valid] = data
+        .images
+        .unwrap_or_else(|| [sum(|class| class.train), sum(|class| class.valid)]);
     html.node("p", &[], |html| {
         html.text(&format!(
             "{} and {}",
-            text::counted(
-                sum(|class| class.train),
-                "training image",
-                "training images"
-            ),
-            text::counted(
-                sum(|class| class.valid),
-                "validation image",
-                "validation images"
-            )
+            text::counted(train, "training image", "training images"),
+            text::counted(valid, "validation image", "validation images")
         ));
         match data.numbers {
             Some(_) => {

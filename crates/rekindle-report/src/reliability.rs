@@ -153,6 +153,12 @@ fn effect(temperature: &Temperature) -> String {
         value if value > 0.98 * Temperature::HIGHEST => " The temperature is the largest allowed.",
         _ => "",
     };
+    if temperature.to_keep() == 1.0 {
+        return format!(
+            "Logits divided by the temperature that fits these images best. It is not kept in the file: on images that it was not \
+             fitted to (each fifth is scaled by what fits the others) the cross-entropy is {before} before and {after} after.{bound}"
+        );
+    }
     format!(
         "Logits divided by the temperature that fits these images best: cross-entropy {before} before, {after} after. \
          Diagram and figures are cross-fitted: each fifth of the images is scaled by what fits the others.{bound}"

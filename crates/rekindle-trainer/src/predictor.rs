@@ -170,10 +170,15 @@ impl Predictions {
     /// Share of images whose most probable class is the true one; of several labels, share of right answers, each label
     /// of each image being one. NaN without images and for numbers.
     pub fn accuracy(&self) -> f64 {
+        self.accuracy_at(None)
+    }
+
+    /// Returns the same with the threshold of each label, where images have several; without thresholds it is 0.5.
+    pub fn accuracy_at(&self, thresholds: Option<&[f64]>) -> f64 {
         match self.task {
             Task::SingleLabel | Task::Ordinal => {}
             Task::MultiLabel => {
-                let found = self.multi_label(None);
+                let found = self.multi_label(thresholds);
                 return found.map_or(f64::NAN, |found| found.accuracy);
             }
             Task::Regression => return f64::NAN,

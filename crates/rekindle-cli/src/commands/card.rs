@@ -6,6 +6,7 @@ use std::path::Path;
 use rekindle::files::names::{escape, printable, show};
 use rekindle::imagefolder::Task;
 use rekindle::models::Pretrained;
+use rekindle::models::registry::Model;
 use rekindle::report::RunReport;
 use rekindle::trainer::{RunDirectory, TrainerError};
 use serde_json::{Value, json};
@@ -114,7 +115,7 @@ pub fn card(
     figures(&mut page, facts);
     classes(&mut page, pretrained);
     page += "\n## How to use it\n\n";
-    page += &usage(command, format, is_classifier);
+    page += &usage(command, format, pretrained);
     let _ = writeln!(
         page,
         "\n## Preprocessing\n\nThe shorter side is resized to {} pixels ({}), the central {} x {} pixels are taken; values are scaled to \
@@ -245,13 +246,13 @@ fn classes(page: &mut String, pretrained: &Pretrained) {
     }
 }
 
-fn usage(command: &Export, format: Format, is_classifier: bool) -> String {
+fn usage(command: &Export, format: Format, pretrained: &Pretrained) -> String {
     let file = command
         .out
         .file_name()
         .map_or_else(|| show(&command.out), show);
     let file = code(&file);
-    let ours = match is_classifier {
+    let ours = match pretrained.model.num_classes() > 0 {
         true => format!("rekindle predict {file} picture.jpg"),
         false => format!("rekindle features pictures --weights {file} --out features.safetensors"),
     };
@@ -267,6 +268,16 @@ fn usage(command: &Export, format: Format, is_classifier: bool) -> String {
             "\n```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession(\"{file}\")\n\
              output = session.run(None, {{\"images\": images}})[0]  # float32 [batch, 3, height, width], preprocessed as below\n```\n"
         ),
+        // A network that training made of a published one, such as with features of two levels.
+        Format::Safetensors | Format::SafetensorsF16
+            if Model::named(&pretrained.architecture).is_err() =>
+        {
+            format!(
+                "\n`{}` is no published architecture: PyTorch has no module that takes these tensors. Training with \
+                 `--keep-architecture` leaves one; ONNX runs everywhere.\n",
+                code(&pretrained.architecture)
+            )
+        }
         Format::Safetensors | Format::SafetensorsF16 => format!(
             "\n```python\nfrom safetensors.torch import load_file\n\n\
              model.load_state_dict(load_file(\"{file}\"), strict=True)  # of this architecture and number of classes\n```\n"

@@ -12,7 +12,7 @@ use burn::tensor::loss::cross_entropy_with_logits;
 use prost::Message;
 use rekindle_models::files::{save, save_burnpack, save_onnx};
 use rekindle_models::{Error, Model, Options, Preprocess, Pretrained};
-use rekindle_nn::onnx::proto::{EXTERNAL, FLOAT, ModelProto, StringStringEntryProto};
+use rekindle_nn::onnx::proto::{EXTERNAL, FLOAT, ModelProto, StringStringEntryProto, TensorProto};
 use rekindle_nn::onnx::{ImportError, ImportOptions, Imported, import};
 use rekindle_nn::{Graph, Network};
 use rekindle_weights::{LoadOptions, ModelInfo};
@@ -379,6 +379,29 @@ fn weights_beside_the_file_are_read_and_none_elsewhere() {
     }
     let error = moved("model.onnx.data", true).unwrap_err().to_string();
     assert!(error.contains("are needed from"), "{error}");
+}
+
+#[test]
+fn what_no_description_may_say_is_refused_on_reading() {
+    let whole = Exports::open().model("zeros_around.tf2onnx");
+    let mut model = ModelProto::decode(whole.as_slice()).unwrap();
+    let weights = &mut model.graph.as_mut().unwrap().initializer;
+    let is_pads = |tensor: &&mut TensorProto| tensor.dims == [8] && tensor.data_type == Some(7);
+    let pads = weights.iter_mut().find(is_pads).unwrap();
+    let mut values = vec![0i64; 8];
+    values[6] = 1 << 40;
+    pads.raw_data = Some(
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+    );
+    pads.int64_data.clear();
+    let error = read(&model.encode_to_vec()).err().unwrap().to_string();
+    assert!(
+        error.contains("1099511627776 is beyond all bounds"),
+        "{error}"
+    );
 }
 
 #[test]

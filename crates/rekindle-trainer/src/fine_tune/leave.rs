@@ -88,7 +88,8 @@ impl<'a, 'b> Run<'a, 'b> {
             .as_ref()
             .map_or(&probed.data, |tuned| &tuned.data)
             .clone();
-        let (epoch, accuracy) = (metrics.epoch, found.accuracy());
+        let epoch = metrics.epoch;
+        let accuracy = found.accuracy_at(thresholds.as_deref());
         let measured = metrics.valid_accuracy;
         let decided = tuned
             .as_ref()

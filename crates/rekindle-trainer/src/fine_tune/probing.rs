@@ -1,6 +1,7 @@
 //! The first stage: features of each candidate network, and the best linear head on them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn::prelude::*;
 use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
@@ -194,9 +195,12 @@ impl<'a, 'b> Run<'a, 'b> {
         let rows = mirrored.as_ref().map(|mirrored| &mirrored.features);
         let look = seconds_per_image * data.val.len() as f64;
         let (clock, budget) = (self.clock(), self.choices.budget);
-        let goes_on = || {
-            budget.is_none_or(|budget| clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look))
+        // What an interrupted search had the time for must not be missing in the end.
+        let had_time = self.before.is_some();
+        let is_early = |budget: Duration| {
+            had_time || clock.seconds() < FOR_PROBES * (budget.as_secs_f64() - look)
         };
+        let goes_on = || budget.is_none_or(is_early);
         let source_rows = (source.as_ref(), rows);
         let heads = || Heads::find(&search, &seen, classes, source_rows, &goes_on);
         let (heads, seconds_of_heads) = self.phase(&name("heads on the features"), heads)?;

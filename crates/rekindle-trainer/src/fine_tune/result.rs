@@ -56,12 +56,14 @@ impl FineTuned {
     /// the one plain view that [`Model`](crate::Model) takes. NaN for numbers, whose errors are those of
     /// [`Predictions::regression`].
     pub fn accuracy(&self) -> f64 {
-        self.predictions.accuracy()
+        self.predictions.accuracy_at(self.thresholds.as_deref())
     }
 
     /// Returns the same over the [test views](crate::Fit::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
-        self.in_views.as_ref().map(Predictions::accuracy)
+        let thresholds = self.thresholds.as_deref();
+        let in_views = self.in_views.as_ref();
+        in_views.map(|found| found.accuracy_at(thresholds))
     }
 
     /// Writes the network as safetensors under the published names, with classes, preprocessing, temperature and test

@@ -4,16 +4,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use rekindle_models::Pretrained;
+use rekindle_weights::state_dict;
+use serde_json::json;
 
 use super::candidate::Candidates;
 use super::interim::Interim;
+use super::probing::Probed;
 use super::probing::no_network;
 use super::record::digest;
 use super::run::Run;
+use super::tuning::Tuned;
 use super::{FineTuned, Fit};
+use crate::adapt::with_fresh_head;
 use crate::data::TransferData;
-use crate::events::{EndReason, Event};
+use crate::events::{EndReason, Event, Trial};
 use crate::origin::Origin;
+use crate::pooled::split;
 use crate::run_directory::{Position, RunDirectory, WeightsRecord, refuse_other_recipe};
 use crate::{Source, TrainerError};
 
@@ -23,7 +29,7 @@ impl Fit<'_> {
     ///
     /// A run [without training](Self::without_training), also one that is done, begins again with the features that a cache
     /// in a folder kept, and ends with the same bits. A search fits its probes again, and goes on with the network that its trial had trained, which the
-    /// same images are held out from; its best so far stays until there is another result.
+    /// same images are held out from; its best so far stays until there is a better result.
     ///
     /// # Errors
     ///
@@ -77,7 +83,7 @@ impl Fit<'_> {
         }
         .check(&mut writer)?;
         self.title = record.title.clone();
-        let mut interim = None;
+        let (mut interim, mut before) = (None, None);
         if let (Some(left), Some(budget)) = (left, self.budget) {
             record = writer.directory().record().clone();
             let whole = record.recipe["budget_seconds"].as_f64().unwrap_or_default();
@@ -85,13 +91,14 @@ impl Fit<'_> {
             record.recipe["budget_seconds"] = (used + budget.as_secs_f64()).into();
             writer.replace_record(record)?;
             interim = Interim::read(path)?;
+            before = best_so_far(writer.directory())?;
         }
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
         let is_reducible = self.budget.is_some() && !self.keeps_size;
         let candidates = Candidates::new(&chosen, is_reducible);
         let mut run = Run::new(self, &candidates, data, Some(writer));
-        run.interim = interim;
+        (run.interim, run.before) = (interim, before);
         run.finish()
     }
 
@@ -127,6 +134,53 @@ impl Fit<'_> {
             None => 0.0,
         };
         Ok(Some(Duration::from_secs_f64((budget - used).max(0.0))))
+    }
+}
+
+/// Returns the trial that the best so far of an interrupted search came from.
+fn best_so_far(run: &RunDirectory) -> Result<Option<Trial>, TrainerError> {
+    let tried = run.events()?.into_iter().filter_map(|event| match event {
+        Event::Tried(trial) if trial.kept => Some(trial),
+        _ => None,
+    });
+    Ok(tried.last())
+}
+
+impl<'b> Run<'_, 'b> {
+    /// Returns the network that an interrupted search had trained and left as the best so far: it is better than `probed`, which it
+    /// had been compared with.
+    pub(super) fn trained_before(
+        &mut self,
+        probed: &Probed<'b>,
+    ) -> Result<Option<Tuned>, TrainerError> {
+        let (Some(before), Some(writer)) = (&self.before, &self.writer) else {
+            return Ok(None);
+        };
+        let (gain, images) = (before.gain.unwrap_or_default(), before.images.max(1));
+        let path = writer.directory().best_weights_path();
+        let left = Pretrained::open(&path, &self.choices.device)?;
+        let (_, Some(head)) = split(left.model.clone()) else {
+            return Ok(None);
+        };
+        let classes = probed.data.classes.len();
+        let classifier =
+            with_fresh_head(&left, classes, self.choices.seed).with_head(head.weight, head.bias)?;
+        if state_dict::collect(&classifier.backbone)
+            == state_dict::collect(&probed.classifier.backbone)
+        {
+            return Ok(None);
+        }
+        let message = "there was no time to train on: the network that the interrupted search had trained stays".to_string();
+        self.tell(&Event::Note { message })?;
+        Ok(Some(Tuned {
+            classifier,
+            data: self.data.seen_by(&left.preprocess)?,
+            gain,
+            // Of a share of so many images at most.
+            spread: 0.5 / (images as f64).sqrt(),
+            thresholds: left.thresholds,
+            decided: json!({ "of_the_interrupted_search": true }),
+        }))
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) struct Run<'a, 'b> {
     pub data: &'b TransferData,
     /// The training images that there is the time for, where that isn't all of them.
     pub chosen: Option<Vec<usize>>,
-    /// What an interrupted search had trained, where this one goes on with it.
+    /// The best so far of an interrupted search, where this one goes on with it.
+    pub before: Option<Trial>,
+    /// What it had trained.
     pub interim: Option<Interim>,
     /// The weights of a training that was interrupted.
     pub partial: Option<Weights>,
@@ -60,6 +62,7 @@ impl<'a, 'b> Run<'a, 'b> {
             candidates,
             data,
             chosen: None,
+            before: None,
             interim: None,
             partial: None,
             writer,
@@ -130,6 +133,10 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Trains where that pays, then looks at the validation images.
     fn go_on(&mut self, best: &Best<'b>) -> Result<FineTuned, TrainerError> {
         let (probed, tuned) = self.tune_best(best)?;
+        let tuned = match tuned {
+            None => self.trained_before(probed)?,
+            tuned => tuned,
+        };
         std::mem::replace(&mut self.told, Ok(()))?;
         let (gain, spread) = tuned
             .as_ref()
@@ -165,20 +172,22 @@ impl<'a, 'b> Run<'a, 'b> {
                 advice: "run a scan of the folder: it lists every bad file and its reason",
             });
         }
+        let thresholds = thresholds_of(probed, tuned.as_ref());
         let seconds = self.clock().seconds();
         let epoch = self.last_epoch.take().unwrap_or(EpochMetrics {
             epoch: 1,
             epochs: 1,
             train_loss: learnt.loss,
-            train_accuracy: learnt.accuracy(),
+            train_accuracy: learnt.accuracy_at(thresholds),
             train_seconds: on_heads,
             images_per_second: images as f64 / seconds.max(1e-9),
             ..EpochMetrics::default()
         });
         let metrics = EpochMetrics {
             valid_loss: Some(found.loss),
-            valid_accuracy: Some(found.accuracy()).filter(|accuracy| !accuracy.is_nan()),
-            figures: (found.figures(thresholds_of(probed, tuned.as_ref()))).unwrap_or_default(),
+            valid_accuracy: Some(found.accuracy_at(thresholds))
+                .filter(|accuracy| !accuracy.is_nan()),
+            figures: found.figures(thresholds).unwrap_or_default(),
             valid_seconds: (begun.elapsed().as_secs_f64() - (self.in_phases - phases)).max(0.0),
             best: true,
             ..epoch

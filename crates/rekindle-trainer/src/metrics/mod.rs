@@ -154,10 +154,10 @@ pub(crate) fn argmax(row: &[f32]) -> usize {
     best
 }
 
-/// Smallest probability that enters a logarithm, so that one hopeless answer doesn't make the mean
-/// infinite (scikit-learn clips at the same magnitude for f32).
+/// The information in nats; one hopeless answer doesn't make a mean of these infinite.
 fn nats(probability: f32) -> f64 {
-    -f64::from(probability.max(f32::EPSILON)).ln()
+    // From zero, so that certainty isn't a negative zero.
+    0.0 - f64::from(probability.max(f32::MIN_POSITIVE)).ln()
 }
 
 fn squared_distance(row: &[f32], label: usize) -> f64 {

@@ -103,7 +103,7 @@ impl MultiLabelEvaluation {
         let answers = probabilities.len() as f64;
         let nats = |(said, truth): (&f32, &f32)| {
             let right = if *truth > 0.5 { *said } else { 1.0 - *said };
-            -f64::from(right.max(f32::EPSILON)).ln()
+            super::nats(right)
         };
         let pairs = probabilities.iter().zip(targets);
         Ok(Self {

@@ -265,6 +265,46 @@ fn interrupted_it_leaves_the_best_so_far_and_goes_on() {
     ));
 }
 
+/// With hardly any time left, nothing takes the place of what was better.
+#[test]
+fn a_search_that_goes_on_loses_nothing_that_it_had() {
+    let files = Files::new();
+    for what in ["probes", "training"] {
+        let (interrupt, path) = (Interrupt::new(), files.path(what));
+        let watch = stop_at(&interrupt, move |event| match event {
+            Event::PhaseStarted { name, .. } => what == "probes" && name.starts_with("fine-tuning"),
+            // The last training, behind trials that the network has won.
+            Event::BatchEnded { .. } => what == "training",
+            _ => false,
+        });
+        let tuned = fit(12)
+            .run_directory(&path)
+            .observer(watch)
+            .interrupt(interrupt)
+            .fit(&files.pretrained(), &files.data())
+            .unwrap();
+        assert_eq!(tuned.outcome.reason, EndReason::Interrupted);
+        drop(tuned);
+        let weights = || {
+            let left = Pretrained::open(path.join("best.safetensors"), &Device::flex()).unwrap();
+            rekindle_weights::state_dict::collect(&left.model)
+        };
+        let before = weights();
+        let tuned = fit(1)
+            .resume(&path, &files.pretrained(), &files.data())
+            .unwrap();
+        assert_eq!(tuned.outcome.reason, EndReason::Finished);
+        assert!(trained(&tuned).is_none(), "{:?}", tuned.trials);
+        let again = tuned
+            .trials
+            .iter()
+            .filter(|trial| trial.what.starts_with("a probe"));
+        let whole_pictures = again.filter(|trial| !trial.what.contains("pixels")).count() as u64;
+        assert!(whole_pictures >= 5, "{:?}", tuned.trials);
+        assert_eq!(weights(), before, "{what}");
+    }
+}
+
 #[test]
 fn a_run_within_a_budget_says_what_the_clock_decided_and_is_read_as_any_other() {
     let files = Files::new();

@@ -101,12 +101,18 @@ fn table(found: &Evaluated, names: &[String]) -> String {
             evaluation.macro_f1,
             evaluation.cross_entropy
         ),
-        format!(
-            "calibration error {}; with temperature {:.2} {}",
-            percent(calibration.ece),
-            found.temperature.value,
-            percent(found.temperature.calibration.ece)
-        ),
+        match found.temperature.to_keep() == 1.0 {
+            true => format!(
+                "calibration error {}; no temperature makes it better on images that it was not fitted to",
+                percent(calibration.ece)
+            ),
+            false => format!(
+                "calibration error {}; with temperature {:.2} {}",
+                percent(calibration.ece),
+                found.temperature.value,
+                percent(found.temperature.calibration.ece)
+            ),
+        },
         format!(
             "each class against the others: AUROC {}, average precision {} (means over the classes)",
             area(evaluation.ranking.macro_auroc),

@@ -7,6 +7,7 @@ use super::constant::Constant;
 use super::error::Outcome;
 use super::function::Step;
 use super::view::{Axis, View, whole};
+use crate::description::bounded;
 use crate::graph::{Node, TensorKind, TensorSpec, Value};
 use crate::infer::infer;
 use crate::init::Init;
@@ -225,6 +226,8 @@ impl Draft {
         inputs: Vec<Value>,
         parts: Vec<Part>,
     ) -> Outcome<Value> {
+        // What no description of a network may say.
+        bounded(&op)?;
         let name = self.unique(name);
         let shapes: Vec<Shape> = inputs.iter().map(|v| self.shapes[v.index()]).collect();
         let first = self.tensors.len();
