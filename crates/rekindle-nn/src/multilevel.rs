@@ -80,6 +80,29 @@ impl Network {
     }
 }
 
+impl Graph {
+    /// Returns how many of the features the network had before others
+    /// [were appended](Network::with_multilevel_features): all where none were.
+    pub fn own_features(&self) -> usize {
+        let all = self.head().features;
+        // Features that are pooled apart are put together behind the pooling.
+        let named = |name: &str| {
+            let name = format!("{SCOPE}.{name}");
+            self.nodes().iter().find(|node| node.name == name)
+        };
+        let Some(together) = named("features").or_else(|| named("concat")) else {
+            return all;
+        };
+        let [height, width] = self.native_size().unwrap_or([SIDES[0]; 2]);
+        let shapes = self.shapes(height, width).ok();
+        let first = together.inputs.first();
+        match shapes.zip(first).map(|(shapes, of)| shapes[of.index()]) {
+            Some(Shape::Maps { channels, .. } | Shape::Rows { channels }) => channels,
+            None => all,
+        }
+    }
+}
+
 /// Describes the network without a classifier and with features of two levels: with the lengths of their parts, and the number
 /// of nodes in front of those of the pooling.
 fn widened(graph: &Graph) -> Option<(Graph, Vec<usize>, usize)> {

@@ -81,6 +81,8 @@ fn answers_stay_and_features_are_those_of_both_levels() {
         } = network.clone().with_multilevel_features().unwrap();
         assert_eq!(parts, [128, 128, 64, 64]);
         assert_eq!(wide.num_features(), 384);
+        let own = [wide.graph(), network.graph()].map(Graph::own_features);
+        assert_eq!(own, [128, 128]);
         assert_eq!(wide.graph().stage_names(), network.graph().stage_names());
         close(
             &floats(wide.forward(images.clone())),
@@ -136,6 +138,7 @@ fn every_form_of_pooling_is_kept() {
             .with_multilevel_features()
             .unwrap_or_else(|| panic!("{name}"));
         assert_eq!(parts[0], network.num_features(), "{name}");
+        assert_eq!(wide.graph().own_features(), parts[0], "{name}");
         assert_eq!(wide.num_features(), parts.iter().sum::<usize>(), "{name}");
         close(
             &floats(wide.forward(images.clone())),
@@ -165,6 +168,7 @@ fn networks_of_tokens_give_their_mean() {
         } = wide.unwrap_or_else(|| panic!("{name}"));
         let width = network.num_features();
         assert_eq!(parts, [width, width], "{name}");
+        assert_eq!(wide.graph().own_features(), width, "{name}");
         assert_eq!(wide.graph().stage_names(), network.graph().stage_names());
         close(
             &floats(wide.forward(images.clone())),

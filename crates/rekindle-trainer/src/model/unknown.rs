@@ -144,7 +144,8 @@ impl Model {
     }
 
     /// Fits a detector of unknown classes: chooses the score that tells classes best which are left out of the training
-    /// images one at a time ([`OpenSetSearch`]), and takes the scores of the validation images for its thresholds.
+    /// images one at a time ([`OpenSetSearch`]), and takes the scores of the validation images for its thresholds. Distances are
+    /// those of the network's [own features](rekindle_nn::Graph::own_features).
     /// `progress` hears how many more images are looked at. [`FittedUnknown::write`] keeps it in the model's file.
     ///
     /// `data` is what the model was trained on. At most 20,000 training images are looked at, an even selection of each class.
@@ -180,11 +181,18 @@ impl Model {
             seed,
             ..OpenSetSearch::default()
         };
-        let found = search.run(&features, &labels, classes)?;
+        let mut found = search.run(&features, &labels, classes)?;
+        // Distances in what was appended to a network's own features say less.
+        let own = self.classifier.backbone.graph().own_features();
+        let mut looked_at = features;
+        if own < looked_at.dim() {
+            looked_at = looked_at.columns(0..own)?;
+            found = found.with_features_of(&search.run(&looked_at, &labels, classes)?);
+        }
         self.interrupt.check()?;
         let temperature = self.temperature.unwrap_or(1.0);
         let detector =
-            UnknownDetector::fit(found.chosen(), &features, &labels, classes, temperature)?;
+            UnknownDetector::fit(found.chosen(), &looked_at, &labels, classes, temperature)?;
         let (val, _, unread) = self.looked_at(data.val.with_pipeline(plain)?, &mut progress)?;
         skipped.extend(unread);
         let scores = scores(&detector, &val)?;

@@ -225,7 +225,7 @@ fn what_is_kept_is_what_is_read_and_anything_else_is_refused() {
             detector.score(&query[..4], &query).unwrap()
         );
         assert!(read.check(4, 6).is_ok());
-        assert_eq!(read.check(4, 7).is_err(), score.needs_features());
+        assert_eq!(read.check(4, 5).is_err(), score.needs_features());
         assert_eq!(
             read.check(5, 6).is_err(),
             score == UnknownScore::Mahalanobis
@@ -267,6 +267,46 @@ fn what_is_kept_is_what_is_read_and_anything_else_is_refused() {
             );
         }
     }
+}
+
+#[test]
+fn of_longer_features_the_first_are_looked_at() {
+    let (features, labels) = clusters(60);
+    let (dim, classes) = (features.dim(), labels.iter().max().unwrap() + 1);
+    for score in [UnknownScore::Mahalanobis, UnknownScore::NearestNeighbors] {
+        let detector = UnknownDetector::fit(score, &features, &labels, classes, 1.0).unwrap();
+        detector.check(classes, dim + 3).unwrap();
+        assert!(detector.check(classes, dim - 1).is_err());
+        for row in features.rows() {
+            let longer: Vec<f32> = row.iter().copied().chain([9.0, -9.0, 0.0]).collect();
+            let [own, of_longer] = [row, &longer].map(|row| detector.score(&[], row).unwrap());
+            assert_eq!(own, of_longer, "{score:?}");
+        }
+        assert!(detector.score(&[], &features.row(0)[1..]).is_err());
+    }
+}
+
+/// Noise behind the features blurs distances; their scores are those of another search, and the others stay.
+#[test]
+fn scores_of_features_are_those_of_another_search() {
+    let (features, labels) = clusters(90);
+    let classes = labels.iter().max().unwrap() + 1;
+    let search = OpenSetSearch::default();
+    let whole = search.run(&features, &labels, classes).unwrap();
+    let own = features.columns(0..2).unwrap();
+    let own = search.run(&own, &labels, classes).unwrap();
+    let both = whole.clone().with_features_of(&own);
+    assert_eq!(both.left_out, whole.left_out);
+    for one in &both.compared {
+        let from = if one.score.needs_features() {
+            &own
+        } else {
+            &whole
+        };
+        assert!(from.compared.contains(one), "{one:?}");
+    }
+    let sorted = both.compared.is_sorted_by(|a, b| a.auroc >= b.auroc);
+    assert!(sorted && both.compared.len() == whole.compared.len());
 }
 
 #[test]

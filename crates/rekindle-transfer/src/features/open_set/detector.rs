@@ -132,13 +132,13 @@ impl UnknownDetector {
         &self.held_out
     }
 
-    /// Checks that it takes `classes` logits and features of length `dim`.
+    /// Checks that it takes `classes` logits and features of length `dim`, of which it may look at the first ones alone.
     ///
     /// # Errors
     ///
     /// [`TransferError::WrongLength`].
     pub fn check(&self, classes: usize, dim: usize) -> Result<(), TransferError> {
-        let fits = |what, found: usize, expected: usize| match found == expected {
+        let fits = |what, found: usize, expected: usize, does_fit: bool| match does_fit {
             true => Ok(()),
             false => Err(TransferError::WrongLength {
                 what,
@@ -146,22 +146,25 @@ impl UnknownDetector {
                 expected,
             }),
         };
+        let features = |found: usize| fits("features of the detector", found, dim, found <= dim);
         match &self.scorer {
             Scorer::Energy | Scorer::MaxProbability => Ok(()),
             Scorer::Mahalanobis(found) => {
-                fits("features of the detector", found.dim, dim)?;
-                fits("class means", found.means.len(), classes * dim)
+                features(found.dim)?;
+                let (means, expected) = (found.means.len(), classes * found.dim);
+                fits("class means", means, expected, means == expected)
             }
-            Scorer::NearestNeighbors(found) => fits("features of the detector", found.dim, dim),
+            Scorer::NearestNeighbors(found) => features(found.dim),
         }
     }
 
     /// Computes the score of an image by its logits `[classes]` or its features `[dim]`, whichever
-    /// [`UnknownScore::needs_features`] says; the other one may be empty. Higher is more unknown.
+    /// [`UnknownScore::needs_features`] says; the other one may be empty. Higher is more unknown. Of features that are longer
+    /// than those it was fitted to it looks at the first.
     ///
     /// # Errors
     ///
-    /// [`TransferError::WrongLength`] for features of another length or no logits.
+    /// [`TransferError::WrongLength`] for features that are too short or no logits.
     pub fn score(&self, logits: &[f32], features: &[f32]) -> Result<f64, TransferError> {
         let needs_logits = !self.score_name().needs_features();
         if needs_logits && logits.is_empty() {
@@ -174,8 +177,8 @@ impl UnknownDetector {
         match &self.scorer {
             Scorer::Energy => Ok(energy(logits, self.temperature)),
             Scorer::MaxProbability => Ok(doubt(logits, self.temperature)),
-            Scorer::Mahalanobis(found) => found.distance(features),
-            Scorer::NearestNeighbors(found) => found.distance(features),
+            Scorer::Mahalanobis(found) => found.distance(first(features, found.dim)),
+            Scorer::NearestNeighbors(found) => found.distance(first(features, found.dim)),
         }
     }
 
@@ -208,6 +211,10 @@ impl UnknownDetector {
             ),
         }
     }
+}
+
+fn first(features: &[f32], dim: usize) -> &[f32] {
+    features.get(..dim).unwrap_or(features)
 }
 
 /// Rounds to the next `f32` that isn't smaller, so that an image is not rejected for the rounding of its own score.

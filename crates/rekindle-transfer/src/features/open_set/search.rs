@@ -78,6 +78,19 @@ impl FoundUnknownScore {
     pub fn chosen(&self) -> UnknownScore {
         self.compared[0].score
     }
+
+    /// Takes the figures of the scores of features from a search on other features of the same images.
+    pub fn with_features_of(mut self, other: &Self) -> Self {
+        self.compared.retain(|one| !one.score.needs_features());
+        let others = other.compared.iter();
+        self.compared
+            .extend(others.filter(|one| one.score.needs_features()));
+        let place = |one: &ScoredUnknown| UnknownScore::ALL.iter().position(|s| *s == one.score);
+        // Of equal ones the cheapest comes first, as in a search.
+        self.compared
+            .sort_by(|a, b| b.auroc.total_cmp(&a.auroc).then(place(a).cmp(&place(b))));
+        self
+    }
 }
 
 impl OpenSetSearch {
