@@ -17,11 +17,11 @@ const FOLDS: usize = 5;
 /// ```
 /// use rekindle_trainer::LabelThresholds;
 ///
-/// // One label, which 15 pictures have; the network is too shy about it.
-/// let probabilities: Vec<f32> = (0..30).map(|at| 0.01 * at as f32).collect();
-/// let targets: Vec<f32> = (0..30).map(|at| f32::from(at >= 15)).collect();
+/// // One label, which every third picture has; the network says 0.3 where it is, and 0.1 where it isn't.
+/// let targets: Vec<f32> = (0..30).map(|at| if at % 3 == 0 { 1.0 } else { 0.0 }).collect();
+/// let probabilities: Vec<f32> = targets.iter().map(|target| 0.1 + 0.2 * target).collect();
 /// let found = LabelThresholds::fit(&probabilities, &targets, 1)?;
-/// assert!((found.values[0] - 0.145).abs() < 1e-6);
+/// assert!((found.values[0] - 0.2).abs() < 1e-6);
 /// assert_eq!((found.macro_f1_at_half, found.macro_f1), (0.0, 1.0));
 /// # Ok::<(), rekindle_trainer::TrainerError>(())
 /// ```
