@@ -89,7 +89,7 @@ pub use transform::{
     Augment, AugmentOp, AugmentPolicy, Augmentation, CropBox, Custom, Fill, FloatImage,
     IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
 };
-pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
+pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify, verify_parts};
 
 /// Compiles the README's code.
 #[cfg(doctest)]

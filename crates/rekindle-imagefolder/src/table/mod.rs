@@ -122,6 +122,14 @@ impl TablePart {
         }
     }
 
+    /// Images per class, or with each label; of numbers to learn, how many images have one.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let labels = self.images.samples().iter().map(|sample| sample.label);
+        let classes = self.images.classes().len();
+        self.task
+            .class_counts(classes, labels, self.targets.as_deref())
+    }
+
     /// Returns the pictures with their targets, weights and groups as a data set behind `pipeline`.
     ///
     /// # Errors

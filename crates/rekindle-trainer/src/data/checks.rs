@@ -73,8 +73,8 @@ pub(super) fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> Trainer
 pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
     let mut warnings: Vec<String> = shared_groups(train, val).into_iter().collect();
     warnings.extend(undecoded([&train.images, &val.images]));
-    let counts = (train.task == Task::MultiLabel).then(|| marked(val));
-    let is_multi_label = counts.is_some();
+    let has_classes = val.task != Task::Regression;
+    let counts = val.class_counts();
     let (train, val) = (&train.images, &val.images);
     let same = same_files(&[("training", train), ("validation", val)]);
     let example = |files: &[rekindle_imagefolder::DuplicateFile]| {
@@ -104,15 +104,12 @@ pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
         ));
     }
     let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
-    let counts = counts.unwrap_or_else(|| val.class_counts());
     let classes = val.classes().iter().zip(counts);
     let lacking: Vec<String> = classes
         .filter(|(class, count)| *count == 0 || dark.contains(class))
         .map(|(class, _)| printable(class))
         .collect();
-    // Numbers are of no class.
-    let has_classes = val.samples().iter().any(|sample| sample.label.is_some());
-    if !lacking.is_empty() && (has_classes || is_multi_label) {
+    if !lacking.is_empty() && has_classes {
         warnings.push(format!(
             "validation has no image that can be read of {}, so nothing is measured there",
             text::listed(&lacking, 12)
@@ -132,24 +129,6 @@ fn shared_groups(train: &TablePart, val: &TablePart) -> Option<String> {
             text::counted(shared, "group has pictures", "groups have pictures")
         )
     })
-}
-
-/// Images with each label.
-fn marked(part: &TablePart) -> Vec<usize> {
-    let width = part.images.classes().len();
-    let mut counts = vec![0; width];
-    for row in part
-        .targets
-        .iter()
-        .flat_map(|all| all.chunks_exact(width.max(1)))
-    {
-        let marked = counts
-            .iter_mut()
-            .zip(row)
-            .filter(|(_, target)| **target > 0.5);
-        marked.for_each(|(count, _)| *count += 1);
-    }
-    counts
 }
 
 /// Tells of pictures that a phone or a camera left in a format that is not decoded: they are missing in what is learned.
