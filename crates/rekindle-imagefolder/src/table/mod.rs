@@ -20,9 +20,10 @@ use rekindle_files::names::{printable, show};
 pub use options::TableOptions;
 
 use crate::dataset::ImageDataset;
-use crate::error::{Error, list};
+use crate::error::Error;
 use crate::folder::{ImageFolder, Sample};
 use crate::part::Role;
+use crate::said::list;
 use crate::task::Task;
 use crate::transform::Pipeline;
 use columns::Columns;
