@@ -125,7 +125,7 @@ pub(crate) fn readable(
                     first.reason
                 ),
             },
-            advice: "name pictures that can be read; `rekindle verify` lists every bad file of a folder and its reason",
+            advice: "give pictures that can be read; `rekindle verify` lists every bad file of a folder and its reason",
         });
     }
     Ok(indices)

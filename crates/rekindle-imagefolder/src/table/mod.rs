@@ -23,7 +23,7 @@ use crate::dataset::ImageDataset;
 use crate::error::Error;
 use crate::folder::{ImageFolder, Sample};
 use crate::part::Role;
-use crate::said::list;
+use crate::said::{counted, list};
 use crate::task::Task;
 use crate::transform::Pipeline;
 use columns::Columns;
@@ -376,7 +376,8 @@ impl fmt::Display for ImageTable {
         }
         let left = |role: &Role| *role == Role::Test && taken == Some(Role::Validation);
         if let Some((role, count)) = counts.iter().find(|(role, _)| left(role)) {
-            write!(f, "; left alone: {} ({count} images)", role.name())?;
+            let images = counted(*count, "image", "images");
+            write!(f, "; left alone: {} ({images})", role.name())?;
         }
         if self.task == Task::Ordinal {
             write!(f, "; classes from the lowest: {}", list(&self.classes))?;
