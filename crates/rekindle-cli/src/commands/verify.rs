@@ -70,7 +70,7 @@ fn summary(report: &Report, parts: &[(&str, &TablePart)]) -> String {
         })
         .collect();
     lines.push(format!(
-        "{} checked: {} unreadable, {} {}, {} more duplicates, {} not images",
+        "{} checked: {} unreadable, {} {}, {} more duplicates, {} left out",
         counted(report.checked, "file", "files"),
         report.bad.len(),
         report.leaks().count(),
