@@ -9,10 +9,12 @@ use rekindle::imagefolder::Shard;
 use rekindle::transfer::Strategy;
 
 mod answers;
+mod elsewhere;
 mod recipe;
 mod train;
 
 pub use answers::{Asked, Evaluate, Predict, Views, ViewsOrFile, Words};
+pub use elsewhere::pointed_out;
 pub use recipe::{Augment, Figure, Optimizer, Recipe, Resize, ScheduleName, View};
 use train::trained_strategy;
 pub use train::{Fit, MINUTES, Method, Train};

@@ -20,7 +20,8 @@ use crate::arguments::Arguments;
 use crate::failure::Outcome;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments =
+        Arguments::try_parse().unwrap_or_else(|error| arguments::pointed_out(error).exit());
     match commands::run(&arguments) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {

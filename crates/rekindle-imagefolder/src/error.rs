@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rekindle_files::Pointer;
 use rekindle_files::names::{printable, show, spell};
 
+use crate::said::{counted, hexadecimal, left_out, lines_of, list};
+
 /// Any failure of this crate.
 ///
 /// Errors about one file ([`Error::is_bad_file`]) can be skipped with
@@ -24,8 +26,8 @@ pub enum Error {
     },
     /// The folder has no sub-folders, so there are no classes.
     #[error(
-        "{}: found {images} images but no class folders; put the images of each class into a folder of their own",
-        show(path)
+        "{}: found {} but no class folders; put the images of each class into a folder of their own",
+        show(path), match images { 0 => "no images".to_string(), _ => counted(*images, "image", "images") }
     )]
     NoClasses {
         /// The folder.
@@ -35,8 +37,8 @@ pub enum Error {
     },
     /// Some class folders hold no image with a known extension.
     #[error(
-        "{}: no images in the class folders {}; expected files ending in {} (fill the folders or remove them)",
-        show(path), list(classes), extensions.join(", ")
+        "{}: no images in the class folders {}; expected files ending in {} (fill the folders or remove them){}",
+        show(path), list(classes), extensions.join(", "), left_out(others)
     )]
     EmptyClass {
         /// The folder.
@@ -45,14 +47,21 @@ pub enum Error {
         classes: Vec<String>,
         /// The extensions that are taken.
         extensions: Vec<String>,
+        /// Formats of pictures in it that are not taken from folders, and how many there are of each.
+        others: Vec<(&'static str, usize)>,
     },
     /// The folder holds no image.
-    #[error("{}: no images found; expected files ending in {}", show(path), extensions.join(", "))]
+    #[error(
+        "{}: no images found; expected files ending in {}{}",
+        show(path), extensions.join(", "), left_out(others)
+    )]
     NoImages {
         /// The folder.
         path: PathBuf,
         /// The extensions that are taken.
         extensions: Vec<String>,
+        /// Formats of pictures in it that are not taken from folders, and how many there are of each.
+        others: Vec<(&'static str, usize)>,
     },
     /// A folder holds classes that the given class list does not know.
     #[error(
@@ -158,6 +167,29 @@ pub enum Error {
         total: usize,
         /// What to do.
         advice: String,
+    },
+    /// A file that was given as a table is something else.
+    #[error("{}: this is {found}, not a table; {advice}", show(path))]
+    NotATable {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What to give in its place.
+        advice: &'static str,
+    },
+    /// Too few images to hold some out for validation.
+    #[error(
+        "{}: {found}, too few to hold some out for validation; {advice}",
+        show(path)
+    )]
+    TooFewToSplit {
+        /// The folder or the table.
+        path: PathBuf,
+        /// How many there are, of what.
+        found: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// A folder or file could not be read.
     #[error("{}: cannot read: {source}", show(path))]
@@ -343,6 +375,8 @@ impl Error {
             | Self::SameSpelling { .. }
             | Self::TableLine { .. }
             | Self::TableContent { .. }
+            | Self::NotATable { .. }
+            | Self::TooFewToSplit { .. }
             | Self::NotFetched { .. }
             | Self::Read { .. }
             | Self::EmptyFile { .. }
@@ -380,40 +414,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    pairs.join(" ")
-}
-
-/// Names in a sentence: the first twelve, and how many more.
-pub(crate) fn list(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| printable(name))
-        .collect();
-    if names.len() > SHOWN {
-        shown.push(format!("and {} more", names.len() - SHOWN));
-    }
-    shown.join(", ")
-}
-
-/// Lines of a table in a sentence.
-fn lines_of(lines: &[(u64, String)], total: usize) -> String {
-    let mut shown: Vec<String> = lines
-        .iter()
-        .map(|(line, found)| match found.is_empty() {
-            true => format!("line {line}"),
-            false => format!("line {line} ({})", printable(found)),
-        })
-        .collect();
-    if total > lines.len() {
-        shown.push(format!("and {} more", total - lines.len()));
-    }
-    shown.join(", ")
 }
 
 /// The text of a caught panic.

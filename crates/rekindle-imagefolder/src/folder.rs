@@ -114,9 +114,11 @@ impl ImageFolder {
         let root = existing_folder(root.as_ref())?;
         let mut scan = Scan::new(options);
         let mut found = scan.class_folders(&root)?;
-        if found.is_empty() && options.classes.is_none() {
+        if found.is_empty() {
             let images = Self::flat_with(&root, options).map_or(0, |flat| flat.len());
-            return Err(Error::NoClasses { path: root, images });
+            if images > 0 || options.classes.is_none() {
+                return Err(Error::NoClasses { path: root, images });
+            }
         }
         let classes = match &options.classes {
             None => found.keys().cloned().collect(),
@@ -157,6 +159,7 @@ impl ImageFolder {
             return Err(Error::NoImages {
                 path: root,
                 extensions: options.extensions.clone(),
+                others: scan.unlisted(),
             });
         }
         if !empty.is_empty() && !options.allow_empty && options.classes.is_none() {
@@ -164,6 +167,7 @@ impl ImageFolder {
                 path: root,
                 classes: empty,
                 extensions: options.extensions.clone(),
+                others: scan.unlisted(),
             });
         }
         Ok(Self {
@@ -196,6 +200,7 @@ impl ImageFolder {
             return Err(Error::NoImages {
                 path: root,
                 extensions: options.extensions.clone(),
+                others: scan.unlisted(),
             });
         }
         let samples = files

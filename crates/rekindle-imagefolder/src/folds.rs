@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::rng::{SampleRng, Stream};
+use crate::said::counted;
 use crate::table::TablePart;
 use crate::task::Task;
 
@@ -45,15 +46,19 @@ impl TablePart {
         let rarest = units.rarest();
         if let Some((class, found)) = rarest.filter(|(_, found)| *found < count) {
             let what = match groups {
-                Some(_) => "groups",
-                None => "images",
+                Some(_) => counted(found, "group", "groups"),
+                None => counted(found, "image", "images"),
+            };
+            let advice = match found {
+                0 | 1 => "give more images".to_string(),
+                most => format!("take at most {most} folds, or more images"),
             };
             let of = match self.task {
                 Task::Regression => String::new(),
                 _ => format!(" of {}", self.images.classes()[class]),
             };
             return refuse(format!(
-                "{found} {what}{of} can't be spread over {count} folds; take at most {found} folds, or more images"
+                "{what}{of} can't be spread over {count} folds; {advice}"
             ));
         }
         let mut order: Vec<usize> = (0..units.members.len()).collect();

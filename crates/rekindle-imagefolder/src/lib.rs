@@ -55,6 +55,7 @@ mod peek;
 mod plan;
 mod prefetch;
 pub mod rng;
+mod said;
 mod sampler;
 mod scan;
 mod shard;
@@ -72,7 +73,7 @@ pub use dataset::{ImageDataset, ImageItem, Rendering};
 pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
-pub use formats::foreign::undecoded_format;
+pub use formats::foreign::{undecoded_format, unlisted_format};
 pub use image::RgbImage;
 pub use layout::{Layout, LayoutKind};
 pub use listing::Listing;
@@ -89,7 +90,7 @@ pub use transform::{
     Augment, AugmentOp, AugmentPolicy, Augmentation, CropBox, Custom, Fill, FloatImage,
     IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
 };
-pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify};
+pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify, verify_parts};
 
 /// Compiles the README's code.
 #[cfg(doctest)]

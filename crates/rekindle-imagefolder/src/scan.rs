@@ -9,7 +9,7 @@ use rekindle_files::names::{composed, escape};
 
 use crate::error::Error;
 use crate::folder::{Ignored, ScanOptions};
-use crate::formats::foreign::undecoded_format;
+use crate::formats::foreign::{undecoded_format, unlisted_format};
 use crate::leftovers::{is_hidden, is_leftover};
 use crate::peek::has_extension;
 
@@ -79,6 +79,10 @@ impl<'a> Scan<'a> {
                 let reason =
                     format!("{format} pictures are not decoded; convert it to JPEG or PNG");
                 self.ignore(path, &reason);
+            } else if unlisted_format(&path) == Some("GIF") {
+                let reason =
+                    "GIF is not taken from folders, as torchvision takes none; convert it to PNG";
+                self.ignore(path, reason);
             } else {
                 self.ignore(path, "not an image extension");
             }
@@ -97,6 +101,16 @@ impl<'a> Scan<'a> {
         } else {
             None
         }
+    }
+
+    /// Returns the formats of pictures that were left out, and how many there are of each.
+    pub fn unlisted(&self) -> Vec<(&'static str, usize)> {
+        let mut counts = BTreeMap::new();
+        let ignored = self.ignored.iter();
+        for format in ignored.filter_map(|file| unlisted_format(&file.path)) {
+            *counts.entry(format).or_default() += 1;
+        }
+        counts.into_iter().collect()
     }
 
     fn ignore(&mut self, path: PathBuf, reason: &str) {

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::folder::ImageFolder;
 use crate::rng::{SampleRng, Stream};
+use crate::said::{counted, list};
 
 impl ImageFolder {
     /// Splits into training and validation, class by class.
@@ -14,7 +15,7 @@ impl ImageFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`] for a fraction outside (0, 1), or where a half would be empty.
+    /// [`Error::InvalidOption`] for a fraction outside (0, 1), [`Error::TooFewToSplit`] where a half would be empty.
     pub fn split(&self, val_fraction: f64, seed: u64) -> Result<(ImageFolder, ImageFolder), Error> {
         let (train, val) = self.split_indices(val_fraction, seed)?;
         Ok((self.subset(&train).ignoring(self), self.subset(&val)))
@@ -50,13 +51,28 @@ impl ImageFolder {
             train.extend_from_slice(&group[taken..]);
         }
         if train.is_empty() || val.is_empty() {
-            return Err(Error::InvalidOption {
-                option: "val_fraction",
-                reason: format!("{} images are too few to split", self.len()),
+            return Err(Error::TooFewToSplit {
+                path: self.root().to_path_buf(),
+                found: self.told(),
+                advice: "give two images or more of a class, or a validation part of your own (folders train and val, a column split)",
             });
         }
         train.sort_unstable();
         val.sort_unstable();
         Ok((train, val))
+    }
+
+    /// How many images there are, of which classes.
+    fn told(&self) -> String {
+        let images = counted(self.len(), "image", "images");
+        let counts = self.class_counts().into_iter().zip(self.classes());
+        let counts: Vec<String> = counts
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, class)| format!("{class} {count}"))
+            .collect();
+        match counts.is_empty() {
+            true => images,
+            false => format!("{images} ({})", list(&counts)),
+        }
     }
 }

@@ -50,6 +50,32 @@ impl Task {
         matches!(self, Self::SingleLabel | Self::Ordinal)
     }
 
+    /// Counts images per class, or with each label; of numbers to learn, how many images have one. `targets` are
+    /// `[n, classes]`, row-major.
+    pub(crate) fn class_counts(
+        self,
+        classes: usize,
+        labels: impl ExactSizeIterator<Item = Option<usize>>,
+        targets: Option<&[f32]>,
+    ) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        if self == Self::Regression {
+            counts.fill(labels.len());
+            return counts;
+        }
+        for row in targets.unwrap_or_default().chunks_exact(classes.max(1)) {
+            let marked = counts
+                .iter_mut()
+                .zip(row)
+                .filter(|(_, target)| **target > 0.5);
+            marked.for_each(|(count, _)| *count += 1);
+        }
+        for label in labels.flatten() {
+            counts[label] += 1;
+        }
+        counts
+    }
+
     /// Returns the name, which [`FromStr`] reads: `single-label`, `ordinal`, `multi-label` or `regression`.
     pub fn name(self) -> &'static str {
         match self {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::content::ContentHash;
 use crate::decode::{DecodeOptions, decode_file};
 use crate::folder::{Ignored, ImageFolder, Sample};
+use crate::table::TablePart;
+use crate::task::Task;
 
 /// Result of verifying a data set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub struct Report {
     pub duplicates: Vec<Duplicate>,
     /// Files and folders that the scans left out.
     pub ignored: Vec<Ignored>,
-    /// Classes without images, as (split, class).
+    /// Classes or labels without images, as (split, class).
     pub empty_classes: Vec<(String, String)>,
 }
 
@@ -142,15 +144,40 @@ pub fn verify(
         .collect();
     for (split, folder) in folders {
         report.ignored.extend_from_slice(folder.ignored());
-        for (class, count) in folder.classes().iter().zip(folder.class_counts()) {
-            if count == 0 {
-                report
-                    .empty_classes
-                    .push((split.to_string(), class.clone()));
-            }
+        // Where no image has a label, there are several of each, or numbers: the folder doesn't know which.
+        if folder.samples().iter().any(|sample| sample.label.is_some()) {
+            let counts = folder.class_counts();
+            report.empty_classes.extend(empty(split, folder, &counts));
         }
     }
     report
+}
+
+/// Verifies as [`verify`] does, with the labels that a table has beside one class per image: of several labels, those
+/// without an image are [`Report::empty_classes`]; of numbers, there are none.
+pub fn verify_parts(
+    parts: &[(&str, &TablePart)],
+    options: &DecodeOptions,
+    progress: impl Fn(usize, usize) + Sync,
+) -> Report {
+    let folders: Vec<(&str, &ImageFolder)> =
+        parts.iter().map(|(split, p)| (*split, &p.images)).collect();
+    let mut report = verify(&folders, options, progress);
+    report.empty_classes = parts
+        .iter()
+        .filter(|(_, part)| part.task != Task::Regression)
+        .flat_map(|(split, part)| empty(split, &part.images, &part.class_counts()))
+        .collect();
+    report
+}
+
+/// The classes without images, as (split, class).
+fn empty(split: &str, folder: &ImageFolder, counts: &[usize]) -> Vec<(String, String)> {
+    let classes = folder.classes().iter().zip(counts);
+    classes
+        .filter(|(_, count)| **count == 0)
+        .map(|(class, _)| (split.to_string(), class.clone()))
+        .collect()
 }
 
 /// Finds files of the same bytes that lie in different folders or classes, without decoding any: cheap enough to be

@@ -46,12 +46,14 @@ pub enum TrainerError {
 
     /// A new run was to be written where there already is something.
     #[error(
-        "{} is there already; resume that run (--resume), or choose another folder for the new one (--out)",
+        "{} is there already{remark} choose another folder for the new run (--out)",
         show(path)
     )]
     RunDirectoryExists {
         /// The path asked for.
         path: PathBuf,
+        /// What can be done with what is there, between two parts of the sentence.
+        remark: &'static str,
     },
 
     /// Another process trains in this run directory.

@@ -19,7 +19,7 @@ use crate::feed::Activations;
 use crate::looking::{Looking, looking_options};
 use crate::out_of_memory::host;
 use crate::recipe::Cache;
-use crate::{Event, FeatureLayer, FeatureTable, TrainerError};
+use crate::{Event, FeatureLayer, FeatureTable, TrainerError, text};
 
 /// Images whose logits are computed together.
 const BATCH: usize = 32;
@@ -123,7 +123,7 @@ impl FeatureExtractor<'_> {
         if indices.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: show(folder.root()),
-                found: format!("none of its {} images can be read", folder.len()),
+                found: text::none_read(folder.len()),
                 advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
         }

@@ -118,8 +118,14 @@ pub(crate) fn readable(
     if indices.is_empty() {
         return Err(TrainerError::UnusableData {
             what: name.to_string(),
-            found: "not one image that can be read".into(),
-            advice: "run a scan of the folder: it lists every bad file and its reason",
+            found: match activations.skipped().next() {
+                None => "not one image that can be read".into(),
+                Some(first) => format!(
+                    "not one image that can be read (the first: {})",
+                    first.reason
+                ),
+            },
+            advice: "give pictures that can be read; `rekindle verify` lists every bad file of a folder and its reason",
         });
     }
     Ok(indices)

@@ -44,6 +44,17 @@ pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// Says that not one of so many images can be read.
+pub(crate) fn none_read(images: usize) -> String {
+    match images {
+        1 => "its one image can't be read".into(),
+        _ => format!(
+            "none of its {} can be read",
+            counted(images, "image", "images")
+        ),
+    }
+}
+
 /// Lists names in a row: `ants, bees and 3 more`.
 pub fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
     let shown: Vec<String> = names

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use rekindle::device::DeviceName;
 use rekindle::files::names::escape;
-use rekindle::trainer::Interrupt;
+use rekindle::trainer::{Interrupt, VALIDATION_SHARE};
 use rekindle::transfer::advise::{Advice, Cost, MEANINGS};
 use rekindle::weights::Repository;
 use serde_json::{Map, json};
@@ -25,6 +25,8 @@ pub fn run(command: &Advise, output: Output) -> Result<Outcome, Failure> {
     let device = command.device.open()?;
     let listing = images.listing()?;
     output.layout(&listing, "");
+    // What can't be held out for validation can't be trained on afterwards.
+    listing.open_split(VALIDATION_SHARE, command.seed)?;
     let weights = command.weights.paths(&output)?;
     let mut advise = rekindle::trainer::Advise::new(&device)
         .seed(command.seed)

@@ -152,6 +152,7 @@ impl<'a> Opened<'a> {
         let recipe = self.recipe.clone();
         let data = TransferData::from_listing(listing, &self.pretrained.preprocess, recipe.seed)?;
         self.output.data(&data);
+        recipe.check_classes(&data.classes)?;
         if self.command.reject {
             reject::check(&data)?;
         }

@@ -1,7 +1,8 @@
 use rekindle::files::names::{printable, show};
-use rekindle::imagefolder::{DecodeOptions, Duplicate, ImageFolder, Report, verify};
+use rekindle::imagefolder::{DecodeOptions, Duplicate, Report, TablePart, Task, verify_parts};
 use rekindle::trainer::Interrupt;
-use serde_json::json;
+use rekindle::trainer::text::figure;
+use serde_json::{Value, json};
 
 use crate::arguments::{Output, Verify};
 use crate::console::{counted, print, say};
@@ -13,14 +14,10 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let layout = Images::of(command.data.as_deref(), &command.table)?.listing()?;
     output.layout(&layout, "");
     let parts = layout.open_parts()?;
-    let folders: Vec<(String, ImageFolder)> = parts
-        .into_iter()
-        .map(|(name, part)| (name, part.images))
-        .collect();
-    let named: Vec<(&str, &ImageFolder)> = folders.iter().map(|(n, f)| (n.as_str(), f)).collect();
-    let images = folders.iter().map(|(_, folder)| folder.len()).sum();
+    let named: Vec<(&str, &TablePart)> = parts.iter().map(|(n, p)| (n.as_str(), p)).collect();
+    let images = parts.iter().map(|(_, part)| part.images.len()).sum();
     let bar = output.bar(images, "decoding");
-    let report = verify(&named, &DecodeOptions::default(), |done, _| {
+    let report = verify_parts(&named, &DecodeOptions::default(), |done, _| {
         bar.set_position(done as u64);
         // Nothing is to be saved of a check that doesn't end, so the other threads need not be waited for.
         if interrupt.requested() {
@@ -34,14 +31,9 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let mut json = json!(report);
     json["clean"] = json!(report.is_clean());
     json["layout"] = json!(layout.to_string());
-    json["folders"] = folders
+    json["folders"] = parts
         .iter()
-        .map(|(name, folder)| {
-            json!({
-                "name": name, "images": folder.len(), "classes": folder.classes(),
-                "counts": folder.class_counts(),
-            })
-        })
+        .map(|(name, part)| as_json(name, part))
         .collect();
     output.result(&json, || summary(&report, &named));
     if !output.json {
@@ -54,32 +46,87 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     })
 }
 
-fn summary(report: &Report, folders: &[(&str, &ImageFolder)]) -> String {
-    let mut lines: Vec<String> = folders
+fn as_json(name: &str, part: &TablePart) -> Value {
+    let mut told = json!({
+        "name": name, "images": part.images.len(), "classes": part.images.classes(),
+        "counts": part.class_counts(),
+    });
+    if part.task != Task::SingleLabel {
+        told["task"] = json!(part.task);
+    }
+    if part.task == Task::Regression {
+        let of = |(quantity, [mean, least, most]): (&String, [f64; 3])| json!({"name": quantity, "mean": mean, "min": least, "max": most});
+        told["numbers"] = numbers(part).into_iter().map(of).collect();
+    }
+    told
+}
+
+fn summary(report: &Report, parts: &[(&str, &TablePart)]) -> String {
+    let mut lines: Vec<String> = parts
         .iter()
-        .map(|(name, folder)| {
-            let counts = folder.classes().iter().zip(folder.class_counts());
-            let counts: Vec<String> = counts
-                .map(|(class, count)| format!("{} {count}", printable(class)))
-                .collect();
-            let counts = match counts.is_empty() {
-                true => "no classes".to_string(),
-                false => counts.join(", "),
-            };
-            let images = counted(folder.len(), "image", "images");
-            format!("{}: {images} ({counts})", printable(name))
+        .map(|(name, part)| {
+            let images = counted(part.images.len(), "image", "images");
+            format!("{}: {images} ({})", printable(name), contents(part))
         })
         .collect();
     lines.push(format!(
-        "{} checked: {} unreadable, {} {}, {} more duplicates, {} not images",
+        "{} checked: {} unreadable, {} {}, {} more duplicates, {} left out",
         counted(report.checked, "file", "files"),
         report.bad.len(),
         report.leaks().count(),
-        across(folders.iter().map(|(name, _)| *name)),
+        across(parts.iter().map(|(name, _)| *name)),
         report.duplicates.len() - report.leaks().count(),
         report.ignored.len(),
     ));
     lines.join("\n")
+}
+
+/// What the images of a part are of: images per class or with each label, or the numbers' mean and range.
+fn contents(part: &TablePart) -> String {
+    let classes = part.images.classes();
+    if classes.is_empty() {
+        return "no classes".to_string();
+    }
+    if part.task == Task::Regression {
+        let said = numbers(part)
+            .into_iter()
+            .map(|(name, [mean, least, most])| {
+                let (least, most) = (figure(least), figure(most));
+                format!(
+                    "{} {least} to {most}, mean {}",
+                    printable(name),
+                    figure(mean)
+                )
+            });
+        return said.collect::<Vec<_>>().join("; ");
+    }
+    let counts = classes.iter().zip(part.class_counts());
+    let counts: Vec<String> = counts
+        .map(|(class, count)| format!("{} {count}", printable(class)))
+        .collect();
+    counts.join(", ")
+}
+
+/// Mean, least and greatest of each quantity.
+fn numbers(part: &TablePart) -> Vec<(&String, [f64; 3])> {
+    let targets = part.targets.as_deref().unwrap_or_default();
+    let width = part.images.classes().len().max(1);
+    let of = |(at, name)| {
+        let values = targets
+            .iter()
+            .skip(at)
+            .step_by(width)
+            .copied()
+            .map(f64::from);
+        let count = values.clone().count().max(1);
+        let mean = values.clone().sum::<f64>() / count as f64;
+        let least = values.clone().fold(f64::INFINITY, f64::min);
+        (
+            name,
+            [mean, least, values.fold(f64::NEG_INFINITY, f64::max)],
+        )
+    };
+    part.images.classes().iter().enumerate().map(of).collect()
 }
 
 fn list(report: &Report) {

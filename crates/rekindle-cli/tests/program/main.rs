@@ -1,6 +1,7 @@
 //! The program from outside: what it prints, what it leaves, and what it ends with.
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod audit;
 mod browser;
 mod commands;
@@ -29,6 +30,7 @@ mod shards;
 mod similar;
 mod tables;
 mod training;
+mod verify;
 mod weights;
 mod workshop;
 mod zero_shot;

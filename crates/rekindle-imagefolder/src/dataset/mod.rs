@@ -123,22 +123,9 @@ impl ImageDataset {
 
     /// Images per class, or with each label; of numbers to learn, how many images have one.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.classes.len()];
-        if self.task == Task::Regression {
-            counts.fill(self.len());
-        } else if let Some(targets) = &self.targets {
-            for row in targets.chunks_exact(counts.len().max(1)) {
-                let marked = counts
-                    .iter_mut()
-                    .zip(row)
-                    .filter(|(_, target)| **target > 0.5);
-                marked.for_each(|(count, _)| *count += 1);
-            }
-        }
-        for label in self.labels.iter().flatten() {
-            counts[*label] += 1;
-        }
-        counts
+        let labels = self.labels.iter().copied();
+        self.task
+            .class_counts(self.classes.len(), labels, self.targets.as_deref())
     }
 
     /// Loss weights that make up for unequal class sizes; see [`class_weights`].

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use crate::peek::has_extension;
+
 /// Extensions, in lower case, and the name of their format.
 const EXTENSIONS: [(&str, &str); 18] = [
     ("heic", "HEIC"),
@@ -38,6 +40,21 @@ pub fn undecoded_format(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     let known = EXTENSIONS.iter().find(|(known, _)| *known == extension);
     known.map(|(_, format)| *format)
+}
+
+/// Returns the format that a name's extension stands for, where pictures of it are left out of folders: those that are
+/// [not decoded](undecoded_format), and GIF. A GIF is decoded where it is named itself or in a table, but torchvision's
+/// `ImageFolder` takes none from a folder.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let format = rekindle_imagefolder::unlisted_format(Path::new("ants/imageNotFound.gif"));
+/// assert_eq!(format, Some("GIF"));
+/// assert_eq!(rekindle_imagefolder::unlisted_format(Path::new("IMG_0042.HEIC")), Some("HEIC"));
+/// ```
+pub fn unlisted_format(path: &Path) -> Option<&'static str> {
+    undecoded_format(path).or_else(|| has_extension(path, &["gif"]).then_some("GIF"))
 }
 
 /// Returns the format of a file's content, where it is one of these.

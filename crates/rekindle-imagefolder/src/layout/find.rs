@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Layout, LayoutKind};
-use crate::error::{Error, list};
+use crate::error::Error;
 use crate::folder::existing_folder;
 use crate::part::{PartName, Role, VALIDATION_NAMES};
 use crate::peek::{Peek, holds_class_folders, holds_picture, name, names};
+use crate::said::list;
 
 /// Folders on the way to the data, at most.
 const DEPTH: usize = 16;

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rekindle_files::names::{printable, show};
 
-use crate::error::{Error, list};
+use crate::error::Error;
 use crate::folder::{ImageFolder, ScanOptions};
 use crate::part::TRAINING_NAMES;
 use crate::peek::{Peek, name, names};
+use crate::said::list;
 use find::shared;
 
 /// Layout of a data set's folder: found once, by one function, for everything that opens a folder.

@@ -1,10 +1,12 @@
 //! A validation part for a table without one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::ImageTable;
 use crate::error::Error;
 use crate::rng::{SampleRng, Stream};
+use crate::said::counted;
 
 /// Splits rows into those to learn from and those to measure by, both in the table's order: class by class as
 /// [`ImageFolder::split`](crate::ImageFolder::split), or group by group.
@@ -16,11 +18,24 @@ pub(super) fn split(
 ) -> Result<(Vec<usize>, Vec<usize>), Error> {
     if table.columns.group.is_none() {
         let images = table.part(rows).images;
-        let (train, val) = images.split_indices(fraction, seed)?;
+        let split = images.split_indices(fraction, seed);
+        let (train, val) = split.map_err(|error| about(&table.path, error))?;
         let of = |indices: Vec<usize>| indices.into_iter().map(|at| rows[at]).collect();
         return Ok((of(train), of(val)));
     }
     by_group(table, rows, fraction, seed)
+}
+
+/// The same error about the table rather than about its pictures' folder.
+fn about(table: &Path, error: Error) -> Error {
+    match error {
+        Error::TooFewToSplit { found, advice, .. } => Error::TooFewToSplit {
+            path: table.to_path_buf(),
+            found,
+            advice,
+        },
+        error => error,
+    }
 }
 
 /// Takes groups in a random order, each where it brings the classes' counts closer to the wanted ones and leaves some of
@@ -31,14 +46,11 @@ fn by_group(
     fraction: f64,
     seed: u64,
 ) -> Result<(Vec<usize>, Vec<usize>), Error> {
-    let refuse = |reason: String| {
-        Err(Error::InvalidOption {
-            option: "val_fraction",
-            reason,
-        })
-    };
     if !(fraction > 0.0 && fraction < 1.0) {
-        return refuse(format!("{fraction} is not between 0 and 1"));
+        return Err(Error::InvalidOption {
+            option: "val_fraction",
+            reason: format!("{fraction} is not between 0 and 1"),
+        });
     }
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for row in rows {
@@ -81,10 +93,15 @@ fn by_group(
         }
     }
     if val.is_empty() || train.is_empty() {
-        return refuse(format!(
-            "{} images in {number} groups are too few to hold some out; name a validation part",
-            rows.len()
-        ));
+        return Err(Error::TooFewToSplit {
+            path: table.path.clone(),
+            found: format!(
+                "{} in {}",
+                counted(rows.len(), "image", "images"),
+                counted(number, "group", "groups")
+            ),
+            advice: "give more groups, each class in two or more, or name a validation part (a column split)",
+        });
     }
     train.sort_unstable();
     val.sort_unstable();

@@ -258,7 +258,7 @@ impl Labelled<'_> {
                 path: self.path.to_path_buf(),
                 wanted: format!(
                     "the model's labels are {}, each of which needs a column",
-                    crate::error::list(classes)
+                    crate::said::list(classes)
                 ),
                 found: records.columns.clone(),
                 option: "--labels",

@@ -20,9 +20,10 @@ use rekindle_files::names::{printable, show};
 pub use options::TableOptions;
 
 use crate::dataset::ImageDataset;
-use crate::error::{Error, list};
+use crate::error::Error;
 use crate::folder::{ImageFolder, Sample};
 use crate::part::Role;
+use crate::said::{counted, list};
 use crate::task::Task;
 use crate::transform::Pipeline;
 use columns::Columns;
@@ -120,6 +121,14 @@ impl TablePart {
             weights: weights.map(|weights| indices.iter().map(|at| weights[*at]).collect()),
             groups: groups.map(|groups| indices.iter().map(|at| groups[*at]).collect()),
         }
+    }
+
+    /// Images per class, or with each label; of numbers to learn, how many images have one.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let labels = self.images.samples().iter().map(|sample| sample.label);
+        let classes = self.images.classes().len();
+        self.task
+            .class_counts(classes, labels, self.targets.as_deref())
     }
 
     /// Returns the pictures with their targets, weights and groups as a data set behind `pipeline`.
@@ -367,7 +376,8 @@ impl fmt::Display for ImageTable {
         }
         let left = |role: &Role| *role == Role::Test && taken == Some(Role::Validation);
         if let Some((role, count)) = counts.iter().find(|(role, _)| left(role)) {
-            write!(f, "; left alone: {} ({count} images)", role.name())?;
+            let images = counted(*count, "image", "images");
+            write!(f, "; left alone: {} ({images})", role.name())?;
         }
         if self.task == Task::Ordinal {
             write!(f, "; classes from the lowest: {}", list(&self.classes))?;

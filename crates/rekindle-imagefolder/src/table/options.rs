@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, list};
+use crate::error::Error;
+use crate::said::list;
 use crate::task::Task;
 
 /// What stands between several labels in one cell where nothing else is asked for.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::TableOptions;
 use super::natural::natural;
-use crate::error::{Error, list};
+use crate::error::Error;
+use crate::said::list;
 
 /// Puts the classes that were found in order, from the lowest to the highest: as [`TableOptions::order`] names them, or by
 /// number where all are numbers, or else by name.

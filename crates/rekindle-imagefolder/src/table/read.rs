@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::formats::foreign::of_content;
 
 /// The byte order mark that Windows programs write first.
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -52,6 +53,13 @@ pub(super) fn read(path: &Path) -> Result<Records, Error> {
     })?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
+        if let Some((found, advice)) = other_content(bytes) {
+            return Error::NotATable {
+                path: path.to_path_buf(),
+                found,
+                advice,
+            };
+        }
         let before = &bytes[..error.valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
         fault(
@@ -74,6 +82,39 @@ pub(super) fn read(path: &Path) -> Result<Records, Error> {
                 .into(),
         )),
     }
+}
+
+/// Tells what a file is that is no text, and what to give in its place.
+fn other_content(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const UNPACK: &str = "unpack it and give the folder with one sub-folder per class";
+    const SAVE: &str = "save it as CSV with one line per picture";
+    match bytes {
+        // Office writes its documents as ZIP archives that begin with this member.
+        [b'P', b'K', 3, 4, ..] if holds(bytes, b"[Content_Types].xml") => {
+            Some(("a spreadsheet or another document", SAVE))
+        }
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some(("a spreadsheet or another document", SAVE)),
+        [b'P', b'A', b'R', b'1', ..] => Some(("a Parquet file", SAVE)),
+        [b'P', b'K', 3, 4, ..] => Some(("a ZIP archive", UNPACK)),
+        [b'R', b'a', b'r', b'!', ..]
+        | [b'7', b'z', 0xbc, 0xaf, ..]
+        | [0x1f, 0x8b, ..]
+        | [b'B', b'Z', b'h', ..]
+        | [0xfd, b'7', b'z', b'X', b'Z', ..]
+        | [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("an archive or compressed", UNPACK)),
+        _ if bytes.get(257..262) == Some(b"ustar") => Some(("a TAR archive", UNPACK)),
+        _ if image::guess_format(bytes).is_ok() || of_content(bytes).is_some() => Some((
+            "a picture",
+            "give the folder that holds one sub-folder per class, or a table of pictures (CSV with columns file and label)",
+        )),
+        _ => None,
+    }
+}
+
+/// Whether the name of a first member stands at the beginning.
+fn holds(bytes: &[u8], name: &[u8]) -> bool {
+    let beginning = &bytes[..bytes.len().min(4096)];
+    beginning.windows(name.len()).any(|found| found == name)
 }
 
 pub(super) fn fault(path: &Path, line: u64, reason: String) -> Error {

@@ -100,7 +100,7 @@ fn too_few_images_and_groups_are_refused_by_name() {
     );
     assert!(said(1, None).contains("at least 2"));
     let groups = [0, 1, 2, 3, 4, 5, 6, 6];
-    assert!(said(2, Some(&groups)).contains("1 groups of class 1"));
+    assert!(said(2, Some(&groups)).contains("1 group of class 1"));
     assert!(said(2, Some(&groups[1..])).contains("7 groups for 8 images"));
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use rekindle_files::names::{printable, show};
 use rekindle_imagefolder::{
     DecodeOptions, ImageFolder, TablePart, Task, decode_file, same_files, undecoded_format,
+    unlisted_format,
 };
 
 use crate::{TrainerError, text};
@@ -72,9 +73,9 @@ pub(super) fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> Trainer
 /// What is cheap to find out and makes results doubtful.
 pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
     let mut warnings: Vec<String> = shared_groups(train, val).into_iter().collect();
-    warnings.extend(undecoded([&train.images, &val.images]));
-    let counts = (train.task == Task::MultiLabel).then(|| marked(val));
-    let is_multi_label = counts.is_some();
+    warnings.extend(unlisted([&train.images, &val.images]));
+    let has_classes = val.task != Task::Regression;
+    let counts = val.class_counts();
     let (train, val) = (&train.images, &val.images);
     let same = same_files(&[("training", train), ("validation", val)]);
     let example = |files: &[rekindle_imagefolder::DuplicateFile]| {
@@ -104,15 +105,12 @@ pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
         ));
     }
     let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
-    let counts = counts.unwrap_or_else(|| val.class_counts());
     let classes = val.classes().iter().zip(counts);
     let lacking: Vec<String> = classes
         .filter(|(class, count)| *count == 0 || dark.contains(class))
         .map(|(class, _)| printable(class))
         .collect();
-    // Numbers are of no class.
-    let has_classes = val.samples().iter().any(|sample| sample.label.is_some());
-    if !lacking.is_empty() && (has_classes || is_multi_label) {
+    if !lacking.is_empty() && has_classes {
         warnings.push(format!(
             "validation has no image that can be read of {}, so nothing is measured there",
             text::listed(&lacking, 12)
@@ -134,41 +132,33 @@ fn shared_groups(train: &TablePart, val: &TablePart) -> Option<String> {
     })
 }
 
-/// Images with each label.
-fn marked(part: &TablePart) -> Vec<usize> {
-    let width = part.images.classes().len();
-    let mut counts = vec![0; width];
-    for row in part
-        .targets
-        .iter()
-        .flat_map(|all| all.chunks_exact(width.max(1)))
-    {
-        let marked = counts
-            .iter_mut()
-            .zip(row)
-            .filter(|(_, target)| **target > 0.5);
-        marked.for_each(|(count, _)| *count += 1);
-    }
-    counts
-}
-
-/// Tells of pictures that a phone or a camera left in a format that is not decoded: they are missing in what is learned.
-fn undecoded(parts: [&ImageFolder; 2]) -> Option<String> {
+/// Tells of pictures that a phone or a camera left in a format that is not decoded, and of GIFs, which are not taken from
+/// folders: they are missing in what is learned.
+fn unlisted(parts: [&ImageFolder; 2]) -> Vec<String> {
     let left_out = parts.into_iter().flat_map(ImageFolder::ignored);
     // Parts of one folder list the same files.
     let named: BTreeSet<(&Path, &str)> = left_out
-        .filter_map(|file| Some((&*file.path, undecoded_format(&file.path)?)))
+        .filter_map(|file| Some((&*file.path, unlisted_format(&file.path)?)))
         .collect();
-    let (first, format) = named.first()?;
-    let formats: BTreeSet<&str> = named.iter().map(|(_, format)| *format).collect();
-    let formats: Vec<&str> = formats.into_iter().collect();
-    Some(format!(
-        "{} left out, since {} is not decoded (such as {}); convert it to JPEG or PNG",
-        text::counted(named.len(), "picture is", "pictures are"),
-        match formats.len() {
-            1 => (*format).to_string(),
-            _ => text::listed(&formats, 5),
-        },
-        show(first)
-    ))
+    let (undecoded, gifs): (Vec<_>, Vec<_>) = named
+        .into_iter()
+        .partition(|(path, _)| undecoded_format(path).is_some());
+    let said = |files: &[(&Path, &str)], why: &str| {
+        let (first, _) = files.first()?;
+        let formats: BTreeSet<&str> = files.iter().map(|(_, format)| *format).collect();
+        let formats: Vec<&str> = formats.into_iter().collect();
+        Some(format!(
+            "{} left out, since {} is not {why} (such as {}); convert it to JPEG or PNG",
+            text::counted(files.len(), "picture is", "pictures are"),
+            text::listed(&formats, 5),
+            show(first)
+        ))
+    };
+    [
+        said(&undecoded, "decoded"),
+        said(&gifs, "taken from folders"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -235,7 +235,8 @@ impl<B: Backbone> Run<'_, B> {
             best_weights: self
                 .writer
                 .as_ref()
-                .map(|writer| writer.directory().best_weights_path()),
+                .map(|writer| writer.directory().best_weights_path())
+                .filter(|path| path.exists()),
             directory: self
                 .writer
                 .as_ref()

@@ -115,10 +115,10 @@ impl<B: Backbone> Parts<B> {
         let plan = trainer
             .strategy
             .plan(&trainer.classifier.backbone.stage_names(), 0)?;
+        let class_weights = class_weights(&trainer.recipe, &trainer.data.train)?;
         announce(trainer, &plan, writer, from)?;
         let calibration = calibrate(trainer)?;
         let (train, val, seconds_train) = feeds(trainer, writer, calibration.as_deref())?;
-        let class_weights = class_weights(&trainer.recipe, &trainer.data.train)?;
         let adjusts = matches!(trainer.recipe.loss, Some(Loss::LogitAdjusted { .. }));
         let class_shares = adjusts.then(|| class_shares(&trainer.data.train.class_counts()));
         let classifier = trainer.classifier.clone();

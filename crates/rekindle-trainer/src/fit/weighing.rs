@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use rekindle_files::names::printable;
 use rekindle_imagefolder::{ImageDataset, Task};
 
 use crate::recipe::require;
-use crate::{Recipe, TrainerError};
+use crate::{Recipe, TrainerError, text};
+
+/// Class names shown in an error.
+const SHOWN: usize = 12;
 
 /// Returns the weight of each class in the loss, where the recipe asks for any; of several labels, how much yes counts against
 /// no.
@@ -24,16 +28,7 @@ pub(super) fn class_weights(
         return Ok(None);
     }
     let classes = train.classes();
-    let unknown = recipe
-        .class_weights
-        .keys()
-        .find(|name| !classes.contains(name));
-    require(
-        unknown.is_none(),
-        "class_weights",
-        unknown.map_or_else(String::new, |name| format!("a weight for {name}")),
-        "names of the data's classes",
-    )?;
+    recipe.check_classes(classes)?;
     let weights: Vec<f32> = classes
         .iter()
         .map(|class| {
@@ -50,6 +45,29 @@ pub(super) fn class_weights(
         "a weight above 0 for one at least",
     )?;
     Ok(Some(weights.into()))
+}
+
+impl Recipe {
+    /// Checks that [`class_weights`](Self::class_weights) names none but these classes.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainerError::InvalidRecipe`] for a name that is not among them; the error lists them.
+    pub fn check_classes(&self, classes: &[String]) -> Result<(), TrainerError> {
+        let unknown = self
+            .class_weights
+            .keys()
+            .find(|name| !classes.contains(name));
+        let found = unknown.map_or_else(String::new, |name| {
+            format!(
+                "a weight for {}, where the classes are {}",
+                printable(name),
+                text::listed(classes, SHOWN)
+            )
+        });
+        let expected = "weights for classes of the data";
+        require(unknown.is_none(), "class_weights", found, expected)
+    }
 }
 
 /// Returns weights by which all classes count the same; of several labels, yes as much as no.
@@ -105,6 +123,12 @@ mod tests {
         for wrong in [&[("d", 1.0)][..], &[("a", 0.0), ("b", 0.0), ("c", 0.0)]] {
             assert!(class_weights(&recipe(wrong), &train()).is_err());
         }
+        let typo = recipe(&[("d", 1.0)]).check_classes(train().classes());
+        let said = typo.unwrap_err().to_string();
+        assert!(
+            said.contains("a weight for d, where the classes are a, b, c"),
+            "{said}"
+        );
         assert!(recipe(&[("a", -1.0)]).validate().is_err());
         let both = Recipe {
             balance_classes: true,

@@ -16,7 +16,7 @@ use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
 use crate::inspect::{Inspection, inspect};
 use crate::metrics::{OrdinalEvaluation, Temperature};
 use crate::test_views::inspect_in_views;
-use crate::{Evaluation, Predictions, TestViews, TrainerError};
+use crate::{Evaluation, Predictions, TestViews, TrainerError, text};
 
 /// Evaluation of a model on labelled images.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl Model {
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: show(table.path()),
-                found: format!("none of its {} images can be read", part.images.len()),
+                found: text::none_read(part.images.len()),
                 advice: "run `rekindle verify` on the table: it lists every bad file and its reason",
             });
         }
@@ -154,7 +154,7 @@ impl Model {
         if predictions.labels.is_empty() {
             return Err(TrainerError::UnusableData {
                 what: show(folder.root()),
-                found: format!("none of its {} images can be read", folder.len()),
+                found: text::none_read(folder.len()),
                 advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
         }

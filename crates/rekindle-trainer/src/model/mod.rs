@@ -279,11 +279,22 @@ impl Model {
 ///
 /// # Errors
 ///
-/// [`TrainerError::NotARunDirectory`] for another folder.
+/// [`TrainerError::NotARunDirectory`] for another folder, and [`TrainerError::UnusableWeights`] for a run that has no best
+/// weights yet.
 pub fn weights_file(path: impl AsRef<Path>) -> Result<PathBuf, TrainerError> {
     let path = path.as_ref();
-    if path.is_dir() {
-        return Ok(RunDirectory::open(path)?.best_weights_path());
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
     }
-    Ok(path.to_path_buf())
+    let weights = RunDirectory::open(path)?.best_weights_path();
+    // A link whose target wasn't fetched has an error of its own.
+    match weights.symlink_metadata().is_ok() {
+        true => Ok(weights),
+        false => Err(TrainerError::UnusableWeights {
+            what: show(path),
+            found: "this run has no best weights: no epoch of it is finished, or they were removed"
+                .into(),
+            advice: "resume it (the same command with --resume), or begin it again",
+        }),
+    }
 }

@@ -14,7 +14,7 @@ use super::Model;
 use crate::calibration::calibration;
 use crate::data::{VALIDATION_SHARE, eval_pipeline};
 use crate::inspect::{Inspection, inspect};
-use crate::{Predictions, TrainerError};
+use crate::{Predictions, TrainerError, text};
 
 /// Threads that decode.
 const WORKERS: usize = 2;
@@ -225,7 +225,7 @@ fn relative_error(exact: &[f32], found: &[f32]) -> f64 {
 fn nothing_read(listing: &Listing, images: usize) -> TrainerError {
     TrainerError::UnusableData {
         what: show(listing.given()),
-        found: format!("none of its {images} images can be read"),
+        found: text::none_read(images),
         advice: "run `rekindle verify` on it: that lists every bad file and its reason",
     }
 }

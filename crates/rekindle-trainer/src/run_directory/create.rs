@@ -10,8 +10,9 @@ use super::lock::RunLock;
 use super::reader::RunDirectory;
 use super::record::{self, ClassesRecord, RunRecord};
 use super::writer::{Made, RunWriter};
-use super::{CLASSES, DATA, RUN, atomic, data_list};
+use super::{CLASSES, DATA, FIT, RUN, atomic, data_list};
 use crate::error::TrainerError;
+use crate::events::{EndReason, Event};
 use crate::identity::DataList;
 
 impl RunDirectory {
@@ -86,9 +87,7 @@ impl RunDirectory {
     pub fn check_new(path: impl AsRef<Path>) -> Result<(), TrainerError> {
         match path.as_ref() {
             path if path.is_dir() => refuse_foreign_files(path),
-            path if path.exists() => Err(TrainerError::RunDirectoryExists {
-                path: path.to_path_buf(),
-            }),
+            path if path.exists() => Err(taken(path)),
             _ => Ok(()),
         }
     }
@@ -143,12 +142,28 @@ fn refuse_foreign_files(path: &Path) -> Result<(), TrainerError> {
         let name = entry.map_err(failed)?.file_name();
         let is_ours = name == "lock" || name == CLASSES || name == DATA;
         if !is_ours && !atomic::is_temporary(&name) {
-            return Err(TrainerError::RunDirectoryExists {
-                path: path.to_path_buf(),
-            });
+            return Err(taken(path));
         }
     }
     Ok(())
+}
+
+/// Returns the error of a place where a run is already, or something else.
+fn taken(path: &Path) -> TrainerError {
+    let is_end = |event: &Event| matches!(event, Event::RunEnded(outcome) if outcome.reason == EndReason::Finished);
+    let remark = match RunDirectory::open(path) {
+        Err(_) => " and holds no run that could be resumed;",
+        Ok(run) if run.record().strategy_name() != FIT => "; resume that run (--resume), or",
+        // A search has a time, not epochs that could be more.
+        Ok(run) => match run.events().is_ok_and(|events| events.iter().any(is_end)) {
+            true => ", a search that is done and can't be resumed;",
+            false => "; resume that run (--resume), or",
+        },
+    };
+    TrainerError::RunDirectoryExists {
+        path: path.to_path_buf(),
+        remark,
+    }
 }
 
 /// Returns a title as part of a file name: lower-case letters and digits with single hyphens between.

@@ -16,7 +16,7 @@ impl RunDirectory {
     ///
     /// # Errors
     ///
-    /// Those of [`Listing::open`], and [`TrainerError::UnusableData`] for a record that names neither.
+    /// Those of [`Listing::open`], and [`TrainerError::UnusableData`] for a record that names neither, or a place that is not there.
     pub fn listing(&self, moved: Option<&Path>) -> Result<Listing, TrainerError> {
         let RunRecord { data, .. } = self.record();
         let recorded = data["folder"].as_str();
@@ -44,6 +44,8 @@ impl RunDirectory {
                 Listing::open_table(file, &TableOptions { root, ..options })?
             }
             (Some(moved), None, _) => open(moved)?,
+            (None, Some((file, _)), _) if !file.exists() => return Err(self.moved(&file)),
+            (None, None, Some(folder)) if !folder.exists() => return Err(self.moved(&folder)),
             (None, Some((file, options)), _) => Listing::open_table(file, &options)?,
             (None, None, Some(folder)) => open(&folder)?,
             (None, None, None) => {
@@ -54,6 +56,22 @@ impl RunDirectory {
                 });
             }
         })
+    }
+
+    /// The error of images that are not where the record has them.
+    fn moved(&self, place: &Path) -> TrainerError {
+        let from = match place.is_relative() {
+            true => " as seen from the working directory",
+            false => "",
+        };
+        TrainerError::UnusableData {
+            what: format!("images of the run {}", names::show(self.path())),
+            found: format!(
+                "its record has them in {}, which is not there{from}",
+                names::show(place)
+            ),
+            advice: "name their folder or table with --data",
+        }
     }
 }
 

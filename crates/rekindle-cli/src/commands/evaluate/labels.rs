@@ -4,6 +4,7 @@ use rekindle::files::names::{escape, printable};
 use rekindle::trainer::{EvaluatedLabels, Model};
 use serde_json::json;
 
+use super::without_images;
 use crate::arguments::{Evaluate, Output};
 use crate::console::{counted, percent};
 use crate::failure::{Failure, Outcome};
@@ -37,21 +38,23 @@ pub fn run(
 
 fn table(found: &EvaluatedLabels, names: &[String]) -> String {
     let evaluation = &found.evaluation;
-    let mut lines = vec![
-        format!(
-            "mean average precision {:.3} of {}, micro F1 {:.3}, macro F1 {:.3}, {} of the answers right",
-            evaluation.mean_average_precision,
-            counted(evaluation.samples, "image", "images"),
-            evaluation.micro_f1,
-            evaluation.macro_f1,
-            percent(evaluation.accuracy)
-        ),
+    let mut lines = vec![format!(
+        "mean average precision {:.3} of {}, micro F1 {:.3}, macro F1 {:.3}, {} of the answers right",
+        evaluation.mean_average_precision,
+        counted(evaluation.samples, "image", "images"),
+        evaluation.micro_f1,
+        evaluation.macro_f1,
+        percent(evaluation.accuracy)
+    )];
+    let support = evaluation.labels.iter().map(|scores| scores.support);
+    lines.extend(without_images(names, support));
+    lines.extend([
         String::new(),
         format!(
             "{:>9} {:>9} {:>7} {:>7} {:>9} {:>7}  label",
             "average", "precision", "recall", "F1", "threshold", "images"
         ),
-    ];
+    ]);
     for (name, scores) in names.iter().zip(&evaluation.labels) {
         let average = scores
             .average_precision

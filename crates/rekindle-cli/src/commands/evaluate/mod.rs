@@ -4,6 +4,7 @@ mod rejection;
 
 use rekindle::files::names::{escape, printable};
 use rekindle::imagefolder::Task;
+use rekindle::trainer::text::listed;
 use rekindle::trainer::{Evaluated, Interrupt, Model};
 use serde_json::json;
 
@@ -119,6 +120,8 @@ fn table(found: &Evaluated, names: &[String]) -> String {
             area(evaluation.ranking.macro_average_precision)
         ),
     ];
+    let support = evaluation.classes.iter().map(|scores| scores.support);
+    lines.extend(without_images(names, support));
     lines.extend(found.ordinal.as_ref().map(ordinal::figures));
     lines.extend([
         String::new(),
@@ -160,6 +163,23 @@ fn table(found: &Evaluated, names: &[String]) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// Says which classes have no images and count in the mean of all F1 with a 0; none where each has some.
+fn without_images(names: &[String], support: impl Iterator<Item = u64>) -> Option<String> {
+    const SHOWN: usize = 12;
+    let absent: Vec<&String> = names
+        .iter()
+        .zip(support)
+        .filter(|(_, images)| *images == 0)
+        .map(|(name, _)| name)
+        .collect();
+    (!absent.is_empty()).then(|| {
+        format!(
+            "no images of {}: F1 is 0 there, which lowers the macro F1",
+            listed(&absent, SHOWN)
+        )
+    })
 }
 
 /// The area below a curve, where there is one.
