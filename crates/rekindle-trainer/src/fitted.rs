@@ -20,7 +20,7 @@ pub struct Fitted<B: Backbone> {
     pub history: Vec<EpochMetrics>,
     /// Predictions of the best classifier for the validation images.
     pub predictions: Predictions,
-    /// Its predictions over the recipe's [test views](Recipe::test_views), if these are more than the plain one.
+    /// Its predictions over the recipe's [test views](crate::Recipe::test_views), if these are more than the plain one.
     pub in_views: Option<Predictions>,
     /// Outcome of the run.
     pub outcome: RunOutcome,
@@ -42,7 +42,7 @@ impl<B: Backbone> Fitted<B> {
         self.predictions.accuracy()
     }
 
-    /// Returns the same over the recipe's [test views](Recipe::test_views), where these are more than the plain one.
+    /// Returns the same over the recipe's [test views](crate::Recipe::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
         self.in_views.as_ref().map(Predictions::accuracy)
     }

@@ -151,8 +151,15 @@ impl Log {
                 text::figure(value)
             ));
         }
-        if let Some(weights) = &outcome.best_weights {
-            lines.push(format!("  best weights   {}", show(weights)));
+        match &outcome.best_weights {
+            Some(weights) => lines.push(format!("  best weights   {}", show(weights))),
+            None if outcome.epochs == 0
+                && outcome.reason == EndReason::Interrupted
+                && outcome.directory.is_some() =>
+            {
+                lines.push("  best weights   none yet, since no epoch is finished".into());
+            }
+            None => {}
         }
         if let Some(directory) = &outcome.directory {
             let hint = match outcome.reason {

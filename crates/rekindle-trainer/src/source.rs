@@ -8,7 +8,7 @@ pub struct Source {
     /// File, or repository of the Hugging Face hub with its commit; empty for fresh weights.
     pub weights: String,
     /// SHA-256 of the file, 64 hexadecimal digits; empty for fresh weights. A record, no identity: what decides whether
-    /// weights are the same is computed from them ([`weights_digest`]).
+    /// weights are the same is computed from them ([`weights_digest`](rekindle_transfer::backbone::weights_digest)).
     pub sha256: String,
 }
 

@@ -84,7 +84,7 @@ fn of_numbers_the_range_and_the_mean_are_told() {
     assert!(
         called
             .stdout
-            .contains("all: 3 images (age 20.0 to 60.0, mean 35.0)"),
+            .contains("all: 3 images (age 20.00 to 60.00, mean 35.00)"),
         "{}",
         called.stdout
     );

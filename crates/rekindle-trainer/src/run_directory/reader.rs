@@ -120,7 +120,7 @@ impl RunDirectory {
             .find(|checkpoint| Some(checkpoint.position()) == best.map(Position::after_epoch)))
     }
 
-    /// Returns the path of the best weights, whether they exist yet or not. Replace the file with [`atomic_replace`].
+    /// Returns the path of the best weights, whether they exist yet or not. Replace the file with [`atomic_replace`](super::atomic_replace).
     pub fn best_weights_path(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }

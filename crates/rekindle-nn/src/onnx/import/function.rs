@@ -159,7 +159,7 @@ mod tests {
         let gelu = of(|x| x * 0.5 * (libm::erf(erf(x)) + 1.0));
         assert_eq!(gelu, Some(Known::Activation(Activation::Gelu)));
         // As exporters write it before the operator `Gelu`: a power, and constants of 32 bits.
-        let [root, cubic] = [0.797_884_56_f32, 0.044715].map(f64::from);
+        let [root, cubic] = [0.797_884_6_f32, 0.044715].map(f64::from);
         let inside = |x: f64| root * (x + cubic * Step::Pow.apply(x, 3.0));
         assert_eq!(
             of(|x| 0.5 * x * (1.0 + inside(x).tanh())),
