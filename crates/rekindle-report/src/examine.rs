@@ -76,7 +76,7 @@ pub fn examine_inspected<B: Backbone>(
         return Err(TrainerError::UnusableData {
             what: "validation images".into(),
             found: "not one with a class that can be read".into(),
-            advice: "run a scan of the folder: it lists every bad file and its reason",
+            advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
         });
     }
     Ok(Examination {

@@ -169,7 +169,7 @@ impl<'a, 'b> Run<'a, 'b> {
             return Err(TrainerError::UnusableData {
                 what: "validation images".into(),
                 found: "not one image that can be read".into(),
-                advice: "run a scan of the folder: it lists every bad file and its reason",
+                advice: "run `rekindle verify` on the folder: it lists every bad file and its reason",
             });
         }
         let thresholds = thresholds_of(probed, tuned.as_ref());

@@ -249,6 +249,8 @@ pub(super) fn most_steps(images: usize) -> usize {
 }
 
 fn too_short(epochs: f64) -> String {
+    // The time may be over already.
+    let epochs = epochs.max(0.0);
     format!(
         "{epochs:.1} passes over the images fit into the time that is left, and fewer than {LEAST_EPOCHS:.0} don't pay"
     )
