@@ -330,7 +330,7 @@ fn what_is_not_known_is_said_all_at_once() {
         .iter_mut()
         .find(|node| node.op_type.as_deref() == Some("Relu"))
         .unwrap();
-    relu.op_type = Some("Tanh".into());
+    relu.op_type = Some("Softplus".into());
     let error = read(&model.encode_to_vec()).unwrap_err();
     assert!(
         matches!(&error, ImportError::Node { reason, .. } if reason.contains("ReLU6")),
@@ -388,7 +388,7 @@ fn what_no_description_may_say_is_refused_on_reading() {
     let weights = &mut model.graph.as_mut().unwrap().initializer;
     let is_pads = |tensor: &&mut TensorProto| tensor.dims == [8] && tensor.data_type == Some(7);
     let pads = weights.iter_mut().find(is_pads).unwrap();
-    let mut values = vec![0i64; 8];
+    let mut values = [0i64; 8];
     values[6] = 1 << 40;
     pads.raw_data = Some(
         values
