@@ -139,11 +139,12 @@ impl Fit<'_> {
 
 /// Returns the trial that the best so far of an interrupted search came from.
 fn best_so_far(run: &RunDirectory) -> Result<Option<Trial>, TrainerError> {
-    let tried = run.events()?.into_iter().filter_map(|event| match event {
+    let last = run.events()?.into_iter().rev();
+    let mut kept = last.filter_map(|event| match event {
         Event::Tried(trial) if trial.kept => Some(trial),
         _ => None,
     });
-    Ok(tried.last())
+    Ok(kept.next())
 }
 
 impl<'b> Run<'_, 'b> {
