@@ -344,35 +344,6 @@ pub fn prediction_grid(
     drawn(&tiles)
 }
 
-/// Lists the run directories among `paths`, and those right inside the others, sorted by name.
-///
-/// # Errors
-///
-/// [`TrainerError::NotARunDirectory`] for a folder that is none and holds none.
-pub fn run_directories(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TrainerError> {
-    let is_run = |path: &Path| path.join("run.json").is_file();
-    let mut found = Vec::new();
-    for path in paths {
-        if is_run(path) || !path.is_dir() {
-            found.push(path.clone());
-            continue;
-        }
-        let entries =
-            std::fs::read_dir(path).map_err(|error| TrainerError::io("read", path, error))?;
-        let mut inside: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| is_run(path))
-            .collect();
-        inside.sort();
-        if inside.is_empty() {
-            // Says what is missing.
-            RunDirectory::open(path)?;
-        }
-        found.extend(inside);
-    }
-    Ok(found)
-}
-
 /// The number of a picture.
 fn numbered(targets: &[f32]) -> String {
     let shown = targets

@@ -39,6 +39,7 @@ mod ranking;
 mod rates;
 mod reliability;
 mod run;
+mod run_directories;
 mod scatter;
 mod summary;
 mod svg;
@@ -46,13 +47,14 @@ mod time;
 mod trials;
 
 pub use audit::AuditPage;
-pub use build::{augmented_grid, prediction_grid, run_directories};
+pub use build::{augmented_grid, prediction_grid};
 pub use contents::{
     ClassCount, DataReport, Fact, FeatureMap, MapPoint, Miss, Mistake, NumberSpread, NumbersReport,
     PhaseTime, Picture, Report, RunReport, SkippedFile,
 };
 pub use examine::{Examination, examine, examine_inspected};
 pub use folds::{FoldReport, Spread};
+pub use run_directories::run_directories;
 
 /// Compiles the README's code.
 #[cfg(doctest)]

@@ -116,55 +116,59 @@ impl Inspection {
 
     /// Returns probabilities, or numbers, against what is known of the images in `dataset`; images without a label are left out.
     pub fn predictions(&self, dataset: &ImageDataset) -> Predictions {
-        let mut predictions = Predictions {
-            classes: self.classes,
-            ..Predictions::default()
-        };
         let rows = self.logits.chunks_exact(self.classes.max(1));
-        if dataset.task() == Task::MultiLabel {
-            predictions.task = Task::MultiLabel;
-            for (row, index) in rows.zip(&self.indices) {
-                let targets = dataset.targets_of(*index).unwrap_or_default();
-                predictions.loss += binary_loss(row, targets);
-                predictions
-                    .probabilities
-                    .extend(row.iter().map(|logit| logistic(*logit)));
-                predictions.targets.extend_from_slice(targets);
-                predictions.labels.push(0);
-                predictions.indices.push(*index);
+        let images = rows.zip(&self.indices).filter_map(|(row, index)| {
+            if dataset.task().is_single_label() {
+                let label = dataset.labels()[*index]?;
+                return Some((row, *index, label, &[][..]));
             }
-            predictions.loss /= predictions.labels.len().max(1) as f64;
-            return predictions;
-        }
-        if dataset.task() == Task::Regression {
-            predictions.task = Task::Regression;
-            for (row, index) in rows.zip(&self.indices) {
-                let targets = dataset.targets_of(*index).unwrap_or_default();
-                predictions.loss += squared_error(row, targets);
-                predictions.probabilities.extend_from_slice(row);
-                predictions.targets.extend_from_slice(targets);
-                predictions.labels.push(0);
-                predictions.indices.push(*index);
+            let targets = dataset.targets_of(*index).unwrap_or_default();
+            Some((row, *index, 0, targets))
+        });
+        Predictions::of_logits(dataset.task(), self.classes, images)
+    }
+}
+
+impl Predictions {
+    /// Turns each image's logits into its answer, by its position in the data set, its class (of no meaning where images have several
+    /// labels or numbers) and its targets (none where they have one class).
+    pub(crate) fn of_logits<'t, R: AsRef<[f32]>>(
+        task: Task,
+        classes: usize,
+        images: impl Iterator<Item = (R, usize, usize, &'t [f32])>,
+    ) -> Self {
+        let mut found = Self {
+            classes,
+            task,
+            ..Self::default()
+        };
+        for (logits, index, label, targets) in images {
+            let logits = logits.as_ref();
+            match task {
+                Task::MultiLabel => {
+                    found.loss += binary_loss(logits, targets);
+                    let answers = logits.iter().map(|logit| logistic(*logit));
+                    found.probabilities.extend(answers);
+                }
+                Task::Regression => {
+                    found.loss += squared_error(logits, targets);
+                    found.probabilities.extend_from_slice(logits);
+                }
+                Task::SingleLabel | Task::Ordinal => {
+                    let (probabilities, log_sum) = softmax(logits);
+                    found.loss += match task {
+                        Task::Ordinal => squared_emd(&probabilities, label),
+                        _ => log_sum - f64::from(logits[label]),
+                    };
+                    found.probabilities.extend(probabilities);
+                }
             }
-            predictions.loss /= predictions.labels.len().max(1) as f64;
-            return predictions;
+            found.targets.extend_from_slice(targets);
+            found.labels.push(label);
+            found.indices.push(index);
         }
-        predictions.task = dataset.task();
-        for (row, index) in rows.zip(&self.indices) {
-            let Some(label) = dataset.labels()[*index] else {
-                continue;
-            };
-            let (probabilities, log_sum) = softmax(row);
-            predictions.loss += match dataset.task() {
-                Task::Ordinal => squared_emd(&probabilities, label),
-                _ => log_sum - f64::from(row[label]),
-            };
-            predictions.probabilities.extend(probabilities);
-            predictions.labels.push(label);
-            predictions.indices.push(*index);
-        }
-        predictions.loss /= predictions.labels.len().max(1) as f64;
-        predictions
+        found.loss /= found.labels.len().max(1) as f64;
+        found
     }
 }
 

@@ -1,6 +1,3 @@
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-
 use rekindle::files::names::{escape, show};
 use rekindle::report::{self, run_directories};
 use serde_json::json;
@@ -15,7 +12,7 @@ pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
         checks::folder(folder)?;
     }
     let device = command.device.open()?;
-    let runs = run_directories(&below(&command.runs))?;
+    let runs = run_directories(&command.runs)?;
     let data = command.data.as_deref();
     let report = report::Report::from_runs(&runs, data, &device, |text| output.note(text))?;
     report.write(&command.out)?;
@@ -46,37 +43,4 @@ pub fn run(command: &Report, output: Output) -> Result<Outcome, Failure> {
     let json = json!({"report": escape(&command.out), "images": images, "runs": summaries});
     output.result(&json, || format!("report: {}", show(&command.out)));
     Ok(Outcome::Done)
-}
-
-/// Returns the runs at any depth below the folders, and the paths without any, sorted within each.
-fn below(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for path in paths {
-        let before = found.len();
-        search(path, &mut HashSet::new(), &mut found);
-        if found.len() == before {
-            found.push(path.clone());
-        }
-    }
-    found
-}
-
-fn search(folder: &Path, seen: &mut HashSet<PathBuf>, found: &mut Vec<PathBuf>) {
-    // Links may lead round in circles.
-    let Ok(real) = folder.canonicalize() else {
-        return;
-    };
-    if !seen.insert(real) {
-        return;
-    }
-    if folder.join("run.json").is_file() {
-        found.push(folder.to_path_buf());
-        return;
-    }
-    let entries = folder.read_dir().into_iter().flatten().flatten();
-    let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    inside.sort();
-    for path in inside.iter().filter(|path| path.is_dir()) {
-        search(path, seen, found);
-    }
 }

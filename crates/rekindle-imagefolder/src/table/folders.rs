@@ -149,16 +149,11 @@ fn files(
     rows: &mut Vec<Row>,
 ) -> Result<(), Error> {
     let places = places(images, classes)?;
-    let row = |(at, sample): (usize, &Sample)| Row {
-        line: at as u64 + 1,
-        path: sample.path.clone(),
-        part,
-        weight: 1.0,
-        group: 0,
+    let of = |(at, sample): (usize, &Sample)| Row {
         label: sample.label.and_then(|label| places[label]),
-        targets: Vec::new(),
+        ..row(part, at, sample)
     };
-    rows.extend(images.samples().iter().enumerate().map(row));
+    rows.extend(images.samples().iter().enumerate().map(of));
     Ok(())
 }
 
@@ -182,6 +177,19 @@ fn places(images: &ImageFolder, classes: &[String]) -> Result<Vec<Option<usize>>
     }
 }
 
+/// The row of the picture that is the `at`-th of its part, before its labels are known.
+fn row(part: Option<Role>, at: usize, sample: &Sample) -> Row {
+    Row {
+        line: at as u64 + 1,
+        path: sample.path.clone(),
+        part,
+        weight: 1.0,
+        group: 0,
+        label: None,
+        targets: Vec::new(),
+    }
+}
+
 /// Adds the pictures of one part to `rows`, in the order of their first files.
 fn pictures(
     part: Option<Role>,
@@ -197,13 +205,8 @@ fn pictures(
         let label = sample.label.and_then(|label| places[label]);
         let at = *seen.entry(*twin).or_insert_with(|| {
             rows.push(Row {
-                line: (rows.len() - first) as u64 + 1,
-                path: sample.path.clone(),
-                part,
-                weight: 1.0,
-                group: 0,
-                label: None,
                 targets: vec![0.0; classes.len()],
+                ..row(part, rows.len() - first, sample)
             });
             rows.len() - 1
         });

@@ -4,7 +4,6 @@ use rekindle_imagefolder::Task;
 use rekindle_transfer::features::{Features, FoundProbe, FoundRidge, LinearHead, ProbeSearch};
 
 use super::{multi_label, regression};
-use crate::inspect::{binary_loss, logistic, softmax, squared_emd, squared_error};
 use crate::pooled::Pooled;
 use crate::{Predictions, TrainerError};
 
@@ -74,37 +73,12 @@ pub(super) fn may_mirror(found: &FoundProbe) -> bool {
 /// Returns a head's predictions for images whose features were computed.
 pub(super) fn predictions(head: &LinearHead, seen: &Pooled) -> Result<Predictions, TrainerError> {
     let logits = head.logits(&seen.features)?;
-    let classes = logits.len() / seen.labels.len();
-    let mut found = Predictions {
-        classes,
-        targets: seen.targets.clone(),
-        task: seen.task,
-        labels: seen.labels.clone(),
-        indices: seen.indices.clone(),
-        ..Predictions::default()
-    };
-    for (at, (row, label)) in logits.chunks_exact(classes).zip(&seen.labels).enumerate() {
+    let images = seen.labels.len();
+    let (classes, width) = (logits.len() / images, seen.targets.len() / images);
+    let rows = logits.chunks_exact(classes).enumerate().map(|(at, row)| {
         let row: Vec<f32> = row.iter().map(|logit| *logit as f32).collect();
-        let targets = || &seen.targets[at * classes..(at + 1) * classes];
-        match found.task {
-            Task::MultiLabel => {
-                found.loss += binary_loss(&row, targets());
-                found.probabilities.extend(row.into_iter().map(logistic));
-            }
-            Task::Regression => {
-                found.loss += squared_error(&row, targets());
-                found.probabilities.extend(row);
-            }
-            Task::SingleLabel | Task::Ordinal => {
-                let (probabilities, log_sum) = softmax(&row);
-                found.loss += match found.task {
-                    Task::Ordinal => squared_emd(&probabilities, *label),
-                    _ => log_sum - f64::from(row[*label]),
-                };
-                found.probabilities.extend(probabilities);
-            }
-        }
-    }
-    found.loss /= seen.labels.len() as f64;
-    Ok(found)
+        let targets = &seen.targets[at * width..][..width];
+        (row, seen.indices[at], seen.labels[at], targets)
+    });
+    Ok(Predictions::of_logits(seen.task, classes, rows))
 }

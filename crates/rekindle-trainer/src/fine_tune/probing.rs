@@ -202,7 +202,7 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let goes_on = || budget.is_none_or(is_early);
         let source_rows = (source.as_ref(), rows);
-        let heads = || Heads::find(&search, &seen, classes, source_rows, &goes_on);
+        let heads = |_: &mut Self| Heads::find(&search, &seen, classes, source_rows, &goes_on);
         let (heads, seconds_of_heads) = self.phase(&name("heads on the features"), heads)?;
         let Heads {
             mut found,

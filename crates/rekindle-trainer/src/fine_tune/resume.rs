@@ -56,7 +56,7 @@ impl Fit<'_> {
         data: &TransferData,
     ) -> Result<FineTuned, TrainerError> {
         let path = path.as_ref();
-        let left = Self::time_left(path)?;
+        let interrupted = interrupted(path)?;
         let mut writer = RunDirectory::resume(path)?;
         let mut record = writer.directory().record().clone();
         let digests: Vec<String> = networks.iter().map(digest).collect();
@@ -84,14 +84,14 @@ impl Fit<'_> {
         .check(&mut writer)?;
         self.title = record.title.clone();
         let (mut interim, mut before) = (None, None);
-        if let (Some(left), Some(budget)) = (left, self.budget) {
+        if let (Some((left, best_so_far)), Some(budget)) = (interrupted, self.budget) {
             record = writer.directory().record().clone();
             let whole = record.recipe["budget_seconds"].as_f64().unwrap_or_default();
             let used = whole - left.as_secs_f64();
             record.recipe["budget_seconds"] = (used + budget.as_secs_f64()).into();
             writer.replace_record(record)?;
             interim = Interim::read(path)?;
-            before = best_so_far(writer.directory())?;
+            before = best_so_far;
         }
         writer.rewind(Position::default())?;
         self.warning = compared.warning;
@@ -109,42 +109,38 @@ impl Fit<'_> {
     ///
     /// Those of [`RunDirectory::open`], and [`TrainerError::UnusableData`] for a search that is done.
     pub fn time_left(path: impl AsRef<Path>) -> Result<Option<Duration>, TrainerError> {
-        let path = path.as_ref();
-        let directory = RunDirectory::open(path)?;
-        let Some(budget) = directory.record().recipe["budget_seconds"].as_f64() else {
-            return Ok(None);
-        };
-        let ended = directory
-            .events()?
-            .into_iter()
-            .rev()
-            .find_map(|event| match event {
-                Event::RunEnded(outcome) => Some(outcome),
-                _ => None,
-            });
-        let used = match ended {
-            Some(outcome) if outcome.reason == EndReason::Finished => {
-                return Err(TrainerError::UnusableData {
-                    what: "run".into(),
-                    found: format!("a search that is done, in {}", path.display()),
-                    advice: "begin another one, with more time, in another folder",
-                });
-            }
-            Some(outcome) => outcome.seconds,
-            None => 0.0,
-        };
-        Ok(Some(Duration::from_secs_f64((budget - used).max(0.0))))
+        Ok(interrupted(path.as_ref())?.map(|(left, _)| left))
     }
 }
 
-/// Returns the trial that the best so far of an interrupted search came from.
-fn best_so_far(run: &RunDirectory) -> Result<Option<Trial>, TrainerError> {
-    let last = run.events()?.into_iter().rev();
-    let mut kept = last.filter_map(|event| match event {
-        Event::Tried(trial) if trial.kept => Some(trial),
-        _ => None,
-    });
-    Ok(kept.next())
+/// Returns the time that a search left of its budget, and the trial that its best so far came from; none for a run without a
+/// budget.
+fn interrupted(path: &Path) -> Result<Option<(Duration, Option<Trial>)>, TrainerError> {
+    let directory = RunDirectory::open(path)?;
+    let Some(budget) = directory.record().recipe["budget_seconds"].as_f64() else {
+        return Ok(None);
+    };
+    let (mut ended, mut best_so_far) = (None, None);
+    for event in directory.events()? {
+        match event {
+            Event::RunEnded(outcome) => ended = Some(outcome),
+            Event::Tried(trial) if trial.kept => best_so_far = Some(trial),
+            _ => {}
+        }
+    }
+    let used = match ended {
+        Some(outcome) if outcome.reason == EndReason::Finished => {
+            return Err(TrainerError::UnusableData {
+                what: "run".into(),
+                found: format!("a search that is done, in {}", path.display()),
+                advice: "begin another one, with more time, in another folder",
+            });
+        }
+        Some(outcome) => outcome.seconds,
+        None => 0.0,
+    };
+    let left = Duration::from_secs_f64((budget - used).max(0.0));
+    Ok(Some((left, best_so_far)))
 }
 
 impl<'b> Run<'_, 'b> {

@@ -286,14 +286,14 @@ impl<'a, 'b> Run<'a, 'b> {
     pub fn phase<R>(
         &mut self,
         name: &str,
-        work: impl FnOnce() -> Result<R, TrainerError>,
+        work: impl FnOnce(&mut Self) -> Result<R, TrainerError>,
     ) -> Result<(R, f64), TrainerError> {
         self.tell(&Event::PhaseStarted {
             name: name.to_string(),
             items: None,
         })?;
         let begun = self.clock().seconds();
-        let result = work()?;
+        let result = work(self)?;
         let seconds = self.clock().seconds() - begun;
         self.tell(&Event::PhaseEnded {
             name: name.to_string(),

@@ -113,7 +113,7 @@ impl<'b> Run<'_, 'b> {
         };
         let classes = first.data.classes.len();
         let source = (first.source.as_ref(), None);
-        let heads = || Heads::find(&search, &seen, classes, source, &|| true);
+        let heads = |_: &mut Self| Heads::find(&search, &seen, classes, source, &|| true);
         let (heads, seconds_of_heads) = self.phase("heads on the features side by side", heads)?;
         let Heads {
             found,

@@ -17,7 +17,6 @@ use super::{multi_label, regression};
 use crate::TrainerError;
 use crate::checkpoint::{Weights, weights_of, with_weights};
 use crate::data::eval_pipeline;
-use crate::events::Event;
 
 /// Shares of the way from the probe's network to the trained one, of which the best is taken: half-way there are
 /// networks that answer better than both ends (Wortsman et al. 2022, <https://arxiv.org/abs/2109.01903>), above all where a
@@ -190,16 +189,9 @@ impl<'a, 'b> Run<'a, 'b> {
             Some(weights) => with_weights(start, weights),
             None => start,
         };
-        self.tell(&Event::PhaseStarted {
-            name: name.to_string(),
-            items: None,
-        })?;
-        let begun = self.clock().seconds();
-        let trained = self.train(probed, start, &rest, (method, steps), Relay::counting)?;
-        self.tell(&Event::PhaseEnded {
-            name: name.to_string(),
-            seconds: self.clock().seconds() - begun,
-        })?;
+        let train =
+            |run: &mut Self| run.train(probed, start, &rest, (method, steps), Relay::counting);
+        let (trained, _) = self.phase(name, train)?;
         let Some((weights, pace)) = trained else {
             return Ok(None);
         };

@@ -177,22 +177,23 @@ impl Model {
         let (train, labels, mut skipped) = self.looked_at(train, &mut progress)?;
         let classes = data.classes.len();
         let features = Features::new(train.features, self.classifier.head.weight.dims()[0])?;
+        // Distances in what was appended to a network's own features say less.
+        let own = self.classifier.backbone.graph().own_features();
         let search = OpenSetSearch {
+            own: Some(own),
             seed,
             ..OpenSetSearch::default()
         };
-        let mut found = search.run(&features, &labels, classes)?;
-        // Distances in what was appended to a network's own features say less.
-        let own = self.classifier.backbone.graph().own_features();
-        let mut looked_at = features;
-        if own < looked_at.dim() {
-            looked_at = looked_at.columns(0..own)?;
-            found = found.with_features_of(&search.run(&looked_at, &labels, classes)?);
-        }
+        let found = search.run(&features, &labels, classes)?;
         self.interrupt.check()?;
         let temperature = self.temperature.unwrap_or(1.0);
-        let detector =
-            UnknownDetector::fit(found.chosen(), &looked_at, &labels, classes, temperature)?;
+        let detector = UnknownDetector::fit(
+            found.chosen(),
+            &features.columns(0..own)?,
+            &labels,
+            classes,
+            temperature,
+        )?;
         let (val, _, unread) = self.looked_at(data.val.with_pipeline(plain)?, &mut progress)?;
         skipped.extend(unread);
         let scores = scores(&detector, &val)?;

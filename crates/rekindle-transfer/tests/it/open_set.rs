@@ -295,7 +295,11 @@ fn scores_of_features_are_those_of_another_search() {
     let whole = search.run(&features, &labels, classes).unwrap();
     let own = features.columns(0..2).unwrap();
     let own = search.run(&own, &labels, classes).unwrap();
-    let both = whole.clone().with_features_of(&own);
+    let of_two = OpenSetSearch {
+        own: Some(2),
+        ..search
+    };
+    let both = of_two.run(&features, &labels, classes).unwrap();
     assert_eq!(both.left_out, whole.left_out);
     for one in &both.compared {
         let from = if one.score.needs_features() {

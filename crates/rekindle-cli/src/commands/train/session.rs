@@ -234,6 +234,7 @@ impl Session<'_> {
             Some(_) => trainer.resume_with(&run.directory, |recorded| *recorded = recipe)?,
             None => trainer.run_directory(&run.directory).fit()?,
         };
+        let chosen = fitted.predictions.label_thresholds().ok();
         Ok(Left {
             in_views: fitted.in_views.clone(),
             classifier: fitted.classifier.clone(),
@@ -241,8 +242,11 @@ impl Session<'_> {
             outcome: fitted.outcome.clone(),
             seconds_train: Some(fitted.seconds_train),
             penalty: None,
-            thresholds: fitted.thresholds(),
-            chosen: fitted.predictions.label_thresholds().ok(),
+            thresholds: chosen
+                .as_ref()
+                .and_then(LabelThresholds::to_keep)
+                .map(<[f64]>::to_vec),
+            chosen,
         })
     }
 

@@ -39,6 +39,8 @@ pub struct OpenSetSearch {
     pub images: usize,
     /// Classes that take part, at most; of more, as many at random.
     pub classes: usize,
+    /// How many features, the first of all, distances are measured in; all by default.
+    pub own: Option<usize>,
     /// Seed of the folds and of the classes that are taken.
     pub seed: u64,
 }
@@ -68,6 +70,7 @@ impl Default for OpenSetSearch {
             folds: 3,
             images: 2000,
             classes: 100,
+            own: None,
             seed: 0,
         }
     }
@@ -77,19 +80,6 @@ impl FoundUnknownScore {
     /// Returns the best score.
     pub fn chosen(&self) -> UnknownScore {
         self.compared[0].score
-    }
-
-    /// Takes the figures of the scores of features from a search on other features of the same images.
-    pub fn with_features_of(mut self, other: &Self) -> Self {
-        self.compared.retain(|one| !one.score.needs_features());
-        let others = other.compared.iter();
-        self.compared
-            .extend(others.filter(|one| one.score.needs_features()));
-        let place = |one: &ScoredUnknown| UnknownScore::ALL.iter().position(|s| *s == one.score);
-        // Of equal ones the cheapest comes first, as in a search.
-        self.compared
-            .sort_by(|a, b| b.auroc.total_cmp(&a.auroc).then(place(a).cmp(&place(b))));
-        self
     }
 }
 
@@ -103,7 +93,8 @@ impl OpenSetSearch {
     /// # Errors
     ///
     /// [`TransferError::WrongLength`] where lengths disagree, [`TransferError::Degenerate`] for fewer than two classes of at
-    /// least two images, fewer than two folds, or features that don't vary.
+    /// least two images, fewer than two folds, or features that don't vary; [`TransferError::WrongLength`] for more
+    /// [own](Self::own) features than there are.
     pub fn run(
         &self,
         features: &Features,
@@ -238,6 +229,10 @@ impl OpenSetSearch {
             )),
             None => None,
         };
+        let measured = match self.own {
+            Some(own) if own != train.dim() => &train.columns(0..own)?,
+            _ => &train,
+        };
         let mut found = Vec::new();
         for score in UnknownScore::ALL {
             let (of_known, of_unknown, temperature) = match (&logits, score.needs_features()) {
@@ -246,7 +241,7 @@ impl OpenSetSearch {
                 (_, true) => (&known, &unknown, 1.0),
             };
             let detector =
-                UnknownDetector::fit(score, &train, &train_labels, classes - 1, temperature)?;
+                UnknownDetector::fit(score, measured, &train_labels, classes - 1, temperature)?;
             let scores = |rows: &Features| -> Result<Vec<f64>, TransferError> {
                 rows.rows().map(|row| detector.score(row, row)).collect()
             };
