@@ -288,6 +288,7 @@ fn parameters(op: &Op) -> Vec<Expected> {
         Op::LayerNorm(norm) | Op::GlobalResponseNorm(norm) => {
             vec![(VECTOR, vec![norm.channels]), (VECTOR, vec![norm.channels])]
         }
+        Op::GroupNorm(norm) => vec![(VECTOR, vec![norm.channels]); 2],
         Op::LayerScale { channels } => {
             vec![(&[TensorKind::Vector, TensorKind::Table], vec![*channels])]
         }
@@ -342,6 +343,7 @@ fn positives(op: &Op) -> Vec<usize> {
         Op::Linear(linear) => vec![linear.in_features, linear.out_features],
         Op::BatchNorm(norm) => vec![norm.channels],
         Op::LayerNorm(norm) | Op::GlobalResponseNorm(norm) => vec![norm.channels],
+        Op::GroupNorm(norm) => vec![norm.channels, norm.groups],
         Op::LayerScale { channels } | Op::Slice { channels, .. } => vec![*channels],
         Op::Tokens(tokens) => vec![tokens.channels, tokens.grid[0], tokens.grid[1]],
         Op::Attention(attention) => vec![attention.channels, attention.heads],
@@ -366,6 +368,10 @@ fn misfit(op: &Op) -> Option<&'static str> {
         Op::Attention(attention) => {
             let fits = attention.channels.is_multiple_of(attention.heads);
             (!fits).then_some("its channels can't be divided into its heads")
+        }
+        Op::GroupNorm(norm) => {
+            let fits = norm.channels.is_multiple_of(norm.groups);
+            (!fits).then_some("its channels can't be divided into its groups")
         }
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let fits = (0..2).all(|axis| 2 * pool.padding[axis] <= pool.kernel[axis]);

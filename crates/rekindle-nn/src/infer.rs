@@ -2,7 +2,7 @@
 
 use crate::GraphError;
 use crate::graph::{Graph, Node, Value};
-use crate::op::{LayerNorm, Op, Pool2d};
+use crate::op::{GroupNorm, LayerNorm, Op};
 use crate::shape::Shape;
 
 impl Graph {
@@ -82,16 +82,17 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
         }
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let (channels, size) = maps()?;
-            let size = slide(node, size, pool.kernel, pool.stride, both_sides(pool))?;
+            let size = slide(node, size, pool.kernel, pool.stride, pool.pairs(size))?;
             Ok(Shape::Maps { channels, size })
         }
         Op::BatchNorm(norm) => maps_of(norm.channels).map(|_| first),
         Op::Activation(_) | Op::Dropout { .. } | Op::DropPath { .. } => Ok(first),
-        Op::Add => match inputs {
+        Op::Add | Op::Sub => match inputs {
             [a, b] if a == b => Ok(first),
             _ => Err(mismatch(*inputs.last().unwrap_or(&first))),
         },
         Op::Mul => match inputs {
+            [a @ Shape::Maps { .. }, b] if a == b => Ok(first),
             [
                 Shape::Maps { channels, .. },
                 Shape::Maps {
@@ -122,7 +123,9 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
             true => Ok(first),
             false => Err(wrong(format!("{channels} channels"))),
         },
-        Op::LayerScale { channels } | Op::GlobalResponseNorm(LayerNorm { channels, .. }) => {
+        Op::LayerScale { channels }
+        | Op::GlobalResponseNorm(LayerNorm { channels, .. })
+        | Op::GroupNorm(GroupNorm { channels, .. }) => {
             maps_of(*channels).map(|_| first)
         }
         Op::Tokens(tokens) => {
@@ -178,10 +181,6 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
             _ => Err(wrong(format!("a multiple of {groups} channels"))),
         },
     }
-}
-
-pub(crate) fn both_sides(pool: &Pool2d) -> [[usize; 2]; 2] {
-    pool.padding.map(|padding| [padding, padding])
 }
 
 /// Computes the size of what a window gives that slides over an input with its padding.

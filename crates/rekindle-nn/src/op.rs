@@ -18,7 +18,10 @@ pub enum Op {
     Activation(Activation),
     /// Adds two values of one shape.
     Add,
-    /// Multiplies feature maps by values `[batch, channels, 1, 1]`, repeated over height and width.
+    /// Subtracts the second of two values of one shape from the first.
+    Sub,
+    /// Multiplies feature maps by others of their shape, or by values `[batch, channels, 1, 1]`, repeated over height and
+    /// width.
     Mul,
     /// Takes the largest number of each window; padding never wins.
     MaxPool(Pool2d),
@@ -34,6 +37,10 @@ pub enum Op {
     /// Normalises the channels of each pixel, or a row, by their own mean and deviation (Ba et al. 2016,
     /// <https://arxiv.org/abs/1607.06450>); `weight` and `bias` `[channels]`.
     LayerNorm(LayerNorm),
+    /// Normalises each group of channels of an image by its own mean and deviation (Wu and He 2018,
+    /// <https://arxiv.org/abs/1803.08494>); `weight` and `bias` `[channels]`. As many groups as channels are instance
+    /// normalisation.
+    GroupNorm(GroupNorm),
     /// Multiplies each channel by a number that is learnt (Touvron et al. 2021, <https://arxiv.org/abs/2103.17239>);
     /// `gamma`, `[channels]` or `[channels, 1, 1]`.
     LayerScale {
@@ -110,6 +117,18 @@ pub struct Conv2d {
 pub struct LayerNorm {
     /// Channels of input and output.
     pub channels: usize,
+    /// Added to the variance before the square root.
+    pub epsilon: f64,
+}
+
+/// Sizes of a group normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct GroupNorm {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Number of groups, which divides that of the channels.
+    pub groups: usize,
     /// Added to the variance before the square root.
     pub epsilon: f64,
 }
@@ -311,6 +330,9 @@ pub struct Pool2d {
     pub stride: [usize; 2],
     /// Numbers above and below, and to the left and right.
     pub padding: [usize; 2],
+    /// Lets a last window stand over the lower or right edge where it begins inside, as PyTorch's `ceil_mode`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ceil_mode: bool,
 }
 
 impl Pool2d {
@@ -320,7 +342,33 @@ impl Pool2d {
             kernel: [kernel; 2],
             stride: [stride; 2],
             padding: [padding; 2],
+            ceil_mode: false,
         }
+    }
+
+    /// Lets a last window stand over the lower or right edge.
+    pub const fn ceil(self) -> Self {
+        Self {
+            ceil_mode: true,
+            ..self
+        }
+    }
+
+    /// Computes the numbers before and behind that windows cover around an input of `size`, along height and width.
+    pub fn pairs(&self, size: [usize; 2]) -> [[usize; 2]; 2] {
+        [0, 1].map(|axis| {
+            let [before, stride] = [self.padding[axis], self.stride[axis].max(1)];
+            let padded = size[axis] + 2 * before;
+            let Some(room) = padded.checked_sub(self.kernel[axis]) else {
+                return [before; 2];
+            };
+            let last = room.div_ceil(stride) * stride;
+            // A window that begins in the padding behind the input sees nothing.
+            match self.ceil_mode && last > room && last < size[axis] + before {
+                true => [before, before + last - room],
+                false => [before; 2],
+            }
+        })
     }
 }
 

@@ -164,6 +164,33 @@ fn graphs() -> Vec<(String, Graph)> {
             b.conv2d("last", z, Conv::new(24, 3))
         }),
     );
+    add(
+        "groups normalised, gated and subtracted",
+        block(|b, x| {
+            let y = b.group_norm("groups", x, 5);
+            let y = b.activation(y, Activation::Silu);
+            let y = b.conv2d("conv", y, Conv::new(20, 3));
+            let z = b.group_norm("single", y, 20);
+            let y = b.mul(y, z);
+            let y = b.sub(y, x);
+            let y = b.group_norm("whole", y, 1);
+            let y = b.mul(y, y);
+            b.sub(x, y)
+        }),
+    );
+    add(
+        "windows over the lower and right edge",
+        graph(|b, x| {
+            let x = b.conv2d("stem", x, Conv::new(24, 3));
+            let x = b.batch_norm("norm", x);
+            let x = b.relu(x);
+            let x = b.max_pool(x, Pool2d::new(3, 2, 0).ceil());
+            let x = b.conv2d("conv", x, Conv::new(20, 3));
+            let y = b.max_pool(x, Pool2d::new(2, 2, 0).ceil());
+            let z = b.avg_pool(x, Pool2d::new(2, 2, 0).ceil());
+            b.add(y, z)
+        }),
+    );
     add("tokens of which none looks ahead", causal());
     all
 }

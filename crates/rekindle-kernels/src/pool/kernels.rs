@@ -49,16 +49,18 @@ pub(crate) struct PoolGradient {
     pub out_size: [usize; 2],
     pub kernel: usize,
     pub stride: usize,
-    pub padding: usize,
+    /// Above, and to the left.
+    pub padding: [usize; 2],
 }
 
 /// # Safety
 /// The instruction set of `S` must be there; the pointers valid for their planes.
 #[inline(always)]
 pub(crate) unsafe fn pool_gradient<S: Simd>(t: &PoolGradient) {
-    let [h, w] = t.size;
-    let window = |o: usize, len: usize| {
-        let first = (o * t.stride) as isize - t.padding as isize;
+    let w = t.size[1];
+    let window = |o: usize, axis: usize| {
+        let len = t.size[axis];
+        let first = (o * t.stride) as isize - t.padding[axis] as isize;
         first.max(0) as usize..(first + t.kernel as isize).min(len as isize) as usize
     };
     // SAFETY: windows are clipped to the plane; everything else is the contract above.
@@ -68,8 +70,8 @@ pub(crate) unsafe fn pool_gradient<S: Simd>(t: &PoolGradient) {
                 let at = (oy * t.out_size[1] + ox) * LANES;
                 let best = S::load(t.y.add(at));
                 let mut left = S::load(t.dy.add(at));
-                for y in window(oy, h) {
-                    for x in window(ox, w) {
+                for y in window(oy, 0) {
+                    for x in window(ox, 1) {
                         let at = (y * w + x) * LANES;
                         let taken = S::keep_equal(left, S::load(t.x.add(at)), best);
                         let dx = t.dx.add(at);

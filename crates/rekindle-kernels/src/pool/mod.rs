@@ -15,24 +15,26 @@ use rayon::prelude::*;
 
 /// Computes the largest value of each `kernel` x `kernel` window; padding counts as minus infinity.
 ///
-/// ResNets use a window of 3, stride 2 and padding 1 after the stem. Padding is at most half the window, as in PyTorch.
+/// ResNets use a window of 3, stride 2 and padding 1 after the stem. Padding is narrower than the window on each side; more
+/// below and to the right than above and to the left gives what PyTorch calls `ceil_mode`.
 pub fn max_pool(
     isa: Isa,
     x: &Activation,
     kernel: usize,
     stride: usize,
-    padding: usize,
+    padding: impl Into<Padding>,
 ) -> Result<Activation, KernelError> {
     check_isa(isa)?;
+    let padding = padding.into();
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
     let mut out = Activation::uninit([n, c, oh, ow]);
     let shared = out.send_ptr();
     let kernels = Kernels::of(isa);
     (0..n * x.blocks()).into_par_iter().for_each(|plane| {
         for y in 0..oh {
-            let first = (y * stride) as isize - padding as isize;
+            let first = (y * stride) as isize - padding.top as isize;
             let rows = first.max(0) as usize..(first + kernel as isize).min(h as isize) as usize;
             let row = PoolRow {
                 input: x
@@ -44,7 +46,7 @@ pub fn max_pool(
                 out_width: ow,
                 kernel,
                 stride,
-                padding,
+                padding: padding.left,
             };
             // SAFETY: the window lies in the plane, and each task writes its own plane.
             unsafe { (kernels.pool_row)(&row) };
@@ -56,14 +58,14 @@ pub fn max_pool(
 pub(crate) fn check_window(
     kernel: usize,
     stride: usize,
-    padding: usize,
+    padding: Padding,
 ) -> Result<(), KernelError> {
-    if kernel > 0 && stride > 0 && padding <= kernel / 2 {
+    if kernel > 0 && stride > 0 && padding.largest() < kernel {
         return Ok(());
     }
     Err(KernelError::InvalidLayer(format!(
-        "pooling needs a window and stride of at least 1 and padding of at most half the window, found window \
-         {kernel}, stride {stride}, padding {padding}"
+        "pooling needs a window and stride of at least 1 and padding narrower than the window, found window {kernel}, \
+         stride {stride}, padding {padding}"
     )))
 }
 
@@ -78,12 +80,13 @@ pub fn max_pool_gradient(
     dy: &Activation,
     kernel: usize,
     stride: usize,
-    padding: usize,
+    padding: impl Into<Padding>,
 ) -> Result<Activation, KernelError> {
     check_isa(isa)?;
+    let padding = padding.into();
     check_window(kernel, stride, padding)?;
     let [n, c, h, w] = x.shape();
-    let [oh, ow] = window_output([kernel; 2], stride, padding.into(), [h, w])?;
+    let [oh, ow] = window_output([kernel; 2], stride, padding, [h, w])?;
     y.check_shape("the pooled activation", [n, c, oh, ow])?;
     dy.check_shape("the gradient", [n, c, oh, ow])?;
     let mut dx = Activation::uninit(x.shape());
@@ -99,7 +102,7 @@ pub fn max_pool_gradient(
             out_size: [oh, ow],
             kernel,
             stride,
-            padding,
+            padding: [padding.top, padding.left],
         };
         // SAFETY: all pointers are to whole planes of the shapes that were checked.
         unsafe { (Kernels::of(isa).pool_gradient)(&gradient) };
@@ -119,22 +122,26 @@ pub fn leave_out_padding(
     y: &mut Activation,
     kernel: usize,
     stride: usize,
-    padding: usize,
+    padding: impl Into<Padding>,
     [height, width]: [usize; 2],
 ) -> Result<(), KernelError> {
+    let padding = padding.into();
     check_window(kernel, stride, padding)?;
     let [n, c, rows, columns] = y.shape();
-    let size = window_output([kernel; 2], stride, padding.into(), [height, width])?;
+    let size = window_output([kernel; 2], stride, padding, [height, width])?;
     y.check_shape("the averages", [n, c, size[0], size[1]])?;
-    let factors = |count: usize, size: usize| -> Vec<f32> {
+    let factors = |count: usize, size: usize, before: usize| -> Vec<f32> {
         let factor = |at: usize| {
-            let begin = (at * stride).saturating_sub(padding);
-            let end = (at * stride + kernel - padding).min(size);
+            let begin = (at * stride).saturating_sub(before);
+            let end = (at * stride + kernel - before).min(size);
             kernel as f32 / (end - begin) as f32
         };
         (0..count).map(factor).collect()
     };
-    let (by_row, by_column) = (factors(rows, height), factors(columns, width));
+    let (by_row, by_column) = (
+        factors(rows, height, padding.top),
+        factors(columns, width, padding.left),
+    );
     if rows == 0 || columns == 0 {
         return Ok(());
     }

@@ -6,7 +6,8 @@ use crate::reference::{convolution, random, relative_error};
 use crate::shapes::{self, Case};
 use proptest::prelude::*;
 use rekindle_kernels::{
-    Activation, Conv2dParams, Isa, KernelError, Quantization, QuantizedActivation, QuantizedConv2d,
+    Activation, Conv2dParams, Isa, KernelError, Padding, Quantization, QuantizedActivation,
+    QuantizedConv2d,
     max_pool, max_pool_quantized,
 };
 
@@ -235,11 +236,17 @@ fn quantized_layers_are_near_those_in_f32() {
 #[test]
 fn pooled_bytes_stand_for_pooled_values() {
     let quantization = Quantization::new(0.25, 7).unwrap();
+    let hanging = Padding {
+        bottom: 1,
+        right: 1,
+        ..Padding::default()
+    };
     for (shape, kernel, stride, padding) in [
-        ([2, 70, 13, 9], 3, 2, 1),
-        ([1, 64, 8, 8], 2, 2, 0),
-        ([3, 5, 1, 1], 3, 2, 1),
-        ([1, 130, 7, 12], 5, 1, 2),
+        ([2, 70, 13, 9], 3, 2, 1.into()),
+        ([1, 64, 8, 8], 2, 2, 0.into()),
+        ([3, 5, 1, 1], 3, 2, 1.into()),
+        ([1, 130, 7, 12], 5, 1, 2.into()),
+        ([1, 70, 6, 10], 3, 2, hanging),
     ] {
         let x = bytes(shape.iter().product(), 3);
         let values: Vec<f32> = x.iter().map(|&b| quantization.dequantize(b)).collect();

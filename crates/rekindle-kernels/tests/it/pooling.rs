@@ -2,30 +2,44 @@
 
 use crate::reference::{random, relative_error};
 use rekindle_kernels::{
-    Activation, Conv2dParams, Isa, PackedConv2d, global_average_pool, global_average_pool_gradient,
+    Activation, Conv2dParams, Isa, PackedConv2d, Padding, global_average_pool, global_average_pool_gradient,
     leave_out_padding, max_pool, max_pool_gradient,
 };
 
+fn sides(before: usize, behind: usize) -> Padding {
+    Padding {
+        top: before,
+        left: before,
+        bottom: behind,
+        right: behind,
+    }
+}
+
 #[test]
 fn pooling() {
-    for (shape, [kernel, stride, padding]) in [
-        ([2, 5, 1, 1], [3, 2, 1]),
-        ([2, 64, 11, 14], [3, 2, 1]),
-        ([1, 17, 9, 8], [2, 2, 0]),
-        ([1, 3, 7, 5], [5, 1, 2]),
+    // Padding above and to the left, below and to the right.
+    for (shape, [kernel, stride, before, behind]) in [
+        ([2, 5, 1, 1], [3, 2, 1, 1]),
+        ([2, 64, 11, 14], [3, 2, 1, 1]),
+        ([1, 17, 9, 8], [2, 2, 0, 0]),
+        ([1, 3, 7, 5], [5, 1, 2, 2]),
+        ([2, 20, 12, 10], [3, 2, 0, 1]),
+        ([1, 17, 7, 8], [3, 2, 1, 2]),
+        ([1, 5, 6, 7], [2, 2, 1, 0]),
     ] {
+        let padding = sides(before, behind);
         let x = random(shape.iter().product(), 9);
         let input = Activation::from_nchw(&x, shape).unwrap();
         let [n, c, h, w] = shape;
-        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let size = |s: usize| (s + before + behind - kernel) / stride + 1;
         let (oh, ow) = (size(h), size(w));
         let mut expected = vec![f32::NEG_INFINITY; n * c * oh * ow];
         for (i, best) in expected.iter_mut().enumerate() {
             let (plane, y, ox) = (i / (oh * ow), i / ow % oh, i % ow);
             for (ky, kx) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
                 let (iy, ix) = (y * stride + ky, ox * stride + kx);
-                if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
-                    *best = best.max(x[(plane * h + iy - padding) * w + ix - padding]);
+                if (before..h + before).contains(&iy) && (before..w + before).contains(&ix) {
+                    *best = best.max(x[(plane * h + iy - before) * w + ix - before]);
                 }
             }
         }
@@ -44,19 +58,21 @@ fn pooling() {
 
 #[test]
 fn averages_leave_the_padding_out() {
-    for (shape, [kernel, stride, padding]) in [
-        ([2, 5, 1, 1], [3, 2, 1]),
-        ([2, 40, 11, 14], [3, 2, 1]),
-        ([1, 17, 9, 8], [3, 1, 1]),
-        ([1, 3, 7, 5], [5, 2, 2]),
+    for (shape, [kernel, stride, before, behind]) in [
+        ([2, 5, 1, 1], [3, 2, 1, 1]),
+        ([2, 40, 11, 14], [3, 2, 1, 1]),
+        ([1, 17, 9, 8], [3, 1, 1, 1]),
+        ([1, 3, 7, 5], [5, 2, 2, 2]),
+        ([1, 20, 9, 7], [2, 2, 0, 1]),
     ] {
+        let padding = sides(before, behind);
         let [n, c, h, w] = shape;
         let x = random(shape.iter().product(), 11);
         let input = Activation::from_nchw(&x, shape).unwrap();
-        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let size = |s: usize| (s + before + behind - kernel) / stride + 1;
         let (oh, ow) = (size(h), size(w));
         let inside = |at: usize, size: usize| {
-            let first = (at * stride) as isize - padding as isize;
+            let first = (at * stride) as isize - before as isize;
             let taken = first..first + kernel as isize;
             taken.filter(move |i| (0..size as isize).contains(i))
         };
@@ -88,18 +104,21 @@ fn averages_leave_the_padding_out() {
 
 #[test]
 fn gradients() {
-    for (shape, [kernel, stride, padding]) in [
-        ([2, 5, 1, 1], [3, 2, 1]),
-        ([2, 64, 11, 14], [3, 2, 1]),
-        ([1, 17, 9, 8], [2, 2, 0]),
+    for (shape, [kernel, stride, before, behind]) in [
+        ([2, 5, 1, 1], [3, 2, 1, 1]),
+        ([2, 64, 11, 14], [3, 2, 1, 1]),
+        ([1, 17, 9, 8], [2, 2, 0, 0]),
+        ([2, 20, 12, 10], [3, 2, 0, 1]),
+        ([1, 17, 7, 8], [3, 2, 1, 2]),
     ] {
+        let padding = sides(before, behind);
         let [n, c, h, w] = shape;
         // Few distinct values, so that windows hold equal ones.
         let x: Vec<f32> = random(shape.iter().product(), 9)
             .iter()
             .map(|v| (v * 3.0).round())
             .collect();
-        let size = |s: usize| (s + 2 * padding - kernel) / stride + 1;
+        let size = |s: usize| (s + before + behind - kernel) / stride + 1;
         let (oh, ow) = (size(h), size(w));
         let dy = random(n * c * oh * ow, 10);
         let mut expected = vec![0.0f64; x.len()];
@@ -108,8 +127,8 @@ fn gradients() {
             let mut best: Option<usize> = None;
             for (ky, kx) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
                 let (iy, ix) = (y * stride + ky, ox * stride + kx);
-                if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
-                    let at = (plane * h + iy - padding) * w + ix - padding;
+                if (before..h + before).contains(&iy) && (before..w + before).contains(&ix) {
+                    let at = (plane * h + iy - before) * w + ix - before;
                     if best.is_none_or(|best| x[at] > x[best]) {
                         best = Some(at);
                     }

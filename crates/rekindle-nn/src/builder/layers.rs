@@ -7,7 +7,7 @@ use crate::GraphError;
 use crate::graph::{Parameter, TensorKind, TensorSpec, Value};
 use crate::head::{Part, linear_tensors};
 use crate::init::Init;
-use crate::op::{BatchNorm, LayerNorm, Linear, Op, Tokens};
+use crate::op::{GroupNorm, BatchNorm, LayerNorm, Linear, Op, Tokens};
 use crate::spec::Conv;
 
 impl Builder {
@@ -159,6 +159,27 @@ impl Builder {
         let tensors = weight_and_bias(norm.channels, 1.0);
         let name = self.full(name);
         self.push(name, Op::LayerNorm(norm), vec![x], tensors)
+    }
+
+    /// Adds a group normalisation, with PyTorch's epsilon.
+    pub fn group_norm(&mut self, name: impl Display, x: Value, groups: usize) -> Value {
+        let norm = GroupNorm {
+            channels: self.channels(x),
+            groups,
+            epsilon: 1e-5,
+        };
+        let name = self.full(name);
+        if groups == 0 || !norm.channels.is_multiple_of(groups) {
+            let mistake = GraphError::Groups {
+                node: name,
+                in_channels: norm.channels,
+                out_channels: norm.channels,
+                groups,
+            };
+            return self.mistaken(x, mistake);
+        }
+        let tensors = weight_and_bias(norm.channels, 1.0);
+        self.push(name, Op::GroupNorm(norm), vec![x], tensors)
     }
 
     /// Adds a global response normalisation, with the epsilon of its paper.

@@ -21,7 +21,12 @@ impl Builder {
         self.add_op("add", Op::Add, vec![x, y])
     }
 
-    /// Adds a product of feature maps and a number per channel, `[batch, channels, 1, 1]`.
+    /// Adds a difference, of `y` from `x`.
+    pub fn sub(&mut self, x: Value, y: Value) -> Value {
+        self.add_op("sub", Op::Sub, vec![x, y])
+    }
+
+    /// Adds a product of feature maps with others of their shape, or with a number per channel, `[batch, channels, 1, 1]`.
     pub fn mul(&mut self, x: Value, gate: Value) -> Value {
         self.add_op("mul", Op::Mul, vec![x, gate])
     }

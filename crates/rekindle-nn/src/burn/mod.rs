@@ -23,7 +23,7 @@ use crate::network::Network;
 use crate::op::Op;
 use feature::{Feature, concatenate};
 use operations::{activate, avg_pooling, convolve, max_pooling, normalise};
-use tokens::{attend, layer_norm, multiply_pixels, respond, tokenise};
+use tokens::{attend, group_norm, layer_norm, multiply_pixels, respond, tokenise};
 use watch::{Rounded, Unseen, Watch};
 
 /// Whoever built the graph has checked it ([`Builder`](crate::Builder)).
@@ -247,6 +247,10 @@ impl Network {
                 (Feature::Rows(x), y) => Feature::Rows(x + y.rows()),
                 (x, y) => Feature::Maps(x.maps() + y.maps()),
             },
+            Op::Sub => match (next(), next()) {
+                (Feature::Rows(x), y) => Feature::Rows(x - y.rows()),
+                (x, y) => Feature::Maps(x.maps() - y.maps()),
+            },
             Op::Mul => Feature::Maps(next().maps() * next().maps()),
             Op::MaxPool(pool) => Feature::Maps(max_pool2d(next().maps(), max_pooling(pool))),
             Op::AvgPool(pool) => Feature::Maps(avg_pool2d(next().maps(), avg_pooling(pool))),
@@ -273,6 +277,10 @@ impl Network {
             Op::GlobalResponseNorm(norm) => {
                 let parameters = [0, 1].map(|position| slot(position).vector());
                 Feature::Maps(respond(norm, next().maps(), parameters))
+            }
+            Op::GroupNorm(norm) => {
+                let parameters = [0, 1].map(|position| slot(position).vector());
+                Feature::Maps(group_norm(norm, next().maps(), parameters))
             }
             Op::Tokens(tokens) => {
                 let tables = node

@@ -80,6 +80,7 @@ pub(super) fn max_pooling(pool: &Pool2d) -> MaxPoolOptions<2> {
     MaxPoolOptions::new(pool.kernel)
         .with_stride(pool.stride)
         .with_padding(pool.padding)
+        .with_ceil_mode(pool.ceil_mode)
 }
 
 pub(super) fn avg_pooling(pool: &Pool2d) -> AvgPoolOptions<2> {
@@ -87,4 +88,5 @@ pub(super) fn avg_pooling(pool: &Pool2d) -> AvgPoolOptions<2> {
         .with_stride(pool.stride)
         .with_padding(pool.padding)
         .with_count_include_pad(false)
+        .with_ceil_mode(pool.ceil_mode)
 }

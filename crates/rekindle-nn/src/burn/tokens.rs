@@ -4,7 +4,7 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
 use super::positions::resample;
-use crate::op::{Attention, LayerNorm, Tokens};
+use crate::op::{Attention, GroupNorm, LayerNorm, Tokens};
 
 /// Multiplies the channels of each pixel `[batch, in, height, width]` by `weight` `[in, out]`.
 pub(super) fn multiply_pixels(
@@ -34,6 +34,21 @@ pub(super) fn layer_norm<const D: usize>(
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
     let normalised = centred / (variance + norm.epsilon).sqrt();
     normalised * weight.reshape(shape) + bias.reshape(shape)
+}
+
+/// Normalises each group of channels of an image.
+pub(super) fn group_norm(
+    norm: &GroupNorm,
+    x: Tensor<4>,
+    [weight, bias]: [Tensor<1>; 2],
+) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let grouped = x.reshape([batch, norm.groups, channels / norm.groups * height * width]);
+    let centred = grouped.clone() - grouped.mean_dim(2);
+    let variance = (centred.clone() * centred.clone()).mean_dim(2);
+    let normalised = centred / (variance + norm.epsilon).sqrt();
+    let [weight, bias] = [weight, bias].map(|v| v.reshape([1, channels, 1, 1]));
+    normalised.reshape([batch, channels, height, width]) * weight + bias
 }
 
 /// Computes `x + bias + weight * x * n`.

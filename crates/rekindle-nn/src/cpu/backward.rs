@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rekindle_kernels::{
     Activation, AlignedVec, Isa, KernelError, input_gradient, linear_gradients, max_pool_gradient,
-    on_pool_thread, scale_channels_gradient,
+    multiply, on_pool_thread, scale_channels_gradient,
 };
 
 use super::forward::{equal_weights, per_channel, uncounted};
@@ -110,6 +110,8 @@ impl Pass<'_> {
                 None => Ok(()),
             },
             Kind::Scale => self.scale(index, step),
+            Kind::Product => self.product(index, step),
+            Kind::Difference => self.difference(index, step),
             Kind::MaxPool(window) => self.max_pool(index, step, *window),
             Kind::Pixels(pixels) => self.pixels(index, step, pixels),
             Kind::AvgPool(params) => {
@@ -281,6 +283,39 @@ impl Pass<'_> {
         }
         match self.needed[step.input] {
             true => self.gradients.add_scaled(step.input, dy, factors),
+            false => Ok(()),
+        }
+    }
+
+    fn product(&mut self, index: usize, step: &Step) -> Result<(), KernelError> {
+        let Some(second) = step.other else {
+            return Ok(());
+        };
+        let Some(dy) = self.gradients.take(index + 1)? else {
+            return Ok(());
+        };
+        for (by, other) in [(step.input, second), (second, step.input)] {
+            if let (true, Some(factor)) = (self.needed[by], &self.saved.values[other]) {
+                let gradient = multiply(&*factor.maps()?, &dy)?;
+                self.gradients.add(by, Arc::new(gradient))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn difference(&mut self, index: usize, step: &Step) -> Result<(), KernelError> {
+        let Some(dy) = self.gradients.take(index + 1)? else {
+            return Ok(());
+        };
+        if let Some(second) = step.other
+            && self.needed[second]
+        {
+            let [batch, channels, ..] = dy.shape();
+            let factors = vec![-1.0; batch * channels];
+            self.gradients.add_scaled(second, dy.clone(), factors)?;
+        }
+        match self.needed[step.input] {
+            true => self.gradients.add(step.input, dy),
             false => Ok(()),
         }
     }

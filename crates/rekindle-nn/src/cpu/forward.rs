@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rekindle_kernels::{
     Activation, ActivationFn, Conv2dParams, Isa, KernelError, PackedConv2d, PackedLinear,
-    channel_means, leave_out_padding, max_pool, scale_channels, scale_channels_in_place,
+    channel_means, leave_out_padding, max_pool, multiply, scale_channels, scale_channels_in_place,
+    subtract,
 };
 
 use super::operand::Operand;
@@ -90,6 +91,14 @@ pub(super) fn compute(
         }
         Kind::Means => Operand::rows(channel_means(Isa::detect(), &*x.maps()?)?, channels),
         Kind::Scale => Operand::new(scale(x, &other.ok_or_else(missing)?.as_rows())?),
+        Kind::Product => {
+            let other = other.ok_or_else(missing)?;
+            Operand::new(multiply(&*x.maps()?, &*other.maps()?)?)
+        }
+        Kind::Difference => {
+            let other = other.ok_or_else(missing)?;
+            Operand::new(subtract(&*x.maps()?, &*other.maps()?)?)
+        }
         Kind::MaxPool(window) => Operand::new(pool(&*x.maps()?, *window)?),
         Kind::AvgPool(params) => Operand::new(averages(params, &*x.maps()?)?),
         Kind::DropPath(_) => {
@@ -169,7 +178,7 @@ pub(super) fn uncounted(
     let [kernel, _] = params.kernel;
     match params.padding.uniform() {
         Some(0) => Ok(()),
-        padding => leave_out_padding(y, kernel, params.stride, padding.unwrap_or(0), size),
+        _ => leave_out_padding(y, kernel, params.stride, params.padding, size),
     }
 }
 

@@ -100,7 +100,12 @@ impl PackedUnit {
                     params.with_padding(window.padding).output_size(size)?
                 }
                 Kind::Means | Kind::Linear(_) => [1, 1],
-                Kind::Layer(_) | Kind::Scale | Kind::DropPath(_) | Kind::Pixels(_) => size,
+                Kind::Layer(_)
+                | Kind::Scale
+                | Kind::Product
+                | Kind::Difference
+                | Kind::DropPath(_)
+                | Kind::Pixels(_) => size,
             });
         }
         Ok(Shape::Maps {

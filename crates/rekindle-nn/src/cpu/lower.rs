@@ -28,12 +28,14 @@ pub(crate) fn without_kernel(graph: &Graph, node: &Node) -> Option<&'static str>
         | Op::BatchNorm(_)
         | Op::Activation(_)
         | Op::Add
+        | Op::Sub
         | Op::Mul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
         | Op::LayerScale { .. }
         | Op::GlobalResponseNorm(_)
+        | Op::GroupNorm(_)
         | Op::DropPath { .. } => None,
         Op::Flatten | Op::Token { .. } => Some("rows"),
         Op::Linear(_) => is_on_rows().then_some("a linear layer on rows"),
@@ -137,13 +139,24 @@ impl Lowering<'_> {
                 self.activation(sizes::function(*activation), input, gives)
             }
             Op::Add => self.sum([input, values[1]], gives),
+            Op::Sub => Draft {
+                other: Some(values[1]),
+                ..plain(Kind::Difference)
+            },
             Op::Mul => Draft {
                 other: Some(values[1]),
-                ..plain(Kind::Scale)
+                ..plain(match is_of_one_pixel(inputs[1]) {
+                    true => Kind::Scale,
+                    false => Kind::Product,
+                })
             },
-            Op::MaxPool(pool) => plain(Kind::MaxPool(sizes::window(node, pool)?)),
+            Op::MaxPool(pool) => {
+                self.program.depends_on_size |= pool.ceil_mode;
+                plain(Kind::MaxPool(sizes::window(node, pool, inputs[0])?))
+            }
             Op::AvgPool(pool) => {
-                plain(Kind::AvgPool(sizes::average(node, pool, shape.channels())?))
+                self.program.depends_on_size |= pool.ceil_mode;
+                plain(Kind::AvgPool(sizes::average(node, pool, inputs[0])?))
             }
             Op::GlobalAvgPool => {
                 self.rows.insert(gives);
@@ -158,10 +171,15 @@ impl Lowering<'_> {
             }
             Op::Linear(linear) => plain(self.multiplication(node, linear)),
             Op::LayerNorm(norm) => {
-                plain(Kind::Pixels(Pixels::LayerNorm(self.pixel_norm(node, norm))))
+                let norm = self.pixel_norm(node, norm.epsilon);
+                plain(Kind::Pixels(Pixels::LayerNorm(norm)))
             }
             Op::GlobalResponseNorm(norm) => plain(Kind::Pixels(Pixels::ResponseNorm(
-                self.pixel_norm(node, norm),
+                self.pixel_norm(node, norm.epsilon),
+            ))),
+            Op::GroupNorm(norm) => plain(Kind::Pixels(Pixels::GroupNorm(
+                self.pixel_norm(node, norm.epsilon),
+                norm.groups,
             ))),
             Op::LayerScale { .. } => {
                 let gamma = self.parameter(node, 0);
@@ -276,12 +294,12 @@ impl Lowering<'_> {
         })
     }
 
-    fn pixel_norm(&mut self, node: &Node, norm: &op::LayerNorm) -> PixelNorm {
+    fn pixel_norm(&mut self, node: &Node, epsilon: f64) -> PixelNorm {
         let [weight, bias] = [0, 1].map(|position| self.parameter(node, position));
         PixelNorm {
             weight,
             bias,
-            epsilon: norm.epsilon as f32,
+            epsilon: epsilon as f32,
         }
     }
 
@@ -392,6 +410,10 @@ impl Lowering<'_> {
         self.program.steps = steps.collect();
         Ok(self.program)
     }
+}
+
+fn is_of_one_pixel(shape: Shape) -> bool {
+    matches!(shape, Shape::Maps { size: [1, 1], .. })
 }
 
 /// Returns the convolution of a step that is nothing else.

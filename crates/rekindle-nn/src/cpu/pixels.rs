@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rekindle_kernels::{
-    Activation, ChannelNorms, Isa, KernelError, LayerNorm, LogSumExp, PixelStatistics, ResponseNorm,
+    Activation, ChannelNorms, GroupNorm, GroupStatistics, Isa, KernelError, LayerNorm, LogSumExp,
+    PixelStatistics, ResponseNorm,
 };
 
 use super::layer::sum;
@@ -16,6 +17,7 @@ use super::weights::Weights;
 pub(super) enum SavedPixels {
     LayerNorm(PixelStatistics),
     ResponseNorm(ChannelNorms),
+    GroupNorm(GroupStatistics),
     Attention(LogSumExp),
 }
 
@@ -36,6 +38,9 @@ impl Pixels {
             Self::ResponseNorm(norm) => {
                 response_norm(weights, norm).infer(isa, Arc::unwrap_or_clone(x))
             }
+            Self::GroupNorm(norm, groups) => {
+                group_norm(weights, norm, *groups).infer(isa, Arc::unwrap_or_clone(x))
+            }
             Self::Attention(attention) => attention.forward(isa, &x).map(|(y, _)| y),
         }
     }
@@ -55,6 +60,10 @@ impl Pixels {
             Self::ResponseNorm(norm) => {
                 let (y, norms) = response_norm(weights, norm).forward(isa, x)?;
                 (y, SavedPixels::ResponseNorm(norms))
+            }
+            Self::GroupNorm(norm, groups) => {
+                let (y, statistics) = group_norm(weights, norm, *groups).forward(isa, x)?;
+                (y, SavedPixels::GroupNorm(statistics))
             }
             Self::Attention(attention) => {
                 let (y, logarithms) = attention.forward(isa, x)?;
@@ -98,6 +107,15 @@ impl Pixels {
                     parameters: Some((*norm, [found.weight, found.bias])),
                 }
             }
+            (Self::GroupNorm(norm, groups), SavedPixels::GroupNorm(statistics), _) => {
+                let dy = Arc::unwrap_or_clone(dy);
+                let found =
+                    group_norm(weights, norm, *groups).backward(isa, &x, statistics, dy)?;
+                PixelGradients {
+                    input: joined(found.x)?,
+                    parameters: Some((*norm, [found.weight, found.bias])),
+                }
+            }
             (Self::Attention(attention), SavedPixels::Attention(logarithms), Some(y)) => {
                 PixelGradients {
                     input: joined(attention.backward(isa, &x, &y, logarithms, &dy)?)?,
@@ -119,6 +137,15 @@ fn layer_norm<'a>(weights: &'a Weights, norm: &PixelNorm) -> LayerNorm<'a> {
 
 fn response_norm<'a>(weights: &'a Weights, norm: &PixelNorm) -> ResponseNorm<'a> {
     ResponseNorm {
+        weight: weights.of(norm.weight),
+        bias: weights.of(norm.bias),
+        eps: norm.epsilon,
+    }
+}
+
+fn group_norm<'a>(weights: &'a Weights, norm: &PixelNorm, groups: usize) -> GroupNorm<'a> {
+    GroupNorm {
+        groups,
         weight: weights.of(norm.weight),
         bias: weights.of(norm.bias),
         eps: norm.epsilon,

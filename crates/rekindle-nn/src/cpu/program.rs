@@ -1,6 +1,6 @@
 //! A part of a network as steps on feature maps: what the kernels run.
 
-use rekindle_kernels::{ActivationFn, Attention, Conv2dParams};
+use rekindle_kernels::{ActivationFn, Attention, Conv2dParams, Padding};
 
 /// Steps that take one value and give one.
 ///
@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     Means,
     /// Multiplies each channel of each image by a factor.
     Scale,
+    /// Multiplies two values of one shape.
+    Product,
+    /// Subtracts one value from another.
+    Difference,
     MaxPool(Window),
     /// An average pooling, as a depthwise convolution by equal weights.
     AvgPool(Conv2dParams),
@@ -50,6 +54,8 @@ pub(crate) enum Pixels {
     LayerNorm(PixelNorm),
     /// Lets channels compete by their norms.
     ResponseNorm(PixelNorm),
+    /// Normalises groups of channels of each image; the number is that of the groups.
+    GroupNorm(PixelNorm, usize),
     /// Lets tokens look at each other.
     Attention(Attention),
 }
@@ -102,7 +108,7 @@ pub(crate) struct Linear {
 pub(crate) struct Window {
     pub size: usize,
     pub stride: usize,
-    pub padding: usize,
+    pub padding: Padding,
 }
 
 impl Layer {
@@ -131,11 +137,15 @@ impl Step {
                 conv.chain(norm).collect()
             }
             Kind::Linear(linear) => std::iter::once(linear.weight).chain(linear.bias).collect(),
-            Kind::Pixels(Pixels::LayerNorm(norm) | Pixels::ResponseNorm(norm)) => {
+            Kind::Pixels(
+                Pixels::LayerNorm(norm) | Pixels::ResponseNorm(norm) | Pixels::GroupNorm(norm, _),
+            ) => {
                 vec![norm.weight, norm.bias]
             }
             Kind::Means
             | Kind::Scale
+            | Kind::Product
+            | Kind::Difference
             | Kind::MaxPool(_)
             | Kind::AvgPool(_)
             | Kind::DropPath(_)
@@ -191,12 +201,12 @@ impl Program {
                     kept[step.input] = true;
                     kept[index + 1] |= matches!(pixels, Pixels::Attention(_));
                 }
-                Kind::Scale => step.inputs().for_each(|value| kept[value] = true),
+                Kind::Scale | Kind::Product => step.inputs().for_each(|value| kept[value] = true),
                 Kind::MaxPool(_) => {
                     kept[index + 1] = true;
                     kept[step.input] |= self.repeatable(step.input).is_none();
                 }
-                Kind::Means | Kind::AvgPool(_) | Kind::DropPath(_) => {}
+                Kind::Means | Kind::AvgPool(_) | Kind::DropPath(_) | Kind::Difference => {}
             }
         }
         kept

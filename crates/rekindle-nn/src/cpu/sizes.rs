@@ -6,6 +6,7 @@ use super::error::NoKernel;
 use super::program::Window;
 use crate::graph::Node;
 use crate::op::{Activation, Conv2d, Pool2d};
+use crate::shape::Shape;
 
 /// More rows or columns of padding, or in a step, than this have no kernel.
 const MOST_PADDING: usize = 1 << 16;
@@ -14,6 +15,15 @@ pub(super) fn refused(node: &Node, reason: &'static str) -> NoKernel {
     NoKernel::Sizes {
         node: node.name.clone(),
         reason,
+    }
+}
+
+fn sides([[top, bottom], [left, right]]: [[usize; 2]; 2]) -> Padding {
+    Padding {
+        top,
+        left,
+        bottom,
+        right,
     }
 }
 
@@ -40,18 +50,12 @@ pub(super) fn params(
     if pairs.as_flattened().iter().any(|side| *side > MOST_PADDING) {
         return Err(refused(node, "so much padding has no kernel"));
     }
-    let [[top, bottom], [left, right]] = pairs;
     Ok(Conv2dParams {
         in_channels: conv.in_channels,
         out_channels: conv.out_channels,
         kernel: conv.kernel,
         stride,
-        padding: Padding {
-            top,
-            left,
-            bottom,
-            right,
-        },
+        padding: sides(pairs),
         groups: conv.groups,
     })
 }
@@ -75,7 +79,10 @@ pub(super) fn check_gradient(node: &Node, params: &Conv2dParams) -> Result<(), N
     }
 }
 
-pub(super) fn window(node: &Node, pool: &Pool2d) -> Result<Window, NoKernel> {
+pub(super) fn window(node: &Node, pool: &Pool2d, input: Shape) -> Result<Window, NoKernel> {
+    let Shape::Maps { size, .. } = input else {
+        return Err(refused(node, "rows are not pooled"));
+    };
     let is_square = [pool.kernel, pool.stride, pool.padding]
         .iter()
         .all(|p| p[0] == p[1]);
@@ -85,27 +92,23 @@ pub(super) fn window(node: &Node, pool: &Pool2d) -> Result<Window, NoKernel> {
     Ok(Window {
         size: pool.kernel[0],
         stride: pool.stride[0],
-        padding: pool.padding[0],
+        padding: sides(pool.pairs(size)),
     })
 }
 
-pub(super) fn average(
-    node: &Node,
-    pool: &Pool2d,
-    channels: usize,
-) -> Result<Conv2dParams, NoKernel> {
+pub(super) fn average(node: &Node, pool: &Pool2d, input: Shape) -> Result<Conv2dParams, NoKernel> {
     let Window {
         size,
         stride,
         padding,
-    } = window(node, pool)?;
+    } = window(node, pool, input)?;
     if stride > 2 {
         return Err(refused(
             node,
             "averages have a kernel only at strides of 1 and 2",
         ));
     }
-    Ok(Conv2dParams::depthwise(channels, size, stride).with_padding(padding))
+    Ok(Conv2dParams::depthwise(input.channels(), size, stride).with_padding(padding))
 }
 
 pub(super) fn function(activation: Activation) -> ActivationFn {

@@ -60,6 +60,7 @@ impl<'a> Writer<'a> {
             }
             Op::Activation(activation) => self.activation(*activation, name, all[0], &output),
             Op::Add => self.add("Add", name, all, &output, Vec::new()),
+            Op::Sub => self.add("Sub", name, all, &output, Vec::new()),
             Op::Mul => self.add("Mul", name, all, &output, Vec::new()),
             Op::MaxPool(pool) => self.add("MaxPool", name, all, &output, pooling(pool)),
             Op::AvgPool(pool) => {
@@ -79,6 +80,7 @@ impl<'a> Writer<'a> {
             Op::LayerNorm(norm) => self.layer_norm(norm, name, all, &output, is_rows),
             Op::LayerScale { .. } => self.layer_scale(name, all, &output),
             Op::GlobalResponseNorm(norm) => self.respond(norm, name, all, &output),
+            Op::GroupNorm(norm) => self.group_norm(norm, name, all, &output),
             Op::Tokens(tokens) => {
                 let ranks: Vec<usize> = tensors.map(|tensor| tensor.shape.len()).collect();
                 self.tokenise(tokens, name, all, &ranks, &output);
@@ -287,5 +289,6 @@ fn pooling(pool: &Pool2d) -> Vec<AttributeProto> {
         ints("kernel_shape", pool.kernel),
         ints("pads", [y, x, y, x]),
         ints("strides", pool.stride),
+        int("ceil_mode", usize::from(pool.ceil_mode)),
     ]
 }

@@ -2,8 +2,8 @@
 
 use super::nodes::Writer;
 use super::parts::{float, int, ints};
-use super::proto::INT64;
-use crate::op::{Attention, LayerNorm, Tokens};
+use super::proto::{FLOAT, INT64};
+use crate::op::{Attention, GroupNorm, LayerNorm, Tokens};
 
 impl Writer<'_> {
     /// Writes a linear layer on the channels of each pixel as a convolution of one pixel.
@@ -50,6 +50,38 @@ impl Writer<'_> {
         let shape = self.signed(format!("{name}:shape"), &[1, -1, 1, 1]);
         let gamma = self.step("Reshape", name, "gamma", &[all[1], &shape]);
         self.add("Mul", name, &[all[0], &gamma], output, Vec::new());
+    }
+
+    /// Writes a normalisation of groups of channels as that of single channels, which the groups become for a moment.
+    pub(super) fn group_norm(&mut self, norm: &GroupNorm, name: &str, all: &[&str], output: &str) {
+        let epsilon = || vec![float("epsilon", norm.epsilon as f32)];
+        if norm.groups == norm.channels {
+            self.add("InstanceNormalization", name, all, output, epsilon());
+            return;
+        }
+        let shape = self.step("Shape", name, "shape", &[all[0]]);
+        let target = self.signed(format!("{name}:groups"), &[0, norm.groups as i64, -1]);
+        let grouped = self.step("Reshape", name, "grouped", &[all[0], &target]);
+        let [ones, zeros] = [("ones", 1.0f32), ("zeros", 0.0)].map(|(part, value)| {
+            let bytes = value.to_le_bytes().repeat(norm.groups);
+            let dims = vec![norm.groups as i64];
+            self.constant(format!("{name}:{part}"), FLOAT, dims, bytes)
+        });
+        let normalised = format!("{name}:normalised");
+        let inputs = [grouped.as_str(), &ones, &zeros];
+        self.add(
+            "InstanceNormalization",
+            &normalised,
+            &inputs,
+            &normalised,
+            epsilon(),
+        );
+        let maps = self.step("Reshape", name, "maps", &[&normalised, &shape]);
+        let extents = self.signed(format!("{name}:extents"), &[1, -1, 1, 1]);
+        let weight = self.step("Reshape", name, "weight", &[all[1], &extents]);
+        let bias = self.step("Reshape", name, "bias", &[all[2], &extents]);
+        let scaled = self.step("Mul", name, "scaled", &[&maps, &weight]);
+        self.add("Add", name, &[&scaled, &bias], output, Vec::new());
     }
 
     /// Writes `x + bias + weight * x * n`.

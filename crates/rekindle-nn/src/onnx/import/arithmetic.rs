@@ -282,8 +282,9 @@ impl Reader<'_> {
         let (a, b) = (self.draft.settle(a)?, self.draft.settle(b)?);
         let op = match step {
             Step::Add => Op::Add,
+            Step::Sub => Op::Sub,
             Step::Mul => Op::Mul,
-            _ => return Err("it is no sum or product of two computed values".into()),
+            _ => return Err("it is no sum, difference or product of two computed values".into()),
         };
         let (a, b) = match (step, self.draft.extents(a.base), self.draft.extents(b.base)) {
             // Factors come second.
@@ -291,15 +292,19 @@ impl Reader<'_> {
             _ => (a, b),
         };
         let fits = match step {
-            Step::Add => a.dims == b.dims,
-            _ => is_beside(&a, &b, &[Axis::Row, Axis::Column]),
+            Step::Mul => a.dims == b.dims || is_beside(&a, &b, &[Axis::Row, Axis::Column]),
+            _ => a.dims == b.dims,
         };
         if !fits {
             let (a, b) = (a.shape(), b.shape());
             return Err(format!("dimensions of {a:?} and {b:?} mean different things").into());
         }
         let (x, y) = (self.draft.value(a.base)?, self.draft.value(b.base)?);
-        let kind = if step == Step::Add { "add" } else { "mul" };
+        let kind = match step {
+            Step::Add => "add",
+            Step::Sub => "sub",
+            _ => "mul",
+        };
         let value = self.draft.apply(kind, op, vec![x, y])?;
         let base = self.draft.like(a.base, State::Ready(value));
         Ok(a.on(base))

@@ -12,6 +12,7 @@ impl Reader<'_> {
         match &mut state {
             State::Layer { bias, .. }
             | State::LayerNorm { bias, .. }
+            | State::GroupNorm { bias, .. }
             | State::Responded { bias, .. }
             | State::Affine { bias, .. }
                 if bias.is_none() =>
@@ -34,6 +35,11 @@ impl Reader<'_> {
         let mut state = self.draft.state(view.base).clone();
         match &mut state {
             State::LayerNorm {
+                weight: factors,
+                bias: None,
+                ..
+            }
+            | State::GroupNorm {
                 weight: factors,
                 bias: None,
                 ..

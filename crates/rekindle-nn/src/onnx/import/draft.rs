@@ -106,6 +106,13 @@ pub(super) enum State {
         weight: Option<Weight>,
         bias: Option<Weight>,
     },
+    GroupNorm {
+        of: usize,
+        groups: usize,
+        epsilon: f64,
+        weight: Option<Weight>,
+        bias: Option<Weight>,
+    },
     /// A factor and a summand per channel.
     Affine {
         of: usize,
@@ -276,6 +283,7 @@ impl Draft {
                     | Activation::HardSigmoid
             ),
             Op::MaxPool(_) | Op::Dropout { .. } => self.is_non_negative(node.inputs[0]),
+            Op::Concat => node.inputs.iter().all(|x| self.is_non_negative(*x)),
             _ => false,
         })
     }

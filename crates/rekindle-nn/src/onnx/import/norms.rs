@@ -7,7 +7,7 @@ use super::error::Outcome;
 use super::function::Step;
 use super::layers::weight;
 use super::reader::Reader;
-use super::view::{Axis, View, is_beside, whole};
+use super::view::{Atom, Axis, View, is_beside, joined, whole};
 use crate::graph::TensorKind;
 use crate::init::Init;
 use crate::op::{BatchNorm, Op};
@@ -90,6 +90,58 @@ impl Reader<'_> {
             epsilon: operator.float("epsilon").unwrap_or(1e-5),
             weight: Some(weight),
             bias: constants.get(2).copied().flatten().and_then(Weight::of),
+        };
+        let base = self.draft.like(view.base, state);
+        Ok(view.on(base))
+    }
+
+    /// Reads a normalisation of each channel of an image, or of groups of channels that were made the second dimension.
+    pub(super) fn group_norm(
+        &mut self,
+        operator: Operator<'_>,
+        view: &View,
+        constants: &[Option<&Constant>],
+    ) -> Outcome<View> {
+        let view = self.draft.settle(view)?;
+        let [batch, channels, rows, columns] = self.draft.extents(view.base);
+        let groups = match operator.kind().as_str() {
+            "GroupNormalization" => operator.count("num_groups", 1)?,
+            _ => *view.shape().get(1).ok_or("it takes rows")?,
+        };
+        let inside: Vec<Atom> = view.dims.iter().skip(1).flatten().copied().collect();
+        let expected = [
+            (Axis::Channel, channels),
+            (Axis::Row, rows),
+            (Axis::Column, columns),
+        ];
+        let expected = expected.map(|(axis, extent)| whole(axis, extent)).concat();
+        let is_of_images = view.dims[0] == whole(Axis::Batch, batch);
+        if !is_of_images || joined(inside) != expected || !channels.is_multiple_of(groups.max(1)) {
+            return Err("it is not over whole groups of channels".into());
+        }
+        let parameter = |index: usize, neutral: f32| -> Outcome<Option<Weight>> {
+            let (_, weight) = weight(constants.get(index).copied().flatten())?;
+            let count = weight.values.len();
+            Ok(match count {
+                _ if weight.values.iter().all(|value| *value == neutral) => None,
+                _ if count == channels => Some(weight),
+                _ if count == groups => Some(Weight {
+                    values: weight
+                        .values
+                        .iter()
+                        .flat_map(|value| std::iter::repeat_n(*value, channels / groups))
+                        .collect(),
+                    name: None,
+                }),
+                _ => return Err(format!("{count} numbers for {groups} groups").into()),
+            })
+        };
+        let state = State::GroupNorm {
+            of: view.base,
+            groups,
+            epsilon: operator.float("epsilon").unwrap_or(1e-5),
+            weight: parameter(1, 1.0)?,
+            bias: parameter(2, 0.0)?,
         };
         let base = self.draft.like(view.base, state);
         Ok(view.on(base))

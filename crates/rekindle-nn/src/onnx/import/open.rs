@@ -4,7 +4,7 @@ use super::draft::{Draft, Part, Product, State, Weight, layer_names};
 use super::error::Outcome;
 use crate::graph::{TensorKind, Value};
 use crate::init::{ConvInit, Init, LinearInit};
-use crate::op::{Conv2d, LayerNorm, Linear, Op, Tokens};
+use crate::op::{Conv2d, GroupNorm, LayerNorm, Linear, Op, Tokens};
 
 impl Draft {
     /// Returns a value, computed now if it was still open.
@@ -32,6 +32,22 @@ impl Draft {
                 let x = self.value(of)?;
                 let (name, parts) = self.affine("norm", norm.channels, weight, bias);
                 self.emit(&name, Op::LayerNorm(norm), vec![x], parts)?
+            }
+            State::GroupNorm {
+                of,
+                groups,
+                epsilon,
+                weight,
+                bias,
+            } => {
+                let norm = GroupNorm {
+                    channels: self.channels(of),
+                    groups,
+                    epsilon,
+                };
+                let x = self.value(of)?;
+                let (name, parts) = self.affine("norm", norm.channels, weight, bias);
+                self.emit(&name, Op::GroupNorm(norm), vec![x], parts)?
             }
             State::Affine { of, weight, bias } => self.scaled(of, weight, bias)?,
             State::GlobalResponse {

@@ -35,7 +35,7 @@ pub(super) struct Scores {
 }
 
 /// Operators that are read on values of a network, besides those that are computed on known numbers.
-pub(super) const OPERATORS: [&str; 28] = [
+pub(super) const OPERATORS: [&str; 30] = [
     "AveragePool",
     "BatchNormalization",
     "Clip",
@@ -47,8 +47,10 @@ pub(super) const OPERATORS: [&str; 28] = [
     "Gelu",
     "Gemm",
     "GlobalAveragePool",
+    "GroupNormalization",
     "HardSigmoid",
     "HardSwish",
+    "InstanceNormalization",
     "IsNaN",
     "LayerNormalization",
     "LeakyRelu",
@@ -198,6 +200,9 @@ impl Reader<'_> {
             "BatchNormalization" => self.batch_norm(operator, view, constants)?,
             "Gemm" => self.gemm(operator, view, constants)?,
             "LayerNormalization" => self.layer_norm(operator, view, constants)?,
+            "GroupNormalization" | "InstanceNormalization" => {
+                self.group_norm(operator, view, constants)?
+            }
             "GlobalAveragePool" => self.global_average(view)?,
             "MaxPool" | "AveragePool" => self.pooling(operator, kind, view, [0; 4])?,
             "ReduceMean" | "ReduceL2" => self.reduction(operator, kind, view, constants)?,

@@ -59,7 +59,7 @@ pub(super) fn length(dim: &Dim) -> usize {
 }
 
 /// Joins atoms that follow each other along one axis.
-fn joined(atoms: impl IntoIterator<Item = Atom>) -> Dim {
+pub(super) fn joined(atoms: impl IntoIterator<Item = Atom>) -> Dim {
     let mut dim: Dim = Vec::new();
     for atom in atoms {
         if atom.extent == 1 {

@@ -3,6 +3,7 @@
 mod elements;
 mod numbers;
 mod quantized;
+mod reduce;
 mod shapes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -12,15 +13,16 @@ use super::attributes::Operator;
 use super::constant::{Constant, Data};
 use super::error::Outcome;
 use elements::{concatenated, gathered, split, taken, tiled};
-use numbers::{binary, cast, chosen, counted, reduced, unary};
+use numbers::{binary, cast, chosen, counted, unary};
 use quantized::{dequantized, quantized};
+use reduce::{batch_normalised, reduced};
 
 pub(super) use elements::{expanded, transposed};
 pub(super) use quantized::bounds;
 pub(super) use shapes::{axes, broadcast, lengths, order, parts, regrouped, shape, slices};
 
 /// Operators that are computed on reading where all they take is known.
-pub(super) const FOLDED: [&str; 51] = [
+pub(super) const FOLDED: [&str; 52] = [
     "Abs",
     "Add",
     "And",
@@ -59,6 +61,7 @@ pub(super) const FOLDED: [&str; 51] = [
     "ReduceMin",
     "ReduceProd",
     "ReduceSum",
+    "ReduceSumSquare",
     "Reshape",
     "Round",
     "Shape",
@@ -140,8 +143,15 @@ pub(super) fn fold(
         "Range" => counted(inputs)?,
         "QuantizeLinear" => quantized(operator, x, inputs)?,
         "DequantizeLinear" => dequantized(operator, x, inputs)?,
-        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" => {
-            let Some(reduced) = reduced(operator, &kind, x, second) else {
+        "BatchNormalization" => {
+            let Some(normalised) = batch_normalised(operator, inputs)? else {
+                return Ok(None);
+            };
+            normalised
+        }
+        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceL2"
+        | "ReduceSumSquare" => {
+            let Some(reduced) = reduced(operator, &kind, x, second)? else {
                 return Ok(None);
             };
             reduced

@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use super::super::attributes::Operator;
 use super::super::constant::{Constant, Data, elements};
 use super::super::error::Outcome;
 use super::elements::expanded;
-use super::shapes::{axes, broadcast};
+use super::shapes::broadcast;
 
 pub(crate) fn cast(x: &Constant, to: i64) -> Constant {
     // FLOAT, FLOAT16, DOUBLE and BFLOAT16; the others are whole numbers.
@@ -194,29 +193,4 @@ pub(crate) fn counted(inputs: &[Option<&Constant>]) -> Outcome<Constant> {
             Ok(Constant::floats(vec![count], values.collect()))
         }
     }
-}
-
-/// Reduces all dimensions of whole numbers, which is what shapes need.
-pub(crate) fn reduced(
-    operator: Operator<'_>,
-    kind: &str,
-    x: &Constant,
-    axes_input: Option<&Constant>,
-) -> Option<Constant> {
-    let values = x.as_ints()?;
-    let axes = axes(operator, axes_input, x.shape.len()).ok()?;
-    if x.shape.len() != 1 || axes.is_some_and(|axes| axes != [0]) {
-        return None;
-    }
-    let value = match kind {
-        "ReduceProd" => values.iter().try_fold(1i64, |n, v| n.checked_mul(*v))?,
-        "ReduceSum" => values.iter().try_fold(0i64, |n, v| n.checked_add(*v))?,
-        "ReduceMax" => *values.iter().max()?,
-        _ => *values.iter().min()?,
-    };
-    let shape = match operator.int("keepdims").unwrap_or(1) {
-        0 => Vec::new(),
-        _ => vec![1],
-    };
-    Some(Constant::ints(shape, vec![value]))
 }
