@@ -15,6 +15,7 @@ import contextlib, io, json, logging, pathlib, sys, tempfile, warnings, zipfile
 warnings.filterwarnings("ignore"); logging.disable(logging.WARNING)
 import numpy, onnx, onnxruntime, timm, torch, torchvision
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 from torchvision.models import densenet, efficientnet, mobilenetv3, regnet, resnet, shufflenetv2, vision_transformer
 import formula
 
@@ -47,6 +48,17 @@ def small():
     yield "vit_timm", tm("vit_tiny_patch16_224", img_size=64, **sizes), 64
     yield "dinov2", timm.create_model("vit_small_patch14_dinov2", img_size=56, **sizes), 56
     yield "dinov2_reg4", timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56, **sizes), 56
+    few = dict(layers=(1, 1, 1, 1))
+    yield "googlenet", tv.GoogLeNet(num_classes=5, aux_logits=False, init_weights=False), 64
+    yield "senet", tm("legacy_seresnet18", **few), 64
+    yield "hgnetv2", tm("hgnetv2_b0"), 64
+    yield "poolformer", timm.models.metaformer.MetaFormer(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_classes=5, downsample_norm=None, norm_layers=timm.layers.GroupNorm1, mlp_act=nn.GELU, use_mlp_head=False), 64
+    yield "bit", timm.models.resnetv2.ResNetV2((1, 1, 1, 1), (128, 128, 128, 128), num_classes=5, stem_chs=32, stem_type="fixed"), 64
+    yield "nf_resnet", timm.models.nfnet.NormFreeNet(timm.models.nfnet.NfCfg(depths=(1, 1, 1, 1), channels=(32, 64, 96, 128), stem_type="7x7_pool", stem_chs=16, act_layer="relu"), num_classes=5), 64
+    yield "fastvit", tm("fastvit_t8", **few), 64
+    yield "starnet", tm("starnet_s1", base_dim=8, depths=(1, 1, 1, 1)), 64
+    leaky = lambda inputs, outputs, slope: [nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.LeakyReLU(slope)]
+    yield "leaky", nn.Sequential(*leaky(3, 16, 0.1), *leaky(16, 32, 0.01), nn.InstanceNorm2d(32, affine=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5)), 64
     import transformers as hf
     common = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16, num_labels=5)
     yield "hf_vit", hf.ViTForImageClassification(hf.ViTConfig(intermediate_size=64, **common)), 64
@@ -71,6 +83,7 @@ KINDS = {"script": dict(opset_version=17), "script_14": dict(opset_version=14, f
 # What has no batch normalisation is not unfolded, and layer normalisation is one node since operator set 17.
 OF = {"mobilenetv4": ["dynamo"], "tf_efficientnet_lite": ["script_14"], "hf_mobilenet_v2": ["dynamo"], "hf_dinov2_reg4": ["dynamo"], "hf_resnet": ["script"], "resnext": ["script"], "efficientnet_v2": ["dynamo"],
       **{name: ["script", "dynamo"] for name in ["convnext", "vit", "dinov2", "dinov2_reg4"]}, "convnext_timm": ["script"], "hf_vit": ["script_14", "dynamo"], "hf_convnext": ["script"],
+      "googlenet": ["script"], "senet": ["script"], "hgnetv2": ["dynamo"], "poolformer": ["script", "dynamo"], "bit": ["script"], "nf_resnet": ["script"], "fastvit": ["script", "dynamo"], "starnet": ["script"], "leaky": ["script", "dynamo"],
       **{name: ["script", "script_14", "dynamo"] for name in ["vit_timm", "convnextv2"]}}
 
 

@@ -35,11 +35,15 @@ pub enum ActivationFn {
     Tanh,
     /// `x` above zero and `exp(x) - 1` below (Clevert, Unterthiner and Hochreiter, 2015).
     Elu,
+    /// `x` above zero and `0.01 x` below, PyTorch's leaky ReLU (Maas, Hannun and Ng, 2013).
+    LeakyRelu,
+    /// `x` above zero and `0.1 x` below, the leaky ReLU of Darknet.
+    LeakyReluTenth,
 }
 
 impl ActivationFn {
     /// All functions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Identity,
         Self::Relu,
         Self::Relu6,
@@ -53,6 +57,8 @@ impl ActivationFn {
         Self::Mish,
         Self::Tanh,
         Self::Elu,
+        Self::LeakyRelu,
+        Self::LeakyReluTenth,
     ];
 
     /// Returns true where the function of zero is not zero.
@@ -84,6 +90,8 @@ impl fmt::Display for ActivationFn {
             Self::Mish => "Mish",
             Self::Tanh => "tanh",
             Self::Elu => "ELU",
+            Self::LeakyRelu => "leaky ReLU",
+            Self::LeakyReluTenth => "leaky ReLU of a tenth",
         })
     }
 }

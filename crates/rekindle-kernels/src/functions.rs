@@ -30,7 +30,7 @@ macro_rules! with_function {
     ($function:expr, |$known:ident| $body:expr) => {
         $crate::functions::with_function!(@arms $function, $known, $body,
             Identity Relu Relu6 Silu HardSwish HardSigmoid Sigmoid Gelu QuickGelu
-            GeluTanh Mish Tanh Elu)
+            GeluTanh Mish Tanh Elu LeakyRelu LeakyReluTenth)
     };
     (@arms $function:expr, $known:ident, $body:expr, $($name:ident)*) => {
         match $function {
@@ -147,6 +147,8 @@ pub(crate) unsafe fn activate<S: Simd>(function: ActivationFn, x: S::V) -> S::V 
                 let below = S::max(S::splat(-128.0), S::min(S::zero(), x));
                 S::add(S::max(S::zero(), x), exp_minus_one::<S>(below))
             }
+            ActivationFn::LeakyRelu => S::max(S::mul(x, S::splat(SMALL)), x),
+            ActivationFn::LeakyReluTenth => S::max(S::mul(x, S::splat(TENTH)), x),
         }
     }
 }
@@ -210,10 +212,15 @@ pub(crate) unsafe fn back<S: Simd>(function: ActivationFn, z: S::V, g: S::V) -> 
                 S::mul(g, S::fma(bounded, slope, gate))
             }
             ActivationFn::Tanh => {
-                let t = activate::<S>(ActivationFn::Tanh, z);
-                S::mul(g, S::sub(S::splat(1.0), S::mul(t, t)))
+                // 4 e / (1 + e)² with e = exp(-2 |z|): 1 - t² has no digits left where t is near one.
+                let small = S::min(z, S::sub(S::zero(), z));
+                let e = exp::<S>(S::add(small, small));
+                let half = S::div(S::splat(2.0), S::add(S::splat(1.0), e));
+                S::mul(g, S::mul(e, S::mul(half, half)))
             }
             ActivationFn::Elu => S::mul(g, exp::<S>(S::min(S::zero(), z))),
+            ActivationFn::LeakyRelu => leaky_back::<S>(z, SMALL, g),
+            ActivationFn::LeakyReluTenth => leaky_back::<S>(z, TENTH, g),
         }
     }
 }
@@ -247,6 +254,21 @@ unsafe fn mish_gate<S: Simd>(x: S::V) -> (S::V, S::V) {
         let (gate, share) = (S::div(n, whole), S::div(two, whole));
         let steep = S::mul(S::mul(e, S::add(e, S::splat(1.0))), S::mul(share, share));
         (gate, steep)
+    }
+}
+
+/// Slopes of the two leaky ReLUs below zero.
+const SMALL: f32 = 0.01;
+const TENTH: f32 = 0.1;
+
+/// Keeps `g` where `z` is above zero, and takes its share below.
+#[inline(always)]
+unsafe fn leaky_back<S: Simd>(z: S::V, slope: f32, g: S::V) -> S::V {
+    // SAFETY: the caller has enabled the instruction set.
+    unsafe {
+        let above = S::keep_positive(g, z);
+        let below = S::mul(S::sub(g, above), S::splat(slope));
+        S::add(above, below)
     }
 }
 

@@ -107,11 +107,7 @@ impl GroupNorm<'_> {
         self.check(isa, x)?;
         dy.check_shape("the gradient", x.shape())?;
         let [n, channels, h, w] = x.shape();
-        check_len(
-            "the statistics",
-            statistics.values.len(),
-            &[n, self.groups],
-        )?;
+        check_len("the statistics", statistics.values.len(), &[n, self.groups])?;
         let blocks = x.blocks();
         let width = channels / self.groups;
         let means = self.lines(statistics, n, channels, |_, [mean, _]| mean);
@@ -184,7 +180,9 @@ impl GroupNorm<'_> {
     ) {
         let [n, channels, ..] = like.shape();
         let factor = |c: usize, inverse: f64| f64::from(self.weight[c]) * inverse;
-        let scale = self.lines(statistics, n, channels, |c, [_, inverse]| factor(c, inverse));
+        let scale = self.lines(statistics, n, channels, |c, [_, inverse]| {
+            factor(c, inverse)
+        });
         let shift = self.lines(statistics, n, channels, |c, [mean, inverse]| {
             f64::from(self.bias[c]) - mean * factor(c, inverse)
         });

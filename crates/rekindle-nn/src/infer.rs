@@ -125,9 +125,7 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
         },
         Op::LayerScale { channels }
         | Op::GlobalResponseNorm(LayerNorm { channels, .. })
-        | Op::GroupNorm(GroupNorm { channels, .. }) => {
-            maps_of(*channels).map(|_| first)
-        }
+        | Op::GroupNorm(GroupNorm { channels, .. }) => maps_of(*channels).map(|_| first),
         Op::Tokens(tokens) => {
             let [rows, columns] = maps_of(tokens.channels)?;
             Ok(Shape::Maps {

@@ -300,11 +300,15 @@ pub enum Activation {
     Tanh,
     /// `x` above zero and `exp(x) - 1` below.
     Elu,
+    /// `x` above zero and `0.01 x` below.
+    LeakyRelu,
+    /// `x` above zero and `0.1 x` below.
+    LeakyReluTenth,
 }
 
 impl Activation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Relu,
         Self::Relu6,
         Self::Silu,
@@ -317,6 +321,8 @@ impl Activation {
         Self::Mish,
         Self::Tanh,
         Self::Elu,
+        Self::LeakyRelu,
+        Self::LeakyReluTenth,
     ];
 }
 

@@ -46,6 +46,8 @@ pub fn function(function: ActivationFn, x: f64) -> f64 {
         ActivationFn::Tanh => x.tanh(),
         ActivationFn::Elu if x > 0.0 => x,
         ActivationFn::Elu => x.exp_m1(),
+        ActivationFn::LeakyRelu => x.max(0.01 * x),
+        ActivationFn::LeakyReluTenth => x.max(0.1 * x),
     }
 }
 
@@ -104,6 +106,21 @@ fn sigmoid_and_silu_are_accurate_everywhere() {
                     assert!(error < 2e-7, "{of}({x}) on {isa}: {error:e}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn the_derivative_of_tanh_keeps_its_digits() {
+    let x: Vec<f32> = (-20_000..=20_000).map(|i| i as f32 * 1e-3).collect();
+    for &isa in Isa::available() {
+        let mut slopes = vec![1.0; x.len()];
+        let function = ActivationFn::Tanh;
+        function.apply_gradient(isa, &x, &mut slopes).unwrap();
+        for (&x, &slope) in x.iter().zip(&slopes) {
+            let expected = f64::from(x).cosh().powi(-2);
+            let error = (f64::from(slope) - expected).abs() / expected;
+            assert!(error < 1e-6, "tanh'({x}) on {isa}: {error:e}");
         }
     }
 }
@@ -169,6 +186,9 @@ fn the_ends_of_the_range() {
                         | ActivationFn::GeluTanh
                         | ActivationFn::Mish
                         | ActivationFn::Elu => f32::from(x[i] > 0.0),
+                        ActivationFn::LeakyRelu if x[i] < 0.0 => 0.01,
+                        ActivationFn::LeakyReluTenth if x[i] < 0.0 => 0.1,
+                        ActivationFn::LeakyRelu | ActivationFn::LeakyReluTenth => 1.0,
                         _ => 0.0,
                     };
                     assert_eq!(slope[i], expected, "{of}'({}) on {isa}", x[i]);

@@ -7,8 +7,7 @@ use crate::shapes::{self, Case};
 use proptest::prelude::*;
 use rekindle_kernels::{
     Activation, Conv2dParams, Isa, KernelError, Padding, Quantization, QuantizedActivation,
-    QuantizedConv2d,
-    max_pool, max_pool_quantized,
+    QuantizedConv2d, max_pool, max_pool_quantized,
 };
 
 const INPUT: f32 = 1.0 / 64.0;

@@ -2,8 +2,8 @@
 
 use crate::reference::{random, relative_error};
 use rekindle_kernels::{
-    Activation, Conv2dParams, Isa, PackedConv2d, Padding, global_average_pool, global_average_pool_gradient,
-    leave_out_padding, max_pool, max_pool_gradient,
+    Activation, Conv2dParams, Isa, PackedConv2d, Padding, global_average_pool,
+    global_average_pool_gradient, leave_out_padding, max_pool, max_pool_gradient,
 };
 
 fn sides(before: usize, behind: usize) -> Padding {

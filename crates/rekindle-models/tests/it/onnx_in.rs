@@ -124,6 +124,15 @@ fn exports_of_others_give_onnxruntime_s_answers() {
         let off = off(&found, &answer.logits);
         println!("{name}: {off:.1e}, stages {:?}", graph.stage_names());
         assert!(off <= 1e-5, "{name}: {off}");
+        // The same from a file of our own.
+        let back = read(&network.to_onnx(&BTreeMap::new())).unwrap();
+        let back = logits(
+            &back.network(&Device::flex()).unwrap(),
+            answer.images,
+            answer.side,
+        );
+        let own = logits(&network, answer.images, answer.side);
+        assert!(self::off(&back, &own) <= 1e-5, "{name} out and in again");
         // The same from its own description, and stages that can be frozen.
         let again = Graph::from_json(&graph.to_json(answer.side)).unwrap();
         assert!(again == graph, "{name}");

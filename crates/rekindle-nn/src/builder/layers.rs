@@ -7,7 +7,7 @@ use crate::GraphError;
 use crate::graph::{Parameter, TensorKind, TensorSpec, Value};
 use crate::head::{Part, linear_tensors};
 use crate::init::Init;
-use crate::op::{GroupNorm, BatchNorm, LayerNorm, Linear, Op, Tokens};
+use crate::op::{BatchNorm, GroupNorm, LayerNorm, Linear, Op, Tokens};
 use crate::spec::Conv;
 
 impl Builder {

@@ -1,7 +1,7 @@
 //! Operations of convolutional networks, as Burn's.
 
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, relu, sigmoid, silu};
+use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, leaky_relu, relu, sigmoid, silu};
 use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
@@ -73,6 +73,8 @@ pub(super) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
         }
         Activation::Tanh => x.tanh(),
         Activation::Elu => relu(x.clone()) + x.clamp_max(0.0).exp() - 1.0,
+        Activation::LeakyRelu => leaky_relu(x, 0.01),
+        Activation::LeakyReluTenth => leaky_relu(x, 0.1),
     }
 }
 

@@ -109,8 +109,7 @@ impl Pixels {
             }
             (Self::GroupNorm(norm, groups), SavedPixels::GroupNorm(statistics), _) => {
                 let dy = Arc::unwrap_or_clone(dy);
-                let found =
-                    group_norm(weights, norm, *groups).backward(isa, &x, statistics, dy)?;
+                let found = group_norm(weights, norm, *groups).backward(isa, &x, statistics, dy)?;
                 PixelGradients {
                     input: joined(found.x)?,
                     parameters: Some((*norm, [found.weight, found.bias])),

@@ -125,5 +125,7 @@ pub(super) fn function(activation: Activation) -> ActivationFn {
         Activation::Mish => ActivationFn::Mish,
         Activation::Tanh => ActivationFn::Tanh,
         Activation::Elu => ActivationFn::Elu,
+        Activation::LeakyRelu => ActivationFn::LeakyRelu,
+        Activation::LeakyReluTenth => ActivationFn::LeakyReluTenth,
     }
 }

@@ -108,6 +108,15 @@ impl<'a> Writer<'a> {
             Activation::HardSwish => simple("HardSwish"),
             Activation::Tanh => simple("Tanh"),
             Activation::Elu => simple("Elu"),
+            Activation::LeakyRelu | Activation::LeakyReluTenth => {
+                let slope = if activation == Activation::LeakyRelu {
+                    0.01
+                } else {
+                    0.1
+                };
+                let attributes = vec![float("alpha", slope)];
+                self.add("LeakyRelu", name, &[x], output, attributes);
+            }
             Activation::HardSigmoid => {
                 let attributes = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
                 self.add("HardSigmoid", name, &[x], output, attributes);
@@ -285,10 +294,13 @@ fn convolution(conv: &Conv2d) -> Vec<AttributeProto> {
 
 fn pooling(pool: &Pool2d) -> Vec<AttributeProto> {
     let [y, x] = pool.padding;
-    vec![
+    let mut attributes = vec![
         ints("kernel_shape", pool.kernel),
         ints("pads", [y, x, y, x]),
         ints("strides", pool.stride),
-        int("ceil_mode", usize::from(pool.ceil_mode)),
-    ]
+    ];
+    if pool.ceil_mode {
+        attributes.push(int("ceil_mode", 1));
+    }
+    attributes
 }

@@ -94,6 +94,8 @@ fn defined(activation: Activation, x: f64) -> f64 {
         Activation::Mish => x * x.exp().ln_1p().tanh(),
         Activation::Tanh => x.tanh(),
         Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+        Activation::LeakyRelu => x.max(0.01 * x),
+        Activation::LeakyReluTenth => x.max(0.1 * x),
     }
 }
 
@@ -189,6 +191,10 @@ mod tests {
         assert_eq!(of(|_| 3.0), None);
         assert_eq!(of(|x| x.max(-11.0) + 0.001), None);
         assert_eq!(of(|_| f64::NAN), None);
-        assert_eq!(of(|x| Step::LeakyRelu(0.01).apply(x, 0.0)), None);
+        let leaky = |slope: f64| of(|x| Step::LeakyRelu(slope).apply(x, 0.0));
+        let known = |function| Some(Known::Activation(function));
+        assert_eq!(leaky(f64::from(0.01f32)), known(Activation::LeakyRelu));
+        assert_eq!(leaky(f64::from(0.1f32)), known(Activation::LeakyReluTenth));
+        assert_eq!(leaky(0.3), None);
     }
 }

@@ -40,7 +40,7 @@ impl Draft {
                 }
             };
         }
-        let known = "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, tanh, GELU (by erf or tanh), QuickGELU, Mish and ELU";
+        let known = "ReLU, ReLU6, SiLU, hard swish, hard sigmoid, sigmoid, tanh, GELU (by erf or tanh), QuickGELU, Mish, ELU and leaky ReLU of 0.01 or 0.1";
         Err(format!("what is computed of each number is none of {known}").into())
     }
 

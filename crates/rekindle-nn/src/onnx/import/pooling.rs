@@ -61,9 +61,9 @@ impl Reader<'_> {
             (x, size) = self.surrounded(x, pads)?;
             pads = [0; 4];
         }
-        let hangs_alike = is_rounded_up && pads[..2] == pads[2..];
-        if !hangs_alike && !are_even(size, kernel, stride, pads, is_rounded_up) {
-            if !is_max || zeros_win || is_rounded_up {
+        let is_alike = pads[..2] == pads[2..];
+        if !is_alike && !are_even(size, kernel, stride, pads, is_rounded_up) {
+            if !is_max || zeros_win {
                 return Err("its windows stand over one edge only".into());
             }
             (x, size) = self.surrounded(x, pads)?;
@@ -78,7 +78,7 @@ impl Reader<'_> {
             kernel,
             stride,
             padding: [pads[0], pads[1]],
-            ceil_mode: hangs_alike,
+            ceil_mode: is_rounded_up,
         };
         let op = if is_max {
             Op::MaxPool(pool)

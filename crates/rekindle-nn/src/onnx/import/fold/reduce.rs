@@ -32,7 +32,10 @@ pub(crate) fn reduced(
         return Err("it reduces nothing".into());
     }
     let shape = match operator.int("keepdims").unwrap_or(1) {
-        0 => (0..rank).filter(|at| !axes.contains(at)).map(|at| x.shape[at]).collect(),
+        0 => (0..rank)
+            .filter(|at| !axes.contains(at))
+            .map(|at| x.shape[at])
+            .collect(),
         _ => wide.clone(),
     };
     if let Some(values) = x.as_ints() {
@@ -112,7 +115,9 @@ pub(crate) fn batch_normalised(
     } else {
         for (to, index) in [(&mut mean, 3), (&mut variance, 4)] {
             let from = given(index).ok_or("its statistics are not known")?;
-            to.iter_mut().zip(from.iter()).for_each(|(to, from)| *to = f64::from(*from));
+            to.iter_mut()
+                .zip(from.iter())
+                .for_each(|(to, from)| *to = f64::from(*from));
         }
     }
     if scale.len() != channels || bias.len() != channels {
@@ -124,5 +129,8 @@ pub(crate) fn batch_normalised(
         let unit = (f64::from(*value) - mean[at]) / (variance[at] + epsilon).sqrt();
         (unit * f64::from(scale[at]) + f64::from(bias[at])) as f32
     });
-    Ok(Some(Constant::floats(x.shape.clone(), normalised.collect())))
+    Ok(Some(Constant::floats(
+        x.shape.clone(),
+        normalised.collect(),
+    )))
 }

@@ -110,6 +110,20 @@ fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
+fn computed(kind: &str, attribute: Vec<AttributeProto>, inputs: &[&Constant]) -> Constant {
+    let node = NodeProto {
+        op_type: Some(kind.into()),
+        attribute,
+        ..NodeProto::default()
+    };
+    let operator = Operator {
+        node: &node,
+        opset: 21,
+    };
+    let inputs: Vec<Option<&Constant>> = inputs.iter().map(|input| Some(*input)).collect();
+    fold(operator, &inputs).unwrap().unwrap().remove(0)
+}
+
 fn of_kind(kind: i32, shape: &[usize], values: &[i64]) -> Constant {
     Constant {
         kind,
@@ -120,55 +134,48 @@ fn of_kind(kind: i32, shape: &[usize], values: &[i64]) -> Constant {
 /// Expected numbers are those of `onnx.reference.ReferenceEvaluator` (onnx 1.23), operator set 21, for one node each.
 #[test]
 fn quantize_and_dequantize_are_computed_as_onnx_says() {
-    let node = |kind: &str, attribute: Vec<AttributeProto>| NodeProto {
-        op_type: Some(kind.into()),
-        attribute,
-        ..NodeProto::default()
-    };
-    let computed = |node: &NodeProto, inputs: &[&Constant]| {
-        let operator = Operator { node, opset: 21 };
-        let inputs: Vec<Option<&Constant>> = inputs.iter().map(|input| Some(*input)).collect();
-        fold(operator, &inputs).unwrap().unwrap().remove(0)
-    };
     let floats =
         |shape: &[usize], values: &[f32]| Constant::floats(shape.to_vec(), values.to_vec());
     let x = floats(&[2, 3], &[-3.0, 0.26, 1.25, 99.0, -0.75, 2.5]);
     let columns = floats(&[3], &[0.5, 0.25, 1.0]);
     let zeros = of_kind(INT8, &[3], &[0, -5, 7]);
-    for (node, scale, zero, expected) in [
+    for (attribute, scale, zero, expected) in [
         (
-            node("QuantizeLinear", Vec::new()),
+            Vec::new(),
             floats(&[], &[0.5]),
             of_kind(UINT8, &[], &[3]),
             [0, 4, 5, 201, 1, 8],
         ),
         (
-            node("QuantizeLinear", vec![int("axis", 1)]),
+            vec![int("axis", 1)],
             columns,
             zeros.clone(),
             [-6, -4, 8, 127, -8, 9],
         ),
         (
-            node("QuantizeLinear", vec![int("axis", -2)]),
+            vec![int("axis", -2)],
             floats(&[2], &[0.5, 0.1]),
             of_kind(INT8, &[2], &[0, 0]),
             [-6, 1, 2, 127, -8, 25],
         ),
     ] {
-        let found = computed(&node, &[&x, &scale, &zero]);
+        let found = computed("QuantizeLinear", attribute, &[&x, &scale, &zero]);
         assert!(
             is_equal(&found, &Constant::ints(vec![2, 3], expected.to_vec())),
             "{found:?}"
         );
     }
     let bytes = of_kind(INT8, &[2, 3], &[-128, -1, 0, 1, 100, 127]);
-    let node_of_columns = node("DequantizeLinear", Vec::new());
     let scales = floats(&[3], &[0.5, 0.25, 2.0]);
-    let found = computed(&node_of_columns, &[&bytes, &scales, &zeros]);
+    let found = computed("DequantizeLinear", Vec::new(), &[&bytes, &scales, &zeros]);
     let expected = floats(&[2, 3], &[-64.0, 1.0, -14.0, 0.5, 26.25, 240.0]);
     assert!(is_equal(&found, &expected), "{found:?}");
     let biases = of_kind(INT32, &[2], &[-70_000, 12]);
-    let found = computed(&node_of_columns, &[&biases, &floats(&[], &[0.125])]);
+    let found = computed(
+        "DequantizeLinear",
+        Vec::new(),
+        &[&biases, &floats(&[], &[0.125])],
+    );
     assert!(
         is_equal(&found, &floats(&[2], &[-8750.0, 1.5])),
         "{found:?}"
@@ -179,11 +186,105 @@ fn quantize_and_dequantize_are_computed_as_onnx_says() {
         (int("axis", 5), floats(&[3], &[1.0; 3])),
         (int("block_size", 2), floats(&[3], &[1.0; 3])),
     ] {
-        let node = node("DequantizeLinear", vec![attribute]);
+        let node = NodeProto {
+            op_type: Some("DequantizeLinear".into()),
+            attribute: vec![attribute],
+            ..NodeProto::default()
+        };
         let operator = Operator {
             node: &node,
             opset: 21,
         };
         assert!(fold(operator, &[Some(&bytes), Some(&scale)]).is_err());
+    }
+}
+
+const NUMBERS: [f32; 12] = [
+    -3.0, 0.26, 1.25, 9.0, -0.75, 2.5, 0.5, -6.0, 4.0, 0.125, -1.5, 2.0,
+];
+
+/// Expected numbers are those of `onnx.reference.ReferenceEvaluator` (onnx 1.23), operator set 18.
+#[test]
+fn dimensions_are_reduced_as_onnx_says() {
+    let x = Constant::floats(vec![3, 2, 2], NUMBERS.to_vec());
+    for (kind, outer, inner) in [
+        (
+            "ReduceSum",
+            [3.135, 5.25],
+            [-1.75, 9.26, -0.25, -3.5, 2.5, 2.125],
+        ),
+        (
+            "ReduceMean",
+            [0.5225, 0.875],
+            [-0.875, 4.63, -0.125, -1.75, 1.25, 1.0625],
+        ),
+        (
+            "ReduceL2",
+            [5.64763, 11.18314],
+            [3.25, 9.003755, 0.9013878, 6.5, 4.272002, 2.003902],
+        ),
+        (
+            "ReduceSumSquare",
+            [31.89573, 125.0625],
+            [10.5625, 81.0676, 0.8125, 42.25, 18.25, 4.015625],
+        ),
+        (
+            "ReduceProd",
+            [0.73125, 101.25],
+            [-3.75, 2.34, -0.375, -15.0, -6.0, 0.25],
+        ),
+        ("ReduceMax", [4.0, 9.0], [1.25, 9.0, 0.5, 2.5, 4.0, 2.0]),
+        (
+            "ReduceMin",
+            [-3.0, -6.0],
+            [-3.0, 0.26, -0.75, -6.0, -1.5, 0.125],
+        ),
+    ] {
+        let [both, middle] = [vec![0, 2], vec![1]].map(Constant::row);
+        let found = computed(kind, Vec::new(), &[&x, &both]);
+        let expected = Constant::floats(vec![1, 2, 1], outer.to_vec());
+        assert!(is_equal(&found, &expected), "{kind}: {found:?}");
+        let found = computed(kind, vec![int("keepdims", 0)], &[&x, &middle]);
+        let expected = Constant::floats(vec![3, 2], inner.to_vec());
+        assert!(is_equal(&found, &expected), "{kind}: {found:?}");
+    }
+    let whole = Constant::row(vec![3, -4, 2]);
+    let found = computed("ReduceProd", vec![int("keepdims", 0)], &[&whole]);
+    assert!(is_equal(&found, &Constant::ints(Vec::new(), vec![-24])));
+}
+
+/// Expected numbers are those of `torch.nn.functional.batch_norm` (torch 2.15).
+#[test]
+fn known_numbers_are_normalised_as_in_pytorch() {
+    let row = |values: &[f32]| Constant::floats(vec![values.len()], values.to_vec());
+    let x = Constant::floats(vec![1, 3, 4], NUMBERS.to_vec());
+    let (weight, bias) = (row(&[1.0, 2.0, 0.5]), row(&[0.0, 0.5, -1.0]));
+    let (mean, variance) = (row(&[1.0, 0.0, -1.0]), row(&[4.0, 1.0, 0.25]));
+    let inputs = [&x, &weight, &bias, &mean, &variance];
+    let epsilon = AttributeProto {
+        name: Some("epsilon".into()),
+        f: Some(1e-3),
+        ..AttributeProto::default()
+    };
+    for (training, expected) in [
+        (
+            1,
+            [
+                -1.10785, -0.3673905, -0.1425271, 1.6177677, 0.6192568, 2.6863749, 1.4143022,
+                -2.719934, -0.3087009, -1.2506908, -1.645719, -0.7948893,
+            ],
+        ),
+        (
+            0,
+            [
+                -1.9997501, -0.3699538, 0.1249844, 3.9995003, -0.9992506, 5.497502, 1.4995004,
+                -11.494005, 3.9900303, 0.1227568, -1.499003, 1.9940181,
+            ],
+        ),
+    ] {
+        let attributes = vec![int("training_mode", training), epsilon.clone()];
+        let found = computed("BatchNormalization", attributes, &inputs);
+        let expected = Constant::floats(vec![1, 3, 4], expected.to_vec());
+        assert!(is_equal(&found, &expected), "{found:?}");
     }
 }
