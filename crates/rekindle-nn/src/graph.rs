@@ -340,6 +340,7 @@ impl Graph {
             | Op::Activation(_)
             | Op::Dropout { .. }
             | Op::Add
+            | Op::Sub
             | Op::Concat => node.inputs.first().is_some_and(|x| self.is_rows(*x)),
             _ => false,
         }
