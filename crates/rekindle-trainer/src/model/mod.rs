@@ -2,6 +2,7 @@
 
 mod coverage;
 mod evaluate;
+mod held_out;
 mod labels;
 mod memory;
 mod numbers;

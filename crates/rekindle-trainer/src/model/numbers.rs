@@ -23,6 +23,8 @@ pub struct EvaluatedNumbers {
     pub layout: Listing,
     /// Measured on the images alone that training had held out of these.
     pub is_held_out: bool,
+    /// How many of the images training learned from, as far as the model's run directory knows; they flatter it.
+    pub learned_from: usize,
 }
 
 impl Answer {
@@ -141,6 +143,7 @@ impl Model {
             skipped: found.skipped,
             layout: found.layout,
             is_held_out: found.is_held_out,
+            learned_from: found.learned_from,
         })
     }
 }
