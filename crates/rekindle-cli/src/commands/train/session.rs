@@ -64,6 +64,13 @@ struct Left {
     chosen: Option<LabelThresholds>,
 }
 
+impl Left {
+    /// Returns the accuracy of answers by the thresholds that the file holds.
+    fn accuracy_of(&self, found: &Predictions) -> f64 {
+        found.accuracy_at(self.thresholds.as_deref())
+    }
+}
+
 impl Session<'_> {
     /// Trains one run after the other. What was done before one is interrupted or fails is in the report and the results.
     pub(super) fn all(&mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
@@ -117,7 +124,7 @@ impl Session<'_> {
             let views = self.recipe.test_views;
             let figure = match found.regression() {
                 Ok(found) => format!("MAE is {}", figure(found.mae)),
-                Err(_) => format!("accuracy is {}", percent(found.accuracy())),
+                Err(_) => format!("accuracy is {}", percent(left.accuracy_of(found))),
             };
             reported.description = format!(
                 "{} With each image in the views of --views {views} its {figure}.",
@@ -154,7 +161,7 @@ impl Session<'_> {
             result["test_views"] = json!(self.recipe.test_views);
             match found.regression() {
                 Ok(found) => result["mae_in_views"] = json!(found.mae),
-                Err(_) => result["accuracy_in_views"] = json!(found.accuracy()),
+                Err(_) => result["accuracy_in_views"] = json!(left.accuracy_of(found)),
             }
         }
         match self.data.task() {
