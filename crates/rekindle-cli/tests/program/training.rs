@@ -131,6 +131,27 @@ fn frozen_stages_that_are_computed_in_each_epoch_are_said() {
     }
 }
 
+/// The features that one call computes are those of others and more, so it goes first; results stand as they were asked for.
+#[test]
+fn one_call_goes_before_the_strategies_that_share_its_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--strategy", "features,one-call", "--epochs", "2"];
+    let told = train(folder.path(), &options).ends_with(0).json();
+    let names = ["features", "one-call"];
+    for (run, name) in told["runs"].as_array().unwrap().iter().zip(names) {
+        assert_eq!(run["strategy"], name);
+        assert!(run["directory"].as_str().unwrap().ends_with(name));
+    }
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    let section = |name: &str| page.find(&format!("<bdi>{name}</bdi></h2>")).unwrap();
+    assert!(section("Features") < section("One-call"));
+    let begun = |name: &str| {
+        let record = folder.path().join(name).join("run.json");
+        std::fs::metadata(record).unwrap().modified().unwrap()
+    };
+    assert!(begun("one-call") < begun("features"));
+}
+
 #[test]
 fn a_second_run_into_the_same_folder_is_refused_before_anything_is_trained() {
     let folder = tempfile::tempdir().unwrap();

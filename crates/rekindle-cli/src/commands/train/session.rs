@@ -74,6 +74,15 @@ impl Left {
 impl Session<'_> {
     /// Trains one run after the other. What was done before one is interrupted or fails is in the report and the results.
     pub(super) fn all(&mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
+        // One call computes features of which those of others are a part, and not the other way round.
+        let mut order: Vec<&Planned> = runs.iter().collect();
+        order.sort_by_key(|run| run.method != Method::OneCall);
+        let ended = self.in_order(&order);
+        self.sort_as(runs);
+        ended
+    }
+
+    fn in_order(&mut self, runs: &[&Planned]) -> Result<Outcome, Failure> {
         for run in runs {
             if self.interrupt.requested() {
                 return Ok(Outcome::Interrupted);
@@ -89,6 +98,18 @@ impl Session<'_> {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Puts what was done in the order in which it was asked for.
+    fn sort_as(&mut self, runs: &[Planned]) {
+        let names: Vec<String> = runs.iter().map(|run| run.method.to_string()).collect();
+        let place = |name: &str| names.iter().position(|asked| asked == name);
+        let mut order: Vec<usize> = (0..self.results.len()).collect();
+        order.sort_by_key(|at| place(self.results[*at]["strategy"].as_str().unwrap_or_default()));
+        self.results = order.iter().map(|at| self.results[*at].clone()).collect();
+        let predictions = order.iter().map(|at| self.predictions[*at].clone());
+        self.predictions = predictions.collect();
+        self.report.runs.sort_by_key(|run| place(&run.name));
     }
 
     fn one(&mut self, run: &Planned) -> Result<EndReason, Failure> {
