@@ -389,7 +389,7 @@ pub struct MergeCaches {
 
 #[derive(Debug, Args)]
 pub struct Similar {
-    /// Folder to search, with one folder per class, with parts of these (all are taken), or with images
+    /// Folder to search, with one folder per class, with parts of these (all are taken), or with images; or a table
     pub index: PathBuf,
     /// Images to find others for, or folders of such
     #[arg(required = true, value_name = "IMAGE")]

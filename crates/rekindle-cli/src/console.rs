@@ -112,6 +112,15 @@ pub fn say_left_out(reasons: impl IntoIterator<Item = impl AsRef<str>>) {
     }
 }
 
+/// Warns that a model was measured on images that it had learned from.
+pub fn say_learned_from(images: usize) {
+    if images > 0 {
+        say(&format!(
+            "warning: the run learned from {images} of the images, so the figures are too good"
+        ));
+    }
+}
+
 /// Formats a number of things, such as `1 class` or `3 classes`.
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })

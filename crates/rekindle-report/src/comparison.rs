@@ -227,8 +227,12 @@ fn best_epoch(run: &RunReport) -> Option<String> {
     }
 }
 
-/// The last epoch's, or that of a run whose weights were found without epochs.
+/// The last epoch's as the run told it at its end, or that of a run whose weights were found without epochs.
 fn last_accuracy(run: &RunReport) -> Option<f64> {
+    let outcome = run.outcome.as_ref();
+    if let Some(told) = outcome.and_then(|outcome| outcome.last_accuracy) {
+        return Some(told);
+    }
     match run.epochs.last() {
         Some(epoch) => epoch.valid_accuracy,
         None => run.best_accuracy(),

@@ -1,10 +1,11 @@
 //! Errors of training, as one enum.
 
+mod sorted;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rekindle_files::names::show;
-use rekindle_imagefolder::ErrorKind;
 
 use crate::{DataChanges, OutOfMemory};
 
@@ -189,6 +190,50 @@ pub enum TrainerError {
         advice: &'static str,
     },
 
+    /// Something asked of a model that it can't give: its file doesn't hold it, or it is for another task.
+    #[error("{what}: {found}; {advice}")]
+    ModelLacks {
+        /// The model.
+        what: String,
+        /// What it hasn't, or is.
+        found: String,
+        /// The remedy.
+        advice: &'static str,
+    },
+
+    /// A share of right answers that can't be promised.
+    #[error("a coverage of {found}; expected {expected}")]
+    InvalidCoverage {
+        /// The share, with what stands behind it.
+        found: String,
+        /// The shares that can be.
+        expected: String,
+    },
+
+    /// A search that is done is to go on.
+    #[error(
+        "{} is a search that is done; begin another one, with more time, in another folder",
+        show(path)
+    )]
+    SearchDone {
+        /// The run directory.
+        path: PathBuf,
+    },
+
+    /// A run is resumed with other weights than it was begun with.
+    #[error(
+        "{} was begun with the weights {recorded}, not {found}; give those to resume it, or begin a new run in another folder",
+        show(path)
+    )]
+    OtherWeights {
+        /// The run directory.
+        path: PathBuf,
+        /// The weights of the record, with their hash.
+        recorded: String,
+        /// Those that were given.
+        found: String,
+    },
+
     /// A data set with nothing to learn from.
     #[error("{what}: {found}; {advice}")]
     UnusableData {
@@ -302,99 +347,6 @@ pub enum TrainerError {
         /// The reason.
         reason: String,
     },
-}
-
-impl From<rekindle_weights::Error> for TrainerError {
-    fn from(error: rekindle_weights::Error) -> Self {
-        Self::Model(error.into())
-    }
-}
-
-impl TrainerError {
-    /// Returns the place where the error has its cause: the request, the images, or the work.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InvalidSchedule { .. }
-            | Self::InvalidRecipe { .. }
-            | Self::InvalidRecipeFile { .. }
-            | Self::NotARunDirectory { .. }
-            | Self::OtherRecipe { .. }
-            | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
-            Self::UnusableData { .. } | Self::ChangedData { .. } => ErrorKind::BadImages,
-            Self::Images(error) => error.kind(),
-            Self::Model(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
-            Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
-            Self::Model(_)
-            | Self::Transfer(_)
-            | Self::Quantization(_)
-            | Self::UnusableWeights { .. }
-            | Self::InvalidPredictions { .. }
-            | Self::LockedByAnotherProcess { .. }
-            | Self::NewerFormat { .. }
-            | Self::DamagedFile { .. }
-            | Self::NoCheckpoint { .. }
-            | Self::DiskFull { .. }
-            | Self::NotWritable { .. }
-            | Self::Io { .. }
-            | Self::Writer { .. }
-            | Self::Diverged { .. }
-            | Self::BrokenWeights { .. }
-            | Self::OutOfDeviceMemory { .. }
-            | Self::Device { .. }
-            | Self::OptimizerState { .. }
-            | Self::Interrupted { .. }
-            | Self::NoInterruptHandler { .. } => ErrorKind::Failed,
-        }
-    }
-
-    /// Returns an error of writing weights: one of the file system where it is one.
-    pub(crate) fn of_writing(error: rekindle_weights::Error) -> Self {
-        match error {
-            rekindle_weights::Error::Write { path, source } => Self::io("write", &path, source),
-            error => error.into(),
-        }
-    }
-
-    /// Sorts an operating-system error by what the user can do about it.
-    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        let path = path.to_path_buf();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-                if action != "read" && action != "open" =>
-            {
-                Self::NotWritable { path, source }
-            }
-            _ => Self::Io {
-                action,
-                path,
-                source,
-            },
-        }
-    }
-
-    /// The same for an error that a caller's writing function returned: a full disk is recognised
-    /// wherever it hides in the chain of causes.
-    pub(crate) fn writer(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        let path = path.to_path_buf();
-        match kind_in_chain(&*source) {
-            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                Self::DiskFull { path }
-            }
-            _ => Self::Writer { path, source },
-        }
-    }
-}
-
-fn kind_in_chain(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
-        }
-        next = error.source();
-    }
-    None
 }
 
 fn process(pid: Option<u32>) -> String {

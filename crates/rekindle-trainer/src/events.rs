@@ -302,9 +302,10 @@ pub struct RunOutcome {
     pub epochs: usize,
     /// The best epoch.
     pub best_epoch: Option<usize>,
-    /// Its accuracy on the validation images, 0 to 1; none where numbers are learned.
+    /// Its accuracy on the validation images, 0 to 1, with the thresholds of the file where images have several labels; none where
+    /// numbers are learned.
     pub best_accuracy: Option<f64>,
-    /// The last epoch's.
+    /// The last epoch's; of several labels at 0.5, unless it is the best one.
     pub last_accuracy: Option<f64>,
     /// Seconds from the start to here.
     pub seconds: f64,

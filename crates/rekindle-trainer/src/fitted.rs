@@ -37,14 +37,16 @@ pub struct Fitted<B: Backbone> {
 }
 
 impl<B: Backbone> Fitted<B> {
-    /// Returns the validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes.
+    /// Returns the validation accuracy of the best epoch, 0 to 1: that of the weights that [`save`](Self::save) writes, with their
+    /// [thresholds](Self::thresholds) where images have several labels.
     pub fn best_accuracy(&self) -> f64 {
-        self.predictions.accuracy()
+        self.predictions.accuracy_at(self.thresholds().as_deref())
     }
 
     /// Returns the same over the recipe's [test views](crate::Recipe::test_views), where these are more than the plain one.
     pub fn accuracy_in_views(&self) -> Option<f64> {
-        self.in_views.as_ref().map(Predictions::accuracy)
+        let in_views = self.in_views.as_ref()?;
+        Some(in_views.accuracy_at(self.thresholds().as_deref()))
     }
 
     /// Returns the validation accuracy of the last epoch, 0 to 1; NaN where none was finished.
@@ -55,8 +57,7 @@ impl<B: Backbone> Fitted<B> {
     /// Returns the thresholds of labels that [`save`](Self::save) leaves in a run directory's file: those of the highest F1 on the
     /// validation images, where images have several labels and [cross-fitting](crate::LabelThresholds) shows that they are worth it.
     pub fn thresholds(&self) -> Option<Vec<f64>> {
-        let chosen = self.predictions.label_thresholds().ok()?;
-        chosen.to_keep().map(<[f64]>::to_vec)
+        self.predictions.thresholds_to_keep()
     }
 
     /// Writes the best weights as safetensors under the published names, with classes and preprocessing.

@@ -48,26 +48,27 @@ impl KnownClasses {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the model's file has no head or no class names, where no class is known to it, or
-    /// where images have several labels or numbers.
+    /// [`TrainerError::ModelLacks`] where the model's file has no head or no class names, or images have several labels or numbers;
+    /// [`TrainerError::UnusableData`] where no class is known to it.
     pub fn of(model: &Pretrained, data: &TransferData) -> Result<Self, TrainerError> {
-        let refuse = |found: String, advice| {
-            Err(TrainerError::UnusableData {
-                what: "model to go on from".into(),
-                found,
+        let what = || "model to go on from".to_string();
+        let lacks = |found: &str, advice| {
+            Err(TrainerError::ModelLacks {
+                what: what(),
+                found: found.into(),
                 advice,
             })
         };
         if data.task() != Task::SingleLabel || model.task.is_some() {
-            return refuse(
-                "the task is not to name one of classes without an order".into(),
+            return lacks(
+                "the task is not to name one of classes without an order",
                 "train its classes anew: only heads of one class per image are carried over",
             );
         }
         let names = model.classes.as_ref();
         let Some(names) = names.filter(|names| names.len() == model.model.num_classes()) else {
-            return refuse(
-                "it doesn't say which class each of its outputs is".into(),
+            return lacks(
+                "it doesn't say which class each of its outputs is",
                 "give a file or a run that rekindle trained, or begin with --weights",
             );
         };
@@ -79,13 +80,14 @@ impl KnownClasses {
             .collect();
         pairs.sort_by_key(|(_, class)| *class);
         if pairs.is_empty() {
-            return refuse(
-                format!(
+            return Err(TrainerError::UnusableData {
+                what: what(),
+                found: format!(
                     "it knows {}, none of the data's classes",
                     text::listed(names, SHOWN)
                 ),
-                "name the classes' folders as in its training, or begin with --weights",
-            );
+                advice: "name the classes' folders as in its training, or begin with --weights",
+            });
         }
         let kept: Vec<String> = pairs.iter().map(|(own, _)| names[*own].clone()).collect();
         let without = |names: &[String]| -> Vec<String> {
@@ -172,7 +174,7 @@ impl KnownClasses {
 /// Splits the model into its features and its head.
 fn known(model: &Pretrained) -> Result<(Network, LinearHead), TrainerError> {
     let (backbone, head) = split(model.model.clone());
-    let head = head.ok_or_else(|| TrainerError::UnusableData {
+    let head = head.ok_or_else(|| TrainerError::ModelLacks {
         what: "model to go on from".into(),
         found: "a network without a head".into(),
         advice: "begin with --weights",

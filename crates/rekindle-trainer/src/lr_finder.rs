@@ -32,6 +32,9 @@ impl Default for LrFinder {
     }
 }
 
+/// Steps below which a curve says little: over the default range the rate more than doubles from each to the next.
+const FEW: usize = 20;
+
 /// Loss over learning rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LrCurve {
@@ -148,6 +151,12 @@ impl LrCurve {
             .min_by(|a, b| slope(*a).total_cmp(&slope(*b)))
             .filter(|at| slope(*at) < 0.0)
             .map(|at| self.rates[at])
+    }
+
+    /// Tells whether the curve stands on so few steps (below 20) that its [steepest](Self::steepest) rate is hardly more than one of the
+    /// batches' luck.
+    pub fn is_short(&self) -> bool {
+        self.rates.len() < FEW
     }
 }
 

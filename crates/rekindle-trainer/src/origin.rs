@@ -1,5 +1,7 @@
 //! Compares weights and pictures with those that a run began with.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::TrainerError;
@@ -29,11 +31,11 @@ impl Origin<'_> {
     /// Compares, and makes pictures that were accepted part of the record.
     pub(crate) fn check(&self, writer: &mut RunWriter) -> Result<Compared, TrainerError> {
         let record = writer.directory().record().clone();
-        self.refuse_other_weights(&record)?;
+        self.refuse_other_weights(&record, writer.path())?;
         self.check_data(&record, writer)
     }
 
-    fn refuse_other_weights(&self, record: &RunRecord) -> Result<(), TrainerError> {
+    fn refuse_other_weights(&self, record: &RunRecord, path: &Path) -> Result<(), TrainerError> {
         let Some(recorded) = &record.weights else {
             return Ok(());
         };
@@ -50,10 +52,10 @@ impl Origin<'_> {
         };
         let now = name(&self.source.weights, &found);
         let before = name(&recorded.source, expected);
-        Err(TrainerError::UnusableData {
-            what: "weights".into(),
-            found: format!("{now}, but the run began with {before}"),
-            advice: "resume with what the run began with, or begin a new run in another folder",
+        Err(TrainerError::OtherWeights {
+            path: path.to_path_buf(),
+            recorded: before,
+            found: now,
         })
     }
 

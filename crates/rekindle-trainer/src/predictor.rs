@@ -324,6 +324,13 @@ impl Predictions {
         }
     }
 
+    /// Returns the thresholds of labels that these answers leave in a file: none where images don't have several labels, or where
+    /// [cross-fitting](LabelThresholds::to_keep) shows no gain.
+    pub(crate) fn thresholds_to_keep(&self) -> Option<Vec<f64>> {
+        let chosen = self.label_thresholds().ok()?;
+        chosen.to_keep().map(<[f64]>::to_vec)
+    }
+
     /// Mean of every label's average precision; NaN for one class an image.
     pub fn mean_average_precision(&self) -> f64 {
         let found = self.multi_label(None);

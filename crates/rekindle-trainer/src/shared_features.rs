@@ -9,8 +9,8 @@ use crate::feed::KeptView;
 
 /// Features in memory that several runs of a process share, so that their common passes over the images are made once.
 ///
-/// Runs find each other's plain views: of the same data set, by the same frozen stages with the same weights. Clones
-/// share what they hold, which lives as long as one of them.
+/// Runs find each other's plain views: of the same images, however these are augmented beside, by the same frozen stages with the
+/// same weights. Clones share what they hold, which lives as long as one of them.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -33,7 +33,7 @@ use crate::feed::KeptView;
 pub struct SharedFeatures(Arc<Mutex<Vec<Entry>>>);
 
 struct Entry {
-    /// Held, so that its address stays its own.
+    /// Held, so that the addresses of its images stay their own.
     dataset: Arc<ImageDataset>,
     key: String,
     view: Arc<KeptView>,
@@ -44,7 +44,7 @@ impl SharedFeatures {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = entries
             .iter()
-            .find(|entry| Arc::ptr_eq(&entry.dataset, dataset) && entry.key == key);
+            .find(|entry| entry.key == key && entry.dataset.has_images_of(dataset));
         found.map(|entry| Arc::clone(&entry.view))
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle_files::names::show;
-use rekindle_imagefolder::{Ignored, ImageFolder, Layout, Sample};
+use rekindle_imagefolder::{Ignored, ImageFolder, Listing, Sample};
 use rekindle_models::Pretrained;
 use rekindle_transfer::features::{Neighbor, NeighborSearch};
 
@@ -77,11 +77,12 @@ impl Similar<'_> {
         Self { count, ..self }
     }
 
-    /// Compares the pictures `queries` with those of `folder` in all its parts.
+    /// Compares the pictures `queries` with those of `folder` in all its parts, or of a table, whose files are relative to its own
+    /// folder.
     ///
     /// # Errors
     ///
-    /// Those of scanning, [`TrainerError::UnusableData`] where not one picture of either can be read, and
+    /// Those of [`Listing::open`], [`TrainerError::UnusableData`] where not one picture of either can be read, and
     /// [`TrainerError::Interrupted`].
     pub fn run(
         mut self,
@@ -89,7 +90,8 @@ impl Similar<'_> {
         folder: impl AsRef<Path>,
         queries: &[PathBuf],
     ) -> Result<FoundSimilar, TrainerError> {
-        let index = Layout::find(folder)?.open_all()?;
+        let folder = folder.as_ref();
+        let index = Listing::open(folder)?.open_all()?;
         let asked = queries.iter().map(|path| Sample {
             path: path.clone(),
             label: None,
@@ -106,7 +108,7 @@ impl Similar<'_> {
             });
             false
         };
-        let name = show(index.root());
+        let name = show(folder);
         let kept = self.looking.kept(pretrained, &index, &name, &mut hear)?;
         let indices = readable(&kept, &name, &|_| true)?;
         let name = "pictures asked about";

@@ -292,8 +292,8 @@ impl<'a, B: Backbone> Trainer<'a, B> {
     ///
     /// # Errors
     ///
-    /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`]; [`TrainerError::UnusableData`] where the weights are not
-    /// those of the record or the number of classes is another; [`TrainerError::ChangedData`], which names the first
+    /// As [`fit`](Self::fit); [`TrainerError::NotARunDirectory`]; [`TrainerError::OtherWeights`] where the weights are not
+    /// those of the record; [`TrainerError::UnusableData`] where the number of classes is another; [`TrainerError::ChangedData`], which names the first
     /// differences, where labels, classes or the list of pictures are not those of the record, unless
     /// [accepted](Self::accept_changed_data). Files that hold another picture under the same name and label are told by a
     /// [warning](crate::Event::Warning), as is a run from before 0.2, which kept no list.

@@ -87,6 +87,14 @@ pub enum TransferError {
         /// The fault of the input, and the remedy.
         reason: String,
     },
+    /// A share of pictures to reject that can't be promised.
+    #[error("a share of {found} to reject; give {expected}")]
+    InvalidShare {
+        /// The share, with what stands behind it.
+        found: String,
+        /// The shares that can be.
+        expected: String,
+    },
     /// Stages that can't run in eight bits.
     #[error("cannot run {stages} frozen stages in eight bits: {reason}")]
     NotQuantizable {
@@ -147,6 +155,7 @@ impl TransferError {
             | Self::InvalidStrategy { .. }
             | Self::UnexpectedValue { .. }
             | Self::NotACache { .. }
+            | Self::InvalidShare { .. }
             | Self::NotQuantizable { .. } => true,
             Self::WrongLength { .. }
             | Self::Degenerate { .. }

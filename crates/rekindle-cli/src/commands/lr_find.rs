@@ -3,6 +3,7 @@ use rekindle::transfer::Backbone;
 use serde_json::json;
 
 use crate::arguments::{LrFind, Output};
+use crate::console::{counted, say};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -39,6 +40,17 @@ pub fn run(command: &LrFind, output: Output) -> Result<Outcome, Failure> {
         .interrupt(interrupt)
         .find_learning_rate(&finder, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
+    if curve.is_short() {
+        let steps = counted(curve.rates.len(), "step", "steps");
+        let remedy = match command.steps.checked_sub(curve.rates.len()) {
+            None | Some(0) => "--steps 100 tries more rates",
+            // The loss had risen so far that there was nothing more to see.
+            Some(_) => "a lower --to or more --steps try more rates before the loss rises",
+        };
+        say(&format!(
+            "caution: the curve stands on {steps} alone, each with another batch, so its steepest rate may be luck; {remedy}"
+        ));
+    }
     let json = json!({
         "steepest": curve.steepest(), "rates": curve.rates, "losses": curve.losses,
     });

@@ -1,5 +1,4 @@
 use rekindle::files::names::{escape, printable};
-use rekindle::imagefolder::{Layout, Listing};
 use rekindle::trainer::{FoundSimilar, Interrupt, SimilarAnswer, image_files};
 use serde_json::{Value, json};
 
@@ -7,17 +6,19 @@ use crate::arguments::{Output, Similar};
 use crate::checks;
 use crate::console::{print, say_left_out};
 use crate::failure::{Failure, Outcome};
+use crate::tables::{Images, Table};
 
 pub fn run(command: &Similar, output: Output) -> Result<Outcome, Failure> {
-    checks::images(&command.index)?;
+    let index = Images::of(Some(&command.index), &Table::default())?;
+    index.check()?;
     if let Some(kept) = &command.looking.cache {
-        checks::outside("--cache", kept, &command.index)?;
+        index.outside("--cache", kept)?;
         checks::folder(kept)?;
     }
     let images = image_files(&command.images)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let device = command.looking.device.open()?;
-    output.layout(&Listing::Folder(Layout::find(&command.index)?), "");
+    output.layout(&index.listing()?, "");
     let pretrained = command.weights.open(&output, &device)?;
     let mut similar = rekindle::trainer::Similar::new(&device)
         .count(command.top)

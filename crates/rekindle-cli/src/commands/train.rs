@@ -1,3 +1,4 @@
+mod effects;
 mod folds;
 mod known;
 pub(super) mod labels;

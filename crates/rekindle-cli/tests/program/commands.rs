@@ -380,23 +380,35 @@ fn the_command_that_advice_ends_with_can_be_run() {
 #[test]
 fn the_learning_rate_finder_recommends_one_of_the_rates() {
     let workshop = workshop();
-    let told = rekindle([
-        "lr-find",
-        text(&workshop.data),
-        "--weights",
-        text(&workshop.weights),
-        "--strategy",
-        "features",
-        "--steps",
-        "12",
-        "--batch",
-        "8",
-        "--from",
-        "1e-4",
-        "--json",
-    ])
-    .ends_with(0)
-    .json();
+    let find = |steps: &str| {
+        rekindle([
+            "lr-find",
+            text(&workshop.data),
+            "--weights",
+            text(&workshop.weights),
+            "--strategy",
+            "features",
+            "--steps",
+            steps,
+            "--batch",
+            "8",
+            "--from",
+            "1e-4",
+            "--to",
+            "1e-2",
+            "--json",
+        ])
+        .ends_with(0)
+    };
+    // Of so few steps hardly anything can be said.
+    let few = find("12");
+    let caution = "caution: the curve stands on 12 steps alone";
+    assert!(few.stderr.contains(caution), "{}", few.stderr);
+    assert!(few.stderr.contains("--steps 100"), "{}", few.stderr);
+    let enough = find("20");
+    assert_eq!(enough.json()["rates"].as_array().unwrap().len(), 20);
+    assert!(!enough.stderr.contains("caution"), "{}", enough.stderr);
+    let told = few.json();
     let rates = told["rates"].as_array().unwrap();
     assert!(rates.len() > 3 && rates.len() <= 12);
     assert_eq!(rates.len(), told["losses"].as_array().unwrap().len());

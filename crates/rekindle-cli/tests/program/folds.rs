@@ -78,6 +78,14 @@ fn every_image_is_judged_once_by_a_run_that_did_not_learn_from_it() {
     ]);
     let measured: Value = serde_json::from_str(&measured.stdout).unwrap();
     assert_eq!(measured["evaluation"]["accuracy"].as_f64(), said);
+    // Of the folder that all folds were made of, it is measured on what its fold held out.
+    let measured = rekindle(["evaluate", text(&run), text(&data), "--json"]);
+    let measured: Value = serde_json::from_str(&measured.stdout).unwrap();
+    assert_eq!(measured["evaluation"]["accuracy"].as_f64(), said);
+    assert_eq!(
+        (&measured["held_out"], &measured["learned_from"]),
+        (&true.into(), &0.into())
+    );
     // Resumed, nothing is left to do, and the figures are the same.
     let again = [&options[..], &["--resume"]].concat();
     let again = train(&data, &out, &again).ends_with(0).json();

@@ -306,12 +306,12 @@ fn what_is_for_classes_alone_is_refused() {
         ),
         (
             &["predict", model, text(&picture), "--calibrated"],
-            3,
+            2,
             "no confidence to calibrate",
         ),
         (
             &["predict", model, text(&picture), "--coverage", "0.99"],
-            1,
+            2,
             "at most 0.941",
         ),
         (&["evaluate", model, text(&workshop().data)], 2, "--table"),

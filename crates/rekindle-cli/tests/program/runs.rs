@@ -117,17 +117,33 @@ fn a_run_on_a_folder_without_parts_is_measured_on_what_it_held_out() {
             "{run}"
         );
     }
-    // Another folder is measured as a whole.
+    // The run knows its pictures wherever they are, and the file by itself does not.
     let other = folder.path().join("other");
     std::fs::rename(&data, &other).unwrap();
-    let model = text(&out.join("features")).to_string();
-    let found = rekindle(["evaluate", &model, text(&other), "--json"])
-        .ends_with(0)
-        .json();
-    assert_eq!(
-        (&found["held_out"], &found["evaluation"]["samples"]),
-        (&false.into(), &60.into())
-    );
+    let run = out.join("features");
+    let alone = folder.path().join("alone.safetensors");
+    std::fs::copy(run.join("best.safetensors"), &alone).unwrap();
+    for (model, is_held_out, images) in [(&run, true, 12), (&alone, false, 60)] {
+        let found = rekindle(["evaluate", text(model), text(&other), "--json"])
+            .ends_with(0)
+            .json();
+        assert_eq!(
+            (&found["held_out"], &found["evaluation"]["samples"]),
+            (&is_held_out.into(), &images.into())
+        );
+        assert_eq!(found["learned_from"], 0);
+    }
+    // With half of a class gone, not all that was held out is there.
+    for at in 0..15 {
+        std::fs::remove_file(other.join(format!("ants/{at:04}.png"))).unwrap();
+    }
+    let called = rekindle(["evaluate", text(&run), text(&other), "--json"]).ends_with(0);
+    let found = called.json();
+    assert_eq!(found["evaluation"]["samples"], 45);
+    let learned = found["learned_from"].as_u64().unwrap();
+    assert!((33..45).contains(&learned), "{learned}");
+    let warning = format!("warning: the run learned from {learned} of the images");
+    assert!(called.stderr.contains(&warning), "{}", called.stderr);
 }
 
 #[test]
@@ -273,20 +289,25 @@ fn sets_of_classes_cover_what_is_asked_for() {
     ] {
         let mut arguments = vec!["predict", model, text(&ants)];
         arguments.extend(options);
-        let called = rekindle(arguments);
+        let called = rekindle(arguments).ends_with(2);
         assert!(
-            called.code != 0 && called.stderr.contains(named),
+            called.stderr.contains(named),
             "{options:?}: {}",
             called.stderr
         );
     }
+    // What the file doesn't hold can't be asked of it; nothing is wrong with the images.
     let source = text(&workshop().weights);
-    let called = rekindle(["predict", source, text(&ants), "--coverage", "0.9"]);
-    assert!(
-        called.code != 0 && called.stderr.contains("no scores for sets"),
-        "{}",
-        called.stderr
-    );
+    for (options, named) in [
+        (&["--coverage", "0.9"][..], "no scores for sets"),
+        (&["--calibrated"], "no temperature"),
+        (&["--reject"], "how unknown classes are told"),
+    ] {
+        let mut arguments = vec!["predict", source, text(&ants)];
+        arguments.extend(options);
+        let called = rekindle(arguments).ends_with(2);
+        assert!(called.stderr.contains(named), "{}", called.stderr);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use rekindle::drawings::{DrawingTask, TargetTask};
 use serde_json::Value;
 
-use crate::workshop::{rekindle, text, workshop};
+use crate::workshop::{Called, program, rekindle, text, workshop};
 
 #[test]
 fn a_copy_is_found_first_and_a_picture_never_finds_itself() {
@@ -43,4 +43,38 @@ fn a_copy_is_found_first_and_a_picture_never_finds_itself() {
         assert!(found.iter().all(|one| one["path"] != line["path"]));
     }
     rekindle(["similar", text(&data), "--weights", weights]).ends_with(2);
+}
+
+/// A table's files are relative to the table, wherever the command is called, for every command that takes DATA.
+#[test]
+fn a_table_is_searched_and_names_its_files_from_its_own_folder() {
+    let work = tempfile::tempdir().unwrap();
+    let photos = work.path().join("photos");
+    TargetTask.write_folder(&photos, 3, 2, 5).unwrap();
+    let mut table = String::from("file,label\n");
+    for at in 0..3 {
+        table.push_str(&format!("train/ants/{at:04}.png,ants\n"));
+    }
+    fs::write(photos.join("some.csv"), table).unwrap();
+    let copy = work.path().join("copy.png");
+    fs::copy(photos.join("train/ants/0001.png"), &copy).unwrap();
+    let call = |arguments: &[&str]| {
+        let mut command = program();
+        command.current_dir(work.path()).args(arguments);
+        command.args(["--weights", text(&workshop().weights), "--json"]);
+        Called::from(command.output().unwrap()).ends_with(0)
+    };
+    let told = call(&["similar", "photos/some.csv", "copy.png", "--top", "2"]);
+    let said = "photos/some.csv: files in file, labels in label";
+    assert!(told.stderr.contains(said), "{}", told.stderr);
+    let found = told.json();
+    let first = &found["similar"][0];
+    assert_eq!(
+        (&first["path"], &first["class"]),
+        (&"photos/train/ants/0001.png".into(), &"ants".into())
+    );
+    assert_eq!(found["similar"].as_array().unwrap().len(), 2);
+    let table = ["--table", "photos/some.csv"];
+    let told = call(&["features", table[0], table[1], "--out", "all.safetensors"]);
+    assert_eq!(told.json()["images"], 3);
 }

@@ -92,6 +92,66 @@ fn eight_bits_of_one_strategy_are_no_hindrance_to_another() {
     );
 }
 
+/// What keeps features from being kept costs a pass over the frozen network in each epoch, and is said.
+#[test]
+fn frozen_stages_that_are_computed_in_each_epoch_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("mix.toml");
+    std::fs::write(&recipe, "mix = { name = \"mix_up\", alpha = 0.2 }\n").unwrap();
+    let plain = folder.path().join("plain.toml");
+    std::fs::write(&plain, "batch_size = 8\n").unwrap();
+    let cases: [(&[&str], &str); 7] = [
+        (&["--mix-up", "0.2"], "note: with --mix-up no features"),
+        (
+            &["--mix-up", "0.2", "--cut-mix", "1"],
+            "note: with --mix-up and --cut-mix no features",
+        ),
+        (&["--recipe", text(&recipe)], "note: the recipe's mix"),
+        (
+            &["--recipe", text(&plain)],
+            "note: the recipe's cache is off",
+        ),
+        // Fresh views were asked for, and without mixing they are kept.
+        (&["--mix-up", "0.2", "--views", "0"], ""),
+        (&["--views", "0"], ""),
+        (&[], ""),
+    ];
+    for (at, (options, note)) in cases.into_iter().enumerate() {
+        let out = folder.path().join(at.to_string());
+        let strategies = ["--strategy", "features,finetune", "--epochs", "2"];
+        let called = train(&out, &[&strategies, options].concat()).ends_with(0);
+        let said = &called.stderr;
+        let costs = "features computes its 5 frozen stages in each of 2 epochs";
+        match note.is_empty() {
+            true => assert!(!said.contains("frozen stages in each"), "{said}"),
+            false => assert!(said.contains(note) && said.contains(costs), "{said}"),
+        }
+        // Nothing is frozen in the other.
+        assert!(!said.contains("finetune computes"), "{said}");
+    }
+}
+
+/// The features that one call computes are those of others and more, so it goes first; results stand as they were asked for.
+#[test]
+fn one_call_goes_before_the_strategies_that_share_its_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--strategy", "features,one-call", "--epochs", "2"];
+    let told = train(folder.path(), &options).ends_with(0).json();
+    let names = ["features", "one-call"];
+    for (run, name) in told["runs"].as_array().unwrap().iter().zip(names) {
+        assert_eq!(run["strategy"], name);
+        assert!(run["directory"].as_str().unwrap().ends_with(name));
+    }
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    let section = |name: &str| page.find(&format!("<bdi>{name}</bdi></h2>")).unwrap();
+    assert!(section("Features") < section("One-call"));
+    let begun = |name: &str| {
+        let record = folder.path().join(name).join("run.json");
+        std::fs::metadata(record).unwrap().modified().unwrap()
+    };
+    assert!(begun("one-call") < begun("features"));
+}
+
 #[test]
 fn a_second_run_into_the_same_folder_is_refused_before_anything_is_trained() {
     let folder = tempfile::tempdir().unwrap();

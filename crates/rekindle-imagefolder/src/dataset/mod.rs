@@ -33,6 +33,29 @@ enum Source {
     Drawn(Draw),
 }
 
+impl Source {
+    /// Whether it is the very same, as clones are.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Files { root, paths },
+                Self::Files {
+                    root: of_other,
+                    paths: others,
+                },
+            ) => root == of_other && Arc::ptr_eq(paths, others),
+            (Self::Memory(images), Self::Memory(others)) => {
+                let pairs = images.iter().zip(others);
+                images.len() == others.len() && pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+            }
+            (Self::Drawn(draw), Self::Drawn(other)) => {
+                std::ptr::addr_eq(Arc::as_ptr(draw), Arc::as_ptr(other))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Labelled images and the pipeline they go through.
 ///
 /// ```no_run
@@ -179,6 +202,12 @@ impl ImageDataset {
         self.targets
             .as_ref()?
             .get(index * width..(index + 1) * width)
+    }
+
+    /// Tells whether both have the same images in the same order, from the same source in this process: pipelines and labels may be
+    /// others.
+    pub fn has_images_of(&self, other: &Self) -> bool {
+        self.places == other.places && self.source.is(&other.source)
     }
 
     /// Everything that decides how an image looks besides its content and, where the pipeline

@@ -1,8 +1,10 @@
 //! Which column holds what.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::TableOptions;
+use super::decimal::{Decimal, no_number};
 use super::read::{Cell, Records};
 use crate::error::Error;
 use crate::task::Task;
@@ -34,6 +36,8 @@ pub(super) struct Columns {
     pub split: Option<usize>,
     pub weight: Option<usize>,
     pub group: Option<usize>,
+    /// Columns that number the lines, which hold nothing.
+    pub index: Vec<usize>,
 }
 
 /// Where the labels are.
@@ -61,9 +65,11 @@ impl Columns {
         options: &TableOptions,
         task: Task,
     ) -> Result<(Self, Task), Error> {
+        let mut index = indices(records);
         let finder = Finder {
             path,
             columns: &records.columns,
+            index: index.clone(),
         };
         let file = Kind {
             option: "--file-column",
@@ -98,14 +104,15 @@ impl Columns {
             options.group.as_deref(),
             &optional("--group-column", &GROUP),
         )?;
-        let taken = [found_file, split, weight, group];
+        let mut taken = index.clone();
+        taken.extend([found_file, split, weight, group].into_iter().flatten());
         let (labels, task) = match options.labels.is_empty() {
             false => {
                 let named = options.labels.iter();
                 let found = named.map(|name| finder.named(name, "--labels"));
                 (Labels::Each(found.collect::<Result<_, _>>()?), task)
             }
-            true => match number(records, options, task, &taken) {
+            true => match number(path, records, options, task, &taken)? {
                 Some(at) => (Labels::One(at), Task::Regression),
                 None => {
                     let kind = if task == Task::Regression {
@@ -118,12 +125,16 @@ impl Columns {
                 }
             },
         };
+        let file = finder.required(options.file.as_deref(), &file)?;
+        let named = [Some(file), split, weight, group];
+        index.retain(|at| !named.contains(&Some(*at)) && !labels.are_in(*at));
         let columns = Self {
-            file: finder.required(options.file.as_deref(), &file)?,
+            file,
             labels,
             split,
             weight,
             group,
+            index,
         };
         Ok((columns, task))
     }
@@ -147,53 +158,101 @@ impl Columns {
                 said.push_str(&format!(", {what} in {}", name(at)));
             }
         }
+        for at in &self.index {
+            let name = match name(*at) {
+                "" => format!("column {}", at + 1),
+                name => name.to_string(),
+            };
+            said.push_str(&format!("; {name} numbers the lines and is left alone"));
+        }
         said
     }
 }
 
+impl Labels {
+    fn are_in(&self, column: usize) -> bool {
+        match self {
+            Self::One(at) => *at == column,
+            Self::Each(all) => all.contains(&column),
+        }
+    }
+}
+
+/// The columns that number the lines, as pandas and R write them where nobody asks for it: without a name, or with the one that
+/// pandas gives these when it reads them, and of different whole numbers.
+fn indices(records: &Records) -> Vec<usize> {
+    let is_unnamed = |at: &usize| {
+        let name = &records.columns[*at];
+        name.is_empty() || name.starts_with("Unnamed: ")
+    };
+    let numbers_lines = |at: &usize| {
+        let mut seen = HashSet::new();
+        records.rows.iter().all(|record| match &record.cells[*at] {
+            Cell::Text(said) => said.parse().is_ok_and(|number: u64| seen.insert(number)),
+            Cell::Several(_) => false,
+        })
+    };
+    (0..records.columns.len())
+        .filter(is_unnamed)
+        .filter(numbers_lines)
+        .collect()
+}
+
 /// The column of a number to learn where none is named: the one that a model's number is called like, or where no column is
 /// called like one of labels, the only one that isn't `taken`, if it holds numbers.
+///
+/// Numbers that are not written as those of this table are an error.
 fn number(
+    path: &Path,
     records: &Records,
     options: &TableOptions,
     task: Task,
-    taken: &[Option<usize>],
-) -> Option<usize> {
+    taken: &[usize],
+) -> Result<Option<usize>, Error> {
     let is_possible = task == Task::Regression || options.task.is_none();
     if !is_possible || matches!(task, Task::MultiLabel | Task::Ordinal) || options.label.is_some() {
-        return None;
+        return Ok(None);
     }
     if let (Task::Regression, Some([name])) = (task, options.classes.as_deref())
         && let Some(at) = records.columns.iter().position(|column| column == name)
     {
-        return Some(at);
+        return Ok(Some(at));
     }
     let is_label = |name: &String| LABEL.contains(&name.to_lowercase().as_str());
     if records.columns.iter().any(is_label) {
-        return None;
+        return Ok(None);
     }
-    let mut others = (0..records.columns.len()).filter(|at| !taken.contains(&Some(*at)));
+    let mut others = (0..records.columns.len()).filter(|at| !taken.contains(at));
     let (Some(only), None) = (others.next(), others.next()) else {
-        return None;
+        return Ok(None);
     };
-    let numbers: Option<Vec<f32>> = records
-        .rows
-        .iter()
-        .map(|record| match &record.cells[only] {
-            Cell::Text(text) => text.parse().ok().filter(|number: &f32| number.is_finite()),
-            Cell::Several(_) => None,
-        })
-        .collect();
-    let mut numbers = numbers?;
+    let decimal = Decimal::of(records, only);
+    let (mut numbers, mut otherwise): (Vec<f32>, _) = (Vec::new(), None);
+    for record in &records.rows {
+        let cell = &record.cells[only];
+        let Cell::Text(said) = cell else {
+            return Ok(None);
+        };
+        match decimal.number(said) {
+            Some(number) => numbers.push(number),
+            None if decimal.advice(said).is_empty() => return Ok(None),
+            None => otherwise = otherwise.or(Some((record, cell))),
+        }
+    }
+    if let Some((record, cell)) = otherwise {
+        let name = &records.columns[only];
+        return Err(no_number(path, record, name, cell, decimal));
+    }
     numbers.sort_by(f32::total_cmp);
     numbers.dedup();
     let is_clear = task == Task::Regression || numbers.len() >= LEAST_NUMBERS;
-    is_clear.then_some(only)
+    Ok(is_clear.then_some(only))
 }
 
 struct Finder<'a> {
     path: &'a Path,
     columns: &'a [String],
+    index: Vec<usize>,
 }
 
 impl Finder<'_> {
@@ -202,13 +261,26 @@ impl Finder<'_> {
             .ok_or_else(|| Error::TableColumn {
                 path: self.path.to_path_buf(),
                 wanted: format!(
-                    "no column for {}; it would be called {}",
+                    "no column for {}; it would be called {}{}",
                     kind.what,
-                    kind.names[..4.min(kind.names.len())].join(", ")
+                    kind.names[..4.min(kind.names.len())].join(", "),
+                    self.nameless()
                 ),
                 found: self.columns.to_vec(),
                 option: kind.option,
             })
+    }
+
+    /// Says which column has no name to be found by.
+    fn nameless(&self) -> String {
+        let is_nameless = |at: &usize| self.columns[*at].is_empty() && !self.index.contains(at);
+        let at = (0..self.columns.len()).find(is_nameless);
+        at.map_or_else(String::new, |at| {
+            format!(
+                ", and column {} has no name: write one in the first line",
+                at + 1
+            )
+        })
     }
 
     /// The column that was named, or the first that is called like one of its kind.

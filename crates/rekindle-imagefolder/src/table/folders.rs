@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::columns::{Columns, Labels};
+use super::decimal::Decimal;
 use super::rows::Row;
 use super::{ImageTable, TableOptions, order};
 use crate::content::ContentHash;
@@ -29,7 +30,7 @@ pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Er
     let classes = match (&options.classes, parts.first()) {
         (Some(classes), _) => classes.clone(),
         (None, Some((_, first))) if task == Task::Ordinal => {
-            order::ordered(first.classes().to_vec(), options)?
+            order::ordered(first.classes().to_vec(), options, Decimal::Point)?
         }
         (None, Some((_, first))) => first.classes().to_vec(),
         (None, None) => Vec::new(),
@@ -49,7 +50,7 @@ pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Er
     let (said, hint) = match task {
         Task::Ordinal => (
             "one folder per class".to_string(),
-            order::hint(&classes, options),
+            order::hint(&classes, options, Decimal::Point),
         ),
         _ => (
             format!(
@@ -75,6 +76,7 @@ pub(super) fn open(path: &Path, options: &TableOptions) -> Result<ImageTable, Er
             split: is_split.then_some(0),
             weight: None,
             group: None,
+            index: Vec::new(),
         },
         rows,
         hint,

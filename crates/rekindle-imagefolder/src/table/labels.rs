@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::TableOptions;
 use super::columns::{Columns, Labels};
+use super::decimal::{Decimal, no_number};
 use super::natural::natural;
 use super::options::SEPARATOR;
 use super::order;
@@ -52,8 +53,9 @@ impl Labelled<'_> {
         let Labels::One(column) = columns.labels else {
             return None;
         };
+        let decimal = Decimal::of(records, column);
         if self.task == Task::Ordinal {
-            return order::hint(classes, self.options);
+            return order::hint(classes, self.options, decimal);
         }
         if self.task != Task::SingleLabel {
             return None;
@@ -65,8 +67,9 @@ impl Labelled<'_> {
                  with --task multi-label"
             ));
         }
-        let are_numbers = classes.iter().all(|name| name.parse::<f32>().is_ok());
-        let are_measured = classes.iter().any(|name| name.contains('.'))
+        let is_number = |name: &String| decimal.number::<f32>(name).is_some();
+        let are_numbers = classes.iter().all(is_number);
+        let are_measured = classes.iter().any(|name| name.contains(['.', ',']))
             || (pictures >= MEASURED && 3 * classes.len() > pictures);
         (are_numbers && are_measured && classes.len() > 2).then(|| {
             format!(
@@ -105,7 +108,7 @@ impl Labelled<'_> {
                 let names: HashSet<&str> = taken.flat_map(|(_, names)| names.clone()).collect();
                 let mut names: Vec<String> = names.into_iter().map(String::from).collect();
                 match self.task {
-                    Task::Ordinal => order::ordered(names, self.options)?,
+                    Task::Ordinal => order::ordered(names, self.options, Decimal::of(records, at))?,
                     _ => {
                         names.sort_by(|a, b| natural(a, b));
                         names
@@ -169,15 +172,18 @@ impl Labelled<'_> {
         rows: &mut [Row],
     ) -> Result<Vec<String>, Error> {
         let (classes, places) = self.places(records, columns)?;
+        let decimals = decimals(records, columns);
         for (row, record) in rows.iter_mut().zip(&records.rows) {
             let mut targets = vec![0.0; classes.len()];
-            for (at, place) in columns.iter().zip(&places) {
+            for ((at, place), decimal) in columns.iter().zip(&places).zip(&decimals) {
                 let Cell::Text(said) = &record.cells[*at] else {
                     return Err(self.not_marked(record, "a list", &records.columns[*at]));
                 };
                 targets[*place] = match said.to_lowercase().as_str() {
-                    "1" | "1.0" | "true" | "yes" => 1.0,
-                    "0" | "0.0" | "false" | "no" => 0.0,
+                    "true" | "yes" => 1.0,
+                    "false" | "no" => 0.0,
+                    said if decimal.number(said) == Some(1.0f32) => 1.0,
+                    said if decimal.number(said) == Some(0.0f32) => 0.0,
                     _ => {
                         let said = format!("{said:?}");
                         return Err(self.not_marked(record, &said, &records.columns[*at]));
@@ -208,23 +214,17 @@ impl Labelled<'_> {
             Labels::Each(all) => all.clone(),
         };
         let (classes, places) = self.places(records, &columns)?;
+        let decimals = decimals(records, &columns);
         for (row, record) in rows.iter_mut().zip(&records.rows) {
             let mut targets = vec![0.0; classes.len()];
-            for (at, place) in columns.iter().zip(&places) {
-                let number = match &record.cells[*at] {
-                    Cell::Text(said) => said.parse::<f32>().ok().filter(|n| n.is_finite()),
+            for ((at, place), decimal) in columns.iter().zip(&places).zip(&decimals) {
+                let cell = &record.cells[*at];
+                let number = match cell {
+                    Cell::Text(said) => decimal.number(said),
                     Cell::Several(_) => None,
                 };
                 targets[*place] = number.ok_or_else(|| {
-                    let found = match &record.cells[*at] {
-                        Cell::Text(said) => format!("{said:?}"),
-                        Cell::Several(_) => "a list".into(),
-                    };
-                    let reason = format!(
-                        "{found} stands in {}; expected a number",
-                        records.columns[*at]
-                    );
-                    fault(self.path, record.line, reason)
+                    no_number(self.path, record, &records.columns[*at], cell, *decimal)
                 })?;
             }
             row.targets = targets;
@@ -265,4 +265,9 @@ impl Labelled<'_> {
             }),
         }
     }
+}
+
+fn decimals(records: &Records, columns: &[usize]) -> Vec<Decimal> {
+    let columns = columns.iter();
+    columns.map(|at| Decimal::of(records, *at)).collect()
 }

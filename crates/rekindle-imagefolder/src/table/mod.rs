@@ -1,6 +1,7 @@
 //! Pictures and labels listed in a table.
 
 mod columns;
+mod decimal;
 mod folders;
 mod hold_out;
 mod labels;

@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 
 use super::TableOptions;
+use super::decimal::Decimal;
 use super::natural::natural;
 use crate::error::Error;
 use crate::said::list;
 
 /// Puts the classes that were found in order, from the lowest to the highest: as [`TableOptions::order`] names them, or by
 /// number where all are numbers, or else by name.
-pub(super) fn ordered(found: Vec<String>, options: &TableOptions) -> Result<Vec<String>, Error> {
+pub(super) fn ordered(
+    found: Vec<String>,
+    options: &TableOptions,
+    decimal: Decimal,
+) -> Result<Vec<String>, Error> {
     let Some(order) = &options.order else {
-        return Ok(by_number(&found).unwrap_or_else(|| {
+        return Ok(by_number(&found, decimal).unwrap_or_else(|| {
             let mut names = found;
             names.sort_by(|a, b| natural(a, b));
             names
@@ -35,17 +40,17 @@ pub(super) fn ordered(found: Vec<String>, options: &TableOptions) -> Result<Vec<
 }
 
 /// Says that classes which are no numbers are ordered by name, where nobody gave an order.
-pub(super) fn hint(classes: &[String], options: &TableOptions) -> Option<String> {
+pub(super) fn hint(classes: &[String], options: &TableOptions, decimal: Decimal) -> Option<String> {
     let is_known = options.order.is_some() || options.classes.is_some();
-    (!is_known && by_number(classes).is_none()).then(|| {
+    (!is_known && by_number(classes, decimal).is_none()).then(|| {
         "they are ordered by name, as they are no numbers; --ordinal=LOWEST,..,HIGHEST gives another order"
             .to_string()
     })
 }
 
 /// The names in the order of their numbers, of equal ones in that of their characters; none where one is no number.
-fn by_number(names: &[String]) -> Option<Vec<String>> {
-    let number = |name: &String| name.trim().parse().ok().filter(|n: &f64| n.is_finite());
+fn by_number(names: &[String], decimal: Decimal) -> Option<Vec<String>> {
+    let number = |name: &String| decimal.number::<f64>(name.trim());
     let mut numbered: Vec<(f64, &String)> = names
         .iter()
         .map(|name| Some((number(name)?, name)))
@@ -75,10 +80,17 @@ mod tests {
             ),
             (["2", "10", "nan", "1"], ["1", "2", "10", "nan"]),
         ] {
-            assert_eq!(ordered(named(&found), &plain).unwrap(), named(&expected));
+            assert_eq!(
+                ordered(named(&found), &plain, Decimal::Point).unwrap(),
+                named(&expected)
+            );
         }
-        assert_eq!(hint(&named(&["1", "2.5"]), &plain), None);
-        assert!(hint(&named(&["1", "low"]), &plain).is_some());
+        let commas = named(&["1,5", "10", "1,25"]);
+        let found = ordered(commas.clone(), &plain, Decimal::Comma).unwrap();
+        assert_eq!(found, named(&["1,25", "1,5", "10"]));
+        assert_eq!(hint(&commas, &plain, Decimal::Comma), None);
+        assert_eq!(hint(&named(&["1", "2.5"]), &plain, Decimal::Point), None);
+        assert!(hint(&named(&["1", "low"]), &plain, Decimal::Point).is_some());
     }
 
     #[test]
@@ -89,13 +101,18 @@ mod tests {
         };
         let found = || named(&["half", "ripe", "unripe"]);
         let order = ["unripe", "half", "ripe"];
-        assert_eq!(ordered(found(), &of(&order)).unwrap(), named(&order));
-        assert_eq!(hint(&found(), &of(&order)), None);
+        assert_eq!(
+            ordered(found(), &of(&order), Decimal::Point).unwrap(),
+            named(&order)
+        );
+        assert_eq!(hint(&found(), &of(&order), Decimal::Point), None);
         for wrong in [
             &["unripe", "ripe"][..],
             &["unripe", "half", "ripe", "rotten"],
         ] {
-            let said = ordered(found(), &of(wrong)).unwrap_err().to_string();
+            let said = ordered(found(), &of(wrong), Decimal::Point)
+                .unwrap_err()
+                .to_string();
             assert!(said.contains(&wrong.join(", ")), "{said}");
             assert!(said.contains("half, ripe, unripe"), "{said}");
         }

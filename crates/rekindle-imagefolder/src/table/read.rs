@@ -17,6 +17,8 @@ pub(super) struct Records {
     /// Names of the columns.
     pub columns: Vec<String>,
     pub rows: Vec<Record>,
+    /// Whether `;` stands between cells.
+    pub has_semicolons: bool,
 }
 
 /// One line.
@@ -188,7 +190,11 @@ fn separated(path: &Path, text: &str, separator: u8) -> Result<Records, Error> {
         let cells = record.iter().map(|cell| Cell::Text(cell.into())).collect();
         rows.push(Record { line, cells });
     }
-    Ok(Records { columns, rows })
+    Ok(Records {
+        columns,
+        rows,
+        has_semicolons: separator == b';',
+    })
 }
 
 fn json_lines(path: &Path, text: &str) -> Result<Records, Error> {
@@ -226,7 +232,11 @@ fn json_lines(path: &Path, text: &str) -> Result<Records, Error> {
             Ok(Record { line, cells })
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Records { columns, rows })
+    Ok(Records {
+        columns,
+        rows,
+        has_semicolons: false,
+    })
 }
 
 /// A JSON value as a cell; none for objects and nested lists.

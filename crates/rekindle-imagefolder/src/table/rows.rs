@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use rekindle_files::names::{show, unescape};
 
 use super::columns::Columns;
+use super::decimal::Decimal;
 use super::read::{Cell, Records, fault};
 use crate::error::Error;
 use crate::part::{PartName, Role};
@@ -38,6 +39,7 @@ pub(super) fn rows(
     columns: &Columns,
 ) -> Result<Vec<Row>, Error> {
     let mut groups: BTreeMap<String, usize> = BTreeMap::new();
+    let of_weights = columns.weight.map(|at| Decimal::of(records, at));
     let mut rows = Vec::with_capacity(records.rows.len());
     let (mut nameless, mut unknown_parts) = (Faults::default(), Faults::default());
     for record in &records.rows {
@@ -63,8 +65,8 @@ pub(super) fn rows(
                 unknown_parts.add(record.line, said);
             }
         }
-        let weight = match columns.weight {
-            Some(at) => weight(path, record.line, text(at, "weights")?)?,
+        let weight = match columns.weight.zip(of_weights) {
+            Some((at, decimal)) => weight(path, record.line, text(at, "weights")?, decimal)?,
             None => 1.0,
         };
         let group = match columns.group {
@@ -109,14 +111,14 @@ pub(super) fn rows(
     Ok(rows)
 }
 
-fn weight(path: &Path, line: u64, said: &str) -> Result<f32, Error> {
-    match said.parse::<f32>() {
-        Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),
-        _ => Err(fault(
-            path,
-            line,
-            format!("the weight is {said:?}; expected a number of at least 0"),
-        )),
+fn weight(path: &Path, line: u64, said: &str, decimal: Decimal) -> Result<f32, Error> {
+    match decimal.number(said) {
+        Some(weight) if weight >= 0.0 => Ok(weight),
+        _ => {
+            let advice = decimal.advice(said);
+            let reason = format!("the weight is {said:?}; expected a number of at least 0{advice}");
+            Err(fault(path, line, reason))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod names;
 mod ordinal;
 mod pictures;
 mod reference;
+mod spreadsheets;
 mod table;
 mod transforms;
 mod verify;

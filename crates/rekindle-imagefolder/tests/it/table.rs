@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 use crate::made::write_png;
 
 /// A folder with twelve pictures in `img` and this table.
-fn made(name: &str, text: &str) -> TempDir {
+pub(crate) fn made(name: &str, text: &str) -> TempDir {
     let dir = tempdir().unwrap();
     for seed in 0..12 {
         write_png(dir.path().join(format!("img/{seed}.png")), seed);
@@ -17,11 +17,15 @@ fn made(name: &str, text: &str) -> TempDir {
     dir
 }
 
-fn open(name: &str, text: &str) -> Result<(TempDir, ImageTable), Error> {
+pub(crate) fn open(name: &str, text: &str) -> Result<(TempDir, ImageTable), Error> {
     opened(name, text, &TableOptions::default())
 }
 
-fn opened(name: &str, text: &str, options: &TableOptions) -> Result<(TempDir, ImageTable), Error> {
+pub(crate) fn opened(
+    name: &str,
+    text: &str,
+    options: &TableOptions,
+) -> Result<(TempDir, ImageTable), Error> {
     let dir = made(name, text);
     let table = ImageTable::open_with(dir.path().join(name), options)?;
     Ok((dir, table))

@@ -33,7 +33,7 @@ impl Fit<'_> {
     ///
     /// # Errors
     ///
-    /// As [`fit`](Self::fit), [`TrainerError::OtherRecipe`] for other choices, [`TrainerError::UnusableData`] for a search that is done, and as
+    /// As [`fit`](Self::fit), [`TrainerError::OtherRecipe`] for other choices, [`TrainerError::SearchDone`] for a search that is done, and as
     /// [`Trainer::resume`](crate::Trainer::resume) for other weights and pictures than those of the record.
     pub fn resume(
         self,
@@ -70,7 +70,7 @@ impl Fit<'_> {
         let first = found.or(networks.first().cloned()).ok_or_else(no_network)?;
         let mut chosen = vec![first];
         for recorded in &record.beside {
-            chosen.push(of(recorded).ok_or_else(|| missing(recorded))?);
+            chosen.push(of(recorded).ok_or_else(|| missing(path, recorded))?);
         }
         let pretrained = &chosen[0];
         self.device = pretrained.model.device().without_autodiff();
@@ -107,7 +107,7 @@ impl Fit<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`RunDirectory::open`], and [`TrainerError::UnusableData`] for a search that is done.
+    /// Those of [`RunDirectory::open`], and [`TrainerError::SearchDone`] for a search that is done.
     pub fn time_left(path: impl AsRef<Path>) -> Result<Option<Duration>, TrainerError> {
         Ok(interrupted(path.as_ref())?.map(|(left, _)| left))
     }
@@ -130,10 +130,8 @@ fn interrupted(path: &Path) -> Result<Option<(Duration, Option<Trial>)>, Trainer
     }
     let used = match ended {
         Some(outcome) if outcome.reason == EndReason::Finished => {
-            return Err(TrainerError::UnusableData {
-                what: "run".into(),
-                found: format!("a search that is done, in {}", path.display()),
-                advice: "begin another one, with more time, in another folder",
+            return Err(TrainerError::SearchDone {
+                path: path.to_path_buf(),
             });
         }
         Some(outcome) => outcome.seconds,
@@ -181,13 +179,13 @@ impl<'b> Run<'_, 'b> {
     }
 }
 
-fn missing(recorded: &WeightsRecord) -> TrainerError {
-    TrainerError::UnusableData {
-        what: "weights".into(),
-        found: format!(
-            "those of other networks, but the run has also chosen {} (SHA-256 of its tensors {})",
+fn missing(path: &Path, recorded: &WeightsRecord) -> TrainerError {
+    TrainerError::OtherWeights {
+        path: path.to_path_buf(),
+        recorded: format!(
+            "{} among others (SHA-256 of its tensors {})",
             recorded.source, recorded.tensors_sha256
         ),
-        advice: "resume with all the weights that the run began with",
+        found: "those of other networks alone".into(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
+use rekindle_imagefolder::Task;
 use rekindle_models::files::metadata;
 use rekindle_transfer::{Backbone, Classifier};
 use rekindle_weights::state_dict::HostTensor;
@@ -15,7 +16,7 @@ use crate::announce::emit;
 use crate::checkpoint::{self, Weights};
 use crate::events::{EndReason, EpochMetrics, Event, RunOutcome};
 use crate::fitted::Fitted;
-use crate::metrics::{ConformalResiduals, ConformalScores, LabelThresholds};
+use crate::metrics::{ConformalResiduals, ConformalScores};
 use crate::run_directory::{Checkpoint, RunWriter};
 use crate::trainer::Trainer;
 use crate::{Predictor, TrainerError};
@@ -174,9 +175,7 @@ impl<B: Backbone> Run<'_, B> {
             self.info.conformal_scores = scores.map(|scores| scores.kept().to_vec());
             let residuals = ConformalResiduals::of_predictions(&self.best_predictions);
             self.info.residuals = residuals.map(|residuals| residuals.kept().to_vec());
-            let thresholds = self.best_predictions.label_thresholds().ok();
-            let thresholds = thresholds.as_ref().and_then(LabelThresholds::to_keep);
-            self.info.thresholds = thresholds.map(<[f64]>::to_vec);
+            self.info.thresholds = self.best_predictions.thresholds_to_keep();
             write_weights(&path, self.learner.classifier(), weights, &self.info)?;
             writer.keep_temperature(self.info.temperature)?;
             self.is_best_written = true;
@@ -225,12 +224,24 @@ impl<B: Backbone> Run<'_, B> {
         let accuracy = |metrics: Option<&EpochMetrics>| metrics.and_then(|m| m.valid_accuracy);
         let history = &self.state.history;
         let best_epoch = self.state.best.epoch();
+        let best_accuracy = match self.trainer.data.task() {
+            // By the thresholds of the file, where epochs are told by one half.
+            Task::MultiLabel => best_epoch.map(|_| {
+                let found = &self.best_predictions;
+                found.accuracy_at(found.thresholds_to_keep().as_deref())
+            }),
+            _ => accuracy(best_epoch.and_then(|epoch| history.get(epoch - 1))),
+        };
+        let last_accuracy = match best_epoch == Some(history.len()) {
+            true => best_accuracy,
+            false => accuracy(history.last()),
+        };
         let outcome = RunOutcome {
             reason,
             epochs: history.len(),
             best_epoch,
-            best_accuracy: accuracy(best_epoch.and_then(|epoch| history.get(epoch - 1))),
-            last_accuracy: accuracy(history.last()),
+            best_accuracy,
+            last_accuracy,
             seconds: self.clock.seconds(),
             best_weights: self
                 .writer

@@ -82,7 +82,7 @@ impl ConformalScores {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::InvalidPredictions`] for a coverage that isn't between 0 and 1, or that is too much for so few images:
+    /// [`TrainerError::InvalidCoverage`] for one that isn't between 0 and 1, or that is too much for so few images:
     /// `n` of them promise at most `n / (n + 1)`.
     pub fn least_probability(&self, coverage: f64) -> Result<f64, TrainerError> {
         let score = self.sorted[place(self.sorted.len(), coverage)?];
@@ -136,8 +136,8 @@ impl ConformalScores {
 /// least.
 pub(super) fn place(images: usize, coverage: f64) -> Result<usize, TrainerError> {
     if !(coverage > 0.0 && coverage < 1.0) {
-        return Err(TrainerError::InvalidPredictions {
-            found: format!("a coverage of {coverage}"),
+        return Err(TrainerError::InvalidCoverage {
+            found: coverage.to_string(),
             expected: "a number above 0 and below 1".into(),
         });
     }
@@ -145,8 +145,8 @@ pub(super) fn place(images: usize, coverage: f64) -> Result<usize, TrainerError>
     let place = ((images + 1) as f64 * coverage - 1e-9).ceil() as usize;
     match place.max(1) <= images {
         true => Ok(place.max(1) - 1),
-        false => Err(TrainerError::InvalidPredictions {
-            found: format!("a coverage of {coverage}, with {images} validation images behind it"),
+        false => Err(TrainerError::InvalidCoverage {
+            found: format!("{coverage}, with {images} validation images behind it"),
             expected: format!(
                 "at most {:.3}, which so few images can promise; validate on more",
                 images as f64 / (images + 1) as f64

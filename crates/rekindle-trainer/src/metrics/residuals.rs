@@ -97,7 +97,7 @@ impl ConformalResiduals {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::InvalidPredictions`] for a coverage that isn't between 0 and 1, or that is too much for so few images:
+    /// [`TrainerError::InvalidCoverage`] for one that isn't between 0 and 1, or that is too much for so few images:
     /// `n` of them promise at most `n / (n + 1)`.
     pub fn half_width(&self, coverage: f64) -> Result<f64, TrainerError> {
         let place = place(self.sorted.len(), coverage)?;

@@ -12,11 +12,11 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the file has none, and for more than one view or calibrated answers, since the
+    /// [`TrainerError::ModelLacks`] where the file has none, and for more than one view or calibrated answers, since the
     /// scores are those of plain ones.
     pub fn conformal(&self) -> Result<ConformalScores, TrainerError> {
         let refuse = |found: String, advice| {
-            Err(TrainerError::UnusableData {
+            Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found,
                 advice,

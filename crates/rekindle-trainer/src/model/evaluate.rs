@@ -6,13 +6,12 @@ use std::sync::Arc;
 use rekindle_files::names::show;
 use rekindle_imagefolder::{
     Ignored, ImageDataset, ImageFolder, ImageTable, Layout, Listing, ScanOptions, Skipped,
-    TableOptions, TablePart, Task,
+    TableOptions, Task,
 };
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::Model;
-use crate::data::{HeldOut, VALIDATION_SHARE, eval_pipeline, held_out};
+use super::held_out::Measured;
+use crate::data::eval_pipeline;
 use crate::inspect::{Inspection, inspect};
 use crate::metrics::{OrdinalEvaluation, Temperature};
 use crate::test_views::inspect_in_views;
@@ -35,8 +34,10 @@ pub struct Evaluated {
     pub ignored: Vec<Ignored>,
     /// Where the images were found; its text says so in one line.
     pub layout: Listing,
-    /// Measured on the images alone that training had held out of this very folder.
+    /// Measured on the images alone that training had held out of these.
     pub is_held_out: bool,
+    /// How many of the images training learned from, as far as the model's run directory knows; they flatter it.
+    pub learned_from: usize,
     /// How unknown each image looks, in the order of the predictions; none for a model that doesn't
     /// [reject](Model::rejecting).
     pub unknown_scores: Option<Vec<f64>>,
@@ -48,6 +49,7 @@ pub(super) struct OnTable {
     pub skipped: Vec<Skipped>,
     pub layout: Listing,
     pub is_held_out: bool,
+    pub learned_from: usize,
 }
 
 impl Model {
@@ -60,9 +62,11 @@ impl Model {
     ) -> Result<OnTable, TrainerError> {
         let table = ImageTable::open_with(table, &self.table_options(options))?;
         let listing = Listing::Table(Box::new(table.clone()));
-        let held_out = self.held_out(&listing)?;
-        let is_held_out = held_out.is_some();
-        let part = held_out.unwrap_or_else(|| table.open_evaluation());
+        let Measured {
+            part,
+            is_held_out,
+            learned_from,
+        } = self.to_measure(&listing, table.open_evaluation())?;
         let dataset = Arc::new(part.dataset(eval_pipeline(&self.preprocess))?);
         let inspection = self.inspected(&dataset, progress)?;
         let predictions = inspection.predictions(&dataset);
@@ -78,13 +82,16 @@ impl Model {
             skipped: inspection.skipped,
             layout: listing,
             is_held_out,
+            learned_from,
         })
     }
 
     /// Measures the model on a table of pictures, on a folder with one folder a class, or on the validation part of a data set, as
-    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine. Of a folder
-    /// without parts that the model was trained on, the images that training held out are taken, as long as there are as
-    /// many as then.
+    /// [`Layout::find`] finds it. Labels are matched by name; classes of the model without images are fine.
+    ///
+    /// Of images that the model was trained on, those that training held out are taken. The file knows them of a folder without
+    /// parts, as long as there are as many as then; a run directory knows them by their content, wherever they are, and counts what it
+    /// learned from where not all that it held out are there ([`Evaluated::learned_from`]).
     ///
     /// # Errors
     ///
@@ -101,13 +108,9 @@ impl Model {
         self.require_task(Task::SingleLabel, "evaluate")?;
         let layout = Layout::find(folder)?;
         let listing = Listing::Folder(layout.clone());
-        match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part.images, listing, true, progress),
-            None => {
-                let part = self.labelled(layout.evaluation_folder()?)?;
-                self.evaluate_part(part, listing, false, progress)
-            }
-        }
+        let part = self.labelled(layout.evaluation_folder()?)?;
+        let measured = self.to_measure(&listing, part.into())?;
+        self.evaluate_part(measured, listing, progress)
     }
 
     /// As [`evaluate`](Self::evaluate), on the pictures of a table: its validation part, or all. Labels that the model
@@ -126,21 +129,19 @@ impl Model {
             self.require_task(Task::SingleLabel, "evaluate")?;
         }
         let table = ImageTable::open_with(table, &self.table_options(options))?;
-        let part = table.open_evaluation().images;
+        let part = table.open_evaluation();
         let listing = Listing::Table(Box::new(table));
-        match self.held_out(&listing)? {
-            Some(part) => self.evaluate_part(part.images, listing, true, progress),
-            None => self.evaluate_part(part, listing, false, progress),
-        }
+        let measured = self.to_measure(&listing, part)?;
+        self.evaluate_part(measured, listing, progress)
     }
 
     fn evaluate_part(
         &self,
-        folder: ImageFolder,
+        measured: Measured,
         layout: Listing,
-        is_held_out: bool,
         progress: impl FnMut(usize),
     ) -> Result<Evaluated, TrainerError> {
+        let folder = measured.part.images;
         let dataset = ImageDataset::new(&folder, eval_pipeline(&self.preprocess))?;
         let dataset = Arc::new(match self.task {
             Task::Ordinal => dataset.with_ordered_classes(),
@@ -175,7 +176,8 @@ impl Model {
             skipped: inspection.skipped,
             ignored: folder.ignored().to_vec(),
             layout,
-            is_held_out,
+            is_held_out: measured.is_held_out,
+            learned_from: measured.learned_from,
             unknown_scores,
         })
     }
@@ -208,33 +210,6 @@ impl Model {
             }
         };
         inspection.map_err(|error| error.with_architecture(&self.architecture))
-    }
-
-    /// Of the folder that the model was trained on, the images that training held out, where it held out some: the others
-    /// would flatter it.
-    pub(super) fn held_out(&self, listing: &Listing) -> Result<Option<TablePart>, TrainerError> {
-        let Some(recorded) = self.held_out_by().filter(|_| listing.holds_out()) else {
-            return Ok(None);
-        };
-        if recorded != held_out(listing.given(), recorded.seed) {
-            return Ok(None);
-        }
-        let (_, part) = listing.open_split(VALIDATION_SHARE, recorded.seed)?;
-        let is_same = self.recorded_data()["val_images"] == part.images.len()
-            && self.classes.as_deref() == Some(part.images.classes());
-        Ok(is_same.then_some(part))
-    }
-
-    /// Of what the model was trained on, what was held out of it and by which seed, where its file says so.
-    pub(super) fn held_out_by(&self) -> Option<HeldOut> {
-        HeldOut::deserialize(&self.recorded_data()["held_out"]).ok()
-    }
-
-    /// What the file says of the data that the model was trained on.
-    fn recorded_data(&self) -> Value {
-        let provenance = self.provenance.as_deref().unwrap_or_default();
-        let provenance: Value = serde_json::from_str(provenance).unwrap_or_default();
-        provenance["data"].clone()
     }
 
     /// Returns the images of a folder with the model's own labels.

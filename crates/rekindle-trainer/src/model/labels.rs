@@ -20,8 +20,10 @@ pub struct EvaluatedLabels {
     pub skipped: Vec<Skipped>,
     /// The table; its text says in one line what was taken.
     pub layout: Listing,
-    /// Measured on the images alone that training had held out of this very table.
+    /// Measured on the images alone that training had held out of these.
     pub is_held_out: bool,
+    /// How many of the images training learned from, as far as the model's run directory knows; they flatter it.
+    pub learned_from: usize,
 }
 
 impl Model {
@@ -40,7 +42,7 @@ impl Model {
             .collect()
     }
 
-    /// Measures a model of several labels on the pictures of a table: its validation part, or all; of the table that it was
+    /// Measures a model of several labels on the pictures of a table: its validation part, or all; of images that it was
     /// trained on, those that training held out. Labels that the model doesn't know are an error.
     ///
     /// # Errors
@@ -61,6 +63,7 @@ impl Model {
             skipped: found.skipped,
             layout: found.layout,
             is_held_out: found.is_held_out,
+            learned_from: found.learned_from,
         })
     }
 

@@ -118,7 +118,7 @@ impl Model {
     /// As [`classify`](Self::classify).
     pub fn classify_all(&self, images: Vec<RgbImage>) -> Result<Vec<Classified>, TrainerError> {
         if self.task == Task::Regression {
-            return Err(TrainerError::UnusableData {
+            return Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found: "it gives numbers, and no classes".into(),
                 advice: "ask for a number (`Model::number_of`)",

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod evaluate;
+mod held_out;
 mod labels;
 mod memory;
 mod numbers;
@@ -178,12 +179,12 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for views that this version doesn't know.
+    /// [`TrainerError::UnusableWeights`] for views that this version doesn't know.
     pub fn file_views(&self) -> Result<TestViews, TrainerError> {
         let Some(name) = &self.test_views else {
             return Ok(TestViews::Plain);
         };
-        name.parse().map_err(|_| TrainerError::UnusableData {
+        name.parse().map_err(|_| TrainerError::UnusableWeights {
             what: format!("model {}", show(&self.path)),
             found: format!("made for views called {name:?}"),
             advice: "choose plain, flip or flip-and-scale",
@@ -195,11 +196,11 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the file has no temperature, for numbers, and for more than one view, since the
+    /// [`TrainerError::ModelLacks`] where the file has no temperature, for numbers, and for more than one view, since the
     /// temperature was fitted on answers to one.
     pub fn calibrated(self) -> Result<Self, TrainerError> {
         let refuse = |found: String, advice| {
-            Err(TrainerError::UnusableData {
+            Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found,
                 advice,

@@ -21,8 +21,10 @@ pub struct EvaluatedNumbers {
     pub skipped: Vec<Skipped>,
     /// The table; its text says in one line what was taken.
     pub layout: Listing,
-    /// Measured on the images alone that training had held out of this very table.
+    /// Measured on the images alone that training had held out of these.
     pub is_held_out: bool,
+    /// How many of the images training learned from, as far as the model's run directory knows; they flatter it.
+    pub learned_from: usize,
 }
 
 impl Answer {
@@ -51,7 +53,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for a model of another task, and as [`classify`](Self::classify).
+    /// [`TrainerError::ModelLacks`] for a model of another task, and as [`classify`](Self::classify).
     pub fn number_of(&self, image: RgbImage) -> Result<f32, TrainerError> {
         let numbers = self.numbers_of(vec![image])?;
         numbers
@@ -81,7 +83,7 @@ impl Model {
     /// As [`number_of`](Self::number_of).
     pub fn numbers_of(&self, images: Vec<RgbImage>) -> Result<Vec<f32>, TrainerError> {
         if self.task != Task::Regression {
-            return Err(TrainerError::UnusableData {
+            return Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found: format!("it is for {}, and gives no numbers", self.task),
                 advice: "ask for classes (`Model::classify`)",
@@ -95,11 +97,11 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the file has none, and for more than one view, since they are errors of plain
+    /// [`TrainerError::ModelLacks`] where the file has none, and for more than one view, since they are errors of plain
     /// answers.
     pub fn conformal_residuals(&self) -> Result<ConformalResiduals, TrainerError> {
         let refuse = |found: &str, advice| {
-            Err(TrainerError::UnusableData {
+            Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found: found.into(),
                 advice,
@@ -141,6 +143,7 @@ impl Model {
             skipped: found.skipped,
             layout: found.layout,
             is_held_out: found.is_held_out,
+            learned_from: found.learned_from,
         })
     }
 }

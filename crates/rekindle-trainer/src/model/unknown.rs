@@ -100,7 +100,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Those of [`detector`](Self::detector) and [`UnknownDetector::threshold`]; [`TrainerError::UnusableData`] for more than
+    /// Those of [`detector`](Self::detector) and [`UnknownDetector::threshold`]; [`TrainerError::ModelLacks`] for more than
     /// one view, since the scores in the file are those of plain views.
     pub fn rejecting(self, rejected: f64) -> Result<Self, TrainerError> {
         let detector = self.detector()?;
@@ -118,12 +118,12 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] where the file has none, or the model gives several labels or numbers;
+    /// [`TrainerError::ModelLacks`] where the file has none, or the model gives several labels or numbers;
     /// [`TrainerError::UnusableWeights`] for one that can't be used.
     pub fn detector(&self) -> Result<UnknownDetector, TrainerError> {
         self.require_classes()?;
         let Some(kept) = &self.unknown_detector else {
-            return Err(TrainerError::UnusableData {
+            return Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
                 found: "its file doesn't say how unknown classes are told".into(),
                 advice: "run `rekindle reject RUN` with the folder of its run, which adds that to the weights there",
@@ -154,8 +154,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`TrainerError::UnusableData`] for a model of several labels or numbers, other classes than the model's, or no
-    /// validation image that can be read; those of [`OpenSetSearch::run`], and [`TrainerError::Interrupted`].
+    /// [`TrainerError::ModelLacks`] for a model of several labels or numbers; [`TrainerError::UnusableData`] for other classes than
+    /// the model's, or no validation image that can be read; those of [`OpenSetSearch::run`], and [`TrainerError::Interrupted`].
     pub fn fit_unknown(
         &self,
         data: &TransferData,
@@ -294,7 +294,7 @@ impl Model {
         if self.rejecting.is_none() || self.views == TestViews::Plain {
             return Ok(());
         }
-        Err(TrainerError::UnusableData {
+        Err(TrainerError::ModelLacks {
             what: format!("model {}", show(&self.path)),
             found: format!(
                 "its scores for unknown classes are those of plain views, not of {}",
@@ -315,7 +315,7 @@ impl Model {
             }
             _ => "it gives a picture numbers, and has no classes",
         };
-        Err(TrainerError::UnusableData {
+        Err(TrainerError::ModelLacks {
             what: format!("model {} to tell unknown classes", show(&self.path)),
             found: found.into(),
             advice: "give a model for one class per picture",

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::{classifier, curve, data, picture, preprocess, recipe, weights};
 use burn::prelude::*;
-use rekindle_imagefolder::ImageDataset;
+use rekindle_imagefolder::{Augmentation, ImageDataset};
 use rekindle_models::Pretrained;
 use rekindle_models::files::save;
 use rekindle_trainer::events::EndReason;
@@ -278,9 +278,11 @@ fn runs_of_one_process_share_their_features() {
     let data =
         TransferData::from_datasets(counted(24, 0), counted(16, 1000), &preprocess()).unwrap();
     let pretrained = files.pretrained();
+    // The augmentation of a recipe makes another data set of the same pictures.
     let features = || {
         Trainer::adapt(&pretrained, data.clone(), Strategy::FeatureExtraction, 0).recipe(Recipe {
             cache: Cache::Memory,
+            augment: Some(Augmentation::default()),
             ..recipe()
         })
     };

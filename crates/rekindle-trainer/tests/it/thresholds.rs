@@ -1,8 +1,8 @@
 //! Thresholds of labels that validation images choose: against scikit-learn (`multi_label.py`), and in a run's file.
 
 use burn::tensor::Device;
-use rekindle_imagefolder::Task;
-use rekindle_trainer::{LabelThresholds, Model, Recipe, Trainer};
+use rekindle_imagefolder::{TableOptions, Task};
+use rekindle_trainer::{Event, LabelThresholds, Model, Recipe, RunDirectory, Trainer};
 use rekindle_transfer::{Classifier, Strategy};
 
 use crate::common::classifier;
@@ -73,7 +73,34 @@ fn a_run_by_epochs_leaves_thresholds_in_its_file() {
     let chosen = fitted.predictions.label_thresholds().unwrap();
     assert!(chosen.macro_f1 > chosen.macro_f1_at_half, "{chosen:?}");
     assert_eq!(fitted.thresholds(), Some(chosen.values.clone()));
+    // What is announced, by whatever way, is what the file gives: counted here answer by answer.
+    let predictions = &fitted.predictions;
+    let rows = predictions.probabilities.iter().zip(&predictions.targets);
+    let right = rows.enumerate().filter(|(at, (said, truth))| {
+        (f64::from(**said) >= chosen.values[at % 2]) == (**truth > 0.5)
+    });
+    let expected = right.count() as f64 / predictions.targets.len() as f64;
+    assert_ne!(expected, predictions.accuracy());
+    let (best, outcome) = (fitted.best_accuracy(), fitted.outcome.clone());
     drop(fitted);
     let model = Model::open(&path, &device).unwrap();
     assert_eq!(model.thresholds, Some(chosen.values));
+    let logged = RunDirectory::open(&path).unwrap().events().unwrap();
+    let Some(Event::RunEnded(logged)) = logged.last() else {
+        panic!("{logged:?}");
+    };
+    let evaluated = model.evaluate_labels(&table, &TableOptions::default(), |_| ());
+    let evaluated = evaluated.unwrap();
+    for told in [
+        Some(best),
+        outcome.best_accuracy,
+        outcome.last_accuracy,
+        logged.best_accuracy,
+        Some(evaluated.evaluation.accuracy),
+    ] {
+        assert!(
+            (told.unwrap() - expected).abs() < 1e-12,
+            "{told:?} {expected}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::without_images;
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent};
+use crate::console::{counted, percent, say_learned_from};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -22,10 +22,11 @@ pub fn run(
     let found = model.evaluate_labels(&images.place, &options, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
     output.measured(&found.layout, &found.skipped, found.is_held_out);
+    say_learned_from(found.learned_from);
     let names = model.class_names();
     let json = json!({
         "model": escape(&command.model), "data": escape(&images.place), "task": model.task, "labels": names,
-        "held_out": found.is_held_out, "views": model.views(), "evaluation": found.evaluation,
+        "held_out": found.is_held_out, "learned_from": found.learned_from, "views": model.views(), "evaluation": found.evaluation,
         "skipped": found.skipped,
     });
     output.result(&json, || table(&found, &names));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::train::ordinal;
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent, say_left_out};
+use crate::console::{counted, percent, say_learned_from, say_left_out};
 use crate::failure::{Failure, Outcome};
 use crate::tables::{Images, is_ordinal};
 
@@ -43,6 +43,7 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     };
     bar.finish_and_clear();
     output.measured(&found.layout, &found.skipped, found.is_held_out);
+    say_learned_from(found.learned_from);
     let names = model.class_names();
     let coverage = command.asked.coverage.map(|asked| {
         let scores = model.conformal()?;
@@ -51,7 +52,7 @@ pub fn run(command: &Evaluate, output: Output) -> Result<Outcome, Failure> {
     let coverage = coverage.transpose()?;
     let mut json = json!({
         "model": escape(&command.model), "data": escape(&images.place), "classes": names,
-        "held_out": found.is_held_out, "views": model.views(), "calibrated": command.asked.calibrated,
+        "held_out": found.is_held_out, "learned_from": found.learned_from, "views": model.views(), "calibrated": command.asked.calibrated,
         "evaluation": found.evaluation, "temperature": found.temperature,
         "skipped": found.skipped, "ignored": found.ignored,
     });

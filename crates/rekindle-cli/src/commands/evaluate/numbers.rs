@@ -6,7 +6,7 @@ use rekindle::trainer::{EvaluatedNumbers, IntervalCoverage, Model};
 use serde_json::json;
 
 use crate::arguments::{Evaluate, Output};
-use crate::console::{counted, percent};
+use crate::console::{counted, percent, say_learned_from};
 use crate::failure::{Failure, Outcome};
 use crate::tables::Images;
 
@@ -26,6 +26,7 @@ pub fn run(
     let found = model.evaluate_numbers(&images.place, options, |count| bar.inc(count as u64))?;
     bar.finish_and_clear();
     output.measured(&found.layout, &found.skipped, found.is_held_out);
+    say_learned_from(found.learned_from);
     let coverage = command.asked.coverage.map(|asked| {
         let residuals = model.conformal_residuals()?;
         residuals.measure(&found.predictions, asked)
@@ -34,7 +35,7 @@ pub fn run(
     let name = model.class_name(0);
     let mut json = json!({
         "model": escape(&command.model), "data": escape(&images.place), "task": model.task, "name": name,
-        "held_out": found.is_held_out, "views": model.views(), "evaluation": found.evaluation,
+        "held_out": found.is_held_out, "learned_from": found.learned_from, "views": model.views(), "evaluation": found.evaluation,
         "skipped": found.skipped,
     });
     if let Some(coverage) = &coverage {

@@ -59,32 +59,32 @@ struct Summary {
 }
 
 impl Summary {
-    /// Gathers the strategy at `place` of the folds that came to it.
-    fn new(sessions: &[Session<'_>], place: usize) -> Result<Option<Self>, Failure> {
-        let trained: Vec<&Session<'_>> = sessions
+    /// Gathers a strategy of the folds that came to it.
+    fn new(sessions: &[Session<'_>], strategy: &str) -> Result<Self, Failure> {
+        let trained: Vec<(&Session<'_>, usize)> = sessions
             .iter()
-            .filter(|session| session.results.len() > place)
+            .filter_map(|session| {
+                let mut results = session.results.iter();
+                let place = results.position(|result| result["strategy"] == strategy)?;
+                Some((session, place))
+            })
             .collect();
-        let Some(first) = trained.first() else {
-            return Ok(None);
-        };
-        let strategy = first.results[place]["strategy"].as_str();
-        let strategy = strategy.unwrap_or_default().to_string();
-        let folds = trained.iter().map(|session| FoldReport {
+        let folds = trained.iter().map(|(session, place)| FoldReport {
             name: session.folder.file_name().map_or_else(String::new, escape),
             train_images: session.data.train.len(),
-            run: session.report.runs[place].clone(),
+            run: session.report.runs[*place].clone(),
         });
         let predictions: Vec<&Predictions> = trained
             .iter()
-            .map(|session| &session.predictions[place])
+            .map(|(session, place)| &session.predictions[*place])
             .collect();
-        let seconds = |session: &&Session<'_>| session.results[place]["seconds"].as_f64();
-        Ok(Some(Self {
-            report: RunReport::cross_validated(&strategy, folds.collect(), &predictions)?,
-            strategy,
+        let seconds =
+            |(session, place): &(&Session<'_>, usize)| session.results[*place]["seconds"].as_f64();
+        Ok(Self {
+            report: RunReport::cross_validated(strategy, folds.collect(), &predictions)?,
+            strategy: strategy.to_string(),
             seconds: trained.iter().filter_map(seconds).sum(),
-        }))
+        })
     }
 
     fn to_json(&self) -> Value {
@@ -128,9 +128,11 @@ fn summarise(
     (folder, title): (&Path, &str),
     sessions: &[Session<'_>],
 ) -> Result<(), Failure> {
-    let strategies = sessions.iter().map(|session| session.results.len()).max();
-    let summaries: Vec<Summary> = (0..strategies.unwrap_or(0))
-        .filter_map(|place| Summary::new(sessions, place).transpose())
+    // The first fold came to most of them.
+    let strategies = sessions[0].results.iter();
+    let summaries: Vec<Summary> = strategies
+        .filter_map(|result| result["strategy"].as_str())
+        .map(|strategy| Summary::new(sessions, strategy))
         .collect::<Result<_, _>>()?;
     let mut report = Report::new(title);
     report.facts.clone_from(&sessions[0].report.facts);

@@ -64,9 +64,25 @@ struct Left {
     chosen: Option<LabelThresholds>,
 }
 
+impl Left {
+    /// Returns the accuracy of answers by the thresholds that the file holds.
+    fn accuracy_of(&self, found: &Predictions) -> f64 {
+        found.accuracy_at(self.thresholds.as_deref())
+    }
+}
+
 impl Session<'_> {
     /// Trains one run after the other. What was done before one is interrupted or fails is in the report and the results.
     pub(super) fn all(&mut self, runs: &[Planned]) -> Result<Outcome, Failure> {
+        // One call computes features of which those of others are a part, and not the other way round.
+        let mut order: Vec<&Planned> = runs.iter().collect();
+        order.sort_by_key(|run| run.method != Method::OneCall);
+        let ended = self.in_order(&order);
+        self.sort_as(runs);
+        ended
+    }
+
+    fn in_order(&mut self, runs: &[&Planned]) -> Result<Outcome, Failure> {
         for run in runs {
             if self.interrupt.requested() {
                 return Ok(Outcome::Interrupted);
@@ -82,6 +98,18 @@ impl Session<'_> {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Puts what was done in the order in which it was asked for.
+    fn sort_as(&mut self, runs: &[Planned]) {
+        let names: Vec<String> = runs.iter().map(|run| run.method.to_string()).collect();
+        let place = |name: &str| names.iter().position(|asked| asked == name);
+        let mut order: Vec<usize> = (0..self.results.len()).collect();
+        order.sort_by_key(|at| place(self.results[*at]["strategy"].as_str().unwrap_or_default()));
+        self.results = order.iter().map(|at| self.results[*at].clone()).collect();
+        let predictions = order.iter().map(|at| self.predictions[*at].clone());
+        self.predictions = predictions.collect();
+        self.report.runs.sort_by_key(|run| place(&run.name));
     }
 
     fn one(&mut self, run: &Planned) -> Result<EndReason, Failure> {
@@ -117,7 +145,7 @@ impl Session<'_> {
             let views = self.recipe.test_views;
             let figure = match found.regression() {
                 Ok(found) => format!("MAE is {}", figure(found.mae)),
-                Err(_) => format!("accuracy is {}", percent(found.accuracy())),
+                Err(_) => format!("accuracy is {}", percent(left.accuracy_of(found))),
             };
             reported.description = format!(
                 "{} With each image in the views of --views {views} its {figure}.",
@@ -154,7 +182,7 @@ impl Session<'_> {
             result["test_views"] = json!(self.recipe.test_views);
             match found.regression() {
                 Ok(found) => result["mae_in_views"] = json!(found.mae),
-                Err(_) => result["accuracy_in_views"] = json!(found.accuracy()),
+                Err(_) => result["accuracy_in_views"] = json!(left.accuracy_of(found)),
             }
         }
         match self.data.task() {

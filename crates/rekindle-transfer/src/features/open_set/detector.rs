@@ -187,28 +187,29 @@ impl UnknownDetector {
     ///
     /// # Errors
     ///
-    /// [`TransferError::Degenerate`] for a share that isn't between 0 and 1, or that is too small for so few held-out images:
+    /// [`TransferError::InvalidShare`] for one that isn't between 0 and 1, or that is too small for so few held-out images:
     /// `n` of them promise at least `1 / (n + 1)`.
     pub fn threshold(&self, rejected: f64) -> Result<f64, TransferError> {
         if !(rejected > 0.0 && rejected < 1.0) {
-            return degenerate(
-                METHOD,
-                format!("a share of {rejected} to reject; give a number above 0 and below 1"),
-            );
+            return Err(TransferError::InvalidShare {
+                found: rejected.to_string(),
+                expected: "a number above 0 and below 1".into(),
+            });
         }
         let images = self.held_out.len();
         // The slack keeps a product such as 10 * 0.9 from being rounded over the whole number.
         let place = ((images + 1) as f64 * (1.0 - rejected) - 1e-9).ceil() as usize;
         match self.held_out.get(place.max(1) - 1) {
             Some(score) => Ok(f64::from(*score)),
-            None => degenerate(
-                METHOD,
-                format!(
-                    "a share of {rejected} to reject, with {images} held-out images of known classes behind it; give at \
-                     least {:.3}, or validate on more",
+            None => Err(TransferError::InvalidShare {
+                found: format!(
+                    "{rejected}, with {images} held-out images of known classes behind it,"
+                ),
+                expected: format!(
+                    "at least {:.3}, or validate on more",
                     1.0 / (images + 1) as f64 + 5e-4
                 ),
-            ),
+            }),
         }
     }
 }
