@@ -99,10 +99,7 @@ impl Reader<'_> {
             .collect();
         let is_channels = |dim: &&Dim| **dim == whole(Axis::Channel, channels);
         let is_rest = |dim: &&Dim| is_channels(dim) || dim.iter().all(|a| a.axis == Axis::Batch);
-        let channel_last = dims
-            .iter()
-            .position(|dim| is_channels(&dim))
-            .is_some_and(|c| c > at);
+        let channel = dims.iter().position(|dim| is_channels(&dim));
         if !others.iter().any(is_channels) || !others.iter().all(is_rest) {
             return Err(wrong.into());
         }
@@ -116,14 +113,14 @@ impl Reader<'_> {
             if !is_row || !count.is_multiple_of(channels) {
                 return Err(wrong.into());
             }
-            let constant = match channel_last {
+            // Tokens one behind the other, whichever way the file has them.
+            let mut order: Vec<usize> = (0..rank).filter(|i| *i != at).collect();
+            order.retain(|i| Some(*i) != channel);
+            order.push(at);
+            order.extend(channel);
+            let constant = match order.is_sorted() {
                 true => constant.clone(),
-                false => {
-                    let mut order: Vec<usize> = (0..rank).collect();
-                    order.swap(at, rank - 2);
-                    order.swap(rank - 2, rank - 1);
-                    super::fold::transposed(constant, &order)?
-                }
+                false => super::fold::transposed(constant, &order)?,
             };
             Ok(Weight::of(&constant).ok_or(wrong)?)
         };
