@@ -22,12 +22,13 @@ impl TrainerError {
             | Self::InvalidRecipeFile { .. }
             | Self::NotARunDirectory { .. }
             | Self::OtherRecipe { .. }
-            | Self::OtherWeights { .. }
             | Self::SearchDone { .. }
             | Self::ModelLacks { .. }
             | Self::InvalidCoverage { .. }
             | Self::RunDirectoryExists { .. } => ErrorKind::InvalidOption,
-            Self::UnusableData { .. } | Self::ChangedData { .. } => ErrorKind::BadImages,
+            Self::UnusableData { .. } | Self::ChangedData { .. } | Self::OtherWeights { .. } => {
+                ErrorKind::BadImages
+            }
             Self::Images(error) => error.kind(),
             Self::Model(error) if error.is_invalid_option() => ErrorKind::InvalidOption,
             Self::Transfer(error) if error.is_invalid_option() => ErrorKind::InvalidOption,

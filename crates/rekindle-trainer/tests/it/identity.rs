@@ -431,6 +431,7 @@ fn other_weights_are_told_by_their_tensors() {
         .err()
         .unwrap();
     assert!(error.to_string().contains("weights"), "{error}");
+    assert_eq!(error.kind(), rekindle_imagefolder::ErrorKind::BadImages);
 }
 
 #[test]
