@@ -6,11 +6,11 @@ use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
 use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
-use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
+use crate::elementwise::{Affine, GatePtr, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
-use crate::planes::{for_each_plane, sums_by_plane};
+use crate::planes::{for_each_plane, moments_by_plane, sums_by_plane};
 
 /// Mean and variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,16 +36,7 @@ impl Statistics {
         }
         // The first pixel of each channel stands in for the mean.
         let shift: Vec<Line> = (0..x.blocks()).map(|b| x.lines()[b * h * w]).collect();
-        let planes = sums_by_plane(x.shape(), x.blocks(), |plane, first, count, sums| {
-            let mut moments = Moments {
-                x: x.as_ptr().wrapping_add(first * LANES),
-                count,
-                shift: &shift[plane % shift.len()],
-                sums,
-            };
-            // SAFETY: the run lies in the plane, and the instruction set has been checked.
-            unsafe { (Kernels::of(isa).moments)(&mut moments) };
-        });
+        let planes = moments_by_plane(isa, x, |plane| &shift[plane % shift.len()]);
         let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
         for channel in 0..c {
             let (sum, square) = planes.channel(channel);

@@ -4,14 +4,10 @@
 //! are instance normalisation (Ulyanov et al. 2016).
 
 use crate::activation::Activation;
-use crate::activation_fn::ActivationFn;
-use crate::buffer::SendPtr;
-use crate::dispatch::Kernels;
-use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
-use crate::planes::{for_each_plane, sums_by_plane};
+use crate::planes::{FromTo, NormBackward, NormGradients, moments_by_plane, scale_planes};
 
 /// A group normalisation's parameters, one value per channel.
 ///
@@ -43,17 +39,6 @@ pub struct GroupStatistics {
     values: Vec<[f64; 2]>,
 }
 
-/// Gradients of a group normalisation.
-#[derive(Clone, Debug)]
-pub struct GroupNormGradients {
-    /// Gradient by the input.
-    pub x: Activation,
-    /// Gradient by the weight, one value per channel.
-    pub weight: Vec<f32>,
-    /// Gradient by the bias, one value per channel.
-    pub bias: Vec<f32>,
-}
-
 impl GroupNorm<'_> {
     /// Computes `(x - mean) / sqrt(variance + eps) * weight + bias`, and returns what [`backward`](Self::backward) needs
     /// beside it.
@@ -69,9 +54,8 @@ impl GroupNorm<'_> {
         self.check(isa, x)?;
         let statistics = self.statistics(isa, x);
         let mut y = Activation::uninit(x.shape());
-        let out = y.send_ptr();
-        let from = SendPtr::new(x.as_ptr().cast_mut());
-        self.apply(isa, x, &statistics, from, out);
+        let place = FromTo::new(x, &mut y);
+        self.apply(isa, x, &statistics, place);
         Ok((y, statistics))
     }
 
@@ -83,8 +67,8 @@ impl GroupNorm<'_> {
     pub fn infer(&self, isa: Isa, mut x: Activation) -> Result<Activation, KernelError> {
         self.check(isa, &x)?;
         let statistics = self.statistics(isa, &x);
-        let out = x.send_ptr();
-        self.apply(isa, &x, &statistics, out, out);
+        let place = FromTo::in_place(&mut x);
+        self.apply(isa, &x, &statistics, place);
         Ok(x)
     }
 
@@ -103,7 +87,7 @@ impl GroupNorm<'_> {
         x: &Activation,
         statistics: &GroupStatistics,
         mut dy: Activation,
-    ) -> Result<GroupNormGradients, KernelError> {
+    ) -> Result<NormGradients, KernelError> {
         self.check(isa, x)?;
         dy.check_shape("the gradient", x.shape())?;
         let [n, channels, h, w] = x.shape();
@@ -111,24 +95,13 @@ impl GroupNorm<'_> {
         let blocks = x.blocks();
         let width = channels / self.groups;
         let means = self.lines(statistics, n, channels, |_, [mean, _]| mean);
-        let out = dy.send_ptr();
-        let gradient = |plane: usize, first: usize, count: usize, pass: NormPass<'_>| {
-            let mut gradient = NormGradient {
-                x: x.as_ptr().wrapping_add(first * LANES),
-                dy: SendPtr::get(out).wrapping_add(first * LANES),
-                gate: GatePtr::At(ActivationFn::Identity),
-                count,
-                scale: &Line::ZERO,
-                shift: &Line::ZERO,
-                mean: &means[plane],
-                pass,
-            };
-            // SAFETY: both maps have one shape, and each task has its own lines.
-            unsafe { (Kernels::of(isa).norm_gradient)(&mut gradient) };
+        let pass = NormBackward {
+            isa,
+            x,
+            dy: dy.send_ptr(),
+            mean: |plane: usize| &means[plane],
         };
-        let sums = sums_by_plane(x.shape(), blocks, |plane, first, count, sums| {
-            gradient(plane, first, count, NormPass::Sums(sums));
-        });
+        let sums = pass.sums();
         let (mut weight, mut bias) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         let mut factors = vec![[Line::ZERO; 3]; n * blocks];
         for picture in 0..n {
@@ -153,31 +126,17 @@ impl GroupNorm<'_> {
                 }
             }
         }
-        for_each_plane(x, |plane, first, count| {
-            let pass = NormPass::Apply {
-                c: &factors[plane],
-                dx: SendPtr::get(out).wrapping_add(first * LANES),
-                gated: std::ptr::null_mut(),
-            };
-            gradient(plane, first, count, pass);
-        });
+        pass.apply(&factors);
         let [weight, bias] = [weight, bias].map(|v| v.into_iter().map(|v| v as f32).collect());
-        Ok(GroupNormGradients {
+        Ok(NormGradients {
             x: dy,
             weight,
             bias,
         })
     }
 
-    /// Reads maps of the shape of `like` from `x` and writes them to `y`, which may be the same.
-    fn apply(
-        &self,
-        isa: Isa,
-        like: &Activation,
-        statistics: &GroupStatistics,
-        x: SendPtr,
-        y: SendPtr,
-    ) {
+    /// Normalises maps of the shape of `like`.
+    fn apply(&self, isa: Isa, like: &Activation, statistics: &GroupStatistics, place: FromTo) {
         let [n, channels, ..] = like.shape();
         let factor = |c: usize, inverse: f64| f64::from(self.weight[c]) * inverse;
         let scale = self.lines(statistics, n, channels, |c, [_, inverse]| {
@@ -186,19 +145,7 @@ impl GroupNorm<'_> {
         let shift = self.lines(statistics, n, channels, |c, [mean, inverse]| {
             f64::from(self.bias[c]) - mean * factor(c, inverse)
         });
-        for_each_plane(like, |plane, first, count| {
-            let mut affine = Affine {
-                x: SendPtr::get(x).wrapping_add(first * LANES),
-                residual: std::ptr::null(),
-                y: SendPtr::get(y).wrapping_add(first * LANES),
-                count,
-                scale: &scale[plane],
-                shift: &shift[plane],
-                function: ActivationFn::Identity,
-            };
-            // SAFETY: both maps have one shape, each line is read before it is written, and each task has its own plane.
-            unsafe { (Kernels::of(isa).affine)(&mut affine) };
-        });
+        scale_planes(isa, like, &scale, |plane| &shift[plane], place);
     }
 
     /// Computes a number for each channel of each picture, laid out as planes are.
@@ -226,16 +173,7 @@ impl GroupNorm<'_> {
         let (pixels, blocks, width) = (h * w, x.blocks(), channels / self.groups);
         // Numbers are taken relative to the first pixel, so that a large mean costs no digits.
         let first_pixel = |plane: usize| &x.lines()[plane * pixels];
-        let sums = sums_by_plane(x.shape(), blocks, |plane, first, count, sums| {
-            let mut moments = Moments {
-                x: x.as_ptr().wrapping_add(first * LANES),
-                count,
-                shift: first_pixel(plane),
-                sums,
-            };
-            // SAFETY: the run lies in the plane, and the instruction set has been checked.
-            unsafe { (Kernels::of(isa).moments)(&mut moments) };
-        });
+        let sums = moments_by_plane(isa, x, first_pixel);
         let count = (width * pixels) as f64;
         let group = |index: usize| {
             let (picture, group) = (index / self.groups, index % self.groups);

@@ -80,11 +80,11 @@ pub use bias::bias_gradient;
 pub use buffer::{AlignedVec, release_buffers};
 pub use conv::PackedConv2d;
 pub use error::KernelError;
-pub use group_norm::{GroupNorm, GroupNormGradients, GroupStatistics};
+pub use group_norm::{GroupNorm, GroupStatistics};
 pub use input_gradient::{input_gradient, input_gradient_by};
 pub use int8::{Quantization, QuantizedActivation, QuantizedConv2d, max_pool_quantized};
 pub use isa::Isa;
-pub use layer_norm::{LayerNorm, LayerNormGradients, PixelStatistics};
+pub use layer_norm::{LayerNorm, PixelStatistics};
 pub use line::LANES;
 pub use linear::PackedLinear;
 pub use linear_gradient::{LinearGradients, linear_gradients};
@@ -92,11 +92,12 @@ pub use matrix::transpose;
 pub use padding::Padding;
 pub use params::{Conv2dParams, fold_batch_norm};
 pub use partition::on_pool_thread;
+pub use planes::NormGradients;
 pub use pool::{
     global_average_pool, global_average_pool_gradient, leave_out_padding, max_pool,
     max_pool_gradient,
 };
-pub use response_norm::{ChannelNorms, ResponseNorm, ResponseNormGradients};
+pub use response_norm::{ChannelNorms, ResponseNorm};
 pub use squeeze_excitation::{
     add_scaled_channels, channel_means, scale_channels, scale_channels_gradient,
     scale_channels_in_place, squeeze_excitation_gradient,

@@ -4,14 +4,10 @@
 //! `n = g / (mean over channels of g + eps)`: `y = x + bias + weight * x * n`.
 
 use crate::activation::Activation;
-use crate::activation_fn::ActivationFn;
-use crate::buffer::SendPtr;
-use crate::dispatch::Kernels;
-use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
-use crate::planes::{for_each_plane, sums_by_plane};
+use crate::planes::{FromTo, NormBackward, NormGradients, moments_by_plane, scale_planes};
 
 /// A global response normalisation's parameters, one value per channel.
 ///
@@ -49,17 +45,6 @@ impl ChannelNorms {
     }
 }
 
-/// Gradients of a global response normalisation.
-#[derive(Clone, Debug)]
-pub struct ResponseNormGradients {
-    /// Gradient by the input.
-    pub x: Activation,
-    /// Gradient by the weight, one value per channel.
-    pub weight: Vec<f32>,
-    /// Gradient by the bias, one value per channel.
-    pub bias: Vec<f32>,
-}
-
 impl ResponseNorm<'_> {
     /// Computes `x + bias + weight * x * n`, and returns what [`backward`](Self::backward) needs beside it.
     pub fn forward(
@@ -70,8 +55,8 @@ impl ResponseNorm<'_> {
         self.check(isa, x)?;
         let norms = norms(isa, x);
         let mut y = Activation::uninit(x.shape());
-        let out = y.send_ptr();
-        self.apply(isa, x, &norms, SendPtr::new(x.as_ptr().cast_mut()), out);
+        let place = FromTo::new(x, &mut y);
+        self.apply(isa, x, &norms, place);
         Ok((y, norms))
     }
 
@@ -79,8 +64,8 @@ impl ResponseNorm<'_> {
     pub fn infer(&self, isa: Isa, mut x: Activation) -> Result<Activation, KernelError> {
         self.check(isa, &x)?;
         let norms = norms(isa, &x);
-        let out = x.send_ptr();
-        self.apply(isa, &x, &norms, out, out);
+        let place = FromTo::in_place(&mut x);
+        self.apply(isa, &x, &norms, place);
         Ok(x)
     }
 
@@ -96,29 +81,18 @@ impl ResponseNorm<'_> {
         x: &Activation,
         norms: &ChannelNorms,
         mut dy: Activation,
-    ) -> Result<ResponseNormGradients, KernelError> {
+    ) -> Result<NormGradients, KernelError> {
         self.check(isa, x)?;
         dy.check_shape("the gradient", x.shape())?;
         let [n, channels, ..] = x.shape();
         check_len("the norms", norms.values.len(), &[n, channels])?;
-        let out = dy.send_ptr();
-        let gradient = |first: usize, count: usize, pass: NormPass<'_>| {
-            let mut gradient = NormGradient {
-                x: x.as_ptr().wrapping_add(first * LANES),
-                dy: SendPtr::get(out).wrapping_add(first * LANES),
-                gate: GatePtr::At(ActivationFn::Identity),
-                count,
-                scale: &Line::ZERO,
-                shift: &Line::ZERO,
-                mean: &Line::ZERO,
-                pass,
-            };
-            // SAFETY: both maps have one shape, and each task has its own lines.
-            unsafe { (Kernels::of(isa).norm_gradient)(&mut gradient) };
+        let pass = NormBackward {
+            isa,
+            x,
+            dy: dy.send_ptr(),
+            mean: |_| &Line::ZERO,
         };
-        let sums = sums_by_plane(x.shape(), x.blocks(), |_, first, count, sums| {
-            gradient(first, count, NormPass::Sums(sums));
-        });
+        let sums = pass.sums();
         let (mut weight, mut bias) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         let mut factors = vec![[Line::ZERO; 3]; n * x.blocks()];
         for picture in 0..n {
@@ -145,24 +119,17 @@ impl ResponseNorm<'_> {
                 bias[c] += sums.of_picture(picture, c).0;
             }
         }
-        for_each_plane(x, |plane, first, count| {
-            let pass = NormPass::Apply {
-                c: &factors[plane],
-                dx: SendPtr::get(out).wrapping_add(first * LANES),
-                gated: std::ptr::null_mut(),
-            };
-            gradient(first, count, pass);
-        });
+        pass.apply(&factors);
         let [weight, bias] = [weight, bias].map(|v| v.into_iter().map(|v| v as f32).collect());
-        Ok(ResponseNormGradients {
+        Ok(NormGradients {
             x: dy,
             weight,
             bias,
         })
     }
 
-    /// Reads maps of the shape of `like` from `x` and writes them to `y`, which may be the same.
-    fn apply(&self, isa: Isa, like: &Activation, norms: &ChannelNorms, x: SendPtr, y: SendPtr) {
+    /// Normalises maps of the shape of `like`.
+    fn apply(&self, isa: Isa, like: &Activation, norms: &ChannelNorms, place: FromTo) {
         let ([n, channels, ..], blocks) = (like.shape(), like.blocks());
         let mut scale = vec![Line::ZERO; n * blocks];
         for picture in 0..n {
@@ -174,19 +141,7 @@ impl ResponseNorm<'_> {
             }
         }
         let bias = Line::of_channels(channels, Some(self.bias));
-        for_each_plane(like, |plane, first, count| {
-            let mut affine = Affine {
-                x: SendPtr::get(x).wrapping_add(first * LANES),
-                residual: std::ptr::null(),
-                y: SendPtr::get(y).wrapping_add(first * LANES),
-                count,
-                scale: &scale[plane],
-                shift: &bias[plane % blocks],
-                function: ActivationFn::Identity,
-            };
-            // SAFETY: both maps have one shape, each line is read before it is written, and each task has its own plane.
-            unsafe { (Kernels::of(isa).affine)(&mut affine) };
-        });
+        scale_planes(isa, like, &scale, |plane| &bias[plane % blocks], place);
     }
 
     /// Computes what a picture's norms are divided by.
@@ -205,16 +160,7 @@ impl ResponseNorm<'_> {
 
 /// Computes the norm of each channel of each picture.
 fn norms(isa: Isa, x: &Activation) -> ChannelNorms {
-    let sums = sums_by_plane(x.shape(), x.blocks(), |_, first, count, sums| {
-        let mut moments = Moments {
-            x: x.as_ptr().wrapping_add(first * LANES),
-            count,
-            shift: &Line::ZERO,
-            sums,
-        };
-        // SAFETY: the run lies in the plane, and the instruction set has been checked.
-        unsafe { (Kernels::of(isa).moments)(&mut moments) };
-    });
+    let sums = moments_by_plane(isa, x, |_| &Line::ZERO);
     let [n, channels, ..] = x.shape();
     let norm = |i: usize| sums.of_picture(i / channels, i % channels).1.sqrt() as f32;
     ChannelNorms {

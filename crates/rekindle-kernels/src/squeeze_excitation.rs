@@ -10,11 +10,11 @@ use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
 use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
-use crate::elementwise::{Affine, GatePtr, Moments, NormGradient, NormPass};
+use crate::elementwise::{Affine, GatePtr, NormGradient, NormPass};
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
-use crate::planes::{PlaneSums, for_each_plane, sums_by_plane};
+use crate::planes::{PlaneSums, for_each_plane, moments_by_plane, sums_by_plane};
 
 /// Computes the mean of each channel over height and width: row-major `[batch, channels]`.
 ///
@@ -34,16 +34,7 @@ use crate::planes::{PlaneSums, for_each_plane, sums_by_plane};
 pub fn channel_means(isa: Isa, x: &Activation) -> Result<Vec<f32>, KernelError> {
     check_isa(isa)?;
     check_pixels(x)?;
-    let sums = sums_by_plane(x.shape(), x.blocks(), |_, first, count, sums| {
-        let mut moments = Moments {
-            x: x.as_ptr().wrapping_add(first * LANES),
-            count,
-            shift: &Line::ZERO,
-            sums,
-        };
-        // SAFETY: the run lies in the plane, and the instruction set has been checked.
-        unsafe { (Kernels::of(isa).moments)(&mut moments) };
-    });
+    let sums = moments_by_plane(isa, x, |_| &Line::ZERO);
     let [.., h, w] = x.shape();
     Ok(rows(x.shape(), &sums, |(sum, _)| sum / (h * w) as f64))
 }

@@ -11,6 +11,7 @@ use crate::dispatch::Kernels;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
+use crate::planes::NormGradients;
 use kernels::{PixelNorm, PixelNormGradient};
 use rayon::prelude::*;
 
@@ -59,17 +60,6 @@ impl PixelStatistics {
     }
 }
 
-/// Gradients of a layer normalisation.
-#[derive(Clone, Debug)]
-pub struct LayerNormGradients {
-    /// Gradient by the input.
-    pub x: Activation,
-    /// Gradient by the weight, one value per channel.
-    pub weight: Vec<f32>,
-    /// Gradient by the bias, one value per channel.
-    pub bias: Vec<f32>,
-}
-
 impl LayerNorm<'_> {
     /// Computes `(x - mean) / sqrt(var + eps) * weight + bias`, mean and variance over the channels of each pixel, and
     /// returns what [`backward`](Self::backward) needs beside it.
@@ -111,7 +101,7 @@ impl LayerNorm<'_> {
         statistics: &PixelStatistics,
         mut dy: Activation,
         add: Option<&Activation>,
-    ) -> Result<LayerNormGradients, KernelError> {
+    ) -> Result<NormGradients, KernelError> {
         self.check(isa, x)?;
         dy.check_shape("the gradient", x.shape())?;
         if let Some(add) = add {
@@ -124,7 +114,7 @@ impl LayerNorm<'_> {
         let mut lines = [(); 2].map(|()| vec![0.0; channels]);
         if x.lines().is_empty() {
             let [weight, bias] = lines;
-            return Ok(LayerNormGradients {
+            return Ok(NormGradients {
                 x: dy,
                 weight,
                 bias,
@@ -171,7 +161,7 @@ impl LayerNorm<'_> {
             });
         }
         let [weight, bias] = lines;
-        Ok(LayerNormGradients {
+        Ok(NormGradients {
             x: dy,
             weight,
             bias,
