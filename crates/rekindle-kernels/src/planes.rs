@@ -154,6 +154,7 @@ pub struct NormGradients {
 pub(crate) struct NormBackward<'a, M> {
     pub isa: Isa,
     pub x: &'a Activation,
+    /// The gradient, which [`apply`](Self::apply) alone writes to.
     pub dy: SendPtr,
     /// Gives what is subtracted from the numbers of a plane.
     pub mean: M,

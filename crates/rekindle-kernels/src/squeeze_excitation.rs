@@ -10,11 +10,11 @@ use crate::activation::Activation;
 use crate::activation_fn::ActivationFn;
 use crate::buffer::SendPtr;
 use crate::dispatch::Kernels;
-use crate::elementwise::{Affine, GatePtr, NormGradient, NormPass};
+use crate::elementwise::Affine;
 use crate::error::{KernelError, check_isa, check_len};
 use crate::isa::Isa;
 use crate::line::{LANES, Line};
-use crate::planes::{PlaneSums, for_each_plane, moments_by_plane, sums_by_plane};
+use crate::planes::{NormBackward, PlaneSums, for_each_plane, moments_by_plane};
 
 /// Computes the mean of each channel over height and width: row-major `[batch, channels]`.
 ///
@@ -88,20 +88,13 @@ pub fn scale_channels_gradient(
 ) -> Result<Vec<f32>, KernelError> {
     check_isa(isa)?;
     dy.check_shape("the gradient", x.shape())?;
-    let sums = sums_by_plane(x.shape(), x.blocks(), |_, first, count, sums| {
-        let mut products = NormGradient {
-            x: x.as_ptr().wrapping_add(first * LANES),
-            dy: dy.as_ptr().wrapping_add(first * LANES),
-            gate: GatePtr::At(ActivationFn::Identity),
-            count,
-            scale: &Line::ZERO,
-            shift: &Line::ZERO,
-            mean: &Line::ZERO,
-            pass: NormPass::Sums(sums),
-        };
-        // SAFETY: both have one shape, the run lies in the plane, and the instruction set has been checked.
-        unsafe { (Kernels::of(isa).norm_gradient)(&mut products) };
-    });
+    let products = NormBackward {
+        isa,
+        x,
+        dy: SendPtr::new(dy.as_ptr().cast_mut()),
+        mean: |_| &Line::ZERO,
+    };
+    let sums = products.sums();
     Ok(rows(x.shape(), &sums, |(_, product)| product))
 }
 

@@ -1,6 +1,8 @@
 //! Group normalisation and its gradients against plain loops in f64.
 
-use crate::reference::{differences, dot, random, relative_error};
+use crate::reference::{
+    assert_norm_gradients, dot, norm_differences, random, relative_error, wide,
+};
 use rekindle_kernels::{Activation, GroupNorm, Isa};
 
 fn forward(
@@ -22,10 +24,6 @@ fn forward(
     normalised
         .map(|(at, value)| value * weight[channel(at)] + bias[channel(at)])
         .collect()
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
 }
 
 #[test]
@@ -82,24 +80,16 @@ fn gradients_are_those_of_the_plain_loop() {
             bias: &bias,
             eps: 1e-5,
         };
-        let (e, g, b) = (wide(&x), wide(&weight), wide(&bias));
-        let dx = differences(&x, |x| dot(&forward(x, shape, groups, &g, &b), &dy));
-        let dw = differences(&weight, |w| dot(&forward(&e, shape, groups, w, &b), &dy));
-        let db = differences(&bias, |b| dot(&forward(&e, shape, groups, &g, b), &dy));
+        let expected = norm_differences([&x, &weight, &bias], |x, w, b| {
+            dot(&forward(x, shape, groups, w, b), &dy)
+        });
         let [input, gradient] = [&x, &dy].map(|v| Activation::from_nchw(v, shape).unwrap());
         for &isa in Isa::available() {
             let (_, statistics) = norm.forward(isa, &input).unwrap();
             let back = norm
                 .backward(isa, &input, &statistics, gradient.clone())
                 .unwrap();
-            for (what, found, expected) in [
-                ("x", back.x.to_nchw(), &dx),
-                ("weight", back.weight, &dw),
-                ("bias", back.bias, &db),
-            ] {
-                let error = relative_error(&found, expected);
-                assert!(error < 1e-5, "{shape:?}, by {what} on {isa}: {error:e}");
-            }
+            assert_norm_gradients(back, &expected, &format!("{shape:?} on {isa}"));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Layer normalisation and its gradients against plain loops in f64.
 
-use crate::reference::{differences, dot, random, relative_error};
+use crate::reference::{
+    assert_norm_gradients, dot, norm_differences, random, relative_error, wide,
+};
 use rekindle_kernels::{Activation, Isa, KernelError, LayerNorm};
 
 /// Real shapes of transformers and ConvNeXt, and odd ones.
@@ -81,10 +83,6 @@ fn backward(x: &[f64], shape: [usize; 4], weight: &[f64], dy: &[f32], eps: f64) 
     [dx, dw, db]
 }
 
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
-}
-
 #[test]
 fn forward_and_gradients() {
     for shape in SHAPES {
@@ -143,29 +141,20 @@ fn gradients_are_those_of_the_plain_loop() {
         let len = shape.iter().product();
         let [x, dy] = [1, 2].map(|seed| random(len, seed));
         let [weight, bias] = [3, 4].map(|seed| random(c, seed));
-        let (eps, exact) = (1e-5, wide(&x));
+        let eps = 1e-5;
         let norm = LayerNorm {
             weight: &weight,
             bias: &bias,
             eps: eps as f32,
         };
-        let (w, b) = (wide(&weight), wide(&bias));
-        let dx = differences(&x, |x| dot(&forward(x, shape, &w, &b, eps).y, &dy));
-        let dw = differences(&weight, |w| dot(&forward(&exact, shape, w, &b, eps).y, &dy));
-        let db = differences(&bias, |b| dot(&forward(&exact, shape, &w, b, eps).y, &dy));
+        let expected = norm_differences([&x, &weight, &bias], |x, w, b| {
+            dot(&forward(x, shape, w, b, eps).y, &dy)
+        });
         let [input, gradient] = [&x, &dy].map(|v| Activation::from_nchw(v, shape).unwrap());
         for &isa in Isa::available() {
             let (_, statistics) = norm.forward(isa, &input).unwrap();
             let back = norm.backward(isa, &input, &statistics, gradient.clone(), None);
-            let back = back.unwrap();
-            for (what, found, expected) in [
-                ("x", back.x.to_nchw(), &dx),
-                ("weight", back.weight, &dw),
-                ("bias", back.bias, &db),
-            ] {
-                let error = relative_error(&found, expected);
-                assert!(error < 1e-5, "{shape:?}, by {what} on {isa}: {error:e}");
-            }
+            assert_norm_gradients(back.unwrap(), &expected, &format!("{shape:?} on {isa}"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Slow and simple counterparts in f64, and numbers to feed both sides.
 
 use rayon::prelude::*;
-use rekindle_kernels::{Conv2dParams, Padding};
+use rekindle_kernels::{Conv2dParams, NormGradients, Padding};
 
 /// Uniform values in [-1, 1), the same for the same seed.
 pub fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -122,7 +122,7 @@ pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
 
 /// Gradients of `loss` at `values` by central differences, whose own error is near 1e-9.
 pub fn differences(values: &[f32], loss: impl Fn(&[f64]) -> f64 + Sync) -> Vec<f64> {
-    let exact: Vec<f64> = values.iter().map(|&v| v.into()).collect();
+    let exact = wide(values);
     let by_value = |i: usize| {
         let [mut above, mut below] = [exact.clone(), exact.clone()];
         above[i] += 1e-5;
@@ -135,4 +135,30 @@ pub fn differences(values: &[f32], loss: impl Fn(&[f64]) -> f64 + Sync) -> Vec<f
 /// The sum of products.
 pub fn dot(a: &[f64], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum()
+}
+
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| v.into()).collect()
+}
+
+/// Gradients of `loss` by a normalisation's input, weight and bias, which it takes in this order.
+pub fn norm_differences(
+    [x, weight, bias]: [&[f32]; 3],
+    loss: impl Fn(&[f64], &[f64], &[f64]) -> f64 + Sync,
+) -> [Vec<f64>; 3] {
+    let [e, w, b] = [x, weight, bias].map(wide);
+    [
+        differences(x, |x| loss(x, &w, &b)),
+        differences(weight, |w| loss(&e, w, &b)),
+        differences(bias, |b| loss(&e, &w, b)),
+    ]
+}
+
+/// Holds a normalisation's gradients against those of plain loops, by input, weight and bias.
+pub fn assert_norm_gradients(found: NormGradients, expected: &[Vec<f64>; 3], place: &str) {
+    let found = [found.x.to_nchw(), found.weight, found.bias];
+    for ((what, found), expected) in ["x", "weight", "bias"].iter().zip(found).zip(expected) {
+        let error = relative_error(&found, expected);
+        assert!(error < 1e-5, "{place}, by {what}: {error:e}");
+    }
 }

@@ -1,6 +1,8 @@
 //! Global response normalisation and its gradients against plain loops in f64.
 
-use crate::reference::{differences, dot, random, relative_error};
+use crate::reference::{
+    assert_norm_gradients, dot, norm_differences, random, relative_error, wide,
+};
 use rekindle_kernels::{Activation, Isa, ResponseNorm, bias_gradient};
 
 fn forward(x: &[f64], [n, c, h, w]: [usize; 4], weight: &[f64], bias: &[f64]) -> Vec<f64> {
@@ -19,10 +21,6 @@ fn forward(x: &[f64], [n, c, h, w]: [usize; 4], weight: &[f64], bias: &[f64]) ->
         }
     }
     y
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
 }
 
 #[test]
@@ -68,10 +66,9 @@ fn gradients_are_those_of_the_plain_loop() {
             bias: &bias,
             eps: 1e-6,
         };
-        let (e, b) = (wide(&x), wide(&bias));
-        let dx = differences(&x, |x| dot(&forward(x, shape, &wide(&weight), &b), &dy));
-        let dw = differences(&weight, |w| dot(&forward(&e, shape, w, &b), &dy));
-        let db = differences(&bias, |b| dot(&forward(&e, shape, &wide(&weight), b), &dy));
+        let expected = norm_differences([&x, &weight, &bias], |x, w, b| {
+            dot(&forward(x, shape, w, b), &dy)
+        });
         let [input, gradient] = [&x, &dy].map(|v| Activation::from_nchw(v, shape).unwrap());
         for &isa in Isa::available() {
             let (_, norms) = norm.forward(isa, &input).unwrap();
@@ -79,15 +76,12 @@ fn gradients_are_those_of_the_plain_loop() {
             let back = norm
                 .backward(isa, &input, &norms, gradient.clone())
                 .unwrap();
-            for (what, found, expected) in [
-                ("x", back.x.to_nchw(), &dx),
-                ("weight", back.weight, &dw),
-                ("bias", back.bias, &db),
-                ("a layer's bias", summed, &db),
-            ] {
-                let error = relative_error(&found, expected);
-                assert!(error < 1e-5, "{shape:?}, by {what} on {isa}: {error:e}");
-            }
+            assert_norm_gradients(back, &expected, &format!("{shape:?} on {isa}"));
+            let error = relative_error(&summed, &expected[2]);
+            assert!(
+                error < 1e-5,
+                "{shape:?}, by a layer's bias on {isa}: {error:e}"
+            );
         }
     }
 }

@@ -17,6 +17,7 @@ mod named;
 mod onnx;
 mod onnx_in;
 mod onnx_pixels;
+mod onnx_refused;
 mod pretrained;
 mod quantized;
 mod recognise;

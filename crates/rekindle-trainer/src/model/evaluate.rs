@@ -66,7 +66,7 @@ impl Model {
             part,
             is_held_out,
             learned_from,
-        } = self.to_measure(&listing, table.open_evaluation())?;
+        } = self.to_measure(&listing, || Ok(table.open_evaluation()))?;
         let dataset = Arc::new(part.dataset(eval_pipeline(&self.preprocess))?);
         let inspection = self.inspected(&dataset, progress)?;
         let predictions = inspection.predictions(&dataset);
@@ -108,8 +108,8 @@ impl Model {
         self.require_task(Task::SingleLabel, "evaluate")?;
         let layout = Layout::find(folder)?;
         let listing = Listing::Folder(layout.clone());
-        let part = self.labelled(layout.evaluation_folder()?)?;
-        let measured = self.to_measure(&listing, part.into())?;
+        let part = || Ok(self.labelled(layout.evaluation_folder()?)?.into());
+        let measured = self.to_measure(&listing, part)?;
         self.evaluate_part(measured, listing, progress)
     }
 
@@ -129,9 +129,8 @@ impl Model {
             self.require_task(Task::SingleLabel, "evaluate")?;
         }
         let table = ImageTable::open_with(table, &self.table_options(options))?;
-        let part = table.open_evaluation();
-        let listing = Listing::Table(Box::new(table));
-        let measured = self.to_measure(&listing, part)?;
+        let listing = Listing::Table(Box::new(table.clone()));
+        let measured = self.to_measure(&listing, || Ok(table.open_evaluation()))?;
         self.evaluate_part(measured, listing, progress)
     }
 

@@ -21,15 +21,15 @@ pub(super) struct Measured {
 }
 
 impl Model {
-    /// Returns the images of `listing` to measure the model on: what training held out of them, or else `part`.
+    /// Returns the images of `listing` to measure the model on: what training held out of them, or else what `part` opens.
     ///
     /// The model's file says what was held out of a folder or a table by a seed. Its run directory knows every picture by its
-    /// content, and so also what a fold held out, or a folder that has moved since or has got more pictures: where all that the run held out is in
-    /// `part`, beside pictures that it learned from, it is taken.
+    /// content, and so also what a fold held out, or a folder that has moved since or has got more pictures: where all that the run held out is
+    /// there, beside pictures that it learned from, it is taken.
     pub(super) fn to_measure(
         &self,
         listing: &Listing,
-        part: TablePart,
+        part: impl FnOnce() -> Result<TablePart, TrainerError>,
     ) -> Result<Measured, TrainerError> {
         let held_out = |part| Measured {
             part,
@@ -40,7 +40,7 @@ impl Model {
             return Ok(held_out(part));
         }
         let mut measured = Measured {
-            part,
+            part: part()?,
             is_held_out: false,
             learned_from: 0,
         };

@@ -104,11 +104,11 @@ impl Session<'_> {
     fn sort_as(&mut self, runs: &[Planned]) {
         let names: Vec<String> = runs.iter().map(|run| run.method.to_string()).collect();
         let place = |name: &str| names.iter().position(|asked| asked == name);
-        let mut order: Vec<usize> = (0..self.results.len()).collect();
-        order.sort_by_key(|at| place(self.results[*at]["strategy"].as_str().unwrap_or_default()));
-        self.results = order.iter().map(|at| self.results[*at].clone()).collect();
-        let predictions = order.iter().map(|at| self.predictions[*at].clone());
-        self.predictions = predictions.collect();
+        let predictions = std::mem::take(&mut self.predictions);
+        let results = std::mem::take(&mut self.results);
+        let mut done: Vec<(Value, Predictions)> = results.into_iter().zip(predictions).collect();
+        done.sort_by_key(|(result, _)| place(result["strategy"].as_str().unwrap_or_default()));
+        (self.results, self.predictions) = done.into_iter().unzip();
         self.report.runs.sort_by_key(|run| place(&run.name));
     }
 
