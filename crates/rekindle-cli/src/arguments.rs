@@ -122,6 +122,21 @@ pub struct Weights {
     pub arch: String,
     #[command(flatten)]
     pub part: Part,
+    #[command(flatten)]
+    pub depth: Depth,
+}
+
+/// Channels of pictures that are not red, green and blue of 8 bits.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Depth {
+    /// Takes N channels of each picture at the depth of its file, in place of RGB of 8 bits: 1 for grey of 16 bits, 4 for colour
+    /// with alpha or infrared. The network's first convolution is adapted; the file of the result says so, and predict follows it
+    #[arg(long, value_name = "N", value_parser = count::<1, 256>, allow_negative_numbers = true)]
+    pub channels: Option<usize>,
+    /// The number in a file that counts as white, such as 4095 for 12 bits [default: the largest of its type: 255, 65535, or 1
+    /// for floating point]
+    #[arg(long, value_name = "NUMBER", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
+    pub white: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +159,8 @@ pub struct Verify {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub table: Table,
+    #[command(flatten)]
+    pub depth: Depth,
 }
 
 #[derive(Debug, Args)]

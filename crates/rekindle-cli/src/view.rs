@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rekindle::imagefolder::{Preprocess, ResizeMode};
+use rekindle::imagefolder::{Channels, Preprocess, ResizeMode};
 use rekindle::trainer::{RunDirectory, TrainerError};
 
 use crate::arguments::{Resize, View};
@@ -26,12 +26,23 @@ impl View {
     pub fn resumed(self, run: &Path, preprocess: &Preprocess) -> Result<Preprocess, Failure> {
         let recorded = RunDirectory::open(run)?.classes()?.preprocessing;
         let recorded: Preprocess = serde_json::from_value(recorded).unwrap_or(preprocess.clone());
-        let asked = self.of(&recorded);
+        let asked = Preprocess {
+            channels: preprocess.channels.or(recorded.channels),
+            ..self.of(&recorded)
+        };
         if asked == recorded {
             return Ok(recorded);
         }
         let shown = |preprocess: &Preprocess| {
-            format!("{:?} at {} pixels", preprocess.mode, preprocess.crop)
+            let depth = match preprocess.channels {
+                None => String::new(),
+                Some(Channels { count, white: None }) => format!(", {count} channels"),
+                Some(Channels {
+                    count,
+                    white: Some(white),
+                }) => format!(", {count} channels with white at {white}"),
+            };
+            format!("{:?} at {} pixels{depth}", preprocess.mode, preprocess.crop)
         };
         Err(TrainerError::OtherRecipe {
             path: run.to_path_buf(),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rekindle::models::registry::published;
-use rekindle::models::{self, Options, Pretrained, look};
+use rekindle::models::{self, Channels, Options, Preprocess, Pretrained, look};
 use rekindle::nn::Graph;
 use rekindle::weights::{self, LoadOptions, NetworkSource, Repository};
 
-use crate::arguments::{Candidates, Output, Part, Weights};
+use crate::arguments::{Candidates, Depth, Output, Part, Weights};
 use crate::failure::Failure;
 
 impl Part {
@@ -29,6 +29,26 @@ impl Part {
         Err(Failure::Usage(
             "--weights-key, --weights-prefix and --features-from choose inside of a file; give it with --weights FILE".into(),
         ))
+    }
+}
+
+impl Depth {
+    /// Returns the channels in the library's form; none for RGB of 8 bits.
+    pub fn channels(self) -> Option<Channels> {
+        let white = self.white;
+        self.channels.map(|count| Channels { count, white })
+    }
+
+    /// Returns the network for pictures of the channels that are given, or as it is.
+    pub fn of(self, pretrained: Pretrained) -> Result<Pretrained, Failure> {
+        let Some(channels) = self.channels() else {
+            return Ok(pretrained);
+        };
+        let seen = Preprocess {
+            channels: Some(channels),
+            ..pretrained.preprocess.clone()
+        };
+        Ok(pretrained.with_preprocess(seen)?)
     }
 }
 
@@ -55,6 +75,7 @@ impl Weights {
             (name, _) => download(name.unwrap_or(&self.arch), output)?,
         };
         let pretrained = Pretrained::open_with(&path, &self.part.options(), device)?;
+        let pretrained = self.depth.of(pretrained)?;
         output.note(&format!("{} from {}", pretrained.architecture, show(&path)));
         note(&pretrained.found, output);
         for assumed in &pretrained.assumptions {

@@ -11,7 +11,7 @@ use crate::content::ContentHash;
 /// Images that share a size, in the computer's memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostBatch {
-    /// Normalised values, `[n, 3, height, width]`.
+    /// Normalised values, `[n, channels, height, width]`.
     pub images: Vec<f32>,
     /// Rows.
     pub height: usize,
@@ -49,7 +49,7 @@ pub struct Skipped {
 /// A batch as a network takes it.
 #[derive(Debug, Clone)]
 pub struct ImageBatch {
-    /// `[n, 3, height, width]`.
+    /// `[n, channels, height, width]`; 3 channels for RGB.
     pub images: Tensor<4>,
     /// Classes `[n]`; -1 without.
     pub targets: Tensor<1, Int>,
@@ -67,6 +67,15 @@ impl HostBatch {
         self.indices.len()
     }
 
+    /// Returns the number of channels of an image, 3 for RGB; 3 as well where there are no images.
+    pub fn channels(&self) -> usize {
+        let values = self
+            .images
+            .len()
+            .checked_div(self.len() * self.height * self.width);
+        values.unwrap_or(3)
+    }
+
     /// Returns true if there are no images.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
@@ -76,7 +85,8 @@ impl HostBatch {
     #[allow(clippy::wrong_self_convention)] // by value, to hand the buffer over
     pub fn to_device(self, device: &Device) -> ImageBatch {
         let n = self.len();
-        let images = TensorData::new(self.images, [n, 3, self.height, self.width]);
+        let shape = [n, self.channels(), self.height, self.width];
+        let images = TensorData::new(self.images, shape);
         let soft_targets = self.soft_targets.map(|probabilities| {
             let classes = probabilities.len() / n.max(1);
             Tensor::from_data(TensorData::new(probabilities, [n, classes]), device)

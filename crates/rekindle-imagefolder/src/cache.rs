@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use image::RgbImage;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::content::ContentHash;
+use crate::picture::Picture;
 
 /// Keeps decoded images until `limit` bytes are used, and those it has for good: over a whole
 /// epoch every image is asked for once, so evicting one for another could only lose.
@@ -29,7 +28,7 @@ struct Entries {
 /// An image, and the hash of the bytes that it was decoded from, where they were hashed.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoded {
-    pub(crate) image: Arc<RgbImage>,
+    pub(crate) image: Picture,
     pub(crate) content: Option<ContentHash>,
 }
 
@@ -64,14 +63,14 @@ impl DecodedCache {
         if found.is_none()
             && let Some(decoded) = held.images.remove(&index)
         {
-            held.bytes -= decoded.image.as_raw().len();
+            held.bytes -= decoded.image.bytes();
         }
         found
     }
 
     pub(crate) fn offer(&self, index: usize, decoded: &Decoded) {
         let mut held = self.entries();
-        let bytes = held.bytes + decoded.image.as_raw().len();
+        let bytes = held.bytes + decoded.image.bytes();
         if held.images.contains_key(&index) {
             return;
         }

@@ -7,6 +7,9 @@ use image::RgbImage;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
+use crate::picture::Picture;
+use crate::planes::FloatImage;
+
 /// SHA-256 of a file's bytes, or of size and pixels where there is no file. As text, 64 hexadecimal digits: those that
 /// `sha256sum` prints of the file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +28,25 @@ impl ContentHash {
         hash.update(image.height().to_le_bytes());
         hash.update(image.as_raw());
         Self(hash.finalize().into())
+    }
+
+    /// Hashes width, height and the planes of a picture that was decoded at its full depth.
+    pub(crate) fn of_planes(image: &FloatImage) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((image.width as u32).to_le_bytes());
+        hash.update((image.height as u32).to_le_bytes());
+        for value in &image.values {
+            hash.update(value.to_le_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// Hashes what a decoded picture consists of.
+    pub(crate) fn of_picture(picture: &Picture) -> Self {
+        match picture {
+            Picture::Rgb(image) => Self::of_pixels(image),
+            Picture::Deep(image) => Self::of_planes(image),
+        }
     }
 
     /// Returns the hash itself.

@@ -8,11 +8,14 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use rekindle_files::Pointer;
+use rekindle_preprocess::{Channels, Preprocess};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, panic_message};
+use crate::formats::native::Native;
 use crate::formats::{self, deep_grey, high, repeated, rgb_image};
 use crate::jpeg;
+use crate::planes::FloatImage;
 use crate::transform::CropBox;
 
 /// Options for decoding image files.
@@ -34,6 +37,10 @@ pub struct DecodeOptions {
     /// result differs by a fraction of a grey level on average. Images that go through no random
     /// crop, and those of a dataset with a cache, are always decoded at full size.
     pub reduced_scale: bool,
+    /// The channels of pictures that are not read as RGB of 8 bits (default: none). A pipeline that
+    /// [takes other channels](crate::Transform::Channels) says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
 }
 
 /// Pixels of an image that have to be decoded.
@@ -72,6 +79,17 @@ impl Default for DecodeOptions {
             max_pixels: 178_956_970,
             strict: false,
             reduced_scale: true,
+            channels: None,
+        }
+    }
+}
+
+impl From<&Preprocess> for DecodeOptions {
+    /// Returns the default options for pictures as a network sees them.
+    fn from(preprocess: &Preprocess) -> Self {
+        Self {
+            channels: preprocess.channels,
+            ..Self::default()
         }
     }
 }
@@ -92,7 +110,9 @@ pub enum OnBadFile {
 /// told from the content, never from the name. Kinds that would come out in other colours are
 /// refused ([`Error::Unsupported`]).
 ///
-/// Pillow cuts grey of 16 bits off at 255, here it keeps its high byte; see the crate's README.
+/// Pillow cuts grey of 16 bits off at 255, here it keeps its high byte; see the crate's README. Of
+/// [other channels](DecodeOptions::channels) the result is what people are shown: the first three, or
+/// the first as grey, with white as the brightest.
 ///
 /// # Errors
 ///
@@ -107,11 +127,69 @@ pub fn decode_file(path: &Path, options: &DecodeOptions) -> Result<RgbImage, Err
 ///
 /// As [`decode_file`].
 pub fn decode_bytes(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, Error> {
+    if let Some(channels) = options.channels {
+        return Ok(decode_channels(path, bytes, channels, options)?.shown());
+    }
+    decode_rgb(path, bytes, options)
+}
+
+/// Decodes a file's content to 8-bit RGB.
+pub(crate) fn decode_rgb(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<RgbImage, Error> {
     let whole = &mut |width, height| Need {
         area: CropBox::whole(width, height),
         scale: 1,
     };
     decode_part_of_bytes(path, bytes, options, whole).map(|(pixels, _)| pixels)
+}
+
+/// Decodes a file's content to its own channels as fractions of white: those of the file where it has as many, of
+/// colours or grey otherwise.
+///
+/// # Errors
+///
+/// As [`decode_file`], and [`Error::OtherChannels`].
+pub fn decode_channels(
+    path: &Path,
+    bytes: &[u8],
+    channels: Channels,
+    options: &DecodeOptions,
+) -> Result<FloatImage, Error> {
+    contained(path, bytes, || {
+        let (native, orientation) = decode_native(path, bytes, options)?;
+        let image = native.into_channels(path, channels)?;
+        Ok(match options.apply_orientation {
+            true => image.turned(orientation),
+            false => image,
+        })
+    })
+}
+
+fn decode_native(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(Native, Orientation), Error> {
+    let format = format_of(path, bytes)?;
+    let own = match format {
+        ImageFormat::Png => Some(formats::png::native(path, bytes, options)?),
+        ImageFormat::Tiff => formats::tiff::native(path, bytes, options)?,
+        ImageFormat::Jpeg | ImageFormat::Gif | ImageFormat::Bmp => None,
+        format => {
+            let native = Native::of_image(open_with_image(path, bytes, format, options)?);
+            Some((native, orientation_of(format, bytes)))
+        }
+    };
+    match own {
+        Some(own) => Ok(own),
+        None => {
+            let rgb = decode_rgb(path, bytes, options)?;
+            Ok((Native::of_rgb(&rgb), Orientation::NoTransforms))
+        }
+    }
 }
 
 /// Reads a file's bytes.
@@ -137,14 +215,21 @@ pub(crate) fn decode_part_of_bytes(
     options: &DecodeOptions,
     need: &mut dyn FnMut(u32, u32) -> Need,
 ) -> Result<(RgbImage, Place), Error> {
+    contained(path, bytes, || decode_known(path, bytes, options, need))
+}
+
+/// Decodes what is not empty; a panic of a decoder is an error.
+fn contained<T>(
+    path: &Path,
+    bytes: &[u8],
+    decode: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     if bytes.is_empty() {
         return Err(Error::EmptyFile {
             path: path.to_path_buf(),
         });
     }
-    match catch_unwind(AssertUnwindSafe(|| {
-        decode_known(path, bytes, options, need)
-    })) {
+    match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(result) => result,
         Err(payload) => Err(Error::DecoderPanicked {
             path: path.to_path_buf(),
@@ -159,26 +244,7 @@ fn decode_known(
     options: &DecodeOptions,
     need: &mut dyn FnMut(u32, u32) -> Need,
 ) -> Result<(RgbImage, Place), Error> {
-    if let Some(format) = formats::foreign::of_content(bytes) {
-        return Err(Error::Undecoded {
-            path: path.to_path_buf(),
-            format,
-        });
-    }
-    let format = match bytes {
-        // TIFF with offsets of 64 bits.
-        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => ImageFormat::Tiff,
-        _ => image::guess_format(bytes).map_err(|_| match Pointer::in_bytes(bytes) {
-            Some(pointer) => Error::NotFetched {
-                path: path.to_path_buf(),
-                pointer,
-            },
-            None => Error::NotAnImage {
-                path: path.to_path_buf(),
-                start: bytes[..bytes.len().min(8)].to_vec(),
-            },
-        })?,
-    };
+    let format = format_of(path, bytes)?;
     if format == ImageFormat::Jpeg
         && let Some(part) = jpeg::decode_part(path, bytes, options, need)?
     {
@@ -196,11 +262,7 @@ fn decode_known(
         }
         format => {
             let rgb = decode_with_image(path, bytes, format, options)?;
-            let orientation = match format {
-                ImageFormat::WebP => formats::webp::orientation(bytes),
-                _ => Orientation::NoTransforms,
-            };
-            (rgb, orientation)
+            (rgb, orientation_of(format, bytes))
         }
     };
     if options.apply_orientation && orientation != Orientation::NoTransforms {
@@ -211,6 +273,38 @@ fn decode_known(
     Ok((rgb, Place::WHOLE))
 }
 
+/// Tells the format from the content.
+fn format_of(path: &Path, bytes: &[u8]) -> Result<ImageFormat, Error> {
+    if let Some(format) = formats::foreign::of_content(bytes) {
+        return Err(Error::Undecoded {
+            path: path.to_path_buf(),
+            format,
+        });
+    }
+    match bytes {
+        // TIFF with offsets of 64 bits.
+        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Ok(ImageFormat::Tiff),
+        _ => image::guess_format(bytes).map_err(|_| match Pointer::in_bytes(bytes) {
+            Some(pointer) => Error::NotFetched {
+                path: path.to_path_buf(),
+                pointer,
+            },
+            None => Error::NotAnImage {
+                path: path.to_path_buf(),
+                start: bytes[..bytes.len().min(8)].to_vec(),
+            },
+        }),
+    }
+}
+
+/// The orientation in a file of a format that has no decoder of its own here.
+fn orientation_of(format: ImageFormat, bytes: &[u8]) -> Orientation {
+    match format {
+        ImageFormat::WebP => formats::webp::orientation(bytes),
+        _ => Orientation::NoTransforms,
+    }
+}
+
 /// Every format without a decoder of its own here.
 fn decode_with_image(
     path: &Path,
@@ -218,6 +312,15 @@ fn decode_with_image(
     format: ImageFormat,
     options: &DecodeOptions,
 ) -> Result<RgbImage, Error> {
+    to_rgb8(path, open_with_image(path, bytes, format, options)?)
+}
+
+fn open_with_image(
+    path: &Path,
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<DynamicImage, Error> {
     let failed = |error| decoding_error(path, bytes, error);
     let mut limits = Limits::default();
     // Sixteen bytes per pixel is the widest format (four channels of f32).
@@ -227,8 +330,7 @@ fn decode_with_image(
     let decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     check_size(path, u64::from(width), u64::from(height), options)?;
-    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    to_rgb8(path, image)
+    DynamicImage::from_decoder(decoder).map_err(failed)
 }
 
 /// Refuses images beyond the limit and those without any pixel.

@@ -278,6 +278,30 @@ pub enum Error {
         /// The kind.
         found: String,
     },
+    /// Grey of 16 bits that would come out nearly black in 8 bits.
+    #[error(
+        "{path}: a grey picture of 16 bits whose values end at {most}, as of a camera of 12 bits, is not supported in 8 bits; \
+         give --channels 1 --white 4095 to use its numbers as they are, or convert it"
+    )]
+    DarkGrey {
+        /// The file.
+        path: PathBuf,
+        /// Its largest number.
+        most: u16,
+    },
+    /// A picture of other channels than the network's.
+    #[error(
+        "{}: {}, expected {expected}; give --channels {found} for pictures like this one, or leave it out",
+        show(path), counted(*found, "channel", "channels")
+    )]
+    OtherChannels {
+        /// The file.
+        path: PathBuf,
+        /// Channels in the file.
+        found: usize,
+        /// Channels of the network's input.
+        expected: usize,
+    },
     /// The header claims more pixels than the limit.
     #[error(
         "{}: {width} x {height} pixels are more than the limit of {max_pixels}; \
@@ -384,6 +408,8 @@ impl Error {
             | Self::NotAnImage { .. }
             | Self::Undecodable { .. }
             | Self::Unsupported { .. }
+            | Self::DarkGrey { .. }
+            | Self::OtherChannels { .. }
             | Self::Undecoded { .. }
             | Self::TooLarge { .. }
             | Self::DecoderPanicked { .. } => ErrorKind::BadImages,
@@ -408,6 +434,8 @@ impl Error {
             | Error::NotAnImage { path, .. }
             | Error::Undecodable { path, .. }
             | Error::Unsupported { path, .. }
+            | Error::DarkGrey { path, .. }
+            | Error::OtherChannels { path, .. }
             | Error::Undecoded { path, .. }
             | Error::TooLarge { path, .. }
             | Error::DecoderPanicked { path, .. } => Some(path),

@@ -52,7 +52,9 @@ mod mix;
 mod orientation;
 mod part;
 mod peek;
+mod picture;
 mod plan;
+mod planes;
 mod prefetch;
 pub mod rng;
 mod said;
@@ -70,7 +72,7 @@ pub use burn;
 pub use batch::{HostBatch, ImageBatch, Skipped};
 pub use content::ContentHash;
 pub use dataset::{ImageDataset, ImageItem, Rendering};
-pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_file};
+pub use decode::{DecodeOptions, OnBadFile, decode_bytes, decode_channels, decode_file};
 pub use error::{Error, ErrorKind};
 pub use folder::{EXTENSIONS, Ignored, ImageFolder, Sample, ScanOptions};
 pub use formats::foreign::{undecoded_format, unlisted_format};
@@ -81,14 +83,15 @@ pub use loader::{Epoch, Loader};
 pub use looks::{Looks, looks};
 pub use mix::Mix;
 pub use part::{TRAINING_NAMES, VALIDATION_NAMES};
-pub use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
+pub use planes::FloatImage;
+pub use rekindle_preprocess::{Channels, Interpolation, Preprocess, ResizeMode};
 pub use sampler::{Sampler, class_weights};
 pub use shard::Shard;
 pub use table::{ImageTable, TableOptions, TablePart};
 pub use task::Task;
 pub use transform::{
-    Augment, AugmentOp, AugmentPolicy, Augmentation, CropBox, Custom, Fill, FloatImage,
-    IMAGENET_MEAN, IMAGENET_STD, Pipeline, Transform,
+    Augment, AugmentOp, AugmentPolicy, Augmentation, CropBox, Custom, Fill, IMAGENET_MEAN,
+    IMAGENET_STD, Pipeline, Transform,
 };
 pub use verify::{BadFile, Duplicate, DuplicateFile, Report, same_files, verify, verify_parts};
 

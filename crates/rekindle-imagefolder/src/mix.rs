@@ -118,7 +118,7 @@ fn paste(batch: &mut HostBatch, ratio: f64, rng: &mut SampleRng) -> f64 {
     let columns = x.saturating_sub(half_w)..(x + half_w).min(width);
     let rows = y.saturating_sub(half_h)..(y + half_h).min(height);
     each_pair(batch, |image, partner| {
-        for plane in 0..3 {
+        for plane in 0..image.len() / (height * width).max(1) {
             for row in rows.clone() {
                 let start = (plane * height + row) * width;
                 let span = start + columns.start..start + columns.end;
@@ -131,7 +131,7 @@ fn paste(batch: &mut HostBatch, ratio: f64, rng: &mut SampleRng) -> f64 {
 
 /// Calls `mix` on every image with its partner as it was before any mixing.
 fn each_pair(batch: &mut HostBatch, mix: impl Fn(&mut [f32], &[f32])) {
-    let length = 3 * batch.height * batch.width;
+    let length = batch.channels() * batch.height * batch.width;
     let n = batch.len();
     if n == 0 || length == 0 {
         return;

@@ -69,7 +69,7 @@ impl Plan {
         let start = number * self.batch_size;
         let wanted = &self.order[start..(start + self.batch_size).min(self.order.len())];
         let (height, width) = self.size;
-        let length = 3 * height * width;
+        let length = self.dataset.num_channels() * height * width;
         let mut images = Vec::with_capacity(wanted.len() * length);
         let mut indices = Vec::with_capacity(wanted.len());
         let mut skipped = Vec::new();

@@ -73,6 +73,14 @@ pub enum Error {
         /// The layer that can't take them.
         source: GraphError,
     },
+    /// A network that can't be given pictures of other channels.
+    #[error("{}: {source}; leave out --channels", path.display())]
+    Channels {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The layer that can't take them.
+        source: GraphError,
+    },
     /// A file whose two towers give embeddings of other lengths.
     #[error("{}: images have embeddings of {image} numbers and texts of {text}; are they of one CLIP?", path.display())]
     Towers {
@@ -129,7 +137,8 @@ impl Error {
             Self::UnknownModel(_) | Self::UnknownWeights { .. } | Self::Graph(_) => true,
             Self::Text { .. } | Self::NoSuchChoice { .. } => true,
             Self::Export { .. } | Self::NoTemperature => true,
-            Self::Crop { .. }
+            Self::Channels { .. }
+            | Self::Crop { .. }
             | Self::Towers { .. }
             | Self::NoClip { .. }
             | Self::NoTokenizer { .. }

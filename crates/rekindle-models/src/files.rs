@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rekindle_nn::onnx::{ExportError, write as write_file};
-use rekindle_nn::{Network, QuantizedNetwork, TensorKind, TensorSpec};
+use rekindle_nn::{Network, QuantizedNetwork, TensorKind, TensorSpec, adapt_stem};
 use rekindle_preprocess::Preprocess;
 use rekindle_weights::{
     CheckOptions, Checkpoint, Error, LoadOptions, ModelInfo, TensorOut, check, named_tensors,
@@ -45,7 +45,7 @@ pub fn load(
         is_taken.then(|| {
             let values = checkpoint.read_f32(name)?;
             Ok(match &stem {
-                Some(stem) if stem.name == name => stem.weights(values),
+                Some(stem) if stem.name == name => stem.weights(&values),
                 _ => values,
             })
         })
@@ -288,24 +288,8 @@ impl Stem {
         })
     }
 
-    /// Computes weights `[out, in_channels, height, width]`, row-major, from the file's: summed for one channel, else
-    /// repeated in turn and scaled by the ratio of the counts, as timm adapts a stem.
-    fn weights(&self, values: Vec<f32>) -> Vec<f32> {
-        let [out, in_file, height, width] = self.shape;
-        let window = height * width;
-        let mut adapted = Vec::with_capacity(out * self.in_channels * window);
-        for filter in values.chunks_exact(in_file * window) {
-            if self.in_channels == 1 {
-                let sums = (0..window).map(|at| filter[at..].iter().step_by(window).sum::<f32>());
-                adapted.extend(sums);
-                continue;
-            }
-            let scale = in_file as f32 / self.in_channels as f32;
-            for channel in 0..self.in_channels {
-                let from = channel % in_file * window;
-                adapted.extend(filter[from..from + window].iter().map(|w| w * scale));
-            }
-        }
-        adapted
+    /// Returns the file's weights for the network's channels.
+    fn weights(&self, values: &[f32]) -> Vec<f32> {
+        adapt_stem(values, self.shape, self.in_channels)
     }
 }

@@ -48,7 +48,7 @@ pub use rekindle_nn as nn;
 pub use rekindle_weights as weights;
 
 pub use burn;
-pub use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
+pub use rekindle_preprocess::{Channels, Interpolation, Preprocess, ResizeMode};
 
 pub use error::Error;
 #[cfg(feature = "hub")]

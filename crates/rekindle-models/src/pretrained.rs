@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use rekindle_nn::{Graph, Member, Multilevel, Network, SideBySide};
-use rekindle_preprocess::Preprocess;
+use rekindle_preprocess::{Channels, Preprocess};
 use rekindle_weights::{
     CheckOptions, Checkpoint, Format, LoadOptions, ModelInfo, NetworkSource, RemoteFile,
     Repository, read, read_safetensors_bytes, sha256, sha256_of,
@@ -142,12 +142,18 @@ impl Pretrained {
         Self::from_found(found, ModelInfo::default(), digest, device)
     }
 
-    /// Returns the network for pictures that are seen in another way, such as larger ones; positions of tokens are resampled.
+    /// Returns the network for pictures that are seen in another way, such as larger ones, or other channels of them; positions
+    /// of tokens are resampled, and the first convolution is [adapted](rekindle_nn::adapt_stem).
     ///
     /// # Errors
     ///
-    /// [`Error::Crop`] for a size that the network can't take.
+    /// [`Error::Crop`] for a size that the network can't take, and [`Error::Channels`] for channels.
     pub fn with_preprocess(mut self, preprocess: Preprocess) -> Result<Self, Error> {
+        let adapted = self.model.with_in_channels(preprocess.num_channels());
+        self.model = adapted.map_err(|source| Error::Channels {
+            path: self.path.clone(),
+            source,
+        })?;
         let crop = preprocess.crop;
         let fits = self.model.graph().shapes(crop, crop);
         fits.map_err(|source| Error::Crop {
@@ -282,6 +288,23 @@ impl Pretrained {
                 }
             }
         };
+        let channels = model.graph().in_channels();
+        let preprocess = match preprocess.num_channels() == channels {
+            true => preprocess,
+            false => {
+                assumptions.push(format!(
+                    "it takes {channels} channel{}, so pictures are read with as many, at the depth of their files",
+                    if channels == 1 { "" } else { "s" }
+                ));
+                Preprocess {
+                    channels: Some(Channels {
+                        count: channels,
+                        white: None,
+                    }),
+                    ..preprocess
+                }
+            }
+        };
         let crop = preprocess.crop;
         let fits = model.graph().shapes(crop, crop);
         fits.map_err(|source| Error::Crop {
@@ -320,11 +343,14 @@ fn rescaling(from: &Preprocess, to: &Preprocess) -> Option<Vec<[f32; 2]>> {
     if (from.mean, from.std) == (to.mean, to.std) {
         return None;
     }
+    let of_each = |rgb: [f32; 3]| (from.channels).map_or(Vec::from(rgb), |own| own.values(rgb));
+    let [from_mean, from_std] = [from.mean, from.std].map(of_each);
+    let [to_mean, to_std] = [to.mean, to.std].map(of_each);
     let channel = |at: usize| {
-        let factor = from.std[at] / to.std[at];
-        [factor, (from.mean[at] - to.mean[at]) / to.std[at]]
+        let factor = from_std[at] / to_std[at];
+        [factor, (from_mean[at] - to_mean[at]) / to_std[at]]
     };
-    Some((0..3).map(channel).collect())
+    Some((0..from_mean.len()).map(channel).collect())
 }
 
 /// Said of a network that [takes bytes](TAKES_BYTES).

@@ -41,6 +41,16 @@ pub enum GraphError {
         /// The groups asked for.
         groups: usize,
     },
+    /// A network that can't be given images of other channels.
+    #[error(
+        "{node} works on the {channels} channels of the images before any convolution over all of them, so that they can't be others"
+    )]
+    FixedChannels {
+        /// The node's name.
+        node: String,
+        /// Channels of its images.
+        channels: usize,
+    },
     /// A size is zero where it can't be.
     #[error("{node}: {what} is zero")]
     Zero {

@@ -28,6 +28,7 @@
 
 mod builder;
 mod burn;
+mod channels;
 #[cfg(feature = "kernels")]
 mod cpu;
 mod cuts;
@@ -50,6 +51,7 @@ mod slot;
 mod spec;
 
 pub use builder::Builder;
+pub use channels::adapt_stem;
 #[cfg(feature = "kernels")]
 pub use cpu::{NoKernel, NotQuantizable, QuantizedStages};
 pub use cuts::MOST_BLOCK_TENSORS;

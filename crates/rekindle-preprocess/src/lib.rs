@@ -31,6 +31,9 @@ pub struct Preprocess {
     /// How a picture that isn't square becomes one.
     #[serde(default, skip_serializing_if = "ResizeMode::is_default")]
     pub mode: ResizeMode,
+    /// The channels that the network is given, where they are not red, green and blue of 8 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
 }
 
 impl Preprocess {
@@ -86,13 +89,54 @@ impl Preprocess {
             std: [0.229, 0.224, 0.225],
             interpolation: Interpolation::Bilinear,
             mode: ResizeMode::Crop,
+            channels: None,
         }
+    }
+
+    /// Returns the number of channels of the network's input: 3 for RGB.
+    pub fn num_channels(&self) -> usize {
+        self.channels.map_or(3, |channels| channels.count)
     }
 }
 
 impl Default for Preprocess {
     fn default() -> Self {
         Self::IMAGENET
+    }
+}
+
+/// A picture's own channels, at the depth of its file: grey of 16 bits, colours with alpha, the bands of a satellite.
+///
+/// Numbers are divided by [`white`](Self::white) instead of being cut down to 8 bits. Mean and standard deviation of a lone
+/// channel are the averages of the three, and those of more channels are the three in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    /// Their number, 1 to [`MOST`](Self::MOST).
+    pub count: usize,
+    /// The number that counts as 1; none for the largest one of a file's type: 255, 65,535, or 1 for floating point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white: Option<u32>,
+}
+
+impl Channels {
+    /// The largest number of channels.
+    pub const MOST: usize = 256;
+
+    /// Returns the value of each channel, where `rgb` has those of red, green and blue.
+    ///
+    /// ```
+    /// use rekindle_preprocess::Channels;
+    ///
+    /// let of = |count| Channels { count, white: None }.values([0.25, 0.5, 0.75]);
+    /// assert_eq!(of(1), [0.5]);
+    /// assert_eq!(of(4), [0.25, 0.5, 0.75, 0.25]);
+    /// ```
+    pub fn values(self, rgb: [f32; 3]) -> Vec<f32> {
+        match self.count {
+            1 => vec![rgb.iter().sum::<f32>() / 3.0],
+            count => rgb.into_iter().cycle().take(count).collect(),
+        }
     }
 }
 

@@ -47,13 +47,18 @@ pub struct AuditPage {
 impl AuditPage {
     /// Reads the pictures that are to be shown; those that can't be are left out of the page.
     pub fn new(title: impl Into<String>, audited: Audited) -> Self {
+        Self::decoded(title, audited, &DecodeOptions::default())
+    }
+
+    /// Reads the pictures as [`new`](Self::new) does, where they are not RGB of 8 bits.
+    pub fn decoded(title: impl Into<String>, audited: Audited, options: &DecodeOptions) -> Self {
         let mut pictures = HashMap::new();
         for kind in FindingKind::ALL {
             for finding in audited.of(kind).take(SHOWN) {
                 let twin = finding.twin.iter().map(|twin| &twin.path);
                 for path in std::iter::once(&finding.path).chain(twin) {
                     if !pictures.contains_key(path)
-                        && let Some(picture) = small(path)
+                        && let Some(picture) = small(path, options)
                     {
                         pictures.insert(path.clone(), picture);
                     }
@@ -328,8 +333,8 @@ fn caption(html: &mut Html, finding: &Finding) {
 }
 
 /// A small copy of a picture.
-fn small(path: &Path) -> Option<Vec<u8>> {
-    let image = decode_file(path, &DecodeOptions::default()).ok()?;
+fn small(path: &Path, options: &DecodeOptions) -> Option<Vec<u8>> {
+    let image = decode_file(path, options).ok()?;
     let longer = image.width().max(image.height());
     let side = |side: u32| (u64::from(side) * u64::from(SIDE) / u64::from(longer)).max(1) as u32;
     if longer <= SIDE {

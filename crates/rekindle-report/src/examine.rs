@@ -162,7 +162,7 @@ fn mistakes<B: Backbone>(
         let (predicted, confidence) = top[at];
         let index = predictions.indices[at];
         let image = dataset.render(index, 0, 0, 0)?;
-        let shape = [1, 3, image.height, image.width];
+        let shape = [1, image.channels(), image.height, image.width];
         let input = Tensor::from_data(TensorData::new(image.values, shape), &device);
         let cams = GradCam::of(classifier, input, &[predicted])?;
         let picture = dataset.render_pixels(index, 0, 0, 0)?;

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use rekindle_files::names::{escape, show};
-use rekindle_imagefolder::{ImageDataset, ImageFolder, Listing, Loader, OnBadFile, Pipeline};
+use rekindle_imagefolder::{
+    DecodeOptions, ImageDataset, ImageFolder, Listing, Loader, OnBadFile, Pipeline,
+};
 use rekindle_models::{Preprocess, Pretrained};
 use rekindle_transfer::advise::{Advice, Advisor, Candidate, Cost};
 use rekindle_transfer::features::{Features, LinearHead};
@@ -304,7 +306,7 @@ fn training_images(data: &Listing) -> Result<ImageFolder, TrainerError> {
             advice: "put the images into one folder per class, at least two",
         }),
         _ => {
-            refuse_unreadable(&folder)?;
+            refuse_unreadable(&folder, &DecodeOptions::default())?;
             Ok(folder)
         }
     }

@@ -41,6 +41,7 @@ pub struct CrossValidation {
     folds: usize,
     seed: u64,
     splits_copies: bool,
+    decode: DecodeOptions,
 }
 
 impl CrossValidation {
@@ -50,7 +51,14 @@ impl CrossValidation {
             folds,
             seed: 0,
             splits_copies: false,
+            decode: DecodeOptions::default(),
         }
+    }
+
+    /// Sets how images are decoded to look for copies, where they are not RGB of 8 bits.
+    pub fn decode_options(mut self, options: DecodeOptions) -> Self {
+        self.decode = options;
+        self
     }
 
     /// Sets the seed by which images are assigned.
@@ -115,7 +123,7 @@ impl CrossValidation {
                 sets.join(*first[*group].get_or_insert(at), at);
             }
         }
-        for (a, b) in copies(part)? {
+        for (a, b) in copies(part, &self.decode)? {
             sets.join(a, b);
         }
         let groups = sets.numbered();
@@ -124,8 +132,8 @@ impl CrossValidation {
 }
 
 /// Pairs of near copies among the images that can be decoded.
-fn copies(part: &TablePart) -> Result<Vec<(usize, usize)>, TrainerError> {
-    let found = looks(&part.images, &DecodeOptions::default());
+fn copies(part: &TablePart, options: &DecodeOptions) -> Result<Vec<(usize, usize)>, TrainerError> {
+    let found = looks(&part.images, options);
     let seen: Vec<(usize, &Looks)> = found
         .iter()
         .enumerate()

@@ -123,7 +123,7 @@ pub(crate) fn image_batch(
     task: Task,
     device: &Device,
 ) -> Result<Batch, TrainerError> {
-    let shape = [batch.len(), 3, batch.height, batch.width];
+    let shape = [batch.len(), batch.channels(), batch.height, batch.width];
     let labels = batch
         .labels
         .iter()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler, Transform};
+use rekindle_imagefolder::{ImageDataset, Loader, OnBadFile, Pipeline, Sampler};
 use rekindle_models::Preprocess;
 use rekindle_transfer::{Backbone, Classifier};
 use serde::{Deserialize, Serialize};
@@ -62,11 +62,7 @@ impl TestViews {
 
     /// Returns one pipeline for each view, the plain one first.
     pub fn pipelines(self, preprocess: &Preprocess) -> Vec<Pipeline> {
-        let mirrored = |preprocess: &Preprocess| {
-            let mut transforms = eval_pipeline(preprocess).0;
-            transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
-            Pipeline(transforms)
-        };
+        let mirrored = |preprocess: &Preprocess| eval_pipeline(preprocess).mirrored();
         let crop = preprocess.crop * 9 / 7;
         let larger = Preprocess {
             resize: (preprocess.resize * 9 / 7 / 32 * 32).max(crop),

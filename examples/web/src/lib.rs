@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_imagefolder::rng::{SampleRng, Stream};
-use rekindle_imagefolder::{DecodeOptions, Pipeline, decode_bytes};
+use rekindle_imagefolder::{DecodeOptions, Pipeline};
 use rekindle_models::Pretrained;
 use wasm_bindgen::prelude::*;
 
@@ -81,10 +81,9 @@ impl Classifier {
     /// Why the file can't be decoded or the device didn't answer, as a sentence.
     pub async fn classify(&self, file: Vec<u8>) -> Result<String, JsError> {
         let path = Path::new("the dropped file");
-        let picture = decode_bytes(path, &file, &DecodeOptions::default())?;
-        let mut unused = SampleRng::keyed(0, Stream::User, &[]);
-        let image = self.pipeline.apply(&picture, &mut unused);
-        let shape = [1, 3, image.height, image.width];
+        let (options, mut unused) = (DecodeOptions::default(), SampleRng::keyed(0, Stream::User, &[]));
+        let image = self.pipeline.apply_to_file(path, &file, &options, &mut unused)?;
+        let shape = [1, image.channels(), image.height, image.width];
         let input = Tensor::<4>::from_data(TensorData::new(image.values, shape), &self.device);
         let logits = self.pretrained.model.forward(input);
         // A page can't wait for the graphics processor, only be called back by it.

@@ -7,7 +7,7 @@ use rekindle::device::DeviceName;
 use rekindle::transfer::tuning::STRATEGY_NAMES;
 use rekindle::transfer::{Strategy, TransferError};
 
-use super::{Candidates, Recipe, View, Weights};
+use super::{Candidates, Depth, Recipe, View, Weights};
 use crate::tables::Table;
 use crate::values::{count, minutes, seed, words};
 
@@ -28,6 +28,8 @@ pub struct Fit {
     pub minutes: Option<f64>,
     #[command(flatten)]
     pub weights: Candidates,
+    #[command(flatten)]
+    pub depth: Depth,
     #[command(flatten)]
     pub view: View,
     /// Leaves the network as it is published but for its head's classes, so that its file is one of weights for torchvision or timm;

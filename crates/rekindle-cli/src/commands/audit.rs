@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use rekindle::files::names::{escape, printable, show};
-use rekindle::imagefolder::{Layout, Listing};
+use rekindle::imagefolder::{DecodeOptions, Layout, Listing};
 use rekindle::report::AuditPage;
 use rekindle::trainer::{Audited, Finding, FindingKind, Interrupt, atomic_write};
 use serde_json::{Map, json};
@@ -47,7 +47,11 @@ pub fn run(command: &Audit, output: Output) -> Result<Outcome, Failure> {
     let audited = audit.run(&command.data, &pretrained)?;
     let csv = audited.to_csv();
     atomic_write(&list, |file| Ok(file.write_all(csv.as_bytes())?))?;
-    let page = AuditPage::new(escape(name_of(&command.data)), audited);
+    let page = AuditPage::decoded(
+        escape(name_of(&command.data)),
+        audited,
+        &DecodeOptions::from(&pretrained.preprocess),
+    );
     page.write(&command.out)?;
 
     let audited = page.audited();

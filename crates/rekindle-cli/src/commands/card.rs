@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use rekindle::files::names::{escape, printable, show};
-use rekindle::imagefolder::Task;
+use rekindle::imagefolder::{Channels, Preprocess, ResizeMode, Task};
 use rekindle::models::Pretrained;
 use rekindle::models::registry::Model;
 use rekindle::report::RunReport;
@@ -118,22 +118,52 @@ pub fn card(
     page += &usage(command, format, pretrained);
     let _ = writeln!(
         page,
-        "\n## Preprocessing\n\nThe shorter side is resized to {} pixels ({}), the central {} x {} pixels are taken; values are scaled to \
-         0..1, and have mean {:?} taken away and are divided by {:?}.{}",
-        pretrained.preprocess.resize,
-        json!(pretrained.preprocess.interpolation)
-            .as_str()
-            .unwrap_or_default(),
-        pretrained.preprocess.crop,
-        pretrained.preprocess.crop,
-        pretrained.preprocess.mean,
-        pretrained.preprocess.std,
+        "\n## Preprocessing\n\n{}{}",
+        preprocessing(&pretrained.preprocess),
         match command.with_preprocessing {
             true => " The file does all of that itself.",
             false => "",
         }
     );
     page
+}
+
+/// How a picture becomes the network's input, in sentences.
+fn preprocessing(preprocess: &Preprocess) -> String {
+    let (resize, crop) = (preprocess.resize, preprocess.crop);
+    let filter = json!(preprocess.interpolation);
+    let filter = filter.as_str().unwrap_or_default();
+    let square = match preprocess.mode {
+        ResizeMode::Crop => format!(
+            "The shorter side is resized to {resize} pixels ({filter}), the central {crop} x {crop} pixels are taken"
+        ),
+        ResizeMode::Squash => {
+            format!(
+                "The picture is resized to {crop} x {crop} pixels ({filter}), whatever its shape"
+            )
+        }
+        ResizeMode::Letterbox => format!(
+            "The longer side is resized to {crop} pixels ({filter}), the rest of {crop} x {crop} pixels is filled with the mean colour"
+        ),
+    };
+    let of_each =
+        |rgb: [f32; 3]| (preprocess.channels).map_or(Vec::from(rgb), |own| own.values(rgb));
+    let scaled = match preprocess.channels {
+        None => "values are scaled to 0..1".to_string(),
+        Some(Channels { count, white }) => format!(
+            "the picture's own {count} channels are divided by {}",
+            match white {
+                Some(white) => white.to_string(),
+                None =>
+                    "the largest number of their type (255, 65535, or 1 for floating point)".into(),
+            }
+        ),
+    };
+    format!(
+        "{square}; {scaled}, and have mean {:?} taken away and are divided by {:?}.",
+        of_each(preprocess.mean),
+        of_each(preprocess.std)
+    )
 }
 
 /// Whether the model gives numbers, and no probabilities.
@@ -266,7 +296,8 @@ fn usage(command: &Export, format: Format, pretrained: &Pretrained) -> String {
         ),
         Format::Onnx => format!(
             "\n```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession(\"{file}\")\n\
-             output = session.run(None, {{\"images\": images}})[0]  # float32 [batch, 3, height, width], preprocessed as below\n```\n"
+             output = session.run(None, {{\"images\": images}})[0]  # float32 [batch, {}, height, width], preprocessed as below\n```\n",
+            pretrained.preprocess.num_channels()
         ),
         // A network that training made of a published one, such as with features of two levels.
         Format::Safetensors | Format::SafetensorsF16

@@ -70,10 +70,11 @@ pub(super) fn search(
         .iter()
         .map(|path| {
             let pretrained = Pretrained::open_with(path, &options, &device)?;
+            let pretrained = command.depth.of(pretrained)?;
             let seen = command.view.of(&pretrained.preprocess);
-            pretrained.with_preprocess(seen)
+            Ok(pretrained.with_preprocess(seen)?)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, Failure>>()?;
     let Some(first) = networks.first() else {
         return Err(Failure::Usage(
             "give a network with --weights or --arch".into(),

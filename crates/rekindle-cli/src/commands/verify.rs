@@ -17,7 +17,11 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let named: Vec<(&str, &TablePart)> = parts.iter().map(|(n, p)| (n.as_str(), p)).collect();
     let images = parts.iter().map(|(_, part)| part.images.len()).sum();
     let bar = output.bar(images, "decoding");
-    let report = verify_parts(&named, &DecodeOptions::default(), |done, _| {
+    let options = DecodeOptions {
+        channels: command.depth.channels(),
+        ..DecodeOptions::default()
+    };
+    let report = verify_parts(&named, &options, |done, _| {
         bar.set_position(done as u64);
         // Nothing is to be saved of a check that doesn't end, so the other threads need not be waited for.
         if interrupt.requested() {

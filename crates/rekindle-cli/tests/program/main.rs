@@ -4,6 +4,7 @@
 mod advice;
 mod audit;
 mod browser;
+mod channels;
 mod commands;
 mod fit;
 mod folders;

@@ -10,6 +10,8 @@ use crate::cache::DecodedCache;
 use crate::decode::DecodeOptions;
 use crate::error::Error;
 use crate::folder::ImageFolder;
+use crate::picture::Picture;
+use crate::planes::FloatImage;
 use crate::task::Task;
 use crate::transform::Pipeline;
 
@@ -53,8 +55,45 @@ impl ImageDataset {
                 reason: format!("{} labels for {} images", labels.len(), images.len()),
             });
         }
-        let images = images.into_iter().map(Arc::new).collect();
-        Self::build(Source::Memory(images), labels, classes, pipeline)
+        let images = images
+            .into_iter()
+            .map(|image| Picture::Rgb(Arc::new(image)));
+        Self::build(Source::Memory(images.collect()), labels, classes, pipeline)
+    }
+
+    /// Pictures that are decoded already [at their full depth](crate::decode_channels), for a pipeline that takes
+    /// [as many channels](crate::Transform::Channels).
+    ///
+    /// # Errors
+    ///
+    /// As [`from_images`](Self::from_images), and [`Error::InvalidOption`] for pictures of other channels than the pipeline's.
+    pub fn from_planes(
+        images: Vec<FloatImage>,
+        labels: Vec<Option<usize>>,
+        classes: Vec<String>,
+        pipeline: Pipeline,
+    ) -> Result<Self, Error> {
+        let wrong = |option, reason| Err(Error::InvalidOption { option, reason });
+        if images.len() != labels.len() {
+            return wrong(
+                "labels",
+                format!("{} labels for {} images", labels.len(), images.len()),
+            );
+        }
+        let expected = pipeline.channels().map_or(0, |channels| channels.count);
+        if let Some(other) = images.iter().find(|image| image.channels() != expected) {
+            return wrong(
+                "images",
+                format!(
+                    "{} channels, where the pipeline takes {expected}",
+                    other.channels()
+                ),
+            );
+        }
+        let images = images
+            .into_iter()
+            .map(|image| Picture::Deep(Arc::new(image)));
+        Self::build(Source::Memory(images.collect()), labels, classes, pipeline)
     }
 
     /// Images that `draw` makes when they are needed, one for each label. It must give the same
@@ -215,13 +254,18 @@ impl ImageDataset {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// The same images through another pipeline. Both share the cache: decoding knows no pipeline.
+    /// The same images through another pipeline. Both share the cache, unless they take other channels.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidTransform`].
     pub fn with_pipeline(&self, pipeline: Pipeline) -> Result<Self, Error> {
         pipeline.validate()?;
+        let is_decoded_alike = pipeline.channels() == self.pipeline.channels();
+        let cache = self.cache.as_ref().map(|cache| match is_decoded_alike {
+            true => Arc::clone(cache),
+            false => Arc::new(cache.emptied()),
+        });
         Ok(Self {
             source: self.source.clone(),
             places: self.places.clone(),
@@ -233,7 +277,7 @@ impl ImageDataset {
             groups: self.groups.clone(),
             pipeline,
             decode: self.decode,
-            cache: self.cache.clone(),
+            cache,
             seed: self.seed,
             epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
         })

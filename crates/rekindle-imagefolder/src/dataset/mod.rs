@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::data::dataset::{Dataset, DatasetError};
 use image::RgbImage;
+use rekindle_preprocess::Channels;
 use serde::Serialize;
 
 use crate::cache::DecodedCache;
 use crate::decode::DecodeOptions;
 use crate::error::Error;
+use crate::picture::Picture;
+use crate::planes::FloatImage;
 use crate::sampler::class_weights;
 use crate::task::Task;
-use crate::transform::{FloatImage, Pipeline};
+use crate::transform::Pipeline;
 
 /// Makes the image of an index; see [`ImageDataset::from_fn`].
 type Draw = Arc<dyn Fn(usize) -> Result<RgbImage, Error> + Send + Sync>;
@@ -29,7 +32,7 @@ enum Source {
         root: PathBuf,
         paths: Arc<[PathBuf]>,
     },
-    Memory(Vec<Arc<RgbImage>>),
+    Memory(Vec<Picture>),
     Drawn(Draw),
 }
 
@@ -46,7 +49,7 @@ impl Source {
             ) => root == of_other && Arc::ptr_eq(paths, others),
             (Self::Memory(images), Self::Memory(others)) => {
                 let pairs = images.iter().zip(others);
-                images.len() == others.len() && pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+                images.len() == others.len() && pairs.into_iter().all(|(a, b)| a.is(b))
             }
             (Self::Drawn(draw), Self::Drawn(other)) => {
                 std::ptr::addr_eq(Arc::as_ptr(draw), Arc::as_ptr(other))
@@ -110,7 +113,7 @@ pub struct Rendering<'a> {
 /// Item that [`Dataset::get`] returns.
 #[derive(Debug, Clone)]
 pub struct ImageItem {
-    /// The transformed image, `[3, height, width]`.
+    /// The transformed image, `[channels, height, width]`.
     pub image: FloatImage,
     /// The class; `None` without classes.
     pub label: Option<usize>,
@@ -220,6 +223,16 @@ impl ImageDataset {
             version: env!("CARGO_PKG_VERSION"),
             revision: RENDERING_REVISION,
         }
+    }
+
+    /// The channels that are taken of a picture; none for RGB of 8 bits.
+    pub fn channels(&self) -> Option<Channels> {
+        self.pipeline.channels().or(self.decode.channels)
+    }
+
+    /// The number of channels of an image, 3 for RGB.
+    pub fn num_channels(&self) -> usize {
+        self.channels().map_or(3, |channels| channels.count)
     }
 
     /// Bytes of decoded images that are held at the moment.

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use rayon::prelude::*;
+use rekindle_preprocess::Channels;
 
 use super::{ImageDataset, Source};
 use crate::cache::Decoded;
 use crate::content::ContentHash;
-use crate::decode::{Need, Place, decode_bytes, decode_part_of_bytes, read};
+use crate::decode::{Need, Place, decode_channels, decode_part_of_bytes, decode_rgb, read};
 use crate::error::Error;
+use crate::formats::native::of_rgb;
+use crate::picture::Picture;
+use crate::planes::FloatImage;
 use crate::rng::SampleRng;
-use crate::transform::{FloatImage, Start};
+use crate::transform::Start;
 
 impl ImageDataset {
     /// Hashes what an image is decoded from: its file, or its size and pixels where there is no file. Of an image that
@@ -33,8 +37,8 @@ impl ImageDataset {
         }
         match &self.source {
             Source::Files { paths, .. } => Ok(ContentHash::of(&read(&paths[place])?)),
-            Source::Memory(images) => Ok(ContentHash::of_pixels(&images[place])),
-            Source::Drawn(_) => Ok(ContentHash::of_pixels(&self.decode(index)?.image)),
+            Source::Memory(images) => Ok(ContentHash::of_picture(&images[place])),
+            Source::Drawn(_) => Ok(ContentHash::of_picture(&self.decode(index)?.image)),
         }
     }
 
@@ -55,7 +59,7 @@ impl ImageDataset {
             .collect()
     }
 
-    /// The decoded image, before any transform.
+    /// The decoded image, before any transform; of other channels than RGB, what people are shown.
     ///
     /// # Errors
     ///
@@ -65,7 +69,7 @@ impl ImageDataset {
     ///
     /// If `index >= len()`.
     pub fn decoded(&self, index: usize) -> Result<Arc<RgbImage>, Error> {
-        Ok(self.decode(index)?.image)
+        Ok(self.decode(index)?.image.shown())
     }
 
     /// The decoded image, and what it was decoded from where the cache wants to know.
@@ -77,7 +81,7 @@ impl ImageDataset {
         let (image, content) = match &self.source {
             Source::Memory(images) => {
                 return Ok(Decoded {
-                    image: Arc::clone(&images[index]),
+                    image: images[index].clone(),
                     content: None,
                 });
             }
@@ -86,23 +90,30 @@ impl ImageDataset {
                 let bytes = read(path)?;
                 let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
                 let content = is_hashed.then(|| ContentHash::of(&bytes));
-                (decode_bytes(path, &bytes, &self.decode)?, content)
+                (self.decode_file(path, &bytes)?, content)
             }
             Source::Drawn(draw) => {
-                let image = draw(index)?;
+                let image = Picture::Rgb(Arc::new(draw(index)?));
                 let is_hashed = self.cache.as_ref().is_some_and(|c| c.wants_hashes());
-                let content = is_hashed.then(|| ContentHash::of_pixels(&image));
+                let content = is_hashed.then(|| ContentHash::of_picture(&image));
                 (image, content)
             }
         };
-        let decoded = Decoded {
-            image: Arc::new(image),
-            content,
-        };
+        let decoded = Decoded { image, content };
         if let Some(cache) = &self.cache {
             cache.offer(index, &decoded);
         }
         Ok(decoded)
+    }
+
+    fn decode_file(&self, path: &Path, bytes: &[u8]) -> Result<Picture, Error> {
+        Ok(match self.channels() {
+            Some(channels) => {
+                let image = decode_channels(path, bytes, channels, &self.decode)?;
+                Picture::Deep(Arc::new(image))
+            }
+            None => Picture::Rgb(Arc::new(decode_rgb(path, bytes, &self.decode)?)),
+        })
     }
 
     /// The image through the pipeline. The result is a function of the arguments alone.
@@ -122,9 +133,13 @@ impl ImageDataset {
         view: u64,
     ) -> Result<FloatImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
-        let apply = |start, pixels: &_, place, rng: &mut _| {
-            self.pipeline.apply_from(start, pixels, place, rng)
-        };
+        let pipeline = &self.pipeline;
+        if let Some(channels) = self.channels() {
+            let apply = |start, image: &_, rng: &mut _| pipeline.apply_deep(start, image, rng);
+            return Ok(self.with_planes(index, channels, &mut rng, false, apply)?.0);
+        }
+        let apply =
+            |start, pixels: &_, place, rng: &mut _| pipeline.apply_from(start, pixels, place, rng);
         Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
     }
 
@@ -145,9 +160,14 @@ impl ImageDataset {
         view: u64,
     ) -> Result<RgbImage, Error> {
         let mut rng = SampleRng::for_sample(seed, epoch, index as u64, view);
+        let pipeline = &self.pipeline;
+        if let Some(channels) = self.channels() {
+            let apply = |start, image: &_, rng: &mut _| pipeline.transformed(start, image, rng);
+            let (image, _) = self.with_planes(index, channels, &mut rng, false, apply)?;
+            return Ok(image.shown());
+        }
         let apply = |start, pixels: &_, place, rng: &mut _| {
-            self.pipeline
-                .apply_to_pixels_from(start, pixels, place, rng)
+            pipeline.apply_to_pixels_from(start, pixels, place, rng)
         };
         Ok(self.with_pixels(index, &mut rng, false, apply)?.0)
     }
@@ -160,9 +180,15 @@ impl ImageDataset {
         hash: bool,
         out: &mut [f32],
     ) -> Result<Option<ContentHash>, Error> {
+        let pipeline = &self.pipeline;
+        if let Some(channels) = self.channels() {
+            let apply =
+                |start, image: &_, rng: &mut _| pipeline.apply_deep_into(start, image, rng, out);
+            let (applied, content) = self.with_planes(index, channels, rng, hash, apply)?;
+            return applied.map(|()| content);
+        }
         let apply = |start, pixels: &_, place, rng: &mut _| {
-            self.pipeline
-                .apply_into_from(start, pixels, place, rng, out)
+            pipeline.apply_into_from(start, pixels, place, rng, out)
         };
         let (applied, content) = self.with_pixels(index, rng, hash, apply)?;
         applied.map(|()| content)
@@ -177,10 +203,8 @@ impl ImageDataset {
         go_on: impl FnOnce(Start, &RgbImage, Place, &mut SampleRng) -> T,
     ) -> Result<(T, Option<ContentHash>), Error> {
         let Some(path) = self.path_to_decode_in_part(index) else {
-            let (image, content) = match hash {
-                true => self.hashed(index)?,
-                false => (self.decode(index)?.image, None),
-            };
+            let (image, content) = self.held(index, hash)?;
+            let image = image.shown();
             let start = self.pipeline.start(image.width(), image.height(), rng);
             return Ok((go_on(start, &image, Place::WHOLE, rng), content));
         };
@@ -202,14 +226,40 @@ impl ImageDataset {
         Ok((go_on(start, &pixels, place, rng), content))
     }
 
-    /// The decoded image and the hash of what it was decoded from.
-    fn hashed(&self, index: usize) -> Result<(Arc<RgbImage>, Option<ContentHash>), Error> {
+    /// Draws how the pipeline begins on a picture of other channels, which is decoded as a whole.
+    fn with_planes<T>(
+        &self,
+        index: usize,
+        channels: Channels,
+        rng: &mut SampleRng,
+        hash: bool,
+        go_on: impl FnOnce(Start, &FloatImage, &mut SampleRng) -> T,
+    ) -> Result<(T, Option<ContentHash>), Error> {
+        let (picture, content) = self.held(index, hash)?;
+        let image = match picture {
+            Picture::Deep(image) => image,
+            Picture::Rgb(image) => Arc::new(of_rgb(&image, channels)?),
+        };
+        let (width, height) = (image.width as u32, image.height as u32);
+        let start = self.pipeline.start(width, height, rng);
+        Ok((go_on(start, &image, rng), content))
+    }
+
+    /// The decoded picture and, where `hash` is set, the hash of what it was decoded from.
+    fn held(&self, index: usize, hash: bool) -> Result<(Picture, Option<ContentHash>), Error> {
+        match hash {
+            true => self.hashed(index),
+            false => Ok((self.decode(index)?.image, None)),
+        }
+    }
+
+    fn hashed(&self, index: usize) -> Result<(Picture, Option<ContentHash>), Error> {
         // Has the cache hash what it is going to hold, and let go of what it holds unhashed.
         let place = self.place(index);
         let held = self.cache.as_ref().and_then(|cache| cache.content(place));
         let decoded = self.decode(index)?;
         let content = held.or(decoded.content);
-        let content = content.unwrap_or_else(|| ContentHash::of_pixels(&decoded.image));
+        let content = content.unwrap_or_else(|| ContentHash::of_picture(&decoded.image));
         Ok((decoded.image, Some(content)))
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod foreign;
 pub(crate) mod gif;
+pub(crate) mod native;
 pub(crate) mod png;
 pub(crate) mod tiff;
 pub(crate) mod webp;
@@ -29,11 +30,9 @@ pub(crate) fn deep_grey(path: &Path, values: &[u16]) -> Result<Vec<u8>, Error> {
     let most = values.iter().copied().max().unwrap_or(0);
     match most {
         0..=255 => Ok(values.iter().map(|value| *value as u8).collect()),
-        256..=4095 => Err(Error::Unsupported {
+        256..=4095 => Err(Error::DarkGrey {
             path: path.to_path_buf(),
-            found: format!(
-                "a grey picture of 16 bits whose values end at {most}, as of a camera of 12 bits,"
-            ),
+            most,
         }),
         _ => Ok(values.iter().map(|value| high(*value)).collect()),
     }

@@ -7,16 +7,74 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use png::{Decoder, DecodingError, Info, InterlaceInfo, Limits, Transformations};
 
+use super::native::Native;
 use super::{broken, deep_grey, repeated, rgb_image};
 use crate::decode::{DecodeOptions, check_size};
 use crate::error::Error;
 use crate::orientation;
+
+/// The samples of a file, row by row, of 16 bits with the high byte first.
+struct Samples {
+    size: (u32, u32),
+    channels: usize,
+    is_deep: bool,
+    bytes: Vec<u8>,
+    orientation: Orientation,
+}
 
 pub(crate) fn decode(
     path: &Path,
     bytes: &[u8],
     options: &DecodeOptions,
 ) -> Result<(RgbImage, Orientation), Error> {
+    let samples = read(path, bytes, options)?;
+    let (channels, (width, height)) = (samples.channels, samples.size);
+    let stored = &samples.bytes;
+    let sample = if samples.is_deep { 2 } else { 1 };
+    let pixels = match (channels, samples.is_deep) {
+        (1, true) => repeated(&deep_grey(path, &samples.wide())?),
+        (1 | 2, _) => {
+            let first = stored.iter().step_by(channels * sample);
+            repeated(&first.copied().collect::<Vec<_>>())
+        }
+        _ => stored
+            .chunks_exact(channels * sample)
+            .flat_map(|pixel| [pixel[0], pixel[sample], pixel[2 * sample]])
+            .collect(),
+    };
+    Ok((rgb_image(width, height, pixels), samples.orientation))
+}
+
+/// Decodes the channels of the file at their depth.
+pub(crate) fn native(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(Native, Orientation), Error> {
+    let samples = read(path, bytes, options)?;
+    let channels = [samples.channels, if samples.channels < 3 { 1 } else { 3 }];
+    let native = match samples.is_deep {
+        true => Native::of_pixels(
+            samples.size,
+            channels,
+            &samples.wide(),
+            f32::from(u16::MAX),
+            f32::from,
+        ),
+        false => Native::of_pixels(samples.size, channels, &samples.bytes, 255.0, f32::from),
+    };
+    Ok((native, samples.orientation))
+}
+
+impl Samples {
+    /// Returns the numbers of 16 bits.
+    fn wide(&self) -> Vec<u16> {
+        let (pairs, _) = self.bytes.as_chunks();
+        pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
+    }
+}
+
+fn read(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<Samples, Error> {
     let failed = |error: DecodingError| {
         let ended = matches!(&error, DecodingError::IoError(_));
         broken(path, bytes, ended, error.to_string())
@@ -61,25 +119,13 @@ pub(crate) fn decode(
         return Err(failed(DecodingError::Format(error)));
     }
     let orientation = orientation_of(reader.info());
-    let pixels = match (channels, is_deep) {
-        (1, true) => {
-            let (pairs, _) = samples.as_chunks();
-            let values: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
-            repeated(&deep_grey(path, &values)?)
-        }
-        (1 | 2, _) => {
-            let first = samples.iter().step_by(channels * sample);
-            repeated(&first.copied().collect::<Vec<_>>())
-        }
-        _ => samples
-            .chunks_exact(channels * sample)
-            .flat_map(|pixel| [pixel[0], pixel[sample], pixel[2 * sample]])
-            .collect(),
-    };
-    Ok((
-        rgb_image(width, height, pixels),
-        orientation.unwrap_or(Orientation::NoTransforms),
-    ))
+    Ok(Samples {
+        size: (width, height),
+        channels,
+        is_deep,
+        bytes: samples,
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    })
 }
 
 /// Pillow checks the sums of all chunks before the pixels, and none later.

@@ -4,7 +4,7 @@ use rekindle_preprocess::{Preprocess, ResizeMode};
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
-use super::pipeline::{Pipeline, normalize, side, to_square};
+use super::pipeline::{Pipeline, channels, normalize, side, to_square};
 use crate::error::Error;
 
 /// How much training images are changed at random.
@@ -108,8 +108,9 @@ impl Augmentation {
             ratio: (3.0 / 4.0, 4.0 / 3.0),
             interpolation: preprocess.interpolation,
         };
-        let all = square
+        let all = channels(preprocess)
             .into_iter()
+            .chain(square)
             .chain([part])
             .chain(operations)
             .chain(self.mirror())

@@ -118,8 +118,13 @@ pub(crate) fn center_crop(image: &RgbImage, size: u32) -> RgbImage {
 /// Returns a square with the image, whose longer side is `size`, in its middle, as Pillow's `ImageOps.pad` places it.
 pub(crate) fn padded(image: &RgbImage, size: u32, fill: [u8; 3]) -> RgbImage {
     let mut square = RgbImage::from_pixel(size, size, image::Rgb(fill));
-    let offset = |side: u32| (f64::from(size.saturating_sub(side)) * 0.5).round_ties_even() as i64;
+    let offset = |side: u32| padding(side, size) as i64;
     let (width, height) = image.dimensions();
     imageops::replace(&mut square, image, offset(width), offset(height));
     square
+}
+
+/// Returns the padding before a side in a square of `size`.
+pub(super) fn padding(side: u32, size: u32) -> usize {
+    (f64::from(size.saturating_sub(side)) * 0.5).round_ties_even() as usize
 }

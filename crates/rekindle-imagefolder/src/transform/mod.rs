@@ -5,6 +5,7 @@ mod auto;
 mod color;
 mod crop;
 mod custom;
+mod deep;
 mod erase;
 mod pipeline;
 mod resize;
@@ -14,10 +15,10 @@ pub use augmentation::{AugmentPolicy, Augmentation};
 pub use auto::AugmentOp;
 pub use crop::CropBox;
 pub use custom::{Augment, Custom};
-pub use pipeline::{FloatImage, Pipeline};
+pub use pipeline::Pipeline;
 pub(crate) use run::Start;
 
-use rekindle_preprocess::Interpolation;
+use rekindle_preprocess::{Channels, Interpolation};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -36,6 +37,9 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 #[serde(tag = "name", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Transform {
+    /// Takes a picture's own channels, at the depth of its file, in place of RGB of 8 bits. Comes first; resizing, crops and
+    /// flips then work on floating-point numbers, and what changes colours is an error.
+    Channels(Channels),
     /// Scales the shorter side to `size`, keeping the aspect ratio (the longer side is rounded
     /// down).
     Resize {
@@ -153,6 +157,7 @@ impl Transform {
     /// Returns the transform's name, as it is serialised.
     pub fn name(&self) -> &'static str {
         match self {
+            Transform::Channels(_) => "channels",
             Transform::Resize { .. } => "resize",
             Transform::ResizeExact { .. } => "resize_exact",
             Transform::Letterbox { .. } => "letterbox",
@@ -172,7 +177,8 @@ impl Transform {
     /// Returns true if the result differs from call to call.
     pub fn is_random(&self) -> bool {
         match self {
-            Transform::Resize { .. }
+            Transform::Channels(_)
+            | Transform::Resize { .. }
             | Transform::ResizeExact { .. }
             | Transform::Letterbox { .. }
             | Transform::CenterCrop { .. }
@@ -190,6 +196,17 @@ impl Transform {
         )
     }
 
+    /// Returns true if it changes colours of 8 bits.
+    pub(crate) fn is_of_rgb(&self) -> bool {
+        matches!(
+            self,
+            Transform::ColorJitter { .. }
+                | Transform::TrivialAugment
+                | Transform::RandAugment { .. }
+                | Transform::Custom(_)
+        )
+    }
+
     /// Checks the numbers; `position` serves the message.
     pub(crate) fn validate(&self, position: usize) -> Result<(), Error> {
         let wrong = |reason: String| {
@@ -200,6 +217,16 @@ impl Transform {
             })
         };
         match self {
+            Transform::Channels(channels)
+                if !(1..=Channels::MOST).contains(&channels.count) || channels.white == Some(0) =>
+            {
+                wrong(format!(
+                    "{} channels with white at {}; expected 1 to {}, and white above 0",
+                    channels.count,
+                    channels.white.unwrap_or(1),
+                    Channels::MOST
+                ))
+            }
             Transform::Resize { size, .. }
             | Transform::Letterbox { size, .. }
             | Transform::CenterCrop { size }

@@ -1,14 +1,18 @@
 //! A list of transforms, and running it.
 
+use std::path::Path;
+
 use image::RgbImage;
-use rekindle_preprocess::{Preprocess, ResizeMode};
+use rekindle_preprocess::{Channels, Preprocess, ResizeMode};
 use serde::{Deserialize, Serialize};
 
 use super::Transform;
 use super::augmentation::Augmentation;
 use super::resize::scaled_size;
-use crate::decode::Place;
+use crate::decode::{DecodeOptions, Place, decode_channels, decode_rgb};
 use crate::error::Error;
+use crate::formats::native::of_rgb;
+use crate::planes::FloatImage;
 use crate::rng::SampleRng;
 
 /// Transforms in order.
@@ -35,17 +39,6 @@ use crate::rng::SampleRng;
 #[serde(transparent)]
 pub struct Pipeline(pub Vec<Transform>);
 
-/// An image as the network takes it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FloatImage {
-    /// Planes of red, green and blue: `[3, height, width]`.
-    pub values: Vec<f32>,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
 impl Pipeline {
     /// Creates a pipeline of these transforms.
     pub fn new(transforms: impl IntoIterator<Item = Transform>) -> Self {
@@ -61,10 +54,33 @@ impl Pipeline {
     /// Returns the preprocessing itself: resizing as its mode says, `CenterCrop(crop)`, `Normalize`.
     pub fn imagenet_eval(preprocess: &Preprocess) -> Self {
         let size = side(preprocess.crop);
-        let mut transforms = vec![to_square(preprocess, side(preprocess.resize))];
-        transforms.push(Transform::CenterCrop { size });
-        transforms.push(normalize(preprocess));
+        let transforms = [
+            to_square(preprocess, side(preprocess.resize)),
+            Transform::CenterCrop { size },
+            normalize(preprocess),
+        ];
+        Self(channels(preprocess).into_iter().chain(transforms).collect())
+    }
+
+    /// Returns the pipeline behind an exchange of left and right.
+    pub fn mirrored(&self) -> Self {
+        let mut transforms = self.0.clone();
+        let first = usize::from(self.channels().is_some());
+        transforms.insert(first, Transform::RandomHorizontalFlip { p: 1.0 });
         Self(transforms)
+    }
+
+    /// Returns the channels that it takes of a picture; none for RGB of 8 bits.
+    pub fn channels(&self) -> Option<Channels> {
+        match self.0.first() {
+            Some(Transform::Channels(channels)) => Some(*channels),
+            _ => None,
+        }
+    }
+
+    /// Returns the transforms after the choice of channels.
+    pub(crate) fn steps(&self) -> &[Transform] {
+        &self.0[usize::from(self.channels().is_some())..]
     }
 
     /// Checks every transform's numbers and the order.
@@ -84,6 +100,15 @@ impl Pipeline {
                     reason,
                 })
             };
+            if position > 0 && matches!(transform, Transform::Channels(_)) {
+                return wrong("must come first");
+            }
+            if self.channels().is_some() && transform.is_of_rgb() {
+                return wrong(
+                    "changes red, green and blue of 8 bits; with other channels a picture can be resized, cropped, mirrored and \
+                     erased in part (--augment none, light or imagenet)",
+                );
+            }
             if floats && !transform.works_on_floats() {
                 return wrong("works on 8-bit pixels; move it before normalize and random_erasing");
             }
@@ -130,9 +155,36 @@ impl Pipeline {
     }
 
     /// Runs the whole pipeline. Without `Normalize` the values are scaled to \[0, 1\].
-    pub fn apply(&self, image: &RgbImage, rng: &mut SampleRng) -> FloatImage {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherChannels`] for a pipeline that takes channels which RGB hasn't.
+    pub fn apply(&self, image: &RgbImage, rng: &mut SampleRng) -> Result<FloatImage, Error> {
         let start = self.start(image.width(), image.height(), rng);
-        self.apply_from(start, image, Place::WHOLE, rng)
+        match self.channels() {
+            None => Ok(self.apply_from(start, image, Place::WHOLE, rng)),
+            Some(channels) => Ok(self.apply_deep(start, &of_rgb(image, channels)?, rng)),
+        }
+    }
+
+    /// Decodes a file's content and runs the whole pipeline; `path` serves the error messages.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode_file`](crate::decode_file), and [`Error::OtherChannels`].
+    pub fn apply_to_file(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        options: &DecodeOptions,
+        rng: &mut SampleRng,
+    ) -> Result<FloatImage, Error> {
+        let Some(channels) = self.channels() else {
+            return self.apply(&decode_rgb(path, bytes, options)?, rng);
+        };
+        let image = decode_channels(path, bytes, channels, options)?;
+        let start = self.start(image.width as u32, image.height as u32, rng);
+        Ok(self.apply_deep(start, &image, rng))
     }
 
     /// Runs the transforms of 8-bit pixels alone: what the network will see, fit for people.
@@ -141,11 +193,11 @@ impl Pipeline {
         self.apply_to_pixels_from(start, image, Place::WHOLE, rng)
     }
 
-    /// Runs the whole pipeline into `out`, which holds `[3, height, width]` values.
+    /// Runs the whole pipeline into `out`, which holds `[channels, height, width]` values.
     ///
     /// # Errors
     ///
-    /// [`Error::VariableSize`] where the result has another size than `out`.
+    /// Those of [`apply`](Self::apply), and [`Error::VariableSize`] where the result has another size than `out`.
     pub fn apply_into(
         &self,
         image: &RgbImage,
@@ -153,7 +205,10 @@ impl Pipeline {
         out: &mut [f32],
     ) -> Result<(), Error> {
         let start = self.start(image.width(), image.height(), rng);
-        self.apply_into_from(start, image, Place::WHOLE, rng, out)
+        match self.channels() {
+            None => self.apply_into_from(start, image, Place::WHOLE, rng, out),
+            Some(channels) => self.apply_deep_into(start, &of_rgb(image, channels)?, rng, out),
+        }
     }
 }
 
@@ -184,6 +239,10 @@ pub(super) fn normalize(preprocess: &Preprocess) -> Transform {
         mean: preprocess.mean,
         std: preprocess.std,
     }
+}
+
+pub(super) fn channels(preprocess: &Preprocess) -> Option<Transform> {
+    preprocess.channels.map(Transform::Channels)
 }
 
 /// Sizes beyond the type's range stay beyond the one that is accepted.

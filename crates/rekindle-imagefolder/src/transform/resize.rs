@@ -1,13 +1,14 @@
 //! Resizing as Pillow does it: separable, antialiased, rounded to 8 bits after each direction.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::{F32, U8x3};
+use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rekindle_preprocess::Interpolation;
 
 use super::crop::CropBox;
 use crate::decode::Place;
+use crate::planes::FloatImage;
 
 /// Half the filter's width at full size.
 fn radius(interpolation: Interpolation) -> u32 {
@@ -132,13 +133,34 @@ impl Resize {
 
     /// Resizes; `place` says where `pixels` lie in the image. They hold at least the area.
     pub(crate) fn run(&self, pixels: &RgbImage, place: Place, resizer: &mut Resizer) -> RgbImage {
+        let passes = self.passes(pixels.dimensions(), place);
+        passes.run(pixels, self.is_down_first, resizer)
+    }
+
+    /// Resizes each plane of a whole image, without rounding.
+    pub(crate) fn run_planes(&self, image: &FloatImage, resizer: &mut Resizer) -> FloatImage {
+        let size = (image.width as u32, image.height as u32);
+        let passes = self.passes(size, Place::WHOLE);
+        let (width, height) = (passes.columns.to, passes.rows.to);
+        let mut values = Vec::with_capacity(image.channels() * (width * height) as usize);
+        for plane in image.planes() {
+            values.extend(passes.run_plane(plane, size, resizer));
+        }
+        FloatImage {
+            values,
+            height: height as usize,
+            width: width as usize,
+        }
+    }
+
+    fn passes(&self, (width, height): (u32, u32), place: Place) -> Passes {
         let from = match place.scale {
             1 => CropBox {
                 left: (i64::from(self.area.left) - place.left) as u32,
                 top: (i64::from(self.area.top) - place.top) as u32,
                 ..self.area
             },
-            _ => CropBox::whole(pixels.width(), pixels.height()),
+            _ => CropBox::whole(width, height),
         };
         let scale = f64::from(place.scale);
         let span = |span: Span, first: i64, skipped: u32| Span {
@@ -148,13 +170,12 @@ impl Resize {
         };
         let columns = span(self.columns, place.left, from.left);
         let rows = span(self.rows, place.top, from.top);
-        let passes = Passes {
+        Passes {
             from,
             columns,
             rows,
             interpolation: self.interpolation,
-        };
-        passes.run(pixels, self.is_down_first, resizer)
+        }
     }
 }
 
@@ -204,21 +225,36 @@ impl Passes {
     fn run(&self, image: &RgbImage, is_down_first: bool, resizer: &mut Resizer) -> RgbImage {
         let (width, height) = (self.columns.to, self.rows.to);
         let mut pixels = vec![0; width as usize * height as usize * 3];
-        let resized = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels)
-            .ok()
-            .and_then(|mut target| match is_down_first {
-                true => self.down_first(image, &mut target, resizer),
-                false => self.across_first(image, &mut target, resizer),
-            });
+        let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image);
+        let target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels);
+        let both = source.ok().zip(target.ok());
+        let resized = both.and_then(|(source, mut target)| match is_down_first {
+            true => self.down_first(source, &mut target, resizer),
+            false => self.across_first(source, &mut target, resizer),
+        });
         // Boxes are made by this crate inside their image and buffers to their size.
         debug_assert!(resized.is_some(), "{self:?} of {:?}", image.dimensions());
         RgbImage::from_raw(width, height, pixels).unwrap_or_default()
     }
 
-    fn across_first(
+    fn run_plane(
         &self,
-        image: &RgbImage,
-        target: &mut TypedImage<'_, U8x3>,
+        plane: &[f32],
+        (width, height): (u32, u32),
+        resizer: &mut Resizer,
+    ) -> Vec<f32> {
+        let numbers: Vec<F32> = plane.iter().map(|value| F32::new(*value)).collect();
+        let mut target = TypedImage::<F32>::new(self.columns.to, self.rows.to);
+        let source = TypedImageRef::new(width, height, &numbers).ok();
+        let resized = source.and_then(|source| self.across_first(source, &mut target, resizer));
+        debug_assert!(resized.is_some(), "{self:?} of {width} x {height}");
+        target.pixels().iter().map(|pixel| pixel.0).collect()
+    }
+
+    fn across_first<P: PixelTrait>(
+        &self,
+        image: TypedImageRef<'_, P>,
+        target: &mut TypedImage<'_, P>,
         resizer: &mut Resizer,
     ) -> Option<()> {
         let (from, columns, rows) = (self.from, self.columns, self.rows);
@@ -230,7 +266,7 @@ impl Passes {
             height: between,
             ..from
         };
-        let mut narrow = TypedImage::<U8x3>::new(columns.to, between);
+        let mut narrow = TypedImage::<P>::new(columns.to, between);
         let across = options.crop(columns.start, 0.0, columns.length, f64::from(between));
         let source = part_of(image, needed)?;
         resizer.resize_typed(&source, &mut narrow, &across).ok()?;
@@ -239,10 +275,10 @@ impl Passes {
         resizer.resize_typed(&narrow, target, &down).ok()
     }
 
-    fn down_first(
+    fn down_first<P: PixelTrait>(
         &self,
-        image: &RgbImage,
-        target: &mut TypedImage<'_, U8x3>,
+        image: TypedImageRef<'_, P>,
+        target: &mut TypedImage<'_, P>,
         resizer: &mut Resizer,
     ) -> Option<()> {
         let (from, columns, rows) = (self.from, self.columns, self.rows);
@@ -254,7 +290,7 @@ impl Passes {
             width: between,
             ..from
         };
-        let mut low = TypedImage::<U8x3>::new(between, rows.to);
+        let mut low = TypedImage::<P>::new(between, rows.to);
         let down = options.crop(0.0, rows.start, f64::from(between), rows.length);
         let source = part_of(image, needed)?;
         resizer.resize_typed(&source, &mut low, &down).ok()?;
@@ -264,9 +300,11 @@ impl Passes {
     }
 }
 
-/// Borrows a part of an image. The pixels' type is fixed here, since the resizer's untyped entry compiles its filters for
-/// thirteen of them.
-fn part_of(image: &RgbImage, part: CropBox) -> Option<impl ImageView<Pixel = U8x3>> {
-    let whole = TypedImageRef::from_buffer(image.width(), image.height(), image.as_raw()).ok()?;
-    TypedCroppedImage::new(whole, part.left, part.top, part.width, part.height).ok()
+/// Borrows a part of an image. The pixels' types are fixed in this file, since the resizer's untyped entry compiles its filters
+/// for thirteen of them.
+fn part_of<P: PixelTrait>(
+    image: TypedImageRef<'_, P>,
+    part: CropBox,
+) -> Option<impl ImageView<Pixel = P>> {
+    TypedCroppedImage::new(image, part.left, part.top, part.width, part.height).ok()
 }

@@ -9,22 +9,23 @@ use rekindle_preprocess::Interpolation;
 
 use super::auto::AugmentOp;
 use super::crop::{CropBox, center_crop, padded};
-use super::pipeline::{FloatImage, Pipeline};
+use super::pipeline::Pipeline;
 use super::resize::{Resize, contained_size, scaled_size};
 use super::{Transform, color, erase};
 use crate::decode::{Need, Place};
 use crate::error::Error;
+use crate::planes::FloatImage;
 use crate::rng::SampleRng;
 
 thread_local! {
     /// The resizer's buffers, kept from image to image.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+    pub(super) static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
 impl Pipeline {
     /// Draws what the first transform needs to know of an image of this size.
     pub(crate) fn start(&self, width: u32, height: u32, rng: &mut SampleRng) -> Start {
-        match (self.0.first(), self.0.get(1)) {
+        match (self.steps().first(), self.steps().get(1)) {
             (
                 Some(Transform::RandomResizedCrop {
                     size,
@@ -192,8 +193,8 @@ struct Ran<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
     /// Transforms that `resize` stands for.
-    taken: usize,
-    resize: Option<Resize>,
+    pub(super) taken: usize,
+    pub(super) resize: Option<Resize>,
     /// Pixels that they need.
     pub(crate) need: Need,
 }
@@ -212,7 +213,7 @@ impl Start {
 }
 
 /// `Resize` followed by `CenterCrop`, computing only the pixels that the crop keeps.
-fn crop_of_resized(
+pub(super) fn crop_of_resized(
     resize: &Transform,
     crop: Option<&Transform>,
     width: u32,
@@ -314,7 +315,8 @@ fn run_one(
                 AugmentOp::rand_augment(*magnitude, width, height, rng).apply(pixels.to_mut());
             }
         }
-        Transform::RandomHorizontalFlip { .. }
+        Transform::Channels(_)
+        | Transform::RandomHorizontalFlip { .. }
         | Transform::RandomVerticalFlip { .. }
         | Transform::Normalize { .. }
         | Transform::RandomErasing { .. } => {}

@@ -125,7 +125,7 @@ fn a_part_has_the_pixels_of_the_whole() {
             let whole = decode_file(&sample.path, &DecodeOptions::default()).unwrap();
             for epoch in 0..20 {
                 let mut rng = SampleRng::for_sample(7, epoch, index as u64, 0);
-                let expected = pipeline.apply(&whole, &mut rng);
+                let expected = pipeline.apply(&whole, &mut rng).unwrap();
                 let found = dataset.render(index, 7, epoch, 0).unwrap();
                 assert_eq!(found, expected, "{} {epoch}", sample.path.display());
             }

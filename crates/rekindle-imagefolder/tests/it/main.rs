@@ -1,6 +1,7 @@
 //! One test program for the whole crate, so that Burn is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod channels;
 mod decode;
 mod folder;
 mod folds;

@@ -219,7 +219,7 @@ fn normalize_is_torchvisions_formula_in_planes() {
         mean: IMAGENET_MEAN,
         std: IMAGENET_STD,
     }]);
-    let result = pipeline.apply(&image, &mut rng());
+    let result = pipeline.apply(&image, &mut rng()).unwrap();
     assert_eq!(
         (result.height, result.width, result.values.len()),
         (4, 6, 72)
@@ -232,7 +232,7 @@ fn normalize_is_torchvisions_formula_in_planes() {
             assert!((f64::from(value) - expected).abs() < 1e-6);
         }
     }
-    let plain = Pipeline::default().apply(&image, &mut rng());
+    let plain = Pipeline::default().apply(&image, &mut rng()).unwrap();
     assert_eq!(
         plain.values[0],
         f32::from(image.get_pixel(0, 0).0[0]) / 255.0
@@ -253,14 +253,16 @@ fn random_erasing_covers_the_share_it_should() {
     let (mut share, n) = (0.0, 2000);
     for index in 0..n {
         let mut rng = SampleRng::for_sample(0, 0, index, 0);
-        let result = erasing(1.0, Fill::Constant([-1.0; 3])).apply(&image, &mut rng);
+        let result = erasing(1.0, Fill::Constant([-1.0; 3]))
+            .apply(&image, &mut rng)
+            .unwrap();
         let erased = result.values.iter().filter(|v| **v == -1.0).count() as f64;
         share += erased / result.values.len() as f64 / n as f64;
     }
     assert!((share - 0.15).abs() < 0.002, "{share}");
-    let untouched = erasing(0.0, Fill::Noise).apply(&image, &mut rng());
+    let untouched = erasing(0.0, Fill::Noise).apply(&image, &mut rng()).unwrap();
     assert!(untouched.values.iter().all(|v| *v == 1.0));
-    let noise = erasing(1.0, Fill::Noise).apply(&image, &mut rng());
+    let noise = erasing(1.0, Fill::Noise).apply(&image, &mut rng()).unwrap();
     let drawn: Vec<f64> = noise
         .values
         .iter()
@@ -330,7 +332,9 @@ fn every_transform_survives_one_pixel() {
     let pipeline = Pipeline::new(transforms);
     pipeline.validate().unwrap();
     for index in 0..500 {
-        let result = pipeline.apply(&one, &mut SampleRng::for_sample(0, 0, index, 0));
+        let result = pipeline
+            .apply(&one, &mut SampleRng::for_sample(0, 0, index, 0))
+            .unwrap();
         assert!(result.values.len() == 192 && result.values.iter().all(|v| v.is_finite()));
     }
 }

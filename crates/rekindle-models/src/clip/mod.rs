@@ -60,6 +60,7 @@ pub const PREPROCESS: Preprocess = Preprocess {
     std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     interpolation: Interpolation::Bicubic,
     mode: ResizeMode::Crop,
+    channels: None,
 };
 
 /// Tells whether a description is that of an image tower, of whatever size.

@@ -75,6 +75,7 @@ fn a_name_of_the_registry_is_verified_by_the_hub() {
             std: [0.5; 3],
             interpolation: Interpolation::Bicubic,
             mode: Default::default(),
+            channels: None,
         };
         assert_eq!(opened.preprocess, by_hand);
         assert_eq!(opened.classes, None);

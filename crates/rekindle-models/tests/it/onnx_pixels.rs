@@ -125,6 +125,7 @@ fn the_graph_sees_what_the_pipeline_sees() {
         for (seen, picture) in found.chunks_exact(3 * 64 * 64).zip(&pictures) {
             let expected = pipeline
                 .apply(picture, &mut SampleRng::for_sample(0, 0, 0, 0))
+                .unwrap()
                 .values;
             for (a, b) in seen.iter().zip(expected) {
                 let off = (a - b).abs();
@@ -181,6 +182,7 @@ fn probabilities_and_logits_are_the_networks_own() {
         let found = runtime.run_on_pixels(&file, &[(151, 203, picture.as_raw())]);
         let seen = pipeline
             .apply(&picture, &mut SampleRng::for_sample(0, 0, 0, 0))
+            .unwrap()
             .values;
         let images = Tensor::<4>::from_data(TensorData::new(seen, [1, 3, 64, 64]), &Device::flex());
         let output = network.with_image_size([64, 64]).forward(images);

@@ -127,7 +127,10 @@ fn agree(name: &str, architecture: &str, model: &Network, image: Tensor<4>, kept
 #[cfg(feature = "kernels")]
 #[test]
 fn every_instruction_set_agrees_with_pytorch() {
-    for isa in rekindle_kernels::Isa::available() {
+    // The best one is what the tests themselves run on.
+    let best = rekindle_kernels::Isa::detect();
+    let others = rekindle_kernels::Isa::available().iter();
+    for isa in others.filter(|isa| **isa != best) {
         for test in [
             "resnets::activations_of_narrow_networks_agree_with_pytorch",
             "resnets::logits_of_all_ten_agree_with_pytorch",
@@ -136,6 +139,9 @@ fn every_instruction_set_agrees_with_pytorch() {
         }
     }
 }
+
+/// Basic blocks, bottlenecks, groups.
+const SINES: [&str; 3] = ["resnet18", "resnet50", "resnext50_32x4d"];
 
 /// The same formula in the larger file of another author, whose sines no integer gives.
 #[test]
@@ -146,7 +152,9 @@ fn logits_of_sines_agree_with_pytorch() {
     let logits = Reference::open(&path);
     let device = Device::flex();
     let input = crate::common::tensor::<4>(&logits, "input", &device);
-    for (architecture, config) in ResNetConfig::ALL {
+    // The others are held to the numbers of the formula in integers.
+    let all = ResNetConfig::ALL.into_iter();
+    for (architecture, config) in all.filter(|(name, _)| SINES.contains(name)) {
         let model = config.network(0, &device).unwrap();
         let mut weights = sines(&state_dict::shapes(&model));
         let model = state_dict::assign(model, |name| weights.remove(name));

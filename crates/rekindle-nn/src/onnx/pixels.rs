@@ -46,6 +46,11 @@ pub enum ExportError {
         /// Channels of its images.
         found: usize,
     },
+    /// Pictures that are read at the depth of their files.
+    #[error(
+        "its pictures are read at the depth of their files (--channels); preprocessing is written for pixels of 8 bits"
+    )]
+    Depth,
     /// A crop that doesn't lie inside of the resized picture.
     #[error(
         "its preprocessing crops {crop} pixels out of a shorter side of {resize}; it is written for crops from 1 up to that side"
@@ -137,6 +142,9 @@ impl<'a> Around<'a> {
         if graph.in_channels() != 3 {
             let found = graph.in_channels();
             return Err(ExportError::Channels { found });
+        }
+        if preprocess.channels.is_some() {
+            return Err(ExportError::Depth);
         }
         if crop == 0 || crop > resize {
             return Err(ExportError::Crop { crop, resize });

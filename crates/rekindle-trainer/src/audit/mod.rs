@@ -110,7 +110,8 @@ impl Audit<'_> {
             ignored: pictures.all.ignored().to_vec(),
             ..Audited::default()
         };
-        let looks = self.measure(&pictures, &mut audited)?;
+        let decode = DecodeOptions::from(&pretrained.preprocess);
+        let looks = self.measure(&pictures, &decode, &mut audited)?;
         let readable: Vec<(usize, &Looks)> = looks
             .iter()
             .enumerate()
@@ -153,6 +154,7 @@ impl Audit<'_> {
     fn measure(
         &mut self,
         pictures: &Pictures,
+        options: &DecodeOptions,
         audited: &mut Audited,
     ) -> Result<Vec<Option<Looks>>, TrainerError> {
         let begun = Instant::now();
@@ -164,7 +166,7 @@ impl Audit<'_> {
         let all: Vec<usize> = (0..pictures.all.len()).collect();
         for chunk in all.chunks(CHUNK) {
             self.looking.interrupt.check()?;
-            let found = looks(&pictures.all.subset(chunk), &DecodeOptions::default());
+            let found = looks(&pictures.all.subset(chunk), options);
             for (index, found) in chunk.iter().zip(found) {
                 measured.push(match found {
                     Ok(looks) => Some(looks),

@@ -6,8 +6,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use rekindle_files::names::{printable, show};
 use rekindle_imagefolder::{
-    DecodeOptions, ImageFolder, TablePart, Task, decode_file, same_files, undecoded_format,
-    unlisted_format,
+    DecodeOptions, ImageFolder, TablePart, Task, decode_channels, decode_file, same_files,
+    undecoded_format, unlisted_format,
 };
 
 use crate::{TrainerError, text};
@@ -21,15 +21,18 @@ pub(super) struct Unreadable {
 }
 
 /// Refuses training images of which one class has none that can be read: nothing could be learned of it.
-pub(crate) fn refuse_unreadable(train: &ImageFolder) -> Result<(), TrainerError> {
-    match unreadable(train).first() {
+pub(crate) fn refuse_unreadable(
+    train: &ImageFolder,
+    options: &DecodeOptions,
+) -> Result<(), TrainerError> {
+    match unreadable(train, options).first() {
         None => Ok(()),
         first => Err(nothing_to_read("training images", first)),
     }
 }
 
 /// The classes without one readable image, in label order. One image of each is decoded, more only where that fails.
-pub(super) fn unreadable(folder: &ImageFolder) -> Vec<Unreadable> {
+pub(super) fn unreadable(folder: &ImageFolder, options: &DecodeOptions) -> Vec<Unreadable> {
     let mut files: Vec<Vec<&Path>> = vec![Vec::new(); folder.classes().len()];
     for sample in folder.samples() {
         if let Some(label) = sample.label {
@@ -39,7 +42,7 @@ pub(super) fn unreadable(folder: &ImageFolder) -> Vec<Unreadable> {
     let dark = |(files, class): (&Vec<&Path>, &String)| {
         let mut first = None;
         for path in files {
-            match decode_file(path, &DecodeOptions::default()) {
+            match decode_file(path, options) {
                 Ok(_) => return None,
                 Err(error) => first.get_or_insert(error.to_string()),
             };
@@ -71,9 +74,10 @@ pub(super) fn nothing_to_read(what: &str, class: Option<&Unreadable>) -> Trainer
 }
 
 /// What is cheap to find out and makes results doubtful.
-pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
+pub(super) fn warnings(train: &TablePart, val: &TablePart, options: &DecodeOptions) -> Vec<String> {
     let mut warnings: Vec<String> = shared_groups(train, val).into_iter().collect();
     warnings.extend(unlisted([&train.images, &val.images]));
+    warnings.extend(unlikely_white(&train.images, options));
     let has_classes = val.task != Task::Regression;
     let counts = val.class_counts();
     let (train, val) = (&train.images, &val.images);
@@ -104,7 +108,8 @@ pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
             example(&first.files)
         ));
     }
-    let dark: Vec<String> = unreadable(val).into_iter().map(|dark| dark.class).collect();
+    let dark = unreadable(val, options).into_iter();
+    let dark: Vec<String> = dark.map(|dark| dark.class).collect();
     let classes = val.classes().iter().zip(counts);
     let lacking: Vec<String> = classes
         .filter(|(class, count)| *count == 0 || dark.contains(class))
@@ -117,6 +122,39 @@ pub(super) fn warnings(train: &TablePart, val: &TablePart) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Training images whose largest number is looked for.
+const PROBED_FOR_WHITE: usize = 32;
+
+/// Says that the numbers of pictures at the depth of their files use little of the range up to white, or go far beyond it.
+fn unlikely_white(train: &ImageFolder, options: &DecodeOptions) -> Option<String> {
+    let channels = options.channels?;
+    let samples = train.samples();
+    let every = samples.len().div_ceil(PROBED_FOR_WHITE).max(1);
+    let probed: Vec<&Path> = samples
+        .iter()
+        .step_by(every)
+        .map(|one| &*one.path)
+        .collect();
+    let largest = |path: &&Path| {
+        let bytes = std::fs::read(path).ok()?;
+        let image = decode_channels(path, &bytes, channels, options).ok()?;
+        image.values.into_iter().reduce(f32::max)
+    };
+    let most = probed
+        .par_iter()
+        .filter_map(largest)
+        .reduce_with(f32::max)?;
+    let is_likely = most > 0.25 && most <= 4.0;
+    (!is_likely).then(|| {
+        format!(
+            "the largest number in {} is {} of white; --white NUMBER says which number is white in such files, such as 4095 \
+             for 12 bits",
+            text::counted(probed.len(), "training image", "training images"),
+            text::figure(f64::from(most))
+        )
+    })
 }
 
 /// Says that pictures which belong together are in both parts.

@@ -86,7 +86,7 @@ impl TransferData {
     ) -> Result<Self, TrainerError> {
         let (train, val) = listing.open_split(VALIDATION_SHARE, seed)?;
         let mut data = Self::from_parts(&train, &val, preprocess)?;
-        data.warnings = warnings(&train, &val);
+        data.warnings = warnings(&train, &val, &preprocess.into());
         let place = listing.given();
         match listing.table().filter(|table| !table.is_folder()) {
             None => data.description["folder"] = json!(escape(place)),
@@ -143,8 +143,9 @@ impl TransferData {
             preprocess,
         )?;
         let (train, val) = (&train.images, &val.images);
-        refuse_unreadable(train)?;
-        let dark = unreadable(val);
+        let options = preprocess.into();
+        refuse_unreadable(train, &options)?;
+        let dark = unreadable(val, &options);
         let counts = val.class_counts();
         let measured = counts.iter().filter(|count| **count > 0).count();
         if measured == dark.len() && data.val.task().is_single_label() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::prelude::*;
-use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline, Transform};
+use rekindle_imagefolder::{ImageDataset, OnBadFile, Pipeline};
 use rekindle_models::Pretrained;
 use rekindle_nn::Network;
 use rekindle_transfer::features::{FoundProbe, FoundRidge, LinearHead, ProbeKind, ProbeSearch};
@@ -267,11 +267,8 @@ impl<'a, 'b> Run<'a, 'b> {
                 if data.task().is_single_label()
                     && seconds < self.share_for_mirrored() * budget.as_secs_f64() =>
             {
-                let mut transforms = plain.0.clone();
-                transforms.insert(0, Transform::RandomHorizontalFlip { p: 1.0 });
                 let of_mirrored = name("features of the training images mirrored");
-                let found =
-                    self.features(part, &data.train, &Pipeline(transforms), &of_mirrored)?;
+                let found = self.features(part, &data.train, &plain.mirrored(), &of_mirrored)?;
                 // A file that went away meanwhile would shift the rows.
                 (found.indices == seen.indices).then_some(found)
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use rekindle_files::names::show;
-use rekindle_imagefolder::{DecodeOptions, ImageDataset, Loader, Task, decode_bytes};
+use rekindle_imagefolder::{
+    DecodeOptions, Error, ImageDataset, Loader, Preprocess, Task, decode_bytes, decode_channels,
+};
 use serde::Serialize;
 
 use super::{Model, UnknownCheck};
@@ -73,6 +75,50 @@ impl Serialize for Classified {
     }
 }
 
+/// Pictures in memory.
+pub(super) enum Images<'a> {
+    /// Decoded to RGB of 8 bits.
+    Decoded(Vec<RgbImage>),
+    /// As files hold them.
+    Files(&'a [&'a [u8]]),
+}
+
+impl Images<'_> {
+    fn dataset(self, preprocess: &Preprocess) -> Result<ImageDataset, Error> {
+        let plain = eval_pipeline(preprocess);
+        let (path, options) = (Path::new("the image"), DecodeOptions::default());
+        let unlabelled = |count| vec![None; count];
+        match (self, preprocess.channels) {
+            (Self::Decoded(images), _) => {
+                let labels = unlabelled(images.len());
+                ImageDataset::from_images(images, labels, Vec::new(), plain)
+            }
+            (Self::Files(files), None) => {
+                let decoded = files
+                    .iter()
+                    .map(|bytes| decode_bytes(path, bytes, &options));
+                let images = decoded.collect::<Result<_, _>>()?;
+                ImageDataset::from_images(images, unlabelled(files.len()), Vec::new(), plain)
+            }
+            (Self::Files(files), Some(own)) => {
+                let decoded = files.iter();
+                let decoded = decoded.map(|bytes| decode_channels(path, bytes, own, &options));
+                let images = decoded.collect::<Result<_, _>>()?;
+                ImageDataset::from_planes(images, unlabelled(files.len()), Vec::new(), plain)
+            }
+        }
+    }
+}
+
+/// Returns the error of an image that no answer is given about.
+pub(super) fn no_pixels() -> TrainerError {
+    TrainerError::UnusableData {
+        what: "image".into(),
+        found: "it has no pixels".into(),
+        advice: "give one of at least one pixel",
+    }
+}
+
 impl Model {
     /// Answers about an image in memory, in the model's [views](Self::in_views).
     ///
@@ -94,11 +140,7 @@ impl Model {
     /// [`TrainerError::Interrupted`].
     pub fn classify(&self, image: RgbImage) -> Result<Classified, TrainerError> {
         let mut answers = self.classify_all(vec![image])?;
-        answers.pop().ok_or_else(|| TrainerError::UnusableData {
-            what: "image".into(),
-            found: "it has no pixels".into(),
-            advice: "give one of at least one pixel",
-        })
+        answers.pop().ok_or_else(no_pixels)
     }
 
     /// Answers about the bytes of an image file (JPEG, PNG, WebP, ...), turned upright as its EXIF data say.
@@ -107,8 +149,8 @@ impl Model {
     ///
     /// Why the bytes can't be decoded, and as [`classify`](Self::classify).
     pub fn classify_bytes(&self, bytes: &[u8]) -> Result<Classified, TrainerError> {
-        let image = decode_bytes(Path::new("the image"), bytes, &DecodeOptions::default())?;
-        self.classify(image)
+        let mut answers = self.classifications(Images::Files(&[bytes]))?;
+        answers.pop().ok_or_else(no_pixels)
     }
 
     /// Answers about several images, in their order.
@@ -117,6 +159,10 @@ impl Model {
     ///
     /// As [`classify`](Self::classify).
     pub fn classify_all(&self, images: Vec<RgbImage>) -> Result<Vec<Classified>, TrainerError> {
+        self.classifications(Images::Decoded(images))
+    }
+
+    fn classifications(&self, images: Images<'_>) -> Result<Vec<Classified>, TrainerError> {
         if self.task == Task::Regression {
             return Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),
@@ -136,12 +182,10 @@ impl Model {
     /// Answers by the logits of each image, in the model's views.
     pub(super) fn answers<T>(
         &self,
-        images: Vec<RgbImage>,
+        images: Images<'_>,
         answered: impl Fn(&[f32], Option<UnknownCheck>) -> T,
     ) -> Result<Vec<T>, TrainerError> {
-        let labels = vec![None; images.len()];
-        let plain = eval_pipeline(&self.preprocess);
-        let dataset = ImageDataset::from_images(images, labels, Vec::new(), plain)?;
+        let dataset = images.dataset(&self.preprocess)?;
         let named = |error: TrainerError| error.with_architecture(&self.architecture);
         if self.views == TestViews::Plain {
             return self.plain(dataset, answered).map_err(named);

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use image::RgbImage;
 use rekindle_files::names::show;
-use rekindle_imagefolder::{DecodeOptions, Listing, Skipped, TableOptions, Task, decode_bytes};
+use rekindle_imagefolder::{Listing, Skipped, TableOptions, Task};
 
+use super::memory::{Images, no_pixels};
 use super::{Answer, Model};
 use crate::metrics::{ConformalResiduals, RegressionEvaluation};
 use crate::{Predictions, TestViews, TrainerError};
@@ -56,14 +57,7 @@ impl Model {
     /// [`TrainerError::ModelLacks`] for a model of another task, and as [`classify`](Self::classify).
     pub fn number_of(&self, image: RgbImage) -> Result<f32, TrainerError> {
         let numbers = self.numbers_of(vec![image])?;
-        numbers
-            .first()
-            .copied()
-            .ok_or_else(|| TrainerError::UnusableData {
-                what: "image".into(),
-                found: "it has no pixels".into(),
-                advice: "give one of at least one pixel",
-            })
+        numbers.first().copied().ok_or_else(no_pixels)
     }
 
     /// Gives the bytes of an image file (JPEG, PNG, WebP, ...) a number; the image is turned upright as its EXIF data say.
@@ -72,8 +66,8 @@ impl Model {
     ///
     /// Why the bytes can't be decoded, and as [`number_of`](Self::number_of).
     pub fn number_of_bytes(&self, bytes: &[u8]) -> Result<f32, TrainerError> {
-        let image = decode_bytes(Path::new("the image"), bytes, &DecodeOptions::default())?;
-        self.number_of(image)
+        let numbers = self.answered(Images::Files(&[bytes]))?;
+        numbers.first().copied().ok_or_else(no_pixels)
     }
 
     /// Gives several images a number each, in their order.
@@ -82,6 +76,10 @@ impl Model {
     ///
     /// As [`number_of`](Self::number_of).
     pub fn numbers_of(&self, images: Vec<RgbImage>) -> Result<Vec<f32>, TrainerError> {
+        self.answered(Images::Decoded(images))
+    }
+
+    fn answered(&self, images: Images<'_>) -> Result<Vec<f32>, TrainerError> {
         if self.task != Task::Regression {
             return Err(TrainerError::ModelLacks {
                 what: format!("model {}", show(&self.path)),

@@ -63,6 +63,7 @@ fn preprocess(pretrained: &Object) -> Option<Preprocess> {
             Some("border") => ResizeMode::Letterbox,
             _ => ResizeMode::Crop,
         },
+        channels: None,
     })
 }
 

@@ -55,6 +55,7 @@ pub(super) fn preprocess(config: &Object) -> Option<Preprocess> {
             true => ResizeMode::Squash,
             false => ResizeMode::Crop,
         },
+        channels: None,
     })
 }
 

@@ -52,6 +52,7 @@ fn timms_description_is_a_preprocessing() {
         std: [0.5; 3],
         interpolation: Interpolation::Bicubic,
         mode: Default::default(),
+        channels: None,
     };
     assert_eq!(info.preprocess, Some(expected));
     assert_eq!(info.architecture.as_deref(), Some("tf_efficientnet_lite0"));

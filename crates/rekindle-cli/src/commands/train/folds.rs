@@ -25,6 +25,7 @@ pub(super) fn run(
     let folds = CrossValidation::new(count)
         .seed(opened.recipe.seed)
         .split_copies(opened.command.split_copies)
+        .decode_options((&opened.pretrained.preprocess).into())
         .write(listing, folder)?;
     let mut sessions = Vec::new();
     let mut ended = Ok(Outcome::Done);

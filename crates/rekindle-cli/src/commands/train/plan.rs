@@ -52,6 +52,7 @@ impl Train {
             accept_changed_data: self.accept_changed_data,
             weights: self.weights.clone().into(),
             view: self.view,
+            depth: self.weights.depth,
             keep_architecture: self.keep_architecture,
             cache: self.recipe.cache.clone(),
             seed: self.recipe.seed.unwrap_or(0),

@@ -1,6 +1,8 @@
 //! TIFF, in the combinations that Pillow reads. The crate `tiff` unpacks samples as they are stored;
 //! what they mean is decided here.
 
+mod native;
+
 use std::io::Cursor;
 use std::path::Path;
 
@@ -16,6 +18,8 @@ use crate::error::Error;
 use crate::jpeg;
 use crate::jpeg::color::cmyk_pixel;
 use crate::jpeg::markers::Model;
+
+pub(crate) use native::native;
 
 const PHOTOMETRIC: u16 = 262;
 const BITS_PER_SAMPLE: u16 = 258;
@@ -41,47 +45,85 @@ impl Kind {
     }
 }
 
+/// A file whose tags are read.
+struct Opened<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    tags: Tags<'a>,
+    size: (u32, u32),
+    kind: Kind,
+    orientation: Orientation,
+    /// The first pixel of a byte is in its lowest bit.
+    is_reversed: bool,
+}
+
+impl<'a> Opened<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8], options: &DecodeOptions) -> Result<Self, Error> {
+        let failed = |error: TiffError| failed(path, bytes, error);
+        let mut tags = Decoder::new(Cursor::new(bytes)).map_err(failed)?;
+        let (width, height) = tags.dimensions().map_err(failed)?;
+        check_size(path, width.into(), height.into(), options)?;
+        let kind = read_kind(&mut tags).map_err(failed)?;
+        let orientation = tags
+            .find_tag_unsigned::<u8>(Tag::Orientation)
+            .ok()
+            .flatten()
+            .and_then(Orientation::from_exif)
+            .unwrap_or(Orientation::NoTransforms);
+        let is_reversed = number(&mut tags, Tag::FillOrder, 1).map_err(failed)? == 2;
+        let opened = Self {
+            path,
+            bytes,
+            tags,
+            size: (width, height),
+            kind,
+            orientation,
+            is_reversed,
+        };
+        if is_reversed && (opened.kind.compression != 1 || opened.kind.bits > 8) {
+            return Err(opened.unsupported("a TIFF whose bits run backwards".to_string()));
+        }
+        Ok(opened)
+    }
+
+    fn unsupported(&self, found: String) -> Error {
+        Error::Unsupported {
+            path: self.path.to_path_buf(),
+            found,
+        }
+    }
+
+    fn samples(&mut self, options: &DecodeOptions) -> Result<Vec<u8>, Error> {
+        if self.kind.is_planar && self.tags.get_chunk_type() == ChunkType::Tile {
+            let found = "a TIFF of tiles with a plane for each sample";
+            return Err(self.unsupported(found.to_string()));
+        }
+        let samples = read_samples(self.bytes, &self.kind, options);
+        let mut samples = samples.map_err(|error| failed(self.path, self.bytes, error))?;
+        if self.is_reversed {
+            samples
+                .iter_mut()
+                .for_each(|byte| *byte = byte.reverse_bits());
+        }
+        Ok(samples)
+    }
+}
+
 pub(crate) fn decode(
     path: &Path,
     bytes: &[u8],
     options: &DecodeOptions,
 ) -> Result<(RgbImage, Orientation), Error> {
-    let failed = |error: TiffError| failed(path, bytes, error);
-    let unsupported = |found: String| Error::Unsupported {
-        path: path.to_path_buf(),
-        found,
-    };
-    let mut tags = Decoder::new(Cursor::new(bytes)).map_err(failed)?;
-    let (width, height) = tags.dimensions().map_err(failed)?;
-    check_size(path, width.into(), height.into(), options)?;
-    let kind = read_kind(&mut tags).map_err(failed)?;
-    let orientation = tags
-        .find_tag_unsigned::<u8>(Tag::Orientation)
-        .ok()
-        .flatten()
-        .and_then(Orientation::from_exif)
-        .unwrap_or(Orientation::NoTransforms);
-    let is_reversed = number(&mut tags, Tag::FillOrder, 1).map_err(failed)? == 2;
-    if is_reversed && (kind.compression != 1 || kind.bits > 8) {
-        return Err(unsupported("a TIFF whose bits run backwards".to_string()));
+    let mut file = Opened::new(path, bytes, options)?;
+    if file.kind.compression == 7 {
+        let pixels = from_jpegs(path, bytes, &mut file.tags, &file.kind, options)?;
+        return Ok((pixels, file.orientation));
     }
-    if kind.compression == 7 {
-        let pixels = from_jpegs(path, bytes, &mut tags, &kind, options)?;
-        return Ok((pixels, orientation));
-    }
-    if kind.is_planar && tags.get_chunk_type() == ChunkType::Tile {
-        return Err(unsupported(
-            "a TIFF of tiles with a plane for each sample".to_string(),
-        ));
-    }
-    let meaning = Meaning::of(&kind, &mut tags).map_err(failed)?;
-    let meaning = meaning.ok_or_else(|| unsupported(kind.name()))?;
-    let mut samples = read_samples(bytes, &kind, options).map_err(failed)?;
-    if is_reversed {
-        samples
-            .iter_mut()
-            .for_each(|byte| *byte = byte.reverse_bits());
-    }
+    let meaning = Meaning::of(&file.kind, &mut file.tags);
+    let meaning = meaning.map_err(|error| failed(path, bytes, error))?;
+    let meaning = meaning.ok_or_else(|| file.unsupported(file.kind.name()))?;
+    let samples = file.samples(options)?;
+    let (kind, (width, height)) = (&file.kind, file.size);
     let (across, down) = (width as usize, height as usize);
     let pixels = match meaning {
         Meaning::DeepGrey => {
@@ -92,9 +134,9 @@ pub(crate) fn decode(
                 .collect();
             repeated(&deep_grey(path, &values)?)
         }
-        meaning => meaning.pixels(&kind, across, down, &samples),
+        meaning => meaning.pixels(kind, across, down, &samples),
     };
-    Ok((rgb_image(width, height, pixels), orientation))
+    Ok((rgb_image(width, height, pixels), file.orientation))
 }
 
 fn failed(path: &Path, bytes: &[u8], error: TiffError) -> Error {

@@ -1,0 +1,116 @@
+//! Pictures with the channels and the depth of their files.
+
+use std::path::Path;
+
+use image::{DynamicImage, RgbImage};
+use rekindle_preprocess::Channels;
+
+use crate::error::Error;
+use crate::planes::FloatImage;
+
+/// Returns other channels of a picture of 8 bits.
+pub(crate) fn of_rgb(image: &RgbImage, channels: Channels) -> Result<FloatImage, Error> {
+    Native::of_rgb(image).into_channels(Path::new("the image"), channels)
+}
+
+/// The numbers of a file, as they are stored.
+pub(crate) struct Native {
+    pub(crate) planes: FloatImage,
+    /// The number that means white.
+    pub(crate) white: f32,
+    /// Channels of the colour; alpha and other channels follow.
+    pub(crate) colors: usize,
+}
+
+impl Native {
+    /// Takes planes out of pixels whose channels lie side by side.
+    pub(crate) fn of_pixels<T: Copy>(
+        (width, height): (u32, u32),
+        [channels, colors]: [usize; 2],
+        pixels: &[T],
+        white: f32,
+        number: impl Fn(T) -> f32,
+    ) -> Self {
+        let (width, height) = (width as usize, height as usize);
+        let plane = |channel| pixels.iter().skip(channel).step_by(channels);
+        let values = (0..channels).flat_map(plane);
+        Self {
+            planes: FloatImage {
+                values: values.map(|value| number(*value)).collect(),
+                height,
+                width,
+            },
+            white,
+            colors,
+        }
+    }
+
+    pub(crate) fn of_rgb(image: &RgbImage) -> Self {
+        Self::of_pixels(image.dimensions(), [3, 3], image.as_raw(), 255.0, f32::from)
+    }
+
+    pub(crate) fn of_image(image: DynamicImage) -> Self {
+        let size = (image.width(), image.height());
+        let bytes = |channels, raw: &[u8]| Self::of_pixels(size, channels, raw, 255.0, f32::from);
+        let deep = |channels, raw: &[u16]| {
+            Self::of_pixels(size, channels, raw, f32::from(u16::MAX), f32::from)
+        };
+        let floats = |channels, raw: &[f32]| Self::of_pixels(size, channels, raw, 1.0, |v| v);
+        match &image {
+            DynamicImage::ImageLuma8(image) => bytes([1, 1], image.as_raw()),
+            DynamicImage::ImageLumaA8(image) => bytes([2, 1], image.as_raw()),
+            DynamicImage::ImageRgb8(image) => bytes([3, 3], image.as_raw()),
+            DynamicImage::ImageRgba8(image) => bytes([4, 3], image.as_raw()),
+            DynamicImage::ImageLuma16(image) => deep([1, 1], image.as_raw()),
+            DynamicImage::ImageLumaA16(image) => deep([2, 1], image.as_raw()),
+            DynamicImage::ImageRgb16(image) => deep([3, 3], image.as_raw()),
+            DynamicImage::ImageRgba16(image) => deep([4, 3], image.as_raw()),
+            DynamicImage::ImageRgb32F(image) => floats([3, 3], image.as_raw()),
+            DynamicImage::ImageRgba32F(image) => floats([4, 3], image.as_raw()),
+            _ => bytes([3, 3], image.to_rgb8().as_raw()),
+        }
+    }
+
+    /// Returns the wanted channels as fractions of white: those of the file where it has as many; of its colour, grey
+    /// repeated, or colours as grey by Pillow's weights.
+    pub(crate) fn into_channels(
+        self,
+        path: &Path,
+        channels: Channels,
+    ) -> Result<FloatImage, Error> {
+        let found = self.planes.channels();
+        let white = channels.white.map_or(self.white, |white| white as f32);
+        let scaled = |value: &f32| value / white;
+        let planes: Vec<&[f32]> = self.planes.planes().collect();
+        // Colour, perhaps with alpha: of what has more bands, nobody knows which are meant.
+        let colors = if found <= self.colors + 1 {
+            self.colors
+        } else {
+            0
+        };
+        let values: Vec<f32> = match (channels.count, colors) {
+            (count, _) if count == found => self.planes.values.iter().map(scaled).collect(),
+            (count, colors) if count == colors => planes[..count]
+                .iter()
+                .flat_map(|plane| plane.iter().map(scaled))
+                .collect(),
+            (1, 3) => {
+                let colors = planes[0].iter().zip(planes[1]).zip(planes[2]);
+                let grey = |((r, g), b): ((&f32, &f32), &f32)| 0.299 * r + 0.587 * g + 0.114 * b;
+                colors.map(grey).map(|value| value / white).collect()
+            }
+            (3, 1) => [planes[0]; 3].into_iter().flatten().map(scaled).collect(),
+            (expected, _) => {
+                return Err(Error::OtherChannels {
+                    path: path.to_path_buf(),
+                    found,
+                    expected,
+                });
+            }
+        };
+        Ok(FloatImage {
+            values,
+            ..self.planes
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The samples of a TIFF as numbers.
+
+use std::path::Path;
+
+use image::metadata::Orientation;
+
+use super::{Kind, Opened, wide};
+use crate::decode::DecodeOptions;
+use crate::error::Error;
+use crate::formats::native::Native;
+use crate::planes::FloatImage;
+
+/// Decodes the channels of the file at their depth; none of palettes and of colours that are not red, green and blue, which
+/// have no other channels than those that [`decode`] makes of them.
+pub(crate) fn native(
+    path: &Path,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<Option<(Native, Orientation)>, Error> {
+    let mut file = Opened::new(path, bytes, options)?;
+    if !matches!(file.kind.photometric, 0..=2) || file.kind.compression == 7 {
+        return Ok(None);
+    }
+    let Some(white) = file.kind.white() else {
+        return Err(file.unsupported(file.kind.name()));
+    };
+    let samples = file.samples(options)?;
+    let (kind, (width, height)) = (&file.kind, file.size);
+    let (across, down) = (width as usize, height as usize);
+    let mut planes = FloatImage::black(kind.samples, down, across);
+    let in_row = if kind.is_planar { 1 } else { kind.samples };
+    let stride = (across * in_row * kind.bits as usize).div_ceil(8);
+    let whole = planes.values.chunks_exact_mut((across * down).max(1));
+    for (channel, plane) in whole.enumerate() {
+        let (start, first) = match kind.is_planar {
+            true => (stride * down * channel, 0),
+            false => (0, channel),
+        };
+        let rows = samples[start..].chunks_exact(stride);
+        for (row, values) in rows.zip(plane.chunks_exact_mut(across)) {
+            for (x, value) in values.iter_mut().enumerate() {
+                *value = kind.number(row, first + x * in_row);
+            }
+        }
+    }
+    if kind.photometric == 0 {
+        let inverted = planes.values.iter_mut();
+        inverted.for_each(|value| *value = white - *value);
+    }
+    let native = Native {
+        planes,
+        white,
+        colors: if kind.photometric == 2 { 3 } else { 1 },
+    };
+    Ok(Some((native, file.orientation)))
+}
+
+impl Kind {
+    /// Returns the largest number of the samples' type, 1 for floating point; none for types that are not read.
+    fn white(&self) -> Option<f32> {
+        match (self.format, self.bits) {
+            (1, 12) if self.samples > 1 => None,
+            (1, bits @ (1 | 2 | 4 | 8 | 12 | 16 | 32)) => {
+                Some((2.0_f64.powi(bits as i32) - 1.0) as f32)
+            }
+            (2, bits @ (8 | 16 | 32)) => Some((2.0_f64.powi(bits as i32 - 1) - 1.0) as f32),
+            (3, 32 | 64) => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// Returns a sample of a row.
+    fn number(&self, row: &[u8], index: usize) -> f32 {
+        let two = || [row[2 * index], row[2 * index + 1]];
+        let four = || std::array::from_fn(|byte| row[4 * index + byte]);
+        let eight = || std::array::from_fn(|byte| row[8 * index + byte]);
+        match (self.format, self.bits) {
+            (2, 8) => f32::from(row[index] as i8),
+            (2, 16) => f32::from(i16::from_ne_bytes(two())),
+            (2, _) => i32::from_ne_bytes(four()) as f32,
+            (3, 32) => f32::from_ne_bytes(four()),
+            (3, _) => f64::from_ne_bytes(eight()) as f32,
+            (_, 8) => f32::from(row[index]),
+            (_, bits @ (12 | 16)) => f32::from(wide(bits, row, index)),
+            (_, 32) => u32::from_ne_bytes(four()) as f32,
+            (_, bits) => {
+                let bit = index * bits as usize;
+                f32::from(row[bit / 8] << (bit % 8) >> (8 - bits))
+            }
+        }
+    }
+}

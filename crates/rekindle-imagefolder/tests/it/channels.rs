@@ -1,0 +1,344 @@
+//! Pictures of other channels and depths than RGB of 8 bits (`tests/reference/make_channels.py`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageFormat, RgbImage};
+use rekindle_imagefolder::rng::SampleRng;
+use rekindle_imagefolder::{
+    AugmentPolicy, Augmentation, Channels, DecodeOptions, Error, FloatImage, ImageDataset,
+    ImageFolder, Interpolation, Loader, Mix, Pipeline, Preprocess, Transform, decode_bytes,
+    decode_channels,
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::made::{encode, waves};
+
+#[derive(Deserialize)]
+struct Cases {
+    /// Files and the number that is white in them.
+    files: BTreeMap<String, f64>,
+    /// File, filter, shorter side, side of the crop, tensor.
+    resized: Vec<(String, Interpolation, u32, u32, String)>,
+}
+
+fn with_cases(check: impl Fn(&SafeTensors<'_>, &Cases)) {
+    let file = include_bytes!("../reference/channels.safetensors.gz");
+    let mut bytes = Vec::new();
+    GzDecoder::new(&file[..]).read_to_end(&mut bytes).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let cases = &metadata.metadata().clone().unwrap()["cases"];
+    check(&tensors, &serde_json::from_str(cases).unwrap());
+}
+
+fn file<'a>(tensors: &SafeTensors<'a>, name: &str) -> &'a [u8] {
+    tensors.tensor(&format!("file:{name}")).unwrap().data()
+}
+
+fn own(count: usize, white: Option<u32>) -> Channels {
+    Channels { count, white }
+}
+
+fn decoded(name: &str, bytes: &[u8], channels: Channels) -> Result<FloatImage, Error> {
+    decode_channels(Path::new(name), bytes, channels, &DecodeOptions::default())
+}
+
+#[test]
+fn numbers_are_those_of_the_file() {
+    with_cases(|tensors, cases| {
+        assert_eq!(cases.files.len(), 22);
+        for (name, white) in &cases.files {
+            let expected = tensors.tensor(&format!("numbers:{name}")).unwrap();
+            let &[height, width, count] = expected.shape() else {
+                panic!("{name}: {:?}", expected.shape());
+            };
+            let (numbers, _) = expected.data().as_chunks();
+            let numbers: Vec<f64> = numbers.iter().map(|n| f64::from_le_bytes(*n)).collect();
+            let bytes = file(tensors, name);
+            for of in [None, Some(4095)] {
+                let found = decoded(name, bytes, own(count, of)).unwrap();
+                assert_eq!((found.height, found.width), (height, width), "{name}");
+                assert_eq!(found.channels(), count, "{name}");
+                let white = of.map_or(*white, f64::from);
+                for (at, expected) in numbers.iter().enumerate() {
+                    let (pixel, channel) = (at / count, at % count);
+                    let found = f64::from(found.values[channel * height * width + pixel]);
+                    let expected = expected / white;
+                    let near = 1e-6 * expected.abs().max(1.0);
+                    assert!(
+                        (found - expected).abs() < near,
+                        "{name}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn resizing_is_pillows_in_floating_point() {
+    with_cases(|tensors, cases| {
+        assert_eq!(cases.resized.len(), 18);
+        for (name, interpolation, size, crop, key) in &cases.resized {
+            let expected = tensors.tensor(key).unwrap();
+            let count = expected.shape()[0];
+            let (values, _) = expected.data().as_chunks();
+            let pipeline = Pipeline::new([
+                Transform::Channels(own(count, None)),
+                Transform::Resize {
+                    size: *size,
+                    interpolation: *interpolation,
+                },
+                Transform::CenterCrop { size: *crop },
+            ]);
+            let image = decoded(name, file(tensors, name), own(count, None)).unwrap();
+            let dataset =
+                ImageDataset::from_planes(vec![image], vec![None], vec![], pipeline).unwrap();
+            let found = dataset.render(0, 0, 0, 0).unwrap();
+            assert_eq!(found.values.len(), values.len(), "{key}");
+            for (found, expected) in found.values.iter().zip(values) {
+                let expected = f32::from_le_bytes(*expected);
+                assert!((found - expected).abs() < 2e-6, "{key}: {found} {expected}");
+            }
+        }
+    });
+}
+
+/// Grey becomes colour by repetition, colour grey by Pillow's weights, and alpha is left out.
+#[test]
+fn channels_that_a_file_lacks_are_made_where_that_is_meant() {
+    with_cases(|tensors, _| {
+        let of = |name: &str, count| decoded(name, file(tensors, name), own(count, None));
+        let grey = of("grey-16.png", 1).unwrap();
+        let repeated = of("grey-16.png", 3).unwrap();
+        assert_eq!(repeated.values, grey.values.repeat(3));
+        let colours = of("rgb-16.png", 3).unwrap();
+        let luma = of("rgb-16.png", 1).unwrap();
+        let plane = luma.values.len();
+        for (at, found) in luma.values.iter().enumerate() {
+            let [r, g, b] = [0, 1, 2].map(|c| f64::from(colours.values[c * plane + at]));
+            let expected = (299.0 * r + 587.0 * g + 114.0 * b) / 1000.0;
+            assert!((f64::from(*found) - expected).abs() < 1e-6);
+        }
+        let all = of("rgba-16.png", 4).unwrap();
+        assert_eq!(
+            of("rgba-16.png", 3).unwrap().values,
+            all.values[..3 * plane]
+        );
+        for (name, found, expected) in [("rgb-16.tif", 3, 4), ("five-16.tif", 5, 3)] {
+            let error = of(name, expected).unwrap_err();
+            assert!(error.is_bad_file());
+            let said = format!("{found} channels, expected {expected}; give --channels {found}");
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+        let dark = file(tensors, "grey-12-in-16.tif");
+        let error = decode_bytes(Path::new("dark.tif"), dark, &DecodeOptions::default());
+        let said = "give --channels 1 --white 4095";
+        assert!(error.unwrap_err().to_string().contains(said));
+    });
+}
+
+/// What people are shown of a picture of 8 bits is that picture.
+#[test]
+fn people_are_shown_the_first_channels() {
+    let image = waves(31, 22);
+    let png = encode(image.clone(), ImageFormat::Png);
+    let shown = |bytes: &[u8], count| {
+        let options = DecodeOptions {
+            channels: Some(own(count, None)),
+            ..DecodeOptions::default()
+        };
+        decode_bytes(Path::new("x"), bytes, &options).unwrap()
+    };
+    assert_eq!(shown(&png, 3), image);
+    let grey = DynamicImage::from(image.clone()).into_luma8();
+    let png = encode(grey.clone(), ImageFormat::Png);
+    assert_eq!(shown(&png, 1), DynamicImage::from(grey).into_rgb8());
+    with_cases(|tensors, _| {
+        let name = "five-16.tif";
+        let five = decoded(name, file(tensors, name), own(5, None)).unwrap();
+        let found = shown(file(tensors, name), 5);
+        let plane = five.height * five.width;
+        let pixel = found.get_pixel(3, 2);
+        let at = 2 * five.width + 3;
+        let expected = [0, 1, 2].map(|c| (255.0 * five.values[c * plane + at]).round() as u8);
+        assert_eq!(pixel.0, expected);
+    });
+}
+
+/// Orientations against those of the crate `image`, on files that say them.
+#[test]
+fn pictures_stand_as_their_exif_says() {
+    let image = waves(9, 6);
+    for value in 1..=8 {
+        let mut expected = DynamicImage::from(image.clone());
+        expected.apply_orientation(Orientation::from_exif(value).unwrap());
+        let found = turned(&image, value);
+        assert_eq!(found, expected.into_rgb8(), "orientation {value}");
+    }
+}
+
+fn turned(image: &RgbImage, orientation: u8) -> RgbImage {
+    // A chunk eXIf behind the header: a TIFF directory of the one entry.
+    let png = encode(image.clone(), ImageFormat::Png);
+    let mut exif = b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    let mut chunk = ((exif.len() - 4) as u32).to_be_bytes().to_vec();
+    chunk.extend(&exif);
+    let mut crc = flate2::Crc::new();
+    crc.update(&exif);
+    chunk.extend(crc.sum().to_be_bytes());
+    let bytes = [&png[..33], &chunk, &png[33..]].concat();
+    let options = DecodeOptions {
+        channels: Some(own(3, None)),
+        ..DecodeOptions::default()
+    };
+    decode_bytes(Path::new("x.png"), &bytes, &options).unwrap()
+}
+
+fn seen(channels: Option<Channels>) -> Preprocess {
+    Preprocess {
+        channels,
+        ..Preprocess::IMAGENET.at_size(32)
+    }
+}
+
+/// On colours of 8 bits, both ways draw the same and differ by rounding alone.
+#[test]
+fn augmentation_draws_as_for_eight_bits() {
+    let mut spread = 0.0_f32;
+    for policy in [
+        AugmentPolicy::None,
+        AugmentPolicy::Light,
+        AugmentPolicy::Imagenet,
+    ] {
+        let augmentation = Augmentation { policy, flip: 0.5 };
+        let render = |channels| {
+            let images = vec![waves(64, 47), waves(40, 90)];
+            let pipeline = augmentation.pipeline(&seen(channels));
+            let dataset = ImageDataset::from_images(images, vec![None; 2], vec![], pipeline);
+            let dataset = dataset.unwrap();
+            let views = (0..2).flat_map(|image| (0..6).map(move |view| (image, view)));
+            views
+                .flat_map(|(image, view)| dataset.render(image, 7, 0, view).unwrap().values)
+                .collect::<Vec<f32>>()
+        };
+        let (bytes, floats) = (render(None), render(Some(own(3, None))));
+        assert_eq!(bytes.len(), floats.len());
+        for (byte, float) in bytes.iter().zip(&floats) {
+            // Two roundings of half a grey level and what the first is worth in the second, by 0.225.
+            assert!((byte - float).abs() < 0.025, "{policy:?}: {byte} {float}");
+            spread = spread.max((byte - float).abs());
+        }
+    }
+    assert!(spread > 0.0);
+}
+
+#[test]
+fn other_modes_are_those_of_eight_bits() {
+    use rekindle_imagefolder::ResizeMode::{Letterbox, Squash};
+    for mode in [Squash, Letterbox] {
+        let render = |channels| {
+            let pipeline = Pipeline::imagenet_eval(&seen(channels).with_mode(mode));
+            let images = vec![waves(64, 47)];
+            let dataset = ImageDataset::from_images(images, vec![None], vec![], pipeline);
+            dataset.unwrap().render(0, 0, 0, 0).unwrap()
+        };
+        let (bytes, floats) = (render(None), render(Some(own(3, None))));
+        assert_eq!((bytes.height, bytes.width), (floats.height, floats.width));
+        for (byte, float) in bytes.values.iter().zip(&floats.values) {
+            assert!((byte - float).abs() < 0.025, "{mode:?}: {byte} {float}");
+        }
+    }
+}
+
+#[test]
+fn a_mirrored_pipeline_is_one_on_mirrored_pictures() {
+    let image = waves(50, 34);
+    for channels in [None, Some(own(3, None))] {
+        let plain = Pipeline::imagenet_eval(&seen(channels));
+        let mirrored = plain.mirrored();
+        mirrored.validate().unwrap();
+        let mut rng = SampleRng::for_sample(0, 0, 0, 0);
+        let found = mirrored.apply(&image, &mut rng).unwrap();
+        let turned = image::imageops::flip_horizontal(&image);
+        assert_eq!(found, plain.apply(&turned, &mut rng).unwrap());
+    }
+}
+
+/// From files to batches, with and without a cache.
+#[test]
+fn batches_have_the_channels() {
+    with_cases(|tensors, _| {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["a", "b"] {
+            let place = folder.path().join(class);
+            fs::create_dir(&place).unwrap();
+            fs::write(place.join("1.tif"), file(tensors, "five-16.tif")).unwrap();
+            fs::write(place.join("2.tif"), file(tensors, "five-8.tif")).unwrap();
+        }
+        let images = ImageFolder::open(folder.path()).unwrap();
+        let preprocess = seen(Some(own(5, None)));
+        let batch = |bytes: usize| {
+            let pipeline = Pipeline::imagenet_train(&preprocess);
+            let dataset = ImageDataset::new(&images, pipeline)
+                .unwrap()
+                .cache_bytes(bytes);
+            let loader = Loader::new(dataset)
+                .batch_size(4)
+                .mix(Mix::CutMix { alpha: 1.0 });
+            let epochs = [0, 0].map(|epoch| loader.epoch(epoch).next().unwrap().unwrap());
+            assert_eq!(epochs[0], epochs[1]);
+            epochs.into_iter().next().unwrap()
+        };
+        let (plain, cached) = (batch(0), batch(1 << 20));
+        assert_eq!(plain, cached);
+        assert_eq!((plain.len(), plain.channels()), (4, 5));
+        assert_eq!(plain.images.len(), 4 * 5 * 32 * 32);
+        // The same images through another choice of channels are decoded again.
+        let cached = ImageDataset::new(&images, Pipeline::imagenet_eval(&preprocess));
+        let cached = cached.unwrap().cache_bytes(1 << 20);
+        cached.render(0, 0, 0, 0).unwrap();
+        assert!(cached.cached_bytes() > 0);
+        let white = seen(Some(own(5, Some(4095))));
+        let other = cached
+            .with_pipeline(Pipeline::imagenet_eval(&white))
+            .unwrap();
+        assert_eq!(other.cached_bytes(), 0);
+    });
+}
+
+#[test]
+fn what_changes_colours_is_refused() {
+    let mut rng = SampleRng::for_sample(0, 0, 0, 0);
+    for policy in [AugmentPolicy::Trivial, AugmentPolicy::Rand] {
+        let augmentation = Augmentation { policy, flip: 0.0 };
+        let error = augmentation.pipeline(&seen(Some(own(4, None)))).validate();
+        let said = error.unwrap_err().to_string();
+        assert!(said.contains("--augment none, light or imagenet"), "{said}");
+    }
+    for (channels, said) in [
+        (own(0, None), "expected 1 to 256"),
+        (own(257, None), "expected 1 to 256"),
+        (own(1, Some(0)), "white above 0"),
+    ] {
+        let error = Pipeline::new([Transform::Channels(channels)]).validate();
+        assert!(error.unwrap_err().to_string().contains(said));
+    }
+    let late = Pipeline::new([
+        Transform::CenterCrop { size: 8 },
+        Transform::Channels(own(1, None)),
+    ]);
+    let error = late.validate().unwrap_err().to_string();
+    assert!(error.contains("must come first"), "{error}");
+    // Pixels of 8 bits that are given to such a pipeline.
+    let pipeline = Pipeline::imagenet_eval(&seen(Some(own(1, None))));
+    let grey = pipeline.apply(&waves(40, 40), &mut rng).unwrap();
+    assert_eq!(grey.channels(), 1);
+}
