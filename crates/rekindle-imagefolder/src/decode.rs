@@ -180,6 +180,10 @@ fn decode_native(
         ImageFormat::Jpeg | ImageFormat::Gif | ImageFormat::Bmp => None,
         format => {
             let native = Native::of_image(open_with_image(path, bytes, format, options)?);
+            let native = match formats::largest_number(format, bytes) {
+                Some(most) => native.ending_at(most),
+                None => native,
+            };
             Some((native, orientation_of(format, bytes)))
         }
     };

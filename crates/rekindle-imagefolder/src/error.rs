@@ -291,7 +291,7 @@ pub enum Error {
     },
     /// A picture of other channels than the network's.
     #[error(
-        "{}: {}, expected {expected}; give --channels {found} for pictures like this one, or leave it out",
+        "{}: {}, where the network takes {expected}; leave it out, or train with --channels {found} for pictures like it",
         show(path), counted(*found, "channel", "channels")
     )]
     OtherChannels {

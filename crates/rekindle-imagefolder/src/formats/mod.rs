@@ -8,9 +8,11 @@ pub(crate) mod tiff;
 pub(crate) mod webp;
 
 use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::Path;
 
-use image::RgbImage;
+use image::codecs::pnm::PnmDecoder;
+use image::{ImageFormat, RgbImage};
 
 use crate::error::Error;
 
@@ -35,6 +37,17 @@ pub(crate) fn deep_grey(path: &Path, values: &[u16]) -> Result<Vec<u8>, Error> {
             most,
         }),
         _ => Ok(values.iter().map(|value| high(*value)).collect()),
+    }
+}
+
+/// The number that is white in a file whose numbers the crate `image` spreads over the whole range of their type.
+pub(crate) fn largest_number(format: ImageFormat, bytes: &[u8]) -> Option<u32> {
+    match format {
+        ImageFormat::Pnm => {
+            let decoder = PnmDecoder::new(Cursor::new(bytes)).ok()?;
+            Some(decoder.into_inner().1.maximal_sample()).filter(|most| *most > 0)
+        }
+        _ => None,
     }
 }
 

@@ -45,6 +45,15 @@ impl Native {
         }
     }
 
+    /// Undoes that a decoder spread the file's numbers, which end at `most`, over the range of its own.
+    pub(crate) fn ending_at(mut self, most: u32) -> Self {
+        let (white, most) = (self.white, most as f32);
+        let spread = self.planes.values.iter_mut();
+        spread.for_each(|value| *value = (*value * most / white).round());
+        self.white = most;
+        self
+    }
+
     pub(crate) fn of_rgb(image: &RgbImage) -> Self {
         Self::of_pixels(image.dimensions(), [3, 3], image.as_raw(), 255.0, f32::from)
     }
@@ -108,6 +117,12 @@ impl Native {
                 });
             }
         };
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(Error::Undecodable {
+                path: path.to_path_buf(),
+                reason: "some of its numbers are not finite, as of pixels without data; give them a value".into(),
+            });
+        }
         Ok(FloatImage {
             values,
             ..self.planes

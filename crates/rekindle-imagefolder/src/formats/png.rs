@@ -18,6 +18,8 @@ struct Samples {
     size: (u32, u32),
     channels: usize,
     is_deep: bool,
+    /// The largest number of the file's type, where its numbers are spread over eight bits.
+    spread: Option<u32>,
     bytes: Vec<u8>,
     orientation: Orientation,
 }
@@ -62,6 +64,10 @@ pub(crate) fn native(
             f32::from,
         ),
         false => Native::of_pixels(samples.size, channels, &samples.bytes, 255.0, f32::from),
+    };
+    let native = match samples.spread {
+        Some(most) => native.ending_at(most),
+        None => native,
     };
     Ok((native, samples.orientation))
 }
@@ -118,11 +124,17 @@ fn read(path: &Path, bytes: &[u8], options: &DecodeOptions) -> Result<Samples, E
     {
         return Err(failed(DecodingError::Format(error)));
     }
-    let orientation = orientation_of(reader.info());
+    let info = reader.info();
+    let spread = match (info.color_type, info.bit_depth as u32) {
+        (png::ColorType::Grayscale, bits @ ..8) => Some((1 << bits) - 1),
+        _ => None,
+    };
+    let orientation = orientation_of(info);
     Ok(Samples {
         size: (width, height),
         channels,
         is_deep,
+        spread,
         bytes: samples,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
     })

@@ -134,7 +134,8 @@ fn channels_that_a_file_lacks_are_made_where_that_is_meant() {
         for (name, found, expected) in [("rgb-16.tif", 3, 4), ("five-16.tif", 5, 3)] {
             let error = of(name, expected).unwrap_err();
             assert!(error.is_bad_file());
-            let said = format!("{found} channels, expected {expected}; give --channels {found}");
+            let said =
+                format!("{found} channels, where the network takes {expected}; leave it out");
             assert!(error.to_string().contains(&said), "{error}");
         }
         let dark = file(tensors, "grey-12-in-16.tif");
@@ -341,4 +342,106 @@ fn what_changes_colours_is_refused() {
     let pipeline = Pipeline::imagenet_eval(&seen(Some(own(1, None))));
     let grey = pipeline.apply(&waves(40, 40), &mut rng).unwrap();
     assert_eq!(grey.channels(), 1);
+}
+
+/// White is a number of the file, also where a decoder spreads these over the range of a type.
+#[test]
+fn white_is_a_number_of_the_file() {
+    let near = |found: &[f32], expected: &[f32]| {
+        let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        assert_eq!(found.len(), expected.len());
+        assert!(off.fold(0.0, f32::max) < 1e-6, "{found:?} {expected:?}");
+    };
+    let pgm = [&b"P5 3 1 4095\n"[..], &[0, 0, 8, 0, 15, 255]].concat();
+    let fractions = [0.0, 2048.0 / 4095.0, 1.0];
+    for white in [None, Some(4095)] {
+        let found = decoded("x.pgm", &pgm, own(1, white)).unwrap();
+        near(&found.values, &fractions);
+    }
+    let found = decoded("x.pgm", &pgm, own(1, Some(1024))).unwrap();
+    near(&found.values, &fractions.map(|v| v * 4095.0 / 1024.0));
+    for (depth, bytes, numbers) in [
+        (png::BitDepth::Four, &[0x0f, 0x70][..], [0.0, 15.0, 7.0]),
+        (png::BitDepth::Two, &[0b00_11_01_00], [0.0, 3.0, 1.0]),
+        (png::BitDepth::One, &[0b0110_0000], [0.0, 1.0, 1.0]),
+    ] {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 3, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(depth);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(bytes).unwrap();
+        writer.finish().unwrap();
+        let most = (1_u32 << depth as u32) - 1;
+        for white in [most, 5] {
+            let found = decoded("x.png", &file, own(1, Some(white))).unwrap();
+            near(&found.values, &numbers.map(|v| v / white as f32));
+        }
+        let found = decoded("x.png", &file, own(1, None)).unwrap();
+        near(&found.values, &numbers.map(|v| v / most as f32));
+    }
+}
+
+/// A lone sample that is called RGB, and alpha where white is zero.
+#[test]
+fn odd_tiffs_are_taken_by_their_samples() {
+    with_cases(|tensors, _| {
+        let of_kind = |name: &str, photometric: u8| {
+            let mut bytes = file(tensors, name).to_vec();
+            // Tag 262: one number of 16 bits.
+            let entry = [6, 1, 3, 0, 1, 0, 0, 0];
+            let at = bytes.windows(8).position(|found| found == entry).unwrap();
+            bytes[at + 8] = photometric;
+            bytes
+        };
+        let plain = decoded("x", file(tensors, "grey-16.tif"), own(1, None)).unwrap();
+        let colour = of_kind("grey-16.tif", 2);
+        assert_eq!(decoded("x", &colour, own(1, None)).unwrap(), plain);
+        let inverted = decoded("x", &of_kind("grey-16.tif", 0), own(1, None)).unwrap();
+        for (a, b) in inverted.values.iter().zip(&plain.values) {
+            assert!((a - (1.0 - b)).abs() < 1e-6);
+        }
+        let name = "five-16.tif";
+        let plain = decoded(name, file(tensors, name), own(5, None)).unwrap();
+        let inverted = decoded(name, &of_kind(name, 0), own(5, None)).unwrap();
+        let plane = plain.width * plain.height;
+        assert_eq!(inverted.values[plane..], plain.values[plane..]);
+        assert!((inverted.values[3] - (1.0 - plain.values[3])).abs() < 1e-6);
+    });
+}
+
+/// Changed at random and cut off, files are read or refused.
+#[test]
+fn damaged_files_are_errors() {
+    with_cases(|tensors, cases| {
+        let mut draws = SampleRng::for_sample(5, 0, 0, 0);
+        for name in cases.files.keys() {
+            let whole = file(tensors, name);
+            for _ in 0..60 {
+                let mut bytes = whole.to_vec();
+                for _ in 0..1 + draws.below(3) {
+                    let at = draws.below(bytes.len());
+                    bytes[at] = draws.below(256) as u8;
+                }
+                bytes.truncate(bytes.len() - draws.below(2) * draws.below(bytes.len()));
+                match decoded(name, &bytes, own(1 + draws.below(8), None)) {
+                    Ok(image) => assert!(image.values.iter().all(|value| value.is_finite())),
+                    Err(error) => {
+                        assert!(error.is_bad_file(), "{error}");
+                        let is_panic = matches!(error, Error::DecoderPanicked { .. });
+                        assert!(!is_panic, "{name}: {error}");
+                    }
+                }
+            }
+        }
+        // A picture of many channels may have fewer pixels.
+        let small = DecodeOptions {
+            max_pixels: 8 * 11 * 13 / 4 - 1,
+            ..DecodeOptions::default()
+        };
+        let name = "eight-16-deflated.tif";
+        let bytes = file(tensors, name);
+        let error = decode_channels(Path::new(name), bytes, own(8, None), &small).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    });
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use self::values::list_of_others;
 use crate::repository::{USUAL, USUAL_OF_PYTORCH, is_commit};
 use crate::{Error, ModelInfo};
 
@@ -32,6 +33,22 @@ impl ModelInfo {
         let read = |name: &str| description_beside(weights, name);
         let (config, preprocessor) = (read(CONFIG)?, read(PREPROCESSOR)?);
         let of_timm = config.as_ref().and_then(timm::info);
+        let is_timms = of_timm.is_some();
+        let unusable = match &config {
+            Some(config) if is_timms => timm::unusable(config).map(|entry| (CONFIG, entry)),
+            _ => (preprocessor.as_ref())
+                .and_then(|found| list_of_others(found, &["image_mean", "image_std"]))
+                .map(|entry| (PREPROCESSOR, entry)),
+        };
+        if let Some((name, entry)) = unusable {
+            return Err(Error::InvalidConfig {
+                path: weights.with_file_name(name),
+                detail: format!(
+                    "\"{entry}\" has a number of its own for each of more than three channels, and three in turn are what a \
+                     preprocessing holds; scale the numbers into the first convolution, or leave the file away"
+                ),
+            });
+        }
         let of_timm = of_timm.unwrap_or_default();
         Ok(Self {
             architecture: of_timm.architecture,

@@ -4,7 +4,7 @@ use rekindle_preprocess::{Interpolation, Preprocess, ResizeMode};
 use serde_json::Value;
 
 use super::Object;
-use super::values::{channels, deviations, names, resized, share, side};
+use super::values::{channels, deviations, list_of_others, names, resized, share, side};
 use crate::ModelInfo;
 
 /// Side of the input in pixels that timm uses by default; below it, the share of the resized picture that is cropped.
@@ -37,6 +37,12 @@ pub(super) fn info(config: &Object) -> Option<ModelInfo> {
         preprocess: preprocess(pretrained),
         ..ModelInfo::default()
     })
+}
+
+/// Finds an entry of numbers for channels that no preprocessing can hold.
+pub(super) fn unusable(config: &Object) -> Option<&str> {
+    let pretrained = config.get("pretrained_cfg").and_then(Value::as_object);
+    list_of_others(pretrained.unwrap_or(config), &["mean", "std"])
 }
 
 fn preprocess(pretrained: &Object) -> Option<Preprocess> {

@@ -28,7 +28,8 @@ pub(super) fn resized(crop: usize, share: f64) -> usize {
     (crop as f64 / share).floor() as usize
 }
 
-/// Returns a number for each of three channels; one number stands for all.
+/// Returns a number for each of three channels; one number stands for all, and more than three for images of as many channels,
+/// where they are three in turn.
 pub(super) fn channels(value: &Value) -> Option<[f32; 3]> {
     let numbers = match value {
         Value::Array(numbers) => numbers.iter().map(Value::as_f64).collect(),
@@ -37,7 +38,14 @@ pub(super) fn channels(value: &Value) -> Option<[f32; 3]> {
     let numbers: Vec<f64> = numbers?;
     let channels = match numbers[..] {
         [all] => [all; 3],
-        [red, green, blue] => [red, green, blue],
+        [red, green, blue, ..]
+            if numbers
+                .iter()
+                .zip(numbers.iter().skip(3))
+                .all(|(a, b)| a == b) =>
+        {
+            [red, green, blue]
+        }
         _ => return None,
     };
     let channels = channels.map(|number| number as f32);
@@ -45,6 +53,17 @@ pub(super) fn channels(value: &Value) -> Option<[f32; 3]> {
         .iter()
         .all(|number| number.is_finite())
         .then_some(channels)
+}
+
+/// Returns a list of more than three numbers among these entries that no [`channels`] are made of.
+pub(super) fn list_of_others<'a>(object: &'a Object, entries: &[&'a str]) -> Option<&'a str> {
+    let is_other = |entry: &&&str| match object.get(**entry) {
+        Some(list @ Value::Array(numbers)) => {
+            numbers.len() > 3 && numbers.iter().all(Value::is_number) && channels(list).is_none()
+        }
+        _ => false,
+    };
+    entries.iter().find(is_other).copied()
 }
 
 /// Returns standard deviations, which are above zero.

@@ -102,6 +102,30 @@ fn class_names_are_a_list_or_numbered() {
 }
 
 #[test]
+fn more_than_three_channels_are_three_in_turn_or_an_error() {
+    for (numbers, expected) in [
+        ("[0.25, 0.25, 0.25, 0.25]", [0.25; 3]),
+        ("[0.5, 0.25, 0.75, 0.5, 0.25]", [0.5, 0.25, 0.75]),
+    ] {
+        let text = LITE0.replace("[0.5, 0.5, 0.5]", numbers);
+        let preprocess = config(&text).preprocess.unwrap();
+        assert_eq!((preprocess.mean, preprocess.std), (expected, expected));
+    }
+    let text = LITE0.replace(
+        "\"mean\": [0.5, 0.5, 0.5]",
+        "\"mean\": [0.5, 0.5, 0.5, 0.25]",
+    );
+    let error = beside(&[("config.json", &text)]).unwrap_err().to_string();
+    assert!(
+        error.contains("\"mean\" has a number of its own"),
+        "{error}"
+    );
+    let text = r#"{"image_std": [0.1, 0.2, 0.3, 0.4]}"#;
+    let error = beside(&[("preprocessor_config.json", text)]).unwrap_err();
+    assert!(error.to_string().contains("image_std"), "{error}");
+}
+
+#[test]
 fn odd_values_take_the_default() {
     for (entry, odd) in [
         ("[3, 224, 224]", "[3, 224, 200]"),

@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::formats::native::Native;
 use crate::planes::FloatImage;
 
+/// Numbers per pixel of the largest picture that is accepted; of more channels, a picture may have fewer pixels.
+const MOST_PER_PIXEL: u64 = 4;
+
 /// Decodes the channels of the file at their depth; none of palettes and of colours that are not red, green and blue, which
 /// have no other channels than those that [`decode`] makes of them.
 pub(crate) fn native(
@@ -24,8 +27,20 @@ pub(crate) fn native(
     let Some(white) = file.kind.white() else {
         return Err(file.unsupported(file.kind.name()));
     };
+    let (width, height) = file.size;
+    let values = u64::from(width) * u64::from(height) * file.kind.samples as u64;
+    let most = options.max_pixels.saturating_mul(MOST_PER_PIXEL);
+    if values > most {
+        let max_pixels = most / file.kind.samples.max(1) as u64;
+        return Err(Error::TooLarge {
+            path: path.to_path_buf(),
+            width: width.into(),
+            height: height.into(),
+            max_pixels,
+        });
+    }
     let samples = file.samples(options)?;
-    let (kind, (width, height)) = (&file.kind, file.size);
+    let kind = &file.kind;
     let (across, down) = (width as usize, height as usize);
     let mut planes = FloatImage::black(kind.samples, down, across);
     let in_row = if kind.is_planar { 1 } else { kind.samples };
@@ -44,13 +59,16 @@ pub(crate) fn native(
         }
     }
     if kind.photometric == 0 {
-        let inverted = planes.values.iter_mut();
-        inverted.for_each(|value| *value = white - *value);
+        let grey = planes.values.iter_mut().take(across * down);
+        grey.for_each(|value| *value = white - *value);
     }
     let native = Native {
         planes,
         white,
-        colors: if kind.photometric == 2 { 3 } else { 1 },
+        colors: match (kind.photometric, kind.samples) {
+            (2, 3..) => 3,
+            _ => 1,
+        },
     };
     Ok(Some((native, file.orientation)))
 }
