@@ -302,6 +302,19 @@ pub enum Error {
         /// Channels of the network's input.
         expected: usize,
     },
+    /// A picture whose numbers can't reach what white is said to be.
+    #[error(
+        "{}: the numbers of such a file end at {most}, and white is {white} (--white); convert it to the depth of the others, or leave it out",
+        show(path)
+    )]
+    OtherDepth {
+        /// The file.
+        path: PathBuf,
+        /// The largest number of its type.
+        most: f32,
+        /// The number that is white.
+        white: u32,
+    },
     /// The header claims more pixels than the limit.
     #[error(
         "{}: {width} x {height} pixels are more than the limit of {max_pixels}; \
@@ -410,6 +423,7 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::DarkGrey { .. }
             | Self::OtherChannels { .. }
+            | Self::OtherDepth { .. }
             | Self::Undecoded { .. }
             | Self::TooLarge { .. }
             | Self::DecoderPanicked { .. } => ErrorKind::BadImages,
@@ -436,6 +450,7 @@ impl Error {
             | Error::Unsupported { path, .. }
             | Error::DarkGrey { path, .. }
             | Error::OtherChannels { path, .. }
+            | Error::OtherDepth { path, .. }
             | Error::Undecoded { path, .. }
             | Error::TooLarge { path, .. }
             | Error::DecoderPanicked { path, .. } => Some(path),

@@ -13,11 +13,14 @@ pub(crate) fn of_rgb(image: &RgbImage, channels: Channels) -> Result<FloatImage,
     Native::of_rgb(image).into_channels(Path::new("the image"), channels)
 }
 
+/// The largest number of eight bits.
+pub(crate) const BYTE: Option<f32> = Some(255.0);
+
 /// The numbers of a file, as they are stored.
 pub(crate) struct Native {
     pub(crate) planes: FloatImage,
-    /// The number that means white.
-    pub(crate) white: f32,
+    /// The largest number of its type, which is white; none of floating point, where that is 1.
+    pub(crate) most: Option<f32>,
     /// Channels of the colour; alpha and other channels follow.
     pub(crate) colors: usize,
 }
@@ -28,7 +31,7 @@ impl Native {
         (width, height): (u32, u32),
         [channels, colors]: [usize; 2],
         pixels: &[T],
-        white: f32,
+        most: Option<f32>,
         number: impl Fn(T) -> f32,
     ) -> Self {
         let (width, height) = (width as usize, height as usize);
@@ -40,31 +43,33 @@ impl Native {
                 height,
                 width,
             },
-            white,
+            most,
             colors,
         }
     }
 
     /// Undoes that a decoder spread the file's numbers, which end at `most`, over the range of its own.
     pub(crate) fn ending_at(mut self, most: u32) -> Self {
-        let (white, most) = (self.white, most as f32);
-        let spread = self.planes.values.iter_mut();
-        spread.for_each(|value| *value = (*value * most / white).round());
-        self.white = most;
+        let most = most as f32;
+        if let Some(range) = self.most {
+            let spread = self.planes.values.iter_mut();
+            spread.for_each(|value| *value = (*value * most / range).round());
+        }
+        self.most = Some(most);
         self
     }
 
     pub(crate) fn of_rgb(image: &RgbImage) -> Self {
-        Self::of_pixels(image.dimensions(), [3, 3], image.as_raw(), 255.0, f32::from)
+        Self::of_pixels(image.dimensions(), [3, 3], image.as_raw(), BYTE, f32::from)
     }
 
     pub(crate) fn of_image(image: DynamicImage) -> Self {
         let size = (image.width(), image.height());
-        let bytes = |channels, raw: &[u8]| Self::of_pixels(size, channels, raw, 255.0, f32::from);
+        let bytes = |channels, raw: &[u8]| Self::of_pixels(size, channels, raw, BYTE, f32::from);
         let deep = |channels, raw: &[u16]| {
-            Self::of_pixels(size, channels, raw, f32::from(u16::MAX), f32::from)
+            Self::of_pixels(size, channels, raw, Some(f32::from(u16::MAX)), f32::from)
         };
-        let floats = |channels, raw: &[f32]| Self::of_pixels(size, channels, raw, 1.0, |v| v);
+        let floats = |channels, raw: &[f32]| Self::of_pixels(size, channels, raw, None, |v| v);
         match &image {
             DynamicImage::ImageLuma8(image) => bytes([1, 1], image.as_raw()),
             DynamicImage::ImageLumaA8(image) => bytes([2, 1], image.as_raw()),
@@ -88,7 +93,17 @@ impl Native {
         channels: Channels,
     ) -> Result<FloatImage, Error> {
         let found = self.planes.channels();
-        let white = channels.white.map_or(self.white, |white| white as f32);
+        let white = match (channels.white, self.most) {
+            (Some(white), Some(most)) if white as f32 > most => {
+                return Err(Error::OtherDepth {
+                    path: path.to_path_buf(),
+                    most,
+                    white,
+                });
+            }
+            (Some(white), _) => white as f32,
+            (None, most) => most.unwrap_or(1.0),
+        };
         let scaled = |value: &f32| value / white;
         let planes: Vec<&[f32]> = self.planes.planes().collect();
         // Colour, perhaps with alpha: of what has more bands, nobody knows which are meant.

@@ -7,7 +7,7 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use png::{Decoder, DecodingError, Info, InterlaceInfo, Limits, Transformations};
 
-use super::native::Native;
+use super::native::{BYTE, Native};
 use super::{broken, deep_grey, repeated, rgb_image};
 use crate::decode::{DecodeOptions, check_size};
 use crate::error::Error;
@@ -60,10 +60,10 @@ pub(crate) fn native(
             samples.size,
             channels,
             &samples.wide(),
-            f32::from(u16::MAX),
+            Some(f32::from(u16::MAX)),
             f32::from,
         ),
-        false => Native::of_pixels(samples.size, channels, &samples.bytes, 255.0, f32::from),
+        false => Native::of_pixels(samples.size, channels, &samples.bytes, BYTE, f32::from),
     };
     let native = match samples.spread {
         Some(most) => native.ending_at(most),

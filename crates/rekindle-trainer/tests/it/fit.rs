@@ -127,7 +127,7 @@ fn as_many_images_are_learnt_from_as_there_is_the_time_for() {
     assert!((650..=760).contains(&images), "{images}");
     assert_eq!(warnings, 1);
     assert!(accuracy > 0.9, "{accuracy}");
-    let (images, warnings, _) = fit(500);
+    let (images, warnings, _) = fit(60);
     assert_eq!((images, warnings), (1200, 0));
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn native(
     }
     let native = Native {
         planes,
-        white,
+        most: (file.kind.format != 3).then_some(white),
         colors: match (kind.photometric, kind.samples) {
             (2, 3..) => 3,
             _ => 1,
