@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::constant::Constant;
 use super::error::Outcome;
 use super::function::Step;
+use super::precision::Precision;
 use super::view::{Axis, View, whole};
 use crate::description::bounded;
 use crate::graph::{Node, TensorKind, TensorSpec, Value};
@@ -182,17 +183,19 @@ pub(super) struct Draft {
     names: BTreeSet<String>,
     /// Modules around the node that is read, for names of what has none.
     pub scope: String,
+    pub precision: Precision,
 }
 
 impl Draft {
     /// Begins with images `[batch, channels, height, width]`.
-    pub fn new(images: [usize; 4]) -> Self {
+    pub fn new(images: [usize; 4], precision: Precision) -> Self {
         let [_, channels, height, width] = images;
         let mut draft = Self {
             shapes: vec![Shape::Maps {
                 channels,
                 size: [height, width],
             }],
+            precision,
             ..Self::default()
         };
         draft.ready(images, Value::IMAGES);

@@ -212,13 +212,23 @@ impl Reader<'_> {
         };
         let pads = given.ok_or("its numbers are not known before the network runs")?;
         let pads: Option<Vec<usize>> = pads.iter().map(|p| usize::try_from(*p).ok()).collect();
-        let pads = pads.ok_or("it cuts edges off")?;
+        let mut pads = pads.ok_or("it cuts edges off")?;
         let value = match constants.get(2) {
             Some(Some(value)) => value.scalar(),
             _ => operator.float("value").or(Some(0.0)),
         };
         let mode = operator.text("mode").unwrap_or_else(|| "constant".into());
         let rank = view.dims.len();
+        if let Some(axes) = axes(operator, constants.get(3).copied().flatten(), rank)? {
+            if pads.len() != 2 * axes.len() {
+                return Err("its numbers are not two for each of its axes".into());
+            }
+            let mut all = vec![0; 2 * rank];
+            for (index, at) in axes.iter().enumerate() {
+                (all[*at], all[rank + at]) = (pads[index], pads[axes.len() + index]);
+            }
+            pads = all;
+        }
         if pads.iter().all(|pad| *pad == 0) {
             return Ok(vec![Item::View(view.clone())]);
         }
