@@ -49,6 +49,10 @@ def small():
     yield "vit_timm", tm("vit_tiny_patch16_224", img_size=64, **sizes), 64
     yield "dinov2", timm.create_model("vit_small_patch14_dinov2", img_size=56, **sizes), 56
     yield "dinov2_reg4", timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56, **sizes), 56
+    narrow = dict(sizes, img_size=64)
+    yield "vit_gap", tm("vit_tiny_patch16_224", class_token=False, global_pool="avg", **narrow), 64
+    yield "vit_reg4_gap", tm("vit_little_patch16_reg4_gap_256", **narrow), 64
+    yield "vit_mean", tm("vit_tiny_patch16_224", global_pool="avg", **narrow), 64
     few = dict(layers=(1, 1, 1, 1))
     yield "googlenet", tv.GoogLeNet(num_classes=5, aux_logits=False, init_weights=False), 64
     yield "senet", tm("legacy_seresnet18", **few), 64
@@ -64,6 +68,8 @@ def small():
     common = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16, num_labels=5)
     yield "hf_vit", hf.ViTForImageClassification(hf.ViTConfig(intermediate_size=64, **common)), 64
     yield "hf_dinov2_reg4", hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(mlp_ratio=2, num_register_tokens=4, **common)), 64
+    yield "hf_dinov2", hf.Dinov2ForImageClassification(hf.Dinov2Config(mlp_ratio=2, **common)), 64
+    yield "hf_ijepa", hf.IJepaForImageClassification(hf.IJepaConfig(intermediate_size=64, **common)), 64
     yield "hf_convnext", hf.ConvNextForImageClassification(hf.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_labels=5)), 64
     yield "hf_resnet", hf.ResNetForImageClassification(hf.ResNetConfig(embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], num_labels=5)), 64
     yield "hf_mobilenet_v2", hf.MobileNetV2ForImageClassification(hf.MobileNetV2Config(depth_multiplier=0.35, num_labels=5)), 65
@@ -82,7 +88,7 @@ KINDS = {"script": dict(opset_version=17), "script_14": dict(opset_version=14, f
 
 
 # What has no batch normalisation is not unfolded, and layer normalisation is one node since operator set 17.
-OF = {"mobilenetv4": ["dynamo"], "tf_efficientnet_lite": ["script_14"], "hf_mobilenet_v2": ["dynamo"], "hf_dinov2_reg4": ["dynamo"], "hf_resnet": ["script"], "resnext": ["script"], "efficientnet_v2": ["dynamo"],
+OF = {"mobilenetv4": ["dynamo"], "tf_efficientnet_lite": ["script_14"], "hf_mobilenet_v2": ["dynamo"], "hf_dinov2_reg4": ["dynamo"], "hf_dinov2": ["dynamo"], "hf_ijepa": ["dynamo"], "vit_gap": ["script", "dynamo"], "vit_reg4_gap": ["dynamo"], "vit_mean": ["script"], "hf_resnet": ["script"], "resnext": ["script"], "efficientnet_v2": ["dynamo"],
       **{name: ["script", "dynamo"] for name in ["convnext", "vit", "dinov2", "dinov2_reg4"]}, "convnext_timm": ["script"], "hf_vit": ["script_14", "dynamo"], "hf_convnext": ["script"],
       "googlenet": ["script"], "senet": ["script"], "hgnetv2": ["dynamo"], "poolformer": ["script", "dynamo"], "bit": ["script"], "nf_resnet": ["script"], "fastvit": ["script", "dynamo"], "starnet": ["script"], "leaky": ["script", "dynamo"],
       **{name: ["script", "script_14", "dynamo"] for name in ["vit_timm", "convnextv2"]}}
@@ -139,12 +145,17 @@ def zeros_around():
 FILLED = {TensorProto.FLOAT: numpy.float32, TensorProto.FLOAT16: numpy.float16, TensorProto.BFLOAT16: ml_dtypes.bfloat16, TensorProto.INT8: numpy.int8, TensorProto.UINT8: numpy.uint8}
 
 
+def is_step(name):
+    """Scales and zero points of a quantizer."""
+    return any(end in name for end in ("_scale", "_zero_point")) and "layer_scale" not in name
+
+
 def filled(model, strip):
     """Gives large weights the formula's numbers, or takes them away."""
     for t, tensor in enumerate(model.graph.initializer):
         count = int(numpy.prod(tensor.dims)) if tensor.dims else 1
         kind = FILLED.get(tensor.data_type)
-        if kind is None or count <= 8 or any(end in tensor.name for end in ("_scale", "_zero_point")): continue
+        if kind is None or count <= 8 or is_step(tensor.name): continue
         dims = list(tensor.dims)
         if strip:
             for field in ("raw_data", "float_data", "int32_data"): tensor.ClearField(field)

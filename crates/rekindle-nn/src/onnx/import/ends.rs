@@ -9,7 +9,7 @@ use super::reader::{Item, Reader};
 use super::stages::mark;
 use super::view::{Axis, View, whole};
 use crate::cuts::{check_names, cut_stages};
-use crate::graph::{Graph, Head, Value, cut};
+use crate::graph::{Graph, Head, Node, Value, cut};
 use crate::init::LinearInit;
 use crate::onnx::proto::{GraphProto, UINT8, ValueInfoProto};
 use crate::op::Op;
@@ -262,6 +262,12 @@ fn rows(draft: &mut Draft, view: &View, notes: &mut Vec<String>) -> Outcome<Valu
         ];
         let is_tokens = extents[2] == 1 && view.dims.ends_with(&tokens);
         if is_tokens {
+            let has_class =
+                |node: &Node| !matches!(node.op, Op::Tokens(tokens) if tokens.lacks_class_token);
+            if !draft.nodes.iter().all(has_class) {
+                notes.push("it gives all tokens, whose mean is taken".into());
+                return draft.emit("mean", Op::TokenMean { start: 0 }, vec![x], Vec::new());
+            }
             notes.push("it gives all tokens, of which the first is taken".into());
             return draft.emit("token", Op::Token { index: 0 }, vec![x], Vec::new());
         }

@@ -28,6 +28,7 @@ mod precision;
 mod reader;
 mod rewrite;
 mod rounding;
+mod settled;
 mod stages;
 mod tokens;
 mod view;
