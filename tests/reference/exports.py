@@ -6,18 +6,19 @@ use:   exports.py               (writes exports.zip into its own folder)
        exports.py FOLDER [NAME ..]   (the published sizes, with random weights, as FOLDER/NAME.onnx, .x and .y)
 
 exports.zip   NAME.KIND.onnx without the numbers of large weights: initialiser number t (from 0) of the graph is
-              formula.uniform(t) times sqrt(3 / fan-in), or 0.6 + 0.4 of it for those of one dimension.
+              formula.uniform(t) times sqrt(3 / fan-in), or 0.6 + 0.4 of it for those of one dimension, rounded where they
+              are halves; bytes are floor(128 u), and 128 more without a sign. Scales and zero points are whole.
               answers.json: for each the images' height and width, whether channels come last, and the outputs for
               formula.images(2), one behind the other, where the batch is free, else for formula.images(1).
               steps.json and steps/NAME.onnx, whole: losses of three steps of SGD in PyTorch, without momentum.
 """
 import contextlib, io, json, logging, pathlib, sys, tempfile, warnings, zipfile
 warnings.filterwarnings("ignore"); logging.disable(logging.WARNING)
-import numpy, onnx, onnxruntime, timm, torch, torchvision
+import ml_dtypes, numpy, onnx, onnxruntime, timm, torch, torchvision
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.models import densenet, efficientnet, mobilenetv3, regnet, resnet, shufflenetv2, vision_transformer
-import formula
+import formula, handed_over
 
 HERE = pathlib.Path(__file__).parent
 torch.set_num_threads(2)
@@ -48,6 +49,10 @@ def small():
     yield "vit_timm", tm("vit_tiny_patch16_224", img_size=64, **sizes), 64
     yield "dinov2", timm.create_model("vit_small_patch14_dinov2", img_size=56, **sizes), 56
     yield "dinov2_reg4", timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56, **sizes), 56
+    narrow = dict(sizes, img_size=64)
+    yield "vit_gap", tm("vit_tiny_patch16_224", class_token=False, global_pool="avg", **narrow), 64
+    yield "vit_reg4_gap", tm("vit_little_patch16_reg4_gap_256", **narrow), 64
+    yield "vit_mean", tm("vit_tiny_patch16_224", global_pool="avg", **narrow), 64
     few = dict(layers=(1, 1, 1, 1))
     yield "googlenet", tv.GoogLeNet(num_classes=5, aux_logits=False, init_weights=False), 64
     yield "senet", tm("legacy_seresnet18", **few), 64
@@ -63,6 +68,8 @@ def small():
     common = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16, num_labels=5)
     yield "hf_vit", hf.ViTForImageClassification(hf.ViTConfig(intermediate_size=64, **common)), 64
     yield "hf_dinov2_reg4", hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(mlp_ratio=2, num_register_tokens=4, **common)), 64
+    yield "hf_dinov2", hf.Dinov2ForImageClassification(hf.Dinov2Config(mlp_ratio=2, **common)), 64
+    yield "hf_ijepa", hf.IJepaForImageClassification(hf.IJepaConfig(intermediate_size=64, **common)), 64
     yield "hf_convnext", hf.ConvNextForImageClassification(hf.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_labels=5)), 64
     yield "hf_resnet", hf.ResNetForImageClassification(hf.ResNetConfig(embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], num_labels=5)), 64
     yield "hf_mobilenet_v2", hf.MobileNetV2ForImageClassification(hf.MobileNetV2Config(depth_multiplier=0.35, num_labels=5)), 65
@@ -74,14 +81,14 @@ class Logits(torch.nn.Module):
     def forward(self, x):
         out = self.net(x)
         if torch.is_tensor(out): return out
-        return out.logits if hasattr(out, "logits") else out.pooler_output
+        return out.logits if hasattr(out, "logits") else out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
 
 
 KINDS = {"script": dict(opset_version=17), "script_14": dict(opset_version=14, fixed=True), "unfolded": dict(opset_version=17, do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE), "dynamo": dict(dynamo=True)}
 
 
 # What has no batch normalisation is not unfolded, and layer normalisation is one node since operator set 17.
-OF = {"mobilenetv4": ["dynamo"], "tf_efficientnet_lite": ["script_14"], "hf_mobilenet_v2": ["dynamo"], "hf_dinov2_reg4": ["dynamo"], "hf_resnet": ["script"], "resnext": ["script"], "efficientnet_v2": ["dynamo"],
+OF = {"mobilenetv4": ["dynamo"], "tf_efficientnet_lite": ["script_14"], "hf_mobilenet_v2": ["dynamo"], "hf_dinov2_reg4": ["dynamo"], "hf_dinov2": ["dynamo"], "hf_ijepa": ["dynamo"], "vit_gap": ["script", "dynamo"], "vit_reg4_gap": ["dynamo"], "vit_mean": ["script"], "hf_resnet": ["script"], "resnext": ["script"], "efficientnet_v2": ["dynamo"],
       **{name: ["script", "dynamo"] for name in ["convnext", "vit", "dinov2", "dinov2_reg4"]}, "convnext_timm": ["script"], "hf_vit": ["script_14", "dynamo"], "hf_convnext": ["script"],
       "googlenet": ["script"], "senet": ["script"], "hgnetv2": ["dynamo"], "poolformer": ["script", "dynamo"], "bit": ["script"], "nf_resnet": ["script"], "fastvit": ["script", "dynamo"], "starnet": ["script"], "leaky": ["script", "dynamo"],
       **{name: ["script", "script_14", "dynamo"] for name in ["vit_timm", "convnextv2"]}}
@@ -135,19 +142,29 @@ def zeros_around():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tf2onnx")
 
 
+FILLED = {TensorProto.FLOAT: numpy.float32, TensorProto.FLOAT16: numpy.float16, TensorProto.BFLOAT16: ml_dtypes.bfloat16, TensorProto.INT8: numpy.int8, TensorProto.UINT8: numpy.uint8}
+
+
+def is_step(name):
+    """Scales and zero points of a quantizer."""
+    return any(end in name for end in ("_scale", "_zero_point")) and "layer_scale" not in name
+
+
 def filled(model, strip):
     """Gives large weights the formula's numbers, or takes them away."""
     for t, tensor in enumerate(model.graph.initializer):
         count = int(numpy.prod(tensor.dims)) if tensor.dims else 1
-        if tensor.data_type != TensorProto.FLOAT or count <= 8: continue
+        kind = FILLED.get(tensor.data_type)
+        if kind is None or count <= 8 or is_step(tensor.name): continue
         dims = list(tensor.dims)
         if strip:
-            for field in ("raw_data", "float_data"): tensor.ClearField(field)
+            for field in ("raw_data", "float_data", "int32_data"): tensor.ClearField(field)
             continue
         u = formula.uniform(t, count)
         fan_in = max(dims) if len(dims) == 2 else count / dims[0]
         values = 0.6 + 0.4 * u if len(dims) == 1 else u * numpy.sqrt(3 / fan_in)
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(numpy.float32).reshape(dims), tensor.name))
+        if kind in (numpy.int8, numpy.uint8): values = numpy.floor(u * 128) + (128 if kind is numpy.uint8 else 0)
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(numpy.float32).astype(kind).reshape(dims), tensor.name))
     if strip:
         kept = {tensor.name for tensor in model.graph.initializer} | {value.name for value in [*model.graph.input, *model.graph.output]}
         short = {name: f"v{at}" for at, name in enumerate(name for node in model.graph.node for name in node.output if name and name not in kept and node.op_type != "Identity")}
@@ -202,24 +219,33 @@ def steps(archive):
     archive.writestr("steps.json", json.dumps(found))
 
 
+def moved(net):
+    """Moves all numbers a little: equal weights would be one in the file."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in net.parameters(): p.add_(torch.randn_like(p) * 0.01)
+        for b in net.buffers(): b.add_(torch.rand_like(b) * 0.01) if b.is_floating_point() else None
+
+
+def clip():
+    import transformers as hf
+    return hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=64, patch_size=16, projection_dim=24))
+
+
 def main():
     if len(sys.argv) > 1:
         out = pathlib.Path(sys.argv[1]); out.mkdir(parents=True, exist_ok=True); return zoo(out, sys.argv[2:])
     answers = {}
     with zipfile.ZipFile(HERE / "exports.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        def add(name, model, side, free, last=False):
+        def add(name, model, side, free, last=False, meant=None):
             images = formula.images(2 if free else 1, *side)
             model = filled(model, strip=False)
-            logits = answer(model, images.transpose(0, 2, 3, 1) if last else images)
+            logits = answer(handed_over.meant(meant, model) if meant else model, images.transpose(0, 2, 3, 1) if last else images)
             answers[name] = {"side": side, "channels_last": last, "images": len(images), "logits": [float(f"{x:.8g}") for x in logits.ravel()]}
             archive.writestr(name + ".onnx", filled(model, strip=True).SerializeToString())
             print(name, logits.ravel()[:3], flush=True)
         for name, net, side in small():
-            torch.manual_seed(0)
-            with torch.no_grad():
-                # Equal weights would be one in the file.
-                for p in net.parameters(): p.add_(torch.randn_like(p) * 0.01)
-                for b in net.buffers(): b.add_(torch.rand_like(b) * 0.01) if b.is_floating_point() else None
+            moved(net)
             is_hf = name.startswith("hf_")
             for kind in OF.get(name, ["script", "unfolded", "dynamo"]):
                 path = pathlib.Path(SCRATCH.name, "export.onnx"); torchvision_vit = name == "vit"
@@ -228,6 +254,10 @@ def main():
                 add(f"{name}.{kind}", onnx.load(path), [side, side], kind != "script_14" and not (torchvision_vit and kind == "dynamo"))
         add("channels_last.tf2onnx", channels_last(), [33, 34], True, last=True)
         add("zeros_around.tf2onnx", zeros_around(), [64, 48], True, last=True)
+        chosen = {name: (net, side) for name, net, side in small() if name in ("vit_timm", "mobilenet_v3", "resnet")}
+        chosen["clip"] = (Logits(clip()), 64)
+        for net, _ in chosen.values(): moved(net)
+        for name, model, side, free, meant in handed_over.variants(chosen, export): add(name, model, [side, side], free, meant=meant)
         archive.writestr("answers.json", json.dumps(answers, separators=(",", ":")))
         steps(archive)
     print(f"torch {torch.__version__}, timm {timm.__version__}, onnxruntime {onnxruntime.__version__}, {(HERE / 'exports.zip').stat().st_size} bytes")

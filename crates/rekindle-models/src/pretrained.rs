@@ -13,7 +13,7 @@ use rekindle_weights::{
 use crate::Error;
 use crate::clip::{self, Activations, is_image_tower};
 use crate::files::load;
-use crate::recognise::{Found, IMAGE_SIZE, TAKES_BYTES, is_onnx, open_onnx, recognised};
+use crate::recognise::{BYTES, Found, IMAGE_SIZE, TAKES, UNITS, is_onnx, open_onnx, recognised};
 use crate::registry::{Model, Source, Weights, models};
 
 /// A network read from a file, with all that the file says about it.
@@ -276,12 +276,17 @@ impl Pretrained {
                     Some(side) if side != preprocess.crop => preprocess.at_size(side),
                     _ => preprocess,
                 };
-                match is_onnx && checkpoint.metadata.contains_key(TAKES_BYTES) {
-                    true => {
-                        assumptions.push(BYTES.into());
-                        bytes(preprocess)
+                let pixels = checkpoint.metadata.get(TAKES).filter(|_| is_onnx);
+                match pixels.and_then(|pixels| RANGES.iter().find(|range| range.0 == pixels)) {
+                    Some((_, said, deviation)) => {
+                        assumptions.push((*said).into());
+                        Preprocess {
+                            mean: [0.0; 3],
+                            std: [*deviation; 3],
+                            ..preprocess
+                        }
                     }
-                    false => {
+                    None => {
                         assumptions.extend(doubt);
                         preprocess
                     }
@@ -353,17 +358,20 @@ fn rescaling(from: &Preprocess, to: &Preprocess) -> Option<Vec<[f32; 2]>> {
     Some((0..from_mean.len()).map(channel).collect())
 }
 
-/// Said of a network that [takes bytes](TAKES_BYTES).
-const BYTES: &str = "it scales pixels itself, so that it is given numbers from 0 to 255";
-
-/// Returns the same preprocessing with pixels as they are.
-fn bytes(preprocess: Preprocess) -> Preprocess {
-    Preprocess {
-        mean: [0.0; 3],
-        std: [1.0 / 255.0; 3],
-        ..preprocess
-    }
-}
+/// Ranges of pixels that networks take which scale them themselves: their names, what is said, and what pixels from 0 to 1 are
+/// divided by.
+const RANGES: [(&str, &str, f32); 2] = [
+    (
+        BYTES,
+        "it scales pixels itself, so that it is given numbers from 0 to 255",
+        1.0 / 255.0,
+    ),
+    (
+        UNITS,
+        "it normalises pixels itself, so that it is given numbers from 0 to 1",
+        1.0,
+    ),
+];
 
 /// Finds the preprocessing of the published weights that have the file's name or are of its repository; or else that of
 /// the first of the model, and says so.

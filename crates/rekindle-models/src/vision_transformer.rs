@@ -185,6 +185,7 @@ fn embed(b: &mut Builder, naming: Naming, sizes: Sizes, x: Value, options: &Opti
         registers,
         grid: options.position_grid.unwrap_or([SIDE / patch; 2]),
         has_class_position: registers == 0,
+        lacks_class_token: false,
     };
     let conv = Conv::new(width, patch)
         .stride(patch)

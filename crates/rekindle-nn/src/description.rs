@@ -293,10 +293,11 @@ fn parameters(op: &Op) -> Vec<Expected> {
             vec![(&[TensorKind::Vector, TensorKind::Table], vec![*channels])]
         }
         Op::Tokens(tokens) => {
-            let mut all: Vec<Expected> = vec![(
-                &[TensorKind::Table, TensorKind::Vector],
-                vec![1, 1, tokens.channels],
-            )];
+            let mut all: Vec<Expected> = Vec::new();
+            if !tokens.lacks_class_token {
+                let kinds = &[TensorKind::Table, TensorKind::Vector];
+                all.push((kinds, vec![1, 1, tokens.channels]));
+            }
             if tokens.registers > 0 {
                 all.push((TABLE, vec![1, tokens.registers, tokens.channels]));
             }
@@ -325,6 +326,7 @@ fn sizes(op: &Op) -> Vec<usize> {
         Op::MaxPool(pool) | Op::AvgPool(pool) => sizes.extend(pool.padding),
         Op::Tokens(tokens) => sizes.push(tokens.registers),
         Op::Token { index } => sizes.push(*index),
+        Op::TokenMean { start } => sizes.push(*start),
         Op::Slice { start, .. } => sizes.push(*start),
         _ => {}
     }
@@ -377,6 +379,8 @@ fn misfit(op: &Op) -> Option<&'static str> {
             let fits = (0..2).all(|axis| 2 * pool.padding[axis] <= pool.kernel[axis]);
             (!fits).then_some("its padding is more than half of its window")
         }
+        Op::Tokens(tokens) => (tokens.lacks_class_token && tokens.has_class_position)
+            .then_some("it has a position for a class token that it lacks"),
         Op::BatchNorm(norm) => {
             let fits = norm.epsilon >= 0.0 && (0.0..=1.0).contains(&norm.momentum);
             (!fits).then_some("its epsilon or its momentum is out of range")

@@ -334,7 +334,7 @@ impl Graph {
             return false;
         };
         match node.op {
-            Op::Flatten | Op::Token { .. } => true,
+            Op::Flatten | Op::Token { .. } | Op::TokenMean { .. } => true,
             Op::Linear(_)
             | Op::LayerNorm(_)
             | Op::Activation(_)

@@ -144,6 +144,10 @@ pub(crate) fn infer(node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> 
             (channels, [1, tokens]) if *index < tokens => Ok(Shape::Rows { channels }),
             _ => Err(wrong(format!("a row of at least {} tokens", index + 1))),
         },
+        Op::TokenMean { start } => match maps()? {
+            (channels, [1, tokens]) if *start < tokens => Ok(Shape::Rows { channels }),
+            _ => Err(wrong(format!("a row of at least {} tokens", start + 1))),
+        },
         Op::Concat if matches!(first, Shape::Rows { .. }) => {
             let mut total = 0;
             for input in inputs {

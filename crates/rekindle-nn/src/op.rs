@@ -61,6 +61,11 @@ pub enum Op {
         /// Its place.
         index: usize,
     },
+    /// Takes the mean of all tokens from one on, as rows.
+    TokenMean {
+        /// The place of the first of them.
+        start: usize,
+    },
     /// Puts feature maps of one height and width, or rows, one behind the other, along the channels.
     Concat,
     /// Takes some of the channels.
@@ -147,7 +152,7 @@ pub struct Attention {
 
 /// Conversion of patches into tokens (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>).
 ///
-/// Tensors are the class token `[1, 1, channels]`, the registers `[1, registers, channels]` where there are any, and the
+/// Tensors are the class token `[1, 1, channels]` where there is one, the registers `[1, registers, channels]` where there are any, and the
 /// positions `[1, positions, channels]`; class token and positions may lack the extents of 1. On another grid than that of the positions, these are resampled by a cubic filter
 /// with antialiasing, as timm does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,12 +166,15 @@ pub struct Tokens {
     pub grid: [usize; 2],
     /// The class token has a position of its own, the first.
     pub has_class_position: bool,
+    /// There are patches alone, or behind registers, whose mean stands for the image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_class_token: bool,
 }
 
 impl Tokens {
     /// Returns the number of tokens in front of the patches.
     pub fn prefix(&self) -> usize {
-        1 + self.registers
+        usize::from(!self.lacks_class_token) + self.registers
     }
 
     /// Returns the number of positions.

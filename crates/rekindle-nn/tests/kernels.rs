@@ -207,6 +207,7 @@ fn causal() -> Graph {
             registers: 0,
             grid: [4, 3],
             has_class_position: true,
+            lacks_class_token: false,
         };
         let x = b.conv2d(
             "conv",

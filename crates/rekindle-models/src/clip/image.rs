@@ -114,6 +114,7 @@ impl ImageTower {
             registers: 0,
             grid: options.position_grid.unwrap_or([grid; 2]),
             has_class_position: true,
+            lacks_class_token: false,
         };
         let class = b.parameter("class_embedding", &[self.width], normal);
         let positions = [tokens.positions(), self.width];

@@ -2,6 +2,7 @@
 
 mod clips;
 mod onnx;
+mod pixels;
 mod registry;
 mod resnet_names;
 mod resnets;
@@ -19,7 +20,8 @@ use crate::clip::Activations;
 use clips::ClipImages;
 
 pub(crate) use clips::ClipTexts;
-pub(crate) use onnx::{IMAGE_SIZE, TAKES_BYTES, open as open_onnx};
+pub(crate) use onnx::{IMAGE_SIZE, open as open_onnx};
+pub(crate) use pixels::{BYTES, TAKES, UNITS};
 pub use registry::Registry;
 pub use resnets::ResNets;
 

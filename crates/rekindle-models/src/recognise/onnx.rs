@@ -1,14 +1,13 @@
 //! Networks out of ONNX files.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use rekindle_nn::onnx::{ImportOptions, Imported, import};
-use rekindle_nn::{Graph, Op, Value};
 use rekindle_weights::{Checkpoint, Error as WeightsError, Format, LoadOptions, NetworkSource};
 
+use super::pixels::{BYTES, TAKES, taken};
 use super::{Found, find};
 use crate::Error;
 
@@ -41,6 +40,7 @@ pub(crate) fn open(
         mut metadata,
         producer,
         image_size,
+        takes_bytes,
         notes,
     } = imported;
     // What the file says is the network's.
@@ -54,9 +54,13 @@ pub(crate) fn open(
         .or(architecture.map(str::to_string));
     let name = named.or(stem).unwrap_or_else(|| "onnx".into());
     metadata.remove(IMAGE_SIZE);
-    metadata.remove(TAKES_BYTES);
-    if scales_bytes(&graph, &tensors) {
-        metadata.insert(TAKES_BYTES.into(), true.to_string());
+    metadata.remove(TAKES);
+    let pixels = match takes_bytes {
+        true => Some(BYTES),
+        false => taken(&graph, &tensors),
+    };
+    if let Some(pixels) = pixels {
+        metadata.insert(TAKES.into(), pixels.into());
     }
     if let Some([height, width]) = image_size
         && height == width
@@ -93,27 +97,6 @@ pub(crate) fn open(
 
 /// Key of metadata under which the side of the images is that an ONNX file takes.
 pub(crate) const IMAGE_SIZE: &str = "image_size";
-
-/// Key of metadata that a network has which begins by scaling bytes.
-pub(crate) const TAKES_BYTES: &str = "takes_bytes";
-
-/// Factors on each channel of the images from which on they are no bytes: those of numbers up to 1 are above 1.
-const OF_BYTES: f32 = 0.05;
-
-/// Returns true if a network begins by making much smaller numbers of the images' own, as Keras' applications do with bytes.
-fn scales_bytes(graph: &Graph, tensors: &BTreeMap<String, Vec<f32>>) -> bool {
-    let mut of_images = graph.nodes().iter();
-    let first = of_images.find(|node| node.inputs.contains(&Value::IMAGES));
-    let Some(first) = first else { return false };
-    let is_per_channel = match &first.op {
-        Op::LayerScale { .. } => true,
-        Op::Conv2d(conv) => conv.kernel == [1, 1] && conv.groups == conv.in_channels,
-        _ => false,
-    };
-    let weight = first.tensors.first().map(|at| &graph.tensors()[*at].name);
-    let weight = weight.and_then(|name| tensors.get(name));
-    is_per_channel && weight.is_some_and(|all| all.iter().all(|w| w.abs() < OF_BYTES))
-}
 
 /// Reads a part of a file beside another, and of none elsewhere.
 fn read_beside(

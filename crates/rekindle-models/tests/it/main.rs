@@ -15,6 +15,7 @@ mod multilevel;
 #[cfg(feature = "hub")]
 mod named;
 mod onnx;
+mod onnx_ends;
 mod onnx_in;
 mod onnx_pixels;
 mod onnx_refused;

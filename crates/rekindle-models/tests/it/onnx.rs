@@ -76,6 +76,7 @@ fn causal() -> Graph {
             registers: 0,
             grid: [2, 3],
             has_class_position: true,
+            lacks_class_token: false,
         };
         let conv = Conv::new(32, 8).stride(8).padding(Padding::all(0));
         let x = b.conv2d("conv", x, conv);

@@ -291,6 +291,11 @@ impl Network {
             }
             Op::Attention(attention) => Feature::Maps(attend(attention, next().maps())),
             Op::Token { index } => Feature::Rows(next().maps().narrow(3, *index, 1).flatten(1, 3)),
+            Op::TokenMean { start } => {
+                let x = next().maps();
+                let tokens = x.dims()[3] - start;
+                Feature::Rows(x.narrow(3, *start, tokens).mean_dim(3).flatten(1, 3))
+            }
             Op::Concat => concatenate(inputs.collect()),
             Op::Slice { start, channels } => {
                 Feature::Maps(next().maps().narrow(1, *start, *channels))

@@ -65,7 +65,7 @@ pub(super) fn respond(norm: &LayerNorm, x: Tensor<4>, [weight, bias]: [Tensor<1>
     x.clone() + bias + x * share * weight
 }
 
-/// Puts class token and registers in front of the patches, and adds the positions. `tables` are as [`Tokens`] says.
+/// Puts the class token and the registers that there are in front of the patches, and adds the positions. `tables` are as [`Tokens`] says.
 pub(super) fn tokenise(tokens: &Tokens, patches: Tensor<4>, tables: Vec<Tensor<3>>) -> Tensor<4> {
     let [batch, channels, rows, columns] = patches.dims();
     let mut tables = tables.into_iter().map(|table| table.swap_dims(1, 2));
@@ -73,16 +73,16 @@ pub(super) fn tokenise(tokens: &Tokens, patches: Tensor<4>, tables: Vec<Tensor<3
         Some(table) => table,
         None => Tensor::zeros([1, channels, count], &patches.device()),
     };
-    let mut class = next(1);
+    let mut class = (!tokens.lacks_class_token).then(|| next(1));
     let registers = (tokens.registers > 0).then(|| next(tokens.registers));
     let mut positions = next(tokens.positions());
     if tokens.has_class_position {
-        class = class + positions.clone().narrow(2, 0, 1);
+        class = class.map(|class| class + positions.clone().narrow(2, 0, 1));
         positions = positions.narrow(2, 1, tokens.grid[0] * tokens.grid[1]);
     }
     let positions = resample(positions, tokens.grid, [rows, columns]);
     let patches = patches.flatten::<3>(2, 3) + positions;
-    let prefix = std::iter::once(class).chain(registers);
+    let prefix = class.into_iter().chain(registers);
     let prefix = prefix.map(|x| x.repeat_dim(0, batch));
     let all = prefix.chain([patches]).collect();
     Tensor::cat(all, 2).unsqueeze_dim(2)

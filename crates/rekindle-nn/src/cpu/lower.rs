@@ -37,7 +37,7 @@ pub(crate) fn without_kernel(graph: &Graph, node: &Node) -> Option<&'static str>
         | Op::GlobalResponseNorm(_)
         | Op::GroupNorm(_)
         | Op::DropPath { .. } => None,
-        Op::Flatten | Op::Token { .. } => Some("rows"),
+        Op::Flatten | Op::Token { .. } | Op::TokenMean { .. } => Some("rows"),
         Op::Linear(_) => is_on_rows().then_some("a linear layer on rows"),
         Op::LayerNorm(_) => is_on_rows().then_some("a normalisation of rows"),
         Op::Attention(attention) => {
@@ -202,7 +202,8 @@ impl Lowering<'_> {
             | Op::ChannelShuffle { .. }
             | Op::Dropout { .. }
             | Op::Tokens(_)
-            | Op::Token { .. } => return Err(sizes::refused(node, "it has no kernel")),
+            | Op::Token { .. }
+            | Op::TokenMean { .. } => return Err(sizes::refused(node, "it has no kernel")),
         };
         self.drafts.push(draft);
         Ok(())

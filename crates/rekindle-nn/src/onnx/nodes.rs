@@ -87,6 +87,7 @@ impl<'a> Writer<'a> {
             }
             Op::Attention(attention) => self.attend(attention, name, all[0], &output),
             Op::Token { index } => self.token(*index, name, all[0], &output),
+            Op::TokenMean { start } => self.token_mean(*start, name, all[0], &output),
             Op::Concat => self.add("Concat", name, all, &output, vec![int("axis", 1)]),
             Op::Slice { start, channels } => {
                 self.slice(name, all[0], 1, *start..start + channels, &output);

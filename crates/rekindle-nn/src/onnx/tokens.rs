@@ -128,6 +128,12 @@ impl Writer<'_> {
         });
         let mut tables: Vec<String> = tables.collect();
         let positions = tables.pop().unwrap_or_default();
+        let axes = self.integers(format!("{name}:axes"), &[2]);
+        if tables.is_empty() {
+            let row = self.step("Add", name, "placed", &[&patches, &positions]);
+            self.add("Unsqueeze", name, &[&row, &axes], output, Vec::new());
+            return;
+        }
         // As many copies of the tokens in front as there are images.
         let prefix = match tables.as_slice() {
             [only] => only.clone(),
@@ -158,7 +164,6 @@ impl Writer<'_> {
             }
             false => self.placed_apart(tokens, name, &prefix, &patches, &positions),
         };
-        let axes = self.integers(format!("{name}:axes"), &[2]);
         self.add("Unsqueeze", name, &[&row, &axes], output, Vec::new());
     }
 
@@ -256,6 +261,14 @@ impl Writer<'_> {
         let one = format!("{name}:one");
         self.slice(&one, x, 3, index..index + 1, &one);
         self.add("Flatten", name, &[&one], output, vec![int("axis", 1)]);
+    }
+
+    /// Writes the mean of the tokens from one on.
+    pub(super) fn token_mean(&mut self, start: usize, name: &str, x: &str, output: &str) {
+        let part = format!("{name}:part");
+        self.slice(&part, x, 3, start..i32::MAX as usize, &part);
+        let over_tokens = vec![ints("axes", [2, 3]), int("keepdims", 0)];
+        self.add("ReduceMean", name, &[&part], output, over_tokens);
     }
 
     fn transpose<const N: usize>(

@@ -1,6 +1,6 @@
 //! Sums, products and functions of numbers, and the normalisations that are written with them.
 
-use super::attributes::Operator;
+use super::attributes::{Operator, axis};
 use super::channels::changed;
 use super::constant::Constant;
 use super::draft::{Operand, State, Weight};
@@ -130,6 +130,12 @@ impl Reader<'_> {
         let [Some(a), Some(b)] = inputs else {
             return Err("it does not take two values".into());
         };
+        if operator.opset < 7
+            && let (Item::View(a), Item::Constant(b), Some(at)) = (a, b, operator.int("axis"))
+        {
+            let b = aligned(b, axis(at, a.dims.len())?, a.dims.len())?;
+            return self.with(step, a, &b).map(Item::View);
+        }
         match (a, b) {
             (Item::View(a), Item::View(b)) => self.both(step, a, b).map(Item::View),
             (Item::View(a), Item::Constant(b)) => self.with(step, a, b).map(Item::View),
@@ -153,6 +159,7 @@ impl Reader<'_> {
         let number = a
             .scalar()
             .ok_or("it takes known numbers from values of the network")?;
+        let number = self.draft.precision.meant(number);
         if let (Step::Div, 1.0, State::Deviation { of, epsilon }) =
             (step, number, self.draft.state(b.base).clone())
         {
@@ -232,6 +239,7 @@ impl Reader<'_> {
     }
 
     fn with_number(&mut self, step: Step, view: &View, number: f64) -> Outcome<View> {
+        let number = self.draft.precision.meant(number);
         let changes_nothing = match step {
             Step::Add | Step::Sub => number == 0.0,
             Step::Mul | Step::Div | Step::Pow => number == 1.0,
@@ -309,6 +317,18 @@ impl Reader<'_> {
         let base = self.draft.like(a.base, State::Ready(value));
         Ok(a.on(base))
     }
+}
+
+/// Puts a tensor's first dimension at an axis, as operator sets before 7 say it.
+fn aligned(constant: &Constant, at: usize, rank: usize) -> Outcome<Constant> {
+    let missing = rank.checked_sub(at + constant.shape.len());
+    let missing = missing.ok_or("known numbers have more dimensions than what is computed")?;
+    let mut shape = constant.shape.clone();
+    shape.extend(vec![1; missing]);
+    Ok(Constant {
+        shape,
+        ..constant.clone()
+    })
 }
 
 /// Scales the scores of attention.

@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 
     /// Reads products of queries and keys, `[.., tokens, channels]` by `[.., channels, tokens]`.
-    fn scores(&mut self, query: &View, key: &View) -> Outcome<Scores> {
+    pub(super) fn scores(&mut self, query: &View, key: &View) -> Outcome<Scores> {
         let rank = query.dims.len();
         if rank < 2 || key.dims.len() != rank {
             return Err("it multiplies tensors of different numbers of dimensions".into());
@@ -126,7 +126,12 @@ impl Reader<'_> {
     }
 
     /// Reads the product of shares and values.
-    fn attention(&mut self, scores: &Scores, value: &View, is_turned: bool) -> Outcome<View> {
+    pub(super) fn attention(
+        &mut self,
+        scores: &Scores,
+        value: &View,
+        is_turned: bool,
+    ) -> Outcome<View> {
         if !scores.is_softmax {
             return Err("scores of attention have no softmax".into());
         }
@@ -156,7 +161,7 @@ impl Reader<'_> {
             return Err("values have other heads than queries".into());
         }
         let expected = 1.0 / (own.dim as f64).sqrt();
-        if (scores.factor / expected - 1.0).abs() > 1e-5 {
+        if (scores.factor / expected - 1.0).abs() > self.draft.precision.tolerance() {
             let reason = format!(
                 "its products are scaled by {}, where {expected} is the root of a head's channels",
                 scores.factor

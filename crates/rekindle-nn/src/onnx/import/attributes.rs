@@ -52,6 +52,10 @@ impl<'a> Operator<'a> {
             .map(|a| f64::from(a.f.unwrap_or_default()))
     }
 
+    pub fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        self.attribute(name).map(|a| a.floats.as_slice())
+    }
+
     pub fn text(&self, name: &str) -> Option<String> {
         let bytes = self.attribute(name)?.s.as_deref().unwrap_or_default();
         Some(String::from_utf8_lossy(bytes).into_owned())

@@ -77,7 +77,7 @@ impl Reader<'_> {
                 positions: Some(positions),
                 has_class_position: true,
             },
-            State::Tokens { .. } | State::Placed { .. } => {
+            State::Tokens { .. } | State::Placed { .. } | State::InRow(_) => {
                 return Err("positions are added twice".into());
             }
             _ => State::Placed {

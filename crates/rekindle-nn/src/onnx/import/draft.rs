@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::constant::Constant;
 use super::error::Outcome;
 use super::function::Step;
-use super::view::{Axis, View, whole};
+use super::precision::Precision;
 use crate::description::bounded;
 use crate::graph::{Node, TensorKind, TensorSpec, Value};
 use crate::infer::infer;
@@ -152,6 +152,8 @@ pub(super) enum State {
         of: usize,
         positions: Weight,
     },
+    /// Patches with their positions that have become a row of tokens, another value.
+    InRow(usize),
     /// Tokens in front of patches.
     Tokens {
         of: usize,
@@ -182,17 +184,19 @@ pub(super) struct Draft {
     names: BTreeSet<String>,
     /// Modules around the node that is read, for names of what has none.
     pub scope: String,
+    pub precision: Precision,
 }
 
 impl Draft {
     /// Begins with images `[batch, channels, height, width]`.
-    pub fn new(images: [usize; 4]) -> Self {
+    pub fn new(images: [usize; 4], precision: Precision) -> Self {
         let [_, channels, height, width] = images;
         let mut draft = Self {
             shapes: vec![Shape::Maps {
                 channels,
                 size: [height, width],
             }],
+            precision,
             ..Self::default()
         };
         draft.ready(images, Value::IMAGES);
@@ -306,46 +310,6 @@ impl Draft {
         name
     }
 
-    /// Makes a view whole: takes the channels or the token that it looks at out of their value.
-    pub fn settle(&mut self, view: &View) -> Outcome<View> {
-        let extents = self.extents(view.base);
-        if view.is_whole(extents) {
-            return Ok(view.clone());
-        }
-        let run = |axis: Axis| view.run(axis);
-        let is_all =
-            |axis: Axis| run(axis) == Some(extents[axis.index()]) && view.start[axis.index()] == 0;
-        let [_, channels, rows, columns] = extents;
-        let is_one_token = rows == 1 && run(Axis::Column) == Some(1) && columns > 1;
-        if is_one_token && is_all(Axis::Batch) {
-            let x = self.value(view.base)?;
-            let index = view.start[Axis::Column.index()];
-            let row = self.apply("token", Op::Token { index }, vec![x])?;
-            let base = self.ready([extents[0], channels, 1, 1], row);
-            let mut view = view.on(base);
-            view.start[Axis::Column.index()] = 0;
-            return match view.is_whole(self.extents(base)) {
-                true => Ok(view),
-                false => Err("it takes a part of the channels of one token".into()),
-            };
-        }
-        let others = [Axis::Batch, Axis::Row, Axis::Column];
-        if let (true, Some(count)) = (others.into_iter().all(is_all), run(Axis::Channel)) {
-            let x = self.value(view.base)?;
-            let start = view.start[Axis::Channel.index()];
-            let op = Op::Slice {
-                start,
-                channels: count,
-            };
-            let part = self.apply("slice", op, vec![x])?;
-            let base = self.ready([extents[0], count, rows, columns], part);
-            let mut view = view.on(base);
-            view.start[Axis::Channel.index()] = 0;
-            return Ok(view);
-        }
-        Err("it takes a part of an image, of the tokens or of every other channel".into())
-    }
-
     /// Returns a name in the module that is read.
     pub fn call(&self, kind: &str) -> String {
         let number = self.nodes.len();
@@ -353,24 +317,6 @@ impl Draft {
             true => format!("{kind}_{number}"),
             false => format!("{}.{kind}_{number}", self.scope),
         }
-    }
-
-    /// Settles a view and turns it into maps `[batch, channels, height, width]`, where its dimensions are these.
-    pub fn maps(&mut self, view: &View) -> Outcome<Value> {
-        let view = self.settle(view)?;
-        let extents = self.extents(view.base);
-        let expected: Vec<_> = Axis::ALL.map(|a| whole(a, extents[a.index()])).to_vec();
-        if view.dims == expected {
-            return self.value(view.base);
-        }
-        if view.dims.len() != expected.len() {
-            return Err("it takes no maps of four dimensions".into());
-        }
-        if let Some(groups) = view.shuffle(extents) {
-            let x = self.value(view.base)?;
-            return self.apply("shuffle", Op::ChannelShuffle { groups }, vec![x]);
-        }
-        Err("its dimensions are not batch, channels, height and width".into())
     }
 }
 

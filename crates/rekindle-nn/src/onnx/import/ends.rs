@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::ImportOptions;
 use super::draft::{Draft, Product, State, Weight, layer_names};
 use super::error::{Fault, ImportError, Outcome};
 use super::reader::{Item, Reader};
 use super::stages::mark;
 use super::view::{Axis, View, whole};
-use super::{ImportOptions, attributes::Operator};
 use crate::cuts::{check_names, cut_stages};
-use crate::graph::{Graph, Head, Value, cut};
+use crate::graph::{Graph, Head, Node, Value, cut};
 use crate::init::LinearInit;
-use crate::onnx::proto::{GraphProto, ValueInfoProto};
+use crate::onnx::proto::{GraphProto, UINT8, ValueInfoProto};
 use crate::op::Op;
 use crate::shape::Shape;
 
@@ -25,6 +25,8 @@ pub(super) struct Images {
     assumed: usize,
     /// Channels come last.
     is_channels_last: bool,
+    /// Pixels are whole numbers of eight bits.
+    pub are_bytes: bool,
 }
 
 impl Images {
@@ -131,76 +133,8 @@ pub(super) fn images(
         size,
         assumed: options.image_size,
         is_channels_last,
+        are_bytes: kind.and_then(|kind| kind.elem_type) == Some(UINT8),
     })
-}
-
-/// Operators behind a classifier that change no order of classes.
-const BEHIND: [&str; 6] = [
-    "Softmax",
-    "LogSoftmax",
-    "Sigmoid",
-    "Identity",
-    "Cast",
-    "Dropout",
-];
-
-/// Chooses the output: the features that are asked for, or the logits, in front of a softmax.
-pub(super) fn output(
-    graph: &GraphProto,
-    options: &ImportOptions,
-    notes: &mut Vec<String>,
-) -> Result<String, ImportError> {
-    if let Some(wanted) = &options.features_from {
-        let by_node = graph
-            .node
-            .iter()
-            .find(|node| node.name.as_ref() == Some(wanted));
-        let by_value = graph
-            .node
-            .iter()
-            .flat_map(|node| &node.output)
-            .find(|name| *name == wanted);
-        let found = by_node.and_then(|node| node.output.first()).or(by_value);
-        return found.cloned().ok_or_else(|| {
-            ImportError::Ends(format!(
-                "there is no node called {wanted:?}, and none that gives it"
-            ))
-        });
-    }
-    let names: Vec<String> = graph.output.iter().filter_map(|o| o.name.clone()).collect();
-    let Some(first) = names.first() else {
-        return Err(ImportError::Ends("it has no output".into()));
-    };
-    let rank = |output: &ValueInfoProto| {
-        let kind = output.r#type.as_ref()?.tensor_type.as_ref()?;
-        Some(kind.shape.as_ref()?.dim.len())
-    };
-    // Encoders give tokens, and what was made of them.
-    let rows = graph.output.iter().find(|output| rank(output) == Some(2));
-    let mut chosen = rows
-        .and_then(|output| output.name.clone())
-        .unwrap_or_else(|| first.clone());
-    if names.len() > 1 {
-        notes.push(format!(
-            "of its outputs {}, {chosen} is taken",
-            names.join(", ")
-        ));
-    }
-    loop {
-        let producer = graph.node.iter().find(|node| node.output.contains(&chosen));
-        let Some(node) = producer else {
-            return Ok(chosen);
-        };
-        let operator = Operator { node, opset: 0 };
-        let kind = operator.kind();
-        if !BEHIND.contains(&kind.as_str()) || operator.input(0).is_empty() {
-            return Ok(chosen);
-        }
-        if kind.ends_with("oftmax") || kind == "Sigmoid" {
-            notes.push(format!("{kind} at its end is left out: it gives logits"));
-        }
-        chosen = operator.input(0).to_string();
-    }
 }
 
 type Tensors = BTreeMap<String, Vec<f32>>;
@@ -274,15 +208,28 @@ fn classifier(draft: &Draft, view: &View) -> Option<Classifier> {
     if !view.is_whole(draft.extents(view.base)) || others.count() != usize::from(classes > 1) {
         return None;
     }
+    // A temperature is a part of the classifier.
+    let (base, factor) = draft.unscaled(view.base);
     let State::Layer {
         of,
         product,
         weight,
         bias,
         node,
-    } = draft.state(view.base)
+    } = draft.state(base)
     else {
         return None;
+    };
+    let scaled = |weight: &Weight| match factor == 1.0 {
+        true => weight.clone(),
+        false => Weight {
+            values: weight
+                .values
+                .iter()
+                .map(|value| (f64::from(*value) * factor) as f32)
+                .collect(),
+            name: weight.name.clone(),
+        },
     };
     let is_linear = match product {
         Product::Linear { .. } => true,
@@ -294,8 +241,8 @@ fn classifier(draft: &Draft, view: &View) -> Option<Classifier> {
     is_linear.then(|| Classifier {
         of: *of,
         name,
-        weight: weight.clone(),
-        bias: bias.clone(),
+        weight: scaled(weight),
+        bias: bias.as_ref().map(scaled),
         classes,
     })
 }
@@ -315,6 +262,12 @@ fn rows(draft: &mut Draft, view: &View, notes: &mut Vec<String>) -> Outcome<Valu
         ];
         let is_tokens = extents[2] == 1 && view.dims.ends_with(&tokens);
         if is_tokens {
+            let has_class =
+                |node: &Node| !matches!(node.op, Op::Tokens(tokens) if tokens.lacks_class_token);
+            if !draft.nodes.iter().all(has_class) {
+                notes.push("it gives all tokens, whose mean is taken".into());
+                return draft.emit("mean", Op::TokenMean { start: 0 }, vec![x], Vec::new());
+            }
             notes.push("it gives all tokens, of which the first is taken".into());
             return draft.emit("token", Op::Token { index: 0 }, vec![x], Vec::new());
         }

@@ -20,6 +20,15 @@ pub enum ImportError {
         /// Each with the names of its nodes.
         unknown: Vec<UnknownOperator>,
     },
+    /// Operators of a layout that onnxruntime made for one kind of processor.
+    #[error(
+        "{operators} nodes are laid out for one kind of processor by onnxruntime (com.microsoft.nchwc): give the file that \
+         it optimised, or have it write one at ORT_ENABLE_EXTENDED"
+    )]
+    OneProcessor {
+        /// The number of such nodes.
+        operators: usize,
+    },
     /// A known operator in a form, or at a place, that no network here has.
     #[error("node {node} ({operator}): {reason}")]
     Node {

@@ -111,6 +111,8 @@ pub(super) fn places() -> Vec<f64> {
 pub(super) enum Known {
     Identity,
     Activation(Activation),
+    /// A multiple of an activation.
+    Multiple(Activation, f64),
     /// A multiple of its argument.
     Scale(f64),
     /// A multiple of its argument, and a number more.
@@ -136,14 +138,24 @@ pub(super) fn recognise(found: &[f64]) -> Option<Known> {
     {
         return Some(Known::Activation(known));
     }
-    let slope = found.last()? / places.last()?;
+    let (end, most) = (*places.last()?, *found.last()?);
+    let slope = most / end;
     if slope.is_finite() && is(&|x| slope * x) {
         return Some(Known::Scale(slope));
     }
     let slope = (found.last()? - found.first()?) / (places.last()? - places.first()?);
     let offset = found.first()? - slope * places.first()?;
-    let is_line = slope.is_finite() && slope != 0.0 && is(&|x| slope * x + offset);
-    is_line.then_some(Known::Line(slope, offset))
+    if slope.is_finite() && slope != 0.0 && is(&|x| slope * x + offset) {
+        return Some(Known::Line(slope, offset));
+    }
+    // Simplifiers move a factor into the layer behind.
+    let factor = |known: Activation| most / defined(known, end);
+    let is_multiple = |known: &Activation| {
+        let factor = factor(*known);
+        factor.is_finite() && factor != 0.0 && is(&|x| factor * defined(*known, x))
+    };
+    let known = Activation::ALL.into_iter().find(is_multiple)?;
+    Some(Known::Multiple(known, factor(known)))
 }
 
 #[cfg(test)]
@@ -189,6 +201,11 @@ mod tests {
         };
         assert!((slope - 1.0 / 127.5).abs() < 1e-12 && (offset + 1.0).abs() < 1e-12);
         assert_eq!(of(|_| 3.0), None);
+        let twice = of(|x| x * (libm::erf(erf(x)) + 1.0));
+        let Some(Known::Multiple(Activation::Gelu, factor)) = twice else {
+            panic!("{twice:?} is two GELUs");
+        };
+        assert!((factor - 2.0).abs() < 1e-12);
         assert_eq!(of(|x| x.max(-11.0) + 0.001), None);
         assert_eq!(of(|_| f64::NAN), None);
         let leaky = |slope: f64| of(|x| Step::LeakyRelu(slope).apply(x, 0.0));

@@ -30,6 +30,12 @@ impl Draft {
                 Known::Activation(activation) => {
                     self.apply("act", Op::Activation(activation), vec![x])
                 }
+                Known::Multiple(activation, factor) => {
+                    let x = self.apply("act", Op::Activation(activation), vec![x])?;
+                    let activated = self.like(root, State::Ready(x));
+                    let weight = self.everywhere(activated, factor);
+                    self.scaled(activated, Some(weight), None)
+                }
                 Known::Scale(factor) => {
                     let weight = self.everywhere(root, factor);
                     self.scaled(root, Some(weight), None)

@@ -2,6 +2,7 @@
 
 use super::attributes::Operator;
 use super::constant::Constant;
+use super::contributed::times;
 use super::draft::{Product, State, Weight};
 use super::error::Outcome;
 use super::fold;
@@ -197,19 +198,20 @@ impl Reader<'_> {
         let (matrix, _) = weight(constants.get(1).copied().flatten())?;
         let factor = |name| operator.float(name).unwrap_or(1.0);
         let flag = |name| operator.int(name).unwrap_or(0);
-        if flag("transA") != 0 || factor("alpha") != 1.0 || factor("beta") != 1.0 {
-            return Err("it turns its input around, or scales a part".into());
+        if flag("transA") != 0 {
+            return Err("it turns its input around".into());
         }
+        let matrix = times(matrix, factor("alpha"))?;
         let matrix = match flag("transB") {
-            0 => matrix.clone(),
-            _ => fold::transposed(matrix, &[1, 0])?,
+            0 => matrix,
+            _ => fold::transposed(&matrix, &[1, 0])?,
         };
         let outputs = *matrix.shape.last().unwrap_or(&0);
         let bias = match constants.get(2) {
             None => None,
             Some(None) => return Err("its bias is not known before the network runs".into()),
             Some(Some(bias)) => {
-                let row = fold::expanded(bias, &[outputs])?;
+                let row = fold::expanded(&times(bias, factor("beta"))?, &[outputs])?;
                 let row = (row.elements() == outputs).then_some(row);
                 Weight::of(&row.ok_or("its bias differs from row to row")?)
             }

@@ -5,7 +5,10 @@ use super::constant::Constant;
 use super::error::Outcome;
 use super::fold;
 use super::reader::{Item, Reader};
-use super::view::{Axis, View};
+use super::view::{Axis, View, whole};
+
+/// Most channels that are taken one by one.
+const MOST_PICKED: usize = 4;
 
 impl Reader<'_> {
     pub(super) fn layout(
@@ -42,6 +45,11 @@ impl Reader<'_> {
             "Slice" => {
                 let mut result = view.clone();
                 for (at, start, count, step) in fold::slices(operator, constants, &shape)? {
+                    if step == -1 && count > 1 {
+                        let backwards: Vec<usize> = (0..count).map(|index| start - index).collect();
+                        result = self.picked(&result, at, &backwards)?;
+                        continue;
+                    }
                     if step != 1 && count > 1 {
                         return Err("it leaves numbers out".into());
                     }
@@ -88,13 +96,29 @@ impl Reader<'_> {
         let values: Vec<usize> = values.collect::<Outcome<_>>()?;
         let is_run = values.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let (Some(first), true) = (values.first(), is_run) else {
-            return Err("it takes other indices than a row of them".into());
+            return match indices.shape.len() {
+                1 => self.picked(view, at, &values),
+                _ => Err("it takes other indices than a row of them".into()),
+            };
         };
         let across = "it cuts across the parts of a tensor";
         let taken = view.sliced(at, *first, values.len()).ok_or(across)?;
         let mut shape = taken.shape();
         shape.splice(at..=at, indices.shape.iter().copied());
         Ok(taken.reshaped(&shape).ok_or(across)?)
+    }
+
+    /// Takes channels in another order, such as blue, green and red.
+    fn picked(&mut self, view: &View, at: usize, indices: &[usize]) -> Outcome<View> {
+        let wrong = "it takes other indices than a row of them";
+        let channels = whole(Axis::Channel, self.draft.channels(view.base));
+        if view.dims[at] != channels || indices.is_empty() || indices.len() > MOST_PICKED {
+            return Err(wrong.into());
+        }
+        let parts = indices.iter().map(|index| view.sliced(at, *index, 1));
+        let parts: Vec<View> = parts.collect::<Option<_>>().ok_or(wrong)?;
+        let parts: Vec<&View> = parts.iter().collect();
+        Ok(self.channels_joined(&parts, at)?.ok_or(wrong)?)
     }
 
     /// Computes a shuffle of channels as soon as it is seen, since parts may be taken of what it gives.

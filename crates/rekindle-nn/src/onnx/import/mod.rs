@@ -8,8 +8,10 @@
 mod arithmetic;
 mod attention;
 mod attributes;
+mod bits;
 mod channels;
 mod constant;
+mod contributed;
 mod draft;
 mod ends;
 mod error;
@@ -20,9 +22,13 @@ mod layers;
 mod layout;
 mod norms;
 mod open;
+mod outputs;
 mod pooling;
+mod precision;
 mod reader;
+mod rewrite;
 mod rounding;
+mod settled;
 mod stages;
 mod tokens;
 mod view;
@@ -38,8 +44,11 @@ pub use error::{ImportError, UnknownOperator};
 use self::attributes::Operator;
 use self::constant::{Constant, External};
 use self::draft::Draft;
-use self::ends::{Images, finish, images, output};
+use self::ends::{Images, finish, images};
+use self::outputs::output;
+use self::precision::Precision;
 use self::reader::{Item, Reader, is_known};
+use self::rewrite::rewritten;
 use super::pixels::strip;
 use super::proto::{GraphProto, ModelProto, NodeProto};
 use crate::GraphError;
@@ -59,6 +68,8 @@ pub struct Imported {
     pub producer: String,
     /// Height and width of the images, where the file says them.
     pub image_size: Option<[usize; 2]>,
+    /// The file takes pixels as whole numbers from 0 to 255.
+    pub takes_bytes: bool,
     /// Remarks on what was left out or chosen: one sentence each, for people.
     pub notes: Vec<String>,
 }
@@ -107,24 +118,31 @@ pub fn import(
         reason: error.to_string(),
     })?;
     strip(&mut model);
-    let graph = model.graph.as_ref().ok_or_else(|| ImportError::Damaged {
-        reason: "it holds no graph".into(),
-    })?;
     let is_own = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
     let opsets = model.opset_import.iter().filter(|set| is_own(&set.domain));
     let opset = opsets.filter_map(|set| set.version).max().unwrap_or(1);
+    let graph = model.graph.as_mut().ok_or_else(|| ImportError::Damaged {
+        reason: "it holds no graph".into(),
+    })?;
+    let has_integers = rewritten(graph, opset)?;
+    let graph = &*graph;
     let mut notes = Vec::new();
     let output = output(graph, options, &mut notes)?;
     let nodes = needed(graph, &output)?;
     let operators: Vec<Operator<'_>> = nodes.iter().map(|node| Operator { node, opset }).collect();
     all_known(&operators)?;
-    if operators
-        .iter()
-        .any(|operator| operator.kind() == "QuantizeLinear")
-    {
+    let has = |kind: &str| operators.iter().any(|operator| operator.kind() == kind);
+    if has_integers || has("QuantizeLinear") {
         notes.push(
             "weights have the values of their eight bits, and activations are not rounded".into(),
         );
+    }
+    if has("com.microsoft::MatMulNBits") {
+        notes.push("weights have the values of their few bits".into());
+    }
+    let precision = Precision::of(graph);
+    if let Some(name) = precision.name() {
+        notes.push(format!("weights of {name} are computed with as f32"));
     }
     let used: HashSet<&str> = nodes
         .iter()
@@ -137,7 +155,7 @@ pub fn import(
     };
     let mut reader = Reader {
         items: HashMap::new(),
-        draft: Draft::new(images.extents()),
+        draft: Draft::new(images.extents(), precision),
         external,
     };
     weights(graph, &nodes, &used, &mut reader)?;
@@ -152,7 +170,9 @@ pub fn import(
         .filter_map(|entry| Some((entry.key.clone()?, entry.value.clone().unwrap_or_default())));
     let metadata: BTreeMap<String, String> = metadata.collect();
     let (graph, tensors) = finish(reader, &output, options, &mut notes)?;
-    let Images { size, .. } = images;
+    let Images {
+        size, are_bytes, ..
+    } = images;
     let version = model.producer_version.as_deref().unwrap_or_default();
     let producer = model.producer_name.as_deref().unwrap_or_default();
     Ok(Imported {
@@ -161,6 +181,7 @@ pub fn import(
         metadata,
         producer: format!("{producer} {version}").trim().to_string(),
         image_size: size,
+        takes_bytes: are_bytes,
         notes,
     })
 }
@@ -186,8 +207,18 @@ fn needed<'a>(graph: &'a GraphProto, output: &str) -> Result<Vec<&'a NodeProto>,
     }
 }
 
+/// What operators in a layout for one processor are called.
+const ONE_PROCESSOR: &str = "com.microsoft.nchwc::";
+
 /// Refuses all unknown operators at once.
 fn all_known(operators: &[Operator<'_>]) -> Result<(), ImportError> {
+    let is_laid_out = |operator: &&Operator<'_>| operator.kind().starts_with(ONE_PROCESSOR);
+    let laid_out = operators.iter().filter(is_laid_out).count();
+    if laid_out > 0 {
+        return Err(ImportError::OneProcessor {
+            operators: laid_out,
+        });
+    }
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for operator in operators {
         let kind = operator.kind();

@@ -62,8 +62,8 @@ impl Draft {
                 positions,
                 has_class_position,
             } => self.tokens(of, prefix, positions, has_class_position)?,
-            State::Placed { .. } => {
-                return Err("positions are added to patches without a class token".into());
+            State::Placed { .. } | State::InRow(_) => {
+                return Err("patches with positions are no row of tokens here".into());
             }
             State::ChannelMean { .. }
             | State::Centered { .. }
@@ -218,6 +218,29 @@ impl Draft {
         self.emit(&name, Op::GlobalResponseNorm(norm), vec![x], parts)
     }
 
+    /// Makes a row of tokens of patches and their positions alone.
+    pub(super) fn patches(&mut self, of: usize, positions: Weight) -> Outcome<Value> {
+        let x = self.value(of)?;
+        let [_, channels, rows, columns] = self.extents(of);
+        let tokens = Tokens {
+            channels,
+            registers: 0,
+            grid: [rows, columns],
+            has_class_position: false,
+            lacks_class_token: true,
+        };
+        let name = self.call("tokens");
+        let own = positions.name.map(|name| name.to_string());
+        let part = Part {
+            name: own.unwrap_or_else(|| format!("{name}.pos_embed")),
+            shape: vec![1, positions.values.len() / channels, channels],
+            kind: TensorKind::Table,
+            init: Init::TruncatedNormal { std: 0.02 },
+            values: positions.values,
+        };
+        self.emit(&name, Op::Tokens(tokens), vec![x], vec![part])
+    }
+
     fn tokens(
         &mut self,
         of: usize,
@@ -265,6 +288,7 @@ impl Draft {
             registers: registers.len() / channels,
             grid: [rows, columns],
             has_class_position: has_class_position && positions.is_some(),
+            lacks_class_token: false,
         };
         let name = self.call("tokens");
         let small = Init::TruncatedNormal { std: 0.02 };

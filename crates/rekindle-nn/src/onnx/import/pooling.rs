@@ -151,6 +151,12 @@ impl Reader<'_> {
         let axes = axes(operator, constants.get(1).copied().flatten(), rank)?;
         let axes = axes.unwrap_or_else(|| (0..rank).collect());
         let keeps = operator.int("keepdims").unwrap_or(1) != 0;
+        if let ("ReduceMean", Some((start, at))) = (kind, self.draft.last_tokens(view)) {
+            if !axes.contains(&at) {
+                return Err("it is not over the tokens".into());
+            }
+            return self.mean_of_tokens(view, start, &axes, keeps);
+        }
         let view = self.draft.settle(view)?;
         let extents = self.draft.extents(view.base);
         let reduced = View {
@@ -187,16 +193,31 @@ impl Reader<'_> {
         } else {
             return Err("it is neither over the channels nor over height and width".into());
         };
-        let mut result = view.on(base);
-        axes.iter().for_each(|at| result.dims[*at].clear());
-        if !keeps {
-            let mut index = 0;
-            result.dims.retain(|_| {
-                index += 1;
-                !axes.contains(&(index - 1))
-            });
+        Ok(without(&view.on(base), &axes, keeps))
+    }
+
+    /// Reads the mean of the tokens behind those in front of the patches.
+    fn mean_of_tokens(
+        &mut self,
+        view: &View,
+        start: usize,
+        axes: &[usize],
+        keeps: bool,
+    ) -> Outcome<View> {
+        let [batch, channels, _, _] = self.draft.extents(view.base);
+        let is_of_tokens = |at: &usize| {
+            let mut atoms = view.dims[*at].iter();
+            atoms.all(|atom| atom.axis == Axis::Column)
+        };
+        if !axes.iter().all(is_of_tokens) {
+            return Err("it is over tokens and something else".into());
         }
-        Ok(result)
+        let x = self.draft.value(view.base)?;
+        let mean = self.draft.apply("mean", Op::TokenMean { start }, vec![x])?;
+        let base = self.draft.ready([batch, channels, 1, 1], mean);
+        let mut view = without(&view.on(base), axes, keeps);
+        view.start[Axis::Column.index()] = 0;
+        Ok(view)
     }
 
     pub(super) fn padding(
@@ -212,13 +233,23 @@ impl Reader<'_> {
         };
         let pads = given.ok_or("its numbers are not known before the network runs")?;
         let pads: Option<Vec<usize>> = pads.iter().map(|p| usize::try_from(*p).ok()).collect();
-        let pads = pads.ok_or("it cuts edges off")?;
+        let mut pads = pads.ok_or("it cuts edges off")?;
         let value = match constants.get(2) {
             Some(Some(value)) => value.scalar(),
             _ => operator.float("value").or(Some(0.0)),
         };
         let mode = operator.text("mode").unwrap_or_else(|| "constant".into());
         let rank = view.dims.len();
+        if let Some(axes) = axes(operator, constants.get(3).copied().flatten(), rank)? {
+            if pads.len() != 2 * axes.len() {
+                return Err("its numbers are not two for each of its axes".into());
+            }
+            let mut all = vec![0; 2 * rank];
+            for (index, at) in axes.iter().enumerate() {
+                (all[*at], all[rank + at]) = (pads[index], pads[axes.len() + index]);
+            }
+            pads = all;
+        }
         if pads.iter().all(|pad| *pad == 0) {
             return Ok(vec![Item::View(view.clone())]);
         }
@@ -242,6 +273,20 @@ impl Reader<'_> {
         }
         Ok(vec![Item::Padded(view.clone(), sides)])
     }
+}
+
+/// Looks at a value that was reduced along some dimensions.
+fn without(view: &View, axes: &[usize], keeps: bool) -> View {
+    let mut view = view.clone();
+    axes.iter().for_each(|at| view.dims[*at].clear());
+    if !keeps {
+        let mut index = 0;
+        view.dims.retain(|_| {
+            index += 1;
+            !axes.contains(&(index - 1))
+        });
+    }
+    view
 }
 
 /// Most zeros on one side, twice and one more.

@@ -35,7 +35,8 @@ pub(super) struct Scores {
 }
 
 /// Operators that are read on values of a network, besides those that are computed on known numbers.
-pub(super) const OPERATORS: [&str; 30] = [
+pub(super) const OPERATORS: [&str; 35] = [
+    "Attention",
     "AveragePool",
     "BatchNormalization",
     "Clip",
@@ -66,6 +67,10 @@ pub(super) const OPERATORS: [&str; 30] = [
     "Softplus",
     "Swish",
     "Tanh",
+    "com.microsoft::Attention",
+    "com.microsoft::FusedMatMul",
+    "com.microsoft::MatMulNBits",
+    "com.microsoft::MultiHeadAttention",
 ];
 
 /// Tells whether an operator is known at all.
@@ -155,6 +160,11 @@ impl Reader<'_> {
                 Err("its shares are neither those of attention nor the last thing computed".into())
             }
             ("MatMul", _) => self.product(operator, &inputs),
+            ("com.microsoft::FusedMatMul", _) => self.fused_product(operator, &inputs),
+            (
+                "Attention" | "com.microsoft::Attention" | "com.microsoft::MultiHeadAttention",
+                Some(Item::View(_)),
+            ) => self.whole_attention(operator, &inputs),
             ("Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min", _) => {
                 self.arithmetic(operator, &inputs).map(|item| vec![item])
             }
@@ -199,6 +209,7 @@ impl Reader<'_> {
             "Conv" => return self.convolution(operator, view, [0; 4], constants),
             "BatchNormalization" => self.batch_norm(operator, view, constants)?,
             "Gemm" => self.gemm(operator, view, constants)?,
+            "com.microsoft::MatMulNBits" => self.product_of_bits(operator, view, constants)?,
             "LayerNormalization" => self.layer_norm(operator, view, constants)?,
             "GroupNormalization" | "InstanceNormalization" => {
                 self.group_norm(operator, view, constants)?

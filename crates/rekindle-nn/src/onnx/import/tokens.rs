@@ -40,7 +40,7 @@ impl Reader<'_> {
         Ok(vec![Item::View(self.tokens_joined(&parts, at)?)])
     }
 
-    fn channels_joined(&mut self, views: &[&View], at: usize) -> Outcome<Option<View>> {
+    pub(super) fn channels_joined(&mut self, views: &[&View], at: usize) -> Outcome<Option<View>> {
         let is_channels = |view: &&View| {
             let atoms = &view.dims[at];
             atoms.iter().all(|atom| atom.axis == Axis::Channel)
