@@ -41,9 +41,15 @@ impl Depth {
 
     /// Returns the network for pictures of the channels that are given, or as it is.
     pub fn of(self, pretrained: Pretrained) -> Result<Pretrained, Failure> {
-        let Some(channels) = self.channels() else {
+        let Some(mut channels) = self.channels() else {
             return Ok(pretrained);
         };
+        // What the file says of white goes on for as many channels.
+        if let (Some(of_file), None) = (pretrained.preprocess.channels, channels.white)
+            && of_file.count == channels.count
+        {
+            channels.white = of_file.white;
+        }
         let seen = Preprocess {
             channels: Some(channels),
             ..pretrained.preprocess.clone()

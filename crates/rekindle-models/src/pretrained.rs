@@ -149,6 +149,11 @@ impl Pretrained {
     ///
     /// [`Error::Crop`] for a size that the network can't take, and [`Error::Channels`] for channels.
     pub fn with_preprocess(mut self, preprocess: Preprocess) -> Result<Self, Error> {
+        let before = self.model.graph().in_channels();
+        if preprocess.num_channels() != before {
+            let said = of_other_channels(before);
+            self.assumptions.retain(|assumed| *assumed != said);
+        }
         let adapted = self.model.with_in_channels(preprocess.num_channels());
         self.model = adapted.map_err(|source| Error::Channels {
             path: self.path.clone(),
@@ -297,10 +302,7 @@ impl Pretrained {
         let preprocess = match preprocess.num_channels() == channels {
             true => preprocess,
             false => {
-                assumptions.push(format!(
-                    "it takes {channels} channel{}, so pictures are read with as many, at the depth of their files",
-                    if channels == 1 { "" } else { "s" }
-                ));
+                assumptions.push(of_other_channels(channels));
                 Preprocess {
                     channels: Some(Channels {
                         count: channels,
@@ -356,6 +358,14 @@ fn rescaling(from: &Preprocess, to: &Preprocess) -> Option<Vec<[f32; 2]>> {
         [factor, (from_mean[at] - to_mean[at]) / to_std[at]]
     };
     Some((0..from_mean.len()).map(channel).collect())
+}
+
+/// Said of a network that takes other channels than red, green and blue.
+fn of_other_channels(channels: usize) -> String {
+    let plural = if channels == 1 { "" } else { "s" };
+    format!(
+        "it takes {channels} channel{plural}, so pictures are read with as many, at the depth of their files"
+    )
 }
 
 /// Ranges of pixels that networks take which scale them themselves: their names, what is said, and what pixels from 0 to 1 are

@@ -104,26 +104,28 @@ impl Native {
             (Some(white), _) => white as f32,
             (None, most) => most.unwrap_or(1.0),
         };
-        let scaled = |value: &f32| value / white;
-        let planes: Vec<&[f32]> = self.planes.planes().collect();
         // Colour, perhaps with alpha: of what has more bands, nobody knows which are meant.
         let colors = if found <= self.colors + 1 {
             self.colors
         } else {
             0
         };
-        let values: Vec<f32> = match (channels.count, colors) {
-            (count, _) if count == found => self.planes.values.iter().map(scaled).collect(),
-            (count, colors) if count == colors => planes[..count]
-                .iter()
-                .flat_map(|plane| plane.iter().map(scaled))
-                .collect(),
-            (1, 3) => {
-                let colors = planes[0].iter().zip(planes[1]).zip(planes[2]);
-                let grey = |((r, g), b): ((&f32, &f32), &f32)| 0.299 * r + 0.587 * g + 0.114 * b;
-                colors.map(grey).map(|value| value / white).collect()
+        let plane = self.planes.height * self.planes.width;
+        let mut values = match (channels.count, colors) {
+            (count, _) if count == found => self.planes.values,
+            (count, colors) if count == colors => {
+                let mut values = self.planes.values;
+                values.truncate(count * plane);
+                values
             }
-            (3, 1) => [planes[0]; 3].into_iter().flatten().map(scaled).collect(),
+            (1, 3) => {
+                let (red, rest) = self.planes.values.split_at(plane);
+                let (green, blue) = rest.split_at(plane);
+                let colors = red.iter().zip(green).zip(blue);
+                let grey = |((r, g), b): ((&f32, &f32), &f32)| 0.299 * r + 0.587 * g + 0.114 * b;
+                colors.map(grey).collect()
+            }
+            (3, 1) => self.planes.values[..plane].repeat(3),
             (expected, _) => {
                 return Err(Error::OtherChannels {
                     path: path.to_path_buf(),
@@ -132,6 +134,7 @@ impl Native {
                 });
             }
         };
+        values.iter_mut().for_each(|value| *value /= white);
         if !values.iter().all(|value| value.is_finite()) {
             return Err(Error::Undecodable {
                 path: path.to_path_buf(),
@@ -140,7 +143,8 @@ impl Native {
         }
         Ok(FloatImage {
             values,
-            ..self.planes
+            height: self.planes.height,
+            width: self.planes.width,
         })
     }
 }

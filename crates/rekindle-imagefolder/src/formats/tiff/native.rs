@@ -62,6 +62,9 @@ pub(crate) fn native(
         let grey = planes.values.iter_mut().take(across * down);
         grey.for_each(|value| *value = white - *value);
     }
+    if let (2, 4, Some(1)) = (kind.photometric, kind.samples, kind.extra.first()) {
+        without_alpha(&mut planes, white);
+    }
     let native = Native {
         planes,
         most: (file.kind.format != 3).then_some(white),
@@ -71,6 +74,19 @@ pub(crate) fn native(
         },
     };
     Ok(Some((native, file.orientation)))
+}
+
+/// Divides colours by the alpha that was multiplied in.
+fn without_alpha(planes: &mut FloatImage, white: f32) {
+    let plane = planes.height * planes.width;
+    let (colors, alpha) = planes.values.split_at_mut(3 * plane);
+    for color in colors.chunks_exact_mut(plane.max(1)) {
+        for (value, alpha) in color.iter_mut().zip(&*alpha) {
+            if *alpha > 0.0 {
+                *value = (*value * white / alpha).min(white);
+            }
+        }
+    }
 }
 
 impl Kind {

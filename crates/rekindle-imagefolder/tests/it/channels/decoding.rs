@@ -238,3 +238,29 @@ fn damaged_files_are_errors() {
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
     });
 }
+
+/// Alpha that was multiplied into the colours is divided out, as Pillow does.
+#[test]
+fn premultiplied_alpha_is_divided_out() {
+    with_cases(|tensors, _| {
+        let name = "rgba-16.tif";
+        let plain = decoded(name, file(tensors, name), own(4, None)).unwrap();
+        let mut bytes = file(tensors, name).to_vec();
+        // Tag 338, what the fourth sample is: plain alpha becomes one that was multiplied in.
+        let entry = [0x52, 1, 3, 0, 1, 0, 0, 0, 2, 0];
+        let at = bytes.windows(10).position(|found| found == entry).unwrap();
+        bytes[at + 8] = 1;
+        let divided = decoded(name, &bytes, own(3, None)).unwrap();
+        let plane = plain.width * plain.height;
+        let (colors, alpha) = plain.values.split_at(3 * plane);
+        for (at, (found, color)) in divided.values.iter().zip(colors).enumerate() {
+            let alpha = alpha[at % plane];
+            let expected = if alpha > 0.0 {
+                (color / alpha).min(1.0)
+            } else {
+                *color
+            };
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    });
+}
