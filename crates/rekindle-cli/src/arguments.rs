@@ -20,7 +20,7 @@ use train::trained_strategy;
 pub use train::{Fit, MINUTES, Method, Train};
 
 use crate::tables::Table;
-use crate::values::{count, rate, seed, words};
+use crate::values::{count, rate, seed, white, words};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -135,7 +135,7 @@ pub struct Depth {
     pub channels: Option<usize>,
     /// The number in a file that counts as white, such as 4095 for 12 bits [default: the largest of its type: 255, 65535, or 1
     /// for floating point]
-    #[arg(long, value_name = "NUMBER", requires = "channels", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = white, allow_negative_numbers = true)]
     pub white: Option<u32>,
 }
 

@@ -10,6 +10,13 @@ pub fn count<const LOW: u64, const HIGH: u64>(text: &str) -> Result<usize, Strin
     usize::try_from(number).map_err(|_| expected())
 }
 
+/// Reads the number that is white.
+pub fn white(text: &str) -> Result<u32, String> {
+    let expected = || format!("expected a whole number from 1 to {}", u32::MAX);
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(expected)
+}
+
 /// Reads a seed.
 pub fn seed(text: &str) -> Result<u64, String> {
     text.parse()

@@ -6,6 +6,7 @@ use rekindle::imagefolder::{Channels, Preprocess, ResizeMode};
 use rekindle::trainer::{RunDirectory, TrainerError};
 
 use crate::arguments::{Resize, View};
+use crate::console::counted;
 use crate::failure::Failure;
 
 impl View {
@@ -26,21 +27,32 @@ impl View {
     pub fn resumed(self, run: &Path, preprocess: &Preprocess) -> Result<Preprocess, Failure> {
         let recorded = RunDirectory::open(run)?.classes()?.preprocessing;
         let recorded: Preprocess = serde_json::from_value(recorded).unwrap_or(preprocess.clone());
+        let asked_for = preprocess.channels.or(recorded.channels);
+        let same = |channels: &Channels| {
+            recorded
+                .channels
+                .is_some_and(|own| own.count == channels.count)
+        };
         let asked = Preprocess {
-            channels: preprocess.channels.or(recorded.channels),
+            // A white that isn't given is the one that it began with.
+            channels: match asked_for.filter(same) {
+                Some(Channels { white: None, .. }) => recorded.channels,
+                _ => asked_for,
+            },
             ..self.of(&recorded)
         };
         if asked == recorded {
             return Ok(recorded);
         }
+        let channels = |count| counted(count, "channel", "channels");
         let shown = |preprocess: &Preprocess| {
             let depth = match preprocess.channels {
                 None => String::new(),
-                Some(Channels { count, white: None }) => format!(", {count} channels"),
+                Some(Channels { count, white: None }) => format!(", {}", channels(count)),
                 Some(Channels {
                     count,
                     white: Some(white),
-                }) => format!(", {count} channels with white at {white}"),
+                }) => format!(", {} with white at {white}", channels(count)),
             };
             format!("{:?} at {} pixels{depth}", preprocess.mode, preprocess.crop)
         };

@@ -33,23 +33,27 @@ impl Part {
 }
 
 impl Depth {
-    /// Returns the channels in the library's form; none for RGB of 8 bits.
-    pub fn channels(self) -> Option<Channels> {
-        let white = self.white;
-        self.channels.map(|count| Channels { count, white })
+    /// Returns the channels in the library's form, where `known` are those that a file of weights asks for already: its white goes
+    /// on for as many channels. None for RGB of 8 bits.
+    pub fn over(self, known: Option<Channels>) -> Result<Option<Channels>, Failure> {
+        let count = self.channels.or(known.map(|known| known.count));
+        let same = known.filter(|known| Some(known.count) == count);
+        let white = self.white.or(same.and_then(|known| known.white));
+        match count {
+            Some(count) => Ok(Some(Channels { count, white })),
+            None if white.is_some() => Err(Failure::Usage(
+                "--white is for pictures at the depth of their files; give their number of channels with --channels".into(),
+            )),
+            None => Ok(None),
+        }
     }
 
     /// Returns the network for pictures of the channels that are given, or as it is.
     pub fn of(self, pretrained: Pretrained) -> Result<Pretrained, Failure> {
-        let Some(mut channels) = self.channels() else {
+        let known = pretrained.preprocess.channels;
+        let Some(channels) = self.over(known)?.filter(|all| Some(*all) != known) else {
             return Ok(pretrained);
         };
-        // What the file says of white goes on for as many channels.
-        if let (Some(of_file), None) = (pretrained.preprocess.channels, channels.white)
-            && of_file.count == channels.count
-        {
-            channels.white = of_file.white;
-        }
         let seen = Preprocess {
             channels: Some(channels),
             ..pretrained.preprocess.clone()

@@ -11,7 +11,8 @@ use rekindle_files::names;
 use serde::{Deserialize, Serialize};
 
 use crate::content::ContentHash;
-use crate::decode::{DecodeOptions, decode_file};
+use crate::decode::{DecodeOptions, decode_channels, decode_file, read};
+use crate::error::Error;
 use crate::folder::{Ignored, ImageFolder, Sample};
 use crate::table::TablePart;
 use crate::task::Task;
@@ -253,8 +254,17 @@ fn end_of(path: &Path) -> io::Result<String> {
 
 /// Computes the hash of an image's size and pixels, or why there are none.
 fn content_hash(sample: &Sample, options: &DecodeOptions) -> Result<String, String> {
-    let image = decode_file(&sample.path, options).map_err(|error| error.to_string())?;
-    Ok(ContentHash::of_pixels(&image).to_string())
+    let hash = || match options.channels {
+        None => Ok(ContentHash::of_pixels(&decode_file(&sample.path, options)?)),
+        Some(channels) => {
+            let bytes = read(&sample.path)?;
+            let image = decode_channels(&sample.path, &bytes, channels, options)?;
+            Ok(ContentHash::of_planes(&image))
+        }
+    };
+    hash()
+        .map(|hash| hash.to_string())
+        .map_err(|error: Error| error.to_string())
 }
 
 fn duplicate(hash: &str, group: &[usize], files: &[File<'_>]) -> Duplicate {

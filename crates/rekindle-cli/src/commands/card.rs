@@ -151,7 +151,9 @@ fn preprocessing(preprocess: &Preprocess) -> String {
     let scaled = match preprocess.channels {
         None => "values are scaled to 0..1".to_string(),
         Some(Channels { count, white }) => format!(
-            "the picture's own {count} channels are divided by {}",
+            "the picture's own {} {} divided by {}",
+            counted(count, "channel", "channels"),
+            if count == 1 { "is" } else { "are" },
             match white {
                 Some(white) => white.to_string(),
                 None =>

@@ -18,7 +18,7 @@ pub fn run(command: &Verify, output: Output) -> Result<Outcome, Failure> {
     let images = parts.iter().map(|(_, part)| part.images.len()).sum();
     let bar = output.bar(images, "decoding");
     let options = DecodeOptions {
-        channels: command.depth.channels(),
+        channels: command.depth.over(None)?,
         ..DecodeOptions::default()
     };
     let report = verify_parts(&named, &options, |done, _| {

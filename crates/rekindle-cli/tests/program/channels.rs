@@ -182,6 +182,24 @@ fn grey_of_12_bits_is_used_as_it_is() {
     ];
     let told = rekindle(fitted).ends_with(0).json();
     assert!(told["accuracy"].as_f64().unwrap() > 0.95, "{told}");
+    // The weights that come of it know their white.
+    let run = out("whole").join("one-call/best.safetensors");
+    let features = |name: &str, more: &[&str]| {
+        let file = out(name);
+        let named = [
+            "features",
+            text(&images),
+            "--weights",
+            text(&run),
+            "--out",
+            text(&file),
+        ];
+        rekindle([&named[..], more].concat()).ends_with(0);
+        std::fs::read(file).unwrap()
+    };
+    let expected = features("a", &[]);
+    assert_eq!(features("b", &["--channels", "1"]), expected);
+    assert_ne!(features("c", &["--white", "60000"]), expected);
     let alone = rekindle(["verify", text(&images), "--white", "9"]).ends_with(2);
     assert!(alone.stderr.contains("--channels"), "{}", alone.stderr);
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use half::f16;
 use image::metadata::Orientation;
 
 use super::{Kind, Opened, wide};
@@ -98,7 +99,7 @@ impl Kind {
                 Some((2.0_f64.powi(bits as i32) - 1.0) as f32)
             }
             (2, bits @ (8 | 16 | 32)) => Some((2.0_f64.powi(bits as i32 - 1) - 1.0) as f32),
-            (3, 32 | 64) => Some(1.0),
+            (3, 16 | 32 | 64) => Some(1.0),
             _ => None,
         }
     }
@@ -112,6 +113,7 @@ impl Kind {
             (2, 8) => f32::from(row[index] as i8),
             (2, 16) => f32::from(i16::from_ne_bytes(two())),
             (2, _) => i32::from_ne_bytes(four()) as f32,
+            (3, 16) => f16::from_ne_bytes(two()).to_f32(),
             (3, 32) => f32::from_ne_bytes(four()),
             (3, _) => f64::from_ne_bytes(eight()) as f32,
             (_, 8) => f32::from(row[index]),
