@@ -147,7 +147,7 @@ FILLED = {TensorProto.FLOAT: numpy.float32, TensorProto.FLOAT16: numpy.float16, 
 
 def is_step(name):
     """Scales and zero points of a quantizer."""
-    return any(end in name for end in ("_scale", "_zero_point")) and "layer_scale" not in name
+    return name.endswith(("_scale", "_scales", "_zero_point", "_zero_points")) and not name.endswith("layer_scale")
 
 
 def filled(model, strip):

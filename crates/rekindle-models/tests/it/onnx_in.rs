@@ -54,10 +54,9 @@ impl Exports {
             let count: usize = dims.iter().product();
             let name = tensor.name.as_deref().unwrap_or_default();
             // Of a quantizer.
-            let is_step = ["_scale", "_zero_point"]
-                .iter()
-                .any(|part| name.contains(part));
-            let is_step = is_step && !name.contains("layer_scale");
+            let ends = ["_scale", "_scales", "_zero_point", "_zero_points"];
+            let is_step = ends.iter().any(|end| name.ends_with(end));
+            let is_step = is_step && !name.ends_with("layer_scale");
             let bytes: fn(f64, f64) -> Vec<u8> = match tensor.data_type {
                 Some(FLOAT) => |_, value| (value as f32).to_le_bytes().to_vec(),
                 Some(FLOAT16) => |_, value| f16::from_f32(value as f32).to_le_bytes().to_vec(),
