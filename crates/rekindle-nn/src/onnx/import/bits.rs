@@ -37,7 +37,8 @@ impl Reader<'_> {
         let scales = scales.as_floats().ok_or("its scales are whole numbers")?;
         let blocks = inputs.div_ceil(block);
         let in_byte = 8 / bits;
-        let row = blocks * block.div_ceil(in_byte);
+        let row = blocks.checked_mul(block.div_ceil(in_byte));
+        let row = row.ok_or("its rows are larger than any file")?;
         // Zero points are packed like the numbers, each row to whole bytes.
         let zero_row = blocks.div_ceil(in_byte);
         let zeros = match (given(3), is_given(3)) {
