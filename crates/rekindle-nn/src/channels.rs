@@ -35,12 +35,12 @@ pub fn adapt_stem(values: &[f32], shape: [usize; 4], channels: usize) -> Vec<f32
     adapted
 }
 
+/// The weights of a convolution on the images: their index among the tensors, and their shape before.
+type Stem = (usize, [usize; 4]);
+
 impl Graph {
-    /// Returns the network for images of other channels, and its first convolutions' weights: index and shape before.
-    fn with_in_channels(
-        &self,
-        channels: usize,
-    ) -> Result<(Self, Vec<(usize, [usize; 4])>), GraphError> {
+    /// Returns the network for images of other channels, and its first convolutions.
+    fn with_in_channels(&self, channels: usize) -> Result<(Self, Vec<Stem>), GraphError> {
         let mut graph = self.clone();
         let mut stems = Vec::new();
         let firsts = graph.nodes.iter_mut();
