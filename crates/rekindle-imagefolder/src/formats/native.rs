@@ -19,8 +19,10 @@ pub(crate) const BYTE: Option<f32> = Some(255.0);
 /// The numbers of a file, as they are stored.
 pub(crate) struct Native {
     pub(crate) planes: FloatImage,
-    /// The largest number of its type, which is white; none of floating point, where that is 1.
+    /// The number that is white where nobody says otherwise; none of floating point, where that is 1.
     pub(crate) most: Option<f32>,
+    /// The largest number of its type; none of floating point.
+    pub(crate) limit: Option<f32>,
     /// Channels of the colour; alpha and other channels follow.
     pub(crate) colors: usize,
 }
@@ -44,6 +46,7 @@ impl Native {
                 width,
             },
             most,
+            limit: most,
             colors,
         }
     }
@@ -93,17 +96,17 @@ impl Native {
         channels: Channels,
     ) -> Result<FloatImage, Error> {
         let found = self.planes.channels();
-        let white = match (channels.white, self.most) {
-            (Some(white), Some(most)) if white as f32 > most => {
-                return Err(Error::OtherDepth {
-                    path: path.to_path_buf(),
-                    most,
-                    white,
-                });
-            }
-            (Some(white), _) => white as f32,
-            (None, most) => most.unwrap_or(1.0),
-        };
+        if let (Some(white), Some(most)) = (channels.white, self.limit)
+            && white as f32 > most
+        {
+            return Err(Error::OtherDepth {
+                path: path.to_path_buf(),
+                most,
+                white,
+            });
+        }
+        let white = channels.white.map(|white| white as f32);
+        let white = white.or(self.most).unwrap_or(1.0);
         // Colour, perhaps with alpha: of what has more bands, nobody knows which are meant.
         let colors = if found <= self.colors + 1 {
             self.colors

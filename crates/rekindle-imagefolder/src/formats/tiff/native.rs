@@ -66,9 +66,11 @@ pub(crate) fn native(
     if let (2, 4, Some(1)) = (kind.photometric, kind.samples, kind.extra.first()) {
         without_alpha(&mut planes, white);
     }
+    let most = (kind.format != 3).then_some(white);
     let native = Native {
         planes,
-        most: (file.kind.format != 3).then_some(white),
+        most,
+        limit: most,
         colors: match (kind.photometric, kind.samples) {
             (2, 3..) => 3,
             _ => 1,
